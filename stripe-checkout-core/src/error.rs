@@ -1,0 +1,478 @@
+//! Every error of the crate.
+//!
+//! They stand together so that one reading tells what can go wrong. No error prints a key, a client secret, a signature or a body; a cause from another
+//! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::currency::Currency;
+
+/// Any error of the merchant's own code: a handler, a price look-up, an inbox.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a text is not a currency code.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CurrencyError {
+    /// A currency code is three ASCII letters (ISO 4217).
+    #[error("a currency is three ASCII letters, like \"eur\"")]
+    Malformed,
+}
+
+/// Why an amount could not be made or computed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AmountError {
+    /// The text is not a plain decimal number such as `12` or `12.50`.
+    #[error("not an amount: write digits, with a point before the minor units, like \"12.50\"")]
+    Malformed,
+    /// Amounts are never negative.
+    #[error("an amount is never negative")]
+    Negative,
+    /// The text has more decimal places than the currency has.
+    #[error("{currency} has {allowed} decimal places, not {given}")]
+    TooPrecise {
+        /// The currency that was asked for.
+        currency: Currency,
+        /// How many decimal places it has.
+        allowed: u8,
+        /// How many the text has.
+        given: usize,
+    },
+    /// Stripe takes this currency only in whole multiples (ISK and UGX: 100 minor units).
+    #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
+    NotAMultiple {
+        /// The currency.
+        currency: Currency,
+        /// The number of minor units of which the amount must be a multiple.
+        multiple: u64,
+    },
+    /// Two currencies were mixed.
+    #[error("{left} and {right} cannot be mixed")]
+    CurrencyMismatch {
+        /// The currency on the left.
+        left: Currency,
+        /// The currency on the right.
+        right: Currency,
+    },
+    /// The result does not fit: too large, or below zero.
+    #[error("the result is out of range")]
+    OutOfRange,
+    /// Nothing can be split into zero parts.
+    #[error("an amount can be split into one part or more, not into none")]
+    NoParts,
+}
+
+/// Why metadata is refused, by Stripe's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// More than 50 keys.
+    #[error("metadata has at most {limit} keys")]
+    TooManyKeys {
+        /// Stripe's limit, less the keys that this crate adds.
+        limit: usize,
+    },
+    /// An empty key, or one of more than 40 characters.
+    #[error("the metadata key {key:?} must have 1 to 40 characters")]
+    KeyLength {
+        /// The key, cut to its first 40 characters.
+        key: String,
+    },
+    /// Square brackets are not allowed in keys.
+    #[error("the metadata key {key:?} must not contain square brackets")]
+    KeyBrackets {
+        /// The key.
+        key: String,
+    },
+    /// A value of more than 500 characters.
+    #[error("the value of the metadata key {key:?} must have at most 500 characters")]
+    ValueLength {
+        /// The key whose value is too long.
+        key: String,
+    },
+    /// The value is there but is not what the getter was asked for.
+    #[error("the value of the metadata key {key:?} is not a valid {expected}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+}
+
+/// Why a configuration is refused, at start. Names the variable, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The variable is not set.
+    #[error("{variable} is not set")]
+    Missing {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The variable is set but empty.
+    #[error("{variable} is empty")]
+    Empty {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The value is not UTF-8, or has white space or control characters inside.
+    #[error("{variable} contains characters that cannot be part of it")]
+    Malformed {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// Another kind of key stands where this one belongs.
+    #[error("{variable} holds {found}; it needs {expected}")]
+    WrongKind {
+        /// The name of the variable.
+        variable: &'static str,
+        /// What belongs there, with its prefix.
+        expected: &'static str,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A test key beside a live key.
+    #[error("{left} and {right} are of different modes: one is a test key and the other a live key")]
+    ModesDiffer {
+        /// The one variable.
+        left: &'static str,
+        /// The other variable.
+        right: &'static str,
+    },
+    /// Keys would travel unencrypted.
+    #[error("{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1])")]
+    PlainHttp {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The value is not an absolute http(s) address.
+    #[error("{variable} is not an http or https address without user name, query or fragment")]
+    NotAnAddress {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+}
+
+/// Why a webhook's signature is refused. To whoever sent it all look the same: a 400 with one generic body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// There is no `Stripe-Signature` header, or it is empty.
+    #[error("the Stripe-Signature header is missing")]
+    Missing,
+    /// There is more than one `Stripe-Signature` header.
+    #[error("there is more than one Stripe-Signature header")]
+    Repeated,
+    /// The header has no single, well-formed timestamp.
+    #[error("the Stripe-Signature header has no valid timestamp")]
+    Timestamp,
+    /// The header has no signature of the scheme `v1`.
+    #[error("the Stripe-Signature header has no v1 signature")]
+    NoSignature,
+    /// No signature fits the payload and any of the signing secrets.
+    #[error("no signature matches the payload: wrong signing secret, or the body was changed on its way")]
+    Mismatch,
+    /// The signature is right, but older than the tolerance.
+    #[error("the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong")]
+    TooOld {
+        /// Seconds between the signature and now.
+        age_seconds: u64,
+        /// Seconds allowed.
+        tolerance_seconds: u64,
+    },
+}
+
+/// Why a verified payload is not an event, or an event's object not of the type that was asked for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The payload is not JSON, or has no `id` and `type`.
+    #[error("the payload is not a Stripe event")]
+    NotAnEvent(#[source] BoxError),
+    /// The event's object is not of the type that was asked for.
+    #[error("the object of this {event_type} event is not a {expected}")]
+    UnexpectedObject {
+        /// The event's type.
+        event_type: String,
+        /// The type that was asked for.
+        expected: &'static str,
+        /// What did not fit.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// Why a verified delivery could not be turned into an event: one error for whoever writes the webhook route by hand.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The signature is refused.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The payload is genuine, but no event.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The body is larger than the limit.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The body did not arrive whole.
+    #[error("the body did not arrive whole")]
+    Incomplete,
+}
+
+/// Why the merchant's prices give no payment. Anything else that goes wrong becomes [`Unavailable`](Self::Unavailable) by `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PricingError {
+    /// The order is refused (422): sold out, unknown, not this visitor's. The text is shown to the buyer.
+    Refused {
+        /// A sentence that the buyer may read.
+        message: String,
+        /// A stable `snake_case` code for the browser.
+        code: &'static str,
+    },
+    /// The order is paid already (409): the page shows that instead of a form.
+    AlreadyPaid,
+    /// Prices cannot be told now (503). The cause is logged, never shown.
+    Unavailable(BoxError),
+}
+
+impl PricingError {
+    /// Refuses the order with a sentence that the buyer may read.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), code: "order_refused" }
+    }
+}
+
+// No `Display` and no `Error`: that is what lets `?` take any other error. A blanket `From<E: Error>` and an own `Error` cannot both be.
+impl<E: Into<BoxError>> From<E> for PricingError {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// Why a [`PaymentRequest`](crate::PaymentRequest) is not one that Stripe takes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The reference is empty, longer than 200 characters, or has control characters.
+    #[error("the reference of a payment must have 1 to 200 characters, none of them a control character")]
+    Reference,
+    /// The amount is zero.
+    #[error("the amount is zero: there is nothing to pay")]
+    Zero,
+    /// The amount is above the cap.
+    #[error("the amount is above the cap of {cap} minor units")]
+    AboveCap {
+        /// The cap in minor units.
+        cap: u64,
+    },
+    /// The amount is not one that Stripe takes in this currency.
+    #[error(transparent)]
+    Amount(#[from] AmountError),
+    /// The lines of the summary do not add up to the amount.
+    #[error("the lines do not add up to the amount")]
+    Lines,
+    /// The statement descriptor suffix breaks Stripe's rules.
+    #[error("a statement descriptor suffix has 5 to 22 Latin characters, at least one letter, and none of < > \\ ' \" *")]
+    StatementDescriptorSuffix,
+    /// The receipt e-mail is no address.
+    #[error("the receipt e-mail is not an address")]
+    ReceiptEmail,
+    /// The description is longer than 1000 characters.
+    #[error("the description must have at most 1000 characters")]
+    Description,
+    /// The metadata has no room left for the keys that this crate adds.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+/// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and nothing secret.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ApiError {
+    /// The payment method was declined (HTTP 402).
+    #[error("declined: {code}{}", .decline_code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default())]
+    Declined {
+        /// Stripe's error code, like `card_declined`.
+        code: String,
+        /// The issuer's reason, like `insufficient_funds`.
+        decline_code: Option<String>,
+        /// Stripe's request id, for its support.
+        request_id: Option<String>,
+    },
+    /// Stripe refused the parameters (HTTP 400, 404 and other 4xx).
+    #[error("Stripe refused the request with status {status}{}{}", .code.as_ref().map(|code| format!(", code {code}")).unwrap_or_default(), .param.as_ref().map(|param| format!(", parameter {param}")).unwrap_or_default())]
+    InvalidRequest {
+        /// The HTTP status.
+        status: u16,
+        /// Stripe's error code, like `amount_too_small` or `resource_missing`.
+        code: Option<String>,
+        /// The parameter at fault.
+        param: Option<String>,
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// The secret key is not valid (HTTP 401).
+    #[error("Stripe does not accept the secret key")]
+    Authentication {
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// The key may not do this (HTTP 403).
+    #[error("the key has no permission for this request")]
+    Permission {
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// Too many requests (HTTP 429), still after the retries.
+    #[error("Stripe limits the rate of requests")]
+    RateLimited {
+        /// What `Retry-After` said.
+        retry_after: Option<Duration>,
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// The same idempotency key was used with other parameters, or the first request is still running (HTTP 400 and 409).
+    #[error("another request with the same idempotency key is in the way")]
+    IdempotencyConflict {
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// No connection, or a 5xx, still after the retries.
+    #[error("Stripe is unavailable{}", .status.map(|status| format!(" (status {status})")).unwrap_or_default())]
+    Unavailable {
+        /// The HTTP status, if there was an answer.
+        status: Option<u16>,
+        /// Whether the answer was a stored one (`Idempotent-Replayed`): only another key can succeed.
+        replayed: bool,
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// The deadline for all tries together is over. Whether Stripe did it is unknown; the same key will tell.
+    #[error("Stripe did not answer in time")]
+    Timeout,
+    /// Stripe answered with something that is not what it documents.
+    #[error("Stripe's answer could not be read")]
+    UnexpectedAnswer {
+        /// The HTTP status.
+        status: u16,
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+}
+
+/// Why no PaymentIntent could be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IntentError {
+    /// The payment request is not one that Stripe takes: a mistake in the merchant's prices.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The order is paid.
+    #[error("the order is paid already")]
+    AlreadyPaid,
+    /// A payment of the order is on its way.
+    #[error("a payment of the order is being processed")]
+    Processing,
+    /// Another request for the same order won, several times in a row.
+    #[error("another request for the same order is in flight")]
+    InFlight,
+    /// Stripe, or the way to it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The inbox could not remember the intent.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// This checkout was built without pricing and keys.
+    #[error("this checkout has no pricing, so it takes no payments")]
+    NoPricing,
+}
+
+/// What went wrong inside an inbox.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InboxError {
+    /// The store cannot be reached or answered with an error. Nothing was acknowledged.
+    #[error("the inbox is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// The inbox holds as much as it may.
+    #[error("the inbox is full: it holds {capacity} entries")]
+    Full {
+        /// The capacity, in entries.
+        capacity: usize,
+    },
+    /// There is no such event.
+    #[error("there is no such event in the inbox")]
+    UnknownEvent,
+    /// The event cannot be replayed or dropped in its present state.
+    #[error("the event is {state}, so this cannot be done to it")]
+    WrongState {
+        /// The event's state.
+        state: &'static str,
+    },
+    /// Work on the same payment did not end in time.
+    #[error("the payment is being worked on")]
+    Busy,
+}
+
+/// Why a checkout cannot be built: found at start, so that it fails closed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration is not complete for what is asked.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No handler and no inbox were given.
+    #[error("a checkout needs .fulfillment(inbox, handler): without it a paid order would be lost")]
+    NoFulfillment,
+    /// The memory inbox forgets at a restart, which live money does not forgive.
+    #[error("MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()")]
+    MemoryInLiveMode,
+    /// A path does not begin with a slash, or has a query or other unusual characters.
+    #[error("the path {path:?} must begin with '/' and hold only letters, digits and - _ . /")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// A template of the merchant's does not compile.
+    #[error("the template {name} does not compile")]
+    Template {
+        /// Its name.
+        name: String,
+        /// The template engine's message.
+        #[source]
+        source: BoxError,
+    },
+    /// The TLS or HTTP client could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Transport(#[source] BoxError),
+}
+
+/// Why the sandbox did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The port could not be opened.
+    #[error("the sandbox could not listen on {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The address is not one of this machine's own.
+    #[error("the sandbox listens on loopback only, not on {address}")]
+    NotLoopback {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+}

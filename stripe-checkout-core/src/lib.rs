@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod amount;
+mod call;
+mod checkout;
+mod config;
+mod currency;
+mod endpoint;
+mod error;
+mod metadata;
+mod reply;
+mod secret;
+
+pub mod fulfillment;
+#[cfg(feature = "intent")]
+pub mod intent;
+#[cfg(feature = "checkout")]
+mod page;
+#[cfg(feature = "intent")]
+mod pricing;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod webhook;
