@@ -146,7 +146,7 @@ impl Checkout {
             _ => {}
         }
         let scope = self.scope(mode);
-        let body = without_client_secrets(&event.to_bytes());
+        let body = without_client_secrets(event.body().as_bytes());
         let delivery = Delivery { scope, event, body, received: SystemTime::now() };
         self.inner.fulfillment.deliver(delivery, &self.inner.ours).await
     }

@@ -64,7 +64,8 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
     #[cfg(feature = "intent")]
-    transport: Option<Arc<dyn crate::intent::Transport>>,
+    #[allow(clippy::type_complexity)]
+    transport: Option<Box<dyn FnOnce(crate::intent::Gateway) -> crate::intent::Gateway + Send>>,
     #[cfg(feature = "intent")]
     cap: u64,
     #[cfg(feature = "intent")]
@@ -182,7 +183,7 @@ impl CheckoutBuilder {
     /// Another way to Stripe than the pooled HTTPS client: a proxy, a recorder, a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.transport = Some(Box::new(move |gateway| gateway.transport(transport)));
         self
     }
 
@@ -242,7 +243,7 @@ impl CheckoutBuilder {
                 let (_, _publishable_key) = self.config.require_keys()?;
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
-                    gateway = gateway.transport(transport);
+                    gateway = transport(gateway);
                 }
                 Some(super::Payments {
                     pricing,
