@@ -37,5 +37,6 @@ pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
 pub use error::{AmountError, ConfigError, CurrencyError, MetadataError, RequestError};
+pub use error::{ApiError, BoxError, BuildError, TransportError};
 pub use metadata::Metadata;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};
