@@ -292,6 +292,37 @@ pub enum RequestError {
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
+    #[error("an idempotency key has 1 to 255 visible ASCII characters")]
+    IdempotencyKey,
+}
+
+/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::intent::Transport) returns.
+///
+/// The [`Gateway`](crate::intent::Gateway) writes the text of the causes into its logs (never into an [`ApiError`]), so nothing secret may be in them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
+    #[error("no connection")]
+    Connect(#[source] BoxError),
+    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is unknown. Tried again after a pause.
+    #[error("the connection broke before the answer was there")]
+    Broken(#[source] BoxError),
+    /// A kept connection broke before anything was answered: nearly always the server had just closed it. The first time in a call it is tried again at once.
+    #[error("a kept connection was closed by the server")]
+    Stale(#[source] BoxError),
+    /// The answer is larger than the transport takes. Not tried again.
+    #[error("the answer is larger than {limit} bytes")]
+    AnswerTooLarge {
+        /// The HTTP status of the answer.
+        status: u16,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request cannot be sent as it is: not an address, not a header. Not tried again.
+    #[error("the request cannot be sent as it is")]
+    Request(#[source] BoxError),
 }
 
 /// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and nothing secret.
