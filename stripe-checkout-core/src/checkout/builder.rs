@@ -55,7 +55,8 @@ pub struct CheckoutBuilder {
     application: String,
     former: Vec<String>,
     ours: Option<Ours>,
-    #[allow(clippy::type_complexity)] // One closure that waits for the deadline: a name would not say more.
+    #[allow(clippy::type_complexity)]
+    // One closure that waits for the deadline: a name would not say more.
     fulfillment: Option<Box<dyn FnOnce(Duration) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Duration,
     tolerance: Duration,
@@ -131,7 +132,12 @@ impl CheckoutBuilder {
     {
         self.fulfillment = Some(Box::new(move |deadline| {
             // A second delivery of the same payment waits a little less than Stripe waits for its answer.
-            Arc::new(Engine { inbox, handler, deadline, patience: Duration::from_secs(8) })
+            Arc::new(Engine {
+                inbox,
+                handler,
+                deadline,
+                patience: Duration::from_secs(8),
+            })
         }));
         self
     }
@@ -234,7 +240,9 @@ impl CheckoutBuilder {
             return Err(BuildError::MemoryInLiveMode);
         }
         if !is_path(&self.webhook_path) {
-            return Err(BuildError::Path { path: self.webhook_path });
+            return Err(BuildError::Path {
+                path: self.webhook_path,
+            });
         }
         #[cfg(feature = "intent")]
         let payments = match self.pricing {
@@ -303,5 +311,7 @@ fn is_path(path: &str) -> bool {
     path.len() > 1
         && path.starts_with('/')
         && !path.ends_with('/')
-        && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
 }

@@ -28,7 +28,13 @@ impl Checkout {
         }
         let order = self.order_key(request.reference());
         let params = request.intent_params(&self.inner.application)?;
-        let attempt = Attempt { checkout: self, payments, order: &order, params: &params, form: params.create_form()? };
+        let attempt = Attempt {
+            checkout: self,
+            payments,
+            order: &order,
+            params: &params,
+            form: params.create_form()?,
+        };
         attempt.run().await
     }
 
@@ -45,7 +51,11 @@ impl Checkout {
     ) -> Result<Option<Payment>, IntentError> {
         let payments = self.payments()?;
         let scope = self.scope(self.mode());
-        let row = self.inner.fulfillment.intent_of_payment(&scope, payment).await?;
+        let row = self
+            .inner
+            .fulfillment
+            .intent_of_payment(&scope, payment)
+            .await?;
         let account = match &row {
             // A guess costs no call to Stripe.
             Some((_, row)) if !fits(row, payment, client_secret) => return Ok(None),
@@ -54,12 +64,18 @@ impl Checkout {
             None if !self.inner.fulfillment.survives_restart() => None,
             None => return Ok(None),
         };
-        let payment = match payments.gateway.retrieve_intent(payment, account.as_deref()).await {
+        let payment = match payments
+            .gateway
+            .retrieve_intent(payment, account.as_deref())
+            .await
+        {
             Ok(payment) => payment,
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let known = payment.client_secret().is_some_and(|secret| secret.matches(client_secret));
+        let known = payment
+            .client_secret()
+            .is_some_and(|secret| secret.matches(client_secret));
         Ok(known.then_some(payment))
     }
 
@@ -68,7 +84,11 @@ impl Checkout {
         &self,
         reference: &str,
     ) -> Result<Option<IntentState>, IntentError> {
-        let row = self.inner.fulfillment.intent(&self.order_key(reference)).await?;
+        let row = self
+            .inner
+            .fulfillment
+            .intent(&self.order_key(reference))
+            .await?;
         Ok(row.map(|row| row.state))
     }
 
@@ -133,7 +153,9 @@ impl Attempt<'_> {
     async fn begin(&self, before: Option<IntentRecord>) -> Result<Round, IntentError> {
         let next = IntentRecord {
             version: 0,
-            attempt: before.as_ref().map_or(1, |row| row.attempt.saturating_add(1)),
+            attempt: before
+                .as_ref()
+                .map_or(1, |row| row.attempt.saturating_add(1)),
             fingerprint: self.fingerprint(),
             asked: self.params.amount(),
             payment: None,
@@ -149,7 +171,10 @@ impl Attempt<'_> {
     async fn create(&self, row: IntentRecord) -> Result<Round, IntentError> {
         let key = self.key("create", &row, self.form.as_bytes());
         let gateway = &self.payments.gateway;
-        match gateway.create_intent(self.params, &key, self.account()).await {
+        match gateway
+            .create_intent(self.params, &key, self.account())
+            .await
+        {
             Ok(payment) => {
                 let opened = IntentRecord {
                     payment: Some(payment.id().to_owned()),
@@ -174,8 +199,10 @@ impl Attempt<'_> {
                     _ => false,
                 };
                 if spent {
-                    let next =
-                        IntentRecord { attempt: row.attempt.saturating_add(1), ..row.clone() };
+                    let next = IntentRecord {
+                        attempt: row.attempt.saturating_add(1),
+                        ..row.clone()
+                    };
                     self.put(Some(row.version), next).await?;
                 }
                 Err(error.into())
@@ -193,7 +220,10 @@ impl Attempt<'_> {
         });
         if !same {
             let key = self.key("cancel", row, made.id().as_bytes());
-            let canceled = self.payments.gateway.cancel_intent(made.id(), &key, self.account());
+            let canceled = self
+                .payments
+                .gateway
+                .cancel_intent(made.id(), &key, self.account());
             if let Err(error) = canceled.await {
                 tracing::warn!(payment = made.id(), %error, "a PaymentIntent that nobody was given stays open");
             }
@@ -229,7 +259,10 @@ impl Attempt<'_> {
         // The version makes the key new: back to an earlier price is another update, not a repeat of the first one.
         let basis = format!("{id}\n{}\n{}", row.version, self.fingerprint());
         let key = self.key("update", &row, basis.as_bytes());
-        match gateway.update_intent(id, self.params, &key, self.account()).await {
+        match gateway
+            .update_intent(id, self.params, &key, self.account())
+            .await
+        {
             Ok(payment) => Ok(Round::Ready(payment)),
             // Too late to change it: look at what became of it, and if it is still open, make a new one.
             Err(ApiError::InvalidRequest { .. }) => {
@@ -244,7 +277,12 @@ impl Attempt<'_> {
     }
 
     async fn put(&self, expected: Option<u64>, row: IntentRecord) -> Result<bool, IntentError> {
-        Ok(self.checkout.inner.fulfillment.put_intent(self.order, expected, row).await?)
+        Ok(self
+            .checkout
+            .inner
+            .fulfillment
+            .put_intent(self.order, expected, row)
+            .await?)
     }
 
     fn key(&self, name: &str, row: &IntentRecord, parameters: &[u8]) -> IdempotencyKey {
@@ -269,7 +307,10 @@ impl Attempt<'_> {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Whether a client secret may be this payment's. Only the row's present PaymentIntent has a hash here; for an earlier one Stripe tells.

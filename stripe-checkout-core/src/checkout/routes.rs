@@ -15,9 +15,15 @@ impl Checkout {
         match call.endpoint.route {
             Route::Webhook => self.webhook(call).await,
             #[cfg(feature = "intent")]
-            Route::CreateIntent => self.create(call).await.unwrap_or_else(|problem| problem.json()),
+            Route::CreateIntent => self
+                .create(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
             #[cfg(feature = "intent")]
-            Route::Status => self.status(call).await.unwrap_or_else(|problem| problem.json()),
+            Route::Status => self
+                .status(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
             #[cfg(feature = "checkout")]
             route => self.page_route(route, call).await,
         }
@@ -56,8 +62,10 @@ mod payments {
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
             let request = self.price(&body, &visitor).await?;
-            let payment =
-                self.create_intent(&request).await.map_err(|error| logged(&error, &request))?;
+            let payment = self
+                .create_intent(&request)
+                .await
+                .map_err(|error| logged(&error, &request))?;
             let Some(secret) = payment.client_secret() else {
                 tracing::error!(payment = payment.id(), "Stripe gave no client secret");
                 return Err(Problem::internal());
@@ -86,13 +94,20 @@ mod payments {
             let payment = self.returned(&asked).await?;
             Ok(Reply::json(
                 200,
-                &Status { status: payment.status().as_str(), message: message_for_buyer(&payment) },
+                &Status {
+                    status: payment.status().as_str(),
+                    message: message_for_buyer(&payment),
+                },
             ))
         }
 
         /// A JSON body from this site's own page.
         fn json_body(&self, visitor: &Visitor, body: Body) -> Result<bytes::Bytes, Problem> {
-            let origins = self.inner.payments.as_ref().map_or(&[][..], |payments| &payments.origins);
+            let origins = self
+                .inner
+                .payments
+                .as_ref()
+                .map_or(&[][..], |payments| &payments.origins);
             if !is_same_site(visitor, origins) {
                 return Err(Problem::cross_site());
             }
@@ -111,19 +126,28 @@ mod payments {
             visitor: &Visitor,
         ) -> Result<PaymentRequest, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
-            payments.pricing.price(body, visitor).await.map_err(|error| match error {
-                OrderError::Unreadable => Problem::unreadable_order(),
-                OrderError::Pricing(error) => {
-                    match &error {
-                        PricingError::Unavailable(cause) => {
-                            tracing::error!(cause = &**cause as &dyn std::error::Error, "prices are not available");
+            payments
+                .pricing
+                .price(body, visitor)
+                .await
+                .map_err(|error| match error {
+                    OrderError::Unreadable => Problem::unreadable_order(),
+                    OrderError::Pricing(error) => {
+                        match &error {
+                            PricingError::Unavailable(cause) => {
+                                tracing::error!(
+                                    cause = &**cause as &dyn std::error::Error,
+                                    "prices are not available"
+                                );
+                            }
+                            PricingError::Refused { code, .. } => {
+                                tracing::info!(code, "order refused")
+                            }
+                            PricingError::AlreadyPaid => tracing::debug!("order paid already"),
                         }
-                        PricingError::Refused { code, .. } => tracing::info!(code, "order refused"),
-                        PricingError::AlreadyPaid => tracing::debug!("order paid already"),
+                        Problem::from(&error)
                     }
-                    Problem::from(&error)
-                }
-            })
+                })
         }
 
         /// The payment of a buyer who comes back with its id and client secret.
@@ -149,7 +173,10 @@ mod payments {
     /// The buyer's sentence about the last attempt, if it is what the status means.
     pub(super) fn message_for_buyer(payment: &Payment) -> Option<&'static str> {
         let failed = *payment.status() == PaymentStatus::RequiresPaymentMethod;
-        payment.last_error().filter(|_| failed).map(|failure| failure.message_for_buyer())
+        payment
+            .last_error()
+            .filter(|_| failed)
+            .map(|failure| failure.message_for_buyer())
     }
 
     /// Logs once what the buyer is not told.
@@ -189,7 +216,9 @@ mod payments {
                     .or_else(|| origin.strip_prefix(b"http://"))
                     .unwrap_or_default();
                 !host.is_empty()
-                    && visitor.header("host").is_some_and(|here| here.eq_ignore_ascii_case(host))
+                    && visitor
+                        .header("host")
+                        .is_some_and(|here| here.eq_ignore_ascii_case(host))
             }
         }
     }
@@ -197,11 +226,12 @@ mod payments {
     /// `application/json`, with or without parameters. It is also what makes a cross-site form impossible.
     fn is_json(visitor: &Visitor) -> bool {
         let mut types = visitor.headers("content-type");
-        let essence = types.next().and_then(|value| value.split(|byte| *byte == b';').next());
+        let essence = types
+            .next()
+            .and_then(|value| value.split(|byte| *byte == b';').next());
         types.next().is_none()
-            && essence.is_some_and(|value| {
-                value.trim_ascii().eq_ignore_ascii_case(b"application/json")
-            })
+            && essence
+                .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"application/json"))
     }
 
     #[cfg(test)]
@@ -213,7 +243,12 @@ mod payments {
         fn visitor(headers: &[(&str, &str)]) -> Visitor {
             let endpoint = Endpoint::table(true, "/webhook", 10).pop().unwrap();
             let call = Call::new(&endpoint);
-            headers.iter().fold(call, |call, (name, value)| call.header(name, value.as_bytes())).visitor
+            headers
+                .iter()
+                .fold(call, |call, (name, value)| {
+                    call.header(name, value.as_bytes())
+                })
+                .visitor
         }
 
         #[test]
@@ -222,18 +257,39 @@ mod payments {
             let may = |headers: &[(&str, &str)]| is_same_site(&visitor(headers), &[]);
             assert!(may(&[host]), "no browser at all");
             assert!(may(&[host, ("sec-fetch-site", "same-origin")]));
-            assert!(may(&[host, ("origin", "http://shop.example:8080")]), "an old browser");
+            assert!(
+                may(&[host, ("origin", "http://shop.example:8080")]),
+                "an old browser"
+            );
             assert!(may(&[host, ("origin", "https://SHOP.example:8080")]));
             for site in ["cross-site", "same-site", "none", ""] {
                 assert!(!may(&[host, ("sec-fetch-site", site)]), "{site}");
             }
-            for origin in ["https://evil.example", "null", "", "https://", "shop.example:8080", "https://shop.example"] {
+            for origin in [
+                "https://evil.example",
+                "null",
+                "",
+                "https://",
+                "shop.example:8080",
+                "https://shop.example",
+            ] {
                 assert!(!may(&[host, ("origin", origin)]), "{origin}");
             }
-            assert!(!may(&[("origin", "https://shop.example")]), "no host to compare with");
-            assert!(!may(&[host, ("origin", "http://shop.example:8080"), ("origin", "http://evil.example")]));
             assert!(
-                !may(&[host, ("sec-fetch-site", "cross-site"), ("origin", "http://shop.example:8080")]),
+                !may(&[("origin", "https://shop.example")]),
+                "no host to compare with"
+            );
+            assert!(!may(&[
+                host,
+                ("origin", "http://shop.example:8080"),
+                ("origin", "http://evil.example")
+            ]));
+            assert!(
+                !may(&[
+                    host,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://shop.example:8080")
+                ]),
                 "the browser knows best"
             );
         }
@@ -241,7 +297,16 @@ mod payments {
         #[test]
         fn an_origin_can_be_allowed() {
             let origins = ["https://shop.example".to_owned()];
-            let from = |origin: &str| is_same_site(&visitor(&[("host", "10.0.0.7"), ("origin", origin), ("sec-fetch-site", "same-site")]), &origins);
+            let from = |origin: &str| {
+                is_same_site(
+                    &visitor(&[
+                        ("host", "10.0.0.7"),
+                        ("origin", origin),
+                        ("sec-fetch-site", "same-site"),
+                    ]),
+                    &origins,
+                )
+            };
             assert!(from("https://shop.example"));
             assert!(!from("https://shop.example.evil"));
         }
@@ -251,11 +316,20 @@ mod payments {
             let json = |value: &str| is_json(&visitor(&[("content-type", value)]));
             assert!(json("application/json"));
             assert!(json("Application/JSON; charset=utf-8"));
-            for other in ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded", "text/plain; application/json"] {
+            for other in [
+                "",
+                "text/plain",
+                "application/jsonp",
+                "application/x-www-form-urlencoded",
+                "text/plain; application/json",
+            ] {
                 assert!(!json(other), "{other}");
             }
             assert!(!is_json(&visitor(&[])));
-            let two = [("content-type", "application/json"), ("content-type", "text/plain")];
+            let two = [
+                ("content-type", "application/json"),
+                ("content-type", "text/plain"),
+            ];
             assert!(!is_json(&visitor(&two)));
         }
     }
@@ -266,6 +340,7 @@ mod pages {
     use super::*;
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
+    use crate::error::IntentError;
     use crate::fulfillment::IntentState;
     use crate::page::{
         self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place, ProblemView,
@@ -276,7 +351,9 @@ mod pages {
     impl Checkout {
         pub(super) async fn page_route(&self, route: Route, call: Call) -> Reply {
             let visitor = &call.visitor;
-            let Ok(payments) = self.payments() else { return Problem::internal().json() };
+            let Ok(payments) = self.payments() else {
+                return Problem::internal().json();
+            };
             let front = &payments.front;
             let known = visitor.header_str("if-none-match");
             const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -288,11 +365,11 @@ mod pages {
                 Route::Complete => self
                     .complete_page(front, visitor)
                     .await
-                    .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem)),
+                    .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem, None)),
                 _ => self
                     .checkout_page(front, visitor)
                     .await
-                    .unwrap_or_else(|problem| problem_page(front, Place::Checkout, &problem)),
+                    .unwrap_or_else(|problem| problem_page(front, Place::Checkout, &problem, None)),
             }
         }
 
@@ -301,22 +378,20 @@ mod pages {
             let order_url = front.order_url(request.reference());
             let state = self.intent_state(request.reference()).await;
             let state = state.map_err(|error| Problem::from(&error))?;
-            if let Some(state) = match state {
-                Some(IntentState::Paid) => Some(CompleteState::Succeeded),
-                Some(IntentState::Processing) => Some(CompleteState::Processing),
+            let nothing_to_pay = match state {
+                Some(IntentState::Paid) => Some(IntentError::AlreadyPaid),
+                Some(IntentState::Processing) => Some(IntentError::Processing),
                 _ => None,
-            } {
-                // There is nothing to pay any more: no form that would only fail.
-                return front.complete(&CompleteView {
-                    shop: &front.shop,
-                    place: Place::Checkout,
-                    state,
-                    amount: Some(request.amount()),
-                    reference: Some(request.reference()),
-                    message: None,
-                    order_url: order_url.as_deref(),
-                    retry_url: None,
-                });
+            };
+            if let Some(error) = nothing_to_pay {
+                // No form that would only fail.
+                let problem = Problem::from(&error);
+                return Ok(problem_page(
+                    front,
+                    Place::Checkout,
+                    &problem,
+                    order_url.as_deref(),
+                ));
             }
             let lines: Vec<_> = request
                 .lines()
@@ -336,20 +411,25 @@ mod pages {
                 order_url: order_url.as_deref(),
                 back_url: order_url.as_deref(),
             };
-            let html = front.pages.checkout(&view).map_err(|error| broken(&*error))?;
+            let html = front
+                .pages
+                .checkout(&view)
+                .map_err(|error| broken(&*error))?;
             Ok(Reply::html(200, &front.policy, html))
         }
 
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let query = visitor.query();
-            let asked: Returned =
-                serde_html_form::from_str(query).map_err(|_| Problem::malformed())?;
+            let Ok(asked) = serde_html_form::from_str::<Returned>(query) else {
+                return reloaded(front, query);
+            };
             let payment = self.returned(&asked).await?;
-            let order_url = payment.order_id().and_then(|reference| front.order_url(reference));
+            let order_url = payment
+                .order_id()
+                .and_then(|reference| front.order_url(reference));
             let retry_url = order_query(query).map(|order| with_query("../checkout", &order));
             front.complete(&CompleteView {
                 shop: &front.shop,
-                place: Place::Complete,
                 state: state_of(&payment),
                 amount: Some(payment.amount()),
                 reference: payment.order_id(),
@@ -358,6 +438,25 @@ mod pages {
                 retry_url: retry_url.as_deref(),
             })
         }
+    }
+
+    /// The address of a page whose script took the client secret out: the script asks again with the one that it kept. Without it nothing is told.
+    fn reloaded(front: &Front, query: &str) -> Result<Reply, Problem> {
+        if !query
+            .split('&')
+            .any(|pair| pair.starts_with("payment_intent="))
+        {
+            return Err(Problem::malformed());
+        }
+        front.complete(&CompleteView {
+            shop: &front.shop,
+            state: CompleteState::Unknown,
+            amount: None,
+            reference: None,
+            message: None,
+            order_url: None,
+            retry_url: None,
+        })
     }
 
     impl Front {
@@ -372,18 +471,24 @@ mod pages {
         }
     }
 
-    fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
+    fn problem_page(
+        front: &Front,
+        place: Place,
+        problem: &Problem,
+        order_url: Option<&str>,
+    ) -> Reply {
         let view = ProblemView {
             shop: &front.shop,
             place,
             title: match problem.status {
                 404 => "Payment not found",
-                409 => "Nothing to pay",
+                409 if problem.code == "payment_processing" => "Your payment is on its way",
+                409 => "This order is paid",
                 400 | 422 => "This order cannot be paid",
                 _ => "Please try again",
             },
             message: &problem.message,
-            order_url: None,
+            order_url,
             back_url: None,
         };
         match front.pages.problem(&view) {
@@ -430,19 +535,24 @@ mod pages {
     fn with_query(path: &str, query: &str) -> String {
         // A query comes from the request line, so it has no characters that could end a header; anything else in it is the visitor's own affair.
         let visible = query.bytes().all(|byte| byte.is_ascii_graphic());
-        if query.is_empty() || !visible { path.to_owned() } else { format!("{path}?{query}") }
+        if query.is_empty() || !visible {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        }
     }
 
     /// RFC 3986: everything but unreserved characters.
     fn percent_encoded(text: &str) -> String {
-        text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                encoded.push(char::from(byte));
-            } else {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-            encoded
-        })
+        text.bytes()
+            .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    encoded.push(char::from(byte));
+                } else {
+                    encoded.push_str(&format!("%{byte:02X}"));
+                }
+                encoded
+            })
     }
 
     #[cfg(test)]
@@ -452,13 +562,22 @@ mod pages {
         #[test]
         fn the_orders_part_of_the_query_leads_back_to_the_page() {
             let query = "order=a%20b&payment_intent=pi_1&payment_intent_client_secret=s&redirect_status=failed&seat=1&seat=2";
-            assert_eq!(order_query(query).as_deref(), Some("order=a%20b&seat=1&seat=2"));
-            assert_eq!(order_query("payment_intent=pi_1&redirect_status=failed&"), None);
+            assert_eq!(
+                order_query(query).as_deref(),
+                Some("order=a%20b&seat=1&seat=2")
+            );
+            assert_eq!(
+                order_query("payment_intent=pi_1&redirect_status=failed&"),
+                None
+            );
         }
 
         #[test]
         fn a_reference_cannot_leave_its_place_in_the_address() {
-            assert_eq!(percent_encoded("a/../b?c#d e\u{e4}"), "a%2F..%2Fb%3Fc%23d%20e%C3%A4");
+            assert_eq!(
+                percent_encoded("a/../b?c#d e\u{e4}"),
+                "a%2F..%2Fb%3Fc%23d%20e%C3%A4"
+            );
         }
     }
 }

@@ -112,9 +112,15 @@ pub(super) fn note(outcome: &Outcome) -> Option<Note> {
 }
 
 fn note_refund(refund: &Refund) -> Note {
-    let failed = matches!(refund.status(), Some(RefundStatus::Failed | RefundStatus::Canceled));
+    let failed = matches!(
+        refund.status(),
+        Some(RefundStatus::Failed | RefundStatus::Canceled)
+    );
     let amount = if failed { 0 } else { refund.amount().minor() };
-    Note::Refund { id: refund.id().to_owned(), amount }
+    Note::Refund {
+        id: refund.id().to_owned(),
+        amount,
+    }
 }
 
 fn is_won(dispute: &Dispute) -> bool {

@@ -11,22 +11,10 @@ use stripe_core::payment_intent::{
 };
 
 use crate::amount::Amount;
-use crate::error::{AmountError, MetadataError, RequestError};
+use crate::error::{AmountError, RequestError};
+use crate::marks::marked;
 use crate::metadata::Metadata;
 
-/// The metadata keys that this crate adds to every PaymentIntent it makes; the first is [`Metadata::ORDER_ID`]. By them an event is known as one of this application's
-/// own, and what was paid is compared with what was asked.
-pub(crate) mod marker {
-    /// The name of the application.
-    pub(crate) const APPLICATION: &str = "checkout_application";
-    /// The amount asked, in minor units.
-    pub(crate) const AMOUNT: &str = "checkout_amount";
-    /// The currency asked, in lower case.
-    pub(crate) const CURRENCY: &str = "checkout_currency";
-}
-
-/// How many keys the markers take, the reference among them.
-const MARKERS: usize = 4;
 /// The largest length of a reference, in characters.
 const MAX_REFERENCE: usize = 200;
 /// Stripe's limit for a description, in characters.
@@ -204,18 +192,12 @@ impl PaymentRequest {
     /// # Errors
     /// [`RequestError::Metadata`] where the merchant's metadata leaves no room for the markers, or the application's name is longer than 500 characters.
     pub fn intent_params(&self, application: &str) -> Result<IntentParams, RequestError> {
-        let mut metadata = self.metadata.clone();
-        let mut mark = |key: &str, value: &str| metadata.insert(key, value);
-        mark(Metadata::ORDER_ID, &self.reference)
-            .and_then(|()| mark(marker::APPLICATION, application))
-            .and_then(|()| mark(marker::AMOUNT, &self.amount.minor().to_string()))
-            .and_then(|()| mark(marker::CURRENCY, self.amount.currency().code()))
-            .map_err(|error| match error {
-                MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
-                    limit: Metadata::MAX_KEYS - MARKERS,
-                },
-                other => other,
-            })?;
+        let metadata = marked(
+            self.metadata.clone(),
+            application,
+            &self.reference,
+            self.amount,
+        )?;
         Ok(IntentParams {
             amount: self.amount,
             metadata,
