@@ -361,3 +361,6 @@ impl fmt::Debug for Amount {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -338,3 +338,6 @@ impl<'de> Deserialize<'de> for Currency {
             .map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

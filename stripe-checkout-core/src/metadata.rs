@@ -238,3 +238,6 @@ impl<'de> Deserialize<'de> for Metadata {
         Ok(Self(kept.collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;
