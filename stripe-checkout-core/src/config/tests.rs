@@ -386,6 +386,15 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
+fn every_other_character_in_a_path_is_refused() {
+    for byte in 0..=0x7f_u8 {
+        let allowed = byte.is_ascii_alphanumeric() || "-._~/%+:@".contains(char::from(byte));
+        let address = format!("https://js.example/a{}b", char::from(byte));
+        assert_eq!(base(&address).is_ok(), allowed, "{address:?}");
+    }
+}
+
+#[test]
 fn debug_shows_the_mode_and_no_key() {
     let config = with(&[]).unwrap();
     assert_eq!(
