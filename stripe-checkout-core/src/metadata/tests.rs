@@ -171,7 +171,7 @@ fn the_order_of_keys_is_stable() {
         .unwrap();
     assert_eq!(one, other);
     assert_eq!(one.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
-    assert_eq!((&one).into_iter().len(), 2);
+    assert_eq!(one.iter().len(), 2);
     assert_eq!(serde_json::to_string(&one).unwrap(), r#"{"a":"1","b":"2"}"#);
 }
 
