@@ -196,7 +196,10 @@ impl Head {
             created: envelope.created.map(seconds).unwrap_or_default(),
             livemode: envelope.livemode.unwrap_or_default(),
             thin,
-            account: envelope.account.map(Cow::into_owned),
+            account: envelope
+                .account
+                .map(Cow::into_owned)
+                .filter(|account| !account.is_empty()),
             api_version: envelope.api_version.map(Cow::into_owned),
             request: Request::of(envelope.request, envelope.reason),
             related: envelope.related_object.and_then(json::lenient),

@@ -157,7 +157,7 @@ impl Dispute {
         self.reason.as_deref()
     }
 
-    /// Until when evidence can be handed in, in seconds since 1970.
+    /// Until when evidence can be handed in, in seconds since 1970; none where the bank takes no evidence (older API versions write 0 for that).
     pub fn due_by(&self) -> Option<i64> {
         self.due_by
     }
@@ -304,7 +304,8 @@ impl TryFrom<DisputeObject> for Dispute {
             due_by: object
                 .evidence_details
                 .ok()
-                .and_then(|details| details.due_by),
+                .and_then(|details| details.due_by)
+                .filter(|due_by| *due_by > 0),
             payment: PaymentOf::new(object.payment_intent, object.charge),
         })
     }
