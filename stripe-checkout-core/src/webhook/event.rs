@@ -3,7 +3,7 @@ use std::{any::type_name, borrow::Cow, fmt, ops::Range, sync::Arc};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::json;
+use super::json::{self, Named};
 use crate::error::EventError;
 
 /// An event as Stripe sent it: the envelope read, `data.object` left as JSON.
@@ -180,7 +180,8 @@ impl Event {
 
 impl Head {
     fn read(body: &str) -> Result<Self, EventError> {
-        let envelope: Envelope<'_> = serde_json::from_str(body).map_err(json::not_an_event)?;
+        let Named(envelope): Named<Envelope<'_>> =
+            serde_json::from_str(body).map_err(json::not_an_event)?;
         let thin = match envelope.object.as_deref() {
             None | Some("event") => false,
             Some("v2.core.event") => true,
@@ -189,7 +190,7 @@ impl Head {
         if envelope.id.is_empty() || envelope.event_type.is_empty() {
             return Err(EventError::NotAnEvent("its `id` or `type` is empty".into()));
         }
-        let data = envelope.data.unwrap_or_default();
+        let data = envelope.data.map(|Named(data)| data).unwrap_or_default();
         Ok(Self {
             id: envelope.id.into_owned(),
             event_type: envelope.event_type.into_owned(),
@@ -273,7 +274,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     related_object: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: Option<Data<'a>>,
+    data: Option<Named<Data<'a>>>,
 }
 
 #[derive(Default, Deserialize)]
