@@ -2,7 +2,8 @@
 //!
 //! It has a program of its own because it listens to the whole process.
 
-#[path = "support/server.rs"]
+#[path = "gateway/server.rs"]
+#[allow(dead_code, reason = "the other test program uses all of it")]
 mod server;
 
 use std::fmt::{Debug, Write as _};

@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The key that the tests look for where it must not be.
-pub const SECRET_KEY: &str = "sk_test_51HiddenSecretKey";
+pub(crate) const SECRET_KEY: &str = "sk_test_51HiddenSecretKey";
 
 /// What happens to one request.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub(crate) enum Act {
     /// Status, further headers (each line ending in `\r\n`), body.
     Answer(u16, &'static str, String),
     /// As `Answer`, and then the connection is closed without a word.
@@ -28,18 +28,18 @@ pub enum Act {
 
 /// One request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The number of the connection, from one.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// Request line and headers.
-    pub head: String,
+    pub(crate) head: String,
     /// The body.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
     /// The value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (have, value) = line.split_once(':')?;
             have.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -55,15 +55,15 @@ struct State {
 }
 
 /// Stops when it is dropped.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
     /// Plays the acts in order, the last one for every request that is left.
-    pub async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {
@@ -90,20 +90,20 @@ impl Server {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// A configuration that takes this server for Stripe.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         config(&self.url())
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
 }
@@ -114,7 +114,7 @@ impl Drop for Server {
     }
 }
 
-pub fn config(api_base: &str) -> Config {
+pub(crate) fn config(api_base: &str) -> Config {
     Config::new([WebhookSecret::new("whsec_hidden").unwrap()])
         .unwrap()
         .with_keys(

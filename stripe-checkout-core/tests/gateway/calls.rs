@@ -1,13 +1,10 @@
 //! The gateway over real sockets: what goes over the wire, what comes of every answer, and how connections are kept.
 
-#[path = "support/server.rs"]
-mod server;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use server::{Act, SECRET_KEY, Server, config};
+use crate::server::{Act, SECRET_KEY, Server, config};
 use stripe_checkout_core::intent::{
     Gateway, IdempotencyKey, IntentParams, PaymentRequest, PooledTransport, Transport,
     TransportRequest, TransportResponse,
