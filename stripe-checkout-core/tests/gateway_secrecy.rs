@@ -82,16 +82,15 @@ async fn nothing_secret_is_said_at_any_level() {
         Act::Answer(200, "", INTENT.replace("1999", "\"hidden words\"")),
         Act::Hang,
     ];
-    let calls = acts.len();
+    let answered = acts.len() - 1;
     let server = Server::start(acts).await;
-    let gateway = Gateway::new(&server.config())
-        .unwrap()
-        .max_tries(1)
-        .deadline(Duration::from_secs(5));
+    let gateway = Gateway::new(&server.config()).unwrap().max_tries(1);
     let key = "key-1".parse().unwrap();
-    for _ in 0..calls {
+    for _ in 0..answered {
         tell(&mut texts, gateway.create_intent(&params, &key, None).await).await;
     }
+    let hasty = gateway.clone().deadline(Duration::from_millis(100));
+    tell(&mut texts, hasty.create_intent(&params, &key, None).await).await;
     let refused = Gateway::new(&config("http://127.0.0.1:1"))
         .unwrap()
         .max_tries(2);
