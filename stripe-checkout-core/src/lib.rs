@@ -8,6 +8,8 @@
         clippy::indexing_slicing
     )
 )]
+// The sandbox writes Stripe's largest objects as one `json!` each.
+#![cfg_attr(feature = "sandbox", recursion_limit = "256")]
 
 mod amount;
 mod call;
@@ -36,6 +38,8 @@ pub mod webhook;
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
+#[cfg(feature = "sandbox")]
+pub use error::SandboxError;
 pub use error::{AmountError, ConfigError, CurrencyError, MetadataError, RequestError};
 pub use metadata::Metadata;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};
