@@ -29,10 +29,7 @@ impl Answer {
     ) -> Self {
         Self {
             status,
-            headers: vec![(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(content_type),
-            )],
+            headers: vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))],
             body: body.into(),
         }
     }
@@ -58,6 +55,13 @@ impl Answer {
             self.headers.push((name, value));
         }
         self
+    }
+
+    /// Whether it is an earlier answer, given again.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.headers
+            .iter()
+            .any(|(name, _)| *name == IDEMPOTENT_REPLAYED)
     }
 
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {

@@ -80,7 +80,8 @@ pub(super) fn role(
     };
     if key.contains("_live_") {
         return Err(unauthorized(
-            "This is a sandbox, not Stripe: it refuses live keys. Do not send yours here.".to_owned(),
+            "This is a sandbox, not Stripe: it refuses live keys. Do not send yours here."
+                .to_owned(),
         ));
     }
     if key == keys.secret {
@@ -190,7 +191,10 @@ mod tests {
 
     #[test]
     fn a_refused_key_is_not_repeated_in_full() {
-        assert_eq!(masked("sk_test_abcdefghijklmnop"), "sk_test_************mnop");
+        assert_eq!(
+            masked("sk_test_abcdefghijklmnop"),
+            "sk_test_************mnop"
+        );
         assert_eq!(masked("short"), "*****");
     }
 }

@@ -74,11 +74,9 @@ const fn declined(decline_code: &'static str, message: &'static str) -> Decline 
     }
 }
 
-static GENERIC: Decline = declined("generic_decline", "Your card was declined.");
-static INSUFFICIENT_FUNDS: Decline = declined(
-    "insufficient_funds",
-    "Your card has insufficient funds.",
-);
+pub(super) static GENERIC: Decline = declined("generic_decline", "Your card was declined.");
+static INSUFFICIENT_FUNDS: Decline =
+    declined("insufficient_funds", "Your card has insufficient funds.");
 static LOST: Decline = Decline {
     advice_code: Some("do_not_try_again"),
     ..declined("lost_card", "Your card was declined.")
@@ -144,31 +142,169 @@ const fn card(
 /// Every card that the sandbox knows. All are Stripe's own, but for `4000 0000 0000 1000`, which only the sandbox has: Stripe has no card whose payment stays
 /// `processing`.
 pub static TEST_CARDS: &[TestCard] = &[
-    card("4242424242424242", "pm_card_visa", "visa", Behaviour::Succeed, "succeeds"),
-    card("4000000000000002", "pm_card_chargeDeclined", "visa", Behaviour::Decline(&GENERIC), "is declined"),
-    card("4000000000009995", "pm_card_chargeDeclinedInsufficientFunds", "visa", Behaviour::Decline(&INSUFFICIENT_FUNDS), "is declined: insufficient funds"),
-    card("4000000000000069", "pm_card_chargeDeclinedExpiredCard", "visa", Behaviour::Decline(&EXPIRED), "is declined: expired card"),
-    card("4000000000000127", "pm_card_chargeDeclinedIncorrectCvc", "visa", Behaviour::Decline(&INCORRECT_CVC), "is declined: wrong security code"),
-    card("4000000000000119", "pm_card_chargeDeclinedProcessingError", "visa", Behaviour::Decline(&PROCESSING_ERROR), "is declined: processing error"),
-    card("4000000000009987", "pm_card_chargeDeclinedLostCard", "visa", Behaviour::Decline(&LOST), "is declined: lost card"),
-    card("4000000000009979", "pm_card_chargeDeclinedStolenCard", "visa", Behaviour::Decline(&STOLEN), "is declined: stolen card"),
-    card("4000000000006975", "pm_card_chargeDeclinedVelocityLimitExceeded", "visa", Behaviour::Decline(&VELOCITY), "is declined: used too often"),
-    card("4100000000000019", "pm_card_chargeDeclinedFraudulent", "visa", Behaviour::Decline(&FRAUDULENT), "is blocked as fraudulent"),
-    card("4000002500003155", "pm_card_authenticationRequired", "visa", Behaviour::Authenticate, "needs 3-D Secure"),
-    card("4000000000003220", "pm_card_threeDSecure2Required", "visa", Behaviour::Authenticate, "needs 3-D Secure 2"),
-    card("4000000000000077", "pm_card_bypassPending", "visa", Behaviour::Succeed, "succeeds, into the available balance"),
-    card("4000000000000259", "pm_card_createDispute", "visa", Behaviour::Dispute, "succeeds, then is disputed"),
-    card("4000000000001000", "pm_card_sandboxProcessing", "visa", Behaviour::Process, "stays processing until the sandbox is told how it ends"),
-    card("5555555555554444", "pm_card_mastercard", "mastercard", Behaviour::Succeed, "succeeds (Mastercard)"),
-    card("2223003122003222", "pm_card_mastercard_2", "mastercard", Behaviour::Succeed, "succeeds (Mastercard, 2-series)"),
-    card("378282246310005", "pm_card_amex", "amex", Behaviour::Succeed, "succeeds (American Express)"),
-    card("6011111111111117", "pm_card_discover", "discover", Behaviour::Succeed, "succeeds (Discover)"),
-    card("3056930009020004", "pm_card_diners", "diners", Behaviour::Succeed, "succeeds (Diners Club)"),
-    card("3566002020360505", "pm_card_jcb", "jcb", Behaviour::Succeed, "succeeds (JCB)"),
-    card("6200000000000005", "pm_card_unionpay", "unionpay", Behaviour::Succeed, "succeeds (UnionPay)"),
+    card(
+        "4242424242424242",
+        "pm_card_visa",
+        "visa",
+        Behaviour::Succeed,
+        "succeeds",
+    ),
+    card(
+        "4000000000000002",
+        "pm_card_chargeDeclined",
+        "visa",
+        Behaviour::Decline(&GENERIC),
+        "is declined",
+    ),
+    card(
+        "4000000000009995",
+        "pm_card_chargeDeclinedInsufficientFunds",
+        "visa",
+        Behaviour::Decline(&INSUFFICIENT_FUNDS),
+        "is declined: insufficient funds",
+    ),
+    card(
+        "4000000000000069",
+        "pm_card_chargeDeclinedExpiredCard",
+        "visa",
+        Behaviour::Decline(&EXPIRED),
+        "is declined: expired card",
+    ),
+    card(
+        "4000000000000127",
+        "pm_card_chargeDeclinedIncorrectCvc",
+        "visa",
+        Behaviour::Decline(&INCORRECT_CVC),
+        "is declined: wrong security code",
+    ),
+    card(
+        "4000000000000119",
+        "pm_card_chargeDeclinedProcessingError",
+        "visa",
+        Behaviour::Decline(&PROCESSING_ERROR),
+        "is declined: processing error",
+    ),
+    card(
+        "4000000000009987",
+        "pm_card_chargeDeclinedLostCard",
+        "visa",
+        Behaviour::Decline(&LOST),
+        "is declined: lost card",
+    ),
+    card(
+        "4000000000009979",
+        "pm_card_chargeDeclinedStolenCard",
+        "visa",
+        Behaviour::Decline(&STOLEN),
+        "is declined: stolen card",
+    ),
+    card(
+        "4000000000006975",
+        "pm_card_chargeDeclinedVelocityLimitExceeded",
+        "visa",
+        Behaviour::Decline(&VELOCITY),
+        "is declined: used too often",
+    ),
+    card(
+        "4100000000000019",
+        "pm_card_chargeDeclinedFraudulent",
+        "visa",
+        Behaviour::Decline(&FRAUDULENT),
+        "is blocked as fraudulent",
+    ),
+    card(
+        "4000002500003155",
+        "pm_card_authenticationRequired",
+        "visa",
+        Behaviour::Authenticate,
+        "needs 3-D Secure",
+    ),
+    card(
+        "4000000000003220",
+        "pm_card_threeDSecure2Required",
+        "visa",
+        Behaviour::Authenticate,
+        "needs 3-D Secure 2",
+    ),
+    card(
+        "4000000000000077",
+        "pm_card_bypassPending",
+        "visa",
+        Behaviour::Succeed,
+        "succeeds, into the available balance",
+    ),
+    card(
+        "4000000000000259",
+        "pm_card_createDispute",
+        "visa",
+        Behaviour::Dispute,
+        "succeeds, then is disputed",
+    ),
+    card(
+        "4000000000001000",
+        "pm_card_sandboxProcessing",
+        "visa",
+        Behaviour::Process,
+        "stays processing until the sandbox is told how it ends",
+    ),
+    card(
+        "5555555555554444",
+        "pm_card_mastercard",
+        "mastercard",
+        Behaviour::Succeed,
+        "succeeds (Mastercard)",
+    ),
+    card(
+        "2223003122003222",
+        "pm_card_mastercard_2",
+        "mastercard",
+        Behaviour::Succeed,
+        "succeeds (Mastercard, 2-series)",
+    ),
+    card(
+        "378282246310005",
+        "pm_card_amex",
+        "amex",
+        Behaviour::Succeed,
+        "succeeds (American Express)",
+    ),
+    card(
+        "6011111111111117",
+        "pm_card_discover",
+        "discover",
+        Behaviour::Succeed,
+        "succeeds (Discover)",
+    ),
+    card(
+        "3056930009020004",
+        "pm_card_diners",
+        "diners",
+        Behaviour::Succeed,
+        "succeeds (Diners Club)",
+    ),
+    card(
+        "3566002020360505",
+        "pm_card_jcb",
+        "jcb",
+        Behaviour::Succeed,
+        "succeeds (JCB)",
+    ),
+    card(
+        "6200000000000005",
+        "pm_card_unionpay",
+        "unionpay",
+        Behaviour::Succeed,
+        "succeeds (UnionPay)",
+    ),
     TestCard {
         funding: "debit",
-        ..card("4000056655665556", "pm_card_visa_debit", "visa", Behaviour::Succeed, "succeeds (debit)")
+        ..card(
+            "4000056655665556",
+            "pm_card_visa_debit",
+            "visa",
+            Behaviour::Succeed,
+            "succeeds (debit)",
+        )
     },
 ];
 
@@ -226,7 +362,9 @@ mod tests {
     #[test]
     fn the_longer_names_of_declines_are_the_same_cards() {
         assert_eq!(
-            by_payment_method("pm_card_visa_chargeDeclined").unwrap().number,
+            by_payment_method("pm_card_visa_chargeDeclined")
+                .unwrap()
+                .number,
             "4000000000000002"
         );
         assert!(by_payment_method("pm_card_nonsense").is_none());

@@ -80,8 +80,7 @@ impl Params {
 
     /// A whole number that must be given and be at least `least`.
     pub(super) fn required_integer(&mut self, name: &str, least: u64) -> Result<u64, Refusal> {
-        self.integer(name, least)?
-            .ok_or_else(|| self.missing(name))
+        self.integer(name, least)?.ok_or_else(|| self.missing(name))
     }
 
     /// A text that must be given.
@@ -125,9 +124,10 @@ impl Params {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
-            Some(other) => Err(
-                Refusal::invalid(format!("Invalid boolean: {other}")).param(self.full_name(name))
-            ),
+            Some(other) => {
+                Err(Refusal::invalid(format!("Invalid boolean: {other}"))
+                    .param(self.full_name(name)))
+            }
         }
     }
 
@@ -176,6 +176,11 @@ impl Params {
                 Ok(Some(indexed.into_iter().map(|(_, text)| text).collect()))
             }
         }
+    }
+
+    /// Whether the parameter is a plain value, where it could also be a group.
+    pub(super) fn is_text(&self, name: &str) -> bool {
+        matches!(self.tree.get(name), Some(Node::Text(_)))
     }
 
     /// A group of parameters. An empty text in its place unsets it: `Some(None)`.

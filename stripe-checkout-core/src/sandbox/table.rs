@@ -61,12 +61,6 @@ impl<T: Row> Table<T> {
             .filter(|row| row.account() == account)
     }
 
-    pub(super) fn get_mut(&mut self, account: Option<&str>, id: &str) -> Option<&mut T> {
-        self.rows
-            .get_mut(*self.places.get(id)?)
-            .filter(|row| row.account() == account)
-    }
-
     /// The row with this id, whichever account it belongs to.
     pub(super) fn find(&self, id: &str) -> Option<&T> {
         self.rows.get(*self.places.get(id)?)

@@ -14,8 +14,8 @@ pub(in crate::sandbox) struct Event {
     /// The API request that caused it; none where time or the buyer's bank did.
     pub(in crate::sandbox) request_id: Option<String>,
     pub(in crate::sandbox) idempotency_key: Option<String>,
-    /// Endpoints that have not acknowledged it yet.
-    pub(in crate::sandbox) pending_webhooks: usize,
+    /// The endpoints that have not acknowledged it yet.
+    pub(in crate::sandbox) waiting: Vec<String>,
 }
 
 impl Event {
@@ -33,7 +33,7 @@ impl Event {
             "created": self.created,
             "data": data,
             "livemode": false,
-            "pending_webhooks": self.pending_webhooks,
+            "pending_webhooks": self.waiting.len(),
             "request": { "id": self.request_id, "idempotency_key": self.idempotency_key },
             "type": self.event_type,
         });

@@ -82,9 +82,9 @@ pub(in crate::sandbox) struct PaymentIntent {
 impl PaymentIntent {
     /// The whole object, as the merchant's secret key sees it.
     pub(in crate::sandbox) fn render(&self) -> Value {
-        let automatic = self.automatic.map(|allow_redirects| {
-            json!({ "allow_redirects": allow_redirects, "enabled": true })
-        });
+        let automatic = self
+            .automatic
+            .map(|allow_redirects| json!({ "allow_redirects": allow_redirects, "enabled": true }));
         let configuration = self
             .automatic
             .map(|_| json!({ "id": "pmc_sandbox000000000000000", "parent": null }));
