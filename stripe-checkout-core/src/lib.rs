@@ -8,6 +8,8 @@
         clippy::indexing_slicing
     )
 )]
+// The sandbox writes Stripe's largest objects as one `json!` each.
+#![cfg_attr(feature = "sandbox", recursion_limit = "256")]
 
 mod amount;
 mod call;
@@ -16,6 +18,7 @@ mod config;
 mod currency;
 mod endpoint;
 mod error;
+mod marks;
 mod metadata;
 mod reply;
 mod secret;
@@ -34,8 +37,14 @@ pub mod testing;
 pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
+pub use call::{Body, Call, Visitor, VisitorData};
+pub use checkout::{Checkout, CheckoutBuilder, Ours};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
-pub use error::{AmountError, ConfigError, CurrencyError, MetadataError, RequestError};
+pub use endpoint::{Endpoint, Group, Method};
+pub use error::*;
 pub use metadata::Metadata;
+#[cfg(feature = "intent")]
+pub use pricing::{ClientAmount, Pricing};
+pub use reply::Reply;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};
