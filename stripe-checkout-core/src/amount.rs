@@ -1,0 +1,363 @@
+//! Amounts of money: whole minor units and a currency, nothing else.
+//!
+//! There are no floats, no negative amounts, and no arithmetic that wraps or mixes currencies without saying so: in a shop each of these is money lost.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::currency::Currency;
+use crate::error::{AmountError, RequestError};
+
+/// The largest amount that is charged unless a checkout is told otherwise: 999,999,999,999 minor units, the twelve digits that
+/// [Stripe takes](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts) for most cards.
+pub const DEFAULT_CAP: u64 = 999_999_999_999;
+
+/// The denominator of a percentage: 10,000 basis points are 100 %.
+const BASIS_POINTS: u128 = 10_000;
+
+/// An amount of money: a whole number of the currency's minor units (cents), never negative.
+///
+/// serde reads and writes it in the words of Stripe's API: `{"amount": 1999, "currency": "eur"}`.
+///
+/// Two amounts are ordered only within one currency, so there is no `<`: use [`checked_cmp`](Self::checked_cmp).
+///
+/// ```
+/// use stripe_checkout_core::{Amount, Currency, Rounding};
+///
+/// let price = Amount::parse_major("19.99", Currency::EUR)?;
+/// assert_eq!(price, Amount::new(1999, Currency::EUR));
+///
+/// let goods = price.times(3)?;
+/// let tax = goods.percentage(1900, Rounding::HalfUp)?; // 19 %
+/// let total = Amount::sum(Currency::EUR, [goods, tax])?;
+/// assert_eq!(total.to_string(), "71.36 EUR");
+///
+/// assert!(price.checked_add(Amount::new(500, Currency::USD)).is_err());
+/// # Ok::<(), stripe_checkout_core::AmountError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Amount {
+    #[serde(rename = "amount")]
+    minor: u64,
+    currency: Currency,
+}
+
+/// What becomes of the part of a minor unit that a percentage leaves over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rounding {
+    /// Away from zero, whenever anything is left over.
+    Up,
+    /// Towards zero: what is left over is dropped.
+    Down,
+    /// To the nearest; the exact half goes up. What most tax offices ask for.
+    HalfUp,
+    /// To the nearest; the exact half goes to the even neighbour (banker's rounding), so that many roundings do not lean to one side.
+    HalfEven,
+}
+
+impl Amount {
+    /// The largest number of parts of a [`split`](Self::split): more would be a mistake, and its list could fill the memory.
+    pub const MAX_PARTS: usize = 100_000;
+
+    /// So many minor units of a currency: `Amount::new(1999, Currency::EUR)` is 19.99 EUR, `Amount::new(500, Currency::JPY)` is 500 JPY.
+    pub const fn new(minor: u64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// Nothing, in a currency.
+    pub const fn zero(currency: Currency) -> Self {
+        Self::new(0, currency)
+    }
+
+    /// The amount in minor units, as Stripe's API takes it.
+    pub const fn minor(self) -> u64 {
+        self.minor
+    }
+
+    /// The currency.
+    pub const fn currency(self) -> Currency {
+        self.currency
+    }
+
+    /// Whether the amount is zero.
+    pub const fn is_zero(self) -> bool {
+        self.minor == 0
+    }
+
+    /// Reads major units exactly: `"19.99"` of EUR is 1999 minor units, `"500"` of JPY is 500, `"5"` of ISK is 500.
+    ///
+    /// The text is ASCII digits, and if need be a point with digits behind it, no more than the currency has [decimal places](Currency::decimals). There is no sign,
+    /// no white space, no thousands separator, no exponent: whoever takes amounts from people must know what their comma means.
+    ///
+    /// # Errors
+    /// [`Malformed`](AmountError::Malformed), [`Negative`](AmountError::Negative), [`TooPrecise`](AmountError::TooPrecise),
+    /// [`NotAMultiple`](AmountError::NotAMultiple) for a fraction of ISK or UGX, and [`OutOfRange`](AmountError::OutOfRange) above `u64::MAX` minor units.
+    ///
+    /// ```
+    /// use stripe_checkout_core::{Amount, AmountError, Currency};
+    ///
+    /// assert_eq!(Amount::parse_major("12.5", Currency::USD)?.minor(), 1250);
+    /// assert_eq!(Amount::parse_major("12.345", Currency::KWD)?.minor(), 12_345);
+    /// assert_eq!(
+    ///     Amount::parse_major("12.50", Currency::JPY),
+    ///     Err(AmountError::TooPrecise { currency: Currency::JPY, allowed: 0, given: 2 }),
+    /// );
+    /// # Ok::<(), AmountError>(())
+    /// ```
+    pub fn parse_major(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = match digits.split_once('.') {
+            Some((_, "")) => return Err(AmountError::Malformed),
+            Some(parts) => parts,
+            None => (digits, ""),
+        };
+        if whole.is_empty()
+            || !whole
+                .bytes()
+                .chain(fraction.bytes())
+                .all(|byte| byte.is_ascii_digit())
+        {
+            return Err(AmountError::Malformed);
+        }
+        if negative {
+            return Err(AmountError::Negative);
+        }
+        let allowed = currency.decimals();
+        let Some(missing) = usize::from(allowed).checked_sub(fraction.len()) else {
+            return Err(AmountError::TooPrecise {
+                currency,
+                allowed,
+                given: fraction.len(),
+            });
+        };
+
+        let minor = whole
+            .bytes()
+            .chain(fraction.bytes())
+            .chain(std::iter::repeat_n(b'0', missing))
+            .try_fold(0_u64, |minor, digit| {
+                minor.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+            })
+            .ok_or(AmountError::OutOfRange)?;
+        Self::new(minor, currency).in_whole_steps()
+    }
+
+    /// The amount in major units, exactly, with all decimal places of the currency: `"19.99"`, `"500"`, `"1.250"`.
+    ///
+    /// This is for machines and logs. What a buyer reads is the page's task, in the buyer's own language.
+    pub fn to_major(self) -> String {
+        let decimals = self.currency.decimals();
+        let unit = 10_u64.pow(u32::from(decimals));
+        match decimals {
+            0 => self.minor.to_string(),
+            _ => format!(
+                "{}.{:0width$}",
+                self.minor / unit,
+                self.minor % unit,
+                width = usize::from(decimals)
+            ),
+        }
+    }
+
+    /// The sum of two amounts.
+    ///
+    /// # Errors
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and [`OutOfRange`](AmountError::OutOfRange).
+    pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
+        self.same_currency(other)?;
+        self.with_minor(self.minor.checked_add(other.minor))
+    }
+
+    /// What is left when the other amount is taken away.
+    ///
+    /// # Errors
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch), and [`OutOfRange`](AmountError::OutOfRange) where the result would be below zero.
+    pub fn checked_sub(self, other: Self) -> Result<Self, AmountError> {
+        self.same_currency(other)?;
+        self.with_minor(self.minor.checked_sub(other.minor))
+    }
+
+    /// Which of two amounts is larger.
+    ///
+    /// # Errors
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch).
+    ///
+    /// ```
+    /// use std::cmp::Ordering;
+    /// use stripe_checkout_core::{Amount, Currency};
+    ///
+    /// let paid = Amount::new(1999, Currency::EUR);
+    /// assert_eq!(paid.checked_cmp(Amount::new(2000, Currency::EUR)), Ok(Ordering::Less));
+    /// assert!(paid.checked_cmp(Amount::new(2000, Currency::JPY)).is_err());
+    /// ```
+    pub fn checked_cmp(self, other: Self) -> Result<Ordering, AmountError> {
+        self.same_currency(other)?;
+        Ok(self.minor.cmp(&other.minor))
+    }
+
+    /// The amount, so many times: a price times a quantity.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](AmountError::OutOfRange).
+    pub fn times(self, quantity: u64) -> Result<Self, AmountError> {
+        self.with_minor(self.minor.checked_mul(quantity))
+    }
+
+    /// The sum of any number of amounts, none included. The currency is named, so that the sum of nothing has one too.
+    ///
+    /// # Errors
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and [`OutOfRange`](AmountError::OutOfRange).
+    pub fn sum(
+        currency: Currency,
+        amounts: impl IntoIterator<Item = Self>,
+    ) -> Result<Self, AmountError> {
+        amounts
+            .into_iter()
+            .try_fold(Self::zero(currency), Self::checked_add)
+    }
+
+    /// A share of the amount in basis points: 100 are 1 %, 1,900 are 19 %, 10,000 are the whole.
+    ///
+    /// The result is rounded to whole minor units. Of ISK and UGX, in which nothing smaller than 100 minor units can be charged, it is rounded to those, as long as
+    /// the amount itself is such a multiple.
+    ///
+    /// # Errors
+    /// [`OutOfRange`](AmountError::OutOfRange).
+    ///
+    /// ```
+    /// use stripe_checkout_core::{Amount, Currency, Rounding};
+    ///
+    /// let price = Amount::new(1050, Currency::USD);
+    /// assert_eq!(price.percentage(500, Rounding::HalfUp)?.minor(), 53); // 52.5
+    /// assert_eq!(price.percentage(500, Rounding::HalfEven)?.minor(), 52);
+    /// # Ok::<(), stripe_checkout_core::AmountError>(())
+    /// ```
+    pub fn percentage(self, basis_points: u64, rounding: Rounding) -> Result<Self, AmountError> {
+        let step = self.step();
+        let divisor = BASIS_POINTS * u128::from(step);
+        // Two factors of 64 bits always fit into 128.
+        let exact = u128::from(self.minor) * u128::from(basis_points);
+        let (steps, rest) = (exact / divisor, exact % divisor);
+        let half = (rest * 2).cmp(&divisor);
+        let up = match rounding {
+            Rounding::Up => rest > 0,
+            Rounding::Down => false,
+            Rounding::HalfUp => half.is_ge(),
+            Rounding::HalfEven => half.is_gt() || (half.is_eq() && steps % 2 == 1),
+        };
+        let minor = (steps + u128::from(up)) * u128::from(step);
+        self.with_minor(u64::try_from(minor).ok())
+    }
+
+    /// The amount in so many parts that are as equal as can be, the larger ones first. They add up to the amount: no minor unit is lost.
+    ///
+    /// Parts of ISK and UGX stay multiples of 100 minor units, as long as the amount itself is one.
+    ///
+    /// # Errors
+    /// [`NoParts`](AmountError::NoParts) for zero parts, [`OutOfRange`](AmountError::OutOfRange) for more than [`MAX_PARTS`](Self::MAX_PARTS).
+    ///
+    /// ```
+    /// use stripe_checkout_core::{Amount, Currency};
+    ///
+    /// let parts = Amount::new(1000, Currency::EUR).split(3)?;
+    /// assert_eq!(parts.iter().map(|part| part.minor()).collect::<Vec<_>>(), [334, 333, 333]);
+    /// # Ok::<(), stripe_checkout_core::AmountError>(())
+    /// ```
+    pub fn split(self, parts: usize) -> Result<Vec<Self>, AmountError> {
+        if parts == 0 {
+            return Err(AmountError::NoParts);
+        }
+        if parts > Self::MAX_PARTS {
+            return Err(AmountError::OutOfRange);
+        }
+        let step = self.step();
+        let count = parts as u64; // At most MAX_PARTS.
+        let (share, larger) = (self.minor / step / count, self.minor / step % count);
+        Ok((0..count)
+            .map(|index| Self::new((share + u64::from(index < larger)) * step, self.currency))
+            .collect())
+    }
+
+    /// Stripe's [minimum charge](Currency::minimum), where the amount is below it. A reason to warn, not to refuse.
+    pub fn below_minimum(self) -> Option<Self> {
+        self.currency
+            .minimum()
+            .filter(|minimum| self.minor < minimum.minor)
+    }
+
+    /// The [multiple](Currency::multiple) that Stripe wants amounts of this currency to be, where this one is not. A reason to warn; for ISK and UGX
+    /// [`chargeable`](Self::chargeable) refuses it.
+    pub fn off_multiple(self) -> Option<u64> {
+        let multiple = self.currency.multiple();
+        (self.minor % multiple != 0).then_some(multiple)
+    }
+
+    /// Whether Stripe can be asked to charge this: more than zero, at most `cap` minor units (see [`DEFAULT_CAP`]), and in ISK and UGX whole units only.
+    ///
+    /// # Errors
+    /// [`Zero`](RequestError::Zero), [`AboveCap`](RequestError::AboveCap), or [`NotAMultiple`](AmountError::NotAMultiple) in [`Amount`](RequestError::Amount).
+    pub fn chargeable(self, cap: u64) -> Result<(), RequestError> {
+        if self.is_zero() {
+            return Err(RequestError::Zero);
+        }
+        if self.minor > cap {
+            return Err(RequestError::AboveCap { cap });
+        }
+        self.in_whole_steps()?;
+        Ok(())
+    }
+
+    fn in_whole_steps(self) -> Result<Self, AmountError> {
+        let multiple = self.currency.step();
+        if self.minor % multiple == 0 {
+            Ok(self)
+        } else {
+            Err(AmountError::NotAMultiple {
+                currency: self.currency,
+                multiple,
+            })
+        }
+    }
+
+    /// The step in which shares of this amount are made. An amount that is no multiple cannot be charged anyway: it is divided exactly.
+    fn step(self) -> u64 {
+        self.in_whole_steps()
+            .map_or(1, |amount| amount.currency.step())
+    }
+
+    fn same_currency(self, other: Self) -> Result<(), AmountError> {
+        if self.currency == other.currency {
+            Ok(())
+        } else {
+            Err(AmountError::CurrencyMismatch {
+                left: self.currency,
+                right: other.currency,
+            })
+        }
+    }
+
+    fn with_minor(self, minor: Option<u64>) -> Result<Self, AmountError> {
+        minor
+            .map(|minor| Self::new(minor, self.currency))
+            .ok_or(AmountError::OutOfRange)
+    }
+}
+
+/// Major units and the code: `19.99 EUR`.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{} {}", self.to_major(), self.currency))
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,235 @@
+//! What a framework gives: plain bytes, so that no framework's types reach the core.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::endpoint::Endpoint;
+
+/// One request, as an adapter hands it over.
+#[derive(Debug)]
+pub struct Call {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) visitor: Visitor,
+    pub(crate) body: Body,
+}
+
+impl Call {
+    /// A call of this route, with neither headers nor body yet.
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            visitor: Visitor::default(),
+            body: Body::new(endpoint.body_limit()),
+        }
+    }
+
+    /// The query string, without the question mark and still percent-encoded.
+    #[must_use]
+    pub fn query(mut self, query: Option<&str>) -> Self {
+        self.visitor.query = query.unwrap_or_default().to_owned();
+        self
+    }
+
+    /// Adds a header. Values are bytes: a stranger's need not be text.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &[u8]) -> Self {
+        self.visitor.headers.push((name.to_ascii_lowercase(), value.to_vec()));
+        self
+    }
+
+    /// What the framework knows of the visitor, see [`VisitorData`].
+    #[must_use]
+    pub fn visitor_data(mut self, data: Option<VisitorData>) -> Self {
+        self.visitor.data = data;
+        self
+    }
+
+    /// The body, as far as it arrived.
+    #[must_use]
+    pub fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+}
+
+/// Collects a body up to a limit and knows whether it arrived whole.
+#[derive(Default)]
+pub struct Body {
+    bytes: Vec<u8>,
+    limit: usize,
+    fault: Option<BodyFault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    TooLarge,
+    Incomplete,
+}
+
+impl Body {
+    /// An empty body that takes up to `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { bytes: Vec::new(), limit, fault: None }
+    }
+
+    /// Adds what arrived; `false` says that more need not be read, because the body is too large.
+    pub fn push(&mut self, chunk: &[u8]) -> bool {
+        if self.fault.is_none() {
+            if chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
+                self.fault = Some(BodyFault::TooLarge);
+                self.bytes = Vec::new();
+            } else {
+                self.bytes.extend_from_slice(chunk);
+            }
+        }
+        self.fault.is_none()
+    }
+
+    /// Says that the body was cut short: what arrived is not used.
+    pub fn set_incomplete(&mut self) {
+        self.fault.get_or_insert(BodyFault::Incomplete);
+    }
+
+    /// A body that is in memory already.
+    pub fn whole(bytes: &[u8], limit: usize) -> Self {
+        let mut body = Self::new(limit);
+        body.push(bytes);
+        body
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) fn finish(self) -> Result<Bytes, BodyFault> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(self.bytes.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    // The bytes may hold an event or a client secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("len", &self.bytes.len())
+            .field("limit", &self.limit)
+            .field("fault", &self.fault)
+            .finish()
+    }
+}
+
+/// Who asks: the request's headers and query, and whatever the framework knows, so that [`Pricing`](crate::Pricing) can look up a session.
+#[derive(Clone, Default)]
+pub struct Visitor {
+    headers: Vec<(String, Vec<u8>)>,
+    query: String,
+    data: Option<VisitorData>,
+}
+
+impl Visitor {
+    /// The first header of this name, in any case, as it came.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers(name).next()
+    }
+
+    /// The first header of this name if it is UTF-8.
+    pub fn header_str(&self, name: &str) -> Option<&str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All headers of this name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice())
+    }
+
+    /// The query string, without the question mark and still percent-encoded; empty if there is none.
+    pub fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// What the application put into the request's extensions as [`VisitorData`], if it is a `T`.
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.data.as_ref().and_then(|data| data.0.downcast_ref())
+    }
+}
+
+impl fmt::Debug for Visitor {
+    // Cookies, signatures and client secrets travel in headers and queries: names only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visitor")
+            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The framework's own user, session or tenant: raw headers cannot know them.
+///
+/// Put it into the request's extensions in a middleware; [`Visitor::data`] reads it.
+#[derive(Clone)]
+pub struct VisitorData(Arc<dyn Any + Send + Sync>);
+
+impl VisitorData {
+    /// Wraps any value.
+    pub fn new<T: Any + Send + Sync>(data: T) -> Self {
+        Self(Arc::new(data))
+    }
+}
+
+impl fmt::Debug for VisitorData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorData")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_whole_up_to_the_limit_and_too_large_above() {
+        assert_eq!(Body::whole(b"1234", 4).finish().unwrap(), "1234");
+        assert_eq!(Body::whole(b"12345", 4).finish(), Err(BodyFault::TooLarge));
+        let mut body = Body::new(4);
+        assert!(body.push(b"123"));
+        assert!(!body.push(b"45"));
+        assert!(!body.push(b""), "nothing that comes later makes it good again");
+        assert_eq!(body.finish(), Err(BodyFault::TooLarge));
+    }
+
+    #[test]
+    fn a_body_that_was_cut_short_is_not_used() {
+        let mut body = Body::whole(b"123", 4);
+        body.set_incomplete();
+        assert_eq!(body.finish(), Err(BodyFault::Incomplete));
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let visitor = Visitor {
+            headers: vec![("cookie".into(), b"session=s3cr3t".to_vec())],
+            query: "payment_intent_client_secret=s3cr3t".into(),
+            data: Some(VisitorData::new("s3cr3t")),
+        };
+        let call = Body::whole(b"s3cr3t", 10);
+        assert!(!format!("{visitor:?} {call:?}").contains("s3cr3t"));
+        assert_eq!(visitor.data::<&str>(), Some(&"s3cr3t"));
+        assert_eq!(visitor.data::<u8>(), None);
+    }
+
+    #[test]
+    fn header_names_have_any_case_and_values_are_bytes() {
+        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let call = Call::new(&endpoint).header("X-A", b"\xff").header("x-a", b"2");
+        assert_eq!(call.visitor.header("X-a"), Some(&b"\xff"[..]));
+        assert_eq!(call.visitor.header_str("x-a"), None);
+        assert_eq!(call.visitor.headers("x-A").count(), 2);
+    }
+}

@@ -1,0 +1,337 @@
+//! The configuration: which keys, and where Stripe is.
+//!
+//! A mistake here is found at start and not by the first buyer. Nothing has a default that would be unsafe: without a signing secret there is no configuration,
+//! because a webhook that cannot be verified must not be listened to.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use zeroize::Zeroizing;
+
+use crate::error::ConfigError;
+use crate::secret::{
+    Mode, PUBLISHABLE_KEY_VARIABLE, PublishableKey, SECRET_KEY_VARIABLE, SecretKey,
+    WEBHOOK_SECRET_VARIABLE, WebhookSecret,
+};
+
+/// The version of Stripe's API that this crate speaks, sent as `Stripe-Version` with every request.
+///
+/// See Stripe's [versioning](https://docs.stripe.com/api/versioning). Events may come in any version: that of the webhook endpoint.
+pub const API_VERSION: &str = "2026-09-30.endive";
+
+/// Stripe's API.
+pub const DEFAULT_API_BASE: &str = "https://api.stripe.com";
+
+/// Stripe.js, in the release that goes with [`API_VERSION`].
+pub const DEFAULT_STRIPE_JS_URL: &str = "https://js.stripe.com/endive/stripe.js";
+
+const API_BASE_VARIABLE: &str = "STRIPE_API_BASE";
+const STRIPE_JS_VARIABLE: &str = "STRIPE_JS_URL";
+
+/// The keys, and where Stripe is.
+///
+/// | variable | what | if it is not set |
+/// | --- | --- | --- |
+/// | `STRIPE_WEBHOOK_SECRET` | the signing secret of the webhook endpoint; several, separated by commas, while one is rolled | an error |
+/// | `STRIPE_SECRET_KEY` | a secret or restricted key | webhooks only |
+/// | `STRIPE_PUBLISHABLE_KEY` | the publishable key of the same mode | webhooks only; an error beside a secret key |
+/// | `STRIPE_API_BASE` | the address of Stripe's API, without `/v1` | [`DEFAULT_API_BASE`] |
+/// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
+///
+/// `Debug` shows the mode and the addresses, no key.
+///
+/// ```
+/// use stripe_checkout_core::{Config, Mode, PublishableKey, SecretKey, WebhookSecret};
+///
+/// // Config::from_env()? reads the variables above. The same by hand:
+/// let config = Config::new([WebhookSecret::new("whsec_123")?])?
+///     .with_keys(SecretKey::new("sk_test_123")?, PublishableKey::new("pk_test_123")?)?
+///     .with_api_base("http://127.0.0.1:12111")?;
+///
+/// assert_eq!(config.mode(), Some(Mode::Test));
+/// assert_eq!(config.api_base(), "http://127.0.0.1:12111");
+/// # Ok::<(), stripe_checkout_core::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    webhook_secrets: Vec<WebhookSecret>,
+    keys: Option<(SecretKey, PublishableKey)>,
+    api_base: String,
+    stripe_js_url: String,
+}
+
+impl Config {
+    /// Reads the environment, by the variables in the table above.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is missing, any that is empty, a key of another kind, a test key beside a
+    /// live one, an address that is none or that is plain `http` to another machine.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_vars(|name| std::env::var_os(name))
+    }
+
+    /// Reads variables from wherever they are: what [`from_env`](Self::from_env) does with the process's own.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_vars(variables: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let read = |variable: &'static str| -> Result<Option<Zeroizing<String>>, ConfigError> {
+            let Some(value) = variables(variable) else {
+                return Ok(None);
+            };
+            let text = value
+                .into_string()
+                .map_err(|_| ConfigError::Malformed { variable })?;
+            Ok(Some(Zeroizing::new(text)))
+        };
+
+        let webhook_secrets = read(WEBHOOK_SECRET_VARIABLE)?
+            .ok_or(ConfigError::Missing {
+                variable: WEBHOOK_SECRET_VARIABLE,
+            })?
+            .split(',')
+            .map(WebhookSecret::new)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut config = Self::new(webhook_secrets)?;
+
+        let secret_key = read(SECRET_KEY_VARIABLE)?
+            .map(|key| SecretKey::new(key.as_str()))
+            .transpose()?;
+        let publishable_key = read(PUBLISHABLE_KEY_VARIABLE)?
+            .map(|key| PublishableKey::new(key.as_str()))
+            .transpose()?;
+        config = match (secret_key, publishable_key) {
+            (Some(secret), Some(publishable)) => config.with_keys(secret, publishable)?,
+            (Some(_), None) => {
+                return Err(ConfigError::Missing {
+                    variable: PUBLISHABLE_KEY_VARIABLE,
+                });
+            }
+            (None, Some(_)) => {
+                return Err(ConfigError::Missing {
+                    variable: SECRET_KEY_VARIABLE,
+                });
+            }
+            (None, None) => config,
+        };
+
+        if let Some(address) = read(API_BASE_VARIABLE)? {
+            config = config.with_api_base(&address)?;
+        }
+        if let Some(address) = read(STRIPE_JS_VARIABLE)? {
+            config = config.with_stripe_js_url(&address)?;
+        }
+        Ok(config)
+    }
+
+    /// A configuration that can verify webhooks, by one signing secret or several: while a secret is rolled, the old and the new.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] without any secret.
+    pub fn new(
+        webhook_secrets: impl IntoIterator<Item = WebhookSecret>,
+    ) -> Result<Self, ConfigError> {
+        let webhook_secrets: Vec<_> = webhook_secrets.into_iter().collect();
+        if webhook_secrets.is_empty() {
+            return Err(ConfigError::Missing {
+                variable: WEBHOOK_SECRET_VARIABLE,
+            });
+        }
+        Ok(Self {
+            webhook_secrets,
+            keys: None,
+            api_base: DEFAULT_API_BASE.to_owned(),
+            stripe_js_url: DEFAULT_STRIPE_JS_URL.to_owned(),
+        })
+    }
+
+    /// Adds the keys that taking payments needs.
+    ///
+    /// # Errors
+    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key.
+    pub fn with_keys(
+        mut self,
+        secret_key: SecretKey,
+        publishable_key: PublishableKey,
+    ) -> Result<Self, ConfigError> {
+        if secret_key.mode() != publishable_key.mode() {
+            return Err(ConfigError::ModesDiffer {
+                left: SECRET_KEY_VARIABLE,
+                right: PUBLISHABLE_KEY_VARIABLE,
+            });
+        }
+        self.keys = Some((secret_key, publishable_key));
+        Ok(self)
+    }
+
+    /// Another address of Stripe's API: a proxy, a sandbox. Without `/v1`; slashes at the end are dropped.
+    ///
+    /// # Errors
+    /// [`ConfigError::Empty`], [`ConfigError::NotAnAddress`], or [`ConfigError::PlainHttp`] for `http` to anything but this machine, each with the variable
+    /// `STRIPE_API_BASE`.
+    pub fn with_api_base(mut self, address: &str) -> Result<Self, ConfigError> {
+        let address = checked_address(API_BASE_VARIABLE, address)?;
+        self.api_base = address.trim_end_matches('/').to_owned();
+        Ok(self)
+    }
+
+    /// Another address of Stripe.js: another of Stripe's releases, a sandbox's stand-in.
+    ///
+    /// With live keys Stripe asks that it come [from `https://js.stripe.com`](https://docs.stripe.com/js/including) itself.
+    ///
+    /// # Errors
+    /// As [`with_api_base`](Self::with_api_base), with the variable `STRIPE_JS_URL`.
+    pub fn with_stripe_js_url(mut self, address: &str) -> Result<Self, ConfigError> {
+        self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, address)?;
+        Ok(self)
+    }
+
+    /// The secret key, if there is one.
+    pub fn secret_key(&self) -> Option<&SecretKey> {
+        self.keys.as_ref().map(|(secret, _)| secret)
+    }
+
+    /// The publishable key, if there is one.
+    pub fn publishable_key(&self) -> Option<&PublishableKey> {
+        self.keys.as_ref().map(|(_, publishable)| publishable)
+    }
+
+    /// Both keys, for what cannot do without.
+    ///
+    /// # Errors
+    /// [`ConfigError::Missing`] with the variable `STRIPE_SECRET_KEY`.
+    pub fn require_keys(&self) -> Result<(&SecretKey, &PublishableKey), ConfigError> {
+        match &self.keys {
+            Some((secret, publishable)) => Ok((secret, publishable)),
+            None => Err(ConfigError::Missing {
+                variable: SECRET_KEY_VARIABLE,
+            }),
+        }
+    }
+
+    /// The signing secrets, at least one.
+    pub fn webhook_secrets(&self) -> &[WebhookSecret] {
+        &self.webhook_secrets
+    }
+
+    /// The address of Stripe's API, without a slash at its end.
+    pub fn api_base(&self) -> &str {
+        &self.api_base
+    }
+
+    /// The address of Stripe.js.
+    pub fn stripe_js_url(&self) -> &str {
+        &self.stripe_js_url
+    }
+
+    /// Whether the keys move real money; `None` without keys.
+    pub fn mode(&self) -> Option<Mode> {
+        self.secret_key().map(SecretKey::mode)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("mode", &self.mode())
+            .field("webhook_secrets", &self.webhook_secrets)
+            .field("api_base", &self.api_base)
+            .field("stripe_js_url", &self.stripe_js_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An absolute `http` or `https` address, with scheme and host in lower case. A check of this size needs no URL crate, which the webhook-only build would carry.
+///
+/// The characters of the path are a short list, because the address of Stripe.js stands in a header (the page's Content-Security-Policy) and in HTML.
+fn checked_address(variable: &'static str, value: &str) -> Result<String, ConfigError> {
+    let not_an_address = ConfigError::NotAnAddress { variable };
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(ConfigError::Empty { variable });
+    }
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return Err(not_an_address);
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let path_is_plain = path
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~/%+:@".contains(&byte));
+    let Some(host) = Host::of(authority) else {
+        return Err(not_an_address);
+    };
+    if !path_is_plain {
+        return Err(not_an_address);
+    }
+    match scheme.as_str() {
+        "https" => {}
+        "http" if host.is_loopback() => {}
+        "http" => return Err(ConfigError::PlainHttp { variable }),
+        _ => return Err(not_an_address),
+    }
+    Ok(format!(
+        "{scheme}://{}{path}",
+        authority.to_ascii_lowercase()
+    ))
+}
+
+/// The host of an address, as far as it matters here.
+enum Host<'a> {
+    Name(&'a str),
+    V4(Ipv4Addr),
+    V6(Ipv6Addr),
+}
+
+impl<'a> Host<'a> {
+    /// Reads `host`, `host:port` or `[v6]:port`. No user name: one belongs into a key, and would be printed with the address.
+    fn of(authority: &'a str) -> Option<Self> {
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(bracketed) => {
+                let (address, port) = bracketed.split_once(']')?;
+                (Self::V6(address.parse().ok()?), port)
+            }
+            None => {
+                let (name, port) =
+                    authority.split_at(authority.find(':').unwrap_or(authority.len()));
+                let host = match name.parse() {
+                    Ok(address) => Self::V4(address),
+                    Err(_) if is_host_name(name) => Self::Name(name),
+                    Err(_) => return None,
+                };
+                (host, port)
+            }
+        };
+        match port.strip_prefix(':') {
+            Some(digits) => is_port(digits).then_some(host),
+            None => port.is_empty().then_some(host),
+        }
+    }
+
+    fn is_loopback(&self) -> bool {
+        match self {
+            Self::Name(name) => name.eq_ignore_ascii_case("localhost"),
+            Self::V4(address) => address.is_loopback(),
+            Self::V6(address) => address.is_loopback(),
+        }
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    name.split('.').all(is_label)
+}
+
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit())
+        && digits.parse::<u16>().is_ok_and(|port| port != 0)
+}

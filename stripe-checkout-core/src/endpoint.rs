@@ -1,0 +1,130 @@
+//! The route table, as data: adapters loop over it, so that none can forget a route, a verb or a limit.
+
+use std::borrow::Cow;
+
+/// The verbs of the routes, and of the calls to Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// `GET` (frameworks answer `HEAD` from it).
+    Get,
+    /// `POST`.
+    Post,
+}
+
+impl Method {
+    /// The verb in capital letters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// What a route is for; only the core tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    #[cfg(feature = "checkout")]
+    Page,
+    #[cfg(feature = "checkout")]
+    PageSlash,
+    #[cfg(feature = "checkout")]
+    CheckoutScript,
+    #[cfg(feature = "checkout")]
+    CompleteScript,
+    #[cfg(feature = "checkout")]
+    Style,
+    #[cfg(feature = "checkout")]
+    Complete,
+    #[cfg(feature = "intent")]
+    CreateIntent,
+    #[cfg(feature = "intent")]
+    Status,
+    Webhook,
+}
+
+/// The group of routes to which an endpoint belongs, for [`Checkout::only`](crate::Checkout::only).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Group {
+    /// The page and its assets.
+    Checkout,
+    /// `create-payment-intent` and `checkout/status`.
+    Intent,
+    /// The webhook. Keep it outside of log-in layers: Stripe cannot log in.
+    Webhook,
+}
+
+/// One route: verb, path, and how large its body may be.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(crate) route: Route,
+    method: Method,
+    path: Cow<'static, str>,
+    body_limit: usize,
+}
+
+impl Endpoint {
+    /// The verb.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The path, beginning with a slash, without the prefix under which the routes are mounted. It has no parameters.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The group to which it belongs.
+    pub fn group(&self) -> Group {
+        match self.route {
+            #[cfg(feature = "checkout")]
+            Route::Page
+            | Route::PageSlash
+            | Route::CheckoutScript
+            | Route::CompleteScript
+            | Route::Style
+            | Route::Complete => Group::Checkout,
+            #[cfg(feature = "intent")]
+            Route::CreateIntent | Route::Status => Group::Intent,
+            Route::Webhook => Group::Webhook,
+        }
+    }
+
+    /// The largest body in bytes; an adapter reads no more than one byte above it.
+    pub fn body_limit(&self) -> usize {
+        self.body_limit
+    }
+
+    fn new(route: Route, method: Method, path: impl Into<Cow<'static, str>>, limit: usize) -> Self {
+        // A GET has no body that anybody reads; a limit of 0 would turn the stray body of a strange client into a 413.
+        Self { route, method, path: path.into(), body_limit: limit }
+    }
+
+    /// Every route of a checkout that takes payments (`payments`), or of one that only hears of them.
+    pub(crate) fn table(payments: bool, webhook_path: &str, body_limit: usize) -> Vec<Self> {
+        let mut table = Vec::new();
+        let mut add = |route, method, path: &str| {
+            table.push(Self::new(route, method, path.to_owned(), body_limit));
+        };
+        #[cfg(not(feature = "intent"))]
+        let _ = payments;
+        #[cfg(feature = "intent")]
+        if payments {
+            #[cfg(feature = "checkout")]
+            {
+                add(Route::Page, Method::Get, "/checkout");
+                add(Route::PageSlash, Method::Get, "/checkout/");
+                add(Route::CheckoutScript, Method::Get, "/checkout/checkout.js");
+                add(Route::CompleteScript, Method::Get, "/checkout/complete.js");
+                add(Route::Style, Method::Get, "/checkout/checkout.css");
+                add(Route::Complete, Method::Get, "/checkout/complete");
+            }
+            add(Route::CreateIntent, Method::Post, "/create-payment-intent");
+            add(Route::Status, Method::Post, "/checkout/status");
+        }
+        add(Route::Webhook, Method::Post, webhook_path);
+        table
+    }
+}

@@ -1,7 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
 )]
 
 mod amount;
@@ -27,3 +32,10 @@ pub mod sandbox;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;
+
+pub use amount::{Amount, DEFAULT_CAP, Rounding};
+pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
+pub use currency::Currency;
+pub use error::{AmountError, ConfigError, CurrencyError, MetadataError, RequestError};
+pub use metadata::Metadata;
+pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};

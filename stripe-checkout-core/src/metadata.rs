@@ -1,0 +1,240 @@
+//! Metadata: the merchant's own words on a PaymentIntent, and how an order is found again when its event arrives.
+//!
+//! Stripe refuses metadata that breaks its limits, at the moment when a buyer wants to pay. So the limits are checked where the metadata is built.
+
+use std::collections::{BTreeMap, btree_map};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
+
+use crate::error::MetadataError;
+
+/// Keys and values that Stripe keeps with an object and sends back in every event about it.
+///
+/// Within [Stripe's limits](https://docs.stripe.com/api/metadata): at most 50 keys of 1 to 40 characters without square brackets, values of at most 500 characters.
+/// What comes *from* Stripe is taken as it is. The order of the keys is always the same, so that a request repeated is the same bytes.
+///
+/// Nothing secret and no personal data belongs here: metadata is shown in the Dashboard and its exports. `Debug` prints the keys and the order's id only.
+///
+/// An empty value is not kept by Stripe: to send one is to remove the key.
+///
+/// ```
+/// use stripe_checkout_core::Metadata;
+///
+/// let metadata = Metadata::new()
+///     .with(Metadata::ORDER_ID, "order-1042")?
+///     .with("seats", "3")?;
+///
+/// assert_eq!(metadata.order_id(), Some("order-1042"));
+/// assert_eq!(metadata.get_parsed::<u32>("seats")?, Some(3));
+/// assert_eq!(metadata.get("colour"), None);
+/// # Ok::<(), stripe_checkout_core::MetadataError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    /// The key under which the id of the merchant's order stands.
+    pub const ORDER_ID: &'static str = "order_id";
+    /// The largest number of keys.
+    pub const MAX_KEYS: usize = 50;
+    /// The largest length of a key, in characters.
+    pub const MAX_KEY_CHARS: usize = 40;
+    /// The largest length of a value, in characters.
+    pub const MAX_VALUE_CHARS: usize = 500;
+
+    /// No metadata.
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// The same metadata with one more key; a key that is there already gets the new value.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn with(
+        mut self,
+        key: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<Self, MetadataError> {
+        self.insert(key, value)?;
+        Ok(self)
+    }
+
+    /// Adds a key, or gives it a new value. On an error nothing changes.
+    ///
+    /// # Errors
+    /// [`KeyLength`](MetadataError::KeyLength), [`KeyBrackets`](MetadataError::KeyBrackets), [`ValueLength`](MetadataError::ValueLength) and
+    /// [`TooManyKeys`](MetadataError::TooManyKeys).
+    pub fn insert(
+        &mut self,
+        key: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<(), MetadataError> {
+        let (key, value) = (key.into(), value.into());
+        if key.is_empty() || longer_than(&key, Self::MAX_KEY_CHARS) {
+            return Err(MetadataError::KeyLength {
+                key: key.chars().take(Self::MAX_KEY_CHARS).collect(),
+            });
+        }
+        if key.contains(['[', ']']) {
+            return Err(MetadataError::KeyBrackets { key });
+        }
+        if longer_than(&value, Self::MAX_VALUE_CHARS) {
+            return Err(MetadataError::ValueLength { key });
+        }
+        if self.0.len() >= Self::MAX_KEYS && !self.0.contains_key(&key) {
+            return Err(MetadataError::TooManyKeys {
+                limit: Self::MAX_KEYS,
+            });
+        }
+        self.0.insert(key, value);
+        Ok(())
+    }
+
+    /// Takes a key out, and returns the value that it had.
+    pub fn remove(&mut self, key: &str) -> Option<String> {
+        self.0.remove(key)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The value of a key, as any type that can be parsed: a number, a UUID, an id type of one's own.
+    ///
+    /// # Errors
+    /// [`WrongType`](MetadataError::WrongType) where the key is there but its value does not parse.
+    pub fn get_parsed<T: FromStr>(&self, key: &str) -> Result<Option<T>, MetadataError> {
+        self.parsed(key, std::any::type_name::<T>())
+    }
+
+    /// The value of a key as a whole number, zero or more.
+    ///
+    /// # Errors
+    /// [`WrongType`](MetadataError::WrongType).
+    pub fn get_u64(&self, key: &str) -> Result<Option<u64>, MetadataError> {
+        self.parsed(key, "whole number")
+    }
+
+    /// The value of a key as a whole number with or without a sign.
+    ///
+    /// # Errors
+    /// [`WrongType`](MetadataError::WrongType).
+    pub fn get_i64(&self, key: &str) -> Result<Option<i64>, MetadataError> {
+        self.parsed(key, "whole number")
+    }
+
+    /// The value of a key as a yes or no, written `true` or `false`.
+    ///
+    /// # Errors
+    /// [`WrongType`](MetadataError::WrongType) for anything else.
+    pub fn get_bool(&self, key: &str) -> Result<Option<bool>, MetadataError> {
+        self.parsed(key, "\"true\" or \"false\"")
+    }
+
+    /// The id of the merchant's order: the value of [`ORDER_ID`](Self::ORDER_ID), unless it is empty.
+    pub fn order_id(&self) -> Option<&str> {
+        self.get(Self::ORDER_ID).filter(|id| !id.is_empty())
+    }
+
+    /// The keys with their values, in the order of the keys.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.0.iter())
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn parsed<T: FromStr>(
+        &self,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<Option<T>, MetadataError> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        value
+            .parse()
+            .map(Some)
+            .map_err(|_| MetadataError::WrongType {
+                key: key.to_owned(),
+                expected,
+            })
+    }
+}
+
+/// Stripe counts characters, not bytes.
+fn longer_than(text: &str, limit: usize) -> bool {
+    text.chars().nth(limit).is_some()
+}
+
+/// The keys of a [`Metadata`] with their values.
+#[derive(Clone)]
+pub struct Iter<'a>(btree_map::Iter<'a, String, String>);
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0
+            .next()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+impl<'a> IntoIterator for &'a Metadata {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+// Values may be about people, and whole payments are printed while debugging.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |key, value| if key == Self::ORDER_ID { value } else { "…" };
+        f.debug_map()
+            .entries(self.iter().map(|(key, value)| (key, shown(key, value))))
+            .finish()
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Takes whatever Stripe sent: a genuine event must never be lost to its metadata. `null` is none; a value that is no string, which Stripe does not send, is kept
+/// as its JSON.
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let sent = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?
+            .unwrap_or_default();
+        let kept = sent.into_iter().filter_map(|(key, value)| match value {
+            serde_json::Value::String(text) => Some((key, text)),
+            serde_json::Value::Null => None,
+            other => Some((key, other.to_string())),
+        });
+        Ok(Self(kept.collect()))
+    }
+}

@@ -1,0 +1,204 @@
+//! The merchant's prices. What a buyer pays is decided here, on the server; the browser only says which order.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::amount::Amount;
+use crate::call::Visitor;
+use crate::currency::Currency;
+use crate::error::PricingError;
+use crate::fulfillment::BoxFuture;
+use crate::intent::PaymentRequest;
+
+/// Turns what the browser may say (an order's id, items and quantities) into what is to be paid.
+///
+/// It is asked twice for each purchase: when the page is shown and when the buyer presses *Pay*, so it must give the same
+/// [reference](PaymentRequest::new) for the same order.
+///
+/// ```
+/// use serde::Deserialize;
+/// use stripe_checkout_core::intent::PaymentRequest;
+/// use stripe_checkout_core::{Amount, Currency, Pricing, PricingError, Visitor};
+///
+/// struct Tickets;
+///
+/// #[derive(Deserialize)]
+/// struct Order {
+///     order: String,
+///     seats: u64,
+/// }
+///
+/// impl Pricing for Tickets {
+///     type Order = Order;
+///
+///     async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+///         if order.seats == 0 || order.seats > 8 {
+///             return Err(PricingError::refused("You can book 1 to 8 seats."));
+///         }
+///         let amount = Amount::new(25_00, Currency::EUR).times(order.seats)?;
+///         Ok(PaymentRequest::new(order.order, amount))
+///     }
+/// }
+/// ```
+pub trait Pricing: Send + Sync + 'static {
+    /// What the browser may say: ids and quantities. Never a price.
+    ///
+    /// It is read from the page's query, or else from the JSON body (its member `order`, or the whole of it).
+    type Order: DeserializeOwned + Send;
+
+    /// What this order costs now.
+    ///
+    /// # Errors
+    /// [`PricingError::refused`] with a sentence for the buyer (422), [`PricingError::AlreadyPaid`] (409); any other error by `?`
+    /// says that prices are unavailable (503).
+    fn price(
+        &self,
+        order: Self::Order,
+        visitor: &Visitor,
+    ) -> impl Future<Output = Result<PaymentRequest, PricingError>> + Send;
+}
+
+/// An amount that the buyer names, for donations and tips: the only way in which a browser can name one.
+///
+/// Take the text as a part of your [`Pricing::Order`] and let this check it.
+///
+/// ```
+/// use stripe_checkout_core::{Amount, ClientAmount, Currency};
+///
+/// let donation = ClientAmount::new(Currency::EUR, 1_00, 500_00);
+/// assert_eq!(donation.accept("12.50").unwrap(), Amount::new(12_50, Currency::EUR));
+/// assert!(donation.accept("0.50").is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAmount {
+    /// The currency: chosen by the server.
+    pub currency: Currency,
+    /// The smallest amount in minor units.
+    pub min: u64,
+    /// The largest amount in minor units.
+    pub max: u64,
+}
+
+impl ClientAmount {
+    /// Amounts of `currency` from `min` to `max` minor units.
+    pub const fn new(currency: Currency, min: u64, max: u64) -> Self {
+        Self { currency, min, max }
+    }
+
+    /// Reads an amount in major units, as a buyer types it (`12`, `12.50`), and checks that it is within the limits.
+    ///
+    /// # Errors
+    /// [`PricingError::Refused`] with a sentence that names the limits.
+    pub fn accept(&self, major_units: &str) -> Result<Amount, PricingError> {
+        let within = |amount: &Amount| (self.min..=self.max).contains(&amount.minor());
+        match Amount::parse_major(major_units.trim(), self.currency).ok().filter(within) {
+            Some(amount) => Ok(amount),
+            None => Err(PricingError::Refused {
+                message: format!(
+                    "Please choose an amount from {} to {}.",
+                    Amount::new(self.min, self.currency),
+                    Amount::new(self.max, self.currency)
+                ),
+                code: "amount_out_of_range",
+            }),
+        }
+    }
+}
+
+/// A pricing whose order type is gone: one type for every merchant's.
+pub(crate) trait ErasedPricing: Send + Sync {
+    fn price<'a>(
+        &'a self,
+        body: &'a [u8],
+        visitor: &'a Visitor,
+    ) -> BoxFuture<'a, Result<PaymentRequest, OrderError>>;
+}
+
+/// Why no price came out.
+#[derive(Debug)]
+pub(crate) enum OrderError {
+    /// What the browser said is no order (400). The decoder's own words may repeat what a stranger sent, so they are dropped.
+    Unreadable,
+    Pricing(PricingError),
+}
+
+impl<P: Pricing> ErasedPricing for P {
+    fn price<'a>(
+        &'a self,
+        body: &'a [u8],
+        visitor: &'a Visitor,
+    ) -> BoxFuture<'a, Result<PaymentRequest, OrderError>> {
+        Box::pin(async move {
+            let order = read_order::<P::Order>(visitor.query(), body)?;
+            Pricing::price(self, order, visitor).await.map_err(OrderError::Pricing)
+        })
+    }
+}
+
+/// A query that is not empty is the order; else the body's member `order`; else the whole body. One type decodes alike from all three.
+fn read_order<O: DeserializeOwned>(query: &str, body: &[u8]) -> Result<O, OrderError> {
+    if !query.is_empty() {
+        return serde_html_form::from_str(query).map_err(|_| OrderError::Unreadable);
+    }
+    #[derive(Deserialize)]
+    struct Wrapped<O> {
+        order: O,
+    }
+    if let Ok(wrapped) = serde_json::from_slice::<Wrapped<O>>(body) {
+        return Ok(wrapped.order);
+    }
+    serde_json::from_slice(body).map_err(|_| OrderError::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    struct Cart {
+        order: String,
+        #[serde(default)]
+        extra: Vec<u8>,
+    }
+
+    fn cart(order: &str, extra: &[u8]) -> Cart {
+        Cart { order: order.into(), extra: extra.into() }
+    }
+
+    #[test]
+    fn one_type_decodes_alike_from_query_and_bodies() {
+        let same = cart("a b", &[1, 2]);
+        assert_eq!(read_order::<Cart>("order=a+b&extra=1&extra=2", b"{}").unwrap(), same);
+        assert_eq!(
+            read_order::<Cart>("", br#"{"order":{"order":"a b","extra":[1,2]}}"#).unwrap(),
+            same
+        );
+        assert_eq!(read_order::<Cart>("", br#"{"order":"a b","extra":[1,2]}"#).unwrap(), same);
+        assert_eq!(read_order::<String>("", br#"{"order":"a b"}"#).unwrap(), "a b");
+    }
+
+    #[test]
+    fn what_is_no_order_is_unreadable() {
+        for (query, body) in [("", &b"{}"[..]), ("", b""), ("", b"[1"), ("other=1", b"{}")] {
+            assert!(
+                matches!(read_order::<Cart>(query, body), Err(OrderError::Unreadable)),
+                "{query:?} {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_named_amount_stays_within_its_limits() {
+        let tip = ClientAmount::new(Currency::USD, 100, 5000);
+        assert_eq!(tip.accept(" 1 ").unwrap().minor(), 100);
+        assert_eq!(tip.accept("50.00").unwrap().minor(), 5000);
+        for wrong in ["0.99", "50.01", "-2", "1e1", "", "ten", "1.001", "99999999999999999999"] {
+            match tip.accept(wrong) {
+                Err(PricingError::Refused { message, .. }) => {
+                    assert_eq!(message, "Please choose an amount from 1.00 USD to 50.00 USD.")
+                }
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What a framework gets, and the only mapping from errors to status and body.
+//!
+//! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+#[cfg(feature = "intent")]
+use crate::error::{ApiError, IntentError, PricingError};
+use crate::error::{InboxError, VerifyError};
+
+/// One answer, as an adapter sends it.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+/// What is no page runs and loads nothing, whoever frames it.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+impl Reply {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The headers: names in lower case, values in visible ASCII. `content-length` is the framework's.
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        &self.headers
+    }
+
+    /// The first header of this name (in lower case).
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Status, headers and body, to take.
+    pub fn into_parts(self) -> (u16, Vec<(&'static str, String)>, Bytes) {
+        (self.status, self.headers, self.body)
+    }
+
+    fn new(status: u16, content_type: &str, policy: &str, cache: &str, body: Bytes) -> Self {
+        let headers = vec![
+            ("content-type", content_type.to_owned()),
+            ("cache-control", cache.to_owned()),
+            ("content-security-policy", policy.to_owned()),
+            ("referrer-policy", "no-referrer".to_owned()),
+            ("x-content-type-options", "nosniff".to_owned()),
+            ("x-frame-options", "DENY".to_owned()),
+        ];
+        Self { status, headers, body }
+    }
+
+    pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
+        // What is serialised here are structs of texts and numbers: they cannot fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self::new(status, "application/json", NOTHING, "no-store", body.into())
+    }
+
+    #[cfg(feature = "checkout")]
+    pub(crate) fn html(status: u16, policy: &str, html: String) -> Self {
+        Self::new(status, "text/html; charset=utf-8", policy, "no-store", html.into())
+    }
+
+    /// A file that never changes within one version of the crate: cacheable, and 304 to who has it.
+    #[cfg(feature = "checkout")]
+    pub(crate) fn asset(
+        content_type: &str,
+        content: &'static str,
+        if_none_match: Option<&str>,
+    ) -> Self {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(content.as_bytes());
+        let etag = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let etag = format!("\"{etag}\"");
+        let known = if_none_match.is_some_and(|known| {
+            known.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == etag || tag == "*"))
+        });
+        let (status, body) =
+            if known { (304, Bytes::new()) } else { (200, Bytes::from_static(content.as_bytes())) };
+        // The name has no hash in it, so caches ask again after a while.
+        let mut reply = Self::new(status, content_type, NOTHING, "public, max-age=300", body);
+        reply.headers.push(("etag", etag));
+        reply
+    }
+
+    #[cfg(feature = "checkout")]
+    pub(crate) fn redirect(location: String) -> Self {
+        let mut reply =
+            Self::new(308, "text/plain; charset=utf-8", NOTHING, "no-store", Bytes::new());
+        reply.headers.push(("location", location));
+        reply
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        if let Some(wait) = retry_after {
+            self.headers.push(("retry-after", wait.as_secs().max(1).to_string()));
+        }
+        self
+    }
+}
+
+/// What went wrong, as the browser or Stripe may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: u16, code: &'static str, message: &str) -> Self {
+        Self { status, code, message: message.to_owned(), retry_after: None }
+    }
+
+    fn later(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    pub(crate) fn json(&self) -> Reply {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: &'a str,
+            code: &'a str,
+        }
+        Reply::json(self.status, &Body { error: &self.message, code: self.code })
+            .with_retry_after(self.retry_after)
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(500, "internal_error", "Something went wrong on our side. You were not charged twice; please try again.")
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(413, "body_too_large", "The request is too large.")
+    }
+
+    pub(crate) fn incomplete() -> Self {
+        Self::new(400, "body_incomplete", "The request did not arrive whole.")
+    }
+
+    /// The webhook's only 400: whoever forges one learns nothing about why it failed.
+    pub(crate) fn bad_webhook() -> Self {
+        Self::new(400, "invalid_webhook", "The signature or the payload is not valid.")
+    }
+}
+
+#[cfg(feature = "intent")]
+impl Problem {
+    pub(crate) fn unreadable_order() -> Self {
+        Self::new(400, "invalid_order", "This order could not be read. Please go back to the shop and try again.")
+    }
+
+    pub(crate) fn malformed() -> Self {
+        Self::new(400, "invalid_request", "The request could not be read.")
+    }
+
+    pub(crate) fn not_json() -> Self {
+        Self::new(415, "not_json", "Send JSON, with the content type application/json.")
+    }
+
+    pub(crate) fn cross_site() -> Self {
+        Self::new(403, "cross_site", "Payments can only be started from this site's own page.")
+    }
+
+    pub(crate) fn unknown_payment() -> Self {
+        Self::new(404, "unknown_payment", "We do not know this payment.")
+    }
+}
+
+impl From<&VerifyError> for Problem {
+    fn from(error: &VerifyError) -> Self {
+        match error {
+            VerifyError::TooLarge { .. } => Self::too_large(),
+            VerifyError::Incomplete => Self::incomplete(),
+            VerifyError::Signature(_) | VerifyError::Event(_) => Self::bad_webhook(),
+        }
+    }
+}
+
+impl From<&InboxError> for Problem {
+    fn from(error: &InboxError) -> Self {
+        match error {
+            InboxError::Busy => {
+                Self::new(503, "busy", "This payment is being worked on. Please try again.").later(2)
+            }
+            InboxError::Unavailable(_) | InboxError::Full { .. } => {
+                Self::new(503, "unavailable", "We cannot take this in at the moment. Please try again.").later(30)
+            }
+            InboxError::UnknownEvent | InboxError::WrongState { .. } => Self::internal(),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+impl From<&PricingError> for Problem {
+    fn from(error: &PricingError) -> Self {
+        match error {
+            PricingError::Refused { message, code } => Self::new(422, code, message),
+            PricingError::AlreadyPaid => already_paid(),
+            PricingError::Unavailable(_) => {
+                Self::new(503, "pricing_unavailable", "Prices are not available at the moment. Please try again in a minute.").later(30)
+            }
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+fn already_paid() -> Problem {
+    Problem::new(409, "order_paid", "This order is paid already. You do not need to pay again.")
+}
+
+#[cfg(feature = "intent")]
+impl From<&IntentError> for Problem {
+    fn from(error: &IntentError) -> Self {
+        match error {
+            IntentError::Request(_) => {
+                Self::new(422, "order_not_payable", "This order cannot be paid online. Please contact the shop.")
+            }
+            IntentError::AlreadyPaid => already_paid(),
+            IntentError::Processing => {
+                Self::new(409, "payment_processing", "A payment for this order is on its way. You do not need to pay again.")
+            }
+            IntentError::InFlight => {
+                Self::new(409, "in_flight", "This order is being prepared for payment. Please try again in a moment.").later(1)
+            }
+            IntentError::Api(error) => error.into(),
+            IntentError::Inbox(error) => error.into(),
+            IntentError::NoPricing => Self::internal(),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+impl From<&ApiError> for Problem {
+    fn from(error: &ApiError) -> Self {
+        const REFUSED: &str = "The payment could not be started. Please contact the shop.";
+        const UNAVAILABLE: &str =
+            "The payment service cannot be reached at the moment. You were not charged; please try again.";
+        match error {
+            ApiError::Declined { .. } => {
+                Self::new(402, "declined", "The payment was declined. Please try another way to pay.")
+            }
+            ApiError::RateLimited { retry_after, .. } => {
+                let wait = retry_after.map_or(5, |wait| wait.as_secs().max(1));
+                Self::new(429, "rate_limited", "Too many people are paying at this moment. Please try again shortly.").later(wait)
+            }
+            ApiError::IdempotencyConflict { .. } => {
+                Self::new(409, "in_flight", "This order is being prepared for payment. Please try again in a moment.").later(1)
+            }
+            ApiError::InvalidRequest { .. }
+            | ApiError::Authentication { .. }
+            | ApiError::Permission { .. }
+            | ApiError::UnexpectedAnswer { .. } => Self::new(502, "payment_refused", REFUSED),
+            ApiError::Unavailable { .. } | ApiError::Timeout => {
+                Self::new(503, "payment_unavailable", UNAVAILABLE).later(5)
+            }
+        }
+    }
+}

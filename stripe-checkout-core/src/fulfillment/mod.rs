@@ -1,0 +1,24 @@
+//! What happens when money arrives: the merchant's hook, and the inbox that makes it happen once.
+//!
+//! A payment's news comes by several ways, repeatedly, concurrently and out of order. So nothing is decided on the way in: a verified event is first
+//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
+//! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
+
+mod decide;
+mod engine;
+mod handler;
+mod inbox;
+mod memory;
+
+use std::pin::Pin;
+
+pub(crate) use engine::{Delivery, Engine, Fulfillment, Receipt, without_client_secrets};
+pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
+pub use inbox::{
+    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
+    Note, OrderKey, PaymentRecord, Scope, Settled, Stepped, Verdict,
+};
+pub use memory::MemoryInbox;
+
+/// A future whose type is gone.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

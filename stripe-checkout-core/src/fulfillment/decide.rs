@@ -1,0 +1,127 @@
+//! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
+
+use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
+use crate::webhook::{Dispute, Outcome, PaymentStatus, Refund};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Check the amounts, then fulfil.
+    Fulfill,
+    /// The order is paid by another PaymentIntent.
+    Duplicate,
+    /// The money went back already.
+    RefundedBefore,
+    /// Run the hook that fits the outcome.
+    Tell,
+    /// Old news.
+    Superseded,
+    /// Its turn has not come.
+    Wait,
+}
+
+/// Decides about an event of a payment that is ours.
+pub(super) fn decide(
+    outcome: &Outcome,
+    payment: &PaymentRecord,
+    intent: Option<&IntentRecord>,
+) -> Decision {
+    let settled = payment.success != Settled::No;
+    match outcome {
+        // A dead success that comes as another event object gets its chance; all others were dealt with.
+        Outcome::Succeeded(_) if settled && payment.success != Settled::Dead => {
+            Decision::Superseded
+        }
+        Outcome::Succeeded(paid) => {
+            let paid_by = intent.and_then(|intent| intent.paid_by.as_deref());
+            if paid_by.is_some_and(|by| by != paid.id()) {
+                Decision::Duplicate
+            } else if payment.disputed || payment.returned() >= paid.amount_received().minor() {
+                Decision::RefundedBefore
+            } else {
+                Decision::Fulfill
+            }
+        }
+        Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
+        Outcome::Capturable(_) if payment.capturable || payment.canceled || settled => {
+            Decision::Superseded
+        }
+        Outcome::Processing(_) | Outcome::Failed(..) | Outcome::RequiresAction(_)
+            if payment.capturable || payment.canceled || settled =>
+        {
+            Decision::Superseded
+        }
+        Outcome::Refunded(_) | Outcome::Disputed(_) if !settled => Decision::Wait,
+        _ => Decision::Tell,
+    }
+}
+
+/// The payment's row after the event was dealt with.
+pub(super) fn payment_after(
+    outcome: &Outcome,
+    decision: Decision,
+    before: &PaymentRecord,
+) -> PaymentRecord {
+    let mut after = before.clone();
+    match (outcome, decision) {
+        (_, Decision::Fulfill) => after.success = Settled::Fulfilled,
+        (_, Decision::Duplicate) => after.success = Settled::Duplicate,
+        (_, Decision::RefundedBefore) => after.success = Settled::Refunded,
+        (Outcome::Canceled(_), _) => after.canceled = true,
+        (Outcome::Capturable(_), _) => after.capturable = true,
+        _ => {}
+    }
+    after
+}
+
+/// The order's row after the event was dealt with. News of an earlier PaymentIntent does not touch the present one, except that it paid.
+pub(super) fn intent_after(
+    outcome: &Outcome,
+    decision: Decision,
+    before: &IntentRecord,
+) -> Option<IntentRecord> {
+    let mut after = before.clone();
+    let present = before.payment.as_deref() == outcome.payment_id();
+    let paid = before.state == IntentState::Paid;
+    match outcome {
+        Outcome::Succeeded(payment)
+            if matches!(decision, Decision::Fulfill | Decision::RefundedBefore) =>
+        {
+            after.state = IntentState::Paid;
+            after.paid_by = Some(payment.id().to_owned());
+        }
+        _ if !present || paid => {}
+        Outcome::Processing(_) | Outcome::Capturable(_) => after.state = IntentState::Processing,
+        Outcome::Failed(..) | Outcome::RequiresAction(_) => after.state = IntentState::Open,
+        Outcome::Canceled(_) => after.state = IntentState::Canceled,
+        _ => {}
+    }
+    (after != *before).then_some(after)
+}
+
+/// What an event says that must be known before its turn comes.
+pub(super) fn note(outcome: &Outcome) -> Option<Note> {
+    match outcome {
+        Outcome::Refunded(refund) => Some(note_refund(refund)),
+        Outcome::ChargeRefunded(charge) => {
+            Some(Note::RefundedTotal(charge.amount_refunded().minor()))
+        }
+        Outcome::Disputed(dispute) => Some(Note::Disputed(!is_won(dispute))),
+        _ => None,
+    }
+}
+
+fn note_refund(refund: &Refund) -> Note {
+    let failed = matches!(refund.status(), "failed" | "canceled");
+    let amount = if failed { 0 } else { refund.amount().minor() };
+    Note::Refund { id: refund.id().to_owned(), amount }
+}
+
+fn is_won(dispute: &Dispute) -> bool {
+    matches!(dispute.status(), "won" | "warning_closed" | "prevented")
+}
+
+/// Whether the outcome is the success that refunds and disputes of the same payment wait for.
+pub(super) fn settles(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Succeeded(payment) if *payment.status() == PaymentStatus::Succeeded)
+}

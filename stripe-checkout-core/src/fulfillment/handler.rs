@@ -1,0 +1,286 @@
+//! The hook: the only part of a payment that the merchant writes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::amount::Amount;
+use crate::error::BoxError;
+use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
+
+/// What the merchant does when something happens to a payment.
+///
+/// `C` is the connection of the inbox: `()` for [`MemoryInbox`](super::MemoryInbox); a database's inbox gives its own transaction, so that what the
+/// handler writes and the mark *done* commit together or not at all. A handler for every inbox is `impl<C: Send> FulfillmentHandler<C>`.
+///
+/// # Rules
+/// - An `Err`, a panic, or a handler that passes its deadline (20 s) counts as failed: Stripe delivers again, and the hook runs again. So return
+///   `Err` whenever the work was not done, and let an `UPDATE` that touched no row be an error.
+/// - `payment_succeeded` runs once per PaymentIntent to the extent that the inbox can promise. Work outside the inbox's own database (an e-mail, another
+///   service) can be at least once only: pass on [`Payment::idempotency_key`], which is the same each time.
+/// - Use only the connection you are given, and never `Checkout` itself: a refund from inside a handler would wait for its own payment. What must
+///   happen afterwards, write down as a row of its own.
+///
+/// ```
+/// use stripe_checkout_core::BoxError;
+/// use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler};
+/// use stripe_checkout_core::webhook::Payment;
+///
+/// struct Ship;
+///
+/// impl FulfillmentHandler for Ship {
+///     async fn payment_succeeded(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+///         println!("ship order {}", payment.order_id().ok_or("a payment without an order")?);
+///         Ok(())
+///     }
+///
+///     async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+///         Ok(Due::AsAsked)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle payments with the connection `{C}` of this inbox",
+    label = "needs `impl FulfillmentHandler<{C}> for {Self}`",
+    note = "the handler's type parameter is the inbox's `Connection`: `()` for `MemoryInbox`; write `impl<C: Send> FulfillmentHandler<C> for …` to serve every inbox"
+)]
+pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
+    /// The money is there: deliver what was bought.
+    fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// What the order of this payment costs *now*, read from the merchant's own records.
+    ///
+    /// It is asked just before [`payment_succeeded`](Self::payment_succeeded): a payment of another amount or currency goes to
+    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order.
+    fn amount_due(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<Due, BoxError>> + Send;
+
+    /// The payment is on its way and may take days (a bank debit). Deliver nothing yet.
+    fn payment_processing(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// An attempt failed. The buyer may try again on the same PaymentIntent, so the order is not lost yet.
+    fn payment_failed(
+        &self,
+        payment: &Payment,
+        failure: &Failure,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, failure, db);
+        async { Ok(()) }
+    }
+
+    /// The PaymentIntent was canceled: nobody will pay it any more.
+    fn payment_canceled(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// The buyer has to do something (3-D Secure, a bank's page).
+    fn payment_requires_action(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// The amount is authorised and waits to be captured. Comes once per PaymentIntent.
+    fn capture_required(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// A second PaymentIntent of an order that is paid already succeeded: deliver nothing, give the money back.
+    fn duplicate_payment(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// Money arrived that does not fit the order: deliver nothing, look at it.
+    fn mismatch(
+        &self,
+        payment: &Payment,
+        mismatch: &Mismatch,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, mismatch, db);
+        async { Ok(()) }
+    }
+
+    /// Money is going back, or failed to: look at [`Refund::status`]. Comes only after the success of its payment was dealt with.
+    fn refunded(
+        &self,
+        refund: &Refund,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (refund, db);
+        async { Ok(()) }
+    }
+
+    /// The payment succeeded, but was refunded in full or disputed before it could be fulfilled: deliver nothing.
+    fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (payment, db);
+        async { Ok(()) }
+    }
+
+    /// A dispute was opened, changed or closed: look at [`Dispute::status`]. Comes only after the success of its payment was dealt with.
+    fn disputed(
+        &self,
+        dispute: &Dispute,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (dispute, db);
+        async { Ok(()) }
+    }
+
+    /// Every other verified event: of other types, of payments that are not this application's, or of a shape that cannot be read.
+    fn event(
+        &self,
+        event: &Event,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (event, db);
+        async { Ok(()) }
+    }
+}
+
+/// What an order costs now, by the merchant's own records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Due {
+    /// Exactly this.
+    Exactly(Amount),
+    /// What was asked for when the PaymentIntent was made: for orders whose price cannot change.
+    AsAsked,
+}
+
+/// Why a payment does not fit its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// The amount or the currency that arrived is not what was asked for when the PaymentIntent was made.
+    NotAsAsked {
+        /// What was asked for.
+        asked: Amount,
+        /// What arrived.
+        received: Amount,
+    },
+    /// The amount or the currency that arrived is not what the order costs now.
+    NotAsDue {
+        /// What the order costs.
+        due: Amount,
+        /// What arrived.
+        received: Amount,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsAsked { asked, received } => write!(f, "asked {asked}, received {received}"),
+            Self::NotAsDue { due, received } => write!(f, "due {due}, received {received}"),
+        }
+    }
+}
+
+/// A handler from a closure, for applications without a database: it runs when money arrives, and every other hook does nothing.
+///
+/// ```
+/// use stripe_checkout_core::fulfillment::on_paid;
+///
+/// let handler = on_paid(async |payment| {
+///     println!("paid: {}", payment.id());
+///     Ok(())
+/// });
+/// # fn is_handler<H: stripe_checkout_core::fulfillment::FulfillmentHandler>(_: H) {}
+/// # is_handler(handler);
+/// ```
+pub fn on_paid<F, Fut>(run: F) -> OnPaid<F>
+where
+    F: Fn(Payment) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send,
+{
+    OnPaid(run)
+}
+
+/// See [`on_paid`].
+#[derive(Clone)]
+pub struct OnPaid<F>(F);
+
+impl<F> fmt::Debug for OnPaid<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnPaid")
+    }
+}
+
+impl<C, F, Fut> FulfillmentHandler<C> for OnPaid<F>
+where
+    C: Send,
+    F: Fn(Payment) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send,
+{
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        (self.0)(payment.clone()).await
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(Due::AsAsked)
+    }
+}
+
+/// Forwards every hook to a handler behind an `Arc`, so that the application can keep one too.
+macro_rules! forward {
+    ($($hook:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
+        impl<C: Send, H: FulfillmentHandler<C>> FulfillmentHandler<C> for Arc<H> {
+            $(async fn $hook(&self, $($argument: $type,)* db: &mut C) -> Result<$output, BoxError> {
+                H::$hook(self, $($argument,)* db).await
+            })*
+        }
+    };
+}
+
+forward! {
+    payment_succeeded(payment: &Payment) -> ();
+    amount_due(payment: &Payment) -> Due;
+    payment_processing(payment: &Payment) -> ();
+    payment_failed(payment: &Payment, failure: &Failure) -> ();
+    payment_canceled(payment: &Payment) -> ();
+    payment_requires_action(payment: &Payment) -> ();
+    capture_required(payment: &Payment) -> ();
+    duplicate_payment(payment: &Payment) -> ();
+    mismatch(payment: &Payment, mismatch: &Mismatch) -> ();
+    refunded(refund: &Refund) -> ();
+    refunded_before_fulfillment(payment: &Payment) -> ();
+    disputed(dispute: &Dispute) -> ();
+    event(event: &Event) -> ();
+}

@@ -1,0 +1,430 @@
+//! The inbox: what is remembered of events, payments and intents, and the promises that whoever stores them makes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::BoxFuture;
+use crate::amount::Amount;
+use crate::error::InboxError;
+use crate::secret::Mode;
+
+/// Stores events, payments and intents, and runs one event at a time through the handler.
+///
+/// # What an inbox promises
+/// 1. **One event id, one effect.** What the handler wrote through [`Connection`](Self::Connection) and the event's new state commit together, or
+///    neither does.
+/// 2. **One at a time.** Events of one order, or of one payment where the order is unknown, are never dispatched at the same time; what
+///    [`Dispatch::dispatch`] is given was read under that lock.
+/// 3. **Nothing acknowledged is lost.** When [`receive`](Self::receive) returns `Ok`, the event is stored as safely as this inbox stores anything.
+/// 4. **Failures are kept.** A failed dispatch undoes the handler's writes and keeps the count of attempts and the error; after the last attempt the
+///    event is a dead letter.
+/// 5. **Bounded.** Only events that are done or superseded are ever forgotten.
+///
+/// Nothing is *decided* here: the verdict comes from `dispatch`, which is the same for every inbox.
+pub trait Inbox: Send + Sync + 'static {
+    /// What a handler may write through: the inbox's own transaction, or `()`.
+    type Connection: Send;
+
+    /// Whether what is stored outlives the process. Otherwise live keys are refused.
+    fn survives_restart(&self) -> bool;
+
+    /// The intent row of an order.
+    fn intent(
+        &self,
+        order: &OrderKey,
+    ) -> impl Future<Output = Result<Option<IntentRecord>, InboxError>> + Send;
+
+    /// Writes the intent row of an order if its version is still `expected` (`None`: if there is no row), and says whether it did. The stored row's
+    /// version is one higher.
+    fn put_intent(
+        &self,
+        order: &OrderKey,
+        expected: Option<u64>,
+        record: IntentRecord,
+    ) -> impl Future<Output = Result<bool, InboxError>> + Send;
+
+    /// The order, and its row, to which a PaymentIntent belongs: its present one or an earlier one.
+    fn intent_of_payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> impl Future<Output = Result<Option<(OrderKey, IntentRecord)>, InboxError>> + Send;
+
+    /// Commits an event, unless its id is known, and gives what is stored. Of a new event, [`NewEvent::note`] is applied to its payment.
+    fn receive(
+        &self,
+        event: NewEvent,
+    ) -> impl Future<Output = Result<EventRecord, InboxError>> + Send;
+
+    /// Takes one pending event, dispatches it, and stores the verdict; of an event that is not pending just tells the state.
+    ///
+    /// # Errors
+    /// [`InboxError::Busy`] if other work on the same order or payment does not end within `patience`.
+    fn step(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+        dispatch: &dyn Dispatch<Self::Connection>,
+    ) -> impl Future<Output = Result<Stepped, InboxError>> + Send;
+
+    /// The events that fit the filter, the newest first.
+    fn events(
+        &self,
+        filter: &EventFilter,
+    ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
+
+    /// Makes a dead, mismatched or dropped event pending again, with no attempts counted.
+    fn replay(
+        &self,
+        scope: &Scope,
+        event: &str,
+    ) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Gives up a pending, dead or mismatched event for good: it will not run, and what waits for it goes on.
+    fn discard(
+        &self,
+        scope: &Scope,
+        event: &str,
+    ) -> impl Future<Output = Result<(), InboxError>> + Send;
+}
+
+/// What runs an event: made by the core, called by an inbox inside its transaction.
+pub trait Dispatch<C>: Send + Sync {
+    /// Decides and runs the hook. Never panics; a handler that panics or passes its deadline comes back as [`Verdict::Failed`].
+    fn dispatch<'a>(
+        &'a self,
+        event: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        intent: Option<&'a IntentRecord>,
+        db: &'a mut C,
+    ) -> BoxFuture<'a, Verdict>;
+}
+
+/// The application and the mode, so that two applications on one store never see each other's events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The application's name, as [`CheckoutBuilder::application`](crate::CheckoutBuilder::application) set it.
+    pub application: String,
+    /// Test or live.
+    pub mode: Mode,
+}
+
+/// Which order, of which application, mode and connected account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OrderKey {
+    /// The application and the mode.
+    pub scope: Scope,
+    /// The connected account, if any.
+    pub account: Option<String>,
+    /// The merchant's unique reference of the order.
+    pub reference: String,
+}
+
+/// One order's row: the PaymentIntent that is open for it, or that paid it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntentRecord {
+    /// Counts the writes; `put_intent` compares it.
+    pub version: u64,
+    /// The number of the attempt, from 1: a part of the idempotency key.
+    pub attempt: u32,
+    /// SHA-256 of all parameters of the request, in hex, so that a change is seen without storing personal data.
+    pub fingerprint: String,
+    /// What was asked for.
+    pub asked: Amount,
+    /// The PaymentIntent, as soon as Stripe made it.
+    pub payment: Option<String>,
+    /// SHA-256 of its client secret, in hex: enough to check one, not enough to use it.
+    pub secret_hash: Option<String>,
+    /// How far it is.
+    pub state: IntentState,
+    /// The PaymentIntent that paid the order: a second one is a duplicate payment.
+    pub paid_by: Option<String>,
+}
+
+/// How far an order's intent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IntentState {
+    /// Written down before Stripe is asked.
+    Creating,
+    /// Made, and waiting for the buyer.
+    Open,
+    /// On its way.
+    Processing,
+    /// Paid.
+    Paid,
+    /// Canceled: the next attempt makes another.
+    Canceled,
+}
+
+/// What is known of one PaymentIntent's fulfilment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PaymentRecord {
+    /// How its success was dealt with.
+    pub success: Settled,
+    /// Whether it was authorised: a late `processing` or `payment_failed` is then old news.
+    pub capturable: bool,
+    /// Whether it was canceled.
+    pub canceled: bool,
+    /// Minor units of each refund, by its id.
+    pub refunds: BTreeMap<String, u64>,
+    /// Minor units refunded, as the charge counts them.
+    pub refunded_total: u64,
+    /// Whether a dispute is open or was lost.
+    pub disputed: bool,
+}
+
+impl PaymentRecord {
+    /// Minor units that went back, by whichever count knows of more.
+    pub fn returned(&self) -> u64 {
+        let sum = self.refunds.values().fold(0, |sum: u64, amount| sum.saturating_add(*amount));
+        sum.max(self.refunded_total)
+    }
+
+    /// Writes down what an event says, whether or not its turn has come.
+    pub fn note(&mut self, note: &Note) {
+        match note {
+            Note::Refund { id, amount } => {
+                self.refunds.insert(id.clone(), *amount);
+            }
+            Note::RefundedTotal(total) => self.refunded_total = self.refunded_total.max(*total),
+            Note::Disputed(disputed) => self.disputed = *disputed,
+        }
+    }
+}
+
+/// What an event says that must be known even before its turn comes: money that went back stops a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// A refund of this id has this many minor units (none if it failed).
+    Refund {
+        /// The refund's id.
+        id: String,
+        /// Its minor units.
+        amount: u64,
+    },
+    /// The charge counts this many minor units as refunded.
+    RefundedTotal(u64),
+    /// A dispute is open or lost (`true`), or won (`false`).
+    Disputed(bool),
+}
+
+/// How the success of a payment was dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// Not yet.
+    #[default]
+    No,
+    /// `payment_succeeded` ran.
+    Fulfilled,
+    /// `duplicate_payment` ran.
+    Duplicate,
+    /// `refunded_before_fulfillment` ran.
+    Refunded,
+    /// `mismatch` ran.
+    Mismatch,
+    /// All attempts failed.
+    Dead,
+    /// Somebody dropped the event.
+    GivenUp,
+}
+
+/// An event to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// The application and the mode.
+    pub scope: Scope,
+    /// The event's id.
+    pub id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The PaymentIntent that it is about.
+    pub payment: Option<String>,
+    /// The order of that payment.
+    pub order: Option<OrderKey>,
+    /// Whether the payment is this application's: otherwise it goes to the hook `event`.
+    pub ours: bool,
+    /// Whether it is the success of its payment, which refunds and disputes wait for.
+    pub settles: bool,
+    /// What must be known before its turn comes.
+    pub note: Option<Note>,
+    /// The payload, without client secrets.
+    pub body: Bytes,
+    /// When it came.
+    pub received: SystemTime,
+}
+
+/// A stored event.
+#[derive(Debug, Clone)]
+pub struct EventRecord {
+    /// The application and the mode.
+    pub scope: Scope,
+    /// The event's id.
+    pub id: String,
+    /// The event's type.
+    pub event_type: String,
+    /// The PaymentIntent that it is about.
+    pub payment: Option<String>,
+    /// The order of that payment.
+    pub order: Option<OrderKey>,
+    /// Whether the payment is this application's.
+    pub ours: bool,
+    /// Whether it is the success of its payment.
+    pub settles: bool,
+    /// The payload, without client secrets; an inbox may let it go when the event is done or superseded.
+    pub body: Bytes,
+    /// When it came first.
+    pub received: SystemTime,
+    /// How far it is.
+    pub state: EventState,
+    /// How often it was dispatched.
+    pub attempts: u32,
+    /// What went wrong last, or what does not fit.
+    pub last_error: Option<String>,
+}
+
+/// How far an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventState {
+    /// To be dispatched, again if it failed.
+    Pending,
+    /// Its hook ran.
+    Done,
+    /// Old news: no hook ran.
+    Superseded,
+    /// Money that does not fit its order: somebody must look.
+    Mismatch,
+    /// A dead letter: every attempt failed.
+    Dead,
+    /// Given up by somebody.
+    Dropped,
+}
+
+impl EventState {
+    /// The state's name, for logs, lists and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Done => "done",
+            Self::Superseded => "superseded",
+            Self::Mismatch => "mismatch",
+            Self::Dead => "dead",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// What `dispatch` decided; the inbox stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The hook ran: commit, and mark the event done.
+    Done {
+        /// The payment's row from now on.
+        payment: PaymentRecord,
+        /// The order's row from now on, if it changes.
+        intent: Option<IntentRecord>,
+    },
+    /// Old news: mark the event superseded.
+    Superseded,
+    /// Its turn has not come: leave it pending, and count no attempt.
+    Waiting,
+    /// The hook `mismatch` ran: commit, and mark the event so.
+    Mismatch {
+        /// The payment's row from now on.
+        payment: PaymentRecord,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The hook failed: roll back, and keep the failure.
+    Failed {
+        /// What went wrong, for the operator.
+        error: String,
+    },
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stepped {
+    /// The event is now in this state, by this step.
+    Now(EventState),
+    /// The event was in this state already.
+    Already(EventState),
+    /// Its turn has not come.
+    Waiting,
+    /// The hook failed, and will be tried again.
+    Failed,
+}
+
+/// Which events to list.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EventFilter {
+    /// Of this application and mode only.
+    pub scope: Option<Scope>,
+    /// Of this PaymentIntent only.
+    pub payment: Option<String>,
+    /// In this state only.
+    pub state: Option<EventState>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for EventFilter {
+    /// The newest hundred, of whatever kind.
+    fn default() -> Self {
+        Self { scope: None, payment: None, state: None, limit: 100 }
+    }
+}
+
+impl EventFilter {
+    /// Of this PaymentIntent only.
+    #[must_use]
+    pub fn payment(mut self, payment: impl Into<String>) -> Self {
+        self.payment = Some(payment.into());
+        self
+    }
+
+    /// In this state only.
+    #[must_use]
+    pub fn state(mut self, state: EventState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refunds_are_counted_once_by_id_and_by_whichever_count_knows_more() {
+        let mut payment = PaymentRecord::default();
+        let refund = |id: &str, amount| Note::Refund { id: id.into(), amount };
+        payment.note(&refund("re_1", 300));
+        payment.note(&refund("re_1", 300));
+        payment.note(&refund("re_2", 200));
+        assert_eq!(payment.returned(), 500);
+        payment.note(&Note::RefundedTotal(900));
+        payment.note(&Note::RefundedTotal(100));
+        assert_eq!(payment.returned(), 900, "a late, smaller total takes nothing back");
+        payment.note(&refund("re_1", 0));
+        payment.note(&refund("re_3", u64::MAX));
+        assert_eq!(payment.returned(), u64::MAX);
+    }
+}
