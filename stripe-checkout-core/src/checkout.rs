@@ -1,0 +1,192 @@
+//! One value that holds everything: keys, prices, page, inbox and handler. An adapter turns a request into a [`Call`], hands it to
+//! [`Checkout::handle`], and turns the [`Reply`] back; all that decides anything is behind it, once for every framework.
+
+mod builder;
+#[cfg(feature = "intent")]
+mod intents;
+mod routes;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use self::builder::{CheckoutBuilder, Ours};
+use crate::call::{Body, BodyFault, Call};
+use crate::config::Config;
+use crate::endpoint::{Endpoint, Group};
+use crate::error::{InboxError, SignatureError, VerifyError};
+use crate::fulfillment::{
+    Delivery, EventFilter, EventRecord, Fulfillment, OursRule, Received, Scope,
+    without_client_secrets,
+};
+use crate::reply::{Problem, Reply};
+use crate::secret::Mode;
+use crate::webhook::{Event, Verifier};
+
+/// A ready-made checkout. Cheap to clone; clones are one and the same.
+#[derive(Clone)]
+pub struct Checkout {
+    inner: Arc<Inner>,
+    endpoints: Arc<[Endpoint]>,
+}
+
+struct Inner {
+    application: String,
+    mode: Option<Mode>,
+    verifier: Verifier,
+    fulfillment: Arc<dyn Fulfillment>,
+    ours: OursRule,
+    body_limit: usize,
+    #[cfg(feature = "intent")]
+    payments: Option<Payments>,
+    tasks: TaskTracker,
+}
+
+/// What only a checkout with prices has.
+#[cfg(feature = "intent")]
+struct Payments {
+    pricing: Arc<dyn crate::pricing::ErasedPricing>,
+    gateway: crate::intent::Gateway,
+    cap: u64,
+    origins: Vec<String>,
+    #[cfg(feature = "checkout")]
+    front: builder::Front,
+}
+
+impl Checkout {
+    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines that follow.
+    pub fn builder(config: Config) -> CheckoutBuilder {
+        CheckoutBuilder::new(config)
+    }
+
+    /// The routes to mount: all of them if it has prices, only the webhook's if not.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The same checkout with the routes of one group only, so that groups can be mounted apart: a log-in layer around the page must not stand
+    /// before the webhook.
+    #[must_use]
+    pub fn only(&self, group: Group) -> Self {
+        let endpoints =
+            self.endpoints.iter().filter(|endpoint| endpoint.group() == group).cloned().collect();
+        Self { inner: Arc::clone(&self.inner), endpoints }
+    }
+
+    /// Answers a call.
+    ///
+    /// The work runs as a task of its own, so that a client that hangs up cannot cut off a fulfilment half-way; [`drain`](Self::drain) waits for it
+    /// at shutdown. A panic in the merchant's code is an answer of 500.
+    pub async fn handle(&self, call: Call) -> Reply {
+        let checkout = self.clone();
+        let span = tracing::Span::current();
+        let work = async move { checkout.answer(call).await }.instrument(span);
+        match self.inner.tasks.spawn(work).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::error!(panicked = error.is_panic(), "a request was not answered");
+                Problem::internal().json()
+            }
+        }
+    }
+
+    /// Waits until every call that began has ended. Call it at shutdown, after the server stopped to accept connections.
+    pub async fn drain(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Verifies a webhook's raw body against its `Stripe-Signature` headers, for whoever writes the route by hand. The event is *not* taken in:
+    /// [`receive`](Self::receive) does that.
+    ///
+    /// # Errors
+    /// [`VerifyError`]; answer all of them with 400, and tell the sender nothing more.
+    pub fn verify<'a>(
+        &self,
+        body: Body,
+        signatures: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Event, VerifyError> {
+        let limit = body.limit();
+        let payload = body.finish().map_err(|fault| match fault {
+            BodyFault::TooLarge => VerifyError::TooLarge { limit },
+            BodyFault::Incomplete => VerifyError::Incomplete,
+        })?;
+        let mut signatures = signatures.into_iter();
+        let header = signatures.next().ok_or(SignatureError::Missing)?;
+        if signatures.next().is_some() {
+            return Err(SignatureError::Repeated.into());
+        }
+        self.inner.verifier.verify(&payload, header)?;
+        Ok(Event::parse(payload)?)
+    }
+
+    /// How large a webhook's body may be, in bytes.
+    pub fn body_limit(&self) -> usize {
+        self.inner.body_limit
+    }
+
+    /// Takes a verified event in and runs its hook: what the webhook route does, for whoever writes it by hand.
+    ///
+    /// # Errors
+    /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
+    pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
+        let mode = Mode::from_livemode(event.livemode());
+        match self.inner.mode {
+            Some(Mode::Live) if mode == Mode::Test => {
+                tracing::info!(event = %event.id(), "a test event at a live configuration: not taken in");
+                return Ok(Received::Ignored);
+            }
+            Some(Mode::Test) if mode == Mode::Live => {
+                tracing::error!(event = %event.id(), "a LIVE event at a test configuration: real money that nobody fulfils; refused, so that Stripe keeps it");
+                return Ok(Received::Failed);
+            }
+            _ => {}
+        }
+        let scope = self.scope(mode);
+        let body = without_client_secrets(&event.to_bytes());
+        let delivery = Delivery { scope, event, body, received: SystemTime::now() };
+        self.inner.fulfillment.deliver(delivery, &self.inner.ours).await
+    }
+
+    /// The events received, the newest first, for an operator's page.
+    ///
+    /// # Errors
+    /// [`InboxError::Unavailable`].
+    pub async fn events(&self, mut filter: EventFilter) -> Result<Vec<EventRecord>, InboxError> {
+        filter.scope = self.inner.mode.map(|mode| self.scope(mode));
+        self.inner.fulfillment.events(&filter).await
+    }
+
+    /// Runs a dead or mismatched event again, from its first attempt.
+    ///
+    /// # Errors
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is neither dead nor mismatched; [`InboxError::Busy`].
+    pub async fn replay(&self, event: &EventRecord) -> Result<Received, InboxError> {
+        self.inner.fulfillment.replay(&event.scope, &event.id).await
+    }
+
+    /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
+    ///
+    /// # Errors
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done; [`InboxError::Busy`].
+    pub async fn discard(&self, event: &EventRecord) -> Result<(), InboxError> {
+        self.inner.fulfillment.discard(&event.scope, &event.id).await
+    }
+
+    fn scope(&self, mode: Mode) -> Scope {
+        Scope { application: self.inner.application.clone(), mode }
+    }
+}
+
+impl fmt::Debug for Checkout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkout")
+            .field("application", &self.inner.application)
+            .field("mode", &self.inner.mode)
+            .field("endpoints", &self.endpoints.iter().map(Endpoint::path).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

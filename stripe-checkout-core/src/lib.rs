@@ -36,6 +36,9 @@ pub mod webhook;
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
-pub use error::{AmountError, ConfigError, CurrencyError, MetadataError, RequestError};
+pub use error::{
+    AmountError, BoxError, ConfigError, CurrencyError, EventError, MetadataError, RequestError,
+    SignatureError, VerifyError,
+};
 pub use metadata::Metadata;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};

@@ -2,6 +2,7 @@
 //!
 //! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use serde::Serialize;
 #[cfg(feature = "intent")]
 use crate::error::{ApiError, IntentError, PricingError};
 use crate::error::{InboxError, VerifyError};
+use crate::fulfillment::Received;
 
 /// One answer, as an adapter sends it.
 #[derive(Debug, Clone)]
@@ -185,6 +187,40 @@ impl From<&VerifyError> for Problem {
             VerifyError::TooLarge { .. } => Self::too_large(),
             VerifyError::Incomplete => Self::incomplete(),
             VerifyError::Signature(_) | VerifyError::Event(_) => Self::bad_webhook(),
+        }
+    }
+}
+
+/// For routes written by hand: what the webhook route itself answers.
+impl From<VerifyError> for Reply {
+    fn from(error: VerifyError) -> Self {
+        tracing::warn!(%error, "a webhook was refused");
+        Problem::from(&error).json()
+    }
+}
+
+/// For routes written by hand: what the webhook route itself answers.
+impl From<Result<Received, InboxError>> for Reply {
+    fn from(received: Result<Received, InboxError>) -> Self {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            status: &'a str,
+        }
+        match received {
+            Ok(Received::Done(state) | Received::Duplicate(state)) => {
+                Self::json(200, &Body { status: state.as_str() })
+            }
+            Ok(Received::Ignored) => Self::json(200, &Body { status: "ignored" }),
+            Ok(Received::Failed) => {
+                Problem::new(500, "handler_failed", "The event was not handled. Deliver it again.").json()
+            }
+            Ok(Received::Waiting) => {
+                Problem::new(503, "waiting", "Another event must come first. Deliver this one again.").later(30).json()
+            }
+            Err(error) => {
+                tracing::error!(%error, cause = error.source(), "an event was not taken in");
+                Problem::from(&error).json()
+            }
         }
     }
 }

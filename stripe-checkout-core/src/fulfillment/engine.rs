@@ -13,8 +13,8 @@ use super::inbox::{
     OrderKey, PaymentRecord, Scope, Settled, Stepped, Verdict,
 };
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch};
-use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
+use crate::marks::Marks;
 use crate::webhook::{Event, Outcome, Payment};
 
 /// Which payments are this application's.
@@ -33,16 +33,19 @@ pub(crate) struct Delivery {
     pub(crate) received: SystemTime,
 }
 
-/// What became of a delivery.
+/// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Receipt {
-    /// Dealt with by this delivery.
+#[non_exhaustive]
+pub enum Received {
+    /// Dealt with now. Answer 200.
     Done(EventState),
-    /// Dealt with by an earlier one.
+    /// Dealt with before. Answer 200.
     Duplicate(EventState),
-    /// The hook failed.
+    /// A test event at a live configuration. Answer 200.
+    Ignored,
+    /// The hook failed. Answer 500, so that Stripe delivers again.
     Failed,
-    /// To be delivered again: something else must happen first.
+    /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
     Waiting,
 }
 
@@ -53,7 +56,7 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         delivery: Delivery,
         ours: &'a OursRule,
-    ) -> BoxFuture<'a, Result<Receipt, InboxError>>;
+    ) -> BoxFuture<'a, Result<Received, InboxError>>;
     #[cfg(feature = "intent")]
     fn intent<'a>(
         &'a self,
@@ -80,7 +83,7 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         scope: &'a Scope,
         event: &'a str,
-    ) -> BoxFuture<'a, Result<Receipt, InboxError>>;
+    ) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn discard<'a>(
         &'a self,
         scope: &'a Scope,
@@ -99,16 +102,16 @@ pub(crate) struct Engine<I, H> {
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
-    async fn step(&self, scope: &Scope, event: &str) -> Result<Receipt, InboxError> {
+    async fn step(&self, scope: &Scope, event: &str) -> Result<Received, InboxError> {
         let receipt = match self.inbox.step(scope, event, self.patience, self).await? {
-            Stepped::Now(state) => Receipt::Done(state),
+            Stepped::Now(state) => Received::Done(state),
             // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
-            Stepped::Already(EventState::Dead) | Stepped::Failed => Receipt::Failed,
-            Stepped::Already(state) => Receipt::Duplicate(state),
-            Stepped::Waiting => Receipt::Waiting,
+            Stepped::Already(EventState::Dead) | Stepped::Failed => Received::Failed,
+            Stepped::Already(state) => Received::Duplicate(state),
+            Stepped::Waiting => Received::Waiting,
         };
         Ok(match receipt {
-            Receipt::Done(EventState::Dead) => Receipt::Failed,
+            Received::Done(EventState::Dead) => Received::Failed,
             other => other,
         })
     }
@@ -124,7 +127,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
     }
 
-    async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Receipt, InboxError> {
+    async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let Delivery { scope, event, body, received } = delivery;
         let outcome = Outcome::of(&event);
         if let Outcome::Unreadable(error) = &outcome {
@@ -141,7 +144,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             _ if known.is_some() => true,
             OursRule::All => true,
             OursRule::Marked(names) => {
-                of_payment.and_then(Marks::of).is_some_and(|marks| {
+                of_payment.and_then(|payment| Marks::of(payment.metadata())).is_some_and(|marks| {
                     names.iter().any(|name| name == marks.application)
                 })
             }
@@ -173,7 +176,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             .await?
             .settles;
         let receipt = self.step(&scope, &id).await?;
-        if let (true, Receipt::Done(_), Some(payment)) = (settled, receipt, &payment) {
+        if let (true, Received::Done(_), Some(payment)) = (settled, receipt, &payment) {
             self.step_those_who_waited(&scope, payment).await;
         }
         Ok(receipt)
@@ -231,7 +234,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let asked = match intent {
             // The row knows best, but only of its own PaymentIntent.
             Some(row) if row.payment.as_deref() == Some(payment.id()) => Some(row.asked),
-            _ => Marks::of(payment).and_then(|marks| marks.asked),
+            _ => Marks::of(payment.metadata()).and_then(|marks| marks.asked),
         };
         if let Some(asked) = asked.filter(|asked| *asked != received) {
             return Ok(Some(Mismatch::NotAsAsked { asked, received }));
@@ -326,7 +329,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         delivery: Delivery,
         ours: &'a OursRule,
-    ) -> BoxFuture<'a, Result<Receipt, InboxError>> {
+    ) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(Engine::deliver(self, delivery, ours))
     }
 
@@ -368,7 +371,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         scope: &'a Scope,
         event: &'a str,
-    ) -> BoxFuture<'a, Result<Receipt, InboxError>> {
+    ) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
             self.inbox.replay(scope, event).await?;
             self.step(scope, event).await
@@ -381,23 +384,6 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         event: &'a str,
     ) -> BoxFuture<'a, Result<(), InboxError>> {
         Box::pin(self.inbox.discard(scope, event))
-    }
-}
-
-/// What the core wrote into a PaymentIntent's metadata when it made it.
-struct Marks<'a> {
-    application: &'a str,
-    asked: Option<Amount>,
-}
-
-impl<'a> Marks<'a> {
-    fn of(payment: &'a Payment) -> Option<Self> {
-        let metadata = payment.metadata();
-        let application = metadata.get(crate::metadata::APPLICATION)?;
-        let minor = metadata.get(crate::metadata::AMOUNT).and_then(|text| text.parse().ok());
-        let currency = metadata.get(crate::metadata::CURRENCY).and_then(|code| code.parse().ok());
-        let asked = minor.zip(currency).map(|(minor, currency)| Amount::new(minor, currency));
-        Some(Self { application, asked })
     }
 }
 
@@ -418,7 +404,7 @@ fn row_of(payment: &Payment) -> IntentRecord {
         version: 0,
         attempt: 1,
         fingerprint: String::new(),
-        asked: Marks::of(payment).and_then(|marks| marks.asked).unwrap_or(payment.amount()),
+        asked: Marks::of(payment.metadata()).and_then(|marks| marks.asked).unwrap_or(payment.amount()),
         payment: Some(payment.id().to_owned()),
         secret_hash: None,
         state: IntentState::Open,

@@ -12,7 +12,8 @@ mod memory;
 
 use std::pin::Pin;
 
-pub(crate) use engine::{Delivery, Engine, Fulfillment, Receipt, without_client_secrets};
+pub use engine::Received;
+pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, without_client_secrets};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,

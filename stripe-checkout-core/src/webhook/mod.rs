@@ -1,0 +1,20 @@
+//! Webhooks: is it from Stripe, what is it, and what happened to a payment?
+//!
+//! Three questions, three steps, because each can go wrong in its own way. [`Verifier`] answers the first over raw bytes, before anything is parsed. [`Event`]
+//! reads the envelope only, so that no genuine event of any API version is refused. [`Outcome`] reads what decides about money, strictly, and what it cannot read
+//! is [`Outcome::Unreadable`]: never an error to Stripe, and never a success.
+
+mod event;
+mod failure;
+mod json;
+mod outcome;
+mod payment;
+mod reversal;
+mod signature;
+
+pub use event::{Event, RelatedObject};
+pub use failure::Failure;
+pub use outcome::Outcome;
+pub use payment::{Payment, PaymentStatus};
+pub use reversal::{ChargeRefunded, Dispute, DisputeStatus, Refund, RefundStatus};
+pub use signature::{Signed, Verifier};

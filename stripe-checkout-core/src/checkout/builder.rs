@@ -1,0 +1,306 @@
+//! Builds a checkout, and refuses at start what would fail with somebody's money later.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use super::{Checkout, Inner};
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::error::BuildError;
+use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule};
+use crate::secret::Mode;
+use crate::webhook::{Payment, Verifier};
+
+/// Which payments are this application's; the events of all others go to the hook [`event`](FulfillmentHandler::event).
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Ours {
+    /// Those that this application made: known by their row in the inbox, or by the metadata that is added to each. The default with prices.
+    #[default]
+    Marked,
+    /// Every payment of the Stripe account. The default of an application that has no prices and only hears of payments.
+    All,
+    /// Those for which this says so.
+    By(Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
+}
+
+impl fmt::Debug for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Marked => "Marked",
+            Self::All => "All",
+            Self::By(_) => "By(..)",
+        })
+    }
+}
+
+/// What the pages say of the shop.
+#[cfg(feature = "checkout")]
+pub(super) struct Front {
+    pub(super) pages: crate::page::Pages,
+    pub(super) policy: String,
+    pub(super) publishable_key: crate::secret::PublishableKey,
+    pub(super) stripe_js_url: String,
+    pub(super) shop: String,
+    pub(super) order_url: Option<String>,
+}
+
+/// Makes a [`Checkout`]. Not generic, so that it can be made in branches and the inbox chosen at run time.
+#[must_use = "nothing is built before `.build()`"]
+pub struct CheckoutBuilder {
+    config: Config,
+    application: String,
+    former: Vec<String>,
+    ours: Option<Ours>,
+    #[allow(clippy::type_complexity)] // One closure that waits for the deadline: a name would not say more.
+    fulfillment: Option<Box<dyn FnOnce(Duration) -> Arc<dyn Fulfillment> + Send>>,
+    deadline: Duration,
+    tolerance: Duration,
+    body_limit: usize,
+    webhook_path: String,
+    #[cfg(feature = "intent")]
+    pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
+    #[cfg(feature = "intent")]
+    transport: Option<Arc<dyn crate::intent::Transport>>,
+    #[cfg(feature = "intent")]
+    cap: u64,
+    #[cfg(feature = "intent")]
+    origins: Vec<String>,
+    #[cfg(feature = "checkout")]
+    shop: String,
+    #[cfg(feature = "checkout")]
+    order_url: Option<String>,
+    #[cfg(feature = "checkout")]
+    templates: Vec<(String, String)>,
+}
+
+impl fmt::Debug for CheckoutBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckoutBuilder")
+            .field("config", &self.config)
+            .field("application", &self.application)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CheckoutBuilder {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            config,
+            application: "stripe-checkout".into(),
+            former: Vec::new(),
+            ours: None,
+            fulfillment: None,
+            deadline: Duration::from_secs(20),
+            tolerance: Duration::from_secs(300),
+            body_limit: 1024 * 1024,
+            webhook_path: "/webhook".into(),
+            #[cfg(feature = "intent")]
+            pricing: None,
+            #[cfg(feature = "intent")]
+            transport: None,
+            #[cfg(feature = "intent")]
+            cap: crate::amount::DEFAULT_CAP,
+            #[cfg(feature = "intent")]
+            origins: Vec::new(),
+            #[cfg(feature = "checkout")]
+            shop: "Checkout".into(),
+            #[cfg(feature = "checkout")]
+            order_url: None,
+            #[cfg(feature = "checkout")]
+            templates: Vec::new(),
+        }
+    }
+
+    /// The merchant's prices: with them come the page and the PaymentIntents. Needs the secret and the publishable key.
+    #[cfg(feature = "intent")]
+    pub fn pricing(mut self, pricing: impl crate::pricing::Pricing) -> Self {
+        self.pricing = Some(Arc::new(pricing));
+        self
+    }
+
+    /// Where events are kept, and what is done with them: a pair, so that the handler's connection is the inbox's.
+    pub fn fulfillment<I, H>(mut self, inbox: I, handler: H) -> Self
+    where
+        I: Inbox,
+        H: FulfillmentHandler<I::Connection>,
+    {
+        self.fulfillment = Some(Box::new(move |deadline| {
+            // A second delivery of the same payment waits a little less than Stripe waits for its answer.
+            Arc::new(Engine { inbox, handler, deadline, patience: Duration::from_secs(8) })
+        }));
+        self
+    }
+
+    /// The application's name (default `stripe-checkout`): it marks the application's PaymentIntents, so that two applications on one Stripe account
+    /// never fulfil each other's orders. Do not change it while payments are open, or name the old one with
+    /// [`former_application`](Self::former_application).
+    pub fn application(mut self, name: impl Into<String>) -> Self {
+        self.application = name.into();
+        self
+    }
+
+    /// A name that the application had before: payments marked with it are still its own.
+    pub fn former_application(mut self, name: impl Into<String>) -> Self {
+        self.former.push(name.into());
+        self
+    }
+
+    /// Which payments are this application's.
+    pub fn ours(mut self, ours: Ours) -> Self {
+        self.ours = Some(ours);
+        self
+    }
+
+    /// How long a handler may run (default 20 s). One that passes it counts as failed.
+    pub fn handler_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How old a webhook's signature may be (default 300 s, Stripe's own).
+    pub fn webhook_tolerance(mut self, tolerance: Duration) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// How large a body may be, in bytes (default 1 MiB).
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// The webhook's path (default `/webhook`), for endpoints that the dashboard knows already.
+    pub fn webhook_path(mut self, path: impl Into<String>) -> Self {
+        self.webhook_path = path.into();
+        self
+    }
+
+    /// Another way to Stripe than the pooled HTTPS client: a proxy, a recorder, a fake.
+    #[cfg(feature = "intent")]
+    pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// The largest amount in minor units (default [`DEFAULT_CAP`](crate::DEFAULT_CAP)): an order above it is refused with 422.
+    #[cfg(feature = "intent")]
+    pub fn max_amount(mut self, minor_units: u64) -> Self {
+        self.cap = minor_units;
+        self
+    }
+
+    /// An origin whose pages may start payments besides the host that was asked, like `https://shop.example`. Needed only behind a proxy that changes
+    /// the `Host` header, for browsers that send no `Sec-Fetch-Site`.
+    #[cfg(feature = "intent")]
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// The shop's name, as the pages show it.
+    #[cfg(feature = "checkout")]
+    pub fn shop_name(mut self, name: impl Into<String>) -> Self {
+        self.shop = name.into();
+        self
+    }
+
+    /// Where the buyer sees the order: a path or address in which `{reference}` stands for the order's reference, like `/orders/{reference}`.
+    #[cfg(feature = "checkout")]
+    pub fn order_url(mut self, template: impl Into<String>) -> Self {
+        self.order_url = Some(template.into());
+        self
+    }
+
+    /// Another template for a page (`checkout.html`, `complete.html`, `problem.html`, `layout.html`), in Jinja's syntax.
+    #[cfg(feature = "checkout")]
+    pub fn template(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        self.templates.push((name.into(), source.into()));
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// [`BuildError`]: whatever is missing or does not fit, so that it is found at start.
+    pub fn build(self) -> Result<Checkout, BuildError> {
+        let mode = self.config.mode();
+        let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?(self.deadline);
+        if mode == Some(Mode::Live) && !fulfillment.survives_restart() {
+            return Err(BuildError::MemoryInLiveMode);
+        }
+        if !is_path(&self.webhook_path) {
+            return Err(BuildError::Path { path: self.webhook_path });
+        }
+        #[cfg(feature = "intent")]
+        let payments = match self.pricing {
+            None => None,
+            Some(pricing) => {
+                let (_, _publishable_key) = self.config.require_keys()?;
+                let mut gateway = crate::intent::Gateway::new(&self.config)?;
+                if let Some(transport) = self.transport {
+                    gateway = gateway.transport(transport);
+                }
+                Some(super::Payments {
+                    pricing,
+                    gateway,
+                    cap: self.cap,
+                    origins: self.origins,
+                    #[cfg(feature = "checkout")]
+                    front: Front {
+                        pages: crate::page::Pages::new(self.templates)?,
+                        policy: crate::page::content_security_policy(
+                            self.config.stripe_js_url(),
+                            self.config.api_base(),
+                        ),
+                        publishable_key: _publishable_key.clone(),
+                        stripe_js_url: self.config.stripe_js_url().to_owned(),
+                        shop: self.shop,
+                        order_url: self.order_url,
+                    },
+                })
+            }
+        };
+        #[cfg(feature = "intent")]
+        let has_prices = payments.is_some();
+        #[cfg(not(feature = "intent"))]
+        let has_prices = false;
+        let ours = match self.ours {
+            Some(Ours::All) => OursRule::All,
+            Some(Ours::By(rule)) => OursRule::By(rule),
+            None if !has_prices => OursRule::All,
+            None | Some(Ours::Marked) => {
+                let mut names = self.former;
+                names.push(self.application.clone());
+                OursRule::Marked(names)
+            }
+        };
+        let verifier = Verifier::new(self.config.webhook_secrets()).tolerance(self.tolerance);
+        let endpoints = Endpoint::table(has_prices, &self.webhook_path, self.body_limit);
+        Ok(Checkout {
+            endpoints: endpoints.into(),
+            inner: Arc::new(Inner {
+                application: self.application,
+                mode,
+                verifier,
+                fulfillment,
+                ours,
+                body_limit: self.body_limit,
+                #[cfg(feature = "intent")]
+                payments,
+                tasks: TaskTracker::new(),
+            }),
+        })
+    }
+}
+
+/// A path that every framework takes literally: none of the characters that one of them reads as a parameter.
+fn is_path(path: &str) -> bool {
+    path.len() > 1
+        && path.starts_with('/')
+        && !path.ends_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+}

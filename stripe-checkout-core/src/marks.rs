@@ -1,0 +1,66 @@
+//! The metadata that the core writes into each PaymentIntent, so that its events are known as this application's, even after every row is lost.
+
+use crate::amount::Amount;
+use crate::metadata::Metadata;
+
+const APPLICATION: &str = "checkout_application";
+const AMOUNT: &str = "checkout_amount";
+const CURRENCY: &str = "checkout_currency";
+
+/// What the marks say.
+pub(crate) struct Marks<'a> {
+    pub(crate) application: &'a str,
+    /// What was asked for.
+    pub(crate) asked: Option<Amount>,
+}
+
+impl<'a> Marks<'a> {
+    pub(crate) fn of(metadata: &'a Metadata) -> Option<Self> {
+        let application = metadata.get(APPLICATION)?;
+        let minor = metadata.get(AMOUNT).and_then(|text| text.parse().ok());
+        let currency = metadata.get(CURRENCY).and_then(|code| code.parse().ok());
+        let asked = minor.zip(currency).map(|(minor, currency)| Amount::new(minor, currency));
+        Some(Self { application, asked })
+    }
+}
+
+/// The merchant's metadata, with the order's reference and the marks.
+#[cfg(feature = "intent")]
+pub(crate) fn marked(
+    mut metadata: Metadata,
+    application: &str,
+    reference: &str,
+    asked: Amount,
+) -> Result<Metadata, crate::error::MetadataError> {
+    metadata.insert(Metadata::ORDER_ID, reference)?;
+    metadata.insert(APPLICATION, application)?;
+    metadata.insert(AMOUNT, asked.minor().to_string())?;
+    metadata.insert(CURRENCY, asked.currency().code())?;
+    Ok(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(feature = "intent")]
+    #[test]
+    fn marks_are_read_as_they_were_written() {
+        let asked = Amount::new(1999, crate::currency::Currency::EUR);
+        let metadata = marked(Metadata::new(), "shop", "order-1", asked).unwrap();
+        assert_eq!(metadata.order_id(), Some("order-1"));
+        let marks = Marks::of(&metadata).unwrap();
+        assert_eq!((marks.application, marks.asked), ("shop", Some(asked)));
+    }
+
+    #[test]
+    fn what_nobody_marked_has_no_marks_and_a_broken_amount_is_none() {
+        assert!(Marks::of(&Metadata::new()).is_none());
+        let broken = Metadata::new()
+            .with(APPLICATION, "shop")
+            .and_then(|metadata| metadata.with(AMOUNT, "-1"))
+            .and_then(|metadata| metadata.with(CURRENCY, "eur"))
+            .unwrap();
+        assert_eq!(Marks::of(&broken).unwrap().asked, None);
+    }
+}

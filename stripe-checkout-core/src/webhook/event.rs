@@ -1,0 +1,349 @@
+use std::{any::type_name, borrow::Cow, fmt, ops::Range, sync::Arc};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use super::json;
+use crate::error::EventError;
+
+/// An event as Stripe sent it: the envelope read, `data.object` left as JSON.
+///
+/// That split is what lets it take any event of any API version: it does not know the types of events, and a field that Stripe adds, drops or changes inside the
+/// object cannot make a genuine event unreadable. What happened to a payment is read by [`Outcome::of`](super::Outcome::of); any other object by
+/// [`object`](Self::object), with a type of your own that names the few fields that you need.
+///
+/// Parsing says nothing about who sent it: verify the body first, with a [`Verifier`](super::Verifier).
+///
+/// Thin notifications of Stripe's API v2 (`"object": "v2.core.event"`) are events too; they have no object, only [`related_object`](Self::related_object).
+///
+/// See <https://docs.stripe.com/api/events/object>.
+///
+/// ```
+/// use stripe_checkout_core::webhook::Event;
+///
+/// let event = Event::parse(
+///     br#"{"id":"evt_1","object":"event","type":"customer.created","created":1700000000,
+///          "livemode":false,"data":{"object":{"id":"cus_1","object":"customer","name":"Jenny"}}}"#,
+/// )?;
+/// assert_eq!(event.event_type(), "customer.created");
+///
+/// #[derive(serde::Deserialize)]
+/// struct Customer {
+///     name: Option<String>,
+/// }
+/// assert_eq!(event.object::<Customer>()?.name.as_deref(), Some("Jenny"));
+/// # Ok::<(), stripe_checkout_core::EventError>(())
+/// ```
+#[derive(Clone)]
+pub struct Event(Arc<Inner>);
+
+struct Inner {
+    head: Head,
+    body: String,
+}
+
+struct Head {
+    id: String,
+    event_type: String,
+    created: i64,
+    livemode: bool,
+    thin: bool,
+    account: Option<String>,
+    api_version: Option<String>,
+    request: Request,
+    related: Option<RelatedObject>,
+    /// Where `data.object` and `data.previous_attributes` stand in the body.
+    object: Option<Range<usize>>,
+    previous_attributes: Option<Range<usize>>,
+}
+
+impl Event {
+    /// Reads the envelope. A `Vec<u8>`, a `String` or `Bytes` that nobody shares is taken without a copy.
+    ///
+    /// A body that is not UTF-8 is read with U+FFFD in place of what is not, as Stripe's Node SDK does.
+    ///
+    /// # Errors
+    /// [`EventError::NotAnEvent`] if the body is not one JSON object with an `id` and a `type`, names a field of the envelope twice, or says that it is another
+    /// object than an event.
+    pub fn parse(body: impl Into<Vec<u8>>) -> Result<Self, EventError> {
+        let body = String::from_utf8(body.into())
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let head = Head::read(&body)?;
+        Ok(Self(Arc::new(Inner { head, body })))
+    }
+
+    /// The event's id, like `evt_1NG8Du2eZvKYlo2CUI79vXWy`. The same event may be delivered more than once, always with the same id.
+    pub fn id(&self) -> &str {
+        &self.0.head.id
+    }
+
+    /// What happened, like `payment_intent.succeeded`. Types that did not exist when this was written are passed on as they are.
+    pub fn event_type(&self) -> &str {
+        &self.0.head.event_type
+    }
+
+    /// When it happened, in seconds since 1970. Whole seconds cannot order events, and Stripe does not promise to deliver them in order. An event that does not say
+    /// when is as old as can be: 0.
+    pub fn created(&self) -> i64 {
+        self.0.head.created
+    }
+
+    /// Whether this is about real money. An event that does not say so is not.
+    pub fn livemode(&self) -> bool {
+        self.0.head.livemode
+    }
+
+    /// The connected account that it happened on, like `acct_1032D82eZvKYlo2C`; none for your own.
+    pub fn account(&self) -> Option<&str> {
+        self.0.head.account.as_deref()
+    }
+
+    /// The API version that the object was rendered in, like `2026-09-30.endive`.
+    pub fn api_version(&self) -> Option<&str> {
+        self.0.head.api_version.as_deref()
+    }
+
+    /// The id of the API request that caused it, like `req_KyKHzzxwz8bxHY`; none if Stripe did it by itself.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.head.request.id.as_deref()
+    }
+
+    /// The idempotency key of the API request that caused it.
+    pub fn request_idempotency_key(&self) -> Option<&str> {
+        self.0.head.request.idempotency_key.as_deref()
+    }
+
+    /// Whether this is a thin notification of Stripe's API v2, which tells what it is about but does not bring it along.
+    pub fn is_thin(&self) -> bool {
+        self.0.head.thin
+    }
+
+    /// What a thin notification is about.
+    pub fn related_object(&self) -> Option<&RelatedObject> {
+        self.0.head.related.as_ref()
+    }
+
+    /// `data.object` as JSON, byte for byte as Stripe sent it. It may hold client secrets and personal data: do not log it.
+    pub fn object_json(&self) -> Option<&str> {
+        self.slice(&self.0.head.object)
+    }
+
+    /// `data.previous_attributes` as JSON: the values before an `….updated` event, of what it changed.
+    pub fn previous_attributes_json(&self) -> Option<&str> {
+        self.slice(&self.0.head.previous_attributes)
+    }
+
+    /// The id of the object that the event is about, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`.
+    pub fn object_id(&self) -> Option<&str> {
+        #[derive(Deserialize)]
+        struct Id<'a> {
+            // No id of Stripe's needs an escape in JSON.
+            id: &'a str,
+        }
+        match &self.0.head.related {
+            Some(related) => Some(related.id()),
+            None => serde_json::from_str::<Id<'_>>(self.object_json()?)
+                .ok()
+                .map(|object| object.id),
+        }
+    }
+
+    /// `data.object` as a type of your own, or as [`Payment`](super::Payment), [`Refund`](super::Refund), [`Dispute`](super::Dispute).
+    ///
+    /// # Errors
+    /// [`EventError::UnexpectedObject`]. Do not answer Stripe with an error for that: the event is genuine, and a redelivery would bring the same again.
+    pub fn object<T: DeserializeOwned>(&self) -> Result<T, EventError> {
+        let object = self
+            .object_json()
+            .ok_or_else(|| self.unexpected::<T>("it has no `data.object`"))?;
+        serde_json::from_str(object).map_err(|error| self.unexpected::<T>(json::describe(&error)))
+    }
+
+    /// The whole body as text, to keep it and [`parse`](Self::parse) it again. It may hold client secrets and personal data: do not log it.
+    pub fn body(&self) -> &str {
+        &self.0.body
+    }
+
+    pub(super) fn unexpected<T>(&self, source: impl Into<crate::error::BoxError>) -> EventError {
+        let path = type_name::<T>();
+        EventError::UnexpectedObject {
+            event_type: self.event_type().to_owned(),
+            expected: path.rsplit("::").next().unwrap_or(path),
+            source: source.into(),
+        }
+    }
+
+    fn slice(&self, range: &Option<Range<usize>>) -> Option<&str> {
+        self.0.body.get(range.clone()?)
+    }
+}
+
+impl Head {
+    fn read(body: &str) -> Result<Self, EventError> {
+        let envelope: Envelope<'_> = serde_json::from_str(body).map_err(json::not_an_event)?;
+        let thin = match envelope.object.as_deref() {
+            None | Some("event") => false,
+            Some("v2.core.event") => true,
+            Some(_) => return Err(EventError::NotAnEvent("its `object` is not `event`".into())),
+        };
+        if envelope.id.is_empty() || envelope.event_type.is_empty() {
+            return Err(EventError::NotAnEvent("its `id` or `type` is empty".into()));
+        }
+        let data = envelope.data.unwrap_or_default();
+        Ok(Self {
+            id: envelope.id.into_owned(),
+            event_type: envelope.event_type.into_owned(),
+            created: envelope.created.map(seconds).unwrap_or_default(),
+            livemode: envelope.livemode.unwrap_or_default(),
+            thin,
+            account: envelope.account.map(Cow::into_owned),
+            api_version: envelope.api_version.map(Cow::into_owned),
+            request: Request::of(envelope.request, envelope.reason),
+            related: envelope.related_object.and_then(json::lenient),
+            object: data.object.and_then(|json| range(body, json)),
+            previous_attributes: data.previous_attributes.and_then(|json| range(body, json)),
+        })
+    }
+}
+
+/// The envelope, and nothing of the body.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &self.0.head.id)
+            .field("event_type", &self.0.head.event_type)
+            .field("created", &self.0.head.created)
+            .field("livemode", &self.0.head.livemode)
+            .field("account", &self.0.head.account)
+            .field("api_version", &self.0.head.api_version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a thin notification of Stripe's API v2 is about.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RelatedObject {
+    id: String,
+    #[serde(rename = "type")]
+    object_type: String,
+    #[serde(default)]
+    url: String,
+}
+
+impl RelatedObject {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its type, like `v2.core.account` or `billing.meter`.
+    pub fn object_type(&self) -> &str {
+        &self.object_type
+    }
+
+    /// The path below the API's base to retrieve it from.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Only what has stood in every event since 2014 has a type here; what changed its type over the years stays raw.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    object: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "type")]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    created: Option<&'a RawValue>,
+    livemode: Option<bool>,
+    #[serde(borrow)]
+    account: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    api_version: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    request: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    related_object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<Data<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+    #[serde(borrow)]
+    previous_attributes: Option<&'a RawValue>,
+}
+
+/// `request` is an object since 2017-05-25, was the request's id before, and stands inside `reason` in thin notifications.
+#[derive(Default, Deserialize)]
+struct Request {
+    id: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+impl Request {
+    fn of(request: Option<&RawValue>, reason: Option<&RawValue>) -> Self {
+        #[derive(Deserialize)]
+        struct Reason {
+            request: Request,
+        }
+        if let Some(Reason { request }) = reason.and_then(json::lenient) {
+            return request;
+        }
+        let Some(request) = request else {
+            return Self::default();
+        };
+        json::lenient(request).unwrap_or_else(|| Self {
+            id: json::lenient(request),
+            idempotency_key: None,
+        })
+    }
+}
+
+/// Seconds since 1970 from a number, or from the RFC 3339 text of thin notifications.
+fn seconds(created: &RawValue) -> i64 {
+    json::lenient(created)
+        .or_else(|| rfc3339(&json::lenient::<String>(created)?))
+        .unwrap_or_default()
+}
+
+/// `2026-09-30T06:20:52.246Z`: Stripe writes UTC only, so that no offset is read.
+fn rfc3339(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time.split('.').next()?, ':')?;
+    // Days since 1970 by shifting the year's start to March: http://howardhinnant.github.io/date_algorithms.html
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+/// Three small numbers, so that what is computed from them cannot overflow.
+fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
+    let mut parts = text
+        .split(separator)
+        .map(|part| part.parse::<u16>().ok().map(i64::from));
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
+/// Where a value that was borrowed from the body stands in it.
+fn range(body: &str, value: &RawValue) -> Option<Range<usize>> {
+    let start = value
+        .get()
+        .as_ptr()
+        .addr()
+        .checked_sub(body.as_ptr().addr())?;
+    Some(start..start.checked_add(value.get().len())?)
+}

@@ -1,0 +1,131 @@
+//! How JSON of Stripe's is read: strict where money is decided, lenient elsewhere, silent about values everywhere.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{error::Category, value::RawValue};
+
+use crate::error::{BoxError, EventError};
+
+/// An enum of Stripe's, to which Stripe may add values at any time.
+macro_rules! open_enum {
+    ($(#[$docs:meta])* $name:ident { $($(#[$variant_docs:meta])* $variant:ident = $text:literal $(| $former:literal)*,)* }) => {
+        $(#[$docs])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$variant_docs])* $variant,)*
+            /// A value that this version of the crate does not know.
+            Other(String),
+        }
+
+        impl $name {
+            /// As Stripe writes it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                match text.as_str() {
+                    $($text $(| $former)* => Self::$variant,)*
+                    _ => Self::Other(text),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::from)
+            }
+        }
+    };
+}
+pub(super) use open_enum;
+
+/// A number of minor units. Stripe's integers are signed 64-bit numbers, and so are those of the databases that will hold it.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Minor(pub(super) u64);
+
+impl TryFrom<u64> for Minor {
+    type Error = &'static str;
+
+    fn try_from(minor: u64) -> Result<Self, Self::Error> {
+        i64::try_from(minor)
+            .map(|_| Self(minor))
+            .map_err(|_| "an amount that no API of Stripe's can hold")
+    }
+}
+
+/// A value that is good to know but no reason to refuse a genuine object: missing, null, or of another type than expected, it is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Lenient<T> {
+    Is(T),
+    IsNot(IgnoredAny),
+}
+
+impl<T> Lenient<T> {
+    pub(super) fn ok(self) -> Option<T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::IsNot(_) => None,
+        }
+    }
+}
+
+impl<T> Default for Lenient<T> {
+    fn default() -> Self {
+        Self::IsNot(IgnoredAny)
+    }
+}
+
+/// A reference to another object: its id, or the whole of it where whoever asked had it expanded.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Reference {
+    Id(String),
+    Expanded { id: String },
+}
+
+impl Lenient<Reference> {
+    pub(super) fn id(self) -> Option<String> {
+        self.ok()
+            .map(|(Reference::Id(id) | Reference::Expanded { id })| id)
+            .filter(|id| !id.is_empty())
+    }
+}
+
+/// The value if it is of that type.
+pub(super) fn lenient<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Option<T> {
+    serde_json::from_str(json.get()).ok()
+}
+
+pub(super) fn not_an_event(error: serde_json::Error) -> EventError {
+    EventError::NotAnEvent(describe(&error))
+}
+
+/// What is wrong and where. serde_json's own message quotes the value, which may be a client secret or an e-mail address.
+pub(crate) fn describe(error: &serde_json::Error) -> BoxError {
+    let message = error.to_string();
+    // Fields are named in our types, not in the text.
+    let names_a_field =
+        message.starts_with("missing field `") || message.starts_with("duplicate field `");
+    let what = match error.classify() {
+        Category::Data if names_a_field => return message.into(),
+        Category::Data => "a value of an unexpected type",
+        Category::Syntax => "not JSON",
+        Category::Eof => "JSON that ends too early",
+        Category::Io => "unreadable",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column()).into()
+}

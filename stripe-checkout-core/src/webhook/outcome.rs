@@ -1,0 +1,134 @@
+use super::{ChargeRefunded, Dispute, Event, Failure, Payment, PaymentStatus, Refund};
+use crate::error::EventError;
+
+/// What an event says happened to a payment.
+///
+/// Money is counted as paid only where the event's name and its object agree: a `payment_intent.succeeded` whose object is anything but a PaymentIntent with the
+/// status `succeeded` and something received is [`Unreadable`](Self::Unreadable). Whether it is *enough*, in the right currency and mode, and yours at all, is for
+/// whoever knows the order.
+///
+/// See <https://docs.stripe.com/api/events/types>.
+///
+/// ```
+/// # use stripe_checkout_core::webhook::{Event, Outcome};
+/// # fn fulfil(order: &str) {}
+/// # fn handle(event: &Event) {
+/// match Outcome::of(event) {
+///     Outcome::Succeeded(payment) => fulfil(payment.order_id().unwrap_or_default()),
+///     Outcome::Failed(payment, failure) => println!("{}: {}", payment.id(), failure.message_for_buyer()),
+///     _ => {}
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The money was collected.
+    Succeeded(Payment),
+    /// The payment is on its way; it may still fail, days later. Do not ship yet.
+    Processing(Payment),
+    /// An attempt failed. The buyer may try again on the same PaymentIntent.
+    Failed(Payment, Failure),
+    /// The PaymentIntent was given up.
+    Canceled(Payment),
+    /// The money is reserved and waits to be captured.
+    Capturable(Payment),
+    /// The buyer must do something, for example 3-D Secure.
+    RequiresAction(Payment),
+    /// A refund was made, changed, or failed: see its status.
+    Refunded(Refund),
+    /// Something, or all, of a charge has been refunded; the sum is in it.
+    ChargeRefunded(ChargeRefunded),
+    /// A dispute was opened, changed, moved money, or was closed: see its status.
+    Disputed(Dispute),
+    /// Nothing that decides about a payment. Most events are of this kind.
+    NotAboutPayment,
+    /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
+    /// do not answer Stripe with an error, because a redelivery would bring the same again.
+    Unreadable(EventError),
+}
+
+impl Outcome {
+    /// Reads the event.
+    pub fn of(event: &Event) -> Self {
+        Self::read(event).unwrap_or_else(Self::Unreadable)
+    }
+
+    fn read(event: &Event) -> Result<Self, EventError> {
+        Ok(match event.event_type() {
+            "payment_intent.succeeded" => Self::Succeeded(paid(event)?),
+            "payment_intent.processing" => {
+                Self::Processing(payment(event, PaymentStatus::Processing)?)
+            }
+            "payment_intent.canceled" => Self::Canceled(payment(event, PaymentStatus::Canceled)?),
+            "payment_intent.amount_capturable_updated" => {
+                Self::Capturable(payment(event, PaymentStatus::RequiresCapture)?)
+            }
+            "payment_intent.requires_action" => {
+                Self::RequiresAction(payment(event, PaymentStatus::RequiresAction)?)
+            }
+            "payment_intent.payment_failed" => {
+                let payment = failed(event)?;
+                let failure = payment.last_error().cloned().unwrap_or_default();
+                Self::Failed(payment, failure)
+            }
+            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+                Self::Refunded(Refund::of(event)?)
+            }
+            "charge.refunded" => Self::ChargeRefunded(ChargeRefunded::of(event)?),
+            "charge.dispute.created"
+            | "charge.dispute.updated"
+            | "charge.dispute.funds_withdrawn"
+            | "charge.dispute.funds_reinstated"
+            | "charge.dispute.closed" => Self::Disputed(Dispute::of(event)?),
+            _ => Self::NotAboutPayment,
+        })
+    }
+
+    /// The id of the PaymentIntent that it is about.
+    pub fn payment_id(&self) -> Option<&str> {
+        match self {
+            Self::Succeeded(payment)
+            | Self::Processing(payment)
+            | Self::Failed(payment, _)
+            | Self::Canceled(payment)
+            | Self::Capturable(payment)
+            | Self::RequiresAction(payment) => Some(payment.id()),
+            Self::Refunded(refund) => refund.payment_intent(),
+            Self::ChargeRefunded(charge) => charge.payment_intent(),
+            Self::Disputed(dispute) => dispute.payment_intent(),
+            Self::NotAboutPayment | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+fn payment(event: &Event, status: PaymentStatus) -> Result<Payment, EventError> {
+    let payment = Payment::of(event)?;
+    if *payment.status() == status {
+        Ok(payment)
+    } else {
+        Err(contradiction(event))
+    }
+}
+
+fn paid(event: &Event) -> Result<Payment, EventError> {
+    let payment = payment(event, PaymentStatus::Succeeded)?;
+    if payment.amount_received().is_zero() {
+        return Err(event.unexpected::<Payment>("it succeeded, but nothing was received"));
+    }
+    Ok(payment)
+}
+
+/// After a failed attempt a PaymentIntent waits for the next one, or is canceled.
+fn failed(event: &Event) -> Result<Payment, EventError> {
+    use PaymentStatus::{Processing, RequiresCapture, Succeeded};
+    let payment = Payment::of(event)?;
+    match payment.status() {
+        Succeeded | Processing | RequiresCapture => Err(contradiction(event)),
+        _ => Ok(payment),
+    }
+}
+
+fn contradiction(event: &Event) -> EventError {
+    event.unexpected::<Payment>("its status contradicts the event's name")
+}

@@ -1,0 +1,286 @@
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{
+    Event, Failure,
+    json::{Lenient, Minor, Reference, open_enum},
+};
+use crate::{
+    amount::Amount, currency::Currency, error::EventError, metadata::Metadata, secret::ClientSecret,
+};
+
+open_enum! {
+    /// Where a PaymentIntent stands. See <https://docs.stripe.com/payments/paymentintents/lifecycle>.
+    PaymentStatus {
+        /// It waits for a payment method: at the beginning, and again after each failed attempt.
+        RequiresPaymentMethod = "requires_payment_method" | "requires_source",
+        /// It waits to be confirmed.
+        RequiresConfirmation = "requires_confirmation",
+        /// It waits for the buyer, for example for 3-D Secure.
+        RequiresAction = "requires_action" | "requires_source_action",
+        /// The payment is on its way; it may still fail, days later.
+        Processing = "processing",
+        /// The money is reserved and waits to be captured.
+        RequiresCapture = "requires_capture",
+        /// It was given up. Final.
+        Canceled = "canceled",
+        /// The money was collected. Final.
+        Succeeded = "succeeded",
+    }
+}
+
+impl PaymentStatus {
+    /// Whether nothing can follow any more: succeeded or canceled.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Succeeded | Self::Canceled)
+    }
+}
+
+/// A PaymentIntent, as far as a shop needs it: one type for events, retrievals and lists, of any API version.
+///
+/// What decides about money (id, amounts, currency, status) must be there and in order, or there is no `Payment`. The rest may be missing or unknown.
+///
+/// See <https://docs.stripe.com/api/payment_intents/object>.
+///
+/// ```
+/// use stripe_checkout_core::{Amount, Currency, webhook::{Payment, PaymentStatus}};
+///
+/// let payment: Payment = serde_json::from_str(
+///     r#"{"id":"pi_1","object":"payment_intent","amount":1999,"amount_received":1999,
+///         "currency":"eur","status":"succeeded","metadata":{"order_id":"42"}}"#,
+/// )?;
+/// assert_eq!(payment.amount_received(), Amount::new(1999, Currency::EUR));
+/// assert_eq!(payment.status(), &PaymentStatus::Succeeded);
+/// assert_eq!(payment.order_id(), Some("42"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Object")]
+pub struct Payment {
+    id: String,
+    amount: Amount,
+    amount_received: Amount,
+    amount_capturable: Amount,
+    status: PaymentStatus,
+    metadata: Metadata,
+    livemode: Option<bool>,
+    created: i64,
+    client_secret: Option<ClientSecret>,
+    latest_charge: Option<String>,
+    receipt_email: Option<String>,
+    description: Option<String>,
+    customer: Option<String>,
+    payment_method_types: Vec<String>,
+    last_error: Option<Failure>,
+    account: Option<String>,
+}
+
+impl Payment {
+    /// The PaymentIntent's id, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What was asked for.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// What was collected: only this is paid. It is less than the amount where only a part was captured, and zero before success.
+    pub fn amount_received(&self) -> Amount {
+        self.amount_received
+    }
+
+    /// What is reserved and can be captured.
+    pub fn amount_capturable(&self) -> Amount {
+        self.amount_capturable
+    }
+
+    /// The currency of all its amounts.
+    pub fn currency(&self) -> Currency {
+        self.amount.currency()
+    }
+
+    /// Where it stands. In an event: where it stood when Stripe made the event.
+    pub fn status(&self) -> &PaymentStatus {
+        &self.status
+    }
+
+    /// The metadata that was set when it was made.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The order that it pays: the metadata's `order_id`.
+    pub fn order_id(&self) -> Option<&str> {
+        self.metadata.order_id()
+    }
+
+    /// Whether this is real money. What does not say so is not.
+    pub fn livemode(&self) -> bool {
+        self.livemode.unwrap_or_default()
+    }
+
+    /// When it was made, in seconds since 1970; 0 if it does not say so.
+    pub fn created(&self) -> i64 {
+        self.created
+    }
+
+    /// The secret with which the buyer's browser confirms it.
+    pub fn client_secret(&self) -> Option<&ClientSecret> {
+        self.client_secret.as_ref()
+    }
+
+    /// The id of the latest attempt's charge, like `ch_3MmlLrLkdIwHu7ix0snN0B15`.
+    pub fn latest_charge(&self) -> Option<&str> {
+        self.latest_charge.as_deref()
+    }
+
+    /// Where Stripe sends the receipt. Personal data.
+    pub fn receipt_email(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
+    /// The description that was set when it was made.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The id of the customer, like `cus_NffrFeUfNV2Hib`.
+    pub fn customer(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    /// The payment methods that it may be paid with, like `card`.
+    pub fn payment_method_types(&self) -> &[String] {
+        &self.payment_method_types
+    }
+
+    /// Why the latest attempt failed. Stripe keeps it until the next attempt.
+    pub fn last_error(&self) -> Option<&Failure> {
+        self.last_error.as_ref()
+    }
+
+    /// The connected account that it belongs to; none for your own. It stands in the event, not in the PaymentIntent.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// The same text for the same payment, always, and for no other payment: to pass on as idempotency key where work outside the database (a parcel service, an
+    /// e-mail service) must not be done twice. At most 255 characters with Stripe's ids; put your own prefix before it to use it for more than one thing.
+    pub fn idempotency_key(&self) -> String {
+        match &self.account {
+            Some(account) => format!("{account}/{}", self.id),
+            None => self.id.clone(),
+        }
+    }
+
+    /// The same payment, on this connected account.
+    #[must_use]
+    pub fn on_account(mut self, account: Option<&str>) -> Self {
+        self.account = account.map(str::to_owned);
+        self
+    }
+
+    /// Reads the event's object, and adds what only the event says.
+    pub(super) fn of(event: &Event) -> Result<Self, EventError> {
+        let mut payment: Self = event.object()?;
+        if *payment.livemode.get_or_insert(event.livemode()) != event.livemode() {
+            return Err(event.unexpected::<Self>("it is of another mode than the event"));
+        }
+        Ok(payment.on_account(event.account()))
+    }
+}
+
+/// No client secret and nothing personal.
+impl fmt::Debug for Payment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payment")
+            .field("id", &self.id)
+            .field("amount", &self.amount)
+            .field("amount_received", &self.amount_received)
+            .field("status", &self.status)
+            .field("order_id", &self.order_id())
+            .field("livemode", &self.livemode)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What Stripe sends. Every field without `Lenient` must be right, or the whole is refused.
+#[derive(Deserialize)]
+struct Object {
+    id: String,
+    object: String,
+    amount: Minor,
+    amount_received: Option<Minor>,
+    amount_capturable: Option<Minor>,
+    currency: Currency,
+    status: PaymentStatus,
+    #[serde(default)]
+    metadata: Metadata,
+    livemode: Option<bool>,
+    #[serde(default)]
+    created: Lenient<i64>,
+    #[serde(default)]
+    client_secret: Lenient<ClientSecret>,
+    #[serde(default)]
+    latest_charge: Lenient<Reference>,
+    #[serde(default)]
+    charges: Lenient<Charges>,
+    #[serde(default)]
+    receipt_email: Lenient<String>,
+    #[serde(default)]
+    description: Lenient<String>,
+    #[serde(default)]
+    customer: Lenient<Reference>,
+    #[serde(default)]
+    payment_method_types: Lenient<Vec<String>>,
+    #[serde(default)]
+    last_payment_error: Lenient<Failure>,
+}
+
+/// Before 2022-11-15 there was a list of charges, the latest first, in place of `latest_charge`.
+#[derive(Deserialize)]
+struct Charges {
+    data: Vec<Lenient<Reference>>,
+}
+
+impl TryFrom<Object> for Payment {
+    type Error = &'static str;
+
+    fn try_from(object: Object) -> Result<Self, Self::Error> {
+        if object.object != "payment_intent" {
+            return Err("another object than a PaymentIntent");
+        }
+        if object.id.is_empty() {
+            return Err("a PaymentIntent without an id");
+        }
+        let amount = |Minor(minor)| Amount::new(minor, object.currency);
+        let received = match object.amount_received {
+            // Stripe's specification lets it be absent; then success means all of it.
+            None if object.status == PaymentStatus::Succeeded => object.amount,
+            other => other.unwrap_or(Minor(0)),
+        };
+        let former_charge = || object.charges.ok()?.data.into_iter().next()?.id();
+        Ok(Self {
+            id: object.id,
+            amount: amount(object.amount),
+            amount_received: amount(received),
+            amount_capturable: amount(object.amount_capturable.unwrap_or(Minor(0))),
+            status: object.status,
+            metadata: object.metadata,
+            livemode: object.livemode,
+            created: object.created.ok().unwrap_or_default(),
+            client_secret: object.client_secret.ok(),
+            latest_charge: object.latest_charge.id().or_else(former_charge),
+            receipt_email: object.receipt_email.ok(),
+            description: object.description.ok(),
+            customer: object.customer.id(),
+            payment_method_types: object.payment_method_types.ok().unwrap_or_default(),
+            last_error: object.last_payment_error.ok(),
+            account: None,
+        })
+    }
+}

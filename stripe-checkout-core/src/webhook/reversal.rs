@@ -1,0 +1,329 @@
+//! What takes a payment back: refunds and disputes.
+
+use serde::Deserialize;
+
+use super::{
+    Event,
+    json::{Lenient, Minor, Reference, open_enum},
+};
+use crate::{amount::Amount, currency::Currency, error::EventError};
+
+open_enum! {
+    /// Where a refund stands. See <https://docs.stripe.com/api/refunds/object#refund_object-status>.
+    RefundStatus {
+        /// On its way to the buyer.
+        Pending = "pending",
+        /// It waits for the buyer, who must say where the money shall go.
+        RequiresAction = "requires_action",
+        /// The buyer has the money, or will have it soon.
+        Succeeded = "succeeded",
+        /// The money came back to you.
+        Failed = "failed",
+        /// It was given up.
+        Canceled = "canceled",
+    }
+}
+
+open_enum! {
+    /// Where a dispute stands. See <https://docs.stripe.com/api/disputes/object#dispute_object-status>.
+    DisputeStatus {
+        /// An early warning, to be answered; no money was taken.
+        WarningNeedsResponse = "warning_needs_response",
+        /// An early warning that the bank looks at.
+        WarningUnderReview = "warning_under_review",
+        /// An early warning that came to nothing.
+        WarningClosed = "warning_closed",
+        /// The money was taken back; answer with evidence.
+        NeedsResponse = "needs_response",
+        /// The bank looks at the evidence.
+        UnderReview = "under_review",
+        /// The money is yours.
+        Won = "won",
+        /// The money is gone.
+        Lost = "lost",
+        /// Prevented before it cost anything.
+        Prevented = "prevented",
+        /// The charge was refunded instead (older API versions).
+        ChargeRefunded = "charge_refunded",
+    }
+}
+
+impl DisputeStatus {
+    /// Whether it is decided.
+    pub fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            Self::WarningClosed | Self::Won | Self::Lost | Self::Prevented | Self::ChargeRefunded
+        )
+    }
+}
+
+/// Money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RefundObject")]
+pub struct Refund {
+    id: String,
+    amount: Amount,
+    status: Option<RefundStatus>,
+    reason: Option<String>,
+    failure_reason: Option<String>,
+    payment: PaymentOf,
+}
+
+impl Refund {
+    /// The refund's id, like `re_1Nispe2eZvKYlo2Cd31jOCgZ`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is given back.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Where it stands; none where Stripe does not know.
+    pub fn status(&self) -> Option<&RefundStatus> {
+        self.status.as_ref()
+    }
+
+    /// Why, as who made it said: `duplicate`, `fraudulent`, `requested_by_customer`, …
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Why it failed, like `lost_or_stolen_card`.
+    pub fn failure_reason(&self) -> Option<&str> {
+        self.failure_reason.as_deref()
+    }
+}
+
+/// A charge of which money was given back, with the sum of all its refunds. See <https://docs.stripe.com/api/charges/object>.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ChargeObject")]
+pub struct ChargeRefunded {
+    amount: Amount,
+    amount_refunded: Amount,
+    fully: bool,
+    payment: PaymentOf,
+}
+
+impl ChargeRefunded {
+    /// What was charged.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// What was given back in all refunds together.
+    pub fn amount_refunded(&self) -> Amount {
+        self.amount_refunded
+    }
+
+    /// Whether nothing of it is left.
+    pub fn is_full(&self) -> bool {
+        self.fully
+    }
+}
+
+/// A payment that the buyer's bank takes back, or asks about. See <https://docs.stripe.com/api/disputes/object>.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "DisputeObject")]
+pub struct Dispute {
+    id: String,
+    amount: Amount,
+    status: DisputeStatus,
+    reason: Option<String>,
+    due_by: Option<i64>,
+    payment: PaymentOf,
+}
+
+impl Dispute {
+    /// The dispute's id, like `dp_1NiTBO2eZvKYlo2CJ4jIEnQA`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is disputed: often the whole payment, sometimes a part, rarely a little more.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> &DisputeStatus {
+        &self.status
+    }
+
+    /// Why, as the bank says: `fraudulent`, `product_not_received`, …
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Until when evidence can be handed in, in seconds since 1970.
+    pub fn due_by(&self) -> Option<i64> {
+        self.due_by
+    }
+}
+
+/// The payment that all of these are about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct PaymentOf {
+    payment_intent: Option<String>,
+    charge: Option<String>,
+    livemode: bool,
+    account: Option<String>,
+}
+
+macro_rules! about_a_payment {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The id of the PaymentIntent; none if the charge was made without one, or by an API version before 2019.
+            pub fn payment_intent(&self) -> Option<&str> {
+                self.payment.payment_intent.as_deref()
+            }
+
+            /// The id of the charge.
+            pub fn charge(&self) -> Option<&str> {
+                self.payment.charge.as_deref()
+            }
+
+            /// Whether this is real money, as the event says.
+            pub fn livemode(&self) -> bool {
+                self.payment.livemode
+            }
+
+            /// The connected account that it happened on, as the event says; none for your own.
+            pub fn account(&self) -> Option<&str> {
+                self.payment.account.as_deref()
+            }
+
+            pub(super) fn of(event: &Event) -> Result<Self, EventError> {
+                let mut this: Self = event.object()?;
+                this.payment.livemode = event.livemode();
+                this.payment.account = event.account().map(str::to_owned);
+                Ok(this)
+            }
+        }
+    )*};
+}
+about_a_payment!(Refund ChargeRefunded Dispute);
+
+#[derive(Deserialize)]
+struct RefundObject {
+    id: String,
+    object: String,
+    amount: Minor,
+    currency: Currency,
+    #[serde(default)]
+    status: Lenient<RefundStatus>,
+    #[serde(default)]
+    reason: Lenient<String>,
+    #[serde(default)]
+    failure_reason: Lenient<String>,
+    #[serde(default)]
+    payment_intent: Lenient<Reference>,
+    #[serde(default)]
+    charge: Lenient<Reference>,
+}
+
+impl TryFrom<RefundObject> for Refund {
+    type Error = &'static str;
+
+    fn try_from(object: RefundObject) -> Result<Self, Self::Error> {
+        expect(&object.object, "refund")?;
+        Ok(Self {
+            id: object.id,
+            amount: Amount::new(object.amount.0, object.currency),
+            status: object.status.ok(),
+            reason: object.reason.ok(),
+            failure_reason: object.failure_reason.ok(),
+            payment: PaymentOf::new(object.payment_intent, object.charge),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct ChargeObject {
+    id: String,
+    object: String,
+    amount: Minor,
+    amount_refunded: Minor,
+    currency: Currency,
+    refunded: bool,
+    #[serde(default)]
+    payment_intent: Lenient<Reference>,
+}
+
+impl TryFrom<ChargeObject> for ChargeRefunded {
+    type Error = &'static str;
+
+    fn try_from(object: ChargeObject) -> Result<Self, Self::Error> {
+        expect(&object.object, "charge")?;
+        Ok(Self {
+            amount: Amount::new(object.amount.0, object.currency),
+            amount_refunded: Amount::new(object.amount_refunded.0, object.currency),
+            fully: object.refunded,
+            payment: PaymentOf {
+                charge: Some(object.id),
+                ..PaymentOf::new(object.payment_intent, Lenient::default())
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct DisputeObject {
+    id: String,
+    object: String,
+    amount: Minor,
+    currency: Currency,
+    status: DisputeStatus,
+    #[serde(default)]
+    reason: Lenient<String>,
+    #[serde(default)]
+    evidence_details: Lenient<EvidenceDetails>,
+    #[serde(default)]
+    payment_intent: Lenient<Reference>,
+    #[serde(default)]
+    charge: Lenient<Reference>,
+}
+
+#[derive(Deserialize)]
+struct EvidenceDetails {
+    due_by: Option<i64>,
+}
+
+impl TryFrom<DisputeObject> for Dispute {
+    type Error = &'static str;
+
+    fn try_from(object: DisputeObject) -> Result<Self, Self::Error> {
+        expect(&object.object, "dispute")?;
+        Ok(Self {
+            id: object.id,
+            amount: Amount::new(object.amount.0, object.currency),
+            status: object.status,
+            reason: object.reason.ok(),
+            due_by: object
+                .evidence_details
+                .ok()
+                .and_then(|details| details.due_by),
+            payment: PaymentOf::new(object.payment_intent, object.charge),
+        })
+    }
+}
+
+impl PaymentOf {
+    fn new(payment_intent: Lenient<Reference>, charge: Lenient<Reference>) -> Self {
+        Self {
+            payment_intent: payment_intent.id(),
+            charge: charge.id(),
+            ..Self::default()
+        }
+    }
+}
+
+fn expect(object: &str, expected: &str) -> Result<(), &'static str> {
+    if object == expected {
+        Ok(())
+    } else {
+        Err("another object than expected")
+    }
+}

@@ -1,0 +1,264 @@
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::{error::SignatureError, secret::WebhookSecret};
+
+/// Up to here both of Stripe's SDKs read the same number from the same digits: JavaScript's integers are exact up to 2⁵³ − 1 (the year 285,428,751).
+const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
+
+/// Checks that a webhook was signed by Stripe with one of your signing secrets, and not long ago.
+///
+/// It works on the raw bytes of the body, never copies them, and prepares the keys once: keep one verifier for the life of the program. Cloning it is cheap.
+///
+/// A header is judged as Stripe's official Python and Node SDKs do where these two agree. Where they do not, it is refused, with two exceptions that bytes alone
+/// decide: a malformed `v1` beside a good one, and a body that is not UTF-8. The length of a secret and which one fitted may be learnt from the time it takes;
+/// nothing about a signature may.
+///
+/// See <https://docs.stripe.com/webhooks/signature>.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use stripe_checkout_core::{WebhookSecret, webhook::Verifier};
+///
+/// let verifier = Verifier::new(&[WebhookSecret::new("whsec_test_secret")?]);
+/// let header = b"t=1700000000,v1=c3531d2b1a01d1ebb9d0d1ea0b4d1a6b5ff43e4bbb7c8a9c7d1e7f27c6f6b8b0";
+/// let now = UNIX_EPOCH + Duration::from_secs(1_700_000_100);
+/// assert!(verifier.verify_at(br#"{"id":"evt_1"}"#, header, now).is_err());
+/// # Ok::<(), stripe_checkout_core::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<[Hmac<Sha256>]>,
+    tolerance: Duration,
+}
+
+/// What a genuine header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Signed {
+    /// When Stripe signed this attempt, in seconds since 1970. Every attempt is signed anew, so the difference to now is the skew of this machine's clock plus the
+    /// time on the way: minutes of it mean that the clock is wrong.
+    pub timestamp: i64,
+}
+
+impl Verifier {
+    /// The age up to which a signature is taken, as in Stripe's SDKs: 300 seconds.
+    pub const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
+
+    /// A verifier that takes what any of these secrets signed. While a secret is rolled, give the old one and the new one.
+    ///
+    /// Without any secret it refuses everything.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a WebhookSecret>) -> Self {
+        let keys = secrets
+            .into_iter()
+            // HMAC takes a key of any length, so no secret is left out here; if one were, its signatures would be refused.
+            .filter_map(|secret| Hmac::new_from_slice(secret.expose().as_bytes()).ok())
+            .collect();
+        Self {
+            keys,
+            tolerance: Self::DEFAULT_TOLERANCE,
+        }
+    }
+
+    /// Takes signatures up to this age. Zero does not switch the check off, as it does in the SDKs: it refuses all but the present second; to switch it off, use
+    /// [`verify_ignoring_timestamp`](Self::verify_ignoring_timestamp).
+    #[must_use]
+    pub fn tolerance(mut self, tolerance: Duration) -> Self {
+        self.tolerance = tolerance;
+        self
+    }
+
+    /// Checks the body, byte for byte as it came, against the `Stripe-Signature` header by this machine's clock.
+    ///
+    /// # Errors
+    /// See [`SignatureError`]. Answer each with 400 and the same body, so that a forger learns nothing.
+    pub fn verify(&self, payload: &[u8], header: &[u8]) -> Result<Signed, SignatureError> {
+        self.verify_at(payload, header, SystemTime::now())
+    }
+
+    /// Like [`verify`](Self::verify), at a given time. A timestamp in the future is taken, as in the SDKs: Stripe's clock need not be behind this machine's.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify_at(
+        &self,
+        payload: &[u8],
+        header: &[u8],
+        now: SystemTime,
+    ) -> Result<Signed, SignatureError> {
+        let parsed = self.authenticate(payload, header)?;
+        let signed_at = UNIX_EPOCH.checked_add(Duration::from_secs(parsed.seconds));
+        let age = signed_at
+            .and_then(|signed_at| now.duration_since(signed_at).ok())
+            .unwrap_or_default();
+        if age > self.tolerance {
+            return Err(SignatureError::TooOld {
+                age_seconds: age.as_secs(),
+                tolerance_seconds: self.tolerance.as_secs(),
+            });
+        }
+        Ok(parsed.signed())
+    }
+
+    /// Checks the signature and not its age: for deliveries that were recorded, or that waited in a queue of your own. Against a live endpoint it would let anyone
+    /// who once saw a delivery replay it for ever.
+    ///
+    /// # Errors
+    /// See [`SignatureError`]; never [`TooOld`](SignatureError::TooOld).
+    pub fn verify_ignoring_timestamp(
+        &self,
+        payload: &[u8],
+        header: &[u8],
+    ) -> Result<Signed, SignatureError> {
+        self.authenticate(payload, header)
+            .map(|parsed| parsed.signed())
+    }
+
+    fn authenticate<'a>(
+        &self,
+        payload: &[u8],
+        header: &'a [u8],
+    ) -> Result<Timestamp<'a>, SignatureError> {
+        let timestamp = Timestamp::of(header)?;
+        if !fields(header).any(|(name, _)| name == b"v1") {
+            return Err(SignatureError::NoSignature);
+        }
+        for key in self.keys.iter() {
+            let mut mac = key.clone();
+            mac.update(timestamp.digits);
+            mac.update(b".");
+            mac.update(payload);
+            let expected = mac.finalize().into_bytes();
+            // Every signature is compared, also after a match: what the time tells depends on the header alone, which its sender knows.
+            let matched = signatures(header).fold(Choice::from(0), |matched, signature| {
+                matched | expected.as_slice().ct_eq(&signature)
+            });
+            if matched.into() {
+                return Ok(timestamp);
+            }
+        }
+        Err(SignatureError::Mismatch)
+    }
+}
+
+/// How many secrets, and nothing of them.
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("secrets", &self.keys.len())
+            .field("tolerance", &self.tolerance)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The header's `t`: the digits as they are signed, and their value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Timestamp<'a> {
+    digits: &'a [u8],
+    seconds: u64,
+}
+
+impl<'a> Timestamp<'a> {
+    /// One `t`, or several that say the same: where they differ, the SDKs do not agree on which one counts.
+    fn of(header: &'a [u8]) -> Result<Self, SignatureError> {
+        if header.trim_ascii().is_empty() {
+            return Err(SignatureError::Missing);
+        }
+        let mut found = None;
+        for (_, value) in fields(header).filter(|(name, _)| *name == b"t") {
+            let this = value
+                .and_then(Self::parse)
+                .ok_or(SignatureError::Timestamp)?;
+            if found.is_some_and(|other| other != this) {
+                return Err(SignatureError::Timestamp);
+            }
+            found = Some(this);
+        }
+        found.ok_or(SignatureError::Timestamp)
+    }
+
+    /// Both SDKs read a number and sign what that number prints as: so white space around it, a plus sign and leading zeros are taken, but not signed.
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let text = trim(text);
+        let digits = text.strip_prefix(b"+").unwrap_or(text);
+        if digits.is_empty() {
+            return None;
+        }
+        let mut seconds = 0_u64;
+        for digit in digits {
+            let value = digit.checked_sub(b'0').filter(|value| *value <= 9)?;
+            seconds = seconds.checked_mul(10)?.checked_add(value.into())?;
+        }
+        if seconds > LAST_EXACT_SECOND {
+            return None;
+        }
+        let zeros = digits
+            .iter()
+            .take_while(|digit| **digit == b'0')
+            .count()
+            .min(digits.len() - 1);
+        Some(Self {
+            digits: digits.get(zeros..)?,
+            seconds,
+        })
+    }
+
+    fn signed(self) -> Signed {
+        Signed {
+            timestamp: self.seconds.cast_signed(),
+        }
+    }
+}
+
+/// White space as both SDKs strip it from a number; `trim_ascii` leaves the vertical tab.
+fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t'..=b'\r', rest @ ..] | [rest @ .., b' ' | b'\t'..=b'\r'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// The header's parts in order: a name, and what stands between the first and the second `=`.
+fn fields(header: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    header.split(|byte| *byte == b',').map(|field| {
+        let mut parts = field.splitn(3, |byte| *byte == b'=');
+        (parts.next().unwrap_or_default(), parts.next())
+    })
+}
+
+/// Every well-formed signature of the scheme `v1`; the others are skipped.
+fn signatures(header: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+    fields(header)
+        .filter(|(name, _)| *name == b"v1")
+        .filter_map(|(_, value)| unhex(value?))
+}
+
+/// 64 lower-case hexadecimal digits. Upper case is refused, as by both SDKs, which compare texts.
+fn unhex(text: &[u8]) -> Option<[u8; 32]> {
+    let (pairs, []) = text.as_chunks::<2>() else {
+        return None;
+    };
+    let mut bytes = [0; 32];
+    if pairs.len() != bytes.len() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(bytes)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
