@@ -295,7 +295,7 @@ impl Amount {
     /// [`chargeable`](Self::chargeable) refuses it.
     pub fn off_multiple(self) -> Option<u64> {
         let multiple = self.currency.multiple();
-        (self.minor % multiple != 0).then_some(multiple)
+        (!self.minor.is_multiple_of(multiple)).then_some(multiple)
     }
 
     /// Whether Stripe can be asked to charge this: more than zero, at most `cap` minor units (see [`DEFAULT_CAP`]), and in ISK and UGX whole units only.
@@ -315,7 +315,7 @@ impl Amount {
 
     fn in_whole_steps(self) -> Result<Self, AmountError> {
         let multiple = self.currency.step();
-        if self.minor % multiple == 0 {
+        if self.minor.is_multiple_of(multiple) {
             Ok(self)
         } else {
             Err(AmountError::NotAMultiple {
@@ -361,3 +361,6 @@ impl fmt::Debug for Amount {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests;

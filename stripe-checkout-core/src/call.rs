@@ -36,7 +36,9 @@ impl Call {
     /// Adds a header. Values are bytes: a stranger's need not be text.
     #[must_use]
     pub fn header(mut self, name: &str, value: &[u8]) -> Self {
-        self.visitor.headers.push((name.to_ascii_lowercase(), value.to_vec()));
+        self.visitor
+            .headers
+            .push((name.to_ascii_lowercase(), value.to_vec()));
         self
     }
 
@@ -72,7 +74,11 @@ pub(crate) enum BodyFault {
 impl Body {
     /// An empty body that takes up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, fault: None }
+        Self {
+            bytes: Vec::new(),
+            limit,
+            fault: None,
+        }
     }
 
     /// Adds what arrived; `false` says that more need not be read, because the body is too large.
@@ -139,7 +145,8 @@ impl Visitor {
 
     /// The first header of this name if it is UTF-8.
     pub fn header_str(&self, name: &str) -> Option<&str> {
-        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+        self.header(name)
+            .and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// All headers of this name.
@@ -165,7 +172,14 @@ impl fmt::Debug for Visitor {
     // Cookies, signatures and client secrets travel in headers and queries: names only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Visitor")
-            .field("headers", &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field(
+                "headers",
+                &self
+                    .headers
+                    .iter()
+                    .map(|(name, _)| name)
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -200,7 +214,10 @@ mod tests {
         let mut body = Body::new(4);
         assert!(body.push(b"123"));
         assert!(!body.push(b"45"));
-        assert!(!body.push(b""), "nothing that comes later makes it good again");
+        assert!(
+            !body.push(b""),
+            "nothing that comes later makes it good again"
+        );
         assert_eq!(body.finish(), Err(BodyFault::TooLarge));
     }
 
@@ -227,7 +244,9 @@ mod tests {
     #[test]
     fn header_names_have_any_case_and_values_are_bytes() {
         let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
-        let call = Call::new(&endpoint).header("X-A", b"\xff").header("x-a", b"2");
+        let call = Call::new(&endpoint)
+            .header("X-A", b"\xff")
+            .header("x-a", b"2");
         assert_eq!(call.visitor.header("X-a"), Some(&b"\xff"[..]));
         assert_eq!(call.visitor.header_str("x-a"), None);
         assert_eq!(call.visitor.headers("x-A").count(), 2);

@@ -71,9 +71,16 @@ impl Checkout {
     /// before the webhook.
     #[must_use]
     pub fn only(&self, group: Group) -> Self {
-        let endpoints =
-            self.endpoints.iter().filter(|endpoint| endpoint.group() == group).cloned().collect();
-        Self { inner: Arc::clone(&self.inner), endpoints }
+        let endpoints = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.group() == group)
+            .cloned()
+            .collect();
+        Self {
+            inner: Arc::clone(&self.inner),
+            endpoints,
+        }
     }
 
     /// Answers a call.
@@ -146,9 +153,17 @@ impl Checkout {
             _ => {}
         }
         let scope = self.scope(mode);
-        let body = without_client_secrets(&event.to_bytes());
-        let delivery = Delivery { scope, event, body, received: SystemTime::now() };
-        self.inner.fulfillment.deliver(delivery, &self.inner.ours).await
+        let body = without_client_secrets(event.body().as_bytes());
+        let delivery = Delivery {
+            scope,
+            event,
+            body,
+            received: SystemTime::now(),
+        };
+        self.inner
+            .fulfillment
+            .deliver(delivery, &self.inner.ours)
+            .await
     }
 
     /// The events received, the newest first, for an operator's page.
@@ -173,11 +188,17 @@ impl Checkout {
     /// # Errors
     /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done; [`InboxError::Busy`].
     pub async fn discard(&self, event: &EventRecord) -> Result<(), InboxError> {
-        self.inner.fulfillment.discard(&event.scope, &event.id).await
+        self.inner
+            .fulfillment
+            .discard(&event.scope, &event.id)
+            .await
     }
 
     fn scope(&self, mode: Mode) -> Scope {
-        Scope { application: self.inner.application.clone(), mode }
+        Scope {
+            application: self.inner.application.clone(),
+            mode,
+        }
     }
 }
 
@@ -186,7 +207,14 @@ impl fmt::Debug for Checkout {
         f.debug_struct("Checkout")
             .field("application", &self.inner.application)
             .field("mode", &self.inner.mode)
-            .field("endpoints", &self.endpoints.iter().map(Endpoint::path).collect::<Vec<_>>())
+            .field(
+                "endpoints",
+                &self
+                    .endpoints
+                    .iter()
+                    .map(Endpoint::path)
+                    .collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }

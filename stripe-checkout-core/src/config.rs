@@ -335,3 +335,6 @@ fn is_port(digits: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit())
         && digits.parse::<u16>().is_ok_and(|port| port != 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,8 @@ macro_rules! currencies {
     };
 }
 
-// What Stripe's API names when it is given a currency that it does not take, less those that are history: BGN, EEK, HRK, LTL, LVL, MRO, SLL, VEF.
+// What Stripe's API names when it is given a currency that it does not take, less USDC (four letters, no charges) and those that are history: BGN, EEK, HRK, LTL,
+// LVL, MRO, SLL, VEF.
 currencies! {
     AED b"aed" "United Arab Emirates dirham",
     AFN b"afn" "Afghan afghani",
@@ -338,3 +339,6 @@ impl<'de> Deserialize<'de> for Currency {
             .map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,12 @@ impl Endpoint {
 
     fn new(route: Route, method: Method, path: impl Into<Cow<'static, str>>, limit: usize) -> Self {
         // A GET has no body that anybody reads; a limit of 0 would turn the stray body of a strange client into a 413.
-        Self { route, method, path: path.into(), body_limit: limit }
+        Self {
+            route,
+            method,
+            path: path.into(),
+            body_limit: limit,
+        }
     }
 
     /// Every route of a checkout that takes payments (`payments`), or of one that only hears of them.

@@ -136,7 +136,9 @@ pub enum ConfigError {
         found: &'static str,
     },
     /// A test key beside a live key.
-    #[error("{left} and {right} are of different modes: one is a test key and the other a live key")]
+    #[error(
+        "{left} and {right} are of different modes: one is a test key and the other a live key"
+    )]
     ModesDiffer {
         /// The one variable.
         left: &'static str,
@@ -144,7 +146,9 @@ pub enum ConfigError {
         right: &'static str,
     },
     /// Keys would travel unencrypted.
-    #[error("{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1])")]
+    #[error(
+        "{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1])"
+    )]
     PlainHttp {
         /// The name of the variable.
         variable: &'static str,
@@ -174,10 +178,14 @@ pub enum SignatureError {
     #[error("the Stripe-Signature header has no v1 signature")]
     NoSignature,
     /// No signature fits the payload and any of the signing secrets.
-    #[error("no signature matches the payload: wrong signing secret, or the body was changed on its way")]
+    #[error(
+        "no signature matches the payload: wrong signing secret, or the body was changed on its way"
+    )]
     Mismatch,
     /// The signature is right, but older than the tolerance.
-    #[error("the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong")]
+    #[error(
+        "the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong"
+    )]
     TooOld {
         /// Seconds between the signature and now.
         age_seconds: u64,
@@ -247,7 +255,10 @@ pub enum PricingError {
 impl PricingError {
     /// Refuses the order with a sentence that the buyer may read.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self::Refused { message: message.into(), code: "order_refused" }
+        Self::Refused {
+            message: message.into(),
+            code: "order_refused",
+        }
     }
 }
 
@@ -263,7 +274,9 @@ impl<E: Into<BoxError>> From<E> for PricingError {
 #[non_exhaustive]
 pub enum RequestError {
     /// The reference is empty, longer than 200 characters, or has control characters.
-    #[error("the reference of a payment must have 1 to 200 characters, none of them a control character")]
+    #[error(
+        "the reference of a payment must have 1 to 200 characters, none of them a control character"
+    )]
     Reference,
     /// The amount is zero.
     #[error("the amount is zero: there is nothing to pay")]
@@ -281,7 +294,9 @@ pub enum RequestError {
     #[error("the lines do not add up to the amount")]
     Lines,
     /// The statement descriptor suffix breaks Stripe's rules.
-    #[error("a statement descriptor suffix has 5 to 22 Latin characters, at least one letter, and none of < > \\ ' \" *")]
+    #[error(
+        "a statement descriptor suffix has 5 to 22 Latin characters, at least one letter, and none of < > \\ ' \" *"
+    )]
     StatementDescriptorSuffix,
     /// The receipt e-mail is no address.
     #[error("the receipt e-mail is not an address")]
@@ -292,6 +307,37 @@ pub enum RequestError {
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
+    #[error("an idempotency key has 1 to 255 visible ASCII characters")]
+    IdempotencyKey,
+}
+
+/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::intent::Transport) returns.
+///
+/// The [`Gateway`](crate::intent::Gateway) writes the text of the causes into its logs (never into an [`ApiError`]), so nothing secret may be in them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
+    #[error("no connection")]
+    Connect(#[source] BoxError),
+    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is unknown. Tried again after a pause.
+    #[error("the connection broke before the answer was there")]
+    Broken(#[source] BoxError),
+    /// A kept connection broke before anything was answered: nearly always the server had just closed it. The first time in a call it is tried again at once.
+    #[error("a kept connection was closed by the server")]
+    Stale(#[source] BoxError),
+    /// The answer is larger than the transport takes. Not tried again.
+    #[error("the answer is larger than {limit} bytes")]
+    AnswerTooLarge {
+        /// The HTTP status of the answer.
+        status: u16,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request cannot be sent as it is: not an address, not a header. Not tried again.
+    #[error("the request cannot be sent as it is")]
+    Request(#[source] BoxError),
 }
 
 /// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and nothing secret.
@@ -434,7 +480,9 @@ pub enum BuildError {
     #[error("a checkout needs .fulfillment(inbox, handler): without it a paid order would be lost")]
     NoFulfillment,
     /// The memory inbox forgets at a restart, which live money does not forgive.
-    #[error("MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()")]
+    #[error(
+        "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
+    )]
     MemoryInLiveMode,
     /// A path does not begin with a slash, or has a query or other unusual characters.
     #[error("the path {path:?} must begin with '/' and hold only letters, digits and - _ . /")]

@@ -16,6 +16,7 @@ mod config;
 mod currency;
 mod endpoint;
 mod error;
+mod marks;
 mod metadata;
 mod reply;
 mod secret;
@@ -34,11 +35,14 @@ pub mod testing;
 pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
+pub use call::{Body, Call, Visitor, VisitorData};
+pub use checkout::{Checkout, CheckoutBuilder, Ours};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
-pub use error::{
-    AmountError, BoxError, ConfigError, CurrencyError, EventError, MetadataError, RequestError,
-    SignatureError, VerifyError,
-};
+pub use endpoint::{Endpoint, Group, Method};
+pub use error::*;
 pub use metadata::Metadata;
+#[cfg(feature = "intent")]
+pub use pricing::{ClientAmount, Pricing};
+pub use reply::Reply;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};

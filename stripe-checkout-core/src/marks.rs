@@ -1,11 +1,17 @@
 //! The metadata that the core writes into each PaymentIntent, so that its events are known as this application's, even after every row is lost.
 
 use crate::amount::Amount;
+#[cfg(feature = "intent")]
+use crate::error::MetadataError;
 use crate::metadata::Metadata;
 
 const APPLICATION: &str = "checkout_application";
 const AMOUNT: &str = "checkout_amount";
 const CURRENCY: &str = "checkout_currency";
+
+/// How many keys that makes, with the order's reference.
+#[cfg(feature = "intent")]
+const KEYS: usize = 4;
 
 /// What the marks say.
 pub(crate) struct Marks<'a> {
@@ -19,7 +25,9 @@ impl<'a> Marks<'a> {
         let application = metadata.get(APPLICATION)?;
         let minor = metadata.get(AMOUNT).and_then(|text| text.parse().ok());
         let currency = metadata.get(CURRENCY).and_then(|code| code.parse().ok());
-        let asked = minor.zip(currency).map(|(minor, currency)| Amount::new(minor, currency));
+        let asked = minor
+            .zip(currency)
+            .map(|(minor, currency)| Amount::new(minor, currency));
         Some(Self { application, asked })
     }
 }
@@ -31,11 +39,23 @@ pub(crate) fn marked(
     application: &str,
     reference: &str,
     asked: Amount,
-) -> Result<Metadata, crate::error::MetadataError> {
-    metadata.insert(Metadata::ORDER_ID, reference)?;
-    metadata.insert(APPLICATION, application)?;
-    metadata.insert(AMOUNT, asked.minor().to_string())?;
-    metadata.insert(CURRENCY, asked.currency().code())?;
+) -> Result<Metadata, MetadataError> {
+    let minor = asked.minor().to_string();
+    let currency = asked.currency();
+    let marks = [
+        (Metadata::ORDER_ID, reference),
+        (APPLICATION, application),
+        (AMOUNT, &minor),
+        (CURRENCY, currency.code()),
+    ];
+    for (key, value) in marks {
+        metadata.insert(key, value).map_err(|error| match error {
+            MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
+                limit: Metadata::MAX_KEYS - KEYS,
+            },
+            other => other,
+        })?;
+    }
     Ok(metadata)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Stripe refuses metadata that breaks its limits, at the moment when a buyer wants to pay. So the limits are checked where the metadata is built.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -142,8 +142,10 @@ impl Metadata {
     }
 
     /// The keys with their values, in the order of the keys.
-    pub fn iter(&self) -> Iter<'_> {
-        Iter(self.0.iter())
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// The number of keys.
@@ -179,35 +181,6 @@ fn longer_than(text: &str, limit: usize) -> bool {
     text.chars().nth(limit).is_some()
 }
 
-/// The keys of a [`Metadata`] with their values.
-#[derive(Clone)]
-pub struct Iter<'a>(btree_map::Iter<'a, String, String>);
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = (&'a str, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0
-            .next()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Iter<'_> {}
-
-impl<'a> IntoIterator for &'a Metadata {
-    type Item = (&'a str, &'a str);
-    type IntoIter = Iter<'a>;
-
-    fn into_iter(self) -> Iter<'a> {
-        self.iter()
-    }
-}
-
 // Values may be about people, and whole payments are printed while debugging.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,3 +211,6 @@ impl<'de> Deserialize<'de> for Metadata {
         Ok(Self(kept.collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;

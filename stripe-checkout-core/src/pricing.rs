@@ -91,7 +91,10 @@ impl ClientAmount {
     /// [`PricingError::Refused`] with a sentence that names the limits.
     pub fn accept(&self, major_units: &str) -> Result<Amount, PricingError> {
         let within = |amount: &Amount| (self.min..=self.max).contains(&amount.minor());
-        match Amount::parse_major(major_units.trim(), self.currency).ok().filter(within) {
+        match Amount::parse_major(major_units.trim(), self.currency)
+            .ok()
+            .filter(within)
+        {
             Some(amount) => Ok(amount),
             None => Err(PricingError::Refused {
                 message: format!(
@@ -130,7 +133,9 @@ impl<P: Pricing> ErasedPricing for P {
     ) -> BoxFuture<'a, Result<PaymentRequest, OrderError>> {
         Box::pin(async move {
             let order = read_order::<P::Order>(visitor.query(), body)?;
-            Pricing::price(self, order, visitor).await.map_err(OrderError::Pricing)
+            Pricing::price(self, order, visitor)
+                .await
+                .map_err(OrderError::Pricing)
         })
     }
 }
@@ -162,19 +167,31 @@ mod tests {
     }
 
     fn cart(order: &str, extra: &[u8]) -> Cart {
-        Cart { order: order.into(), extra: extra.into() }
+        Cart {
+            order: order.into(),
+            extra: extra.into(),
+        }
     }
 
     #[test]
     fn one_type_decodes_alike_from_query_and_bodies() {
         let same = cart("a b", &[1, 2]);
-        assert_eq!(read_order::<Cart>("order=a+b&extra=1&extra=2", b"{}").unwrap(), same);
+        assert_eq!(
+            read_order::<Cart>("order=a+b&extra=1&extra=2", b"{}").unwrap(),
+            same
+        );
         assert_eq!(
             read_order::<Cart>("", br#"{"order":{"order":"a b","extra":[1,2]}}"#).unwrap(),
             same
         );
-        assert_eq!(read_order::<Cart>("", br#"{"order":"a b","extra":[1,2]}"#).unwrap(), same);
-        assert_eq!(read_order::<String>("", br#"{"order":"a b"}"#).unwrap(), "a b");
+        assert_eq!(
+            read_order::<Cart>("", br#"{"order":"a b","extra":[1,2]}"#).unwrap(),
+            same
+        );
+        assert_eq!(
+            read_order::<String>("", br#"{"order":"a b"}"#).unwrap(),
+            "a b"
+        );
     }
 
     #[test]
@@ -192,10 +209,22 @@ mod tests {
         let tip = ClientAmount::new(Currency::USD, 100, 5000);
         assert_eq!(tip.accept(" 1 ").unwrap().minor(), 100);
         assert_eq!(tip.accept("50.00").unwrap().minor(), 5000);
-        for wrong in ["0.99", "50.01", "-2", "1e1", "", "ten", "1.001", "99999999999999999999"] {
+        for wrong in [
+            "0.99",
+            "50.01",
+            "-2",
+            "1e1",
+            "",
+            "ten",
+            "1.001",
+            "99999999999999999999",
+        ] {
             match tip.accept(wrong) {
                 Err(PricingError::Refused { message, .. }) => {
-                    assert_eq!(message, "Please choose an amount from 1.00 USD to 50.00 USD.")
+                    assert_eq!(
+                        message,
+                        "Please choose an amount from 1.00 USD to 50.00 USD."
+                    )
                 }
                 other => panic!("{wrong}: {other:?}"),
             }

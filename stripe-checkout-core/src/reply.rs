@@ -37,7 +37,10 @@ impl Reply {
 
     /// The first header of this name (in lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body.
@@ -59,7 +62,11 @@ impl Reply {
             ("x-content-type-options", "nosniff".to_owned()),
             ("x-frame-options", "DENY".to_owned()),
         ];
-        Self { status, headers, body }
+        Self {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
@@ -70,7 +77,13 @@ impl Reply {
 
     #[cfg(feature = "checkout")]
     pub(crate) fn html(status: u16, policy: &str, html: String) -> Self {
-        Self::new(status, "text/html; charset=utf-8", policy, "no-store", html.into())
+        Self::new(
+            status,
+            "text/html; charset=utf-8",
+            policy,
+            "no-store",
+            html.into(),
+        )
     }
 
     /// A file that never changes within one version of the crate: cacheable, and 304 to who has it.
@@ -82,13 +95,20 @@ impl Reply {
     ) -> Self {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(content.as_bytes());
-        let etag = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let etag = hash
+            .iter()
+            .take(12)
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
         let etag = format!("\"{etag}\"");
         let known = if_none_match.is_some_and(|known| {
             known.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == etag || tag == "*"))
         });
-        let (status, body) =
-            if known { (304, Bytes::new()) } else { (200, Bytes::from_static(content.as_bytes())) };
+        let (status, body) = if known {
+            (304, Bytes::new())
+        } else {
+            (200, Bytes::from_static(content.as_bytes()))
+        };
         // The name has no hash in it, so caches ask again after a while.
         let mut reply = Self::new(status, content_type, NOTHING, "public, max-age=300", body);
         reply.headers.push(("etag", etag));
@@ -97,15 +117,21 @@ impl Reply {
 
     #[cfg(feature = "checkout")]
     pub(crate) fn redirect(location: String) -> Self {
-        let mut reply =
-            Self::new(308, "text/plain; charset=utf-8", NOTHING, "no-store", Bytes::new());
+        let mut reply = Self::new(
+            308,
+            "text/plain; charset=utf-8",
+            NOTHING,
+            "no-store",
+            Bytes::new(),
+        );
         reply.headers.push(("location", location));
         reply
     }
 
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         if let Some(wait) = retry_after {
-            self.headers.push(("retry-after", wait.as_secs().max(1).to_string()));
+            self.headers
+                .push(("retry-after", wait.as_secs().max(1).to_string()));
         }
         self
     }
@@ -122,7 +148,12 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: u16, code: &'static str, message: &str) -> Self {
-        Self { status, code, message: message.to_owned(), retry_after: None }
+        Self {
+            status,
+            code,
+            message: message.to_owned(),
+            retry_after: None,
+        }
     }
 
     fn later(mut self, seconds: u64) -> Self {
@@ -136,12 +167,22 @@ impl Problem {
             error: &'a str,
             code: &'a str,
         }
-        Reply::json(self.status, &Body { error: &self.message, code: self.code })
-            .with_retry_after(self.retry_after)
+        Reply::json(
+            self.status,
+            &Body {
+                error: &self.message,
+                code: self.code,
+            },
+        )
+        .with_retry_after(self.retry_after)
     }
 
     pub(crate) fn internal() -> Self {
-        Self::new(500, "internal_error", "Something went wrong on our side. You were not charged twice; please try again.")
+        Self::new(
+            500,
+            "internal_error",
+            "Something went wrong on our side. You were not charged twice; please try again.",
+        )
     }
 
     pub(crate) fn too_large() -> Self {
@@ -154,14 +195,22 @@ impl Problem {
 
     /// The webhook's only 400: whoever forges one learns nothing about why it failed.
     pub(crate) fn bad_webhook() -> Self {
-        Self::new(400, "invalid_webhook", "The signature or the payload is not valid.")
+        Self::new(
+            400,
+            "invalid_webhook",
+            "The signature or the payload is not valid.",
+        )
     }
 }
 
 #[cfg(feature = "intent")]
 impl Problem {
     pub(crate) fn unreadable_order() -> Self {
-        Self::new(400, "invalid_order", "This order could not be read. Please go back to the shop and try again.")
+        Self::new(
+            400,
+            "invalid_order",
+            "This order could not be read. Please go back to the shop and try again.",
+        )
     }
 
     pub(crate) fn malformed() -> Self {
@@ -169,11 +218,19 @@ impl Problem {
     }
 
     pub(crate) fn not_json() -> Self {
-        Self::new(415, "not_json", "Send JSON, with the content type application/json.")
+        Self::new(
+            415,
+            "not_json",
+            "Send JSON, with the content type application/json.",
+        )
     }
 
     pub(crate) fn cross_site() -> Self {
-        Self::new(403, "cross_site", "Payments can only be started from this site's own page.")
+        Self::new(
+            403,
+            "cross_site",
+            "Payments can only be started from this site's own page.",
+        )
     }
 
     pub(crate) fn unknown_payment() -> Self {
@@ -207,16 +264,26 @@ impl From<Result<Received, InboxError>> for Reply {
             status: &'a str,
         }
         match received {
-            Ok(Received::Done(state) | Received::Duplicate(state)) => {
-                Self::json(200, &Body { status: state.as_str() })
-            }
+            Ok(Received::Done(state) | Received::Duplicate(state)) => Self::json(
+                200,
+                &Body {
+                    status: state.as_str(),
+                },
+            ),
             Ok(Received::Ignored) => Self::json(200, &Body { status: "ignored" }),
-            Ok(Received::Failed) => {
-                Problem::new(500, "handler_failed", "The event was not handled. Deliver it again.").json()
-            }
-            Ok(Received::Waiting) => {
-                Problem::new(503, "waiting", "Another event must come first. Deliver this one again.").later(30).json()
-            }
+            Ok(Received::Failed) => Problem::new(
+                500,
+                "handler_failed",
+                "The event was not handled. Deliver it again.",
+            )
+            .json(),
+            Ok(Received::Waiting) => Problem::new(
+                503,
+                "waiting",
+                "Another event must come first. Deliver this one again.",
+            )
+            .later(30)
+            .json(),
             Err(error) => {
                 tracing::error!(%error, cause = error.source(), "an event was not taken in");
                 Problem::from(&error).json()
@@ -228,12 +295,18 @@ impl From<Result<Received, InboxError>> for Reply {
 impl From<&InboxError> for Problem {
     fn from(error: &InboxError) -> Self {
         match error {
-            InboxError::Busy => {
-                Self::new(503, "busy", "This payment is being worked on. Please try again.").later(2)
-            }
-            InboxError::Unavailable(_) | InboxError::Full { .. } => {
-                Self::new(503, "unavailable", "We cannot take this in at the moment. Please try again.").later(30)
-            }
+            InboxError::Busy => Self::new(
+                503,
+                "busy",
+                "This payment is being worked on. Please try again.",
+            )
+            .later(2),
+            InboxError::Unavailable(_) | InboxError::Full { .. } => Self::new(
+                503,
+                "unavailable",
+                "We cannot take this in at the moment. Please try again.",
+            )
+            .later(30),
             InboxError::UnknownEvent | InboxError::WrongState { .. } => Self::internal(),
         }
     }
@@ -245,32 +318,46 @@ impl From<&PricingError> for Problem {
         match error {
             PricingError::Refused { message, code } => Self::new(422, code, message),
             PricingError::AlreadyPaid => already_paid(),
-            PricingError::Unavailable(_) => {
-                Self::new(503, "pricing_unavailable", "Prices are not available at the moment. Please try again in a minute.").later(30)
-            }
+            PricingError::Unavailable(_) => Self::new(
+                503,
+                "pricing_unavailable",
+                "Prices are not available at the moment. Please try again in a minute.",
+            )
+            .later(30),
         }
     }
 }
 
 #[cfg(feature = "intent")]
 fn already_paid() -> Problem {
-    Problem::new(409, "order_paid", "This order is paid already. You do not need to pay again.")
+    Problem::new(
+        409,
+        "order_paid",
+        "This order is paid already. You do not need to pay again.",
+    )
 }
 
 #[cfg(feature = "intent")]
 impl From<&IntentError> for Problem {
     fn from(error: &IntentError) -> Self {
         match error {
-            IntentError::Request(_) => {
-                Self::new(422, "order_not_payable", "This order cannot be paid online. Please contact the shop.")
-            }
+            IntentError::Request(_) => Self::new(
+                422,
+                "order_not_payable",
+                "This order cannot be paid online. Please contact the shop.",
+            ),
             IntentError::AlreadyPaid => already_paid(),
-            IntentError::Processing => {
-                Self::new(409, "payment_processing", "A payment for this order is on its way. You do not need to pay again.")
-            }
-            IntentError::InFlight => {
-                Self::new(409, "in_flight", "This order is being prepared for payment. Please try again in a moment.").later(1)
-            }
+            IntentError::Processing => Self::new(
+                409,
+                "payment_processing",
+                "A payment for this order is on its way. You do not need to pay again.",
+            ),
+            IntentError::InFlight => Self::new(
+                409,
+                "in_flight",
+                "This order is being prepared for payment. Please try again in a moment.",
+            )
+            .later(1),
             IntentError::Api(error) => error.into(),
             IntentError::Inbox(error) => error.into(),
             IntentError::NoPricing => Self::internal(),
@@ -282,19 +369,28 @@ impl From<&IntentError> for Problem {
 impl From<&ApiError> for Problem {
     fn from(error: &ApiError) -> Self {
         const REFUSED: &str = "The payment could not be started. Please contact the shop.";
-        const UNAVAILABLE: &str =
-            "The payment service cannot be reached at the moment. You were not charged; please try again.";
+        const UNAVAILABLE: &str = "The payment service cannot be reached at the moment. You were not charged; please try again.";
         match error {
-            ApiError::Declined { .. } => {
-                Self::new(402, "declined", "The payment was declined. Please try another way to pay.")
-            }
+            ApiError::Declined { .. } => Self::new(
+                402,
+                "declined",
+                "The payment was declined. Please try another way to pay.",
+            ),
             ApiError::RateLimited { retry_after, .. } => {
                 let wait = retry_after.map_or(5, |wait| wait.as_secs().max(1));
-                Self::new(429, "rate_limited", "Too many people are paying at this moment. Please try again shortly.").later(wait)
+                Self::new(
+                    429,
+                    "rate_limited",
+                    "Too many people are paying at this moment. Please try again shortly.",
+                )
+                .later(wait)
             }
-            ApiError::IdempotencyConflict { .. } => {
-                Self::new(409, "in_flight", "This order is being prepared for payment. Please try again in a moment.").later(1)
-            }
+            ApiError::IdempotencyConflict { .. } => Self::new(
+                409,
+                "in_flight",
+                "This order is being prepared for payment. Please try again in a moment.",
+            )
+            .later(1),
             ApiError::InvalidRequest { .. }
             | ApiError::Authentication { .. }
             | ApiError::Permission { .. }

@@ -317,3 +317,6 @@ fn tidy(variable: &'static str, value: String) -> Result<Zeroizing<String>, Conf
         Zeroizing::new(trimmed.to_owned())
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,8 @@ pub struct CheckoutBuilder {
     application: String,
     former: Vec<String>,
     ours: Option<Ours>,
-    #[allow(clippy::type_complexity)] // One closure that waits for the deadline: a name would not say more.
+    #[allow(clippy::type_complexity)]
+    // One closure that waits for the deadline: a name would not say more.
     fulfillment: Option<Box<dyn FnOnce(Duration) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Duration,
     tolerance: Duration,
@@ -64,7 +65,8 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
     #[cfg(feature = "intent")]
-    transport: Option<Arc<dyn crate::intent::Transport>>,
+    #[allow(clippy::type_complexity)]
+    transport: Option<Box<dyn FnOnce(crate::intent::Gateway) -> crate::intent::Gateway + Send>>,
     #[cfg(feature = "intent")]
     cap: u64,
     #[cfg(feature = "intent")]
@@ -130,7 +132,12 @@ impl CheckoutBuilder {
     {
         self.fulfillment = Some(Box::new(move |deadline| {
             // A second delivery of the same payment waits a little less than Stripe waits for its answer.
-            Arc::new(Engine { inbox, handler, deadline, patience: Duration::from_secs(8) })
+            Arc::new(Engine {
+                inbox,
+                handler,
+                deadline,
+                patience: Duration::from_secs(8),
+            })
         }));
         self
     }
@@ -182,7 +189,7 @@ impl CheckoutBuilder {
     /// Another way to Stripe than the pooled HTTPS client: a proxy, a recorder, a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.transport = Some(Box::new(move |gateway| gateway.transport(transport)));
         self
     }
 
@@ -233,7 +240,9 @@ impl CheckoutBuilder {
             return Err(BuildError::MemoryInLiveMode);
         }
         if !is_path(&self.webhook_path) {
-            return Err(BuildError::Path { path: self.webhook_path });
+            return Err(BuildError::Path {
+                path: self.webhook_path,
+            });
         }
         #[cfg(feature = "intent")]
         let payments = match self.pricing {
@@ -242,7 +251,7 @@ impl CheckoutBuilder {
                 let (_, _publishable_key) = self.config.require_keys()?;
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
-                    gateway = gateway.transport(transport);
+                    gateway = transport(gateway);
                 }
                 Some(super::Payments {
                     pricing,
@@ -302,5 +311,7 @@ fn is_path(path: &str) -> bool {
     path.len() > 1
         && path.starts_with('/')
         && !path.ends_with('/')
-        && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
 }

@@ -1,7 +1,7 @@
 //! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
-use crate::webhook::{Dispute, Outcome, PaymentStatus, Refund};
+use crate::webhook::{Dispute, DisputeStatus, Outcome, Refund, RefundStatus};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,16 +112,23 @@ pub(super) fn note(outcome: &Outcome) -> Option<Note> {
 }
 
 fn note_refund(refund: &Refund) -> Note {
-    let failed = matches!(refund.status(), "failed" | "canceled");
+    let failed = matches!(
+        refund.status(),
+        Some(RefundStatus::Failed | RefundStatus::Canceled)
+    );
     let amount = if failed { 0 } else { refund.amount().minor() };
-    Note::Refund { id: refund.id().to_owned(), amount }
+    Note::Refund {
+        id: refund.id().to_owned(),
+        amount,
+    }
 }
 
 fn is_won(dispute: &Dispute) -> bool {
-    matches!(dispute.status(), "won" | "warning_closed" | "prevented")
+    use DisputeStatus::{Prevented, WarningClosed, Won};
+    matches!(dispute.status(), Won | WarningClosed | Prevented)
 }
 
 /// Whether the outcome is the success that refunds and disputes of the same payment wait for.
 pub(super) fn settles(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Succeeded(payment) if *payment.status() == PaymentStatus::Succeeded)
+    matches!(outcome, Outcome::Succeeded(_))
 }

@@ -181,7 +181,10 @@ pub struct PaymentRecord {
 impl PaymentRecord {
     /// Minor units that went back, by whichever count knows of more.
     pub fn returned(&self) -> u64 {
-        let sum = self.refunds.values().fold(0, |sum: u64, amount| sum.saturating_add(*amount));
+        let sum = self
+            .refunds
+            .values()
+            .fold(0, |sum: u64, amount| sum.saturating_add(*amount));
         sum.max(self.refunded_total)
     }
 
@@ -381,7 +384,12 @@ pub struct EventFilter {
 impl Default for EventFilter {
     /// The newest hundred, of whatever kind.
     fn default() -> Self {
-        Self { scope: None, payment: None, state: None, limit: 100 }
+        Self {
+            scope: None,
+            payment: None,
+            state: None,
+            limit: 100,
+        }
     }
 }
 
@@ -415,14 +423,21 @@ mod tests {
     #[test]
     fn refunds_are_counted_once_by_id_and_by_whichever_count_knows_more() {
         let mut payment = PaymentRecord::default();
-        let refund = |id: &str, amount| Note::Refund { id: id.into(), amount };
+        let refund = |id: &str, amount| Note::Refund {
+            id: id.into(),
+            amount,
+        };
         payment.note(&refund("re_1", 300));
         payment.note(&refund("re_1", 300));
         payment.note(&refund("re_2", 200));
         assert_eq!(payment.returned(), 500);
         payment.note(&Note::RefundedTotal(900));
         payment.note(&Note::RefundedTotal(100));
-        assert_eq!(payment.returned(), 900, "a late, smaller total takes nothing back");
+        assert_eq!(
+            payment.returned(),
+            900,
+            "a late, smaller total takes nothing back"
+        );
         payment.note(&refund("re_1", 0));
         payment.note(&refund("re_3", u64::MAX));
         assert_eq!(payment.returned(), u64::MAX);

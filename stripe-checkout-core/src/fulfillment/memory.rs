@@ -70,7 +70,11 @@ struct Bounded<K, V> {
 
 impl<K, V> Default for Bounded<K, V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), leaving: VecDeque::new(), stamps: 0 }
+        Self {
+            entries: HashMap::new(),
+            leaving: VecDeque::new(),
+            stamps: 0,
+        }
     }
 }
 
@@ -90,7 +94,9 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         if self.leaving.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
             self.leaving.retain(|(key, stamp, _)| {
-                entries.get(key).is_some_and(|(_, current)| current == stamp)
+                entries
+                    .get(key)
+                    .is_some_and(|(_, current)| current == stamp)
             });
         }
     }
@@ -174,7 +180,10 @@ impl MemoryInbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under this lock, so what it protects is whole.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn room<K: Hash + Eq + Clone, V>(
@@ -186,22 +195,41 @@ impl MemoryInbox {
         match map.make_room(self.capacity, now.checked_sub(self.time_to_live)) {
             Some(0) => Ok(()),
             Some(forgotten) => {
-                tracing::warn!(what, forgotten, capacity = self.capacity, "the memory inbox forgets its oldest: a repeat of these would count as new");
+                tracing::warn!(
+                    what,
+                    forgotten,
+                    capacity = self.capacity,
+                    "the memory inbox forgets its oldest: a repeat of these would count as new"
+                );
                 Ok(())
             }
-            None => Err(InboxError::Full { capacity: self.capacity }),
+            None => Err(InboxError::Full {
+                capacity: self.capacity,
+            }),
         }
     }
 
     /// Waits for whoever works on the same order, payment or event.
     async fn lock(&self, key: LockKey, patience: Duration) -> Result<Locked, InboxError> {
         let lock = {
-            let mut locks = self.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locks = self
+                .shared
+                .locks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             Arc::clone(locks.entry(key.clone()).or_default())
         };
         let guard = tokio::time::timeout(patience, lock.lock_owned()).await;
-        let locked = Locked { guard: guard.ok(), key, shared: Arc::clone(&self.shared) };
-        if locked.guard.is_some() { Ok(locked) } else { Err(InboxError::Busy) }
+        let locked = Locked {
+            guard: guard.ok(),
+            key,
+            shared: Arc::clone(&self.shared),
+        };
+        if locked.guard.is_some() {
+            Ok(locked)
+        } else {
+            Err(InboxError::Busy)
+        }
     }
 }
 
@@ -214,10 +242,17 @@ struct Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        let mut locks = self.shared.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self
+            .shared
+            .locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.guard = None;
         // Only the table itself holds it: whoever comes next may as well make a new one.
-        if locks.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+        if locks
+            .get(&self.key)
+            .is_some_and(|lock| Arc::strong_count(lock) == 1)
+        {
             locks.remove(&self.key);
         }
     }
@@ -233,14 +268,23 @@ impl State {
     }
 
     fn payment(&self, event: &EventRecord) -> PaymentRecord {
-        let key = event.payment.clone().map(|payment| (event.scope.clone(), payment));
-        key.and_then(|key| self.payments.get(&key).cloned()).unwrap_or_default()
+        let key = event
+            .payment
+            .clone()
+            .map(|payment| (event.scope.clone(), payment));
+        key.and_then(|key| self.payments.get(&key).cloned())
+            .unwrap_or_default()
     }
 
     fn put_payment(&mut self, event: &EventRecord, record: PaymentRecord, now: SystemTime) {
         if let Some(payment) = &event.payment {
             let may_leave = record.success != Settled::No || record.canceled;
-            self.payments.put((event.scope.clone(), payment.clone()), record, may_leave, now);
+            self.payments.put(
+                (event.scope.clone(), payment.clone()),
+                record,
+                may_leave,
+                now,
+            );
         }
     }
 
@@ -263,10 +307,20 @@ impl State {
 
     fn put_intent(&mut self, order: &OrderKey, record: IntentRecord, now: SystemTime) {
         if let Some(payment) = &record.payment {
-            self.orders.put((order.scope.clone(), payment.clone()), order.clone(), true, now);
+            self.orders.put(
+                (order.scope.clone(), payment.clone()),
+                order.clone(),
+                true,
+                now,
+            );
         }
         if let Some(payment) = &record.paid_by {
-            self.orders.put((order.scope.clone(), payment.clone()), order.clone(), true, now);
+            self.orders.put(
+                (order.scope.clone(), payment.clone()),
+                order.clone(),
+                true,
+                now,
+            );
         }
         // An order that nobody pays may go too: a payment that comes after all is known by its metadata.
         self.intents.put(order.clone(), record, true, now);
@@ -354,7 +408,13 @@ impl Inbox for MemoryInbox {
         dispatch: &dyn Dispatch<()>,
     ) -> Result<Stepped, InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let find = || self.state().events.get(&id).cloned().ok_or(InboxError::UnknownEvent);
+        let find = || {
+            self.state()
+                .events
+                .get(&id)
+                .cloned()
+                .ok_or(InboxError::UnknownEvent)
+        };
         let before = find()?;
         if before.state != EventState::Pending {
             return Ok(Stepped::Already(before.state));
@@ -367,17 +427,25 @@ impl Inbox for MemoryInbox {
         }
         let (payment, intent) = {
             let state = self.state();
-            let intent = record.order.as_ref().and_then(|order| state.intents.get(order).cloned());
+            let intent = record
+                .order
+                .as_ref()
+                .and_then(|order| state.intents.get(order).cloned());
             (state.payment(&record), intent)
         };
-        let verdict = dispatch.dispatch(&record, &payment, intent.as_ref(), &mut ()).await;
+        let verdict = dispatch
+            .dispatch(&record, &payment, intent.as_ref(), &mut ())
+            .await;
 
         let now = SystemTime::now();
         let mut state = self.state();
         // An operator may have dropped the event meanwhile; what the handler did stands all the same.
         let stepped = match verdict {
             Verdict::Waiting => return Ok(Stepped::Waiting),
-            Verdict::Done { payment: after, intent: row } => {
+            Verdict::Done {
+                payment: after,
+                intent: row,
+            } => {
                 state.settle(&record, after, now);
                 if let (Some(order), Some(mut row)) = (&record.order, row) {
                     // Meanwhile `put_intent` may have written: keep what it wrote, and let it see that the row changed.
@@ -385,7 +453,11 @@ impl Inbox for MemoryInbox {
                     if let (Some(current), Some(intent)) = (&current, &intent)
                         && current.version != intent.version
                     {
-                        row = IntentRecord { state: row.state, paid_by: row.paid_by, ..current.clone() };
+                        row = IntentRecord {
+                            state: row.state,
+                            paid_by: row.paid_by,
+                            ..current.clone()
+                        };
                     }
                     row.version = current.map_or(0, |row| row.version) + 1;
                     state.put_intent(order, row, now);
@@ -398,7 +470,10 @@ impl Inbox for MemoryInbox {
                 record.state = EventState::Superseded;
                 Stepped::Now(EventState::Superseded)
             }
-            Verdict::Mismatch { payment: after, reason } => {
+            Verdict::Mismatch {
+                payment: after,
+                reason,
+            } => {
                 state.settle(&record, after, now);
                 record.state = EventState::Mismatch;
                 record.attempts += 1;
@@ -425,14 +500,28 @@ impl Inbox for MemoryInbox {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
         let state = self.state();
         let fits = |event: &&EventRecord| {
-            filter.scope.as_ref().is_none_or(|scope| *scope == event.scope)
+            filter
+                .scope
+                .as_ref()
+                .is_none_or(|scope| *scope == event.scope)
                 && filter.state.is_none_or(|state| state == event.state)
                 && (filter.payment.is_none() || filter.payment == event.payment)
         };
         let mut found: Vec<_> = if filter.state == Some(EventState::Pending) {
-            state.pending.iter().filter_map(|key| state.events.get(key)).filter(fits).collect()
+            state
+                .pending
+                .iter()
+                .filter_map(|key| state.events.get(key))
+                .filter(fits)
+                .collect()
         } else {
-            state.events.entries.values().map(|(event, _)| event).filter(fits).collect()
+            state
+                .events
+                .entries
+                .values()
+                .map(|(event, _)| event)
+                .filter(fits)
+                .collect()
         };
         found.sort_by(|a, b| b.received.cmp(&a.received).then_with(|| b.id.cmp(&a.id)));
         Ok(found.into_iter().take(filter.limit).cloned().collect())
@@ -442,10 +531,18 @@ impl Inbox for MemoryInbox {
         let now = SystemTime::now();
         let mut state = self.state();
         let id = (scope.clone(), event.to_owned());
-        let mut record = state.events.get(&id).cloned().ok_or(InboxError::UnknownEvent)?;
+        let mut record = state
+            .events
+            .get(&id)
+            .cloned()
+            .ok_or(InboxError::UnknownEvent)?;
         match record.state {
             EventState::Dead | EventState::Mismatch => {}
-            other => return Err(InboxError::WrongState { state: other.as_str() }),
+            other => {
+                return Err(InboxError::WrongState {
+                    state: other.as_str(),
+                });
+            }
         }
         record.state = EventState::Pending;
         record.attempts = 0;
@@ -460,13 +557,25 @@ impl Inbox for MemoryInbox {
 
     async fn discard(&self, scope: &Scope, event: &str) -> Result<(), InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let find = || self.state().events.get(&id).cloned().ok_or(InboxError::UnknownEvent);
+        let find = || {
+            self.state()
+                .events
+                .get(&id)
+                .cloned()
+                .ok_or(InboxError::UnknownEvent)
+        };
         // Not while it is being worked on.
-        let _locked = self.lock(State::lock_key(&find()?), Duration::from_secs(30)).await?;
+        let _locked = self
+            .lock(State::lock_key(&find()?), Duration::from_secs(30))
+            .await?;
         let mut record = find()?;
         match record.state {
             EventState::Pending | EventState::Dead | EventState::Mismatch => {}
-            other => return Err(InboxError::WrongState { state: other.as_str() }),
+            other => {
+                return Err(InboxError::WrongState {
+                    state: other.as_str(),
+                });
+            }
         }
         let now = SystemTime::now();
         let mut state = self.state();

@@ -1,0 +1,18 @@
+//! Payments, from what an order costs to the PaymentIntent at Stripe.
+//!
+//! The one thing that must not happen is that a buyer pays twice. A PaymentIntent is made on another machine, and the answer that says so can be lost; so everything here
+//! turns on asking again in such a way that it cannot be done again: a key computed from what is asked ([`IdempotencyKey`]), bytes that stay the same
+//! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
+
+mod gateway;
+mod idempotency;
+mod pool;
+mod request;
+mod retry;
+mod transport;
+
+pub use gateway::Gateway;
+pub use idempotency::{IdempotencyKey, Operation};
+pub use pool::PooledTransport;
+pub use request::{IntentParams, Line, PaymentRequest};
+pub use transport::{Transport, TransportRequest, TransportResponse};

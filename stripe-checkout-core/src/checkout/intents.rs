@@ -1,0 +1,324 @@
+//! One open PaymentIntent per order, whatever is clicked twice, retried, reloaded, changed meanwhile or cut off by a crash.
+//!
+//! The order's row is written before Stripe is asked, and the key sent to Stripe is computed from it. So whoever asks again for the same order, in this
+//! process or in another one, asks Stripe for the same PaymentIntent. Rows are written by compare-and-swap: who loses looks again.
+
+use sha2::{Digest, Sha256};
+
+use super::{Checkout, Payments};
+use crate::error::{ApiError, IntentError};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
+use crate::secret::{ClientSecret, Mode};
+use crate::webhook::{Payment, PaymentStatus};
+
+/// How often the row may change under one call before it gives up with a 409: each time somebody else got ahead with the same order.
+const ROUNDS: usize = 8;
+
+impl Checkout {
+    /// Makes the PaymentIntent of an order, or gives the one that is open for it, brought up to date if the order changed.
+    ///
+    /// # Errors
+    /// [`IntentError`]; [`AlreadyPaid`](IntentError::AlreadyPaid) and [`Processing`](IntentError::Processing) if there is nothing to pay (any more).
+    pub async fn create_intent(&self, request: &PaymentRequest) -> Result<Payment, IntentError> {
+        let payments = self.payments()?;
+        request.validate(payments.cap)?;
+        if let Some(minimum) = request.amount().below_minimum() {
+            tracing::warn!(order = request.reference(), amount = %request.amount(), %minimum, "below Stripe's minimum, if this is the settlement currency");
+        }
+        let order = self.order_key(request.reference());
+        let params = request.intent_params(&self.inner.application)?;
+        let attempt = Attempt {
+            checkout: self,
+            payments,
+            order: &order,
+            params: &params,
+            form: params.create_form()?,
+        };
+        attempt.run().await
+    }
+
+    /// The PaymentIntent of a payment that this application made, for the buyer who knows its client secret.
+    ///
+    /// Gives `None` if the payment is unknown or the secret is another's: who asks cannot tell which.
+    ///
+    /// # Errors
+    /// [`IntentError::Api`], [`IntentError::Inbox`].
+    pub async fn retrieve_intent(
+        &self,
+        payment: &str,
+        client_secret: &str,
+    ) -> Result<Option<Payment>, IntentError> {
+        let payments = self.payments()?;
+        let scope = self.scope(self.mode());
+        let row = self
+            .inner
+            .fulfillment
+            .intent_of_payment(&scope, payment)
+            .await?;
+        let account = match &row {
+            // A guess costs no call to Stripe.
+            Some((_, row)) if !fits(row, payment, client_secret) => return Ok(None),
+            Some((order, _)) => order.account.clone(),
+            // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
+            None if !self.inner.fulfillment.survives_restart() => None,
+            None => return Ok(None),
+        };
+        let payment = match payments
+            .gateway
+            .retrieve_intent(payment, account.as_deref())
+            .await
+        {
+            Ok(payment) => payment,
+            Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let known = payment
+            .client_secret()
+            .is_some_and(|secret| secret.matches(client_secret));
+        Ok(known.then_some(payment))
+    }
+
+    /// Whether the order is paid or a payment is on its way, as far as the inbox knows.
+    pub(super) async fn intent_state(
+        &self,
+        reference: &str,
+    ) -> Result<Option<IntentState>, IntentError> {
+        let row = self
+            .inner
+            .fulfillment
+            .intent(&self.order_key(reference))
+            .await?;
+        Ok(row.map(|row| row.state))
+    }
+
+    pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
+        self.inner.payments.as_ref().ok_or(IntentError::NoPricing)
+    }
+
+    /// The mode of the keys; without keys there are no intents.
+    fn mode(&self) -> Mode {
+        self.inner.mode.unwrap_or(Mode::Test)
+    }
+
+    fn order_key(&self, reference: &str) -> OrderKey {
+        OrderKey {
+            scope: self.scope(self.mode()),
+            account: None,
+            reference: reference.to_owned(),
+        }
+    }
+}
+
+/// One call for one order.
+struct Attempt<'a> {
+    checkout: &'a Checkout,
+    payments: &'a Payments,
+    order: &'a OrderKey,
+    params: &'a IntentParams,
+    form: String,
+}
+
+/// What a round came to.
+enum Round {
+    Ready(Payment),
+    /// The row changed: look again.
+    Again,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<Payment, IntentError> {
+        for _ in 0..ROUNDS {
+            let row = self.checkout.inner.fulfillment.intent(self.order).await?;
+            let round = match row {
+                None => self.begin(None).await?,
+                Some(row) => match (row.state, row.payment.clone()) {
+                    (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
+                    (IntentState::Canceled, _) => self.begin(Some(row)).await?,
+                    (_, Some(payment)) => self.reuse(row, &payment).await?,
+                    (_, None) if row.fingerprint != self.fingerprint() => {
+                        self.begin(Some(row)).await?
+                    }
+                    (_, None) => self.create(row).await?,
+                },
+            };
+            if let Round::Ready(payment) = round {
+                return Ok(payment);
+            }
+        }
+        Err(IntentError::InFlight)
+    }
+
+    /// Writes down that the next attempt begins, with what is asked now.
+    async fn begin(&self, before: Option<IntentRecord>) -> Result<Round, IntentError> {
+        let next = IntentRecord {
+            version: 0,
+            attempt: before
+                .as_ref()
+                .map_or(1, |row| row.attempt.saturating_add(1)),
+            fingerprint: self.fingerprint(),
+            asked: self.params.amount(),
+            payment: None,
+            secret_hash: None,
+            state: IntentState::Creating,
+            paid_by: None,
+        };
+        self.put(before.map(|row| row.version), next).await?;
+        Ok(Round::Again)
+    }
+
+    /// Asks Stripe for the PaymentIntent of the row's attempt. Asked twice, Stripe gives the same one.
+    async fn create(&self, row: IntentRecord) -> Result<Round, IntentError> {
+        let key = self.key("create", &row, self.form.as_bytes());
+        let gateway = &self.payments.gateway;
+        match gateway
+            .create_intent(self.params, &key, self.account())
+            .await
+        {
+            Ok(payment) => {
+                let opened = IntentRecord {
+                    payment: Some(payment.id().to_owned()),
+                    secret_hash: payment.client_secret().map(|secret| hash(secret.expose())),
+                    state: IntentState::Open,
+                    ..row.clone()
+                };
+                if self.put(Some(row.version), opened).await? {
+                    return Ok(Round::Ready(payment));
+                }
+                self.stand_back(&row, &payment).await?;
+                Ok(Round::Again)
+            }
+            Err(error) => {
+                // The key is used up: it can only bring this answer again.
+                let spent = match &error {
+                    ApiError::Declined { .. }
+                    | ApiError::InvalidRequest { .. }
+                    | ApiError::Authentication { .. }
+                    | ApiError::Permission { .. } => true,
+                    ApiError::Unavailable { replayed, .. } => *replayed,
+                    _ => false,
+                };
+                if spent {
+                    let next = IntentRecord {
+                        attempt: row.attempt.saturating_add(1),
+                        ..row.clone()
+                    };
+                    self.put(Some(row.version), next).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Somebody changed the row while Stripe made the PaymentIntent. If it is not the one that the row has now, nobody was told of it: it is canceled.
+    async fn stand_back(&self, row: &IntentRecord, made: &Payment) -> Result<(), IntentError> {
+        let now = self.checkout.inner.fulfillment.intent(self.order).await?;
+        let same = now.is_some_and(|now| {
+            now.payment.as_deref() == Some(made.id())
+                // The same attempt, not stored yet: the other one is about to store it.
+                || (now.attempt == row.attempt && now.payment.is_none())
+        });
+        if !same {
+            let key = self.key("cancel", row, made.id().as_bytes());
+            let canceled = self
+                .payments
+                .gateway
+                .cancel_intent(made.id(), &key, self.account());
+            if let Err(error) = canceled.await {
+                tracing::warn!(payment = made.id(), %error, "a PaymentIntent that nobody was given stays open");
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the open PaymentIntent, brought to what is asked now.
+    async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Round, IntentError> {
+        let gateway = &self.payments.gateway;
+        let payment = gateway.retrieve_intent(id, self.account()).await?;
+        match payment.status() {
+            PaymentStatus::Succeeded => return Err(IntentError::AlreadyPaid),
+            PaymentStatus::Processing | PaymentStatus::RequiresCapture => {
+                return Err(IntentError::Processing);
+            }
+            PaymentStatus::Canceled => return self.begin(Some(row)).await,
+            _ => {}
+        }
+        if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
+            return Ok(Round::Ready(payment));
+        }
+        // First the row, then Stripe: a payment at the old price that comes in between is a mismatch, and not a bargain.
+        let next = IntentRecord {
+            fingerprint: self.fingerprint(),
+            asked: self.params.amount(),
+            state: IntentState::Open,
+            ..row.clone()
+        };
+        if !self.put(Some(row.version), next).await? {
+            return Ok(Round::Again);
+        }
+        // The version makes the key new: back to an earlier price is another update, not a repeat of the first one.
+        let basis = format!("{id}\n{}\n{}", row.version, self.fingerprint());
+        let key = self.key("update", &row, basis.as_bytes());
+        match gateway
+            .update_intent(id, self.params, &key, self.account())
+            .await
+        {
+            Ok(payment) => Ok(Round::Ready(payment)),
+            // Too late to change it: look at what became of it, and if it is still open, make a new one.
+            Err(ApiError::InvalidRequest { .. }) => {
+                let key = self.key("cancel", &row, basis.as_bytes());
+                match gateway.cancel_intent(id, &key, self.account()).await {
+                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(Round::Again),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(&self, expected: Option<u64>, row: IntentRecord) -> Result<bool, IntentError> {
+        Ok(self
+            .checkout
+            .inner
+            .fulfillment
+            .put_intent(self.order, expected, row)
+            .await?)
+    }
+
+    fn key(&self, name: &str, row: &IntentRecord, parameters: &[u8]) -> IdempotencyKey {
+        let operation = Operation {
+            name,
+            application: &self.order.scope.application,
+            mode: self.order.scope.mode,
+            account: self.account(),
+            reference: &self.order.reference,
+            attempt: row.attempt,
+        };
+        IdempotencyKey::derive(&operation, parameters)
+    }
+
+    fn fingerprint(&self) -> String {
+        hash(&self.form)
+    }
+
+    fn account(&self) -> Option<&str> {
+        self.order.account.as_deref()
+    }
+}
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Whether a client secret may be this payment's. Only the row's present PaymentIntent has a hash here; for an earlier one Stripe tells.
+fn fits(row: &IntentRecord, payment: &str, client_secret: &str) -> bool {
+    match &row.secret_hash {
+        Some(known) if row.payment.as_deref() == Some(payment) => {
+            ClientSecret::new(hash(client_secret)).matches(known)
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,583 @@
+//! What each route answers.
+
+use super::Checkout;
+#[cfg(feature = "intent")]
+use crate::call::BodyFault;
+use crate::call::Call;
+use crate::endpoint::Route;
+use crate::reply::Reply;
+
+#[cfg(feature = "intent")]
+use payments::*;
+
+impl Checkout {
+    pub(super) async fn answer(&self, call: Call) -> Reply {
+        match call.endpoint.route {
+            Route::Webhook => self.webhook(call).await,
+            #[cfg(feature = "intent")]
+            Route::CreateIntent => self
+                .create(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "intent")]
+            Route::Status => self
+                .status(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "checkout")]
+            route => self.page_route(route, call).await,
+        }
+    }
+
+    async fn webhook(&self, call: Call) -> Reply {
+        let Call { visitor, body, .. } = call;
+        match self.verify(body, visitor.headers("stripe-signature")) {
+            Ok(event) => self.receive(event).await.into(),
+            Err(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+mod payments {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::call::{Body, Visitor};
+    use crate::error::{ApiError, IntentError, PricingError};
+    use crate::intent::PaymentRequest;
+    use crate::pricing::OrderError;
+    use crate::reply::Problem;
+    use crate::webhook::{Payment, PaymentStatus};
+
+    impl Checkout {
+        pub(super) async fn create(&self, call: Call) -> Result<Reply, Problem> {
+            #[derive(Serialize)]
+            #[serde(rename_all = "camelCase")]
+            struct Created<'a> {
+                client_secret: &'a str,
+                amount: u64,
+                currency: &'a str,
+            }
+            let Call { visitor, body, .. } = call;
+            let body = self.json_body(&visitor, body)?;
+            let request = self.price(&body, &visitor).await?;
+            let payment = self
+                .create_intent(&request)
+                .await
+                .map_err(|error| logged(&error, &request))?;
+            let Some(secret) = payment.client_secret() else {
+                tracing::error!(payment = payment.id(), "Stripe gave no client secret");
+                return Err(Problem::internal());
+            };
+            Ok(Reply::json(
+                200,
+                &Created {
+                    client_secret: secret.expose(),
+                    amount: payment.amount().minor(),
+                    currency: payment.amount().currency().code(),
+                },
+            ))
+        }
+
+        pub(super) async fn status(&self, call: Call) -> Result<Reply, Problem> {
+            #[derive(Serialize)]
+            struct Status<'a> {
+                status: &'a str,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                message: Option<&'a str>,
+            }
+            let Call { visitor, body, .. } = call;
+            let body = self.json_body(&visitor, body)?;
+            let asked: Returned =
+                serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+            let payment = self.returned(&asked).await?;
+            Ok(Reply::json(
+                200,
+                &Status {
+                    status: payment.status().as_str(),
+                    message: message_for_buyer(&payment),
+                },
+            ))
+        }
+
+        /// A JSON body from this site's own page.
+        fn json_body(&self, visitor: &Visitor, body: Body) -> Result<bytes::Bytes, Problem> {
+            let origins = self
+                .inner
+                .payments
+                .as_ref()
+                .map_or(&[][..], |payments| &payments.origins);
+            if !is_same_site(visitor, origins) {
+                return Err(Problem::cross_site());
+            }
+            if !is_json(visitor) {
+                return Err(Problem::not_json());
+            }
+            body.finish().map_err(|fault| match fault {
+                BodyFault::TooLarge => Problem::too_large(),
+                BodyFault::Incomplete => Problem::incomplete(),
+            })
+        }
+
+        pub(super) async fn price(
+            &self,
+            body: &[u8],
+            visitor: &Visitor,
+        ) -> Result<PaymentRequest, Problem> {
+            let payments = self.payments().map_err(|error| Problem::from(&error))?;
+            payments
+                .pricing
+                .price(body, visitor)
+                .await
+                .map_err(|error| match error {
+                    OrderError::Unreadable => Problem::unreadable_order(),
+                    OrderError::Pricing(error) => {
+                        match &error {
+                            PricingError::Unavailable(cause) => {
+                                tracing::error!(
+                                    cause = &**cause as &dyn std::error::Error,
+                                    "prices are not available"
+                                );
+                            }
+                            PricingError::Refused { code, .. } => {
+                                tracing::info!(code, "order refused")
+                            }
+                            PricingError::AlreadyPaid => tracing::debug!("order paid already"),
+                        }
+                        Problem::from(&error)
+                    }
+                })
+        }
+
+        /// The payment of a buyer who comes back with its id and client secret.
+        pub(super) async fn returned(&self, asked: &Returned) -> Result<Payment, Problem> {
+            let found = self
+                .retrieve_intent(&asked.payment_intent, &asked.payment_intent_client_secret)
+                .await
+                .map_err(|error| {
+                    tracing::error!(%error, "a payment could not be looked up");
+                    Problem::from(&error)
+                })?;
+            found.ok_or_else(Problem::unknown_payment)
+        }
+    }
+
+    /// What Stripe's redirect brings, and what the page sends on.
+    #[derive(Deserialize)]
+    pub(super) struct Returned {
+        pub(super) payment_intent: String,
+        pub(super) payment_intent_client_secret: String,
+    }
+
+    /// The buyer's sentence about the last attempt, if it is what the status means.
+    pub(super) fn message_for_buyer(payment: &Payment) -> Option<&'static str> {
+        let failed = *payment.status() == PaymentStatus::RequiresPaymentMethod;
+        payment
+            .last_error()
+            .filter(|_| failed)
+            .map(|failure| failure.message_for_buyer())
+    }
+
+    /// Logs once what the buyer is not told.
+    fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
+        let order = request.reference();
+        match error {
+            IntentError::AlreadyPaid | IntentError::Processing | IntentError::InFlight => {
+                tracing::info!(order, %error, "no PaymentIntent");
+            }
+            IntentError::Api(ApiError::Declined { .. }) => {
+                tracing::info!(order, %error, "no PaymentIntent");
+            }
+            _ => tracing::error!(order, %error, "no PaymentIntent"),
+        }
+        Problem::from(error)
+    }
+
+    /// Whether the request comes from a page of this site: by `Sec-Fetch-Site`, which no page can forge, or by `Origin` where the browser is too old for it.
+    ///
+    /// What is no browser sends neither; it carries no cookies of a buyer's either, so nobody can be tricked into it.
+    fn is_same_site(visitor: &Visitor, origins: &[String]) -> bool {
+        let allowed = |origin: &[u8]| origins.iter().any(|known| known.as_bytes() == origin);
+        let mut origin = visitor.headers("origin");
+        let (first, second) = (origin.next(), origin.next());
+        if second.is_some() {
+            return false;
+        }
+        if first.is_some_and(allowed) {
+            return true;
+        }
+        match (visitor.header("sec-fetch-site"), first) {
+            (Some(site), _) => site == b"same-origin",
+            (None, None) => true,
+            (None, Some(origin)) => {
+                let host = origin
+                    .strip_prefix(b"https://")
+                    .or_else(|| origin.strip_prefix(b"http://"))
+                    .unwrap_or_default();
+                !host.is_empty()
+                    && visitor
+                        .header("host")
+                        .is_some_and(|here| here.eq_ignore_ascii_case(host))
+            }
+        }
+    }
+
+    /// `application/json`, with or without parameters. It is also what makes a cross-site form impossible.
+    fn is_json(visitor: &Visitor) -> bool {
+        let mut types = visitor.headers("content-type");
+        let essence = types
+            .next()
+            .and_then(|value| value.split(|byte| *byte == b';').next());
+        types.next().is_none()
+            && essence
+                .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::call::Call;
+        use crate::endpoint::Endpoint;
+
+        fn visitor(headers: &[(&str, &str)]) -> Visitor {
+            let endpoint = Endpoint::table(true, "/webhook", 10).pop().unwrap();
+            let call = Call::new(&endpoint);
+            headers
+                .iter()
+                .fold(call, |call, (name, value)| {
+                    call.header(name, value.as_bytes())
+                })
+                .visitor
+        }
+
+        #[test]
+        fn only_this_sites_pages_may_start_a_payment() {
+            let host = ("host", "shop.example:8080");
+            let may = |headers: &[(&str, &str)]| is_same_site(&visitor(headers), &[]);
+            assert!(may(&[host]), "no browser at all");
+            assert!(may(&[host, ("sec-fetch-site", "same-origin")]));
+            assert!(
+                may(&[host, ("origin", "http://shop.example:8080")]),
+                "an old browser"
+            );
+            assert!(may(&[host, ("origin", "https://SHOP.example:8080")]));
+            for site in ["cross-site", "same-site", "none", ""] {
+                assert!(!may(&[host, ("sec-fetch-site", site)]), "{site}");
+            }
+            for origin in [
+                "https://evil.example",
+                "null",
+                "",
+                "https://",
+                "shop.example:8080",
+                "https://shop.example",
+            ] {
+                assert!(!may(&[host, ("origin", origin)]), "{origin}");
+            }
+            assert!(
+                !may(&[("origin", "https://shop.example")]),
+                "no host to compare with"
+            );
+            assert!(!may(&[
+                host,
+                ("origin", "http://shop.example:8080"),
+                ("origin", "http://evil.example")
+            ]));
+            assert!(
+                !may(&[
+                    host,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://shop.example:8080")
+                ]),
+                "the browser knows best"
+            );
+        }
+
+        #[test]
+        fn an_origin_can_be_allowed() {
+            let origins = ["https://shop.example".to_owned()];
+            let from = |origin: &str| {
+                is_same_site(
+                    &visitor(&[
+                        ("host", "10.0.0.7"),
+                        ("origin", origin),
+                        ("sec-fetch-site", "same-site"),
+                    ]),
+                    &origins,
+                )
+            };
+            assert!(from("https://shop.example"));
+            assert!(!from("https://shop.example.evil"));
+        }
+
+        #[test]
+        fn only_json_is_json() {
+            let json = |value: &str| is_json(&visitor(&[("content-type", value)]));
+            assert!(json("application/json"));
+            assert!(json("Application/JSON; charset=utf-8"));
+            for other in [
+                "",
+                "text/plain",
+                "application/jsonp",
+                "application/x-www-form-urlencoded",
+                "text/plain; application/json",
+            ] {
+                assert!(!json(other), "{other}");
+            }
+            assert!(!is_json(&visitor(&[])));
+            let two = [
+                ("content-type", "application/json"),
+                ("content-type", "text/plain"),
+            ];
+            assert!(!is_json(&visitor(&two)));
+        }
+    }
+}
+
+#[cfg(feature = "checkout")]
+mod pages {
+    use super::*;
+    use crate::call::Visitor;
+    use crate::checkout::builder::Front;
+    use crate::error::IntentError;
+    use crate::fulfillment::IntentState;
+    use crate::page::{
+        self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place, ProblemView,
+    };
+    use crate::reply::Problem;
+    use crate::webhook::{Payment, PaymentStatus};
+
+    impl Checkout {
+        pub(super) async fn page_route(&self, route: Route, call: Call) -> Reply {
+            let visitor = &call.visitor;
+            let Ok(payments) = self.payments() else {
+                return Problem::internal().json();
+            };
+            let front = &payments.front;
+            let known = visitor.header_str("if-none-match");
+            const SCRIPT: &str = "text/javascript; charset=utf-8";
+            match route {
+                Route::CheckoutScript => Reply::asset(SCRIPT, page::CHECKOUT_JS, known),
+                Route::CompleteScript => Reply::asset(SCRIPT, page::COMPLETE_JS, known),
+                Route::Style => Reply::asset("text/css; charset=utf-8", page::CHECKOUT_CSS, known),
+                Route::PageSlash => Reply::redirect(with_query("../checkout", visitor.query())),
+                Route::Complete => self
+                    .complete_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem, None)),
+                _ => self
+                    .checkout_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::Checkout, &problem, None)),
+            }
+        }
+
+        async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            let request = self.price(b"", visitor).await?;
+            let order_url = front.order_url(request.reference());
+            let state = self.intent_state(request.reference()).await;
+            let state = state.map_err(|error| Problem::from(&error))?;
+            let nothing_to_pay = match state {
+                Some(IntentState::Paid) => Some(IntentError::AlreadyPaid),
+                Some(IntentState::Processing) => Some(IntentError::Processing),
+                _ => None,
+            };
+            if let Some(error) = nothing_to_pay {
+                // No form that would only fail.
+                let problem = Problem::from(&error);
+                return Ok(problem_page(
+                    front,
+                    Place::Checkout,
+                    &problem,
+                    order_url.as_deref(),
+                ));
+            }
+            let lines: Vec<_> = request
+                .lines()
+                .iter()
+                .map(|line| LineView {
+                    name: line.name(),
+                    quantity: line.quantity(),
+                    amount: line.amount(),
+                })
+                .collect();
+            let view = CheckoutView {
+                shop: &front.shop,
+                amount: request.amount(),
+                lines: &lines,
+                publishable_key: front.publishable_key.expose(),
+                stripe_js_url: &front.stripe_js_url,
+                order_url: order_url.as_deref(),
+                back_url: order_url.as_deref(),
+            };
+            let html = front
+                .pages
+                .checkout(&view)
+                .map_err(|error| broken(&*error))?;
+            Ok(Reply::html(200, &front.policy, html))
+        }
+
+        async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            let query = visitor.query();
+            let Ok(asked) = serde_html_form::from_str::<Returned>(query) else {
+                return reloaded(front, query);
+            };
+            let payment = self.returned(&asked).await?;
+            let order_url = payment
+                .order_id()
+                .and_then(|reference| front.order_url(reference));
+            let retry_url = order_query(query).map(|order| with_query("../checkout", &order));
+            front.complete(&CompleteView {
+                shop: &front.shop,
+                state: state_of(&payment),
+                amount: Some(payment.amount()),
+                reference: payment.order_id(),
+                message: message_for_buyer(&payment),
+                order_url: order_url.as_deref(),
+                retry_url: retry_url.as_deref(),
+            })
+        }
+    }
+
+    /// The address of a page whose script took the client secret out: the script asks again with the one that it kept. Without it nothing is told.
+    fn reloaded(front: &Front, query: &str) -> Result<Reply, Problem> {
+        if !query
+            .split('&')
+            .any(|pair| pair.starts_with("payment_intent="))
+        {
+            return Err(Problem::malformed());
+        }
+        front.complete(&CompleteView {
+            shop: &front.shop,
+            state: CompleteState::Unknown,
+            amount: None,
+            reference: None,
+            message: None,
+            order_url: None,
+            retry_url: None,
+        })
+    }
+
+    impl Front {
+        fn order_url(&self, reference: &str) -> Option<String> {
+            let template = self.order_url.as_ref()?;
+            Some(template.replace("{reference}", &percent_encoded(reference)))
+        }
+
+        fn complete(&self, view: &CompleteView<'_>) -> Result<Reply, Problem> {
+            let html = self.pages.complete(view).map_err(|error| broken(&*error))?;
+            Ok(Reply::html(200, PLAIN_POLICY, html))
+        }
+    }
+
+    fn problem_page(
+        front: &Front,
+        place: Place,
+        problem: &Problem,
+        order_url: Option<&str>,
+    ) -> Reply {
+        let view = ProblemView {
+            shop: &front.shop,
+            place,
+            title: match problem.status {
+                404 => "Payment not found",
+                409 if problem.code == "payment_processing" => "Your payment is on its way",
+                409 => "This order is paid",
+                400 | 422 => "This order cannot be paid",
+                _ => "Please try again",
+            },
+            message: &problem.message,
+            order_url,
+            back_url: None,
+        };
+        match front.pages.problem(&view) {
+            Ok(html) => Reply::html(problem.status, PLAIN_POLICY, html)
+                .with_retry_after(problem.retry_after),
+            Err(error) => broken(&*error).json(),
+        }
+    }
+
+    fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+        tracing::error!(error, "a template failed");
+        Problem::internal()
+    }
+
+    fn state_of(payment: &Payment) -> CompleteState {
+        match payment.status() {
+            PaymentStatus::Succeeded => CompleteState::Succeeded,
+            PaymentStatus::RequiresPaymentMethod | PaymentStatus::RequiresConfirmation => {
+                CompleteState::RequiresPaymentMethod
+            }
+            PaymentStatus::RequiresAction => CompleteState::RequiresAction,
+            PaymentStatus::RequiresCapture => CompleteState::RequiresCapture,
+            PaymentStatus::Canceled => CompleteState::Canceled,
+            _ => CompleteState::Processing,
+        }
+    }
+
+    /// What is left of the query without Stripe's own members: the order's.
+    fn order_query(query: &str) -> Option<String> {
+        let order: Vec<_> = query
+            .split('&')
+            .filter(|pair| {
+                let name = pair.split('=').next().unwrap_or_default();
+                !name.is_empty()
+                    && !matches!(
+                        name,
+                        "payment_intent" | "payment_intent_client_secret" | "redirect_status"
+                    )
+            })
+            .collect();
+        (!order.is_empty()).then(|| order.join("&"))
+    }
+
+    fn with_query(path: &str, query: &str) -> String {
+        // A query comes from the request line, so it has no characters that could end a header; anything else in it is the visitor's own affair.
+        let visible = query.bytes().all(|byte| byte.is_ascii_graphic());
+        if query.is_empty() || !visible {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        }
+    }
+
+    /// RFC 3986: everything but unreserved characters.
+    fn percent_encoded(text: &str) -> String {
+        text.bytes()
+            .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    encoded.push(char::from(byte));
+                } else {
+                    encoded.push_str(&format!("%{byte:02X}"));
+                }
+                encoded
+            })
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_orders_part_of_the_query_leads_back_to_the_page() {
+            let query = "order=a%20b&payment_intent=pi_1&payment_intent_client_secret=s&redirect_status=failed&seat=1&seat=2";
+            assert_eq!(
+                order_query(query).as_deref(),
+                Some("order=a%20b&seat=1&seat=2")
+            );
+            assert_eq!(
+                order_query("payment_intent=pi_1&redirect_status=failed&"),
+                None
+            );
+        }
+
+        #[test]
+        fn a_reference_cannot_leave_its_place_in_the_address() {
+            assert_eq!(
+                percent_encoded("a/../b?c#d e\u{e4}"),
+                "a%2F..%2Fb%3Fc%23d%20e%C3%A4"
+            );
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! Every call to Stripe goes through here: which headers, which key, what the answer means.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use stripe::StripeRequest as _;
+use stripe_client_core::{RequestBuilder, StripeMethod};
+use stripe_core::payment_intent::{CancelPaymentIntent, RetrievePaymentIntent};
+use tracing::Instrument as _;
+
+use super::idempotency::IdempotencyKey;
+use super::pool::PooledTransport;
+use super::request::IntentParams;
+use super::retry::{self, Limits, NoAnswer};
+use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
+use crate::config::{API_VERSION, Config};
+use crate::error::{ApiError, BuildError, TransportError};
+use crate::secret::SecretKey;
+use crate::webhook::Payment;
+
+const USER_AGENT: &str = concat!("stripe-checkout/", env!("CARGO_PKG_VERSION"));
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Calls Stripe's API: with retries, on connections that are kept, and with errors that hold nothing secret.
+///
+/// A call is tried again after a connection error, a try that takes too long, and the statuses 409, 424, 429 and 500 to 504; `Stripe-Should-Retry` overrides that, and
+/// `Retry-After` is honoured. Key and parameters are the same bytes in every try, so that there is never a second PaymentIntent. Pauses between the tries are random up to
+/// a limit that doubles: 0.5 s, 1 s, 2 s, at most 4 s. All of it ends at the [deadline](Self::deadline).
+///
+/// Cloning is cheap, and clones share the connections. Each call is one `tracing` span at the level debug, with the path, the tries, the status and Stripe's request id.
+///
+/// ```no_run
+/// use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest};
+/// use stripe_checkout_core::{Amount, Config, Currency};
+///
+/// # async fn pay() -> Result<(), Box<dyn std::error::Error>> {
+/// let gateway = Gateway::new(&Config::from_env()?)?;
+/// let params = PaymentRequest::new("order-1042", Amount::new(1999, Currency::EUR)).intent_params("tea-shop")?;
+/// let key: IdempotencyKey = "order-1042-attempt-1".parse()?;
+///
+/// let payment = gateway.create_intent(&params, &key, None).await?;
+/// println!("{} of {}", payment.id(), payment.amount());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Gateway {
+    transport: Arc<dyn AnyTransport>,
+    secret_key: SecretKey,
+    api_base: Arc<str>,
+    limits: Limits,
+}
+
+impl Gateway {
+    /// The deadline unless another is set.
+    pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(20);
+    /// The number of tries unless another is set.
+    pub const DEFAULT_TRIES: u32 = 4;
+
+    /// A gateway to the API at [`Config::api_base`], with the secret key and a [`PooledTransport`].
+    ///
+    /// # Errors
+    /// [`BuildError::Config`] without a secret key, [`BuildError::Transport`] where TLS cannot be set up.
+    pub fn new(config: &Config) -> Result<Self, BuildError> {
+        let (secret_key, _) = config.require_keys()?;
+        Ok(Self {
+            transport: Arc::new(PooledTransport::new()?),
+            secret_key: secret_key.clone(),
+            api_base: config.api_base().into(),
+            limits: Limits {
+                deadline: Self::DEFAULT_DEADLINE,
+                tries: Self::DEFAULT_TRIES,
+            },
+        })
+    }
+
+    /// Sends through another transport.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Arc::new(transport);
+        self
+    }
+
+    /// The longest that a call may take, all tries and pauses together: 20 s unless set, at least 10 ms, at most 10 minutes.
+    ///
+    /// One try gets at most two fifths of it (8 s of 20), so that a first try that hangs leaves room for a second. A `Retry-After` that leads past the deadline ends the
+    /// call at once with what Stripe answered.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.limits.deadline = deadline.clamp(Duration::from_millis(10), Duration::from_secs(600));
+        self
+    }
+
+    /// How often a call is tried at most: 4 times unless set; 1 is never again, and 0 is taken for 1.
+    #[must_use]
+    pub fn max_tries(mut self, tries: u32) -> Self {
+        self.limits.tries = tries.max(1);
+        self
+    }
+
+    /// Creates a PaymentIntent with automatic payment methods: [`POST /v1/payment_intents`](https://docs.stripe.com/api/payment_intents/create).
+    ///
+    /// `account` is the connected account on which the payment is made (`acct_…`, a direct charge); `None` is the merchant's own.
+    ///
+    /// # Errors
+    /// Any [`ApiError`]. After [`Timeout`](ApiError::Timeout) and after [`Unavailable`](ApiError::Unavailable) without `replayed` it is not known whether the PaymentIntent
+    /// exists: ask again with the same key.
+    pub async fn create_intent(
+        &self,
+        params: &IntentParams,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        let request = params.create().map_err(|_| unsendable("amount"))?;
+        self.payment(Call {
+            key: Some(key),
+            account,
+            ..Call::of(&request)
+        })
+        .await
+    }
+
+    /// Changes a PaymentIntent that is not paid yet to these parameters: [`POST /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/update).
+    ///
+    /// # Errors
+    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code `payment_intent_unexpected_state` where it is too late to change the amount.
+    pub async fn update_intent(
+        &self,
+        id: &str,
+        params: &IntentParams,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        check_id(id)?;
+        let request = params.update(id).map_err(|_| unsendable("amount"))?;
+        self.payment(Call {
+            key: Some(key),
+            account,
+            ..Call::of(&request)
+        })
+        .await
+    }
+
+    /// Cancels a PaymentIntent that is not paid yet: [`POST /v1/payment_intents/{id}/cancel`](https://docs.stripe.com/api/payment_intents/cancel).
+    ///
+    /// # Errors
+    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code `payment_intent_unexpected_state` where it is paid, being processed, or canceled already.
+    pub async fn cancel_intent(
+        &self,
+        id: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        check_id(id)?;
+        let request = CancelPaymentIntent::new(id).build();
+        self.payment(Call {
+            key: Some(key),
+            account,
+            ..Call::of(&request)
+        })
+        .await
+    }
+
+    /// Retrieves a PaymentIntent: [`GET /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/retrieve).
+    ///
+    /// # Errors
+    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the status 404 and the code `resource_missing` where there is none. An id that cannot be one, as
+    /// a browser might send, gives the same without asking Stripe.
+    pub async fn retrieve_intent(
+        &self,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        check_id(id)?;
+        let request = RetrievePaymentIntent::new(id).build();
+        self.payment(Call {
+            account,
+            ..Call::of(&request)
+        })
+        .await
+    }
+
+    /// Sends any other GET request and returns the JSON of the answer.
+    ///
+    /// `path` comes after `/v1`, with the query if there is one: just what `build()` of async-stripe's request types gives.
+    ///
+    /// ```no_run
+    /// # async fn list(gateway: stripe_checkout_core::intent::Gateway) -> Result<(), Box<dyn std::error::Error>> {
+    /// let events = gateway.get("/events?limit=100&delivery_success=false", None).await?;
+    /// let events: serde_json::Value = serde_json::from_slice(&events)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Any [`ApiError`].
+    pub async fn get(&self, path: &str, account: Option<&str>) -> Result<Bytes, ApiError> {
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(p, q)| (p, Some(q)));
+        let call = Call {
+            method: "GET",
+            path,
+            query,
+            form: None,
+            key: None,
+            account,
+        };
+        Ok(self.send(call).await?.body)
+    }
+
+    /// Sends any other POST request, with retries as for all calls, and returns the JSON of the answer.
+    ///
+    /// `path` comes after `/v1`; `form` is the form-encoded body: just what `build()` of async-stripe's request types gives. The key is not optional: whatever moves money
+    /// needs one that is stored before it is sent.
+    ///
+    /// ```no_run
+    /// # use stripe_checkout_core::intent::{Gateway, IdempotencyKey};
+    /// # async fn refund(gateway: Gateway) -> Result<(), Box<dyn std::error::Error>> {
+    /// let key: IdempotencyKey = "refund-7-of-order-1042".parse()?;
+    /// let refund = gateway.post("/refunds", "payment_intent=pi_123&amount=500", &key, None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Any [`ApiError`].
+    pub async fn post(
+        &self,
+        path: &str,
+        form: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<Bytes, ApiError> {
+        let form = Some(form);
+        let call = Call {
+            method: "POST",
+            path,
+            query: None,
+            form,
+            key: Some(key),
+            account,
+        };
+        Ok(self.send(call).await?.body)
+    }
+
+    async fn payment(&self, call: Call<'_>) -> Result<Payment, ApiError> {
+        let account = call.account;
+        let answer = self.send(call).await?;
+        let payment = serde_json::from_slice::<Payment>(&answer.body);
+        payment
+            .map(|payment| payment.on_account(account))
+            .map_err(|error| {
+                // Where it went wrong, not what stands there.
+                tracing::warn!(
+                    line = error.line(),
+                    column = error.column(),
+                    category = ?error.classify(),
+                    "the PaymentIntent that Stripe sent could not be read"
+                );
+                ApiError::UnexpectedAnswer {
+                    status: answer.status,
+                    request_id: request_id(&answer),
+                }
+            })
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<TransportResponse, ApiError> {
+        let request = self.request(call)?;
+        let span = tracing::debug_span!(
+            "stripe",
+            method = request.method,
+            path = path_of(&request.url, &self.api_base),
+            tries = tracing::field::Empty,
+            status = tracing::field::Empty,
+            request_id = tracing::field::Empty,
+        );
+        async {
+            let here = tracing::Span::current();
+            let outcome = retry::send(&*self.transport, &request, self.limits, |tries| {
+                here.record("tries", tries);
+            })
+            .await;
+            if let Ok(answer) = &outcome {
+                here.record("status", answer.status);
+                here.record("request_id", request_id(answer));
+            }
+            let outcome = outcome.map_err(unanswered).and_then(answered);
+            match &outcome {
+                Ok(_) => tracing::debug!("Stripe answered"),
+                Err(error) => tracing::debug!(%error, "the call failed"),
+            }
+            outcome
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// What goes over the wire, built once for all tries.
+    fn request(&self, call: Call<'_>) -> Result<TransportRequest, ApiError> {
+        let sound = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        };
+        let climbs = call.path.split('/').any(|part| part == "..");
+        if !call.path.starts_with('/') || climbs || !sound(call.path) || call.path.contains('?') {
+            return Err(unsendable("path"));
+        }
+        let mut url = format!("{}/v1{}", self.api_base, call.path);
+        if let Some(query) = call.query.filter(|query| !query.is_empty()) {
+            if !sound(query) {
+                return Err(unsendable("query"));
+            }
+            url.push('?');
+            url.push_str(query);
+        }
+        let mut headers = vec![
+            (
+                "authorization",
+                format!("Bearer {}", self.secret_key.expose()),
+            ),
+            ("stripe-version", API_VERSION.to_owned()),
+            ("user-agent", USER_AGENT.to_owned()),
+            ("accept", "application/json".to_owned()),
+        ];
+        if let Some(key) = call.key {
+            headers.push(("idempotency-key", key.as_str().to_owned()));
+        }
+        if let Some(account) = call.account {
+            if !is_id(account, "acct_") {
+                return Err(unsendable("account"));
+            }
+            headers.push(("stripe-account", account.to_owned()));
+        }
+        if call.method == "POST" {
+            headers.push(("content-type", FORM.to_owned()));
+        }
+        let body = Bytes::copy_from_slice(call.form.unwrap_or_default().as_bytes());
+        Ok(TransportRequest {
+            method: call.method,
+            url,
+            headers,
+            body,
+        })
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("api_base", &self.api_base)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Call<'a> {
+    method: &'static str,
+    path: &'a str,
+    query: Option<&'a str>,
+    form: Option<&'a str>,
+    key: Option<&'a IdempotencyKey>,
+    account: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// A request of async-stripe's.
+    fn of(request: &'a RequestBuilder) -> Self {
+        Self {
+            method: match request.method {
+                StripeMethod::Get => "GET",
+                StripeMethod::Post => "POST",
+                StripeMethod::Delete => "DELETE",
+            },
+            path: &request.path,
+            query: request.query.as_deref(),
+            form: request.body.as_deref(),
+            key: None,
+            account: None,
+        }
+    }
+}
+
+/// Ids come from browsers too, and go into a path: nothing may leave it.
+fn is_id(text: &str, prefix: &str) -> bool {
+    text.len() > prefix.len()
+        && text.len() <= 255
+        && text.starts_with(prefix)
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn check_id(id: &str) -> Result<(), ApiError> {
+    if is_id(id, "pi_") {
+        return Ok(());
+    }
+    Err(ApiError::InvalidRequest {
+        status: 404,
+        code: Some("resource_missing".into()),
+        param: Some("intent".into()),
+        request_id: None,
+    })
+}
+
+/// What Stripe would refuse, refused here: it cannot be put into a request.
+fn unsendable(param: &str) -> ApiError {
+    ApiError::InvalidRequest {
+        status: 400,
+        code: Some("parameter_invalid".into()),
+        param: Some(param.into()),
+        request_id: None,
+    }
+}
+
+fn path_of<'a>(url: &'a str, base: &str) -> &'a str {
+    let path = url.strip_prefix(base).unwrap_or_default();
+    path.split('?').next().unwrap_or_default()
+}
+
+fn unanswered(no_answer: NoAnswer) -> ApiError {
+    match no_answer {
+        NoAnswer::TimedOut => ApiError::Timeout,
+        NoAnswer::Transport(TransportError::AnswerTooLarge { status, .. }) => {
+            ApiError::UnexpectedAnswer {
+                status,
+                request_id: None,
+            }
+        }
+        NoAnswer::Transport(_) => ApiError::Unavailable {
+            status: None,
+            replayed: false,
+            request_id: None,
+        },
+    }
+}
+
+/// Stripe's error body, as far as a program needs it. Its `message` is left out: it can repeat what was sent.
+/// See Stripe's [errors](https://docs.stripe.com/api/errors).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorBody {
+    error: StripeError,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StripeError {
+    r#type: Option<String>,
+    code: Option<String>,
+    decline_code: Option<String>,
+    param: Option<String>,
+}
+
+fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
+    let status = answer.status;
+    if (200..300).contains(&status) {
+        return Ok(answer);
+    }
+    let request_id = request_id(&answer);
+    // A proxy may answer with a page of its own: then the status has to do.
+    let body: Option<ErrorBody> = serde_json::from_slice(&answer.body).ok();
+    let StripeError {
+        r#type,
+        code,
+        decline_code,
+        param,
+    } = body.unwrap_or_default().error;
+    let code = code.and_then(word);
+    let is_conflict = r#type.as_deref() == Some("idempotency_error")
+        || code.as_deref() == Some("idempotency_key_in_use")
+        || (status == 409 && code.is_none());
+
+    Err(match status {
+        _ if is_conflict => ApiError::IdempotencyConflict { request_id },
+        401 => ApiError::Authentication { request_id },
+        402 => ApiError::Declined {
+            code: code.unwrap_or_else(|| "card_declined".into()),
+            decline_code: decline_code.and_then(word),
+            request_id,
+        },
+        403 => ApiError::Permission { request_id },
+        429 => ApiError::RateLimited {
+            retry_after: retry::retry_after(&answer),
+            request_id,
+        },
+        424 | 500.. => ApiError::Unavailable {
+            status: Some(status),
+            replayed: retry::is_replayed(&answer),
+            request_id,
+        },
+        400..500 => ApiError::InvalidRequest {
+            status,
+            code,
+            param: param.and_then(word),
+            request_id,
+        },
+        _ => ApiError::UnexpectedAnswer { status, request_id },
+    })
+}
+
+fn request_id(answer: &TransportResponse) -> Option<String> {
+    answer
+        .header("request-id")
+        .map(str::to_owned)
+        .and_then(word)
+}
+
+/// A code, a parameter's name, an id: anything else that stands there is not for errors and logs.
+fn word(text: String) -> Option<String> {
+    let is_word = (1..=100).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
+    is_word.then_some(text)
+}

@@ -1,0 +1,222 @@
+//! The transport that is used unless another is given: HTTP/1.1 over rustls, with connections that are kept.
+//!
+//! The pool is a list on top of hyper's own connection type and not hyper-util's client, for two reasons that a payment notices. That client puts a
+//! connection back by a task of its own, so that the next call may find none idle and opens a second; here the connection is back before the answer is
+//! handed out. And it cannot tell whether a connection that broke was a kept one, which decides whether it is worth a pause before the next try.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
+use http::uri::{Authority, Scheme};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::transport::{Transport, TransportRequest, TransportResponse};
+use crate::error::{BuildError, TransportError};
+
+/// The largest answer taken, in bytes. A PaymentIntent has about 5,000; a page of 100 events can have some hundred thousand.
+const MAX_ANSWER: usize = 4 << 20;
+/// How long a connection may lie idle: less than what load balancers usually allow, so that it is rarely found closed.
+const MAX_IDLE: Duration = Duration::from_secs(50);
+/// How many idle connections are kept; more are opened when more calls run at once, and closed afterwards.
+const MAX_KEPT: usize = 32;
+/// How long a name look-up and a TCP handshake together may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long to wait for hyper to have a connection ready again after its answer was read. It is ready at once unless the server misbehaves.
+const READY_LIMIT: Duration = Duration::from_millis(50);
+
+/// Keeps connections to Stripe and uses them again: a call to a warm connection saves the TCP and the TLS handshake, three round trips.
+///
+/// TLS 1.2 and 1.3 by rustls, against Mozilla's root certificates. Plain `http` addresses work too, for a Stripe of one's own on loopback;
+/// [`Config`](crate::Config) refuses them for any other host. No proxy: bring a [`Transport`] of your own for that.
+pub struct PooledTransport {
+    connector: HttpsConnector<HttpConnector>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    scheme: Scheme,
+    authority: Authority,
+    since: Instant,
+    connection: SendRequest<Full<Bytes>>,
+}
+
+impl PooledTransport {
+    /// Sets up TLS. Nothing is connected before the first call.
+    ///
+    /// # Errors
+    /// [`BuildError::Transport`] where TLS cannot be set up.
+    pub fn new() -> Result<Self, BuildError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        tcp.set_connect_timeout(Some(CONNECT_LIMIT));
+        // The provider is named, because the process-wide default is ambiguous, and panics, where another crate brings a second one.
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|error| BuildError::Transport(error.into()))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        Ok(Self {
+            connector,
+            idle: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// An idle connection that was open a moment ago, the most recently used first.
+    fn take(&self, target: &http::Uri) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|kept| !kept.connection.is_closed() && kept.since.elapsed() < MAX_IDLE);
+        let fits = |kept: &Idle| {
+            Some(&kept.scheme) == target.scheme() && Some(&kept.authority) == target.authority()
+        };
+        let found = idle.iter().rposition(fits)?;
+        Some(idle.remove(found).connection)
+    }
+
+    fn keep(&self, target: &http::Uri, connection: SendRequest<Full<Bytes>>) {
+        let (Some(scheme), Some(authority)) = (target.scheme(), target.authority()) else {
+            return;
+        };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_KEPT {
+            idle.push(Idle {
+                scheme: scheme.clone(),
+                authority: authority.clone(),
+                since: Instant::now(),
+                connection,
+            });
+        }
+    }
+
+    async fn connect(&self, target: http::Uri) -> Result<SendRequest<Full<Bytes>>, TransportError> {
+        // Stateless, so always ready: `Service` asks for `&mut` only.
+        let mut connector = self.connector.clone();
+        std::future::poll_fn(|context| connector.poll_ready(context))
+            .await
+            .map_err(TransportError::Connect)?;
+        let stream = connector
+            .call(target)
+            .await
+            .map_err(TransportError::Connect)?;
+        let (mut connection, driver) = http1::handshake(stream).await.map_err(connect)?;
+        // It ends when the connection does; what broke is told to the request that waits for it.
+        tokio::spawn(async move {
+            let _ = driver.await;
+        });
+        connection.ready().await.map_err(connect)?;
+        Ok(connection)
+    }
+
+    async fn exchange(
+        &self,
+        target: &http::Uri,
+        mut request: http::Request<Full<Bytes>>,
+    ) -> Result<TransportResponse, TransportError> {
+        loop {
+            let (mut connection, kept) = match self.take(target) {
+                Some(connection) => (connection, true),
+                None => (self.connect(target.clone()).await?, false),
+            };
+            let answer = match connection.try_send_request(request).await {
+                Ok(answer) => answer,
+                Err(mut error) => match error.take_message() {
+                    // Not a byte of it was sent: that is no try yet. The list of kept connections gets shorter each time, so this ends.
+                    Some(unsent) if kept => {
+                        request = unsent;
+                        continue;
+                    }
+                    _ if kept => return Err(TransportError::Stale(error.into_error().into())),
+                    _ => return Err(TransportError::Broken(error.into_error().into())),
+                },
+            };
+            let answer = read(answer).await?;
+            // A connection that is not ready again is dropped, and so closed.
+            if let Ok(Ok(())) = tokio::time::timeout(READY_LIMIT, connection.ready()).await {
+                self.keep(target, connection);
+            }
+            return Ok(answer);
+        }
+    }
+}
+
+impl Transport for PooledTransport {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let target: http::Uri = request.url.parse().map_err(unsendable)?;
+        let host = target
+            .authority()
+            .ok_or_else(|| TransportError::Request("the address has no host".into()))?;
+        let path = target.path_and_query().map_or("/", |path| path.as_str());
+        let mut message = http::Request::builder()
+            .method(request.method)
+            .uri(path)
+            .header(HOST, host.as_str());
+        for (name, value) in &request.headers {
+            let mut value = HeaderValue::from_str(value).map_err(unsendable)?;
+            // Whatever logs headers on the way then prints "Sensitive".
+            value.set_sensitive(*name == AUTHORIZATION.as_str());
+            message = message.header(*name, value);
+        }
+        let message = message
+            .body(Full::new(request.body.clone()))
+            .map_err(unsendable)?;
+        self.exchange(&target, message).await
+    }
+}
+
+async fn read(
+    answer: http::Response<hyper::body::Incoming>,
+) -> Result<TransportResponse, TransportError> {
+    let (head, body) = answer.into_parts();
+    let status = head.status.as_u16();
+    let body = match Limited::new(body, MAX_ANSWER).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(TransportError::AnswerTooLarge {
+                status,
+                limit: MAX_ANSWER,
+            });
+        }
+        Err(error) => return Err(TransportError::Broken(error)),
+    };
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    Ok(TransportResponse {
+        status,
+        headers,
+        body,
+    })
+}
+
+fn connect(error: hyper::Error) -> TransportError {
+    TransportError::Connect(error.into())
+}
+
+fn unsendable(error: impl Into<http::Error>) -> TransportError {
+    TransportError::Request(error.into().into())
+}
+
+impl fmt::Debug for PooledTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        f.debug_struct("PooledTransport")
+            .field("idle", &idle)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,368 @@
+//! What the merchant asks to be paid, checked before Stripe is asked.
+//!
+//! Stripe would refuse most of these mistakes too, but at the moment when a buyer has typed in the card.
+
+use std::fmt;
+
+use stripe::StripeRequest as _;
+use stripe_client_core::RequestBuilder;
+use stripe_core::payment_intent::{
+    CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, UpdatePaymentIntent,
+};
+
+use crate::amount::Amount;
+use crate::error::{AmountError, RequestError};
+use crate::marks::marked;
+use crate::metadata::Metadata;
+
+/// The largest length of a reference, in characters.
+const MAX_REFERENCE: usize = 200;
+/// Stripe's limit for a description, in characters.
+const MAX_DESCRIPTION: usize = 1000;
+/// Longer than any address that mail can be sent to.
+const MAX_EMAIL: usize = 320;
+
+/// One payment that an order needs: what [`Pricing`](crate::Pricing) answers.
+///
+/// The reference is the order's id, unique among the merchant's orders: it is what makes sure that an order is paid once, however often its page is opened. The amount
+/// is the whole of it, taxes and shipping included; lines are only shown.
+///
+/// ```
+/// use stripe_checkout_core::intent::PaymentRequest;
+/// use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP};
+///
+/// let request = PaymentRequest::new("order-1042", Amount::new(1999, Currency::EUR))
+///     .line("Darjeeling, 100 g", 2, Amount::new(1500, Currency::EUR))
+///     .line("Shipping", 1, Amount::new(499, Currency::EUR))
+///     .receipt_email("jane@example.com")
+///     .description("Tea");
+///
+/// assert!(request.validate(DEFAULT_CAP).is_ok());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct PaymentRequest {
+    reference: String,
+    amount: Amount,
+    lines: Vec<Line>,
+    metadata: Metadata,
+    receipt_email: Option<String>,
+    description: Option<String>,
+    statement_descriptor_suffix: Option<String>,
+}
+
+/// One line of the summary that the buyer sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    name: String,
+    quantity: u64,
+    amount: Amount,
+}
+
+impl Line {
+    /// What it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many.
+    pub fn quantity(&self) -> u64 {
+        self.quantity
+    }
+
+    /// What all of them cost together.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+}
+
+impl PaymentRequest {
+    /// A payment of `amount` for the order `reference`: 1 to 200 characters, no control character, unique among the merchant's orders.
+    pub fn new(reference: impl Into<String>, amount: Amount) -> Self {
+        Self {
+            reference: reference.into(),
+            amount,
+            lines: Vec::new(),
+            metadata: Metadata::new(),
+            receipt_email: None,
+            description: None,
+            statement_descriptor_suffix: None,
+        }
+    }
+
+    /// Adds a line to the summary that the buyer sees. `amount` is that of the whole line, not of one piece; all lines must add up to the payment's amount.
+    #[must_use]
+    pub fn line(mut self, name: impl Into<String>, quantity: u64, amount: Amount) -> Self {
+        self.lines.push(Line {
+            name: name.into(),
+            quantity,
+            amount,
+        });
+        self
+    }
+
+    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and three keys that begin with `checkout_` are added, and
+    /// win over the merchant's own of the same name.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Where Stripe sends its receipt. In live mode it does so even if receipts are switched off in the Dashboard.
+    #[must_use]
+    pub fn receipt_email(mut self, address: impl Into<String>) -> Self {
+        self.receipt_email = Some(address.into());
+        self
+    }
+
+    /// What the payment is for, shown in the Dashboard and on Stripe's receipt: at most 1000 characters.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = Some(text.into());
+        self
+    }
+
+    /// What follows the merchant's name on the buyer's card statement: 5 to 22 Latin characters, at least one letter, none of `< > \ ' " *`. Stripe cuts it where it and
+    /// the account's prefix together are longer than 22. See Stripe's [statement descriptors](https://docs.stripe.com/get-started/account/statement-descriptors).
+    #[must_use]
+    pub fn statement_descriptor_suffix(mut self, text: impl Into<String>) -> Self {
+        self.statement_descriptor_suffix = Some(text.into());
+        self
+    }
+
+    /// The order's id.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// What is to be paid.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// The lines of the summary; none is fine.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Checks everything against Stripe's limits; `cap` is the largest amount allowed, in minor units.
+    ///
+    /// # Errors
+    /// The first [`RequestError`] found.
+    pub fn validate(&self, cap: u64) -> Result<(), RequestError> {
+        let reference_fits = (1..=MAX_REFERENCE).contains(&self.reference.chars().count());
+        if !reference_fits || self.reference.chars().any(char::is_control) {
+            return Err(RequestError::Reference);
+        }
+        self.amount.chargeable(cap)?;
+        if !self.lines.is_empty() {
+            let total = Amount::sum(self.amount.currency(), self.lines.iter().map(Line::amount));
+            match total {
+                Ok(total) if total == self.amount => {}
+                Err(mixed @ AmountError::CurrencyMismatch { .. }) => return Err(mixed.into()),
+                _ => return Err(RequestError::Lines),
+            }
+        }
+        if self
+            .receipt_email
+            .as_deref()
+            .is_some_and(|address| !is_email(address))
+        {
+            return Err(RequestError::ReceiptEmail);
+        }
+        if self
+            .description
+            .as_deref()
+            .is_some_and(|text| text.chars().count() > MAX_DESCRIPTION)
+        {
+            return Err(RequestError::Description);
+        }
+        if self
+            .statement_descriptor_suffix
+            .as_deref()
+            .is_some_and(|text| !is_descriptor(text))
+        {
+            return Err(RequestError::StatementDescriptorSuffix);
+        }
+        Ok(())
+    }
+
+    /// What is sent to Stripe for this payment: the request, with the markers of this crate in its metadata, for the application named.
+    ///
+    /// # Errors
+    /// [`RequestError::Metadata`] where the merchant's metadata leaves no room for the markers, or the application's name is longer than 500 characters.
+    pub fn intent_params(&self, application: &str) -> Result<IntentParams, RequestError> {
+        let metadata = marked(
+            self.metadata.clone(),
+            application,
+            &self.reference,
+            self.amount,
+        )?;
+        Ok(IntentParams {
+            amount: self.amount,
+            metadata,
+            receipt_email: self.receipt_email.clone(),
+            description: self.description.clone(),
+            statement_descriptor_suffix: self.statement_descriptor_suffix.clone(),
+        })
+    }
+}
+
+// The address is a buyer's, and descriptions are the merchant's own business: neither is for logs.
+impl fmt::Debug for PaymentRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PaymentRequest")
+            .field("reference", &self.reference)
+            .field("amount", &self.amount)
+            .field("lines", &self.lines.len())
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parameters of a PaymentIntent, as they are sent.
+///
+/// The form-encoded body is always in the same order: async-stripe keeps metadata in a hash map, whose order is another in every process, and an
+/// [idempotency key](super::IdempotencyKey) must stand for the very bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IntentParams {
+    amount: Amount,
+    metadata: Metadata,
+    receipt_email: Option<String>,
+    description: Option<String>,
+    statement_descriptor_suffix: Option<String>,
+}
+
+/// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
+macro_rules! fill {
+    ($request:ident, $params:ident) => {{
+        let mut request = $request;
+        if !$params.metadata.is_empty() {
+            request = request.metadata($params.metadata_map());
+        }
+        if let Some(address) = &$params.receipt_email {
+            request = request.receipt_email(address.as_str());
+        }
+        if let Some(text) = &$params.description {
+            request = request.description(text.as_str());
+        }
+        if let Some(text) = &$params.statement_descriptor_suffix {
+            request = request.statement_descriptor_suffix(text.as_str());
+        }
+        request
+    }};
+}
+
+impl IntentParams {
+    /// An amount and nothing else. [`PaymentRequest::intent_params`] makes them complete.
+    pub fn new(amount: Amount) -> Self {
+        Self {
+            amount,
+            metadata: Metadata::new(),
+            receipt_email: None,
+            description: None,
+            statement_descriptor_suffix: None,
+        }
+    }
+
+    /// The same parameters with this metadata.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// The amount asked.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
+    ///
+    /// # Errors
+    /// [`AmountError::OutOfRange`] where the amount is more than Stripe's integers hold (2⁶³ − 1).
+    pub fn create_form(&self) -> Result<String, RequestError> {
+        Ok(self.create()?.body.unwrap_or_default())
+    }
+
+    /// The body that brings an open PaymentIntent to these parameters: what an idempotency key of an `update` is derived from. What they leave out stays as it was.
+    ///
+    /// # Errors
+    /// As [`create_form`](Self::create_form).
+    pub fn update_form(&self) -> Result<String, RequestError> {
+        // The id is part of the path and not of the body.
+        Ok(self.update("")?.body.unwrap_or_default())
+    }
+
+    pub(super) fn create(&self) -> Result<RequestBuilder, AmountError> {
+        let request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
+            .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods::new(true));
+        Ok(sorted(fill!(request, self).build()))
+    }
+
+    pub(super) fn update(&self, id: &str) -> Result<RequestBuilder, AmountError> {
+        let request = UpdatePaymentIntent::new(id)
+            .amount(self.amount_i64()?)
+            .currency(self.currency());
+        Ok(sorted(fill!(request, self).build()))
+    }
+
+    fn amount_i64(&self) -> Result<i64, AmountError> {
+        self.amount
+            .minor()
+            .try_into()
+            .map_err(|_| AmountError::OutOfRange)
+    }
+
+    fn currency(&self) -> stripe_types::Currency {
+        // Cannot fail: a code that async-stripe does not know is sent as it is.
+        let Ok(currency) = self.amount.currency().code().parse();
+        currency
+    }
+
+    fn metadata_map(&self) -> std::collections::HashMap<String, String> {
+        self.metadata
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+}
+
+impl fmt::Debug for IntentParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntentParams")
+            .field("amount", &self.amount)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts the pairs of the form in alphabetical order. Nothing is lost: every pair has a name of its own, array elements too.
+fn sorted(mut request: RequestBuilder) -> RequestBuilder {
+    request.body = request.body.map(|form| {
+        let mut pairs: Vec<&str> = form.split('&').collect();
+        pairs.sort_unstable();
+        pairs.join("&")
+    });
+    request
+}
+
+/// Whether this can be an address at all. Which ones exist is for the mail server to say.
+fn is_email(address: &str) -> bool {
+    let well_formed = address
+        .rsplit_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !name.contains('@'));
+    well_formed
+        && address.chars().count() <= MAX_EMAIL
+        && !address.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+fn is_descriptor(text: &str) -> bool {
+    // Accented letters are Latin too; what Stripe makes of them is its own affair.
+    let latin = |c: char| {
+        (' '..='~').contains(&c) || matches!(c, '\u{c0}'..='\u{24f}') && c.is_alphabetic()
+    };
+    (5..=22).contains(&text.chars().count())
+        && text.chars().all(|c| latin(c) && !r#"<>\'"*"#.contains(c))
+        && text.chars().any(char::is_alphabetic)
+}

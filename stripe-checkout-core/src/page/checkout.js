@@ -1,0 +1,382 @@
+// The checkout page: mounts Stripe's Payment Element and pays.
+//
+// The flow is Stripe's "collect payment details before creating an intent": Elements are made from the amount alone, so that who only looks makes no
+// intent. Every press of the button asks the server for the order's intent anew. The server answers with the same one as long as it is open, but it prices
+// the order each time and knows when it is paid meanwhile, in another tab for example; a client secret kept from the first press would know neither.
+
+(() => {
+  "use strict";
+
+  /** @typedef {{minor: number, currency: string}} Price */
+  /** @typedef {{clientSecret: string, amount: number, currency: string}} Intent */
+
+  /**
+   * @template {HTMLElement} T
+   * @param {string} id
+   * @param {new () => T} type
+   * @returns {T}
+   */
+  function element(id, type) {
+    const found = document.getElementById(id);
+    if (!(found instanceof type)) throw new Error(`The page needs an element with the id "${id}".`);
+    return found;
+  }
+
+  const form = element("payment-form", HTMLFormElement);
+  const button = element("submit", HTMLButtonElement);
+  const message = element("payment-message", HTMLElement);
+  const failure = element("payment-failure", HTMLElement);
+  const loading = element("payment-loading", HTMLElement);
+  const progress = element("progress", HTMLElement);
+  const texts = element("texts", HTMLTemplateElement);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  // No query of ours: Stripe appends the intent's.
+  const returnUrl = new URL("checkout/complete", location.href).href;
+
+  /** How long the form may take before the buyer is offered another try, in milliseconds. */
+  const SLOW = 10_000;
+  /** How long the server may take. Its own deadline towards Stripe is shorter. In milliseconds. */
+  const PATIENCE = 30_000;
+
+  /** @type {import("@stripe/stripe-js").Stripe | undefined} */
+  let stripe;
+  /** @type {import("@stripe/stripe-js").StripeElements | undefined} */
+  let elements;
+  /** Whether a payment is under way: one at a time. */
+  let busy = false;
+
+  // ---- Words and amounts ----
+
+  /**
+   * A sentence of the template.
+   * @param {string} name
+   * @param {string} [total]
+   */
+  function text(name, total = "") {
+    return (texts.content.querySelector(`[data-text="${name}"]`)?.textContent ?? name).replace("{total}", total);
+  }
+
+  /**
+   * An amount in the currency's own form. The digits are moved as text, never through a float.
+   * @param {number} minor
+   * @param {string} currency
+   * @param {number} decimals as Stripe counts them, which for some currencies is not what their notation shows
+   */
+  function money(minor, currency, decimals) {
+    const digits = String(minor).padStart(decimals + 1, "0");
+    const whole = digits.slice(0, digits.length - decimals);
+    const exact = decimals === 0 ? whole : `${whole}.${digits.slice(-decimals)}`;
+    const language = document.documentElement.lang || undefined;
+    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? decimals;
+    const format = new Intl.NumberFormat(language, {
+      style: "currency",
+      currency,
+      minimumFractionDigits: Math.min(usual, decimals),
+      maximumFractionDigits: decimals,
+    });
+    return format.format(/** @type {Intl.StringNumericLiteral} */ (exact));
+  }
+
+  /** @param {HTMLDataElement} amount */
+  function written(amount) {
+    return money(Number(amount.value), amount.dataset.currency ?? "", Number(amount.dataset.decimals));
+  }
+
+  /** @param {ParentNode} part */
+  function writeAmounts(part) {
+    for (const amount of part.querySelectorAll("data.money")) {
+      if (amount instanceof HTMLDataElement) amount.textContent = written(amount);
+    }
+  }
+
+  /**
+   * The total that a document shows.
+   * @param {Document} page
+   */
+  function totalOf(page) {
+    const total = page.querySelector("#total data");
+    return total instanceof HTMLDataElement ? total : undefined;
+  }
+
+  /** @returns {Price} */
+  function shownPrice() {
+    const total = totalOf(document);
+    return { minor: Number(total?.value), currency: total?.dataset.currency ?? "" };
+  }
+
+  // ---- What the buyer sees ----
+
+  /** @param {string} sentence */
+  function say(sentence) {
+    message.textContent = sentence;
+    if (sentence) message.scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
+  }
+
+  /**
+   * The button is not disabled while it works: that would throw the keyboard's focus away.
+   * @param {boolean} now
+   * @param {string} [sentence]
+   */
+  function setBusy(now, sentence = "") {
+    busy = now;
+    form.setAttribute("aria-busy", String(now));
+    button.setAttribute("aria-disabled", String(now));
+    progress.textContent = sentence;
+  }
+
+  /** Nothing more to pay here. */
+  function close() {
+    button.hidden = true;
+    elements?.getElement("payment")?.update({ readOnly: true });
+    const link = document.getElementById("order-link");
+    if (link) link.hidden = false;
+  }
+
+  // ---- Stripe.js and its form ----
+
+  /** @returns {import("@stripe/stripe-js").Appearance} */
+  function appearance() {
+    const style = getComputedStyle(document.documentElement);
+    const value = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+    return {
+      theme: dark.matches ? "night" : "stripe",
+      disableAnimations: still.matches,
+      variables: {
+        colorPrimary: value("--accent"),
+        colorBackground: value("--field"),
+        colorText: value("--text"),
+        colorTextSecondary: value("--muted"),
+        colorTextPlaceholder: value("--placeholder"),
+        colorDanger: value("--danger"),
+        fontFamily: value("--font"),
+        // Below 16 px a telephone zooms in when a field is touched.
+        fontSizeBase: "16px",
+        borderRadius: value("--radius"),
+        spacingUnit: "4px",
+      },
+    };
+  }
+
+  /** @returns {Promise<import("@stripe/stripe-js").StripeConstructor>} */
+  function loadStripe() {
+    return new Promise((resolve, reject) => {
+      if (window.Stripe) return resolve(window.Stripe);
+      const script = document.createElement("script");
+      script.src = form.dataset.stripeJs ?? "";
+      script.onload = () => (window.Stripe ? resolve(window.Stripe) : reject(new Error("Stripe.js defines no Stripe")));
+      script.onerror = () => {
+        script.remove();
+        reject(new Error("Stripe.js did not load"));
+      };
+      document.head.append(script);
+    });
+  }
+
+  /** @param {"failed" | "slow" | ""} reason */
+  function showFailure(reason) {
+    failure.hidden = reason === "";
+    for (const paragraph of failure.querySelectorAll("p")) paragraph.hidden = paragraph.dataset.reason !== reason;
+    // While it is only slow the form may still come.
+    if (reason === "failed") loading.hidden = true;
+  }
+
+  async function start() {
+    showFailure("");
+    loading.hidden = false;
+    const slow = setTimeout(() => showFailure("slow"), SLOW);
+    try {
+      const Stripe = await loadStripe();
+      if (elements) return;
+      const locale = /** @type {import("@stripe/stripe-js").StripeElementLocale} */ (document.documentElement.lang || "auto");
+      const price = shownPrice();
+      stripe = Stripe(form.dataset.publishableKey ?? "", { locale });
+      elements = stripe.elements({ mode: "payment", amount: price.minor, currency: price.currency, locale, appearance: appearance() });
+      await mount(elements.create("payment", { layout: "tabs" }));
+      showFailure("");
+      button.disabled = false;
+      form.setAttribute("aria-busy", "false");
+    } catch {
+      elements = undefined;
+      showFailure("failed");
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  /** @param {import("@stripe/stripe-js").StripePaymentElement} payment */
+  function mount(payment) {
+    return new Promise((resolve, reject) => {
+      payment.on("ready", () => {
+        loading.hidden = true;
+        resolve(undefined);
+      });
+      payment.on("loaderstart", () => {
+        loading.hidden = true;
+      });
+      payment.on("loaderror", () => {
+        payment.destroy();
+        reject(new Error("The Payment Element did not load"));
+      });
+      payment.on("change", () => say(""));
+      payment.mount("#payment-element");
+    });
+  }
+
+  // ---- Paying ----
+
+  /**
+   * The order's intent, or what to tell the buyer.
+   * @returns {Promise<Intent | {error: string, code: string}>}
+   */
+  async function createIntent() {
+    let response;
+    try {
+      response = await fetch(`create-payment-intent${location.search}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", Accept: "application/json" },
+        body: "{}",
+        cache: "no-store",
+        signal: AbortSignal.timeout(PATIENCE),
+      });
+      const answer = await response.json();
+      if (response.ok) return answer;
+      return { error: String(answer.error || text("refused")), code: String(answer.code || "") };
+    } catch {
+      return { error: text("no_answer"), code: "no_answer" };
+    }
+  }
+
+  /**
+   * The price is not what the page shows. The summary is fetched anew; what the buyer has typed stays.
+   * @param {Intent} intent
+   */
+  async function showNewPrice(intent) {
+    let page;
+    try {
+      const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+      if (response.ok) page = new DOMParser().parseFromString(await response.text(), "text/html");
+    } catch {
+      // Without the new lines the page can still show the new total.
+    }
+    const fresh = page && totalOf(page);
+    const summary = page?.getElementById("summary");
+    if (fresh && summary && Number(fresh.value) === intent.amount && fresh.dataset.currency === intent.currency) {
+      document.getElementById("summary")?.replaceWith(document.importNode(summary, true));
+    } else if (shownPrice().currency !== intent.currency) {
+      // How many decimals the new currency has only the server knows.
+      return location.reload();
+    } else {
+      document.getElementById("lines")?.remove();
+      document.getElementById("summary-toggle")?.remove();
+    }
+    const decimals = totalOf(document)?.dataset.decimals ?? "2";
+    for (const amount of document.querySelectorAll("#total data, #submit data")) {
+      if (!(amount instanceof HTMLDataElement)) continue;
+      amount.value = String(intent.amount);
+      amount.dataset.currency = intent.currency;
+      amount.dataset.decimals = decimals;
+    }
+    writeAmounts(document);
+    await elements?.update({ amount: intent.amount, currency: intent.currency });
+    say(text("price_changed", money(intent.amount, intent.currency, Number(decimals))));
+  }
+
+  /**
+   * Stripe's redirect, done by ourselves: the intent turned out to be settled before this press.
+   * @param {string} id
+   * @param {string} clientSecret
+   */
+  function goToComplete(id, clientSecret) {
+    const url = new URL(returnUrl);
+    url.searchParams.set("payment_intent", id);
+    url.searchParams.set("payment_intent_client_secret", clientSecret);
+    location.assign(url);
+  }
+
+  /** Whether the page is about to be left, so that the button must stay as it is. */
+  async function pay() {
+    if (!stripe || !elements) return false;
+    const { error: invalid } = await elements.submit();
+    if (invalid) {
+      say(invalid.message ?? text("incomplete"));
+      return false;
+    }
+    const intent = await createIntent();
+    if ("error" in intent) {
+      say(intent.error);
+      if (intent.code === "order_paid" || intent.code === "payment_processing") close();
+      return false;
+    }
+    const shown = shownPrice();
+    if (intent.amount !== shown.minor || intent.currency !== shown.currency) {
+      await showNewPrice(intent);
+      return false;
+    }
+    // The way back for a buyer whose bank refuses after a redirect.
+    try {
+      sessionStorage.setItem("stripe-checkout:retry", location.pathname + location.search);
+    } catch {
+      // Storage may be forbidden; then only the server's own link is offered.
+    }
+    const { error } = await stripe.confirmPayment({ elements, clientSecret: intent.clientSecret, confirmParams: { return_url: returnUrl } });
+    // Only a failure comes back: whatever succeeds has left the page.
+    const status = error.payment_intent?.status;
+    if (error.payment_intent && (status === "succeeded" || status === "processing" || status === "requires_capture")) {
+      goToComplete(error.payment_intent.id, intent.clientSecret);
+      return true;
+    }
+    switch (error.type) {
+      case "card_error":
+      case "validation_error":
+        say(error.message ?? text("refused"));
+        break;
+      case "api_connection_error":
+      case "api_error":
+        say(text("unclear"));
+        break;
+      default:
+        // Stripe writes these for the shop's developer, who finds them in the console and in Stripe's dashboard.
+        console.warn("Stripe refused the confirmation:", error.type, error.code ?? "");
+        say(error.code === "payment_intent_authentication_failure" ? (error.message ?? text("refused")) : text("refused"));
+    }
+    return false;
+  }
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (busy || !stripe) return;
+    setBusy(true, text("busy"));
+    say("");
+    let leaving = false;
+    try {
+      leaving = await pay();
+    } catch {
+      say(text("unclear"));
+    }
+    if (leaving) progress.textContent = text("redirecting");
+    else setBusy(false);
+  });
+
+  // ---- The page around it ----
+
+  element("retry", HTMLButtonElement).addEventListener("click", start);
+
+  // On the document, because a changed price brings another summary.
+  document.addEventListener("click", (event) => {
+    const toggle = event.target instanceof Element && event.target.closest("#summary-toggle");
+    if (!toggle) return;
+    const folded = document.getElementById("lines")?.classList.toggle("folded");
+    toggle.setAttribute("aria-expanded", String(!folded));
+  });
+
+  // Back from the receipt or the bank, a browser may show this page as it was left. What it shows may be paid by now.
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) location.reload();
+  });
+
+  dark.addEventListener("change", () => elements?.update({ appearance: appearance() }));
+
+  writeAmounts(document);
+  start();
+})();
