@@ -1,7 +1,6 @@
 //! The pages: templates beside the code, values escaped by the engine.
 
 use minijinja::{Environment, Value, context};
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{NAME, random};
@@ -55,74 +54,4 @@ impl Pages {
 fn address(name: &str, content: &str) -> String {
     let hash = Sha256::digest(content.as_bytes());
     format!("/static/{name}?v={}", random::hex(&hash[..6]))
-}
-
-/// An article as the home page shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct ProductView {
-    pub(crate) sku: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) about: &'static str,
-    pub(crate) price: String,
-}
-
-/// A line of the cart.
-#[derive(Debug, Serialize)]
-pub(crate) struct LineView {
-    pub(crate) sku: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) unit: String,
-    pub(crate) quantity: u32,
-    pub(crate) amount: String,
-}
-
-/// An order as its page shows it.
-#[derive(Debug, Serialize)]
-pub(crate) struct OrderView<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) short_id: &'a str,
-    pub(crate) status: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) explanation: &'static str,
-    pub(crate) settled: bool,
-    pub(crate) payable: bool,
-    pub(crate) total: String,
-    pub(crate) items: Vec<ItemView<'a>>,
-    pub(crate) shipments: Vec<i64>,
-}
-
-/// A line of an order.
-#[derive(Debug, Serialize)]
-pub(crate) struct ItemView<'a> {
-    pub(crate) sku: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) quantity: u64,
-    pub(crate) unit: String,
-    pub(crate) amount: String,
-    pub(crate) picture: bool,
-}
-
-/// An order in the admin's list.
-#[derive(Debug, Serialize)]
-pub(crate) struct SummaryView {
-    pub(crate) id: String,
-    pub(crate) status: &'static str,
-    pub(crate) total: String,
-    pub(crate) payment_intent: Option<String>,
-    pub(crate) shipments: i64,
-    pub(crate) created: String,
-}
-
-/// An event in the admin's list.
-#[derive(Debug, Serialize)]
-pub(crate) struct EventView {
-    pub(crate) id: String,
-    pub(crate) event_type: String,
-    pub(crate) state: &'static str,
-    pub(crate) order: Option<String>,
-    pub(crate) payment: Option<String>,
-    pub(crate) attempts: u32,
-    pub(crate) last_error: Option<String>,
-    pub(crate) received: String,
-    pub(crate) can_replay: bool,
 }

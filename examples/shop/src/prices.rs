@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 use stripe_checkout_core::{
-    Pricing, PricingError, Visitor,
-    intent::{Line, PaymentRequest},
+    Pricing, PricingError, Visitor, intent::PaymentRequest,
 };
 
 use crate::{NAME, order::Status, store::Store};

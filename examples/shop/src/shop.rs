@@ -10,17 +10,17 @@ use serde::Deserialize;
 use serde_json::json;
 use stripe_checkout_core::{
     Checkout,
-    fulfillment::{EventFilter, EventRecord, EventState},
+    fulfillment::{EventFilter, EventState},
 };
 
 use crate::{
     admin::{self, Admin, LogInError},
     answer::{Answer, Cookie},
-    cart::{self, Cart, CartError, CartForm, Item, MAX_QUANTITY},
+    cart::{self, Cart, CartForm, Item, MAX_QUANTITY},
     catalogue::{self, PRODUCTS},
     money,
     order::Order,
-    pages::{self, EventView, ItemView, LineView, OrderView, Pages, ProductView, SummaryView},
+    pages::{self, Pages},
     problem::Problem,
     random,
     store::Store,
@@ -82,13 +82,11 @@ impl Shop {
 
     /// `GET /`: what there is to buy.
     pub fn home(&self, visit: &Visit) -> Answer {
-        let products: Vec<ProductView> = PRODUCTS
+        let products: Vec<Value> = PRODUCTS
             .iter()
-            .map(|product| ProductView {
-                sku: product.sku,
-                name: product.name,
-                about: product.about,
-                price: money::price(product.price),
+            .map(|product| {
+                let price = money::price(product.price);
+                context! { sku => product.sku, name => product.name, about => product.about, price }
             })
             .collect();
         self.page(self.render(200, "home.html", &cart_of(visit), context! { products }))
@@ -100,14 +98,12 @@ impl Shop {
         let page = || {
             let lines = cart.lines()?;
             let total = money::price(cart::total(&lines)?);
-            let lines: Vec<LineView> = lines
+            let lines: Vec<Value> = lines
                 .iter()
-                .map(|line| LineView {
-                    sku: line.product.sku,
-                    name: line.product.name,
-                    unit: money::price(line.product.price),
-                    quantity: line.quantity,
-                    amount: money::price(line.amount),
+                .map(|line| {
+                    let product = line.product;
+                    let (unit, amount) = (money::price(product.price), money::price(line.amount));
+                    context! { sku => product.sku, name => product.name, quantity => line.quantity, unit, amount }
                 })
                 .collect();
             self.render(200, "cart.html", &cart, context! { lines, total, max_quantity => MAX_QUANTITY })
@@ -335,43 +331,74 @@ impl Shop {
     fn order_page(&self, cart: &Cart, order: &Order) -> Result<Answer, Problem> {
         let mut items = Vec::new();
         for item in &order.items {
-            items.push(ItemView {
-                sku: &item.sku,
-                name: &item.name,
-                quantity: item.quantity,
-                unit: money::price(item.unit),
-                amount: money::price(item.unit.times(item.quantity)?),
-                picture: catalogue::product(&item.sku).is_some(),
+            items.push(context! {
+                sku => &item.sku,
+                name => &item.name,
+                quantity => item.quantity,
+                unit => money::price(item.unit),
+                amount => money::price(item.unit.times(item.quantity)?),
+                // What is no longer sold has no picture any more.
+                picture => catalogue::product(&item.sku).is_some(),
             });
         }
-        let order = OrderView {
-            id: &order.id,
-            short_id: &order.id[..8],
-            status: order.status.as_str(),
-            title: order.status.title(),
-            explanation: order.status.explanation(),
-            settled: order.status.is_settled(),
-            payable: order.status.can_be_paid(),
-            total: money::price(order.total),
+        let shipments: Vec<i64> = order.shipments.iter().map(|shipment| shipment.id).collect();
+        let order = context! {
+            id => &order.id,
+            status => order.status.as_str(),
+            title => order.status.title(),
+            explanation => order.status.explanation(),
+            settled => order.status.is_settled(),
+            payable => order.status.can_be_paid(),
+            total => money::price(order.total),
             items,
-            shipments: order.shipments.iter().map(|shipment| shipment.id).collect(),
+            shipments,
         };
         self.render(200, "order.html", cart, context! { order })
     }
 
     async fn admin_page(&self, csrf: &str, status: u16, message: Option<String>) -> Result<Answer, Problem> {
-        let orders: Vec<SummaryView> = self.inner.store.newest_orders(100).await?.into_iter().map(summary).collect();
-        let notices = self.inner.store.newest_notices(100).await?;
+        let orders = self.inner.store.newest_orders(100).await?.into_iter().map(|order| {
+            context! {
+                id => order.id,
+                status => order.status.as_str(),
+                total => money::price(order.total),
+                payment_intent => order.payment_intent,
+                shipments => order.shipments,
+                created => order.created,
+            }
+        });
+        let notices = self.inner.store.newest_notices(100).await?.into_iter().map(|notice| {
+            context! {
+                kind => notice.kind,
+                order_id => notice.order_id,
+                payment_intent => notice.payment_intent,
+                detail => notice.detail,
+                created => notice.created,
+            }
+        });
         let now = SystemTime::now();
-        let events = self.inner.checkout.events(EventFilter::default()).await?;
-        let events: Vec<EventView> = events.into_iter().map(|event| event_view(event, now)).collect();
+        let events = self.inner.checkout.events(EventFilter::default()).await?.into_iter().map(|event| {
+            context! {
+                can_replay => matches!(event.state, EventState::Dead | EventState::Mismatch),
+                state => event.state.as_str(),
+                order => event.order.map(|order| order.reference),
+                received => ago(now.duration_since(event.received).unwrap_or_default()),
+                id => event.id,
+                event_type => event.event_type,
+                payment => event.payment,
+                attempts => event.attempts,
+                last_error => event.last_error,
+            }
+        });
+        let (orders, notices, events): (Vec<Value>, Vec<Value>, Vec<Value>) =
+            (orders.collect(), notices.collect(), events.collect());
         self.render(status, "admin.html", &Cart::default(), context! { csrf, message, orders, notices, events })
     }
 
     fn log_in_form(&self, status: u16, message: Option<&str>) -> Answer {
         let form = || {
             let csrf = random::token()?;
-            let answer = self.render(status, "login.html", &Cart::default(), context! { csrf, message })?;
+            let answer = self.render(status, "login.html", &Cart::default(), context! { csrf => &csrf, message })?;
             Ok(self.with_admin_cookie(answer, LOG_IN, &csrf, admin::SESSION))
         };
         self.page(form())
@@ -412,25 +439,6 @@ fn cart_of(visit: &Visit) -> Cart {
 
 fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
-}
-
-fn summary(order: crate::store::OrderSummary) -> SummaryView {
-    let crate::store::OrderSummary { id, status, total, payment_intent, shipments, created } = order;
-    SummaryView { id, status: status.as_str(), total: money::price(total), payment_intent, shipments, created }
-}
-
-fn event_view(event: EventRecord, now: SystemTime) -> EventView {
-    EventView {
-        can_replay: matches!(event.state, EventState::Dead | EventState::Mismatch),
-        state: event.state.as_str(),
-        order: event.order.map(|order| order.reference),
-        received: ago(now.duration_since(event.received).unwrap_or_default()),
-        id: event.id,
-        event_type: event.event_type,
-        payment: event.payment,
-        attempts: event.attempts,
-        last_error: event.last_error,
-    }
 }
 
 fn ago(age: Duration) -> String {
