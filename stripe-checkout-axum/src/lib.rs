@@ -1,1 +1,119 @@
 #![doc = include_str!("../README.md")]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::HttpBody;
+use axum::extract::{FromRef, FromRequest, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+pub use stripe_checkout_core;
+use stripe_checkout_core::webhook::Event;
+use stripe_checkout_core::{Body, Call, Checkout, Method, Reply, VisitorData};
+
+/// All routes of a checkout, for [`Router::merge`] or, under a prefix, [`Router::nest`]; of any state type.
+pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S> {
+    checkout
+        .endpoints()
+        .to_vec()
+        .into_iter()
+        .fold(Router::new(), |router, endpoint| {
+            let filter = match endpoint.method() {
+                Method::Post => MethodFilter::POST,
+                _ => MethodFilter::GET,
+            };
+            let (path, checkout) = (endpoint.path().to_owned(), checkout.clone());
+            let handler = async move |request: Request| {
+                let mut call = Call::new(&endpoint).query(request.uri().query());
+                for (name, value) in request.headers() {
+                    call = call.header(name.as_str(), value.as_bytes());
+                }
+                let data = request.extensions().get::<VisitorData>().cloned();
+                let body = read(request, endpoint.body_limit()).await;
+                Answer(checkout.handle(call.visitor_data(data).body(body)).await)
+            };
+            let route: MethodRouter<S, Infallible> = on(filter, handler);
+            router.route(&path, route)
+        })
+}
+
+/// A genuine event, for whoever writes the webhook's route by hand. The state must hold a [`Checkout`] (see [`FromRef`]); where it does not, use
+/// [`verify`].
+///
+/// What is no genuine event is answered as the ready-made route does: 400, or 413 for a body above the checkout's limit.
+#[derive(Debug, Clone)]
+pub struct VerifiedEvent(pub Event);
+
+impl<S: Send + Sync> FromRequest<S> for VerifiedEvent
+where
+    Checkout: FromRef<S>,
+{
+    type Rejection = Answer;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
+        verify(&Checkout::from_ref(state), request).await.map(Self)
+    }
+}
+
+/// Reads a request's body up to the checkout's limit and verifies it against its `Stripe-Signature` header.
+///
+/// # Errors
+/// The answer to give: 400, or 413.
+pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, Answer> {
+    let signatures = request.headers().get_all(Checkout::SIGNATURE_HEADER);
+    let signatures: Vec<_> = signatures.iter().cloned().collect();
+    let body = read(request, checkout.body_limit()).await;
+    let signatures = signatures.iter().map(HeaderValue::as_bytes);
+    checkout
+        .verify(body, signatures)
+        .map_err(|error| Answer(error.into()))
+}
+
+/// The core's reply as axum's response.
+#[derive(Debug, Clone)]
+pub struct Answer(pub Reply);
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let (status, headers, body) = self.0.into_parts();
+        let mut response = Response::new(axum::body::Body::from(body));
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response
+                    .headers_mut()
+                    .insert(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+}
+
+/// The whole body up to the limit, whatever `DefaultBodyLimit` an outer layer set.
+async fn read(request: Request, limit: usize) -> Body {
+    let (mut incoming, mut body) = (request.into_body(), Body::new(limit));
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {
+        match frame {
+            Ok(frame) => {
+                if frame.data_ref().is_some_and(|chunk| !body.push(chunk)) {
+                    break;
+                }
+            }
+            Err(_) => {
+                body.set_incomplete();
+                break;
+            }
+        }
+    }
+    body
+}

@@ -57,6 +57,9 @@ struct Payments {
 }
 
 impl Checkout {
+    /// The header in which Stripe signs a webhook, in lower case.
+    pub const SIGNATURE_HEADER: &'static str = "stripe-signature";
+
     /// Begins a checkout with this configuration; see the crate's documentation for the ten lines that follow.
     pub fn builder(config: Config) -> CheckoutBuilder {
         CheckoutBuilder::new(config)

@@ -31,7 +31,7 @@ impl Checkout {
 
     async fn webhook(&self, call: Call) -> Reply {
         let Call { visitor, body, .. } = call;
-        match self.verify(body, visitor.headers("stripe-signature")) {
+        match self.verify(body, visitor.headers(Self::SIGNATURE_HEADER)) {
             Ok(event) => self.receive(event).await.into(),
             Err(error) => error.into(),
         }

@@ -127,7 +127,9 @@ impl Verifier {
         header: &'a [u8],
     ) -> Result<Timestamp<'a>, SignatureError> {
         let timestamp = Timestamp::of(header)?;
-        if !fields(header).any(|(name, _)| name == b"v1") {
+        let mut values = v1_values(header).peekable();
+        // A `v1` without `=` is the one malformed part that both SDKs refuse the whole header for.
+        if values.peek().is_none() || values.any(|value| value.is_none()) {
             return Err(SignatureError::NoSignature);
         }
         for key in self.keys.iter() {
@@ -233,11 +235,16 @@ fn fields(header: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     })
 }
 
-/// Every well-formed signature of the scheme `v1`; the others are skipped.
-fn signatures(header: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+/// What stands behind every `v1`; the other schemes count for nothing.
+fn v1_values(header: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     fields(header)
         .filter(|(name, _)| *name == b"v1")
-        .filter_map(|(_, value)| unhex(value?))
+        .map(|(_, value)| value)
+}
+
+/// Every well-formed signature; a malformed one is skipped, so that it cannot spoil a good one.
+fn signatures(header: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+    v1_values(header).flatten().filter_map(unhex)
 }
 
 /// 64 lower-case hexadecimal digits. Upper case is refused, as by both SDKs, which compare texts.
