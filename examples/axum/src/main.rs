@@ -39,7 +39,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address} (BIND_ADDRESS, PORT): {error}"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address} (BIND_ADDRESS, PORT): {error}"))?;
     let app = App::start(settings, listener.local_addr()?).await?;
     let routes = routes(app.shop.clone()).into_make_service_with_connect_info::<SocketAddr>();
     println!("{}", app.banner());
@@ -62,14 +64,27 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
 fn routes(shop: Shop) -> Router {
     let checkout = stripe_checkout_axum::router(shop.checkout().clone());
     Router::new()
-        .route("/", get(async |State(shop): State<Shop>, visit: Visit| Page(shop.home(&visit.0))))
-        .route("/cart", get(async |State(shop): State<Shop>, visit: Visit| Page(shop.cart(&visit.0))).post(change_cart))
+        .route(
+            "/",
+            get(async |State(shop): State<Shop>, visit: Visit| Page(shop.home(&visit.0))),
+        )
+        .route(
+            "/cart",
+            get(async |State(shop): State<Shop>, visit: Visit| Page(shop.cart(&visit.0)))
+                .post(change_cart),
+        )
         .route("/orders", post(place_order))
         .route("/orders/{id}", get(order))
         .route("/pictures/{name}", get(picture))
         .route("/static/{name}", get(asset))
-        .route("/favicon.ico", get(async |State(shop): State<Shop>| Page(shop.picture("logo.svg"))))
-        .route("/api/products", get(async |State(shop): State<Shop>| Page(shop.api_products())))
+        .route(
+            "/favicon.ico",
+            get(async |State(shop): State<Shop>| Page(shop.picture("logo.svg"))),
+        )
+        .route(
+            "/api/products",
+            get(async |State(shop): State<Shop>| Page(shop.api_products())),
+        )
         .route("/api/orders", post(api_create_order))
         .route("/api/orders/{id}", get(api_order))
         .route("/admin", get(admin))
@@ -141,8 +156,17 @@ impl FromRequest<Shop> for Visit {
         let body = axum::body::to_bytes(body, shop::Visit::BODY_LIMIT)
             .await
             .map_err(|_| Page(shop.problem(Problem::TooLarge)))?;
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let peer: Option<IpAddr> = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+        let header = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let peer: Option<IpAddr> = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|peer| peer.0.ip());
         Ok(Self(shop::Visit::new(header, peer, body.into())))
     }
 }
@@ -153,11 +177,14 @@ struct Page(Answer);
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.0.body));
-        *response.status_mut() = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in self.0.headers {
             if let Ok(value) = HeaderValue::try_from(value) {
                 // Appended, not replaced: a page may set two cookies.
-                response.headers_mut().append(HeaderName::from_static(name), value);
+                response
+                    .headers_mut()
+                    .append(HeaderName::from_static(name), value);
             }
         }
         response

@@ -62,14 +62,23 @@ struct Tries {
 impl Admin {
     /// Guards with this password.
     pub fn new(password: &str) -> Self {
-        Self { password: fingerprint(password), sessions: Mutex::default(), tries: Mutex::default() }
+        Self {
+            password: fingerprint(password),
+            sessions: Mutex::default(),
+            tries: Mutex::default(),
+        }
     }
 
     /// Checks the password and gives the token of a new session, for the cookie.
     ///
     /// # Errors
     /// [`LogInError`].
-    pub fn log_in(&self, from: Option<IpAddr>, password: &str, now: Instant) -> Result<String, LogInError> {
+    pub fn log_in(
+        &self,
+        from: Option<IpAddr>,
+        password: &str,
+        now: Instant,
+    ) -> Result<String, LogInError> {
         let from = place(from);
         // Counted before the password is looked at, so that many tries at once cannot slip through together.
         self.count(from, now)?;
@@ -80,11 +89,17 @@ impl Admin {
         }
         lock(&self.tries).remove(&from);
         let token = random::token()?;
-        let session = Session { csrf: random::token()?, ends: now + SESSION };
+        let session = Session {
+            csrf: random::token()?,
+            ends: now + SESSION,
+        };
         let mut sessions = lock(&self.sessions);
         sessions.retain(|_, session| session.ends > now);
         if sessions.len() >= SESSIONS {
-            let oldest = sessions.iter().min_by_key(|(_, session)| session.ends).map(|(fingerprint, _)| *fingerprint);
+            let oldest = sessions
+                .iter()
+                .min_by_key(|(_, session)| session.ends)
+                .map(|(fingerprint, _)| *fingerprint);
             oldest.and_then(|fingerprint| sessions.remove(&fingerprint));
         }
         sessions.insert(fingerprint(&token), session);
@@ -95,7 +110,10 @@ impl Admin {
     /// The token for the forms of this session, if the cookie is that of a living one.
     pub fn csrf(&self, cookie: &str, now: Instant) -> Option<String> {
         // The key is a hash of the cookie: how far a guess comes in the table says nothing about any real token.
-        lock(&self.sessions).get(&fingerprint(cookie)).filter(|session| session.ends > now).map(|session| session.csrf.clone())
+        lock(&self.sessions)
+            .get(&fingerprint(cookie))
+            .filter(|session| session.ends > now)
+            .map(|session| session.csrf.clone())
     }
 
     /// Ends the session.
@@ -108,15 +126,25 @@ impl Admin {
         if !tries.contains_key(&from) && tries.len() >= ADDRESSES {
             tries.retain(|_, tries| now.saturating_duration_since(tries.since) < WINDOW);
             if tries.len() >= ADDRESSES {
-                return Err(LogInError::TooMany { retry_after: WINDOW });
+                return Err(LogInError::TooMany {
+                    retry_after: WINDOW,
+                });
             }
         }
-        let entry = tries.entry(from).or_insert(Tries { wrong: 0, since: now });
+        let entry = tries.entry(from).or_insert(Tries {
+            wrong: 0,
+            since: now,
+        });
         let age = now.saturating_duration_since(entry.since);
         if age >= WINDOW {
-            *entry = Tries { wrong: 0, since: now };
+            *entry = Tries {
+                wrong: 0,
+                since: now,
+            };
         } else if entry.wrong >= WRONG_TRIES {
-            return Err(LogInError::TooMany { retry_after: WINDOW.saturating_sub(age) });
+            return Err(LogInError::TooMany {
+                retry_after: WINDOW.saturating_sub(age),
+            });
         }
         entry.wrong += 1;
         Ok(())
@@ -168,9 +196,17 @@ mod tests {
     fn the_password_opens_a_session_that_ends() {
         let admin = Admin::new("correct horse");
         let now = Instant::now();
-        assert!(matches!(admin.log_in(here(), "correct hors", now), Err(LogInError::Wrong)));
-        assert!(matches!(admin.log_in(here(), "", now), Err(LogInError::Wrong)));
-        let cookie = admin.log_in(here(), "correct horse", now).expect("the password is right");
+        assert!(matches!(
+            admin.log_in(here(), "correct hors", now),
+            Err(LogInError::Wrong)
+        ));
+        assert!(matches!(
+            admin.log_in(here(), "", now),
+            Err(LogInError::Wrong)
+        ));
+        let cookie = admin
+            .log_in(here(), "correct horse", now)
+            .expect("the password is right");
         let csrf = admin.csrf(&cookie, now).expect("the session lives");
         assert_ne!(csrf, cookie);
         assert_eq!(admin.csrf(&cookie, now), Some(csrf));
@@ -185,11 +221,20 @@ mod tests {
         let admin = Admin::new("correct horse");
         let now = Instant::now();
         for _ in 0..WRONG_TRIES {
-            assert!(matches!(admin.log_in(here(), "guess", now), Err(LogInError::Wrong)));
+            assert!(matches!(
+                admin.log_in(here(), "guess", now),
+                Err(LogInError::Wrong)
+            ));
         }
         let refused = admin.log_in(here(), "correct horse", now + Duration::from_secs(1));
-        assert!(matches!(refused, Err(LogInError::TooMany { retry_after }) if retry_after == Duration::from_secs(59)));
-        assert!(admin.log_in(Some(IpAddr::from([10, 0, 0, 1])), "correct horse", now).is_ok());
+        assert!(
+            matches!(refused, Err(LogInError::TooMany { retry_after }) if retry_after == Duration::from_secs(59))
+        );
+        assert!(
+            admin
+                .log_in(Some(IpAddr::from([10, 0, 0, 1])), "correct horse", now)
+                .is_ok()
+        );
         assert!(admin.log_in(here(), "correct horse", now + WINDOW).is_ok());
     }
 
@@ -199,7 +244,10 @@ mod tests {
         let now = Instant::now();
         for host in 0..WRONG_TRIES {
             let from = format!("2001:db8::{host}").parse().ok();
-            assert!(matches!(admin.log_in(from, "guess", now), Err(LogInError::Wrong)));
+            assert!(matches!(
+                admin.log_in(from, "guess", now),
+                Err(LogInError::Wrong)
+            ));
         }
         let refused = admin.log_in("2001:db8::ffff".parse().ok(), "guess", now);
         assert!(matches!(refused, Err(LogInError::TooMany { .. })));
@@ -215,7 +263,15 @@ mod tests {
         assert_eq!(lock(&admin.tries).len(), ADDRESSES);
         // Once the minute is over there is room again.
         for seconds in 0..2 * SESSIONS as u64 {
-            assert!(admin.log_in(here(), "correct horse", now + WINDOW + Duration::from_secs(seconds)).is_ok());
+            assert!(
+                admin
+                    .log_in(
+                        here(),
+                        "correct horse",
+                        now + WINDOW + Duration::from_secs(seconds)
+                    )
+                    .is_ok()
+            );
         }
         assert_eq!(lock(&admin.sessions).len(), SESSIONS);
     }

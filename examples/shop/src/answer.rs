@@ -18,7 +18,13 @@ const PAGE: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 impl Answer {
-    fn new(status: u16, content_type: &str, policy: &str, cache: &str, body: impl Into<Vec<u8>>) -> Self {
+    fn new(
+        status: u16,
+        content_type: &str,
+        policy: &str,
+        cache: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
         let headers = vec![
             ("content-type", content_type.to_owned()),
             ("cache-control", cache.to_owned()),
@@ -27,7 +33,11 @@ impl Answer {
             ("referrer-policy", "same-origin".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
         ];
-        Self { status, headers, body: body.into() }
+        Self {
+            status,
+            headers,
+            body: body.into(),
+        }
     }
 
     pub(crate) fn html(status: u16, html: String) -> Self {
@@ -35,18 +45,29 @@ impl Answer {
     }
 
     pub(crate) fn json(status: u16, body: &Value) -> Self {
-        Self::new(status, "application/json", NOTHING, "no-store", body.to_string())
+        Self::new(
+            status,
+            "application/json",
+            NOTHING,
+            "no-store",
+            body.to_string(),
+        )
     }
 
     /// A part of the program: it may be kept for as long as its address stays the same.
     pub(crate) fn asset(content_type: &str, body: &'static str, fingerprinted: bool) -> Self {
-        let cache = if fingerprinted { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
+        let cache = if fingerprinted {
+            "public, max-age=31536000, immutable"
+        } else {
+            "public, max-age=300"
+        };
         Self::new(200, content_type, NOTHING, cache, body)
     }
 
     /// To another page, by GET.
     pub(crate) fn see_other(location: impl Into<String>) -> Self {
-        Self::new(303, "text/plain; charset=utf-8", NOTHING, "no-store", "").with("location", location)
+        Self::new(303, "text/plain; charset=utf-8", NOTHING, "no-store", "")
+            .with("location", location)
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -72,9 +93,23 @@ pub(crate) struct Cookie<'a> {
 
 impl std::fmt::Display for Cookie<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, value, path, seconds, strict, secure } = self;
+        let Self {
+            name,
+            value,
+            path,
+            seconds,
+            strict,
+            secure,
+        } = self;
         let same_site = if *strict { "Strict" } else { "Lax" };
-        write!(formatter, "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}")?;
-        if *secure { formatter.write_str("; Secure") } else { Ok(()) }
+        write!(
+            formatter,
+            "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}"
+        )?;
+        if *secure {
+            formatter.write_str("; Secure")
+        } else {
+            Ok(())
+        }
     }
 }

@@ -71,8 +71,11 @@ impl Cart {
 
     /// The text for the cookie: `mug-2.tea-1`.
     pub fn to_cookie(&self) -> String {
-        let parts: Vec<String> =
-            self.quantities.iter().map(|(place, quantity)| format!("{}-{quantity}", PRODUCTS[*place].sku)).collect();
+        let parts: Vec<String> = self
+            .quantities
+            .iter()
+            .map(|(place, quantity)| format!("{}-{quantity}", PRODUCTS[*place].sku))
+            .collect();
         parts.join(".")
     }
 
@@ -83,14 +86,19 @@ impl Cart {
     pub fn from_items(items: &[Item]) -> Result<Self, CartError> {
         let mut cart = Self::default();
         for item in items {
-            let place = place(&item.sku).ok_or_else(|| CartError::UnknownArticle(item.sku.chars().take(40).collect()))?;
+            let place = place(&item.sku)
+                .ok_or_else(|| CartError::UnknownArticle(item.sku.chars().take(40).collect()))?;
             let quantity = cart.quantities.entry(place).or_insert(0);
             *quantity = quantity.saturating_add(item.quantity);
             if item.quantity == 0 || *quantity > MAX_QUANTITY {
                 return Err(CartError::Quantity);
             }
         }
-        if cart.is_empty() { Err(CartError::Empty) } else { Ok(cart) }
+        if cart.is_empty() {
+            Err(CartError::Empty)
+        } else {
+            Ok(cart)
+        }
     }
 
     /// Puts `quantity` of an article into the cart, whatever was there before; 0 takes it out. Above the limit the limit holds.
@@ -130,7 +138,11 @@ impl Cart {
             .iter()
             .map(|(place, quantity)| {
                 let product = &PRODUCTS[*place];
-                Ok(Line { product, quantity: *quantity, amount: product.price.times(u64::from(*quantity))? })
+                Ok(Line {
+                    product,
+                    quantity: *quantity,
+                    amount: product.price.times(u64::from(*quantity))?,
+                })
             })
             .collect()
     }
@@ -196,7 +208,10 @@ mod tests {
     use super::*;
 
     fn fields(list: &[(&str, &str)]) -> CartForm {
-        let list: Vec<(String, String)> = list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let list: Vec<(String, String)> = list
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         CartForm::from_fields(&list)
     }
 
@@ -213,7 +228,19 @@ mod tests {
 
     #[test]
     fn a_strange_cookie_is_an_empty_cart() {
-        for value in ["", "-", "mug", "mug-", "mug--1", "mug-0", "mug-99999999999", "car-1", "..", "mug=1", "\u{0}"] {
+        for value in [
+            "",
+            "-",
+            "mug",
+            "mug-",
+            "mug--1",
+            "mug-0",
+            "mug-99999999999",
+            "car-1",
+            "..",
+            "mug=1",
+            "\u{0}",
+        ] {
             assert!(Cart::from_cookie(value).is_empty(), "{value:?}");
         }
         assert_eq!(Cart::from_cookie("mug-1000").count(), MAX_QUANTITY);
@@ -222,7 +249,13 @@ mod tests {
     #[test]
     fn the_server_multiplies_and_adds() -> Result<(), AmountError> {
         let lines = Cart::from_cookie("mug-2.tea-3").lines()?;
-        assert_eq!(lines.iter().map(|line| line.amount.minor()).collect::<Vec<_>>(), [3600, 2850]);
+        assert_eq!(
+            lines
+                .iter()
+                .map(|line| line.amount.minor())
+                .collect::<Vec<_>>(),
+            [3600, 2850]
+        );
         assert_eq!(total(&lines)?, Amount::new(6450, CURRENCY));
         assert!(total(&[])?.is_zero());
         Ok(())
@@ -230,22 +263,59 @@ mod tests {
 
     #[test]
     fn api_items_are_checked() {
-        let item = |sku: &str, quantity| Item { sku: sku.to_owned(), quantity };
+        let item = |sku: &str, quantity| Item {
+            sku: sku.to_owned(),
+            quantity,
+        };
         assert_eq!(Cart::from_items(&[]), Err(CartError::Empty));
-        assert_eq!(Cart::from_items(&[item("car", 1)]), Err(CartError::UnknownArticle("car".to_owned())));
-        assert_eq!(Cart::from_items(&[item("mug", 0)]), Err(CartError::Quantity));
-        assert_eq!(Cart::from_items(&[item("mug", 100)]), Err(CartError::Quantity));
-        assert_eq!(Cart::from_items(&[item("mug", 60), item("mug", 60)]), Err(CartError::Quantity));
-        assert_eq!(Cart::from_items(&[item("mug", u32::MAX), item("mug", u32::MAX)]), Err(CartError::Quantity));
-        assert_eq!(Cart::from_items(&[item("mug", 1), item("mug", 2)]).map(|cart| cart.to_cookie()), Ok("mug-3".to_owned()));
+        assert_eq!(
+            Cart::from_items(&[item("car", 1)]),
+            Err(CartError::UnknownArticle("car".to_owned()))
+        );
+        assert_eq!(
+            Cart::from_items(&[item("mug", 0)]),
+            Err(CartError::Quantity)
+        );
+        assert_eq!(
+            Cart::from_items(&[item("mug", 100)]),
+            Err(CartError::Quantity)
+        );
+        assert_eq!(
+            Cart::from_items(&[item("mug", 60), item("mug", 60)]),
+            Err(CartError::Quantity)
+        );
+        assert_eq!(
+            Cart::from_items(&[item("mug", u32::MAX), item("mug", u32::MAX)]),
+            Err(CartError::Quantity)
+        );
+        assert_eq!(
+            Cart::from_items(&[item("mug", 1), item("mug", 2)]).map(|cart| cart.to_cookie()),
+            Ok("mug-3".to_owned())
+        );
     }
 
     #[test]
     fn the_form_adds_changes_and_removes() {
         let cart = Cart::from_cookie("mug-2.tea-3");
-        assert_eq!(fields(&[("add", "socks")]).apply(cart.clone()).to_cookie(), "mug-2.tea-3.socks-1");
-        assert_eq!(fields(&[("mug", "5"), ("tea", "0")]).apply(cart.clone()).to_cookie(), "mug-5");
-        assert_eq!(fields(&[("mug", "5"), ("remove", "mug")]).apply(cart.clone()).to_cookie(), "tea-3");
-        assert_eq!(fields(&[("mug", "many"), ("price", "1"), ("add", "car")]).apply(cart.clone()), cart);
+        assert_eq!(
+            fields(&[("add", "socks")]).apply(cart.clone()).to_cookie(),
+            "mug-2.tea-3.socks-1"
+        );
+        assert_eq!(
+            fields(&[("mug", "5"), ("tea", "0")])
+                .apply(cart.clone())
+                .to_cookie(),
+            "mug-5"
+        );
+        assert_eq!(
+            fields(&[("mug", "5"), ("remove", "mug")])
+                .apply(cart.clone())
+                .to_cookie(),
+            "tea-3"
+        );
+        assert_eq!(
+            fields(&[("mug", "many"), ("price", "1"), ("add", "car")]).apply(cart.clone()),
+            cart
+        );
     }
 }

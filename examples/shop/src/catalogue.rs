@@ -81,8 +81,18 @@ mod tests {
     #[test]
     fn a_sku_names_one_article_and_fits_into_a_cookie() {
         for product in PRODUCTS {
-            assert!(product.sku.bytes().all(|byte| byte.is_ascii_lowercase()), "{}", product.sku);
-            assert_eq!(PRODUCTS.iter().filter(|other| other.sku == product.sku).count(), 1);
+            assert!(
+                product.sku.bytes().all(|byte| byte.is_ascii_lowercase()),
+                "{}",
+                product.sku
+            );
+            assert_eq!(
+                PRODUCTS
+                    .iter()
+                    .filter(|other| other.sku == product.sku)
+                    .count(),
+                1
+            );
             assert_eq!(product.price.currency(), CURRENCY);
         }
     }
@@ -92,7 +102,11 @@ mod tests {
         for product in PRODUCTS {
             assert!(product.picture.starts_with("<svg "), "{}", product.sku);
             for active in ["<script", "href=", " on", "<style"] {
-                assert!(!product.picture.contains(active), "{} contains {active:?}", product.sku);
+                assert!(
+                    !product.picture.contains(active),
+                    "{} contains {active:?}",
+                    product.sku
+                );
             }
         }
     }

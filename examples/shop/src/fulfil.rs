@@ -61,7 +61,11 @@ impl FulfillmentHandler for Fulfil {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        tracing::info!(order, payment = payment.id(), "order paid, shipment written");
+        tracing::info!(
+            order,
+            payment = payment.id(),
+            "order paid, shipment written"
+        );
         self.outbox.notify_one();
         Ok(())
     }
@@ -90,7 +94,12 @@ impl FulfillmentHandler for Fulfil {
         Ok(transaction.commit().await?)
     }
 
-    async fn payment_failed(&self, payment: &Payment, failure: &Failure, _: &mut ()) -> Result<(), BoxError> {
+    async fn payment_failed(
+        &self,
+        payment: &Payment,
+        failure: &Failure,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
         let order = order_of(payment)?;
         let mut transaction = self.begin().await?;
         let updated = sqlx::query(
@@ -104,7 +113,12 @@ impl FulfillmentHandler for Fulfil {
         one_or_overtaken(updated, payment, &mut transaction).await?;
         transaction.commit().await?;
         // The decline code is for the merchant's log only: it may say that the card was stolen.
-        tracing::info!(order, code = failure.code(), decline_code = failure.decline_code(), "payment failed");
+        tracing::info!(
+            order,
+            code = failure.code(),
+            decline_code = failure.decline_code(),
+            "payment failed"
+        );
         Ok(())
     }
 
@@ -126,28 +140,63 @@ impl FulfillmentHandler for Fulfil {
 
     async fn duplicate_payment(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
         let mut transaction = self.begin().await?;
-        let detail = format!("paid a second time, {}: give it back", payment.amount_received());
-        note(&mut transaction, "duplicate payment", payment.order_id(), Some(payment.id()), &detail).await?;
+        let detail = format!(
+            "paid a second time, {}: give it back",
+            payment.amount_received()
+        );
+        note(
+            &mut transaction,
+            "duplicate payment",
+            payment.order_id(),
+            Some(payment.id()),
+            &detail,
+        )
+        .await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn mismatch(&self, payment: &Payment, mismatch: &Mismatch, _: &mut ()) -> Result<(), BoxError> {
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        mismatch: &Mismatch,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
         let mut transaction = self.begin().await?;
         review(payment, &mut transaction).await?;
-        note(&mut transaction, "mismatch", payment.order_id(), Some(payment.id()), &mismatch.to_string()).await?;
+        note(
+            &mut transaction,
+            "mismatch",
+            payment.order_id(),
+            Some(payment.id()),
+            &mismatch.to_string(),
+        )
+        .await?;
         Ok(transaction.commit().await?)
     }
 
-    async fn refunded_before_fulfillment(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
         let mut transaction = self.begin().await?;
         review(payment, &mut transaction).await?;
         let detail = "refunded or disputed before it was shipped: nothing was shipped";
-        note(&mut transaction, "refunded early", payment.order_id(), Some(payment.id()), detail).await?;
+        note(
+            &mut transaction,
+            "refunded early",
+            payment.order_id(),
+            Some(payment.id()),
+            detail,
+        )
+        .await?;
         Ok(transaction.commit().await?)
     }
 
     async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
-        let payment = refund.payment_intent().ok_or("a refund without a payment")?;
+        let payment = refund
+            .payment_intent()
+            .ok_or("a refund without a payment")?;
         let mut transaction = self.begin().await?;
         let row = sqlx::query("SELECT id FROM orders WHERE payment_intent = ?")
             .bind(payment)
@@ -188,8 +237,19 @@ impl FulfillmentHandler for Fulfil {
         .execute(&mut *transaction)
         .await?;
         if matches!(refund.status(), Some(RefundStatus::Failed)) {
-            let detail = format!("{} could not be given back: {}", refund.amount(), refund.failure_reason().unwrap_or("no reason given"));
-            note(&mut transaction, "refund failed", Some(&order), Some(payment), &detail).await?;
+            let detail = format!(
+                "{} could not be given back: {}",
+                refund.amount(),
+                refund.failure_reason().unwrap_or("no reason given")
+            );
+            note(
+                &mut transaction,
+                "refund failed",
+                Some(&order),
+                Some(payment),
+                &detail,
+            )
+            .await?;
         }
         transaction.commit().await?;
         tracing::info!(order, refund = refund.id(), status = word(refund), "refund");
@@ -198,15 +258,32 @@ impl FulfillmentHandler for Fulfil {
 
     async fn disputed(&self, dispute: &Dispute, _: &mut ()) -> Result<(), BoxError> {
         let mut transaction = self.begin().await?;
-        let detail = format!("{}, {}, {}", dispute.id(), dispute.amount(), dispute.status().as_str());
-        note(&mut transaction, "dispute", None, dispute.payment_intent(), &detail).await?;
+        let detail = format!(
+            "{}, {}, {}",
+            dispute.id(),
+            dispute.amount(),
+            dispute.status().as_str()
+        );
+        note(
+            &mut transaction,
+            "dispute",
+            None,
+            dispute.payment_intent(),
+            &detail,
+        )
+        .await?;
         Ok(transaction.commit().await?)
     }
 }
 
 impl Fulfil {
     /// No row was touched: the order does not exist, or it was paid before, by this payment or by another one.
-    async fn paid_before(&self, payment: &Payment, order: &str, mut transaction: Transaction<'static, Sqlite>) -> Result<(), BoxError> {
+    async fn paid_before(
+        &self,
+        payment: &Payment,
+        order: &str,
+        mut transaction: Transaction<'static, Sqlite>,
+    ) -> Result<(), BoxError> {
         let row = sqlx::query("SELECT payment_intent FROM orders WHERE id = ?")
             .bind(order)
             .fetch_optional(&mut *transaction)
@@ -214,7 +291,11 @@ impl Fulfil {
             .ok_or_else(|| unknown_order(payment))?;
         transaction.rollback().await?;
         if row.try_get::<Option<&str>, _>("payment_intent")? == Some(payment.id()) {
-            tracing::info!(order, payment = payment.id(), "this payment was fulfilled before");
+            tracing::info!(
+                order,
+                payment = payment.id(),
+                "this payment was fulfilled before"
+            );
             return Ok(());
         }
         self.duplicate_payment(payment, &mut ()).await
@@ -223,20 +304,33 @@ impl Fulfil {
 
 /// The order that the checkout wrote into the payment when it made it.
 fn order_of(payment: &Payment) -> Result<&str, BoxError> {
-    payment.order_id().ok_or_else(|| format!("the payment {} names no order", payment.id()).into())
+    payment
+        .order_id()
+        .ok_or_else(|| format!("the payment {} names no order", payment.id()).into())
 }
 
 // An error, not a shrug: somebody paid, and this database does not know for what.
 fn unknown_order(payment: &Payment) -> BoxError {
-    format!("the order of the payment {} is not in this database", payment.id()).into()
+    format!(
+        "the order of the payment {} is not in this database",
+        payment.id()
+    )
+    .into()
 }
 
 /// One row was meant. None is right only if the order is there and later news has overtaken this.
-async fn one_or_overtaken(updated: u64, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+async fn one_or_overtaken(
+    updated: u64,
+    payment: &Payment,
+    db: &mut SqliteConnection,
+) -> Result<(), BoxError> {
     if updated == 1 {
         return Ok(());
     }
-    let order = sqlx::query("SELECT 1 FROM orders WHERE id = ?").bind(order_of(payment)?).fetch_optional(db).await?;
+    let order = sqlx::query("SELECT 1 FROM orders WHERE id = ?")
+        .bind(order_of(payment)?)
+        .fetch_optional(db)
+        .await?;
     order.map(|_| ()).ok_or_else(|| unknown_order(payment))
 }
 
@@ -255,7 +349,13 @@ async fn review(payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxE
 }
 
 /// Writes something for a person to look at, once.
-async fn note(db: &mut SqliteConnection, kind: &str, order: Option<&str>, payment: Option<&str>, detail: &str) -> Result<(), sqlx::Error> {
+async fn note(
+    db: &mut SqliteConnection,
+    kind: &str,
+    order: Option<&str>,
+    payment: Option<&str>,
+    detail: &str,
+) -> Result<(), sqlx::Error> {
     // Without an order in the event, the payment tells.
     sqlx::query(
         "INSERT INTO notices (kind, order_id, payment_intent, detail)

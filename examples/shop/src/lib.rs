@@ -40,7 +40,8 @@ pub const NAME: &str = "Crab & Kettle";
 
 /// Writes the log to the terminal: from `info` upwards, or as `RUST_LOG` says.
 pub fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).init();
 }
 

@@ -78,9 +78,15 @@ impl Status {
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::Pending => "As soon as it arrives, this page says so by itself.",
-            Self::Processing => "Your bank has not confirmed it yet. This page changes by itself when it does; you may also close it.",
-            Self::Failed => "Nothing was charged. You can try again, with the same card or another.",
-            Self::Review => "Something about it needs a person\u{2019}s look. You need not do anything; please do not pay again.",
+            Self::Processing => {
+                "Your bank has not confirmed it yet. This page changes by itself when it does; you may also close it."
+            }
+            Self::Failed => {
+                "Nothing was charged. You can try again, with the same card or another."
+            }
+            Self::Review => {
+                "Something about it needs a person\u{2019}s look. You need not do anything; please do not pay again."
+            }
             Self::Paid => "We are packing your things now.",
             Self::Canceled => "Nothing was charged.",
             Self::Refunded => "Your money is on its way back to you.",
@@ -130,8 +136,11 @@ pub struct Shipment {
 impl Order {
     /// The body of `GET /api/orders/{id}`. The amount is in minor units, the currency in lower case, as in Stripe's own API.
     pub fn to_json(&self) -> Value {
-        let shipments: Vec<Value> =
-            self.shipments.iter().map(|shipment| json!({"id": shipment.id, "created": shipment.created})).collect();
+        let shipments: Vec<Value> = self
+            .shipments
+            .iter()
+            .map(|shipment| json!({"id": shipment.id, "created": shipment.created}))
+            .collect();
         json!({
             "id": self.id,
             "status": self.status.as_str(),

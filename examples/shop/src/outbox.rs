@@ -56,14 +56,23 @@ impl Outbox {
 /// [`StoreError`]; what was not marked as sent is sent again.
 pub async fn work(store: &Store) -> Result<u64, StoreError> {
     let mut sent = 0;
-    while let Some(row) = sqlx::query("SELECT id, kind, order_id FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1")
-        .fetch_optional(store.pool())
-        .await?
+    while let Some(row) = sqlx::query(
+        "SELECT id, kind, order_id FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1",
+    )
+    .fetch_optional(store.pool())
+    .await?
     {
-        let (id, kind, order): (i64, String, String) = (row.try_get("id")?, row.try_get("kind")?, row.try_get("order_id")?);
+        let (id, kind, order): (i64, String, String) = (
+            row.try_get("id")?,
+            row.try_get("kind")?,
+            row.try_get("order_id")?,
+        );
         // Here a real shop hands its e-mail over, with the row's id as the key by which the mail service knows a repetition.
         tracing::info!(outbox = id, kind, order, "e-mail to the buyer");
-        sqlx::query("UPDATE outbox SET sent_at = unixepoch() WHERE id = ?").bind(id).execute(store.pool()).await?;
+        sqlx::query("UPDATE outbox SET sent_at = unixepoch() WHERE id = ?")
+            .bind(id)
+            .execute(store.pool())
+            .await?;
         sent += 1;
     }
     Ok(sent)

@@ -39,12 +39,27 @@ impl Pages {
         }
         // A typing error in a template shows in the first test, not as a hole in a page.
         templates.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
-        Ok(Self { templates, sandbox, css: address("shop.css", CSS), order_js: address("order.js", ORDER_JS) })
+        Ok(Self {
+            templates,
+            sandbox,
+            css: address("shop.css", CSS),
+            order_js: address("order.js", ORDER_JS),
+        })
     }
 
     /// Fills a template: its own values, and those that every page has.
-    pub(crate) fn render(&self, template: &str, cart_count: u32, values: Value) -> Result<String, minijinja::Error> {
-        let Self { templates, sandbox, css, order_js } = self;
+    pub(crate) fn render(
+        &self,
+        template: &str,
+        cart_count: u32,
+        values: Value,
+    ) -> Result<String, minijinja::Error> {
+        let Self {
+            templates,
+            sandbox,
+            css,
+            order_js,
+        } = self;
         let values = context! { shop => NAME, sandbox, css, order_js, cart_count, ..values };
         templates.get_template(template)?.render(values)
     }

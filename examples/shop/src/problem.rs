@@ -34,15 +34,62 @@ impl Problem {
     /// Status, code for programs, title and sentence for people.
     pub(crate) fn parts(&self) -> (u16, &'static str, &'static str, String) {
         let (status, code, title, message) = match self {
-            Self::NotFound => (404, "not_found", "Nothing here", "We looked under every stone. The address may have a typing error."),
-            Self::Malformed => (400, "malformed", "That did not work", "The request could not be read."),
-            Self::NotJson => (415, "not_json", "That did not work", "Send JSON, with the content type application/json."),
-            Self::TooLarge => (413, "body_too_large", "That did not work", "The request is too large."),
-            Self::CrossSite => (403, "cross_site", "That did not work", "This can only be done from the shop\u{2019}s own pages."),
-            Self::ForgedForm => (403, "forged_form", "That did not work", "The page was too old. Please load it again."),
-            Self::Cart(error) => return (422, "cart_refused", "This cannot be ordered", error.to_string()),
-            Self::TooMany(_) => (429, "too_many_tries", "Please wait", "Too many tries. Please wait a minute."),
-            Self::Unavailable(_) => (503, "unavailable", "One moment, please", "Something is wrong on our side. Please try again in a minute."),
+            Self::NotFound => (
+                404,
+                "not_found",
+                "Nothing here",
+                "We looked under every stone. The address may have a typing error.",
+            ),
+            Self::Malformed => (
+                400,
+                "malformed",
+                "That did not work",
+                "The request could not be read.",
+            ),
+            Self::NotJson => (
+                415,
+                "not_json",
+                "That did not work",
+                "Send JSON, with the content type application/json.",
+            ),
+            Self::TooLarge => (
+                413,
+                "body_too_large",
+                "That did not work",
+                "The request is too large.",
+            ),
+            Self::CrossSite => (
+                403,
+                "cross_site",
+                "That did not work",
+                "This can only be done from the shop\u{2019}s own pages.",
+            ),
+            Self::ForgedForm => (
+                403,
+                "forged_form",
+                "That did not work",
+                "The page was too old. Please load it again.",
+            ),
+            Self::Cart(error) => {
+                return (
+                    422,
+                    "cart_refused",
+                    "This cannot be ordered",
+                    error.to_string(),
+                );
+            }
+            Self::TooMany(_) => (
+                429,
+                "too_many_tries",
+                "Please wait",
+                "Too many tries. Please wait a minute.",
+            ),
+            Self::Unavailable(_) => (
+                503,
+                "unavailable",
+                "One moment, please",
+                "Something is wrong on our side. Please try again in a minute.",
+            ),
         };
         (status, code, title, message.to_owned())
     }

@@ -58,7 +58,9 @@ pub enum SettingsError {
     #[error("STRIPE_SANDBOX=1 and STRIPE_SECRET_KEY are both set: choose the sandbox or the keys")]
     SandboxAndKeys,
     /// A deployment that forgot its keys must not hand goods out for play money.
-    #[error("STRIPE_SECRET_KEY is not set. Set it, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET to take payments, or STRIPE_SANDBOX=1 to try the shop without Stripe (debug builds do that by themselves)")]
+    #[error(
+        "STRIPE_SECRET_KEY is not set. Set it, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET to take payments, or STRIPE_SANDBOX=1 to try the shop without Stripe (debug builds do that by themselves)"
+    )]
     NoKeys,
 }
 
@@ -74,7 +76,9 @@ impl Settings {
             Ok(_) => {}
             Err(error) if error.not_found() => {}
             // The error would show the line that does not parse, which may be a key.
-            Err(dotenvy::Error::LineParse(..)) => return Err(SettingsError::DotEnv("a line is not NAME=value".into())),
+            Err(dotenvy::Error::LineParse(..)) => {
+                return Err(SettingsError::DotEnv("a line is not NAME=value".into()));
+            }
             Err(error) => return Err(SettingsError::DotEnv(error.into())),
         }
         Self::from_vars(|name| std::env::var_os(name), cfg!(debug_assertions))
@@ -84,19 +88,34 @@ impl Settings {
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub fn from_vars(variable: impl Fn(&str) -> Option<OsString>, debug: bool) -> Result<Self, SettingsError> {
-        let text = |variable_name: &'static str, expected: &'static str| match variable(variable_name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(value)) if !value.trim().is_empty() => Ok(Some(value.trim().to_owned())),
-            Some(_) => Err(SettingsError::Invalid { variable: variable_name, expected }),
-        };
+    pub fn from_vars(
+        variable: impl Fn(&str) -> Option<OsString>,
+        debug: bool,
+    ) -> Result<Self, SettingsError> {
+        let text =
+            |variable_name: &'static str, expected: &'static str| match variable(variable_name)
+                .map(OsString::into_string)
+            {
+                None => Ok(None),
+                Some(Ok(value)) if !value.trim().is_empty() => Ok(Some(value.trim().to_owned())),
+                Some(_) => Err(SettingsError::Invalid {
+                    variable: variable_name,
+                    expected,
+                }),
+            };
         let port: u16 = parse(text("PORT", PORT)?, "PORT", PORT)?.unwrap_or(3000);
-        let host: IpAddr = parse(text("BIND_ADDRESS", BIND)?, "BIND_ADDRESS", BIND)?.unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let host: IpAddr = parse(text("BIND_ADDRESS", BIND)?, "BIND_ADDRESS", BIND)?
+            .unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let sandbox = match text("STRIPE_SANDBOX", SANDBOX)?.as_deref() {
             None => None,
             Some("1" | "true") => Some(true),
             Some("0" | "false") => Some(false),
-            Some(_) => return Err(SettingsError::Invalid { variable: "STRIPE_SANDBOX", expected: SANDBOX }),
+            Some(_) => {
+                return Err(SettingsError::Invalid {
+                    variable: "STRIPE_SANDBOX",
+                    expected: SANDBOX,
+                });
+            }
         };
         let stripe = match (variable("STRIPE_SECRET_KEY").is_some(), sandbox) {
             (true, Some(true)) => return Err(SettingsError::SandboxAndKeys),
@@ -107,7 +126,8 @@ impl Settings {
         };
         Ok(Self {
             address: SocketAddr::new(host, port),
-            database_url: text("DATABASE_URL", DATABASE)?.unwrap_or_else(|| "sqlite://shop.db".to_owned()),
+            database_url: text("DATABASE_URL", DATABASE)?
+                .unwrap_or_else(|| "sqlite://shop.db".to_owned()),
             admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(AdminPassword),
             stripe,
         })
@@ -120,8 +140,18 @@ const SANDBOX: &str = "1 or 0";
 const DATABASE: &str = "an address of SQLite's, like sqlite://shop.db";
 const PASSWORD: &str = "a password, or not set at all";
 
-fn parse<T: std::str::FromStr>(value: Option<String>, variable: &'static str, expected: &'static str) -> Result<Option<T>, SettingsError> {
-    value.map(|value| value.parse().map_err(|_| SettingsError::Invalid { variable, expected })).transpose()
+fn parse<T: std::str::FromStr>(
+    value: Option<String>,
+    variable: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, SettingsError> {
+    value
+        .map(|value| {
+            value
+                .parse()
+                .map_err(|_| SettingsError::Invalid { variable, expected })
+        })
+        .transpose()
 }
 
 #[cfg(test)]
@@ -135,7 +165,11 @@ mod tests {
     ];
 
     fn read(vars: &[(&str, &str)], debug: bool) -> Result<Settings, SettingsError> {
-        let find = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+        let find = |name: &str| {
+            vars.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
         Settings::from_vars(find, debug)
     }
 
@@ -151,20 +185,49 @@ mod tests {
     #[test]
     fn a_release_without_keys_does_not_start() {
         assert!(matches!(read(&[], false), Err(SettingsError::NoKeys)));
-        assert!(matches!(read(&[("STRIPE_SANDBOX", "0")], true), Err(SettingsError::NoKeys)));
-        assert!(matches!(read(&[("STRIPE_SANDBOX", "1")], false), Ok(Settings { stripe: Stripe::Sandbox, .. })));
+        assert!(matches!(
+            read(&[("STRIPE_SANDBOX", "0")], true),
+            Err(SettingsError::NoKeys)
+        ));
+        assert!(matches!(
+            read(&[("STRIPE_SANDBOX", "1")], false),
+            Ok(Settings {
+                stripe: Stripe::Sandbox,
+                ..
+            })
+        ));
         // Other keys alone are a slip, and are not taken for keys.
-        assert!(matches!(read(&KEYS[1..], false), Err(SettingsError::NoKeys)));
+        assert!(matches!(
+            read(&KEYS[1..], false),
+            Err(SettingsError::NoKeys)
+        ));
     }
 
     #[test]
     fn keys_are_used_and_checked() {
-        assert!(matches!(read(&KEYS, false), Ok(Settings { stripe: Stripe::Keys(_), .. })));
-        assert!(matches!(read(&KEYS[..2], true), Err(SettingsError::Stripe(ConfigError::Missing { variable: "STRIPE_WEBHOOK_SECRET" }))));
-        assert!(matches!(read(&[("STRIPE_SECRET_KEY", "")], true), Err(SettingsError::Stripe(_))));
+        assert!(matches!(
+            read(&KEYS, false),
+            Ok(Settings {
+                stripe: Stripe::Keys(_),
+                ..
+            })
+        ));
+        assert!(matches!(
+            read(&KEYS[..2], true),
+            Err(SettingsError::Stripe(ConfigError::Missing {
+                variable: "STRIPE_WEBHOOK_SECRET"
+            }))
+        ));
+        assert!(matches!(
+            read(&[("STRIPE_SECRET_KEY", "")], true),
+            Err(SettingsError::Stripe(_))
+        ));
         let mut both = KEYS.to_vec();
         both.push(("STRIPE_SANDBOX", "1"));
-        assert!(matches!(read(&both, true), Err(SettingsError::SandboxAndKeys)));
+        assert!(matches!(
+            read(&both, true),
+            Err(SettingsError::SandboxAndKeys)
+        ));
     }
 
     #[test]
@@ -174,10 +237,23 @@ mod tests {
             assert!(error.to_string().starts_with(variable), "{error}");
             assert!(!format!("{error} {error:?}").contains("s3cr3t"));
         }
-        for variable in ["PORT", "DATABASE_URL", "ADMIN_PASSWORD", "STRIPE_SANDBOX", "BIND_ADDRESS"] {
-            assert!(matches!(read(&[(variable, " ")], true), Err(SettingsError::Invalid { .. })), "{variable}");
+        for variable in [
+            "PORT",
+            "DATABASE_URL",
+            "ADMIN_PASSWORD",
+            "STRIPE_SANDBOX",
+            "BIND_ADDRESS",
+        ] {
+            assert!(
+                matches!(
+                    read(&[(variable, " ")], true),
+                    Err(SettingsError::Invalid { .. })
+                ),
+                "{variable}"
+            );
         }
-        let settings = read(&[("ADMIN_PASSWORD", "s3cr3t")], true).expect("a password may be anything");
+        let settings =
+            read(&[("ADMIN_PASSWORD", "s3cr3t")], true).expect("a password may be anything");
         assert!(!format!("{settings:?}").contains("s3cr3t"));
     }
 }

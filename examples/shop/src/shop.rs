@@ -70,9 +70,23 @@ impl Shop {
     /// # Errors
     /// [`minijinja::Error`] if a template does not compile.
     pub fn new(parts: Parts) -> Result<Self, minijinja::Error> {
-        let Parts { store, checkout, admin, sandbox, secure_cookies } = parts;
+        let Parts {
+            store,
+            checkout,
+            admin,
+            sandbox,
+            secure_cookies,
+        } = parts;
         let pages = Pages::new(sandbox)?;
-        Ok(Self { inner: Arc::new(Inner { store, checkout, admin, pages, secure_cookies }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                checkout,
+                admin,
+                pages,
+                secure_cookies,
+            }),
+        })
     }
 
     /// The till, whose routes stand beside the shop's.
@@ -106,7 +120,12 @@ impl Shop {
                     context! { sku => product.sku, name => product.name, quantity => line.quantity, unit, amount }
                 })
                 .collect();
-            self.render(200, "cart.html", &cart, context! { lines, total, max_quantity => MAX_QUANTITY })
+            self.render(
+                200,
+                "cart.html",
+                &cart,
+                context! { lines, total, max_quantity => MAX_QUANTITY },
+            )
         };
         self.page(page())
     }
@@ -132,7 +151,8 @@ impl Shop {
         }
         match self.inner.store.create_order(&cart).await {
             Ok(id) => {
-                let answer = self.with_cart(Answer::see_other(format!("/checkout?order={id}")), &cart);
+                let answer =
+                    self.with_cart(Answer::see_other(format!("/checkout?order={id}")), &cart);
                 self.with_cookie(answer, LAST_ORDER, &id, MONTH)
             }
             Err(error) => self.problem(error.into()),
@@ -168,7 +188,12 @@ impl Shop {
             Problem::Cart(_) => ("/cart", "Back to the cart"),
             _ => ("/", "Back to the shop"),
         };
-        let answer = match self.render(status, "problem.html", &Cart::default(), context! { title, message, back, back_text }) {
+        let answer = match self.render(
+            status,
+            "problem.html",
+            &Cart::default(),
+            context! { title, message, back, back_text },
+        ) {
             Ok(answer) => answer,
             Err(problem) => {
                 log(&problem);
@@ -226,12 +251,19 @@ impl Shop {
             if !visit.is_json() {
                 return Err(Problem::NotJson);
             }
-            let order: NewOrder = serde_json::from_slice(visit.body()).map_err(|_| Problem::Malformed)?;
-            let id = self.inner.store.create_order(&Cart::from_items(&order.items)?).await?;
+            let order: NewOrder =
+                serde_json::from_slice(visit.body()).map_err(|_| Problem::Malformed)?;
+            let id = self
+                .inner
+                .store
+                .create_order(&Cart::from_items(&order.items)?)
+                .await?;
             let body = json!({"id": id, "checkout_url": format!("/checkout?order={id}")});
             Ok(Answer::json(201, &body).with("location", format!("/api/orders/{id}")))
         };
-        create.await.unwrap_or_else(|problem| self.api_problem(problem))
+        create
+            .await
+            .unwrap_or_else(|problem| self.api_problem(problem))
     }
 
     /// `GET /api/orders/{id}`: `{"id", "status", "amount", "currency", "payment_intent", "shipments": [{"id", "created"}]}`.
@@ -274,9 +306,18 @@ impl Shop {
         if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(LOG_IN)) {
             return self.problem(Problem::ForgedForm);
         }
-        match self.inner.admin.log_in(visit.peer(), field(&form, "password"), Instant::now()) {
+        match self
+            .inner
+            .admin
+            .log_in(visit.peer(), field(&form, "password"), Instant::now())
+        {
             Ok(session) => {
-                let answer = self.with_admin_cookie(Answer::see_other("/admin"), SESSION, &session, admin::SESSION);
+                let answer = self.with_admin_cookie(
+                    Answer::see_other("/admin"),
+                    SESSION,
+                    &session,
+                    admin::SESSION,
+                );
                 self.with_admin_cookie(answer, LOG_IN, "", Duration::ZERO)
             }
             Err(LogInError::Wrong) => self.log_in_form(403, Some("That is not the password.")),
@@ -291,7 +332,12 @@ impl Shop {
             return refused;
         }
         self.inner.admin.log_out(visit.cookie(SESSION));
-        self.with_admin_cookie(Answer::see_other("/admin/login"), SESSION, "", Duration::ZERO)
+        self.with_admin_cookie(
+            Answer::see_other("/admin/login"),
+            SESSION,
+            "",
+            Duration::ZERO,
+        )
     }
 
     /// `POST /admin/events/{id}/replay`: runs the hook of an event again that failed for good or did not fit.
@@ -320,8 +366,17 @@ impl Shop {
         self.inner.store.order(id).await?.ok_or(Problem::NotFound)
     }
 
-    fn render(&self, status: u16, template: &str, cart: &Cart, values: Value) -> Result<Answer, Problem> {
-        Ok(Answer::html(status, self.inner.pages.render(template, cart.count(), values)?))
+    fn render(
+        &self,
+        status: u16,
+        template: &str,
+        cart: &Cart,
+        values: Value,
+    ) -> Result<Answer, Problem> {
+        Ok(Answer::html(
+            status,
+            self.inner.pages.render(template, cart.count(), values)?,
+        ))
     }
 
     fn page(&self, page: Result<Answer, Problem>) -> Answer {
@@ -356,49 +411,82 @@ impl Shop {
         self.render(200, "order.html", cart, context! { order })
     }
 
-    async fn admin_page(&self, csrf: &str, status: u16, message: Option<String>) -> Result<Answer, Problem> {
-        let orders = self.inner.store.newest_orders(100).await?.into_iter().map(|order| {
-            context! {
-                id => order.id,
-                status => order.status.as_str(),
-                total => money::price(order.total),
-                payment_intent => order.payment_intent,
-                shipments => order.shipments,
-                created => order.created,
-            }
-        });
-        let notices = self.inner.store.newest_notices(100).await?.into_iter().map(|notice| {
-            context! {
-                kind => notice.kind,
-                order_id => notice.order_id,
-                payment_intent => notice.payment_intent,
-                detail => notice.detail,
-                created => notice.created,
-            }
-        });
+    async fn admin_page(
+        &self,
+        csrf: &str,
+        status: u16,
+        message: Option<String>,
+    ) -> Result<Answer, Problem> {
+        let orders = self
+            .inner
+            .store
+            .newest_orders(100)
+            .await?
+            .into_iter()
+            .map(|order| {
+                context! {
+                    id => order.id,
+                    status => order.status.as_str(),
+                    total => money::price(order.total),
+                    payment_intent => order.payment_intent,
+                    shipments => order.shipments,
+                    created => order.created,
+                }
+            });
+        let notices = self
+            .inner
+            .store
+            .newest_notices(100)
+            .await?
+            .into_iter()
+            .map(|notice| {
+                context! {
+                    kind => notice.kind,
+                    order_id => notice.order_id,
+                    payment_intent => notice.payment_intent,
+                    detail => notice.detail,
+                    created => notice.created,
+                }
+            });
         let now = SystemTime::now();
-        let events = self.inner.checkout.events(EventFilter::default()).await?.into_iter().map(|event| {
-            context! {
-                can_replay => matches!(event.state, EventState::Dead | EventState::Mismatch),
-                state => event.state.as_str(),
-                order => event.order.map(|order| order.reference),
-                received => ago(now.duration_since(event.received).unwrap_or_default()),
-                id => event.id,
-                event_type => event.event_type,
-                payment => event.payment,
-                attempts => event.attempts,
-                last_error => event.last_error,
-            }
-        });
+        let events = self
+            .inner
+            .checkout
+            .events(EventFilter::default())
+            .await?
+            .into_iter()
+            .map(|event| {
+                context! {
+                    can_replay => matches!(event.state, EventState::Dead | EventState::Mismatch),
+                    state => event.state.as_str(),
+                    order => event.order.map(|order| order.reference),
+                    received => ago(now.duration_since(event.received).unwrap_or_default()),
+                    id => event.id,
+                    event_type => event.event_type,
+                    payment => event.payment,
+                    attempts => event.attempts,
+                    last_error => event.last_error,
+                }
+            });
         let (orders, notices, events): (Vec<Value>, Vec<Value>, Vec<Value>) =
             (orders.collect(), notices.collect(), events.collect());
-        self.render(status, "admin.html", &Cart::default(), context! { csrf, message, orders, notices, events })
+        self.render(
+            status,
+            "admin.html",
+            &Cart::default(),
+            context! { csrf, message, orders, notices, events },
+        )
     }
 
     fn log_in_form(&self, status: u16, message: Option<&str>) -> Answer {
         let form = || {
             let csrf = random::token()?;
-            let answer = self.render(status, "login.html", &Cart::default(), context! { csrf => &csrf, message })?;
+            let answer = self.render(
+                status,
+                "login.html",
+                &Cart::default(),
+                context! { csrf => &csrf, message },
+            )?;
             Ok(self.with_admin_cookie(answer, LOG_IN, &csrf, admin::SESSION))
         };
         self.page(form())
@@ -410,7 +498,9 @@ impl Shop {
 
     /// Whether this is a form of the session's own page; if so, the session's token.
     fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
-        let csrf = self.csrf(visit).ok_or_else(|| Answer::see_other("/admin/login"))?;
+        let csrf = self
+            .csrf(visit)
+            .ok_or_else(|| Answer::see_other("/admin/login"))?;
         if visit.is_cross_site() || !admin::same(field(&visit.form(), "csrf"), &csrf) {
             return Err(self.problem(Problem::ForgedForm));
         }
@@ -419,17 +509,42 @@ impl Shop {
 
     fn with_cart(&self, answer: Answer, cart: &Cart) -> Answer {
         let value = cart.to_cookie();
-        self.with_cookie(answer, CART, &value, if cart.is_empty() { 0 } else { MONTH })
+        self.with_cookie(
+            answer,
+            CART,
+            &value,
+            if cart.is_empty() { 0 } else { MONTH },
+        )
     }
 
     fn with_cookie(&self, answer: Answer, name: &'static str, value: &str, seconds: u64) -> Answer {
         // Not strict: who comes back from the bank's 3-D Secure page still has a cart.
-        answer.with_cookie(&Cookie { name, value, path: "/", seconds, strict: false, secure: self.inner.secure_cookies })
+        answer.with_cookie(&Cookie {
+            name,
+            value,
+            path: "/",
+            seconds,
+            strict: false,
+            secure: self.inner.secure_cookies,
+        })
     }
 
-    fn with_admin_cookie(&self, answer: Answer, name: &'static str, value: &str, lifetime: Duration) -> Answer {
+    fn with_admin_cookie(
+        &self,
+        answer: Answer,
+        name: &'static str,
+        value: &str,
+        lifetime: Duration,
+    ) -> Answer {
         let secure = self.inner.secure_cookies;
-        answer.with_cookie(&Cookie { name, value, path: "/admin", seconds: lifetime.as_secs(), strict: true, secure })
+        answer.with_cookie(&Cookie {
+            name,
+            value,
+            path: "/admin",
+            seconds: lifetime.as_secs(),
+            strict: true,
+            secure,
+        })
     }
 }
 
@@ -438,7 +553,10 @@ fn cart_of(visit: &Visit) -> Cart {
 }
 
 fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
-    form.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+    form.iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .unwrap_or_default()
 }
 
 fn ago(age: Duration) -> String {
@@ -452,7 +570,10 @@ fn ago(age: Duration) -> String {
 
 fn api_problem(problem: &Problem) -> Answer {
     let (status, code, _, message) = problem.parts();
-    with_retry_after(Answer::json(status, &json!({"error": message, "code": code})), problem)
+    with_retry_after(
+        Answer::json(status, &json!({"error": message, "code": code})),
+        problem,
+    )
 }
 
 fn with_retry_after(answer: Answer, problem: &Problem) -> Answer {

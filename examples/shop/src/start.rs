@@ -58,14 +58,19 @@ impl App {
     /// # Errors
     /// [`StartError`]: it fails closed, before anybody can order.
     pub async fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
-        let Settings { database_url, admin_password, stripe, .. } = settings;
+        let Settings {
+            database_url,
+            admin_password,
+            stripe,
+            ..
+        } = settings;
         let store = Store::open(&database_url).await?;
         // Both are one path from here on: the sandbox only is another place with other keys.
         let (config, sandbox) = match stripe {
             Stripe::Keys(config) => (*config, None),
             Stripe::Sandbox => {
                 let sandbox = Sandbox::start().await?;
-                sandbox.webhook_endpoint(&format!("http://{}/webhook", reachable(address)));
+                sandbox.webhook_endpoint(&format!("http://{}/webhook", reachable(address)))?;
                 (sandbox.config(), Some(sandbox))
             }
         };
@@ -73,15 +78,41 @@ impl App {
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
         let checkout = checkout(config, &store, bell)?;
-        let made_up = if admin_password.is_none() { Some(random::password()?) } else { None };
+        let made_up = if admin_password.is_none() {
+            Some(random::password()?)
+        } else {
+            None
+        };
         let password = admin_password.map(|password| password.0);
-        if password.as_ref().is_some_and(|password| password.chars().count() < 12) {
-            tracing::warn!("ADMIN_PASSWORD is short: take 12 characters or more where strangers can reach the shop");
+        if password
+            .as_ref()
+            .is_some_and(|password| password.chars().count() < 12)
+        {
+            tracing::warn!(
+                "ADMIN_PASSWORD is short: take 12 characters or more where strangers can reach the shop"
+            );
         }
-        let admin = Admin::new(made_up.as_deref().or(password.as_deref()).unwrap_or_default());
+        let admin = Admin::new(
+            made_up
+                .as_deref()
+                .or(password.as_deref())
+                .unwrap_or_default(),
+        );
         let banner = banner(address, sandbox.is_some(), made_up.as_deref());
-        let parts = Parts { store: store.clone(), checkout, admin, sandbox: sandbox.is_some(), secure_cookies: live };
-        Ok(Self { shop: Shop::new(parts)?, banner, store, outbox, _sandbox: sandbox })
+        let parts = Parts {
+            store: store.clone(),
+            checkout,
+            admin,
+            sandbox: sandbox.is_some(),
+            secure_cookies: live,
+        };
+        Ok(Self {
+            shop: Shop::new(parts)?,
+            banner,
+            store,
+            outbox,
+            _sandbox: sandbox,
+        })
     }
 
     /// What to print when the shop is open: its address, and what one needs to try it.
@@ -114,8 +145,12 @@ fn checkout(config: Config, store: &Store, outbox: Arc<Notify>) -> Result<Checko
 /// Who listens everywhere is reached at home.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port())),
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::from(([127, 0, 0, 1], address.port()))
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port()))
+        }
         other => other,
     }
 }
@@ -125,7 +160,10 @@ fn banner(address: SocketAddr, sandbox: bool, made_up_password: Option<&str>) ->
     let mut text = format!("\n  {NAME} is open: {url}\n  Back room:            {url}/admin\n");
     // Writing into a string cannot fail.
     if let Some(password) = made_up_password {
-        let _ = writeln!(text, "  Its password:         {password}   (until the next start; set ADMIN_PASSWORD to choose one)");
+        let _ = writeln!(
+            text,
+            "  Its password:         {password}   (until the next start; set ADMIN_PASSWORD to choose one)"
+        );
     }
     if sandbox {
         text.push_str(
@@ -150,7 +188,12 @@ mod tests {
     fn the_banner_tells_what_one_needs() {
         let address = SocketAddr::from(([0, 0, 0, 0], 3000));
         let text = banner(address, true, Some("made-up"));
-        for part in ["http://127.0.0.1:3000\n", "/admin", "made-up", "4242 4242 4242 4242"] {
+        for part in [
+            "http://127.0.0.1:3000\n",
+            "/admin",
+            "made-up",
+            "4242 4242 4242 4242",
+        ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
         }
         let text = banner(address, false, None);

@@ -5,7 +5,10 @@ use std::{str::FromStr as _, time::Duration};
 use sqlx::{
     Row as _, SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+        SqliteSynchronous,
+    },
 };
 use stripe_checkout_core::{Amount, AmountError, Currency};
 
@@ -93,7 +96,10 @@ impl Store {
             .foreign_keys(true)
             // Two writers take turns instead of failing.
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .max_connections(8)
+            .connect_with(options)
+            .await?;
         migrations().run(&pool).await?;
         Ok(Self { pool })
     }
@@ -146,10 +152,12 @@ impl Store {
         if !random::is_token(id) {
             return Ok(None);
         }
-        let Some(row) = sqlx::query("SELECT id, status, amount, currency, payment_intent FROM orders WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?
+        let Some(row) = sqlx::query(
+            "SELECT id, status, amount, currency, payment_intent FROM orders WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.pool)
+        .await?
         else {
             return Ok(None);
         };
@@ -158,10 +166,11 @@ impl Store {
             .bind(id)
             .fetch_all(&self.pool)
             .await?;
-        let shipments = sqlx::query("SELECT id, created_at FROM shipments WHERE order_id = ? ORDER BY id")
-            .bind(id)
-            .fetch_all(&self.pool)
-            .await?;
+        let shipments =
+            sqlx::query("SELECT id, created_at FROM shipments WHERE order_id = ? ORDER BY id")
+                .bind(id)
+                .fetch_all(&self.pool)
+                .await?;
         Ok(Some(Order {
             id: row.try_get("id")?,
             status: status(&row)?,
@@ -174,13 +183,21 @@ impl Store {
                         sku: row.try_get("sku")?,
                         name: row.try_get("name")?,
                         quantity: unsigned(row.try_get("quantity")?, "order_items", "quantity")?,
-                        unit: Amount::new(unsigned(row.try_get("unit_amount")?, "order_items", "unit_amount")?, total.currency()),
+                        unit: Amount::new(
+                            unsigned(row.try_get("unit_amount")?, "order_items", "unit_amount")?,
+                            total.currency(),
+                        ),
                     })
                 })
                 .collect::<Result<_, StoreError>>()?,
             shipments: shipments
                 .iter()
-                .map(|row| Ok(Shipment { id: row.try_get("id")?, created: row.try_get("created_at")? }))
+                .map(|row| {
+                    Ok(Shipment {
+                        id: row.try_get("id")?,
+                        created: row.try_get("created_at")?,
+                    })
+                })
                 .collect::<Result<_, StoreError>>()?,
         }))
     }
@@ -257,13 +274,22 @@ pub(crate) fn to_sql(amount: Amount) -> Result<i64, AmountError> {
 /// Reads an amount from a row of `orders`.
 pub(crate) fn amount(row: &SqliteRow, column: &'static str) -> Result<Amount, StoreError> {
     let code: String = row.try_get("currency")?;
-    let currency = Currency::from_str(&code).map_err(|_| StoreError::Row { table: "orders", column: "currency" })?;
-    Ok(Amount::new(unsigned(row.try_get(column)?, "orders", column)?, currency))
+    let currency = Currency::from_str(&code).map_err(|_| StoreError::Row {
+        table: "orders",
+        column: "currency",
+    })?;
+    Ok(Amount::new(
+        unsigned(row.try_get(column)?, "orders", column)?,
+        currency,
+    ))
 }
 
 fn status(row: &SqliteRow) -> Result<Status, StoreError> {
     let word: String = row.try_get("status")?;
-    Status::parse(&word).ok_or(StoreError::Row { table: "orders", column: "status" })
+    Status::parse(&word).ok_or(StoreError::Row {
+        table: "orders",
+        column: "status",
+    })
 }
 
 fn unsigned(value: i64, table: &'static str, column: &'static str) -> Result<u64, StoreError> {

@@ -19,7 +19,11 @@ impl Visit {
     pub const BODY_LIMIT: usize = 16 * 1024;
 
     /// Takes what the shop needs of a request. `header` gives the header of that name, in lower case, if it is there and is text.
-    pub fn new(header: impl Fn(&str) -> Option<String>, peer: Option<IpAddr>, body: Vec<u8>) -> Self {
+    pub fn new(
+        header: impl Fn(&str) -> Option<String>,
+        peer: Option<IpAddr>,
+        body: Vec<u8>,
+    ) -> Self {
         Self {
             host: header("host"),
             origin: header("origin"),
@@ -32,8 +36,15 @@ impl Visit {
     }
 
     pub(crate) fn cookie(&self, name: &str) -> &str {
-        let pairs = self.cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.filter(|(known, _)| *known == name).map(|(_, value)| value).next().unwrap_or_default()
+        let pairs = self
+            .cookies
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+            .next()
+            .unwrap_or_default()
     }
 
     pub(crate) fn peer(&self) -> Option<IpAddr> {
@@ -45,7 +56,11 @@ impl Visit {
     }
 
     pub(crate) fn is_json(&self) -> bool {
-        let essence = self.content_type.as_deref().and_then(|value| value.split(';').next()).unwrap_or_default();
+        let essence = self
+            .content_type
+            .as_deref()
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
         essence.trim().eq_ignore_ascii_case("application/json")
     }
 
@@ -69,7 +84,11 @@ impl Visit {
 impl std::fmt::Debug for Visit {
     // Cookies and passwords travel in here.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Visit").field("peer", &self.peer).field("body_len", &self.body.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Visit")
+            .field("peer", &self.peer)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +97,12 @@ mod tests {
     use super::*;
 
     fn visit(headers: &[(&str, &str)]) -> Visit {
-        let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
         Visit::new(header, None, Vec::new())
     }
 
@@ -96,7 +120,14 @@ mod tests {
             (vec![host, ("sec-fetch-site", "same-origin")], false),
             (vec![host, ("sec-fetch-site", "none")], false),
             (vec![host, ("sec-fetch-site", "same-site")], true),
-            (vec![host, ("sec-fetch-site", "cross-site"), ("origin", "http://shop.example:3000")], true),
+            (
+                vec![
+                    host,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://shop.example:3000"),
+                ],
+                true,
+            ),
         ] {
             assert_eq!(visit(&headers).is_cross_site(), cross_site, "{headers:?}");
         }
@@ -104,8 +135,18 @@ mod tests {
 
     #[test]
     fn cookies_and_content_types_are_found() {
-        let visit = visit(&[("cookie", "other=1; cart=mug-1;admin=abc"), ("content-type", "Application/JSON; charset=utf-8")]);
-        assert_eq!((visit.cookie("cart"), visit.cookie("admin"), visit.cookie("art")), ("mug-1", "abc", ""));
+        let visit = visit(&[
+            ("cookie", "other=1; cart=mug-1;admin=abc"),
+            ("content-type", "Application/JSON; charset=utf-8"),
+        ]);
+        assert_eq!(
+            (
+                visit.cookie("cart"),
+                visit.cookie("admin"),
+                visit.cookie("art")
+            ),
+            ("mug-1", "abc", "")
+        );
         assert!(visit.is_json());
         assert!(!Visit::default().is_json());
     }
