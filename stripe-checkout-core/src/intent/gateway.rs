@@ -517,3 +517,13 @@ fn word(text: String) -> Option<String> {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
     is_word.then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_sent_is_the_one_that_the_request_types_are_made_for() {
+        assert_eq!(API_VERSION, stripe_client_core::VERSION.to_string());
+    }
+}

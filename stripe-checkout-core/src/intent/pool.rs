@@ -5,7 +5,7 @@
 //! handed out. And it cannot tell whether a connection that broke was a kept one, which decides whether it is worth a pause before the next try.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -32,9 +33,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait for hyper to have a connection ready again after its answer was read. It is ready at once unless the server misbehaves.
 const READY_LIMIT: Duration = Duration::from_millis(50);
 
-/// Keeps connections to Stripe and uses them again: a call to a warm connection saves the TCP and the TLS handshake, three round trips.
+/// Keeps connections to Stripe and uses them again: a call on a warm connection saves the TCP and the TLS handshake.
 ///
-/// TLS 1.2 and 1.3 by rustls, against Mozilla's root certificates. Plain `http` addresses work too, for a Stripe of one's own on loopback;
+/// TLS 1.2 and 1.3 by rustls, against Mozilla's root certificates, which come with this crate. Plain `http` addresses work too, for a Stripe of one's own on loopback;
 /// [`Config`](crate::Config) refuses them for any other host. No proxy: bring a [`Transport`] of your own for that.
 pub struct PooledTransport {
     connector: HttpsConnector<HttpConnector>,
@@ -54,15 +55,38 @@ impl PooledTransport {
     /// # Errors
     /// [`BuildError::Transport`] where TLS cannot be set up.
     pub fn new() -> Result<Self, BuildError> {
+        Self::with_root_certificates(std::iter::empty::<&[u8]>())
+    }
+
+    /// As [`new`](Self::new), and trusts these root certificates (DER) too: for another implementation of Stripe's API with a certificate of one's own, or a network
+    /// whose gateway opens TLS.
+    ///
+    /// # Errors
+    /// [`BuildError::Transport`] where TLS cannot be set up or a certificate cannot be read.
+    pub fn with_root_certificates(
+        roots: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, BuildError> {
+        let mut trusted = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        for der in roots {
+            trusted.add(der.as_ref().to_vec().into()).map_err(tls)?;
+        }
+        // The provider is named, because the process-wide default is ambiguous, and panics, where another crate brings a second one.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(tls)?
+            .with_root_certificates(trusted)
+            .with_no_client_auth();
+
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
-        // The provider is named, because the process-wide default is ambiguous, and panics, where another crate brings a second one.
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| BuildError::Transport(error.into()))?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -198,6 +222,10 @@ async fn read(
         headers,
         body,
     })
+}
+
+fn tls(error: rustls::Error) -> BuildError {
+    BuildError::Transport(error.into())
 }
 
 fn connect(error: hyper::Error) -> TransportError {

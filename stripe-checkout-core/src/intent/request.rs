@@ -366,3 +366,256 @@ fn is_descriptor(text: &str) -> bool {
         && text.chars().all(|c| latin(c) && !r#"<>\'"*"#.contains(c))
         && text.chars().any(char::is_alphabetic)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::amount::DEFAULT_CAP;
+    use crate::currency::Currency;
+
+    fn request() -> PaymentRequest {
+        PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))
+    }
+
+    fn check(request: PaymentRequest) -> Result<(), RequestError> {
+        request.validate(DEFAULT_CAP)
+    }
+
+    fn pairs(form: &str) -> BTreeMap<String, String> {
+        serde_html_form::from_str(form).unwrap()
+    }
+
+    #[test]
+    fn a_reference_is_short_and_printable() {
+        for good in ["1", "order 1042/ä", &"x".repeat(200), &"ä".repeat(200)] {
+            assert_eq!(
+                check(PaymentRequest::new(good, Amount::new(1999, Currency::EUR))),
+                Ok(())
+            );
+        }
+        for bad in ["", "a\nb", "a\0", &"x".repeat(201)] {
+            let request = PaymentRequest::new(bad, Amount::new(1999, Currency::EUR));
+            assert_eq!(check(request), Err(RequestError::Reference), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_amount_must_be_chargeable() {
+        let of = |minor, currency| PaymentRequest::new("order-1", Amount::new(minor, currency));
+        assert_eq!(check(of(0, Currency::EUR)), Err(RequestError::Zero));
+        assert_eq!(
+            of(101, Currency::EUR).validate(100),
+            Err(RequestError::AboveCap { cap: 100 })
+        );
+        assert_eq!(of(100, Currency::EUR).validate(100), Ok(()));
+        assert!(matches!(
+            check(of(150, Currency::ISK)),
+            Err(RequestError::Amount(AmountError::NotAMultiple {
+                multiple: 100,
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn lines_add_up() {
+        let eur = |minor| Amount::new(minor, Currency::EUR);
+        assert_eq!(
+            check(
+                request()
+                    .line("Tea", 2, eur(1500))
+                    .line("Post", 1, eur(499))
+            ),
+            Ok(())
+        );
+        assert_eq!(check(request().line("Tea", 2, eur(1999))), Ok(()));
+        assert_eq!(
+            check(request().line("Tea", 2, eur(1998))),
+            Err(RequestError::Lines)
+        );
+        let huge = request()
+            .line("a", 1, eur(u64::MAX))
+            .line("b", 1, eur(2000));
+        assert_eq!(check(huge), Err(RequestError::Lines));
+        assert!(matches!(
+            check(request().line("Tea", 1, Amount::new(1999, Currency::USD))),
+            Err(RequestError::Amount(AmountError::CurrencyMismatch { .. }))
+        ));
+        let request = request().line("Tea", 2, eur(1999));
+        let line = &request.lines()[0];
+        assert_eq!(
+            (line.name(), line.quantity(), line.amount()),
+            ("Tea", 2, eur(1999))
+        );
+    }
+
+    #[test]
+    fn texts_keep_to_stripes_limits() {
+        for good in ["a@b", "jane.doe+tea@example.com", "用户@例子.广告"] {
+            assert_eq!(check(request().receipt_email(good)), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "jane",
+            "@b",
+            "a@",
+            "a b@c",
+            "a@b@c",
+            "a@b\r\nBcc: c",
+            &format!("{}@b", "a".repeat(320)),
+        ] {
+            assert_eq!(
+                check(request().receipt_email(bad)),
+                Err(RequestError::ReceiptEmail),
+                "{bad}"
+            );
+        }
+        assert_eq!(check(request().description("ä".repeat(1000))), Ok(()));
+        assert_eq!(
+            check(request().description("x".repeat(1001))),
+            Err(RequestError::Description)
+        );
+        for good in ["TEA SHOP", "12345A", "Café 123", &"x".repeat(22)] {
+            assert_eq!(
+                check(request().statement_descriptor_suffix(good)),
+                Ok(()),
+                "{good}"
+            );
+        }
+        for bad in [
+            "",
+            "TEA!",
+            "12345",
+            "TEA <SHOP>",
+            "TEA'S SHOP",
+            "TEA \"SHOP\"",
+            "TEA*SHOP",
+            r"TEA\SHOP",
+            "お茶の店です",
+            "TEA\nSHOP",
+            "TEA×SHOP",
+            &"x".repeat(23),
+        ] {
+            assert_eq!(
+                check(request().statement_descriptor_suffix(bad)),
+                Err(RequestError::StatementDescriptorSuffix),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_sent() {
+        let params = request()
+            .metadata(
+                Metadata::new()
+                    .with("seats", "3")
+                    .unwrap()
+                    .with("order_id", "another")
+                    .unwrap(),
+            )
+            .receipt_email("jane+tea@example.com")
+            .description("Tea & cups = nice")
+            .statement_descriptor_suffix("TEA SHOP")
+            .intent_params("tea-shop")
+            .unwrap();
+        let common = [
+            ("amount", "1999"),
+            ("currency", "eur"),
+            ("description", "Tea & cups = nice"),
+            ("metadata[checkout_amount]", "1999"),
+            ("metadata[checkout_application]", "tea-shop"),
+            ("metadata[checkout_currency]", "eur"),
+            ("metadata[order_id]", "order-1"),
+            ("metadata[seats]", "3"),
+            ("receipt_email", "jane+tea@example.com"),
+            ("statement_descriptor_suffix", "TEA SHOP"),
+        ];
+        let common: BTreeMap<_, _> = common
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        assert_eq!(pairs(&params.update_form().unwrap()), common);
+
+        let mut create = common;
+        create.insert("automatic_payment_methods[enabled]".into(), "true".into());
+        assert_eq!(pairs(&params.create_form().unwrap()), create);
+
+        let bare = IntentParams::new(Amount::new(1, Currency::JPY));
+        assert_eq!(bare.update_form().unwrap(), "amount=1&currency=jpy");
+    }
+
+    #[test]
+    fn the_same_parameters_are_the_same_bytes() {
+        // Each hash map has an order of its own: fifty keys would not come out alike twice.
+        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
+            metadata
+                .with(format!("key {n} &=%"), format!("value {n} ä&=%"))
+                .unwrap()
+        });
+        let params = request()
+            .metadata(metadata)
+            .intent_params("tea-shop")
+            .unwrap();
+        let form = params.create_form().unwrap();
+        assert_eq!(pairs(&form).len(), 50 + 3);
+        assert_eq!(pairs(&form)["metadata[key 7 &=%]"], "value 7 ä&=%");
+        for _ in 0..10 {
+            assert_eq!(params.create_form().unwrap(), form);
+            assert_ne!(params.update_form().unwrap(), form);
+        }
+    }
+
+    #[test]
+    fn every_currency_is_sent_by_its_own_code() {
+        for currency in Currency::KNOWN
+            .iter()
+            .copied()
+            .chain(["zzz".parse().unwrap()])
+        {
+            let form = IntentParams::new(Amount::new(100, currency))
+                .create_form()
+                .unwrap();
+            assert_eq!(pairs(&form)["currency"], currency.code());
+        }
+    }
+
+    #[test]
+    fn an_amount_beyond_stripes_integers_is_an_error() {
+        let params = IntentParams::new(Amount::new(u64::MAX, Currency::EUR));
+        assert_eq!(params.create_form(), Err(AmountError::OutOfRange.into()));
+        assert_eq!(params.update_form(), Err(AmountError::OutOfRange.into()));
+    }
+
+    #[test]
+    fn the_markers_need_room() {
+        let of = |keys: usize| {
+            let metadata = (0..keys).fold(Metadata::new(), |metadata, n| {
+                metadata.with(format!("k{n}"), "v").unwrap()
+            });
+            request()
+                .metadata(metadata)
+                .intent_params("tea-shop")
+                .map(|_| ())
+        };
+        assert_eq!(of(46), Ok(()));
+        assert_eq!(of(47), Err(MetadataError::TooManyKeys { limit: 46 }.into()));
+        assert!(matches!(
+            request().intent_params(&"x".repeat(501)),
+            Err(RequestError::Metadata(MetadataError::ValueLength { .. }))
+        ));
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_buyer() {
+        let request = request()
+            .receipt_email("jane@hidden.example")
+            .description("hidden");
+        let params = request.intent_params("tea-shop").unwrap();
+        let printed = format!("{request:?} {params:?}");
+        assert!(!printed.contains("hidden"), "{printed}");
+        assert!(printed.contains("order-1"), "{printed}");
+    }
+}

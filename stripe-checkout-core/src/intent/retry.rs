@@ -167,3 +167,306 @@ fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::intent::Transport;
+
+    /// What Stripe, or the way to it, does on one try.
+    #[derive(Debug, Clone)]
+    enum Act {
+        Answer(u16, Vec<(&'static str, &'static str)>),
+        After(Duration, u16),
+        Hang,
+        Refuse,
+        Break,
+        Stale,
+        TooLarge,
+        Unsendable,
+    }
+
+    /// Plays the acts, the last one for ever, and notes when each try began.
+    struct Play {
+        acts: Mutex<VecDeque<Act>>,
+        began: Mutex<Vec<Instant>>,
+    }
+
+    impl Transport for Play {
+        async fn send(&self, _: &TransportRequest) -> Result<TransportResponse, TransportError> {
+            self.began.lock().unwrap().push(Instant::now());
+            let act = {
+                let mut acts = self.acts.lock().unwrap();
+                if acts.len() > 1 {
+                    acts.pop_front().unwrap()
+                } else {
+                    acts[0].clone()
+                }
+            };
+            let answer = |status, headers: Vec<(&str, &str)>| TransportResponse {
+                status,
+                headers: headers
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+                    .collect(),
+                body: Bytes::new(),
+            };
+            match act {
+                Act::Answer(status, headers) => Ok(answer(status, headers)),
+                Act::After(time, status) => {
+                    tokio::time::sleep(time).await;
+                    Ok(answer(status, vec![]))
+                }
+                Act::Hang => std::future::pending().await,
+                Act::Refuse => Err(TransportError::Connect("refused".into())),
+                Act::Break => Err(TransportError::Broken("reset".into())),
+                Act::Stale => Err(TransportError::Stale("closed".into())),
+                Act::TooLarge => Err(TransportError::AnswerTooLarge {
+                    status: 200,
+                    limit: 1,
+                }),
+                Act::Unsendable => Err(TransportError::Request("no address".into())),
+            }
+        }
+    }
+
+    struct Played {
+        outcome: Result<TransportResponse, NoAnswer>,
+        /// When each try began, from the beginning of the call.
+        tries: Vec<Duration>,
+        took: Duration,
+    }
+
+    impl Played {
+        fn status(&self) -> u16 {
+            self.outcome.as_ref().unwrap().status
+        }
+    }
+
+    const LIMITS: Limits = Limits {
+        deadline: Duration::from_secs(20),
+        tries: 4,
+    };
+
+    /// In paused time, where a pause takes exactly as long as it should and no longer.
+    async fn play(acts: impl IntoIterator<Item = Act>, limits: Limits) -> Played {
+        let play = Play {
+            acts: Mutex::new(acts.into_iter().collect()),
+            began: Mutex::default(),
+        };
+        let request = TransportRequest {
+            method: "POST",
+            url: "https://api.stripe.com/v1/payment_intents".into(),
+            headers: vec![],
+            body: Bytes::new(),
+        };
+        let began = Instant::now();
+        let mut told = Vec::new();
+        let outcome = send(&play, &request, limits, |number| told.push(number)).await;
+        let took = began.elapsed();
+        let tries: Vec<_> = play
+            .began
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|at| *at - began)
+            .collect();
+        assert_eq!(told, (1..=tries.len() as u32).collect::<Vec<_>>());
+        Played {
+            outcome,
+            tries,
+            took,
+        }
+    }
+
+    fn status(status: u16) -> Act {
+        Act::Answer(status, vec![])
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_again() {
+        for first in [409, 424, 429, 500, 501, 502, 503, 504] {
+            let played = play([status(first), status(200)], LIMITS).await;
+            assert_eq!(
+                (played.status(), played.tries.len()),
+                (200, 2),
+                "after {first}"
+            );
+        }
+        for first in [Act::Refuse, Act::Break, Act::Stale, Act::Hang] {
+            let played = play([first.clone(), status(200)], LIMITS).await;
+            assert_eq!(
+                (played.status(), played.tries.len()),
+                (200, 2),
+                "after {first:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_is_not() {
+        for first in [
+            200, 201, 301, 400, 401, 402, 403, 404, 405, 410, 422, 451, 505, 520,
+        ] {
+            let played = play([status(first), status(200)], LIMITS).await;
+            assert_eq!((played.status(), played.tries.len()), (first, 1));
+        }
+        for first in [Act::TooLarge, Act::Unsendable] {
+            let played = play([first, status(200)], LIMITS).await;
+            assert!(matches!(played.outcome, Err(NoAnswer::Transport(_))));
+            assert_eq!(played.tries.len(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stripes_own_word_on_it_wins() {
+        let yes = Act::Answer(400, vec![("Stripe-Should-Retry", "true")]);
+        assert_eq!(play([yes, status(200)], LIMITS).await.status(), 200);
+        let no = Act::Answer(503, vec![("stripe-should-retry", "false")]);
+        assert_eq!(play([no, status(200)], LIMITS).await.status(), 503);
+        let nonsense = Act::Answer(503, vec![("stripe-should-retry", "perhaps")]);
+        assert_eq!(play([nonsense, status(200)], LIMITS).await.status(), 200);
+        let done = Act::Answer(200, vec![("stripe-should-retry", "true")]);
+        assert_eq!(play([done, status(500)], LIMITS).await.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replayed_failure_is_final_for_this_key() {
+        let headers = vec![
+            ("Idempotent-Replayed", "true"),
+            ("Stripe-Should-Retry", "true"),
+        ];
+        let played = play([Act::Answer(500, headers), status(200)], LIMITS).await;
+        assert_eq!((played.status(), played.tries.len()), (500, 1));
+        assert!(is_replayed(&played.outcome.unwrap()));
+
+        let fresh = Act::Answer(500, vec![("idempotent-replayed", "false")]);
+        assert_eq!(play([fresh, status(200)], LIMITS).await.status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_waited_for() {
+        let wait = Act::Answer(429, vec![("Retry-After", "7")]);
+        let played = play([wait, status(200)], LIMITS).await;
+        assert_eq!(played.status(), 200);
+        assert!(played.tries[1] >= seconds(7) && played.tries[1] < seconds(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn but_not_past_the_deadline() {
+        for value in ["20", "3600", "18446744073709551615"] {
+            let wait = Act::Answer(429, vec![("Retry-After", value)]);
+            let played = play([wait, status(200)], LIMITS).await;
+            assert_eq!((played.status(), played.tries.len()), (429, 1));
+            // It would be pointless to keep the buyer waiting for that.
+            assert_eq!(played.took, Duration::ZERO);
+        }
+        for unreadable in ["", "-1", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+            let wait = Act::Answer(503, vec![("Retry-After", unreadable)]);
+            assert_eq!(play([wait, status(200)], LIMITS).await.status(), 200);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_try_that_hangs_leaves_room_for_a_second_as_long() {
+        let slow = Act::After(Duration::from_millis(7_900), 200);
+        let played = play([Act::Hang, slow], LIMITS).await;
+        assert_eq!((played.status(), played.tries.len()), (200, 2));
+
+        let played = play([Act::Hang], LIMITS).await;
+        assert!(matches!(played.outcome, Err(NoAnswer::TimedOut)));
+        assert_eq!(played.tries.len(), 3);
+        assert!(played.took <= LIMITS.deadline);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_tries_is_kept() {
+        for tries in [1, 2, 3, 7] {
+            let played = play([Act::Refuse], Limits { tries, ..LIMITS }).await;
+            assert_eq!(played.tries.len(), tries as usize);
+            assert!(matches!(
+                played.outcome,
+                Err(NoAnswer::Transport(TransportError::Connect(_)))
+            ));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_answer_is_what_counts() {
+        let acts = [Act::Hang, status(500), Act::Refuse, status(503)];
+        assert_eq!(play(acts, LIMITS).await.status(), 503);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_found_closed_is_replaced_at_once_but_only_once() {
+        fastrand::seed(7);
+        let played = play([Act::Stale, Act::Stale, status(200)], LIMITS).await;
+        assert_eq!(played.tries[1], Duration::ZERO);
+        assert!(played.tries[2] > Duration::ZERO);
+        // One that was just opened and broke is a fault of the other side: it gets its pause.
+        let played = play([Act::Break, status(200)], LIMITS).await;
+        assert!(played.tries[1] > Duration::ZERO);
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_are_spread_over_all_of_it() {
+        for (tries, most) in [
+            (1, 500),
+            (2, 1000),
+            (3, 2000),
+            (4, 4000),
+            (5, 4000),
+            (u32::MAX, 4000),
+        ] {
+            let most = Duration::from_millis(most);
+            let pauses: Vec<_> = (0..1000).map(|_| backoff(tries)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= most));
+            assert!(pauses.iter().any(|pause| *pause < most / 10));
+            assert!(pauses.iter().any(|pause| *pause > most * 9 / 10));
+        }
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            Just(Act::Hang),
+            Just(Act::Refuse),
+            Just(Act::Break),
+            Just(Act::Stale),
+            (100..600_u16).prop_map(status),
+            (0..30_000_u64, prop_oneof![Just(503), Just(409), Just(200)])
+                .prop_map(|(ms, code)| Act::After(Duration::from_millis(ms), code)),
+            prop::sample::select(vec!["0", "1", "5", "9", "100"])
+                .prop_map(|after| Act::Answer(429, vec![("retry-after", after)])),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_deadline_and_the_tries_are_kept(
+            acts in prop::collection::vec(act(), 1..8),
+            deadline in 10..60_000_u64,
+            tries in 1..9_u32,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            let limits = Limits { deadline: Duration::from_millis(deadline), tries };
+            let played = runtime.block_on(play(acts, limits));
+            // tokio's timers fire on the next whole millisecond, once for the pause and once for the try.
+            prop_assert!(played.took <= limits.deadline + Duration::from_millis(2), "{:?}", played.took);
+            prop_assert!(played.tries.len() <= tries as usize);
+        }
+    }
+}

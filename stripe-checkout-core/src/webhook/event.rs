@@ -3,7 +3,7 @@ use std::{any::type_name, borrow::Cow, fmt, ops::Range, sync::Arc};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::json;
+use super::json::{self, Named};
 use crate::error::EventError;
 
 /// An event as Stripe sent it: the envelope read, `data.object` left as JSON.
@@ -180,7 +180,8 @@ impl Event {
 
 impl Head {
     fn read(body: &str) -> Result<Self, EventError> {
-        let envelope: Envelope<'_> = serde_json::from_str(body).map_err(json::not_an_event)?;
+        let Named(envelope): Named<Envelope<'_>> =
+            serde_json::from_str(body).map_err(json::not_an_event)?;
         let thin = match envelope.object.as_deref() {
             None | Some("event") => false,
             Some("v2.core.event") => true,
@@ -189,14 +190,17 @@ impl Head {
         if envelope.id.is_empty() || envelope.event_type.is_empty() {
             return Err(EventError::NotAnEvent("its `id` or `type` is empty".into()));
         }
-        let data = envelope.data.unwrap_or_default();
+        let data = envelope.data.map(|Named(data)| data).unwrap_or_default();
         Ok(Self {
             id: envelope.id.into_owned(),
             event_type: envelope.event_type.into_owned(),
             created: envelope.created.map(seconds).unwrap_or_default(),
             livemode: envelope.livemode.unwrap_or_default(),
             thin,
-            account: envelope.account.map(Cow::into_owned),
+            account: envelope
+                .account
+                .map(Cow::into_owned)
+                .filter(|account| !account.is_empty()),
             api_version: envelope.api_version.map(Cow::into_owned),
             request: Request::of(envelope.request, envelope.reason),
             related: envelope.related_object.and_then(json::lenient),
@@ -270,7 +274,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     related_object: Option<&'a RawValue>,
     #[serde(borrow)]
-    data: Option<Data<'a>>,
+    data: Option<Named<Data<'a>>>,
 }
 
 #[derive(Default, Deserialize)]

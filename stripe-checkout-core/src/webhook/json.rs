@@ -1,6 +1,11 @@
 //! How JSON of Stripe's is read: strict where money is decided, lenient elsewhere, silent about values everywhere.
 
-use serde::{Deserialize, de::IgnoredAny};
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{error::Category, value::RawValue};
 
 use crate::error::{BoxError, EventError};
@@ -50,6 +55,29 @@ macro_rules! open_enum {
     };
 }
 pub(super) use open_enum;
+
+/// A JSON object. serde alone would also read the fields of a struct out of an array, one after the other, where no names could be checked.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Named)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
 
 /// A number of minor units. Stripe's integers are signed 64-bit numbers, and so are those of the databases that will hold it.
 #[derive(Clone, Copy, Deserialize)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Event, Failure,
-    json::{Lenient, Minor, Reference, open_enum},
+    json::{Lenient, Minor, Named, Reference, open_enum},
 };
 use crate::{
     amount::Amount, currency::Currency, error::EventError, metadata::Metadata, secret::ClientSecret,
@@ -56,7 +56,7 @@ impl PaymentStatus {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Object")]
+#[serde(try_from = "Named<Object>")]
 pub struct Payment {
     id: String,
     amount: Amount,
@@ -247,10 +247,10 @@ struct Charges {
     data: Vec<Lenient<Reference>>,
 }
 
-impl TryFrom<Object> for Payment {
+impl TryFrom<Named<Object>> for Payment {
     type Error = &'static str;
 
-    fn try_from(object: Object) -> Result<Self, Self::Error> {
+    fn try_from(Named(object): Named<Object>) -> Result<Self, Self::Error> {
         if object.object != "payment_intent" {
             return Err("another object than a PaymentIntent");
         }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     Event,
-    json::{Lenient, Minor, Reference, open_enum},
+    json::{Lenient, Minor, Named, Reference, open_enum},
 };
 use crate::{amount::Amount, currency::Currency, error::EventError};
 
@@ -60,7 +60,7 @@ impl DisputeStatus {
 
 /// Money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RefundObject")]
+#[serde(try_from = "Named<RefundObject>")]
 pub struct Refund {
     id: String,
     amount: Amount,
@@ -99,7 +99,7 @@ impl Refund {
 
 /// A charge of which money was given back, with the sum of all its refunds. See <https://docs.stripe.com/api/charges/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "ChargeObject")]
+#[serde(try_from = "Named<ChargeObject>")]
 pub struct ChargeRefunded {
     amount: Amount,
     amount_refunded: Amount,
@@ -126,7 +126,7 @@ impl ChargeRefunded {
 
 /// A payment that the buyer's bank takes back, or asks about. See <https://docs.stripe.com/api/disputes/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "DisputeObject")]
+#[serde(try_from = "Named<DisputeObject>")]
 pub struct Dispute {
     id: String,
     amount: Amount,
@@ -157,7 +157,7 @@ impl Dispute {
         self.reason.as_deref()
     }
 
-    /// Until when evidence can be handed in, in seconds since 1970.
+    /// Until when evidence can be handed in, in seconds since 1970; none where the bank takes no evidence (older API versions write 0 for that).
     pub fn due_by(&self) -> Option<i64> {
         self.due_by
     }
@@ -224,10 +224,10 @@ struct RefundObject {
     charge: Lenient<Reference>,
 }
 
-impl TryFrom<RefundObject> for Refund {
+impl TryFrom<Named<RefundObject>> for Refund {
     type Error = &'static str;
 
-    fn try_from(object: RefundObject) -> Result<Self, Self::Error> {
+    fn try_from(Named(object): Named<RefundObject>) -> Result<Self, Self::Error> {
         expect(&object.object, "refund")?;
         Ok(Self {
             id: object.id,
@@ -252,10 +252,10 @@ struct ChargeObject {
     payment_intent: Lenient<Reference>,
 }
 
-impl TryFrom<ChargeObject> for ChargeRefunded {
+impl TryFrom<Named<ChargeObject>> for ChargeRefunded {
     type Error = &'static str;
 
-    fn try_from(object: ChargeObject) -> Result<Self, Self::Error> {
+    fn try_from(Named(object): Named<ChargeObject>) -> Result<Self, Self::Error> {
         expect(&object.object, "charge")?;
         Ok(Self {
             amount: Amount::new(object.amount.0, object.currency),
@@ -291,10 +291,10 @@ struct EvidenceDetails {
     due_by: Option<i64>,
 }
 
-impl TryFrom<DisputeObject> for Dispute {
+impl TryFrom<Named<DisputeObject>> for Dispute {
     type Error = &'static str;
 
-    fn try_from(object: DisputeObject) -> Result<Self, Self::Error> {
+    fn try_from(Named(object): Named<DisputeObject>) -> Result<Self, Self::Error> {
         expect(&object.object, "dispute")?;
         Ok(Self {
             id: object.id,
@@ -304,7 +304,8 @@ impl TryFrom<DisputeObject> for Dispute {
             due_by: object
                 .evidence_details
                 .ok()
-                .and_then(|details| details.due_by),
+                .and_then(|details| details.due_by)
+                .filter(|due_by| *due_by > 0),
             payment: PaymentOf::new(object.payment_intent, object.charge),
         })
     }

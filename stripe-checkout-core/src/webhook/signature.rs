@@ -28,9 +28,13 @@ const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
 /// use stripe_checkout_core::{WebhookSecret, webhook::Verifier};
 ///
 /// let verifier = Verifier::new(&[WebhookSecret::new("whsec_test_secret")?]);
-/// let header = b"t=1700000000,v1=c3531d2b1a01d1ebb9d0d1ea0b4d1a6b5ff43e4bbb7c8a9c7d1e7f27c6f6b8b0";
-/// let now = UNIX_EPOCH + Duration::from_secs(1_700_000_100);
-/// assert!(verifier.verify_at(br#"{"id":"evt_1"}"#, header, now).is_err());
+/// let body = br#"{"id":"evt_1","object":"event","type":"charge.succeeded"}"#;
+/// let header = b"t=1790000000,\
+///     v1=fb1351da628b7ca7f267e8704c0afdd0b3491217b0de407e101fc798bb7f4aca";
+///
+/// let soon = UNIX_EPOCH + Duration::from_secs(1_790_000_002);
+/// assert!(verifier.verify_at(body, header, soon).is_ok());
+/// assert!(verifier.verify_at(b"{}", header, soon).is_err());
 /// # Ok::<(), stripe_checkout_core::ConfigError>(())
 /// ```
 #[derive(Clone)]

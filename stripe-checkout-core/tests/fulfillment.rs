@@ -1,0 +1,875 @@
+//! What the webhook promises about fulfilment, with the inbox in memory: signed bytes go in at `Checkout::handle`, and what the merchant's hooks saw
+//! comes out.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stripe_checkout_core::fulfillment::{
+    Due, EventFilter, EventState, FulfillmentHandler, MemoryInbox, Mismatch,
+};
+use stripe_checkout_core::testing::{
+    EventBody, PaymentIntent, charge_refunded, dispute, now, refund, sign,
+};
+use stripe_checkout_core::webhook::{Dispute, Event, Failure, Payment, Refund};
+use stripe_checkout_core::{
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Ours,
+    PublishableKey, Reply, SecretKey, WebhookSecret,
+};
+use tokio::sync::Semaphore;
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+
+fn secret() -> WebhookSecret {
+    WebhookSecret::new("whsec_of_this_test").unwrap()
+}
+
+/// What the hooks saw, and how `payment_succeeded` shall behave.
+#[derive(Clone)]
+struct Seen {
+    hooks: Arc<Mutex<Vec<String>>>,
+    behave: Arc<Mutex<Behave>>,
+    due: Arc<Mutex<Due>>,
+    /// Hooks that hang wait for one of these.
+    release: Arc<Semaphore>,
+    started: Arc<Semaphore>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Behave {
+    Well,
+    Fail,
+    Panic,
+    Hang,
+}
+
+impl Seen {
+    fn new() -> Self {
+        Self {
+            hooks: Arc::default(),
+            behave: Arc::new(Mutex::new(Behave::Well)),
+            due: Arc::new(Mutex::new(Due::AsAsked)),
+            release: Arc::new(Semaphore::new(0)),
+            started: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    fn behave(&self, how: Behave) {
+        *self.behave.lock().unwrap() = how;
+    }
+
+    fn saw(&self, what: impl Into<String>) -> Result<(), BoxError> {
+        self.hooks.lock().unwrap().push(what.into());
+        Ok(())
+    }
+
+    fn hooks(&self) -> Vec<String> {
+        self.hooks.lock().unwrap().clone()
+    }
+}
+
+impl<C: Send> FulfillmentHandler<C> for Seen {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let behave = *self.behave.lock().unwrap();
+        self.started.add_permits(1);
+        match behave {
+            Behave::Well => {}
+            Behave::Fail => return Err("the printer is out of paper".into()),
+            Behave::Panic => panic!("a bug of the merchant's"),
+            Behave::Hang => self.release.acquire().await?.forget(),
+        }
+        self.saw(format!("succeeded {}", payment.id()))
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(*self.due.lock().unwrap())
+    }
+
+    async fn payment_processing(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("processing {}", payment.id()))
+    }
+
+    async fn payment_failed(
+        &self,
+        payment: &Payment,
+        failure: &Failure,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.saw(format!(
+            "failed {} {}",
+            payment.id(),
+            failure.decline_code().unwrap_or("-")
+        ))
+    }
+
+    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("canceled {}", payment.id()))
+    }
+
+    async fn payment_requires_action(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("requires_action {}", payment.id()))
+    }
+
+    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("capture {}", payment.id()))
+    }
+
+    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("duplicate {}", payment.id()))
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        mismatch: &Mismatch,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.saw(format!("mismatch {}: {mismatch}", payment.id()))
+    }
+
+    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("refunded {}", refund.id()))
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.saw(format!("refunded before {}", payment.id()))
+    }
+
+    async fn disputed(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("disputed {}", dispute.id()))
+    }
+
+    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("event {}", event.event_type()))
+    }
+}
+
+struct Shop {
+    checkout: Checkout,
+    seen: Seen,
+    webhook: Endpoint,
+}
+
+impl Shop {
+    fn new() -> Self {
+        Self::with(MemoryInbox::new(), None, Ours::All)
+    }
+
+    fn with(inbox: MemoryInbox, keys: Option<(&str, &str)>, ours: Ours) -> Self {
+        let mut config = Config::new([secret()]).unwrap();
+        if let Some((secret_key, publishable)) = keys {
+            let secret_key = SecretKey::new(secret_key).unwrap();
+            config = config
+                .with_keys(secret_key, PublishableKey::new(publishable).unwrap())
+                .unwrap();
+        }
+        let seen = Seen::new();
+        let checkout = Checkout::builder(config)
+            .application("tea")
+            .ours(ours)
+            .fulfillment(inbox, seen.clone())
+            .build()
+            .unwrap();
+        let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
+        Self {
+            checkout,
+            seen,
+            webhook,
+        }
+    }
+
+    async fn send(&self, event: EventBody) -> Reply {
+        self.deliver(event.body()).await
+    }
+
+    /// One delivery, signed anew as each of Stripe's is.
+    async fn deliver(&self, body: Vec<u8>) -> Reply {
+        let header = sign(&body, &secret(), now());
+        let call = Call::new(&self.webhook)
+            .header("Stripe-Signature", header.as_bytes())
+            .body(Body::whole(&body, self.webhook.body_limit()));
+        self.checkout.handle(call).await
+    }
+
+    async fn state(&self, id: &str) -> EventState {
+        let events = self.checkout.events(EventFilter::default()).await.unwrap();
+        events
+            .into_iter()
+            .find(|event| event.id == id)
+            .unwrap()
+            .state
+    }
+}
+
+fn intent(id: &str, status: &str) -> PaymentIntent {
+    PaymentIntent::new(id, PRICE)
+        .metadata("order_id", "order-1")
+        .status(status)
+}
+
+fn succeeded(event: &str, payment: &str) -> EventBody {
+    EventBody::new(
+        "payment_intent.succeeded",
+        intent(payment, "succeeded").object(),
+    )
+    .id(event)
+}
+
+#[tokio::test]
+async fn a_paid_order_is_fulfilled_once_however_often_it_is_delivered() {
+    let shop = Shop::new();
+    let first = shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(
+        (first.status(), &first.body()[..]),
+        (200, &br#"{"status":"done"}"#[..])
+    );
+    for _ in 0..3 {
+        assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    }
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_deliveries_are_one() {
+    let shop = Arc::new(Shop::new());
+    let deliveries: Vec<_> = (0..200)
+        .map(|n| {
+            let shop = Arc::clone(&shop);
+            // Half of them are of a second event object about the same success.
+            let event = if n % 2 == 0 { "evt_1" } else { "evt_2" };
+            tokio::spawn(async move { shop.send(succeeded(event, "pi_1")).await.status() })
+        })
+        .collect();
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn two_event_objects_of_one_success_are_one_success() {
+    let shop = Shop::new();
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    let second = shop.send(succeeded("evt_2", "pi_1")).await;
+    assert_eq!(
+        (second.status(), &second.body()[..]),
+        (200, &br#"{"status":"superseded"}"#[..])
+    );
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_failing_handler_is_run_again_and_then_the_order_is_fulfilled() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Fail);
+    for attempt in 1..=2 {
+        assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 500);
+        let event = &shop.checkout.events(EventFilter::default()).await.unwrap()[0];
+        assert_eq!(
+            (event.attempts, event.state),
+            (attempt, EventState::Pending)
+        );
+        assert_eq!(
+            event.last_error.as_deref(),
+            Some("the printer is out of paper")
+        );
+    }
+    shop.seen.behave(Behave::Well);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_failed_and_the_process_lives() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Panic);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 500);
+    shop.seen.behave(Behave::Well);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_counts_as_failed_at_its_deadline() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Hang);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 500);
+    let event = &shop.checkout.events(EventFilter::default()).await.unwrap()[0];
+    assert_eq!(
+        event.last_error.as_deref(),
+        Some("the handler did not end within 20 s")
+    );
+    assert_eq!(shop.state("evt_1").await, EventState::Pending);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_event_is_worked_on_a_duplicate_waits_and_is_then_sent_away() {
+    let shop = Arc::new(Shop::new());
+    shop.seen.behave(Behave::Hang);
+    let first = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(succeeded("evt_1", "pi_1")).await.status() }
+    });
+    shop.seen.started.acquire().await.unwrap().forget();
+    // In paused time the duplicate's patience runs out before the first one's deadline.
+    let duplicate = shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(
+        duplicate.status(),
+        503,
+        "an event in flight is not acknowledged"
+    );
+    assert!(duplicate.header("retry-after").is_some());
+    shop.seen.release.add_permits(1);
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_that_waited_long_enough_is_told_the_end() {
+    let shop = Arc::new(Shop::new());
+    shop.seen.behave(Behave::Hang);
+    let send = |shop: &Arc<Shop>| {
+        let shop = Arc::clone(shop);
+        tokio::spawn(async move { shop.send(succeeded("evt_1", "pi_1")).await.status() })
+    };
+    let first = send(&shop);
+    shop.seen.started.acquire().await.unwrap().forget();
+    let duplicate = send(&shop);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shop.seen.release.add_permits(1);
+    assert_eq!((first.await.unwrap(), duplicate.await.unwrap()), (200, 200));
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_cut_off_a_fulfilment() {
+    let shop = Arc::new(Shop::new());
+    shop.seen.behave(Behave::Hang);
+    let client = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(succeeded("evt_1", "pi_1")).await }
+    });
+    shop.seen.started.acquire().await.unwrap().forget();
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    shop.seen.release.add_permits(1);
+    shop.checkout.drain().await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+    assert_eq!(shop.state("evt_1").await, EventState::Done);
+}
+
+#[tokio::test]
+async fn after_its_last_attempt_an_event_is_a_dead_letter_that_can_be_replayed() {
+    let shop = Shop::with(MemoryInbox::new().max_attempts(2), None, Ours::All);
+    shop.seen.behave(Behave::Fail);
+    for _ in 0..4 {
+        assert_eq!(
+            shop.send(succeeded("evt_1", "pi_1")).await.status(),
+            500,
+            "a dead letter stays loud"
+        );
+    }
+    let dead = shop
+        .checkout
+        .events(EventFilter::default().state(EventState::Dead))
+        .await
+        .unwrap();
+    assert_eq!(
+        (dead.len(), dead[0].attempts),
+        (1, 2),
+        "a dead letter is not run by redeliveries"
+    );
+    shop.seen.behave(Behave::Well);
+    shop.checkout.replay(&dead[0]).await.unwrap();
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+    assert_eq!(shop.state("evt_1").await, EventState::Done);
+    let again = shop.checkout.replay(&dead[0]).await.unwrap_err();
+    assert_eq!(
+        again.to_string(),
+        "the event is done, so this cannot be done to it"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_success_lets_the_refund_go_on_and_never_ships() {
+    let shop = Shop::with(MemoryInbox::new().max_attempts(1), None, Ours::All);
+    shop.seen.behave(Behave::Fail);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    let dead = shop
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    shop.checkout.discard(&dead).await.unwrap();
+    shop.seen.behave(Behave::Well);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.send(succeeded("evt_2", "pi_1")).await.status(), 200);
+    let back = EventBody::new("refund.created", refund("re_1", "pi_1", PRICE));
+    assert_eq!(shop.send(back).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["refunded re_1"]);
+}
+
+#[tokio::test]
+async fn a_partial_refund_that_overtakes_waits_for_its_success() {
+    let shop = Shop::new();
+    let part = Amount::new(500, Currency::EUR);
+    let back = || EventBody::new("refund.created", refund("re_1", "pi_1", part)).id("evt_r");
+    let early = shop.send(back()).await;
+    assert_eq!(early.status(), 503, "not acknowledged: Stripe keeps it");
+    assert!(shop.seen.hooks().is_empty());
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "refunded re_1"]);
+    assert_eq!(shop.send(back()).await.status(), 200);
+    assert_eq!(shop.seen.hooks().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_refunded_in_full_or_disputed_meanwhile_is_not_shipped() {
+    let overtaking = [
+        (
+            "refund.created",
+            refund("re_1", "pi_1", PRICE),
+            "refunded re_1",
+        ),
+        (
+            "charge.refunded",
+            charge_refunded("ch_1", "pi_1", PRICE, 1999),
+            "event charge.refunded",
+        ),
+        (
+            "charge.dispute.created",
+            dispute("dp_1", "pi_1", PRICE, "needs_response"),
+            "disputed dp_1",
+        ),
+    ];
+    for (event_type, object, hook) in overtaking {
+        let shop = Shop::new();
+        shop.send(EventBody::new(event_type, object)).await;
+        assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+        let mut hooks = shop.seen.hooks();
+        hooks.sort();
+        let mut expected = [hook, "refunded before pi_1"];
+        expected.sort();
+        assert_eq!(hooks, expected, "{event_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_and_a_dispute_that_was_won_do_not_stop_a_delivery() {
+    let shop = Shop::new();
+    let mut failed = refund("re_1", "pi_1", PRICE);
+    failed["status"] = "failed".into();
+    shop.send(EventBody::new("refund.failed", failed)).await;
+    for status in ["needs_response", "won"] {
+        shop.send(EventBody::new(
+            "charge.dispute.updated",
+            dispute("dp_1", "pi_1", PRICE, status),
+        ))
+        .await;
+    }
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.seen.hooks()[0], "succeeded pi_1");
+}
+
+#[tokio::test]
+async fn late_news_is_superseded() {
+    let shop = Shop::new();
+    let tell = async |event_type: &str, payment: PaymentIntent| {
+        let reply = shop
+            .send(EventBody::new(event_type, payment.object()))
+            .await;
+        assert_eq!(reply.status(), 200, "{event_type}");
+    };
+    tell("payment_intent.processing", intent("pi_1", "processing")).await;
+    tell(
+        "payment_intent.payment_failed",
+        intent("pi_1", "x").failed("card_declined", Some("lost_card")),
+    )
+    .await;
+    tell("payment_intent.succeeded", intent("pi_1", "succeeded")).await;
+    tell("payment_intent.processing", intent("pi_1", "processing")).await;
+    tell(
+        "payment_intent.payment_failed",
+        intent("pi_1", "x").failed("card_declined", None),
+    )
+    .await;
+    tell("payment_intent.canceled", intent("pi_1", "canceled")).await;
+    assert_eq!(
+        shop.seen.hooks(),
+        ["processing pi_1", "failed pi_1 lost_card", "succeeded pi_1"]
+    );
+    // Authorised outranks processing and failed, and is told once.
+    let capturable = || intent("pi_2", "requires_capture");
+    tell("payment_intent.amount_capturable_updated", capturable()).await;
+    tell("payment_intent.amount_capturable_updated", capturable()).await;
+    tell("payment_intent.processing", intent("pi_2", "processing")).await;
+    tell("payment_intent.canceled", intent("pi_2", "canceled")).await;
+    tell("payment_intent.canceled", intent("pi_2", "canceled")).await;
+    tell(
+        "payment_intent.requires_action",
+        intent("pi_2", "requires_action"),
+    )
+    .await;
+    assert_eq!(shop.seen.hooks()[3..], ["capture pi_2", "canceled pi_2"]);
+}
+
+#[tokio::test]
+async fn a_second_paid_intent_of_an_order_is_a_duplicate_payment() {
+    let shop = Shop::new();
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.send(succeeded("evt_2", "pi_2")).await.status(), 200);
+    assert_eq!(shop.send(succeeded("evt_3", "pi_2")).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "duplicate pi_2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_intents_of_one_order_that_are_paid_at_the_same_moment_ship_once() {
+    for _ in 0..50 {
+        let shop = Arc::new(Shop::new());
+        let both: Vec<_> = ["pi_1", "pi_2"]
+            .into_iter()
+            .map(|payment| {
+                let shop = Arc::clone(&shop);
+                tokio::spawn(async move {
+                    shop.send(succeeded(&format!("evt_{payment}"), payment))
+                        .await
+                        .status()
+                })
+            })
+            .collect();
+        for one in both {
+            assert_eq!(one.await.unwrap(), 200);
+        }
+        let shipped = shop
+            .seen
+            .hooks()
+            .iter()
+            .filter(|hook| hook.starts_with("succeeded"))
+            .count();
+        assert_eq!((shipped, shop.seen.hooks().len()), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn money_that_does_not_fit_is_never_fulfilled_and_can_be_replayed() {
+    let shop = Shop::new();
+    *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(9999, Currency::EUR));
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    assert_eq!(
+        shop.seen.hooks(),
+        ["mismatch pi_1: due 99.99 EUR, received 19.99 EUR"]
+    );
+    assert_eq!(shop.state("evt_1").await, EventState::Mismatch);
+    let event = shop
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
+    shop.checkout.replay(&event).await.unwrap();
+    assert_eq!(shop.seen.hooks()[1..], ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let marked = |minor: &str, currency: &str| {
+        intent("pi_1", "succeeded")
+            .metadata("checkout_application", "tea")
+            .metadata("checkout_amount", minor)
+            .metadata("checkout_currency", currency)
+    };
+    for (event, minor, currency) in [("evt_1", "2999", "eur"), ("evt_2", "1999", "usd")] {
+        let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+        shop.send(
+            EventBody::new("payment_intent.succeeded", marked(minor, currency).object()).id(event),
+        )
+        .await;
+        assert!(
+            shop.seen.hooks()[0].starts_with("mismatch pi_1: asked "),
+            "{:?}",
+            shop.seen.hooks()
+        );
+    }
+    shop.send(EventBody::new(
+        "payment_intent.succeeded",
+        marked("1999", "eur").object(),
+    ))
+    .await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn another_applications_payment_goes_to_the_hook_event() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let theirs = intent("pi_1", "succeeded").metadata("checkout_application", "coffee");
+    shop.send(EventBody::new("payment_intent.succeeded", theirs.object()))
+        .await;
+    shop.send(succeeded("evt_unmarked", "pi_2")).await;
+    assert_eq!(
+        shop.seen.hooks(),
+        [
+            "event payment_intent.succeeded",
+            "event payment_intent.succeeded"
+        ]
+    );
+    let by = Ours::By(Arc::new(|payment| payment.id() == "pi_2"));
+    let shop = Shop::with(MemoryInbox::new(), None, by);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    shop.send(succeeded("evt_2", "pi_2")).await;
+    assert_eq!(
+        shop.seen.hooks(),
+        ["event payment_intent.succeeded", "succeeded pi_2"]
+    );
+}
+
+#[tokio::test]
+async fn what_is_genuine_but_unknown_or_unreadable_is_taken_and_told_as_an_event() {
+    let shop = Shop::new();
+    let odd = EventBody::new(
+        "payment_intent.succeeded",
+        serde_json::json!({"id": "pi_1", "object": "payment_intent", "status": 7}),
+    );
+    let other = EventBody::new(
+        "customer.created",
+        serde_json::json!({"id": "cus_1", "object": "customer"}),
+    );
+    let thin = br#"{"id":"evt_thin","object":"v2.core.event","type":"v1.billing.meter.error_report_triggered","created":"2026-11-01T00:00:00.000Z","livemode":false,"related_object":{"id":"mtr_1","type":"billing.meter","url":"/v1/billing/meters/mtr_1"}}"#;
+    assert_eq!(shop.send(odd).await.status(), 200);
+    assert_eq!(shop.send(other).await.status(), 200);
+    assert_eq!(shop.deliver(thin.to_vec()).await.status(), 200);
+    assert_eq!(
+        shop.seen.hooks(),
+        [
+            "event payment_intent.succeeded",
+            "event customer.created",
+            "event v1.billing.meter.error_report_triggered"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn modes_are_kept_apart() {
+    let live = || {
+        EventBody::new(
+            "payment_intent.succeeded",
+            intent("pi_1", "succeeded").livemode(true).object(),
+        )
+    };
+    let test_shop = Shop::with(
+        MemoryInbox::new(),
+        Some(("sk_test_1", "pk_test_1")),
+        Ours::All,
+    );
+    assert_eq!(
+        test_shop.send(live()).await.status(),
+        500,
+        "real money: Stripe must keep it"
+    );
+    assert!(test_shop.seen.hooks().is_empty());
+    let live_shop = Shop::with(
+        MemoryInbox::new().allow_live(),
+        Some(("sk_live_1", "pk_live_1")),
+        Ours::All,
+    );
+    let reply = live_shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(
+        (reply.status(), &reply.body()[..]),
+        (200, &br#"{"status":"ignored"}"#[..])
+    );
+    assert!(live_shop.seen.hooks().is_empty());
+    assert_eq!(live_shop.send(live()).await.status(), 200);
+    assert_eq!(live_shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_and_what_is_pending_is_never_forgotten() {
+    let shop = Shop::with(MemoryInbox::new().capacity(3), None, Ours::All);
+    shop.seen.behave(Behave::Fail);
+    for n in 0..2 {
+        shop.send(succeeded(&format!("evt_{n}"), &format!("pi_{n}")))
+            .await;
+    }
+    shop.seen.behave(Behave::Well);
+    for n in 10..20 {
+        let event =
+            EventBody::new("customer.created", serde_json::json!({})).id(&format!("evt_{n}"));
+        assert_eq!(shop.send(event).await.status(), 200);
+    }
+    let events = shop.checkout.events(EventFilter::default()).await.unwrap();
+    assert_eq!(events.len(), 3);
+    assert_eq!(shop.state("evt_0").await, EventState::Pending);
+    shop.seen.behave(Behave::Fail);
+    shop.send(succeeded("evt_2", "pi_2")).await;
+    let full = shop.send(succeeded("evt_3", "pi_3")).await;
+    assert_eq!(full.status(), 503, "no room: Stripe keeps it");
+    shop.seen.behave(Behave::Well);
+    assert_eq!(shop.send(succeeded("evt_0", "pi_0")).await.status(), 200);
+    assert_eq!(shop.send(succeeded("evt_3", "pi_3")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_old_leaves_the_memory() {
+    let shop = Shop::with(
+        MemoryInbox::new().time_to_live(Duration::ZERO),
+        None,
+        Ours::All,
+    );
+    for n in 0..5 {
+        shop.send(
+            EventBody::new("customer.created", serde_json::json!({})).id(&format!("evt_{n}")),
+        )
+        .await;
+    }
+    assert!(
+        shop.checkout
+            .events(EventFilter::default())
+            .await
+            .unwrap()
+            .len()
+            <= 1
+    );
+}
+
+#[tokio::test]
+async fn stored_bodies_hold_no_client_secret() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Fail);
+    let body =
+        intent("pi_1", "succeeded").with("client_secret", "pi_1_secret_YrKJUKribcBjcG8HVhfZluoGH");
+    shop.send(EventBody::new("payment_intent.succeeded", body.object()))
+        .await;
+    let event = shop
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    let stored = String::from_utf8(event.body.to_vec()).unwrap();
+    assert!(
+        stored.contains("pi_1_secret_removed") && !stored.contains("YrKJUKribcBjcG8HVhfZluoGH")
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_signed_is_refused_with_one_generic_answer() {
+    let shop = Shop::new();
+    let body = succeeded("evt_1", "pi_1").body();
+    let good = sign(&body, &secret(), now());
+    let old = sign(&body, &secret(), now() - 301);
+    let other = sign(&body, &WebhookSecret::new("whsec_other").unwrap(), now());
+    let call = |headers: &[&[u8]], body: &[u8]| {
+        let call = Call::new(&shop.webhook).body(Body::whole(body, shop.webhook.body_limit()));
+        headers
+            .iter()
+            .fold(call, |call, value| call.header("stripe-signature", value))
+    };
+    let mut changed = body.clone();
+    changed[10] ^= 1;
+    let not_an_event = b"{}".to_vec();
+    let signed_nonsense = sign(&not_an_event, &secret(), now());
+    let refused = [
+        call(&[], &body),
+        call(&[b""], &body),
+        call(&[b"\xff\xfe"], &body),
+        call(&[old.as_bytes()], &body),
+        call(&[other.as_bytes()], &body),
+        call(&[good.as_bytes(), good.as_bytes()], &body),
+        call(&[good.as_bytes()], &changed),
+        call(&[good.as_bytes()], b""),
+        call(&[signed_nonsense.as_bytes()], &not_an_event),
+    ];
+    for (n, call) in refused.into_iter().enumerate() {
+        let reply = shop.checkout.handle(call).await;
+        assert_eq!(reply.status(), 400, "case {n}");
+        assert_eq!(
+            reply.body(),
+            &br#"{"error":"The signature or the payload is not valid.","code":"invalid_webhook"}"#
+                [..],
+            "case {n}"
+        );
+    }
+    assert!(shop.seen.hooks().is_empty());
+    assert_eq!(
+        shop.checkout
+            .handle(call(&[good.as_bytes()], &body))
+            .await
+            .status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_body_is_taken_up_to_the_limit_and_only_whole() {
+    let shop = Shop::new();
+    let limit = shop.webhook.body_limit();
+    assert_eq!(limit, 1024 * 1024);
+    let padded = |length: usize| {
+        let mut body = succeeded("evt_1", "pi_1").body();
+        body.resize(length, b' ');
+        body
+    };
+    assert_eq!(shop.deliver(padded(limit)).await.status(), 200);
+    let too_large = shop.deliver(padded(limit + 1)).await;
+    assert_eq!(too_large.status(), 413);
+    let body = padded(2000);
+    let mut cut = Body::whole(&body, limit);
+    cut.set_incomplete();
+    let header = sign(&body, &secret(), now());
+    let call = Call::new(&shop.webhook)
+        .header("stripe-signature", header.as_bytes())
+        .body(cut);
+    assert_eq!(shop.checkout.handle(call).await.status(), 400);
+}
+
+#[test]
+fn a_checkout_that_would_lose_money_is_not_built() {
+    let config = || Config::new([secret()]).unwrap();
+    let live = || {
+        config()
+            .with_keys(
+                SecretKey::new("sk_live_1").unwrap(),
+                PublishableKey::new("pk_live_1").unwrap(),
+            )
+            .unwrap()
+    };
+    let error = Checkout::builder(config()).build().unwrap_err();
+    assert!(
+        error.to_string().contains("a paid order would be lost"),
+        "{error}"
+    );
+    let error = Checkout::builder(live())
+        .fulfillment(MemoryInbox::new(), Seen::new())
+        .build()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("refused with live keys"),
+        "{error}"
+    );
+    for path in ["webhook", "/", "/a/", "/{id}", "/a?b", "/<x>", "/a b"] {
+        let builder = Checkout::builder(config()).fulfillment(MemoryInbox::new(), Seen::new());
+        let error = builder.webhook_path(path).build().unwrap_err();
+        assert!(
+            error.to_string().contains("must begin with '/'"),
+            "{path}: {error}"
+        );
+    }
+    let built = Checkout::builder(config())
+        .fulfillment(MemoryInbox::new(), Arc::new(Seen::new()))
+        .webhook_path("/api/stripe")
+        .build()
+        .unwrap();
+    let paths: Vec<_> = built.endpoints().iter().map(Endpoint::path).collect();
+    assert_eq!(
+        paths,
+        ["/api/stripe"],
+        "without prices there is only the webhook"
+    );
+}

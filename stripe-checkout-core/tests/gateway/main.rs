@@ -1,0 +1,5 @@
+//! The gateway over real sockets.
+
+mod calls;
+mod server;
+mod tls;
