@@ -523,4 +523,13 @@ pub enum SandboxError {
         /// The address.
         address: std::net::SocketAddr,
     },
+    /// The address of a webhook endpoint is not plain http to this machine.
+    #[error("the sandbox sends webhooks only to this machine by plain http, not to {url:?}")]
+    EndpointNotLocal {
+        /// The address.
+        url: String,
+    },
+    /// The sandbox's own configuration could not be made.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }

@@ -8,6 +8,8 @@
         clippy::indexing_slicing
     )
 )]
+// The sandbox writes Stripe's largest objects as one `json!` each.
+#![cfg_attr(feature = "sandbox", recursion_limit = "256")]
 
 mod amount;
 mod call;

@@ -1,1 +1,406 @@
+//! A small Stripe of one's own on loopback, to learn with and to test against: no account, no key, no network.
+//!
+//! It speaks Stripe's HTTP API for payments, so any client of Stripe's talks to it, and it behaves as Stripe does where a merchant can be hurt: webhooks are signed,
+//! come late, twice or in another order, and are tried again; requests with one idempotency key are executed once; connections break before or after the work
+//! was done. Everything of that can be asked for, so that a test need not wait for bad luck.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use stripe_checkout_core::sandbox::Sandbox;
+//!
+//! let sandbox = Sandbox::start().await?;
+//! let config = sandbox.config(); // its keys and addresses: give them to a `Checkout`
+//! assert_eq!(config.api_base(), sandbox.url());
+//!
+//! // When the shop listens, say where its webhooks go.
+//! sandbox.webhook_endpoint("http://127.0.0.1:3000/webhook")?;
+//! # Ok::<(), stripe_checkout_core::SandboxError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What it has
+//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; connected
+//!   accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
+//! - The [test cards](TEST_CARDS), 3-D Secure among them.
+//! - `/stripe.js`, a stand-in for Stripe.js with a card form.
+//! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
+//! - [Faults](Sandbox::faults) of the API.
+//!
+//! It listens on this machine only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
 
+mod answer;
+mod caller;
+mod cards;
+mod delivery;
+mod endpoint;
+mod expand;
+mod faults;
+mod form;
+mod idempotency;
+mod ids;
+mod objects;
+mod operations;
+mod params;
+mod refusal;
+mod requests;
+mod routes;
+mod server;
+mod shared;
+mod store;
+mod table;
+mod three_d_secure;
+mod wire;
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::{
+    cards::{TEST_CARDS, TestCard},
+    delivery::{DeliveryAttempt, DeliveryResult},
+    faults::Fault,
+    requests::LoggedRequest,
+};
+use self::{endpoint::Endpoint, shared::Shared, store::Store};
+use crate::{
+    config::Config,
+    error::SandboxError,
+    secret::{PublishableKey, SecretKey, WebhookSecret},
+};
+
+/// The secret key of every sandbox. It guards nothing: it opens toy money on one's own machine.
+pub const SECRET_KEY: &str = "sk_test_sandbox";
+/// The publishable key of every sandbox.
+pub const PUBLISHABLE_KEY: &str = "pk_test_sandbox";
+
+/// Stripe waits for hours between attempts in test mode; here three more follow within a few seconds.
+const RETRY_AFTER: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// How a sandbox is started. See [`Sandbox::builder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SandboxBuilder {
+    address: SocketAddr,
+    retry_after: Vec<Duration>,
+}
+
+impl SandboxBuilder {
+    /// Listens here: an address of this machine's own. Port 0 is any free one, which is the default.
+    pub fn address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// The waits between the attempts to deliver an event; there is one attempt more than waits. By default three, of 0.5, 2 and 5 seconds. Stripe itself tries
+    /// three times in a few hours in test mode, and for three days in live mode.
+    pub fn retry_after(mut self, waits: impl Into<Vec<Duration>>) -> Self {
+        self.retry_after = waits.into();
+        self
+    }
+
+    /// Starts it, on the runtime that this is called in.
+    ///
+    /// # Errors
+    /// [`SandboxError::NotLoopback`] for an address that others could reach, [`SandboxError::Listen`] if the port cannot be opened.
+    pub async fn start(self) -> Result<Sandbox, SandboxError> {
+        let address = self.address;
+        if !address.ip().is_loopback() {
+            return Err(SandboxError::NotLoopback { address });
+        }
+        let listening = async {
+            let listener = TcpListener::bind(address).await?;
+            let bound = listener.local_addr()?;
+            Ok((listener, bound))
+        };
+        let (listener, bound) = listening
+            .await
+            .map_err(|source| SandboxError::Listen { address, source })?;
+        let url = format!("http://{bound}");
+
+        let first_secret = WebhookSecret::new(format!("whsec_{}", ids::random(32)))?;
+        let config = Config::new([first_secret.clone()])?
+            .with_keys(
+                SecretKey::new(SECRET_KEY)?,
+                PublishableKey::new(PUBLISHABLE_KEY)?,
+            )?
+            .with_api_base(&url)?
+            .with_stripe_js_url(&format!("{url}/stripe.js"))?;
+
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let unfinished = watch::Sender::new(0);
+        let store = Store::new(url, sender, unfinished.clone(), self.retry_after);
+        let shared = Arc::new(Shared::new(config, store, unfinished));
+        let server = tokio::spawn(server::run(listener, Arc::clone(&shared)));
+        let deliveries = tokio::spawn(delivery::run(Arc::clone(&shared), jobs));
+        Ok(Sandbox {
+            shared,
+            first_secret,
+            _server: AbortOnDropHandle::new(server),
+            _deliveries: AbortOnDropHandle::new(deliveries),
+        })
+    }
+}
+
+/// A running sandbox. It stops when it is dropped.
+pub struct Sandbox {
+    shared: Arc<Shared>,
+    first_secret: WebhookSecret,
+    _server: AbortOnDropHandle<()>,
+    _deliveries: AbortOnDropHandle<()>,
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("url", &self.shared.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts a sandbox on any free port.
+    ///
+    /// # Errors
+    /// [`SandboxError::Listen`] if no port can be opened.
+    pub async fn start() -> Result<Self, SandboxError> {
+        Self::builder().start().await
+    }
+
+    /// Starts one otherwise.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            retry_after: RETRY_AFTER.to_vec(),
+        }
+    }
+
+    /// Its address, like `http://127.0.0.1:12111`: what `STRIPE_API_BASE` is for Stripe.
+    pub fn url(&self) -> &str {
+        &self.shared.url
+    }
+
+    /// Everything that a checkout needs to use it: its keys, its addresses, and the signing secret of the endpoint that will be registered first.
+    pub fn config(&self) -> Config {
+        self.shared.config.clone()
+    }
+
+    /// Registers a webhook endpoint for every type of event. The first one gets the secret that [`config`](Self::config) carries, so that a configuration can be
+    /// made before the shop knows its own address; each further one gets a secret of its own, as with Stripe.
+    ///
+    /// # Errors
+    /// [`SandboxError::EndpointNotLocal`] for anything but plain `http` to this machine.
+    pub fn webhook_endpoint(&self, url: &str) -> Result<WebhookSecret, SandboxError> {
+        self.webhook_endpoint_for(url, ["*"])
+    }
+
+    /// Registers a webhook endpoint for some types of events only.
+    ///
+    /// # Errors
+    /// As [`webhook_endpoint`](Self::webhook_endpoint).
+    pub fn webhook_endpoint_for<'a>(
+        &self,
+        url: &str,
+        event_types: impl IntoIterator<Item = &'a str>,
+    ) -> Result<WebhookSecret, SandboxError> {
+        let Some(uri) = endpoint::parse(url) else {
+            return Err(SandboxError::EndpointNotLocal {
+                url: url.to_owned(),
+            });
+        };
+        let mut store = self.shared.store();
+        let secret = if store.endpoints.is_empty() {
+            self.first_secret.clone()
+        } else {
+            WebhookSecret::new(format!("whsec_{}", ids::random(32)))?
+        };
+        store.endpoints.push(Endpoint {
+            id: ids::id("we"),
+            url: uri,
+            address: url.to_owned(),
+            secrets: vec![secret.expose().to_owned()],
+            enabled_events: event_types.into_iter().map(str::to_owned).collect(),
+        });
+        Ok(secret)
+    }
+
+    /// Gives an endpoint a new signing secret. The old one stays valid beside it, as with Stripe for up to a day, so each signature has a `v1` for both.
+    /// `None` if no endpoint has this address.
+    pub fn roll_webhook_secret(&self, url: &str) -> Option<WebhookSecret> {
+        let secret = WebhookSecret::new(format!("whsec_{}", ids::random(32))).ok()?;
+        let mut store = self.shared.store();
+        let endpoint = store
+            .endpoints
+            .iter_mut()
+            .find(|endpoint| endpoint.address == url)?;
+        endpoint.secrets.insert(0, secret.expose().to_owned());
+        Some(secret)
+    }
+
+    /// What goes wrong with requests to the API.
+    pub fn faults(&self) -> Faults<'_> {
+        Faults { sandbox: self }
+    }
+
+    /// How webhooks are delivered.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks { sandbox: self }
+    }
+
+    /// Every attempt to deliver an event so far, in the order in which they ended.
+    pub fn deliveries(&self) -> Vec<DeliveryAttempt> {
+        self.shared.store().attempts.clone()
+    }
+
+    /// Every request to the API so far, in the order in which they came (the last ten thousand, if there were more).
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.shared.store().requests.clone()
+    }
+
+    /// The number of TCP connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.store().connections
+    }
+
+    /// The events made so far, oldest first: id and type.
+    pub fn events(&self) -> Vec<(String, String)> {
+        self.shared
+            .store()
+            .events
+            .iter()
+            .map(|event| (event.id.clone(), event.event_type.to_owned()))
+            .collect()
+    }
+
+    /// Delivers an event again to every endpoint that wants its type, as the Dashboard's "resend" does. `false` if there is no such event.
+    pub fn redeliver(&self, event_id: &str) -> bool {
+        let store = self.shared.store();
+        let Some(event) = store.events.find(event_id) else {
+            return false;
+        };
+        let jobs = store
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.wants(event.event_type))
+            .map(|endpoint| delivery::Job::new(event, endpoint.id.clone()))
+            .collect();
+        store.enqueue(jobs);
+        true
+    }
+
+    /// Ends a payment that is `processing`, with success or with a failure. `false` if the intent is not processing.
+    pub fn settle(&self, payment_intent: &str, paid: bool) -> bool {
+        let done = self.shared.store().settle(payment_intent, paid);
+        self.shared.changed();
+        done
+    }
+
+    /// Has the buyer's bank dispute the payment of an intent. `false` if there is nothing to dispute.
+    pub fn dispute(&self, payment_intent: &str) -> bool {
+        let mut store = self.shared.store();
+        let charge = store
+            .intents
+            .find(payment_intent)
+            .and_then(|intent| intent.latest_charge.clone());
+        let done = charge.is_some_and(|charge| store.dispute(&charge));
+        drop(store);
+        self.shared.changed();
+        done
+    }
+
+    /// Waits until every delivery is acknowledged or given up.
+    pub async fn wait_idle(&self) {
+        let mut unfinished = self.shared.unfinished.subscribe();
+        // The sender lives as long as `self`, so this ends only when the condition holds.
+        let _ = unfinished.wait_for(|count| *count == 0).await;
+    }
+
+    /// Waits until the condition holds. It is judged again after every request, answer and delivery.
+    pub async fn wait_for(&self, mut condition: impl FnMut(&Self) -> bool) {
+        let mut changes = self.shared.changes.subscribe();
+        while !condition(self) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What goes wrong with requests to the API. See [`Sandbox::faults`].
+#[derive(Debug, Clone, Copy)]
+pub struct Faults<'a> {
+    sandbox: &'a Sandbox,
+}
+
+impl Faults<'_> {
+    /// Has the fault happen to the next `count` requests under `/v1`, after those that wait already.
+    pub fn next(&self, count: usize, fault: Fault) {
+        let mut store = self.sandbox.shared.store();
+        store.faults.extend(std::iter::repeat_n(fault, count));
+    }
+
+    /// Forgets the faults that still wait.
+    pub fn clear(&self) {
+        self.sandbox.shared.store().faults.clear();
+    }
+
+    /// How many faults still wait for a request.
+    pub fn waiting(&self) -> usize {
+        self.sandbox.shared.store().faults.len()
+    }
+}
+
+/// How webhooks are delivered. See [`Sandbox::webhooks`]. What is set here holds from the next event on.
+#[derive(Debug, Clone, Copy)]
+pub struct Webhooks<'a> {
+    sandbox: &'a Sandbox,
+}
+
+impl Webhooks<'_> {
+    /// Delivers every event this many times more than once, all at the same time. 0 stops that.
+    pub fn duplicate(&self, times: usize) {
+        self.sandbox.shared.store().controls.copies = times;
+    }
+
+    /// Gathers the events of this much time and delivers them one after another in a random order that is never their own. Zero stops that.
+    pub fn shuffle(&self, window: Duration) {
+        self.sandbox.shared.store().controls.shuffle = (!window.is_zero()).then_some(window);
+    }
+
+    /// Waits this long before the first attempt.
+    pub fn delay(&self, wait: Duration) {
+        self.sandbox.shared.store().controls.delay = wait;
+    }
+
+    /// The waits between attempts, as in [`SandboxBuilder::retry_after`].
+    pub fn retry_after(&self, waits: impl Into<Vec<Duration>>) {
+        self.sandbox.shared.store().controls.retry_after = waits.into();
+    }
+
+    /// How long an endpoint may take to answer; 20 seconds by default.
+    pub fn timeout(&self, timeout: Duration) {
+        self.sandbox.shared.store().controls.timeout = timeout;
+    }
+
+    /// Makes two event objects, with two ids, for each of the next `changes` changes: rarely Stripe does that.
+    pub fn double_events(&self, changes: usize) {
+        self.sandbox.shared.store().controls.doubled = changes;
+    }
+
+    /// Makes no event object for each of the next `changes` changes: then only a list of the objects tells. Rarely Stripe fails that way.
+    pub fn lose_events(&self, changes: usize) {
+        self.sandbox.shared.store().controls.lost = changes;
+    }
+}

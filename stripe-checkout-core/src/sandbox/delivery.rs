@@ -1,0 +1,311 @@
+//! Deliveries: every event goes to every endpoint that wants it until it is acknowledged, in no promised order, each attempt signed anew.
+//!
+//! See <https://docs.stripe.com/webhooks#behaviors>.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{ids, objects::event::Event, shared::Shared, store::event_body};
+
+/// Attempts that are on their way at the same time.
+const MAX_IN_FLIGHT: usize = 32;
+/// Of an endpoint's answer no more than this is read.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Attempts that are remembered.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// One try to deliver one event to one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveryAttempt {
+    /// The event's id.
+    pub event: String,
+    /// The event's type, like `payment_intent.succeeded`.
+    pub event_type: String,
+    /// The endpoint's address.
+    pub endpoint: String,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// The `t` of the signature, in seconds since 1970.
+    pub timestamp: i64,
+    /// How it went.
+    pub result: DeliveryResult,
+}
+
+/// How a try went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeliveryResult {
+    /// The endpoint answered with this status. Any 2xx acknowledges the event; everything else, redirects too, is tried again.
+    Answered(u16),
+    /// The endpoint did not answer in time.
+    TimedOut,
+    /// There was no connection, or it broke.
+    Failed,
+}
+
+impl DeliveryResult {
+    /// Whether the event is acknowledged by this.
+    pub fn is_acknowledged(&self) -> bool {
+        matches!(self, Self::Answered(200..=299))
+    }
+}
+
+/// How deliveries behave.
+#[derive(Debug)]
+pub(super) struct Controls {
+    /// The wait before each further attempt. After the last one the event is given up.
+    pub(super) retry_after: Vec<Duration>,
+    /// The wait before the first attempt.
+    pub(super) delay: Duration,
+    /// How many times more every event is delivered, at the same time.
+    pub(super) copies: usize,
+    /// Events that are made within this time of each other are delivered in another order than they were made.
+    pub(super) shuffle: Option<Duration>,
+    /// How long an endpoint may take to answer.
+    pub(super) timeout: Duration,
+    /// The next changes that get two event objects.
+    pub(super) doubled: usize,
+    /// The next changes that get no event object.
+    pub(super) lost: usize,
+}
+
+impl Controls {
+    pub(super) fn new(retry_after: Vec<Duration>) -> Self {
+        Self {
+            retry_after,
+            delay: Duration::ZERO,
+            copies: 0,
+            shuffle: None,
+            timeout: Duration::from_secs(20),
+            doubled: 0,
+            lost: 0,
+        }
+    }
+
+    /// How many event objects the next change gets: nearly always one.
+    pub(super) fn events_for_next_change(&mut self) -> usize {
+        if self.lost > 0 {
+            self.lost -= 1;
+            0
+        } else if self.doubled > 0 {
+            self.doubled -= 1;
+            2
+        } else {
+            1
+        }
+    }
+}
+
+/// An event that is to be delivered to an endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    event: String,
+    event_type: &'static str,
+    endpoint: String,
+    body: Bytes,
+}
+
+impl Job {
+    pub(super) fn new(event: &Event, endpoint: String) -> Self {
+        Self {
+            event: event.id.clone(),
+            event_type: event.event_type,
+            endpoint,
+            body: event_body(event),
+        }
+    }
+}
+
+/// Takes jobs until the sandbox is dropped.
+pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let courier = Arc::new(Courier {
+        shared,
+        client: Client::builder(TokioExecutor::new()).build_http(),
+        in_flight: Semaphore::new(MAX_IN_FLIGHT),
+    });
+    let mut tasks = JoinSet::new();
+    while let Some(job) = jobs.recv().await {
+        while tasks.try_join_next().is_some() {}
+        let (shuffle, copies) = {
+            let store = courier.shared.store();
+            (store.controls.shuffle, store.controls.copies)
+        };
+        let mut batch = vec![job];
+        if let Some(window) = shuffle {
+            let end = Instant::now() + window;
+            while let Ok(Some(job)) = tokio::time::timeout_at(end, jobs.recv()).await {
+                batch.push(job);
+            }
+            shuffle_for_certain(&mut batch);
+        }
+        for _ in 0..copies {
+            for job in batch.clone() {
+                courier.shared.unfinished.send_modify(|count| *count += 1);
+                tasks.spawn(Arc::clone(&courier).deliver(job, 1));
+            }
+        }
+        if shuffle.is_some() {
+            tasks.spawn(Arc::clone(&courier).deliver_one_after_another(batch));
+        } else {
+            for job in batch {
+                tasks.spawn(Arc::clone(&courier).deliver(job, 1));
+            }
+        }
+    }
+}
+
+/// A random order that is never the one of before.
+fn shuffle_for_certain(batch: &mut [Job]) {
+    let before: Vec<String> = batch.iter().map(|job| job.event.clone()).collect();
+    fastrand::shuffle(batch);
+    if batch.iter().map(|job| &job.event).eq(before.iter()) {
+        batch.reverse();
+    }
+}
+
+struct Courier {
+    shared: Arc<Shared>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    in_flight: Semaphore,
+}
+
+impl Courier {
+    /// Each waits for the answer to the one before, so that the receiver sees just this order. What fails is tried again apart.
+    async fn deliver_one_after_another(self: Arc<Self>, batch: Vec<Job>) {
+        self.wait_as_told().await;
+        let mut again = JoinSet::new();
+        for job in batch {
+            if self.attempt(&job, 1).await {
+                self.finished();
+            } else {
+                again.spawn(Arc::clone(&self).retry(job, 2));
+            }
+        }
+        while again.join_next().await.is_some() {}
+    }
+
+    async fn deliver(self: Arc<Self>, job: Job, attempt: u32) {
+        self.wait_as_told().await;
+        if self.attempt(&job, attempt).await {
+            self.finished();
+        } else {
+            self.retry(job, attempt.saturating_add(1)).await;
+        }
+    }
+
+    async fn wait_as_told(&self) {
+        let delay = self.shared.store().controls.delay;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Goes on from this attempt until the event is acknowledged or given up.
+    async fn retry(self: Arc<Self>, job: Job, mut attempt: u32) {
+        while let Some(wait) = self.wait_before(attempt) {
+            tokio::time::sleep(wait).await;
+            if self.attempt(&job, attempt).await {
+                break;
+            }
+            attempt = attempt.saturating_add(1);
+        }
+        self.finished();
+    }
+
+    fn wait_before(&self, attempt: u32) -> Option<Duration> {
+        let place = usize::try_from(attempt).ok()?.checked_sub(2)?;
+        self.shared.store().controls.retry_after.get(place).copied()
+    }
+
+    fn finished(&self) {
+        self.shared.unfinished.send_modify(|count| {
+            *count = count.saturating_sub(1);
+        });
+        self.shared.changed();
+    }
+
+    /// One try. Whether the delivery is over.
+    async fn attempt(&self, job: &Job, attempt: u32) -> bool {
+        let Ok(_permit) = self.in_flight.acquire().await else {
+            return true;
+        };
+        let timestamp = ids::now();
+        let (url, address, signature, timeout) = {
+            let store = self.shared.store();
+            let Some(endpoint) = store
+                .endpoints
+                .iter()
+                .find(|endpoint| endpoint.id == job.endpoint)
+            else {
+                // It was removed meanwhile.
+                return true;
+            };
+            (
+                endpoint.url.clone(),
+                endpoint.address.clone(),
+                endpoint.signature(timestamp, &job.body),
+                store.controls.timeout,
+            )
+        };
+        let result = match tokio::time::timeout(timeout, self.post(url, signature, job)).await {
+            Ok(Some(status)) => DeliveryResult::Answered(status.as_u16()),
+            Ok(None) => DeliveryResult::Failed,
+            Err(_) => DeliveryResult::TimedOut,
+        };
+        let acknowledged = result.is_acknowledged();
+        tracing::debug!(event = %job.event, event_type = job.event_type, attempt, ?result, "delivered");
+        {
+            let mut store = self.shared.store();
+            if acknowledged && let Some(event) = store.events.find_mut(&job.event) {
+                event.waiting.retain(|endpoint| *endpoint != job.endpoint);
+            }
+            if store.attempts.len() >= MAX_REMEMBERED {
+                store.attempts.drain(..MAX_REMEMBERED / 10);
+            }
+            store.attempts.push(DeliveryAttempt {
+                event: job.event.clone(),
+                event_type: job.event_type.to_owned(),
+                endpoint: address,
+                attempt,
+                timestamp,
+                result,
+            });
+        }
+        self.shared.changed();
+        acknowledged
+    }
+
+    async fn post(&self, url: Uri, signature: String, job: &Job) -> Option<StatusCode> {
+        let request = Request::post(url)
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .header(
+                header::USER_AGENT,
+                "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
+            )
+            .header(header::ACCEPT, "*/*; q=0.5, application/xml")
+            .header(header::CACHE_CONTROL, "no-cache")
+            .header("stripe-signature", signature)
+            .body(Full::new(job.body.clone()))
+            .ok()?;
+        let response = self.client.request(request).await.ok()?;
+        let status = response.status();
+        // Read to its end, so that the connection can be used again. What it says does not matter.
+        let _ = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await;
+        Some(status)
+    }
+}

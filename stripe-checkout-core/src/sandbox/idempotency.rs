@@ -1,0 +1,118 @@
+//! Idempotency keys: <https://docs.stripe.com/api/idempotent_requests>.
+//!
+//! What matters to a client: a key's first answer comes again, the same key with other parameters is a mistake that is told, and while the first request still
+//! runs a second does not start. Stripe forgets after a day; a sandbox lives shorter.
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+
+use super::{answer::Answer, form::Tree, refusal::Refusal};
+
+/// Longer keys are refused.
+const MAX_LENGTH: usize = 255;
+
+/// What a key stands for: each connected account has its own keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) account: Option<String>,
+    pub(super) key: String,
+}
+
+#[derive(Debug)]
+struct Entry {
+    path: String,
+    params: Tree,
+    /// `None` while the first request runs.
+    answer: Option<Answer>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// It is the first with its key: the key is now taken.
+    Execute,
+    /// The first one's answer.
+    Replay(Answer),
+}
+
+/// Every key used.
+#[derive(Debug, Default)]
+pub(super) struct Idempotency(HashMap<Key, Entry>);
+
+impl Idempotency {
+    /// Decides, and takes the key if the request is the first with it.
+    pub(super) fn begin(
+        &mut self,
+        key: &Key,
+        path: &str,
+        params: &Tree,
+    ) -> Result<Decision, Refusal> {
+        if key.key.is_empty() {
+            return Err(Refusal::invalid(
+                "Idempotency Key must be a non-empty string.",
+            ));
+        }
+        if key.key.chars().count() > MAX_LENGTH {
+            return Err(Refusal::invalid(format!(
+                "Idempotency Key must be at most {MAX_LENGTH} characters."
+            )));
+        }
+        let Some(entry) = self.0.get(key) else {
+            self.0.insert(
+                key.clone(),
+                Entry {
+                    path: path.to_owned(),
+                    params: params.clone(),
+                    answer: None,
+                },
+            );
+            return Ok(Decision::Execute);
+        };
+        if entry.path != path {
+            return Err(Refusal::idempotency(
+                StatusCode::BAD_REQUEST,
+                format!(
+                    "Keys for idempotent requests can only be used for the same endpoint they were first used for ('{path}' vs '{}'). \
+                     Try using a key other than '{}' if you meant to execute a different request.",
+                    entry.path, key.key
+                ),
+            ));
+        }
+        if entry.params != *params {
+            return Err(Refusal::idempotency(
+                StatusCode::BAD_REQUEST,
+                format!(
+                    "Keys for idempotent requests can only be used with the same parameters they were first used with. \
+                     Try using a key other than '{}' if you meant to execute a different request.",
+                    key.key
+                ),
+            ));
+        }
+        entry.answer.clone().map(Decision::Replay).ok_or_else(|| {
+            Refusal::idempotency(
+                StatusCode::CONFLICT,
+                format!(
+                    "There is currently another in-progress request using this Idempotent Key (that probably means you submitted twice, \
+                     and the other request is still going through): {}. Please try again later.",
+                    key.key
+                ),
+            )
+            .code("idempotency_key_in_use")
+        })
+    }
+
+    /// Keeps the answer of the first request, or frees the key if nothing had been executed.
+    pub(super) fn end(&mut self, key: &Key, answer: Option<Answer>) {
+        match answer {
+            Some(answer) => {
+                if let Some(entry) = self.0.get_mut(key) {
+                    entry.answer = Some(answer);
+                }
+            }
+            None => {
+                self.0.remove(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The Charge: <https://docs.stripe.com/api/charges/object>.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::cards::Decline;
+use crate::currency::Currency;
+
+/// How one attempt to take the money went.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sandbox) enum ChargeStatus {
+    Succeeded,
+    Pending,
+    Failed(&'static Decline),
+}
+
+/// One attempt to take the money of a PaymentIntent.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Charge {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) account: Option<String>,
+    pub(in crate::sandbox) created: i64,
+    pub(in crate::sandbox) amount: u64,
+    pub(in crate::sandbox) amount_captured: u64,
+    pub(in crate::sandbox) amount_refunded: u64,
+    pub(in crate::sandbox) currency: Currency,
+    pub(in crate::sandbox) status: ChargeStatus,
+    pub(in crate::sandbox) captured: bool,
+    pub(in crate::sandbox) disputed: bool,
+    pub(in crate::sandbox) payment_intent: String,
+    pub(in crate::sandbox) payment_method: String,
+    pub(in crate::sandbox) payment_method_details: Value,
+    pub(in crate::sandbox) billing_details: Value,
+    /// Made when the money is captured.
+    pub(in crate::sandbox) balance_transaction: Option<String>,
+    // Copied from the PaymentIntent, as Stripe does.
+    pub(in crate::sandbox) metadata: BTreeMap<String, String>,
+    pub(in crate::sandbox) description: Option<String>,
+    pub(in crate::sandbox) receipt_email: Option<String>,
+    pub(in crate::sandbox) customer: Option<String>,
+    pub(in crate::sandbox) on_behalf_of: Option<String>,
+    pub(in crate::sandbox) transfer_group: Option<String>,
+    pub(in crate::sandbox) application_fee_amount: Option<u64>,
+    pub(in crate::sandbox) shipping: Option<Value>,
+    pub(in crate::sandbox) statement_descriptor: Option<String>,
+    pub(in crate::sandbox) statement_descriptor_suffix: Option<String>,
+}
+
+impl Charge {
+    pub(in crate::sandbox) fn render(&self) -> Value {
+        let (status, paid, failure) = match self.status {
+            ChargeStatus::Succeeded => ("succeeded", true, None),
+            ChargeStatus::Pending => ("pending", true, None),
+            ChargeStatus::Failed(decline) => ("failed", false, Some(decline)),
+        };
+        let outcome = match failure {
+            None => json!({
+                "advice_code": null,
+                "network_advice_code": null,
+                "network_decline_code": null,
+                "network_status": "approved_by_network",
+                "reason": null,
+                "risk_level": "normal",
+                "risk_score": 12,
+                "seller_message": "Payment complete.",
+                "type": "authorized",
+            }),
+            Some(decline) => json!({
+                "advice_code": decline.advice_code,
+                "network_advice_code": null,
+                "network_decline_code": "01",
+                "network_status": "declined_by_network",
+                "reason": decline.decline_code,
+                "risk_level": "normal",
+                "risk_score": 12,
+                "seller_message": decline.seller_message,
+                "type": "issuer_declined",
+            }),
+        };
+        let calculated_descriptor = match &self.statement_descriptor_suffix {
+            Some(suffix) => format!("SANDBOX* {}", suffix.to_uppercase()),
+            None => self
+                .statement_descriptor
+                .clone()
+                .unwrap_or_else(|| "SANDBOX".to_owned()),
+        };
+        json!({
+            "id": self.id,
+            "object": "charge",
+            "amount": self.amount,
+            "amount_captured": self.amount_captured,
+            "amount_refunded": self.amount_refunded,
+            "application": null,
+            "application_fee": null,
+            "application_fee_amount": self.application_fee_amount,
+            "balance_transaction": self.balance_transaction,
+            "billing_details": self.billing_details,
+            "calculated_statement_descriptor": calculated_descriptor,
+            "captured": self.captured,
+            "created": self.created,
+            "currency": self.currency.code(),
+            "customer": self.customer,
+            "description": self.description,
+            "destination": null,
+            "dispute": null,
+            "disputed": self.disputed,
+            "failure_balance_transaction": null,
+            "failure_code": failure.map(|decline| decline.code),
+            "failure_message": failure.map(|decline| decline.message),
+            "fraud_details": {},
+            "invoice": null,
+            "livemode": false,
+            "metadata": self.metadata,
+            "on_behalf_of": self.on_behalf_of,
+            "order": null,
+            "outcome": outcome,
+            "paid": paid,
+            "payment_intent": self.payment_intent,
+            "payment_method": self.payment_method,
+            "payment_method_details": self.payment_method_details,
+            "radar_options": {},
+            "receipt_email": self.receipt_email,
+            "receipt_number": null,
+            "receipt_url": null,
+            "refunded": self.amount_refunded == self.amount,
+            "review": null,
+            "shipping": self.shipping,
+            "source": null,
+            "source_transfer": null,
+            "statement_descriptor": self.statement_descriptor,
+            "statement_descriptor_suffix": self.statement_descriptor_suffix,
+            "status": status,
+            "transfer_data": null,
+            "transfer_group": self.transfer_group,
+        })
+    }
+}

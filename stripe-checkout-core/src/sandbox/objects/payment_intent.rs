@@ -1,0 +1,183 @@
+//! The PaymentIntent: <https://docs.stripe.com/api/payment_intents/object>.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::currency::Currency;
+
+/// Where a payment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum Status {
+    RequiresPaymentMethod,
+    RequiresConfirmation,
+    RequiresAction,
+    Processing,
+    RequiresCapture,
+    Canceled,
+    Succeeded,
+}
+
+impl Status {
+    pub(in crate::sandbox) fn as_str(self) -> &'static str {
+        match self {
+            Self::RequiresPaymentMethod => "requires_payment_method",
+            Self::RequiresConfirmation => "requires_confirmation",
+            Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
+            Self::RequiresCapture => "requires_capture",
+            Self::Canceled => "canceled",
+            Self::Succeeded => "succeeded",
+        }
+    }
+}
+
+/// A 3-D Secure challenge that waits for the buyer.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Challenge {
+    /// Names this one challenge, so that an old page cannot answer a newer one.
+    pub(in crate::sandbox) id: String,
+    /// Where the hosted page sends the buyer back to.
+    pub(in crate::sandbox) return_url: Option<String>,
+}
+
+/// One payment.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct PaymentIntent {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) client_secret: String,
+    pub(in crate::sandbox) account: Option<String>,
+    pub(in crate::sandbox) created: i64,
+    pub(in crate::sandbox) amount: u64,
+    pub(in crate::sandbox) amount_capturable: u64,
+    pub(in crate::sandbox) amount_received: u64,
+    pub(in crate::sandbox) currency: Currency,
+    pub(in crate::sandbox) status: Status,
+    /// `allow_redirects`, where the payment methods are chosen automatically.
+    pub(in crate::sandbox) automatic: Option<&'static str>,
+    pub(in crate::sandbox) payment_method_types: Vec<String>,
+    pub(in crate::sandbox) capture_method: &'static str,
+    pub(in crate::sandbox) confirmation_method: &'static str,
+    pub(in crate::sandbox) setup_future_usage: Option<&'static str>,
+    pub(in crate::sandbox) canceled_at: Option<i64>,
+    pub(in crate::sandbox) cancellation_reason: Option<&'static str>,
+    pub(in crate::sandbox) metadata: BTreeMap<String, String>,
+    pub(in crate::sandbox) description: Option<String>,
+    pub(in crate::sandbox) receipt_email: Option<String>,
+    pub(in crate::sandbox) statement_descriptor: Option<String>,
+    pub(in crate::sandbox) statement_descriptor_suffix: Option<String>,
+    pub(in crate::sandbox) customer: Option<String>,
+    pub(in crate::sandbox) on_behalf_of: Option<String>,
+    pub(in crate::sandbox) transfer_group: Option<String>,
+    pub(in crate::sandbox) transfer_data: Option<Value>,
+    pub(in crate::sandbox) application_fee_amount: Option<u64>,
+    pub(in crate::sandbox) shipping: Option<Value>,
+    pub(in crate::sandbox) payment_method: Option<String>,
+    pub(in crate::sandbox) latest_charge: Option<String>,
+    pub(in crate::sandbox) last_payment_error: Option<Value>,
+    pub(in crate::sandbox) next_action: Option<Value>,
+    pub(in crate::sandbox) challenge: Option<Challenge>,
+}
+
+impl PaymentIntent {
+    /// The whole object, as the merchant's secret key sees it.
+    pub(in crate::sandbox) fn render(&self) -> Value {
+        let automatic = self
+            .automatic
+            .map(|allow_redirects| json!({ "allow_redirects": allow_redirects, "enabled": true }));
+        let configuration = self
+            .automatic
+            .map(|_| json!({ "id": "pmc_sandbox000000000000000", "parent": null }));
+        let processing = (self.status == Status::Processing).then(|| json!({ "type": "card" }));
+        json!({
+            "id": self.id,
+            "object": "payment_intent",
+            "allowed_payment_method_types": null,
+            "amount": self.amount,
+            "amount_capturable": self.amount_capturable,
+            "amount_details": { "tip": {} },
+            "amount_received": self.amount_received,
+            "application": null,
+            "application_fee_amount": self.application_fee_amount,
+            "automatic_payment_methods": automatic,
+            "canceled_at": self.canceled_at,
+            "cancellation_reason": self.cancellation_reason,
+            "capture_method": self.capture_method,
+            "client_secret": self.client_secret,
+            "confirmation_method": self.confirmation_method,
+            "created": self.created,
+            "currency": self.currency.code(),
+            "customer": self.customer,
+            "customer_account": null,
+            "description": self.description,
+            "excluded_payment_method_types": null,
+            "invoice": null,
+            "last_payment_error": self.last_payment_error,
+            "latest_charge": self.latest_charge,
+            "livemode": false,
+            "managed_payments": null,
+            "metadata": self.metadata,
+            "next_action": self.next_action,
+            "on_behalf_of": self.on_behalf_of,
+            "payment_method": self.payment_method,
+            "payment_method_configuration_details": configuration,
+            "payment_method_options": {
+                "card": {
+                    "installments": null,
+                    "mandate_options": null,
+                    "network": null,
+                    "request_three_d_secure": "automatic",
+                },
+            },
+            "payment_method_types": self.payment_method_types,
+            "payment_record": null,
+            "processing": processing,
+            "receipt_email": self.receipt_email,
+            "review": null,
+            "setup_future_usage": self.setup_future_usage,
+            "shipping": self.shipping,
+            "source": null,
+            "statement_descriptor": self.statement_descriptor,
+            "statement_descriptor_suffix": self.statement_descriptor_suffix,
+            "status": self.status.as_str(),
+            "transfer_data": self.transfer_data,
+            "transfer_group": self.transfer_group,
+        })
+    }
+
+    /// What a browser sees: the metadata and what concerns only the merchant are not in it.
+    pub(in crate::sandbox) fn render_for_browser(&self) -> Value {
+        const SHOWN: &[&str] = &[
+            "id",
+            "object",
+            "amount",
+            "amount_details",
+            "automatic_payment_methods",
+            "canceled_at",
+            "cancellation_reason",
+            "capture_method",
+            "client_secret",
+            "confirmation_method",
+            "created",
+            "currency",
+            "description",
+            "last_payment_error",
+            "livemode",
+            "next_action",
+            "payment_method",
+            "payment_method_configuration_details",
+            "payment_method_types",
+            "processing",
+            "receipt_email",
+            "setup_future_usage",
+            "shipping",
+            "source",
+            "status",
+        ];
+        let mut shown = self.render();
+        if let Some(fields) = shown.as_object_mut() {
+            fields.retain(|name, _| SHOWN.contains(&name.as_str()));
+        }
+        shown
+    }
+}

@@ -1,0 +1,121 @@
+//! The PaymentMethod: <https://docs.stripe.com/api/payment_methods/object>.
+
+use serde_json::{Value, json};
+
+use super::super::cards::TestCard;
+
+/// A card that a buyer pays with. Of its number only what Stripe shows is kept.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct PaymentMethod {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) account: Option<String>,
+    pub(in crate::sandbox) created: i64,
+    pub(in crate::sandbox) card: &'static TestCard,
+    pub(in crate::sandbox) exp_month: u64,
+    pub(in crate::sandbox) exp_year: u64,
+    pub(in crate::sandbox) has_cvc: bool,
+    pub(in crate::sandbox) billing_details: Value,
+}
+
+impl PaymentMethod {
+    /// What a charge says about how it was paid.
+    pub(in crate::sandbox) fn details(&self, amount: u64, authenticated: bool) -> Value {
+        let three_d_secure = authenticated.then(|| {
+            json!({
+                "authentication_flow": "challenge",
+                "electronic_commerce_indicator": "05",
+                "exemption_indicator": null,
+                "exemption_indicator_applied": false,
+                "result": "authenticated",
+                "result_reason": null,
+                "transaction_id": "00000000-0000-4000-8000-000000000000",
+                "version": "2.2.0",
+            })
+        });
+        json!({
+            "type": "card",
+            "card": {
+                "amount_authorized": amount,
+                "authorization_code": "123456",
+                "brand": self.card.brand,
+                "checks": self.checks(),
+                "country": "US",
+                "electronic_commerce_indicator": null,
+                "exp_month": self.exp_month,
+                "exp_year": self.exp_year,
+                "extended_authorization": { "status": "disabled" },
+                "fingerprint": self.fingerprint(),
+                "funding": self.card.funding,
+                "incremental_authorization": { "status": "unavailable" },
+                "installments": null,
+                "last4": self.card.last4(),
+                "mandate": null,
+                "multicapture": { "status": "unavailable" },
+                "network": self.card.brand,
+                "network_token": { "used": false },
+                "network_transaction_id": "123456789012345",
+                "overcapture": { "maximum_amount_capturable": amount, "status": "unavailable" },
+                "regulated_status": "unregulated",
+                "three_d_secure": three_d_secure,
+                "transaction_link_id": null,
+                "wallet": null,
+            },
+        })
+    }
+
+    fn checks(&self) -> Value {
+        let cvc = match (self.has_cvc, self.card.number()) {
+            (false, _) => Value::Null,
+            (true, "4000000000000127") => json!("fail"),
+            (true, _) => json!("pass"),
+        };
+        let given = |field: &str| {
+            self.billing_details
+                .pointer(&format!("/address/{field}"))
+                .filter(|value| !value.is_null())
+                .map_or(Value::Null, |_| json!("pass"))
+        };
+        json!({
+            "address_line1_check": given("line1"),
+            "address_postal_code_check": given("postal_code"),
+            "cvc_check": cvc,
+        })
+    }
+
+    /// Stripe's is the same for the same number, and so is this.
+    fn fingerprint(&self) -> String {
+        format!("sandbox{:0>9}", self.card.last4())
+    }
+
+    pub(in crate::sandbox) fn render(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "payment_method",
+            "allow_redisplay": "unspecified",
+            "billing_details": self.billing_details,
+            "card": {
+                "brand": self.card.brand,
+                "checks": self.checks(),
+                "country": "US",
+                "display_brand": self.card.brand,
+                "exp_month": self.exp_month,
+                "exp_year": self.exp_year,
+                "fingerprint": self.fingerprint(),
+                "funding": self.card.funding,
+                "generated_from": null,
+                "last4": self.card.last4(),
+                "networks": { "available": [self.card.brand], "preferred": null },
+                "regulated_status": "unregulated",
+                "three_d_secure_usage": { "supported": true },
+                "wallet": null,
+            },
+            "created": self.created,
+            "customer": null,
+            "customer_account": null,
+            "livemode": false,
+            "metadata": {},
+            "radar_options": {},
+            "type": "card",
+        })
+    }
+}

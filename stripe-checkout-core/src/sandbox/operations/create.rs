@@ -1,0 +1,159 @@
+//! `POST /v1/payment_intents`: <https://docs.stripe.com/api/payment_intents/create>.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        caller::Caller,
+        ids,
+        objects::payment_intent::{PaymentIntent, Status},
+        params::Params,
+        refusal::Refusal,
+        store::{Cause, Store},
+    },
+    Attempt, payment_method_data,
+    shared_params::{self, Details, IGNORED},
+};
+
+pub(super) const CAPTURE_METHODS: &[&str] = &["automatic", "automatic_async", "manual"];
+
+impl Store {
+    pub(in crate::sandbox) fn create_intent(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let amount = params.required_integer("amount", 1)?;
+        let currency =
+            shared_params::currency(&mut params)?.ok_or_else(|| params.missing("currency"))?;
+        let listed_types = params.list("payment_method_types")?;
+        let automatic = read_automatic(&mut params)?;
+        let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
+        let confirmation_method = params.choice("confirmation_method", &["automatic", "manual"])?;
+        let details = Details::read(&mut params)?;
+        let on_behalf_of = params.text("on_behalf_of")?;
+        let named_method = params.setting("payment_method")?.flatten();
+        let given_method = payment_method_data::read(&mut params)?;
+        let confirm = params.boolean("confirm")?.unwrap_or(false);
+        let attempt = Attempt::read(&mut params)?;
+        params.accept(IGNORED);
+        refuse_confirmation_token(&mut params)?;
+        params.finish()?;
+
+        let (automatic, payment_method_types) = match (automatic, listed_types) {
+            (Some(Some(_)), Some(_)) => {
+                return Err(Refusal::invalid(
+                    "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
+                )
+                .param("automatic_payment_methods"));
+            }
+            (_, Some(types)) => (None, checked_types(types)?),
+            (Some(automatic), None) => (automatic, card_only()),
+            (None, None) => (Some("always"), card_only()),
+        };
+        shared_params::check_amount(amount, currency)?;
+        attempt.needs_confirm(confirm)?;
+        let mut intent = PaymentIntent {
+            id: ids::id("pi"),
+            client_secret: String::new(),
+            account: caller.account.clone(),
+            created: ids::now(),
+            amount,
+            amount_capturable: 0,
+            amount_received: 0,
+            currency,
+            status: Status::RequiresPaymentMethod,
+            automatic,
+            payment_method_types,
+            capture_method: capture_method.unwrap_or("automatic_async"),
+            confirmation_method: confirmation_method.unwrap_or("automatic"),
+            setup_future_usage: None,
+            canceled_at: None,
+            cancellation_reason: None,
+            metadata: BTreeMap::new(),
+            description: None,
+            receipt_email: None,
+            statement_descriptor: None,
+            statement_descriptor_suffix: None,
+            customer: None,
+            on_behalf_of,
+            transfer_group: None,
+            transfer_data: None,
+            application_fee_amount: None,
+            shipping: None,
+            payment_method: None,
+            latest_charge: None,
+            last_payment_error: None,
+            next_action: None,
+            challenge: None,
+        };
+        intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
+        details.apply(&mut intent)?;
+        if confirm {
+            attempt.check_return_url(caller, &intent)?;
+        }
+
+        let method = match (given_method, named_method) {
+            (Some(given), _) => Some(self.collect_payment_method(caller, given)?),
+            (None, Some(id)) => Some(self.named_payment_method(caller, &id)?),
+            (None, None) => None,
+        };
+        if method.is_some() {
+            intent.payment_method = method;
+            intent.status = Status::RequiresConfirmation;
+        }
+        let id = intent.id.clone();
+        let created = intent.render();
+        self.intents.insert(intent);
+        self.emit(&Cause::request(caller), "payment_intent.created", created);
+        if confirm {
+            self.confirm(caller, &id, attempt)?;
+        }
+        self.rendered_intent(caller, &id)
+    }
+}
+
+/// `Some(None)`: they are switched off.
+fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, Refusal> {
+    let Some(Some(mut group)) = params.group("automatic_payment_methods")? else {
+        return Ok(None);
+    };
+    let enabled = group
+        .boolean("enabled")?
+        .ok_or_else(|| group.missing("enabled"))?;
+    let redirects = group.choice("allow_redirects", &["always", "never"])?;
+    group.finish()?;
+    Ok(Some(enabled.then(|| redirects.unwrap_or("always"))))
+}
+
+fn card_only() -> Vec<String> {
+    vec!["card".to_owned()]
+}
+
+fn checked_types(types: Vec<String>) -> Result<Vec<String>, Refusal> {
+    let other = types.iter().find(|kind| *kind != "card");
+    match other {
+        None if types.is_empty() => Ok(card_only()),
+        None => Ok(types),
+        Some(other) => Err(Refusal::invalid(format!(
+            "The payment method type \"{other}\" is invalid. The sandbox takes cards only."
+        ))
+        .code("payment_intent_invalid_parameter")
+        .param("payment_method_types")),
+    }
+}
+
+/// The sandbox has no ConfirmationTokens: to take one and ignore it would be worse than to refuse it.
+pub(super) fn refuse_confirmation_token(params: &mut Params) -> Result<(), Refusal> {
+    match params.text("confirmation_token")? {
+        None => Ok(()),
+        Some(token) => Err(Refusal::no_such(
+            http::StatusCode::BAD_REQUEST,
+            "confirmationtoken",
+            &token,
+            "confirmation_token",
+        )),
+    }
+}

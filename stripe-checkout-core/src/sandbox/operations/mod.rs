@@ -1,0 +1,15 @@
+//! What the routes do.
+
+mod attempt;
+mod cancel;
+mod capture;
+mod confirm;
+mod create;
+mod list;
+mod payment_method_data;
+mod refund;
+mod retrieve;
+mod shared_params;
+mod update;
+
+pub(super) use attempt::Attempt;

@@ -1,0 +1,368 @@
+//! PaymentMethods: from what a card form collected, or one of the ready-made ones.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        caller::{Caller, Role},
+        cards::{self, TestCard},
+        ids,
+        objects::payment_method::PaymentMethod,
+        params::Params,
+        refusal::Refusal,
+        store::Store,
+    },
+    shared_params::read_address,
+};
+
+/// What Stripe.js adds about the browser.
+const ABOUT_THE_BROWSER: &[&str] = &[
+    "allow_redisplay",
+    "client_attribution_metadata",
+    "client_user_agent",
+    "guid",
+    "metadata",
+    "muid",
+    "payment_user_agent",
+    "pasted_fields",
+    "radar_options",
+    "referrer",
+    "sid",
+    "time_on_page",
+];
+
+/// A card that was typed in, and is not yet known to be one.
+#[derive(Debug)]
+pub(super) struct Given {
+    card: CardGiven,
+    billing_details: Value,
+}
+
+enum CardGiven {
+    Token(String),
+    Number {
+        number: String,
+        exp_month: u64,
+        exp_year: u64,
+        cvc: Option<String>,
+    },
+}
+
+// By hand: a number that somebody typed here by mistake could be real.
+impl std::fmt::Debug for CardGiven {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Reads the parameters of `payment_method_data`.
+pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
+    let Some(Some(mut data)) = params.group("payment_method_data")? else {
+        return Ok(None);
+    };
+    let kind = data.required_text("type")?;
+    if kind != "card" {
+        return Err(Refusal::invalid(format!(
+            "The payment method type \"{kind}\" is invalid. The sandbox takes cards only."
+        ))
+        .code("payment_method_unactivated")
+        .param("payment_method_data[type]"));
+    }
+    data.accept(ABOUT_THE_BROWSER);
+    let billing_details = read_billing_details(&mut data)?;
+    let Some(Some(mut card)) = data.group("card")? else {
+        return Err(data.missing("card"));
+    };
+    card.accept(&["networks"]);
+    let given = match card.text("token")? {
+        Some(token) => CardGiven::Token(token),
+        None => CardGiven::Number {
+            number: card.required_text("number")?,
+            exp_month: card.required_integer("exp_month", 0)?,
+            exp_year: card.required_integer("exp_year", 0)?,
+            cvc: card.setting("cvc")?.flatten(),
+        },
+    };
+    card.finish()?;
+    data.finish()?;
+    Ok(Some(Given {
+        card: given,
+        billing_details,
+    }))
+}
+
+fn read_billing_details(data: &mut Params) -> Result<Value, Refusal> {
+    let Some(Some(mut details)) = data.group("billing_details")? else {
+        return Ok(no_billing_details());
+    };
+    let address = match details.group("address")? {
+        Some(Some(address)) => read_address(address)?,
+        _ => no_address(),
+    };
+    let value = json!({
+        "address": address,
+        "email": details.setting("email")?.flatten(),
+        "name": details.setting("name")?.flatten(),
+        "phone": details.setting("phone")?.flatten(),
+        "tax_id": details.setting("tax_id")?.flatten(),
+    });
+    details.finish()?;
+    Ok(value)
+}
+
+fn no_address() -> Value {
+    json!({ "city": null, "country": null, "line1": null, "line2": null, "postal_code": null, "state": null })
+}
+
+fn no_billing_details() -> Value {
+    json!({ "address": no_address(), "email": null, "name": null, "phone": null, "tax_id": null })
+}
+
+impl Store {
+    /// Makes a PaymentMethod of a card that was typed in, or says what is wrong with it.
+    pub(super) fn collect_payment_method(
+        &mut self,
+        caller: &Caller,
+        given: Given,
+    ) -> Result<String, Refusal> {
+        let (card, exp_month, exp_year, has_cvc) = match given.card {
+            CardGiven::Token(token) => (card_of_token(&token)?, 12, next_year(), true),
+            CardGiven::Number { .. } if caller.role == Role::Secret => {
+                return Err(Refusal::invalid_with_status(
+                    StatusCode::PAYMENT_REQUIRED,
+                    "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that map to the \
+                     test card you are using, see https://stripe.com/docs/testing.",
+                ));
+            }
+            CardGiven::Number {
+                number,
+                exp_month,
+                exp_year,
+                cvc,
+            } => {
+                let card = judge(&number, exp_month, exp_year, cvc.as_deref())?;
+                let full_year = if exp_year < 100 {
+                    exp_year + 2000
+                } else {
+                    exp_year
+                };
+                (card, exp_month, full_year, cvc.is_some())
+            }
+        };
+        Ok(self.keep_payment_method(
+            caller.account.clone(),
+            card,
+            exp_month,
+            exp_year,
+            has_cvc,
+            given.billing_details,
+        ))
+    }
+
+    /// The PaymentMethod that a request names: an existing one, or a new one of a ready-made card.
+    pub(super) fn named_payment_method(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+    ) -> Result<String, Refusal> {
+        if self
+            .payment_methods
+            .get(caller.account.as_deref(), id)
+            .is_some()
+        {
+            return Ok(id.to_owned());
+        }
+        let card = cards::by_payment_method(id).ok_or_else(|| {
+            Refusal::no_such(
+                StatusCode::BAD_REQUEST,
+                "PaymentMethod",
+                id,
+                "payment_method",
+            )
+        })?;
+        Ok(self.keep_payment_method(
+            caller.account.clone(),
+            card,
+            12,
+            next_year(),
+            true,
+            no_billing_details(),
+        ))
+    }
+
+    fn keep_payment_method(
+        &mut self,
+        account: Option<String>,
+        card: &'static TestCard,
+        exp_month: u64,
+        exp_year: u64,
+        has_cvc: bool,
+        billing_details: Value,
+    ) -> String {
+        let id = ids::id("pm");
+        self.payment_methods.insert(PaymentMethod {
+            id: id.clone(),
+            account,
+            created: ids::now(),
+            card,
+            exp_month,
+            exp_year,
+            has_cvc,
+            billing_details,
+        });
+        id
+    }
+}
+
+fn card_of_token(token: &str) -> Result<&'static TestCard, Refusal> {
+    token
+        .strip_prefix("tok_")
+        .and_then(|name| cards::by_payment_method(&format!("pm_card_{name}")))
+        .ok_or_else(|| {
+            Refusal::no_such(
+                StatusCode::BAD_REQUEST,
+                "token",
+                token,
+                "payment_method_data[card][token]",
+            )
+        })
+}
+
+/// Refuses what a card form should have refused.
+fn judge(
+    number: &str,
+    exp_month: u64,
+    exp_year: u64,
+    cvc: Option<&str>,
+) -> Result<&'static TestCard, Refusal> {
+    let digits: String = number
+        .chars()
+        .filter(|character| !matches!(character, ' ' | '-'))
+        .collect();
+    if !cards::has_valid_check_digit(&digits) {
+        return Err(
+            Refusal::card("incorrect_number", "Your card number is incorrect.").param("number"),
+        );
+    }
+    let card = cards::by_number(&digits).ok_or_else(|| {
+        Refusal::card(
+            "card_declined",
+            "Your card was declined. Your request was in test mode, but used a non test card. \
+             For a list of valid test cards, visit: https://stripe.com/docs/testing.",
+        )
+        .with("decline_code", json!("test_mode_live_card"))
+    })?;
+    if !(1..=12).contains(&exp_month) {
+        return Err(Refusal::card(
+            "invalid_expiry_month",
+            "Your card's expiration month is invalid.",
+        )
+        .param("exp_month"));
+    }
+    let (year, month) = this_month();
+    let full_year = if exp_year < 100 {
+        exp_year + 2000
+    } else {
+        exp_year
+    };
+    if full_year < year || full_year > year + 50 {
+        return Err(Refusal::card(
+            "invalid_expiry_year",
+            "Your card's expiration year is invalid.",
+        )
+        .param("exp_year"));
+    }
+    if full_year == year && exp_month < month {
+        return Err(Refusal::card(
+            "invalid_expiry_month",
+            "Your card's expiration month is invalid.",
+        )
+        .param("exp_month"));
+    }
+    let cvc_length = if card.brand == "amex" { 4 } else { 3 };
+    if let Some(cvc) = cvc
+        && (cvc.len() != cvc_length || !cvc.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Err(
+            Refusal::card("invalid_cvc", "Your card's security code is invalid.").param("cvc"),
+        );
+    }
+    Ok(card)
+}
+
+fn next_year() -> u64 {
+    this_month().0 + 1
+}
+
+/// Year and month, from 1 (UTC).
+fn this_month() -> (u64, u64) {
+    month_of(u64::try_from(ids::now()).unwrap_or(0))
+}
+
+fn month_of(seconds: u64) -> (u64, u64) {
+    let mut days = seconds / 86_400;
+    let mut year = 1970;
+    loop {
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let length = if leap { 366 } else { 365 };
+        if days >= length {
+            days -= length;
+            year += 1;
+            continue;
+        }
+        let february = if leap { 29 } else { 28 };
+        let mut month = 1;
+        for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+            if days < length {
+                break;
+            }
+            days -= length;
+            month += 1;
+        }
+        return (year, month);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months() {
+        // date -u -d 2024-02-29 +%s, and so on.
+        for (seconds, expected) in [
+            (0, (1970, 1)),
+            (951_782_400, (2000, 2)),
+            (1_709_164_800, (2024, 2)),
+            (1_709_251_200, (2024, 3)),
+            (1_735_603_200, (2024, 12)),
+            (1_735_689_600, (2025, 1)),
+            (4_107_542_399, (2100, 2)),
+            (4_107_542_400, (2100, 3)),
+        ] {
+            assert_eq!(month_of(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_card() {
+        let year = next_year();
+        for (number, month, year, cvc, code) in [
+            ("4242 4242 4242 4241", 12, year, "123", "incorrect_number"),
+            ("4111 1111 1111 1111", 12, year, "123", "card_declined"),
+            ("4242424242424242", 13, year, "123", "invalid_expiry_month"),
+            ("4242424242424242", 12, 2020, "123", "invalid_expiry_year"),
+            ("4242424242424242", 12, 20, "123", "invalid_expiry_year"),
+            ("4242424242424242", 12, year, "12", "invalid_cvc"),
+            ("4242424242424242", 12, year, "1x3", "invalid_cvc"),
+            ("378282246310005", 12, year, "123", "invalid_cvc"),
+        ] {
+            let refusal = judge(number, month, year, Some(cvc)).unwrap_err();
+            assert_eq!(refusal.status, 402);
+            assert_eq!(refusal.body("req_1")["error"]["code"], code, "{number}");
+        }
+        assert!(judge("4242-4242-4242-4242", 12, year, None).is_ok());
+        assert!(judge("378282246310005", 1, year % 100, Some("1234")).is_ok());
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading one object.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::super::{
+    caller::{Caller, Role},
+    objects::{
+        charge::Charge, payment_intent::PaymentIntent, payment_method::PaymentMethod,
+        refund::Refund,
+    },
+    params::Params,
+    refusal::Refusal,
+    store::Store,
+};
+use crate::config::API_VERSION;
+
+impl Store {
+    pub(in crate::sandbox) fn retrieve_intent(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let client_secret = params.text("client_secret")?;
+        params.accept(&["_stripe_version", "is_stripe_sdk"]);
+        params.finish()?;
+        let intent = self.admitted_intent(caller, id, client_secret.as_deref())?;
+        Ok(caller.render(intent))
+    }
+
+    /// The intent, if it is this account's, and if a browser names its client secret.
+    pub(super) fn admitted_intent(
+        &self,
+        caller: &Caller,
+        id: &str,
+        client_secret: Option<&str>,
+    ) -> Result<&PaymentIntent, Refusal> {
+        // A browser says its account by a parameter of Stripe.js, not by a header: the client secret is proof enough.
+        let intent = match caller.role {
+            Role::Secret => self.intents.get(caller.account.as_deref(), id),
+            Role::Publishable => self.intents.find(id),
+        }
+        .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "payment_intent", id, "intent"))?;
+        match (caller.role, client_secret) {
+            (Role::Secret, None) => Ok(intent),
+            (Role::Publishable, None) => Err(Refusal::invalid(
+                "Missing required param: client_secret.",
+            )
+            .code("parameter_missing")
+            .param("client_secret")),
+            (_, Some(secret)) if secret == intent.client_secret => Ok(intent),
+            (_, Some(_)) => Err(Refusal::invalid(
+                "The client_secret provided does not match any associated PaymentIntent on this account. Ensure the client_secret hasn't been \
+                 modified, and that the associated PaymentIntent has not been deleted.",
+            )
+            .param("client_secret")),
+        }
+    }
+
+    /// The intent as this caller sees it now.
+    pub(super) fn rendered_intent(&self, caller: &Caller, id: &str) -> Result<Value, Refusal> {
+        self.intents
+            .find(id)
+            .map(|intent| caller.render(intent))
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "payment_intent", id, "intent"))
+    }
+
+    /// 400: the intent's status does not allow this. Execution had begun.
+    pub(super) fn unexpected_state(&self, caller: &Caller, id: &str, message: String) -> Refusal {
+        let refusal = Refusal::invalid(message)
+            .code("payment_intent_unexpected_state")
+            .executed();
+        match self.intents.find(id) {
+            Some(intent) => refusal.with("payment_intent", caller.render(intent)),
+            None => refusal,
+        }
+    }
+
+    pub(in crate::sandbox) fn retrieve_charge(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.charges
+            .get(caller.account.as_deref(), id)
+            .map(Charge::render)
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "charge", id, "id"))
+    }
+
+    pub(in crate::sandbox) fn retrieve_payment_method(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.payment_methods
+            .get(caller.account.as_deref(), id)
+            .map(PaymentMethod::render)
+            .ok_or_else(|| {
+                Refusal::no_such(StatusCode::NOT_FOUND, "PaymentMethod", id, "payment_method")
+            })
+    }
+
+    pub(in crate::sandbox) fn retrieve_refund(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.refunds
+            .get(caller.account.as_deref(), id)
+            .map(Refund::render)
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "refund", id, "id"))
+    }
+
+    pub(in crate::sandbox) fn retrieve_event(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.events
+            .get(caller.account.as_deref(), id)
+            .map(|event| event.render(API_VERSION))
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "event", id, "id"))
+    }
+}

@@ -1,0 +1,270 @@
+//! Parameters that several routes have.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use serde_json::{Value, json};
+
+use super::super::{
+    objects::payment_intent::PaymentIntent,
+    params::{MetadataChange, Params},
+    refusal::Refusal,
+};
+use crate::currency::Currency;
+
+/// Most cards take twelve digits.
+const MAX_AMOUNT: u64 = 999_999_999_999;
+const MAX_METADATA: usize = 50;
+
+/// What Stripe knows and the sandbox does nothing with: they change how real money moves, not what a client sees.
+pub(super) const IGNORED: &[&str] = &[
+    "allowed_payment_method_types",
+    "amount_details",
+    "customer_account",
+    "excluded_payment_method_types",
+    "hooks",
+    "mandate",
+    "mandate_data",
+    "payment_details",
+    "payment_method_configuration",
+    "payment_method_options",
+    "radar_options",
+];
+
+pub(super) fn currency(params: &mut Params) -> Result<Option<Currency>, Refusal> {
+    let Some(text) = params.text("currency")? else {
+        return Ok(None);
+    };
+    Currency::from_str(&text)
+        .ok()
+        .filter(|currency| currency.is_known())
+        .map(Some)
+        .ok_or_else(|| {
+            let known: Vec<&str> = Currency::KNOWN.iter().map(Currency::code).collect();
+            Refusal::invalid(format!(
+                "Invalid currency: {}. Stripe currently supports these currencies: {}",
+                text.to_lowercase(),
+                known.join(", ")
+            ))
+            .param("currency")
+        })
+}
+
+/// Stripe's limits for what one payment may come to. The sandbox settles every currency in itself, so the minimum is that of the payment's own currency.
+pub(super) fn check_amount(amount: u64, currency: Currency) -> Result<(), Refusal> {
+    if amount > MAX_AMOUNT {
+        return Err(Refusal::invalid(format!(
+            "Amount must be no more than {}",
+            written(MAX_AMOUNT, currency)
+        ))
+        .code("amount_too_large")
+        .param("amount"));
+    }
+    if let Some(minimum) = currency.minimum()
+        && amount < minimum.minor()
+    {
+        return Err(Refusal::invalid(format!(
+            "Amount must be at least {}",
+            written(minimum.minor(), currency)
+        ))
+        .code("amount_too_small")
+        .param("amount"));
+    }
+    let multiple = currency.multiple();
+    if matches!(currency, Currency::ISK | Currency::UGX) && amount % multiple != 0 {
+        return Err(Refusal::invalid(format!(
+            "Invalid amount: amounts in {} must be a multiple of {multiple}",
+            currency.code()
+        ))
+        .code("parameter_invalid_integer")
+        .param("amount"));
+    }
+    Ok(())
+}
+
+/// `0.50 eur`.
+pub(super) fn written(amount: u64, currency: Currency) -> String {
+    format!(
+        "{} {}",
+        crate::amount::Amount::new(amount, currency).to_major(),
+        currency.code()
+    )
+}
+
+/// New metadata is added to the old; an empty value takes its key away.
+pub(super) fn merge_metadata(
+    metadata: &mut BTreeMap<String, String>,
+    change: Option<MetadataChange>,
+) -> Result<(), Refusal> {
+    let Some(change) = change else {
+        metadata.clear();
+        return Ok(());
+    };
+    let mut merged = metadata.clone();
+    for (key, value) in change {
+        match value {
+            Some(value) => merged.insert(key, value),
+            None => merged.remove(&key),
+        };
+    }
+    if merged.len() > MAX_METADATA {
+        return Err(Refusal::invalid(format!(
+            "Metadata can have up to {MAX_METADATA} keys, but you passed in {}.",
+            merged.len()
+        ))
+        .param("metadata"));
+    }
+    *metadata = merged;
+    Ok(())
+}
+
+/// What may be set when an intent is made, updated or confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Details {
+    metadata: Option<Option<MetadataChange>>,
+    description: Option<Option<String>>,
+    receipt_email: Option<Option<String>>,
+    shipping: Option<Option<Value>>,
+    statement_descriptor: Option<Option<String>>,
+    statement_descriptor_suffix: Option<Option<String>>,
+    setup_future_usage: Option<Option<&'static str>>,
+    customer: Option<Option<String>>,
+    transfer_group: Option<Option<String>>,
+    transfer_data: Option<Option<Value>>,
+    application_fee_amount: Option<u64>,
+}
+
+impl Details {
+    /// Those of creation and update.
+    pub(super) fn read(params: &mut Params) -> Result<Self, Refusal> {
+        let mut details = Self::read_for_confirmation(params)?;
+        details.metadata = params.metadata()?;
+        details.description = params.setting_up_to("description", 1000)?;
+        details.statement_descriptor = descriptor(params, "statement_descriptor")?;
+        details.statement_descriptor_suffix = descriptor(params, "statement_descriptor_suffix")?;
+        details.customer = params.setting("customer")?;
+        details.transfer_group = params.setting("transfer_group")?;
+        details.transfer_data = params.echo("transfer_data")?;
+        details.application_fee_amount = params.integer("application_fee_amount", 0)?;
+        Ok(details)
+    }
+
+    /// The few that a confirmation may set too.
+    pub(super) fn read_for_confirmation(params: &mut Params) -> Result<Self, Refusal> {
+        let receipt_email = params.setting_up_to("receipt_email", 800)?;
+        if let Some(Some(email)) = &receipt_email
+            && !looks_like_email(email)
+        {
+            return Err(Refusal::invalid(format!("Invalid email address: {email}"))
+                .code("email_invalid")
+                .param("receipt_email"));
+        }
+        let shipping = match params.group("shipping")? {
+            None => None,
+            Some(None) => Some(None),
+            Some(Some(group)) => Some(Some(read_shipping(group)?)),
+        };
+        let setup_future_usage =
+            params.choice("setup_future_usage", &["off_session", "on_session"]);
+        Ok(Self {
+            receipt_email,
+            shipping,
+            setup_future_usage: setup_future_usage?.map(Some),
+            ..Self::default()
+        })
+    }
+
+    pub(super) fn apply(self, intent: &mut PaymentIntent) -> Result<(), Refusal> {
+        if let Some(change) = self.metadata {
+            merge_metadata(&mut intent.metadata, change)?;
+        }
+        set(&mut intent.description, self.description);
+        set(&mut intent.receipt_email, self.receipt_email);
+        set(&mut intent.shipping, self.shipping);
+        set(&mut intent.statement_descriptor, self.statement_descriptor);
+        set(
+            &mut intent.statement_descriptor_suffix,
+            self.statement_descriptor_suffix,
+        );
+        set(&mut intent.setup_future_usage, self.setup_future_usage);
+        set(&mut intent.customer, self.customer);
+        set(&mut intent.transfer_group, self.transfer_group);
+        set(&mut intent.transfer_data, self.transfer_data);
+        set(
+            &mut intent.application_fee_amount,
+            self.application_fee_amount.map(Some),
+        );
+        Ok(())
+    }
+}
+
+fn set<T>(field: &mut Option<T>, given: Option<Option<T>>) {
+    if let Some(value) = given {
+        *field = value;
+    }
+}
+
+fn looks_like_email(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(user, host)| {
+        !user.is_empty()
+            && !host.is_empty()
+            && !host.contains('@')
+            && !text.contains(|character: char| character.is_whitespace() || character.is_control())
+    })
+}
+
+/// At most 22 characters, a letter among them, and none that a bank statement cannot print.
+fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>, Refusal> {
+    let given = params.setting(name)?;
+    let Some(Some(text)) = &given else {
+        return Ok(given);
+    };
+    let fault = if text.chars().count() > 22 {
+        Some("must be at most 22 characters")
+    } else if !text.chars().any(char::is_alphabetic) {
+        Some("must contain at least one letter")
+    } else if text.contains(['<', '>', '\\', '\'', '"', '*']) {
+        Some("must not contain any of < > \\ ' \" *")
+    } else if !text.is_ascii() {
+        Some("must contain only Latin characters")
+    } else {
+        None
+    };
+    match fault {
+        None => Ok(given),
+        Some(fault) => Err(
+            Refusal::invalid(format!("The statement descriptor {fault}."))
+                .code("invalid_statement_descriptor")
+                .param(name),
+        ),
+    }
+}
+
+fn read_shipping(mut group: Params) -> Result<Value, Refusal> {
+    let name = group.required_text("name")?;
+    let address = match group.group("address")? {
+        Some(Some(address)) => read_address(address)?,
+        _ => return Err(group.missing("address")),
+    };
+    let shipping = json!({
+        "address": address,
+        "carrier": group.setting("carrier")?.flatten(),
+        "name": name,
+        "phone": group.setting("phone")?.flatten(),
+        "tracking_number": group.setting("tracking_number")?.flatten(),
+    });
+    group.finish()?;
+    Ok(shipping)
+}
+
+pub(super) fn read_address(mut group: Params) -> Result<Value, Refusal> {
+    let address = json!({
+        "city": group.setting("city")?.flatten(),
+        "country": group.setting("country")?.flatten(),
+        "line1": group.setting("line1")?.flatten(),
+        "line2": group.setting("line2")?.flatten(),
+        "postal_code": group.setting("postal_code")?.flatten(),
+        "state": group.setting("state")?.flatten(),
+    });
+    group.finish()?;
+    Ok(address)
+}

@@ -1,0 +1,62 @@
+//! The routes of Stripe's API that the sandbox has.
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{caller::Caller, expand, form::Tree, params::Params, refusal::Refusal, store::Store};
+
+/// Executes a request whose sender is known.
+pub(super) fn execute(
+    store: &mut Store,
+    caller: &Caller,
+    method: &Method,
+    path: &str,
+    params: Tree,
+) -> Result<Value, Refusal> {
+    let mut params = Params::new(params);
+    let expansions = params.list("expand")?.unwrap_or_default();
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+
+    let for_browsers = matches!(
+        (method.as_str(), segments.as_slice()),
+        ("GET", ["v1", "payment_intents", _]) | ("POST", ["v1", "payment_intents", _, "confirm"])
+    );
+    if !for_browsers {
+        caller.needs_secret_key()?;
+    }
+
+    let mut answer = match (method.as_str(), segments.as_slice()) {
+        ("POST", ["v1", "payment_intents"]) => store.create_intent(caller, params),
+        ("GET", ["v1", "payment_intents"]) => store.list_intents(caller, params),
+        ("GET", ["v1", "payment_intents", id]) => store.retrieve_intent(caller, id, params),
+        ("POST", ["v1", "payment_intents", id]) => store.update_intent(caller, id, params),
+        ("POST", ["v1", "payment_intents", id, "confirm"]) => {
+            store.confirm_intent(caller, id, params)
+        }
+        ("POST", ["v1", "payment_intents", id, "capture"]) => {
+            store.capture_intent(caller, id, params)
+        }
+        ("POST", ["v1", "payment_intents", id, "cancel"]) => {
+            store.cancel_intent(caller, id, params)
+        }
+        ("GET", ["v1", "charges"]) => store.list_charges(caller, params),
+        ("GET", ["v1", "charges", id]) => store.retrieve_charge(caller, id, params),
+        ("GET", ["v1", "payment_methods", id]) => store.retrieve_payment_method(caller, id, params),
+        ("POST", ["v1", "refunds"]) => store.create_refund(caller, params),
+        ("GET", ["v1", "refunds"]) => store.list_refunds(caller, params),
+        ("GET", ["v1", "refunds", id]) => store.retrieve_refund(caller, id, params),
+        ("GET", ["v1", "events"]) => store.list_events(caller, params),
+        ("GET", ["v1", "events", id]) => store.retrieve_event(caller, id, params),
+        _ => Err(Refusal::invalid_with_status(
+            StatusCode::NOT_FOUND,
+            format!(
+                "Unrecognized request URL ({method}: {path}). The sandbox has only a part of Stripe's API: \
+                 please see https://stripe.com/docs for the whole."
+            ),
+        )),
+    }?;
+    for expansion in expansions {
+        expand::expand(store, caller, &mut answer, &expansion)?;
+    }
+    Ok(answer)
+}

@@ -1,0 +1,183 @@
+//! Everything that the sandbox remembers, behind one lock that is held only for as long as one request's work takes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    caller::Caller,
+    delivery::{Controls, DeliveryAttempt, Job},
+    endpoint::Endpoint,
+    faults,
+    idempotency::Idempotency,
+    ids,
+    objects::{
+        balance_transaction, charge::Charge, event::Event, payment_intent::PaymentIntent,
+        payment_method::PaymentMethod, refund::Refund,
+    },
+    requests::LoggedRequest,
+    table::Table,
+};
+use crate::config::API_VERSION;
+
+/// What caused an event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cause {
+    pub(super) account: Option<String>,
+    pub(super) request_id: Option<String>,
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl Cause {
+    /// An API request.
+    pub(super) fn request(caller: &Caller) -> Self {
+        Self {
+            account: caller.account.clone(),
+            request_id: Some(caller.request_id.clone()),
+            idempotency_key: caller.idempotency_key.clone(),
+        }
+    }
+
+    /// Something that nobody asked the API for.
+    pub(super) fn outside(account: Option<String>) -> Self {
+        Self {
+            account,
+            ..Self::default()
+        }
+    }
+}
+
+/// The objects, and what is to happen to requests and deliveries.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// The sandbox's own address.
+    pub(super) url: String,
+    pub(super) intents: Table<PaymentIntent>,
+    pub(super) charges: Table<Charge>,
+    pub(super) payment_methods: Table<PaymentMethod>,
+    pub(super) refunds: Table<Refund>,
+    pub(super) events: Table<Event>,
+    /// The charge that a balance transaction belongs to.
+    pub(super) balance_transactions: HashMap<String, String>,
+    pub(super) idempotency: Idempotency,
+    pub(super) faults: faults::Queue,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) controls: Controls,
+    pub(super) requests: Vec<LoggedRequest>,
+    pub(super) attempts: Vec<DeliveryAttempt>,
+    pub(super) connections: usize,
+    jobs: mpsc::UnboundedSender<Job>,
+    unfinished: watch::Sender<usize>,
+}
+
+impl Store {
+    pub(super) fn new(
+        url: String,
+        jobs: mpsc::UnboundedSender<Job>,
+        unfinished: watch::Sender<usize>,
+        retry_after: Vec<Duration>,
+    ) -> Self {
+        Self {
+            url,
+            intents: Table::default(),
+            charges: Table::default(),
+            payment_methods: Table::default(),
+            refunds: Table::default(),
+            events: Table::default(),
+            balance_transactions: HashMap::new(),
+            idempotency: Idempotency::default(),
+            faults: VecDeque::new(),
+            endpoints: Vec::new(),
+            controls: Controls::new(retry_after),
+            requests: Vec::new(),
+            attempts: Vec::new(),
+            connections: 0,
+            jobs,
+            unfinished,
+        }
+    }
+
+    /// Makes an event of the object as it is now, and sends it to every endpoint that wants it.
+    pub(super) fn emit(&mut self, cause: &Cause, event_type: &'static str, object: Value) {
+        self.emit_change(cause, event_type, object, None);
+    }
+
+    /// Like [`emit`](Self::emit), with what the changed fields were before.
+    pub(super) fn emit_change(
+        &mut self,
+        cause: &Cause,
+        event_type: &'static str,
+        object: Value,
+        previous_attributes: Option<Value>,
+    ) {
+        for _ in 0..self.controls.events_for_next_change() {
+            let waiting: Vec<String> = self
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.wants(event_type))
+                .map(|endpoint| endpoint.id.clone())
+                .collect();
+            let event = Event {
+                id: ids::id("evt"),
+                account: cause.account.clone(),
+                created: ids::now(),
+                event_type,
+                object: object.clone(),
+                previous_attributes: previous_attributes.clone(),
+                request_id: cause.request_id.clone(),
+                idempotency_key: cause.idempotency_key.clone(),
+                waiting: waiting.clone(),
+            };
+            let jobs: Vec<Job> = waiting
+                .into_iter()
+                .map(|endpoint| Job::new(&event, endpoint))
+                .collect();
+            self.events.insert(event);
+            self.enqueue(jobs);
+        }
+    }
+
+    /// Hands deliveries to the dispatcher. They count as unfinished from this moment on.
+    pub(super) fn enqueue(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.unfinished.send_modify(|count| *count += 1);
+            if self.jobs.send(job).is_err() {
+                // The sandbox is being dropped.
+                self.unfinished.send_modify(|count| *count -= 1);
+            }
+        }
+    }
+
+    /// The object with this id, of any kind, for `expand`.
+    pub(super) fn object(&self, caller: &Caller, id: &str) -> Option<Value> {
+        let account = caller.account.as_deref();
+        let (prefix, _) = id.split_once('_')?;
+        match prefix {
+            "pi" => self
+                .intents
+                .get(account, id)
+                .map(|intent| caller.render(intent)),
+            "ch" => self.charges.get(account, id).map(Charge::render),
+            "pm" => self
+                .payment_methods
+                .get(account, id)
+                .map(PaymentMethod::render),
+            "re" => self.refunds.get(account, id).map(Refund::render),
+            "txn" => self
+                .charges
+                .get(account, self.balance_transactions.get(id)?)
+                .map(|charge| balance_transaction::render(id, charge)),
+            _ => None,
+        }
+    }
+}
+
+/// What goes over the wire for an event: Stripe indents it, and sends the same bytes at every attempt.
+pub(super) fn event_body(event: &Event) -> Bytes {
+    Bytes::from(format!("{:#}\n", event.render(API_VERSION)))
+}

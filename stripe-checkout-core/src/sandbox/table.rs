@@ -1,0 +1,85 @@
+//! Rows in the order in which they were made, found by their id.
+
+use std::collections::HashMap;
+
+use super::objects::{
+    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
+    refund::Refund,
+};
+
+/// What every object has.
+pub(super) trait Row {
+    fn id(&self) -> &str;
+    /// The connected account that it belongs to; `None` is the sandbox's own.
+    fn account(&self) -> Option<&str>;
+    fn created(&self) -> i64;
+}
+
+macro_rules! rows {
+    ($($row:ty),*) => {$(
+        impl Row for $row {
+            fn id(&self) -> &str {
+                &self.id
+            }
+            fn account(&self) -> Option<&str> {
+                self.account.as_deref()
+            }
+            fn created(&self) -> i64 {
+                self.created
+            }
+        }
+    )*};
+}
+rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+
+/// All objects of one kind.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    rows: Vec<T>,
+    places: HashMap<String, usize>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Row> Table<T> {
+    pub(super) fn insert(&mut self, row: T) {
+        self.places.insert(row.id().to_owned(), self.rows.len());
+        self.rows.push(row);
+    }
+
+    /// The row with this id, if it belongs to this account: one account's objects do not exist for another.
+    pub(super) fn get(&self, account: Option<&str>, id: &str) -> Option<&T> {
+        self.rows
+            .get(*self.places.get(id)?)
+            .filter(|row| row.account() == account)
+    }
+
+    /// The row with this id, whichever account it belongs to.
+    pub(super) fn find(&self, id: &str) -> Option<&T> {
+        self.rows.get(*self.places.get(id)?)
+    }
+
+    pub(super) fn find_mut(&mut self, id: &str) -> Option<&mut T> {
+        self.rows.get_mut(*self.places.get(id)?)
+    }
+
+    /// Newest first, as Stripe lists.
+    pub(super) fn newest_first(&self, account: Option<&str>) -> impl Iterator<Item = &T> {
+        self.rows
+            .iter()
+            .rev()
+            .filter(move |row| row.account() == account)
+    }
+
+    /// Oldest first, of every account.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter()
+    }
+}

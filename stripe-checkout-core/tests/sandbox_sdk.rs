@@ -1,0 +1,67 @@
+//! The sandbox asked by clients that nobody here wrote: the official SDKs for Python and Node.
+//!
+//! How to install them: `tests/sandbox-sdk/README.md`. Without them these tests say so and pass.
+#![cfg(feature = "sandbox")]
+
+use std::{ffi::OsString, path::PathBuf, process::Command, time::Duration};
+
+use stripe_checkout_core::sandbox::Sandbox;
+
+/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and keys, and fails if anything is not as the SDK expects.
+async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
+    let Some(installed) = std::env::var_os(variable) else {
+        println!(
+            "skipped: {variable} is not set, so there is no SDK to ask (tests/sandbox-sdk/README.md)"
+        );
+        return;
+    };
+    let sandbox = Sandbox::builder()
+        .retry_after([Duration::from_millis(10)])
+        .start()
+        .await
+        .unwrap();
+    let config = sandbox.config();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox-sdk");
+    let mut command = command(installed, folder.join(script));
+    command
+        .env("SANDBOX_URL", sandbox.url())
+        .env("SANDBOX_SECRET_KEY", config.secret_key().unwrap().expose())
+        .env(
+            "SANDBOX_PUBLISHABLE_KEY",
+            config.publishable_key().unwrap().expose(),
+        )
+        .env(
+            "SANDBOX_WEBHOOK_SECRET",
+            config.webhook_secrets()[0].expose(),
+        );
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python() {
+    ask("STRIPE_SDK_PYTHON", "ask.py", |python, script| {
+        let mut command = Command::new(python);
+        command.arg(script);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node() {
+    ask("STRIPE_SDK_NODE", "ask.mjs", |folder, script| {
+        let mut command = Command::new("node");
+        command.arg(script).env("STRIPE_SDK_NODE", folder);
+        command
+    })
+    .await;
+}
