@@ -31,7 +31,7 @@ pub use problem::Problem;
 pub use random::NoRandom;
 pub use settings::{AdminPassword, Settings, SettingsError, Stripe};
 pub use shop::{Parts, Shop};
-pub use start::{App, StartError};
+pub use start::{App, StartError, checkout};
 pub use store::{Notice, OrderSummary, Store, StoreError};
 pub use visit::Visit;
 

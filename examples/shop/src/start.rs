@@ -27,8 +27,8 @@ pub struct App {
     banner: String,
     store: Store,
     outbox: Outbox,
-    // The sandbox ends when this is dropped.
-    _sandbox: Option<Sandbox>,
+    // It ends when this is dropped.
+    sandbox: Option<Sandbox>,
 }
 
 /// Why the shop did not open.
@@ -111,13 +111,18 @@ impl App {
             banner,
             store,
             outbox,
-            _sandbox: sandbox,
+            sandbox,
         })
     }
 
     /// What to print when the shop is open: its address, and what one needs to try it.
     pub fn banner(&self) -> &str {
         &self.banner
+    }
+
+    /// The sandbox, where there are no keys: tests break it on purpose.
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        self.sandbox.as_ref()
     }
 
     /// Closes the shop, after the framework stopped to take requests: ends what began, then closes the database.
@@ -130,7 +135,14 @@ impl App {
 }
 
 /// The ten lines that a checkout needs.
-fn checkout(config: Config, store: &Store, outbox: Arc<Notify>) -> Result<Checkout, BuildError> {
+///
+/// # Errors
+/// [`BuildError`], most likely for keys that are missing.
+pub fn checkout(
+    config: Config,
+    store: &Store,
+    outbox: Arc<Notify>,
+) -> Result<Checkout, BuildError> {
     // The inbox forgets at a restart. That is safe here, with live keys too, because the order's row remembers (see `fulfil.rs`).
     let inbox = MemoryInbox::new().allow_live();
     Checkout::builder(config)
