@@ -3,6 +3,7 @@
 //! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +15,21 @@ use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
 
 /// One answer, as an adapter sends it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
+}
+
+// By hand: a body may hold a client secret, and the address of a redirect too.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is no page runs and loads nothing, whoever frames it.

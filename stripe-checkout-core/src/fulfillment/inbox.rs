@@ -1,6 +1,7 @@
 //! The inbox: what is remembered of events, payments and intents, and the promises that whoever stores them makes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -239,7 +240,7 @@ pub enum Settled {
 }
 
 /// An event to be stored.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewEvent {
     /// The application and the mode.
     pub scope: Scope,
@@ -263,8 +264,24 @@ pub struct NewEvent {
     pub received: SystemTime,
 }
 
+// By hand, here and below: in the body are the buyer's name and address.
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("payment", &self.payment)
+            .field("order", &self.order)
+            .field("ours", &self.ours)
+            .field("settles", &self.settles)
+            .field("note", &self.note)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A stored event.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EventRecord {
     /// The application and the mode.
     pub scope: Scope,
@@ -290,6 +307,23 @@ pub struct EventRecord {
     pub attempts: u32,
     /// What went wrong last, or what does not fit.
     pub last_error: Option<String>,
+}
+
+impl fmt::Debug for EventRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventRecord")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("payment", &self.payment)
+            .field("order", &self.order)
+            .field("ours", &self.ours)
+            .field("settles", &self.settles)
+            .field("state", &self.state)
+            .field("attempts", &self.attempts)
+            .field("last_error", &self.last_error)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far an event is.
