@@ -19,6 +19,8 @@ mod settings;
 mod shop;
 mod start;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod visit;
 
 pub use answer::Answer;
