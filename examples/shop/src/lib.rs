@@ -1,1 +1,58 @@
-//! The shop that the example applications share.
+//! The shop that the example applications share: everything about it that is not a framework's.
+//!
+//! A framework's own program has the routing, the state, the answers, the start and the end; it makes a [`Visit`] of a request, calls a method of
+//! [`Shop`], and sends the [`Answer`]. Read `catalogue.rs`, `prices.rs` and `fulfil.rs` for what a shop of your own has to bring.
+
+pub mod admin;
+mod answer;
+pub mod cart;
+pub mod catalogue;
+mod fulfil;
+mod money;
+mod order;
+mod outbox;
+mod pages;
+mod prices;
+mod problem;
+mod random;
+mod settings;
+mod shop;
+mod start;
+mod store;
+mod visit;
+
+pub use answer::Answer;
+pub use fulfil::Fulfil;
+pub use money::price;
+pub use order::{Order, OrderItem, Shipment, Status};
+pub use outbox::{Outbox, work as work_off_outbox};
+pub use prices::{OrderPrices, OrderReference};
+pub use problem::Problem;
+pub use random::NoRandom;
+pub use settings::{AdminPassword, Settings, SettingsError, Stripe};
+pub use shop::{Parts, Shop};
+pub use start::{App, StartError, checkout};
+pub use store::{Notice, OrderSummary, Store, StoreError};
+pub use visit::Visit;
+
+/// The shop's name.
+pub const NAME: &str = "Crab & Kettle";
+
+/// Writes the log to the terminal: from `info` upwards, or as `RUST_LOG` says.
+pub fn log() {
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+}
+
+/// An error and its causes in one line, for whoever runs the shop.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,286 @@
+//! Who may look into the back room: one password, sessions, and tokens against forged forms.
+//!
+//! Small enough to read, and complete: the password is compared in constant time, guesses are slowed down, the session's cookie is nowhere stored in the
+//! clear, and every form that changes something carries a token that another site cannot know. For more than one person take a log-in crate of your framework.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::random::{self, NoRandom};
+
+/// How long a session lasts, whatever happens in it.
+pub const SESSION: Duration = Duration::from_secs(8 * 60 * 60);
+
+const SESSIONS: usize = 64;
+const WRONG_TRIES: u32 = 5;
+const WINDOW: Duration = Duration::from_secs(60);
+const ADDRESSES: usize = 1024;
+
+type Fingerprint = [u8; 32];
+
+/// Why nobody was let in.
+#[derive(Debug, thiserror::Error)]
+pub enum LogInError {
+    /// The password is wrong.
+    #[error("wrong password")]
+    Wrong,
+    /// Too many wrong passwords from there.
+    #[error("too many tries")]
+    TooMany {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// No session token could be made.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
+}
+
+/// The lock on the door.
+pub struct Admin {
+    password: Fingerprint,
+    sessions: Mutex<HashMap<Fingerprint, Session>>,
+    tries: Mutex<HashMap<IpAddr, Tries>>,
+}
+
+struct Session {
+    csrf: String,
+    ends: Instant,
+}
+
+struct Tries {
+    wrong: u32,
+    since: Instant,
+}
+
+impl Admin {
+    /// Guards with this password.
+    pub fn new(password: &str) -> Self {
+        Self {
+            password: fingerprint(password),
+            sessions: Mutex::default(),
+            tries: Mutex::default(),
+        }
+    }
+
+    /// Checks the password and gives the token of a new session, for the cookie.
+    ///
+    /// # Errors
+    /// [`LogInError`].
+    pub fn log_in(
+        &self,
+        from: Option<IpAddr>,
+        password: &str,
+        now: Instant,
+    ) -> Result<String, LogInError> {
+        let from = place(from);
+        // Counted before the password is looked at, so that many tries at once cannot slip through together.
+        self.count(from, now)?;
+        // Both sides are hashed first: what is compared is always 32 bytes long, so the time tells neither the text nor its length.
+        if !bool::from(fingerprint(password).ct_eq(&self.password)) {
+            tracing::warn!(%from, "wrong admin password");
+            return Err(LogInError::Wrong);
+        }
+        lock(&self.tries).remove(&from);
+        let token = random::token()?;
+        let session = Session {
+            csrf: random::token()?,
+            ends: now + SESSION,
+        };
+        let mut sessions = lock(&self.sessions);
+        sessions.retain(|_, session| session.ends > now);
+        if sessions.len() >= SESSIONS {
+            let oldest = sessions
+                .iter()
+                .min_by_key(|(_, session)| session.ends)
+                .map(|(fingerprint, _)| *fingerprint);
+            oldest.and_then(|fingerprint| sessions.remove(&fingerprint));
+        }
+        sessions.insert(fingerprint(&token), session);
+        tracing::info!(%from, "admin logged in");
+        Ok(token)
+    }
+
+    /// The token for the forms of this session, if the cookie is that of a living one.
+    pub fn csrf(&self, cookie: &str, now: Instant) -> Option<String> {
+        // The key is a hash of the cookie: how far a guess comes in the table says nothing about any real token.
+        lock(&self.sessions)
+            .get(&fingerprint(cookie))
+            .filter(|session| session.ends > now)
+            .map(|session| session.csrf.clone())
+    }
+
+    /// Ends the session.
+    pub fn log_out(&self, cookie: &str) {
+        lock(&self.sessions).remove(&fingerprint(cookie));
+    }
+
+    fn count(&self, from: IpAddr, now: Instant) -> Result<(), LogInError> {
+        let mut tries = lock(&self.tries);
+        if !tries.contains_key(&from) && tries.len() >= ADDRESSES {
+            tries.retain(|_, tries| now.saturating_duration_since(tries.since) < WINDOW);
+            if tries.len() >= ADDRESSES {
+                return Err(LogInError::TooMany {
+                    retry_after: WINDOW,
+                });
+            }
+        }
+        let entry = tries.entry(from).or_insert(Tries {
+            wrong: 0,
+            since: now,
+        });
+        let age = now.saturating_duration_since(entry.since);
+        if age >= WINDOW {
+            *entry = Tries {
+                wrong: 0,
+                since: now,
+            };
+        } else if entry.wrong >= WRONG_TRIES {
+            return Err(LogInError::TooMany {
+                retry_after: WINDOW.saturating_sub(age),
+            });
+        }
+        entry.wrong += 1;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Admin")
+    }
+}
+
+/// Whether two tokens are the same, in a time that does not tell how much of them is.
+pub fn same(left: &str, right: &str) -> bool {
+    !left.is_empty() && bool::from(left.as_bytes().ct_eq(right.as_bytes()))
+}
+
+/// An IPv6 visitor has a whole /64 to guess from: it counts as one address.
+fn place(from: Option<IpAddr>) -> IpAddr {
+    match from {
+        Some(IpAddr::V6(address)) => {
+            let mut segments = address.segments();
+            segments[4..].fill(0);
+            IpAddr::V6(Ipv6Addr::from(segments))
+        }
+        Some(address) => address,
+        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+fn fingerprint(text: &str) -> Fingerprint {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+// What these locks guard is whole at every moment, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> Option<IpAddr> {
+        Some(IpAddr::from([127, 0, 0, 1]))
+    }
+
+    #[test]
+    fn the_password_opens_a_session_that_ends() {
+        let admin = Admin::new("correct horse");
+        let now = Instant::now();
+        assert!(matches!(
+            admin.log_in(here(), "correct hors", now),
+            Err(LogInError::Wrong)
+        ));
+        assert!(matches!(
+            admin.log_in(here(), "", now),
+            Err(LogInError::Wrong)
+        ));
+        let cookie = admin
+            .log_in(here(), "correct horse", now)
+            .expect("the password is right");
+        let csrf = admin.csrf(&cookie, now).expect("the session lives");
+        assert_ne!(csrf, cookie);
+        assert_eq!(admin.csrf(&cookie, now), Some(csrf));
+        assert_eq!(admin.csrf("", now), None);
+        assert_eq!(admin.csrf(&cookie, now + SESSION), None);
+        admin.log_out(&cookie);
+        assert_eq!(admin.csrf(&cookie, now), None);
+    }
+
+    #[test]
+    fn guessing_is_slowed_down_for_the_guesser_only() {
+        let admin = Admin::new("correct horse");
+        let now = Instant::now();
+        for _ in 0..WRONG_TRIES {
+            assert!(matches!(
+                admin.log_in(here(), "guess", now),
+                Err(LogInError::Wrong)
+            ));
+        }
+        let refused = admin.log_in(here(), "correct horse", now + Duration::from_secs(1));
+        assert!(
+            matches!(refused, Err(LogInError::TooMany { retry_after }) if retry_after == Duration::from_secs(59))
+        );
+        assert!(
+            admin
+                .log_in(Some(IpAddr::from([10, 0, 0, 1])), "correct horse", now)
+                .is_ok()
+        );
+        assert!(admin.log_in(here(), "correct horse", now + WINDOW).is_ok());
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_is_one_guesser() {
+        let admin = Admin::new("correct horse");
+        let now = Instant::now();
+        for host in 0..WRONG_TRIES {
+            let from = format!("2001:db8::{host}").parse().ok();
+            assert!(matches!(
+                admin.log_in(from, "guess", now),
+                Err(LogInError::Wrong)
+            ));
+        }
+        let refused = admin.log_in("2001:db8::ffff".parse().ok(), "guess", now);
+        assert!(matches!(refused, Err(LogInError::TooMany { .. })));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let admin = Admin::new("correct horse");
+        let now = Instant::now();
+        for host in 0..2 * ADDRESSES as u32 {
+            let _ = admin.log_in(Some(IpAddr::from(host.to_be_bytes())), "guess", now);
+        }
+        assert_eq!(lock(&admin.tries).len(), ADDRESSES);
+        // Once the minute is over there is room again.
+        for seconds in 0..2 * SESSIONS as u64 {
+            assert!(
+                admin
+                    .log_in(
+                        here(),
+                        "correct horse",
+                        now + WINDOW + Duration::from_secs(seconds)
+                    )
+                    .is_ok()
+            );
+        }
+        assert_eq!(lock(&admin.sessions).len(), SESSIONS);
+    }
+
+    #[test]
+    fn an_empty_token_is_like_no_other() {
+        assert!(same("abc", "abc"));
+        assert!(!same("abc", "abd"));
+        assert!(!same("abc", "ab"));
+        assert!(!same("", ""));
+    }
+}

@@ -1,0 +1,113 @@
+//! What is sold, and for how much: the one place that knows a price.
+//!
+//! A real shop would read this from its database. What matters is the direction: the browser names articles and quantities, the server looks the price up
+//! here, and nobody else can name one.
+
+use stripe_checkout_core::{Amount, Currency};
+
+/// One currency for the whole catalogue, because one payment has one.
+pub const CURRENCY: Currency = Currency::EUR;
+
+/// An article.
+#[derive(Debug)]
+pub struct Product {
+    /// The stock keeping unit: the article's name in forms, cookies and the API.
+    pub sku: &'static str,
+    /// What the buyer reads.
+    pub name: &'static str,
+    /// One sentence about it.
+    pub about: &'static str,
+    /// The price of one, tax included.
+    pub price: Amount,
+    /// The drawing, as SVG.
+    pub picture: &'static str,
+}
+
+/// Everything on the shelf, in the order in which it stands there.
+pub const PRODUCTS: &[Product] = &[
+    Product {
+        sku: "mug",
+        name: "Harbour mug",
+        about: "Stoneware, 350 ml, with a crab that is glad to see you.",
+        price: Amount::new(18_00, CURRENCY),
+        picture: include_str!("../pictures/mug.svg"),
+    },
+    Product {
+        sku: "teapot",
+        name: "Two-cup teapot",
+        about: "Glazed by hand in sea green. Pours without a drip.",
+        price: Amount::new(46_00, CURRENCY),
+        picture: include_str!("../pictures/teapot.svg"),
+    },
+    Product {
+        sku: "tea",
+        name: "Breakwater tea",
+        about: "100 g of smoky black tea for grey mornings.",
+        price: Amount::new(9_50, CURRENCY),
+        picture: include_str!("../pictures/tea.svg"),
+    },
+    Product {
+        sku: "tote",
+        name: "Tide tote bag",
+        about: "Heavy organic cotton. Carries melons and novels.",
+        price: Amount::new(22_00, CURRENCY),
+        picture: include_str!("../pictures/tote.svg"),
+    },
+    Product {
+        sku: "print",
+        name: "“Low tide” print",
+        about: "A3 on cotton paper, framed in smoked oak.",
+        price: Amount::new(64_00, CURRENCY),
+        picture: include_str!("../pictures/print.svg"),
+    },
+    Product {
+        sku: "socks",
+        name: "Rockpool socks",
+        about: "Merino wool, for feet that have been paddling.",
+        price: Amount::new(12_90, CURRENCY),
+        picture: include_str!("../pictures/socks.svg"),
+    },
+];
+
+/// The article with this SKU.
+pub fn product(sku: &str) -> Option<&'static Product> {
+    PRODUCTS.iter().find(|product| product.sku == sku)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sku_names_one_article_and_fits_into_a_cookie() {
+        for product in PRODUCTS {
+            assert!(
+                product.sku.bytes().all(|byte| byte.is_ascii_lowercase()),
+                "{}",
+                product.sku
+            );
+            assert_eq!(
+                PRODUCTS
+                    .iter()
+                    .filter(|other| other.sku == product.sku)
+                    .count(),
+                1
+            );
+            assert_eq!(product.price.currency(), CURRENCY);
+        }
+    }
+
+    #[test]
+    fn the_pictures_are_plain_drawings() {
+        for product in PRODUCTS {
+            assert!(product.picture.starts_with("<svg "), "{}", product.sku);
+            for active in ["<script", "href=", " on", "<style"] {
+                assert!(
+                    !product.picture.contains(active),
+                    "{} contains {active:?}",
+                    product.sku
+                );
+            }
+        }
+    }
+}

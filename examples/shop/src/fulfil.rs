@@ -1,0 +1,376 @@
+//! What happens to an order when something happens to its payment.
+//!
+//! Each hook is one SQLite transaction, and each `UPDATE` says from which states it may come and looks at how many rows it touched. That makes a hook
+//! safe to run again: the memory inbox forgets at a restart what it has seen, the order's row does not.
+
+use std::sync::Arc;
+
+use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use stripe_checkout_core::{
+    BoxError,
+    fulfillment::{Due, FulfillmentHandler, Mismatch},
+    webhook::{Dispute, Failure, Payment, Refund, RefundStatus},
+};
+use tokio::sync::Notify;
+
+use crate::store::{self, Store, to_sql};
+
+/// The shop's fulfilment.
+#[derive(Debug)]
+pub struct Fulfil {
+    store: Store,
+    outbox: Arc<Notify>,
+}
+
+impl Fulfil {
+    /// Fulfils orders of this store, and rings when there is something in the outbox.
+    pub fn new(store: Store, outbox: Arc<Notify>) -> Self {
+        Self { store, outbox }
+    }
+
+    // IMMEDIATE: whoever reads in order to write takes the write lock at once, or two of them would end in "database is locked".
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.store.pool().begin_with("BEGIN IMMEDIATE").await
+    }
+}
+
+impl FulfillmentHandler for Fulfil {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        let order = order_of(payment)?;
+        let mut transaction = self.begin().await?;
+        let paid = sqlx::query(
+            "UPDATE orders SET status = 'paid', payment_intent = ?, updated_at = unixepoch()
+             WHERE id = ? AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+        )
+        .bind(payment.id())
+        .bind(order)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if paid == 0 {
+            return self.paid_before(payment, order, transaction).await;
+        }
+        sqlx::query("INSERT INTO shipments (order_id, payment_intent) VALUES (?, ?)")
+            .bind(order)
+            .bind(payment.id())
+            .execute(&mut *transaction)
+            .await?;
+        // The e-mail is not sent from here: if the commit below fails, it would thank for nothing; and the mail server would hold up the database.
+        sqlx::query("INSERT INTO outbox (kind, order_id) VALUES ('order_paid', ?)")
+            .bind(order)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        tracing::info!(
+            order,
+            payment = payment.id(),
+            "order paid, shipment written"
+        );
+        self.outbox.notify_one();
+        Ok(())
+    }
+
+    async fn amount_due(&self, payment: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        let row = sqlx::query("SELECT amount, currency FROM orders WHERE id = ?")
+            .bind(order_of(payment)?)
+            .fetch_optional(self.store.pool())
+            .await?
+            .ok_or_else(|| unknown_order(payment))?;
+        Ok(Due::Exactly(store::amount(&row, "amount")?))
+    }
+
+    async fn payment_processing(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        let updated = sqlx::query(
+            "UPDATE orders SET status = 'processing', payment_intent = ?, updated_at = unixepoch()
+             WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
+        )
+        .bind(payment.id())
+        .bind(order_of(payment)?)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        one_or_overtaken(updated, payment, &mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn payment_failed(
+        &self,
+        payment: &Payment,
+        failure: &Failure,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
+        let order = order_of(payment)?;
+        let mut transaction = self.begin().await?;
+        let updated = sqlx::query(
+            "UPDATE orders SET status = 'failed', updated_at = unixepoch()
+             WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
+        )
+        .bind(order)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        one_or_overtaken(updated, payment, &mut transaction).await?;
+        transaction.commit().await?;
+        // The decline code is for the merchant's log only: it may say that the card was stolen.
+        tracing::info!(
+            order,
+            code = failure.code(),
+            decline_code = failure.decline_code(),
+            "payment failed"
+        );
+        Ok(())
+    }
+
+    async fn payment_canceled(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        // An older intent of the order may be canceled while a newer one is on its way: that one decides.
+        let updated = sqlx::query(
+            "UPDATE orders SET status = 'canceled', updated_at = unixepoch()
+             WHERE id = ? AND status IN ('pending', 'processing', 'failed') AND (payment_intent IS NULL OR payment_intent = ?)",
+        )
+        .bind(order_of(payment)?)
+        .bind(payment.id())
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        one_or_overtaken(updated, payment, &mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn duplicate_payment(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        let detail = format!(
+            "paid a second time, {}: give it back",
+            payment.amount_received()
+        );
+        note(
+            &mut transaction,
+            "duplicate payment",
+            payment.order_id(),
+            Some(payment.id()),
+            &detail,
+        )
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        mismatch: &Mismatch,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        review(payment, &mut transaction).await?;
+        note(
+            &mut transaction,
+            "mismatch",
+            payment.order_id(),
+            Some(payment.id()),
+            &mismatch.to_string(),
+        )
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        _: &mut (),
+    ) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        review(payment, &mut transaction).await?;
+        let detail = "refunded or disputed before it was shipped: nothing was shipped";
+        note(
+            &mut transaction,
+            "refunded early",
+            payment.order_id(),
+            Some(payment.id()),
+            detail,
+        )
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
+        let payment = refund
+            .payment_intent()
+            .ok_or("a refund without a payment")?;
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT id FROM orders WHERE payment_intent = ?")
+            .bind(payment)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else {
+            // The second payment of an order goes back: the order itself stays paid.
+            let known = sqlx::query("SELECT 1 FROM notices WHERE payment_intent = ?")
+                .bind(payment)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            known.ok_or("a refund of a payment that no order knows")?;
+            let detail = format!("{} ({})", refund.amount(), word(refund));
+            note(&mut transaction, "refund", None, Some(payment), &detail).await?;
+            return Ok(transaction.commit().await?);
+        };
+        let order: String = row.try_get("id")?;
+        // The events of one refund may come in any order; only "pending" is never the last word.
+        sqlx::query(
+            "INSERT INTO refunds (id, order_id, amount, status) VALUES (?, ?, ?, ?)
+             ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE excluded.status <> 'pending'",
+        )
+        .bind(refund.id())
+        .bind(&order)
+        .bind(to_sql(refund.amount())?)
+        .bind(word(refund))
+        .execute(&mut *transaction)
+        .await?;
+        // A refund can still fail after it had succeeded: then the order is merely paid again.
+        sqlx::query(
+            "UPDATE orders SET updated_at = unixepoch(), status = CASE
+                 WHEN amount <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = orders.id AND status = 'succeeded') THEN 'refunded'
+                 WHEN status = 'refunded' THEN 'paid'
+                 ELSE status END
+             WHERE id = ? AND status IN ('paid', 'review', 'refunded')",
+        )
+        .bind(&order)
+        .execute(&mut *transaction)
+        .await?;
+        if matches!(refund.status(), Some(RefundStatus::Failed)) {
+            let detail = format!(
+                "{} could not be given back: {}",
+                refund.amount(),
+                refund.failure_reason().unwrap_or("no reason given")
+            );
+            note(
+                &mut transaction,
+                "refund failed",
+                Some(&order),
+                Some(payment),
+                &detail,
+            )
+            .await?;
+        }
+        transaction.commit().await?;
+        tracing::info!(order, refund = refund.id(), status = word(refund), "refund");
+        Ok(())
+    }
+
+    async fn disputed(&self, dispute: &Dispute, _: &mut ()) -> Result<(), BoxError> {
+        let mut transaction = self.begin().await?;
+        let detail = format!(
+            "{}, {}, {}",
+            dispute.id(),
+            dispute.amount(),
+            dispute.status().as_str()
+        );
+        note(
+            &mut transaction,
+            "dispute",
+            None,
+            dispute.payment_intent(),
+            &detail,
+        )
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+impl Fulfil {
+    /// No row was touched: the order does not exist, or it was paid before, by this payment or by another one.
+    async fn paid_before(
+        &self,
+        payment: &Payment,
+        order: &str,
+        mut transaction: Transaction<'static, Sqlite>,
+    ) -> Result<(), BoxError> {
+        let row = sqlx::query("SELECT payment_intent FROM orders WHERE id = ?")
+            .bind(order)
+            .fetch_optional(&mut *transaction)
+            .await?
+            .ok_or_else(|| unknown_order(payment))?;
+        transaction.rollback().await?;
+        if row.try_get::<Option<&str>, _>("payment_intent")? == Some(payment.id()) {
+            tracing::info!(
+                order,
+                payment = payment.id(),
+                "this payment was fulfilled before"
+            );
+            return Ok(());
+        }
+        self.duplicate_payment(payment, &mut ()).await
+    }
+}
+
+/// The order that the checkout wrote into the payment when it made it.
+fn order_of(payment: &Payment) -> Result<&str, BoxError> {
+    payment
+        .order_id()
+        .ok_or_else(|| format!("the payment {} names no order", payment.id()).into())
+}
+
+// An error, not a shrug: somebody paid, and this database does not know for what.
+fn unknown_order(payment: &Payment) -> BoxError {
+    format!(
+        "the order of the payment {} is not in this database",
+        payment.id()
+    )
+    .into()
+}
+
+/// One row was meant. None is right only if the order is there and later news has overtaken this.
+async fn one_or_overtaken(
+    updated: u64,
+    payment: &Payment,
+    db: &mut SqliteConnection,
+) -> Result<(), BoxError> {
+    if updated == 1 {
+        return Ok(());
+    }
+    let order = sqlx::query("SELECT 1 FROM orders WHERE id = ?")
+        .bind(order_of(payment)?)
+        .fetch_optional(db)
+        .await?;
+    order.map(|_| ()).ok_or_else(|| unknown_order(payment))
+}
+
+/// Keeps the buyer from paying again until somebody has looked.
+async fn review(payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    let updated = sqlx::query(
+        "UPDATE orders SET status = 'review', payment_intent = ?, updated_at = unixepoch()
+         WHERE id = ? AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+    )
+    .bind(payment.id())
+    .bind(order_of(payment)?)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    one_or_overtaken(updated, payment, db).await
+}
+
+/// Writes something for a person to look at, once.
+async fn note(
+    db: &mut SqliteConnection,
+    kind: &str,
+    order: Option<&str>,
+    payment: Option<&str>,
+    detail: &str,
+) -> Result<(), sqlx::Error> {
+    // Without an order in the event, the payment tells.
+    sqlx::query(
+        "INSERT INTO notices (kind, order_id, payment_intent, detail)
+         VALUES (?1, coalesce(?2, (SELECT id FROM orders WHERE payment_intent = ?3)), ?3, ?4) ON CONFLICT DO NOTHING",
+    )
+    .bind(kind)
+    .bind(order)
+    .bind(payment)
+    .bind(detail)
+    .execute(db)
+    .await?;
+    tracing::warn!(kind, order, payment, detail, "somebody has to look at this");
+    Ok(())
+}
+
+fn word(refund: &Refund) -> &str {
+    refund.status().map_or("pending", RefundStatus::as_str)
+}

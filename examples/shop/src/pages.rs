@@ -1,0 +1,72 @@
+//! The pages: templates beside the code, values escaped by the engine.
+
+use minijinja::{Environment, Value, context};
+use sha2::{Digest as _, Sha256};
+
+use crate::{NAME, random};
+
+/// The style sheet.
+pub(crate) const CSS: &str = include_str!("../static/shop.css");
+/// The script of the order page.
+pub(crate) const ORDER_JS: &str = include_str!("../static/order.js");
+/// The crab.
+pub(crate) const LOGO: &str = include_str!("../pictures/logo.svg");
+
+/// The compiled templates.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    templates: Environment<'static>,
+    sandbox: bool,
+    css: String,
+    order_js: String,
+}
+
+impl Pages {
+    /// Compiles the templates; `sandbox` says so on every page.
+    pub(crate) fn new(sandbox: bool) -> Result<Self, minijinja::Error> {
+        // Names that end in .html are escaped by the engine.
+        let mut templates = Environment::new();
+        for (name, source) in [
+            ("base.html", include_str!("../templates/base.html")),
+            ("home.html", include_str!("../templates/home.html")),
+            ("cart.html", include_str!("../templates/cart.html")),
+            ("order.html", include_str!("../templates/order.html")),
+            ("problem.html", include_str!("../templates/problem.html")),
+            ("login.html", include_str!("../templates/login.html")),
+            ("admin.html", include_str!("../templates/admin.html")),
+        ] {
+            templates.add_template(name, source)?;
+        }
+        // A typing error in a template shows in the first test, not as a hole in a page.
+        templates.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
+        Ok(Self {
+            templates,
+            sandbox,
+            css: address("shop.css", CSS),
+            order_js: address("order.js", ORDER_JS),
+        })
+    }
+
+    /// Fills a template: its own values, and those that every page has.
+    pub(crate) fn render(
+        &self,
+        template: &str,
+        cart_count: u32,
+        values: Value,
+    ) -> Result<String, minijinja::Error> {
+        let Self {
+            templates,
+            sandbox,
+            css,
+            order_js,
+        } = self;
+        let values = context! { shop => NAME, sandbox, css, order_js, cart_count, ..values };
+        templates.get_template(template)?.render(values)
+    }
+}
+
+/// An asset's address with a fingerprint of what is in it, so that browsers may keep it until it changes.
+fn address(name: &str, content: &str) -> String {
+    let hash = Sha256::digest(content.as_bytes());
+    format!("/static/{name}?v={}", random::hex(&hash[..6]))
+}

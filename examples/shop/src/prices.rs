@@ -1,0 +1,64 @@
+//! What an order costs: read from its row, whatever the browser thinks.
+
+use serde::Deserialize;
+use stripe_checkout_core::{Pricing, PricingError, Visitor, intent::PaymentRequest};
+
+use crate::{NAME, order::Status, store::Store};
+
+/// The prices of orders that were made before: the checkout asks when it shows the page, and again when the buyer presses *Pay*.
+#[derive(Debug, Clone)]
+pub struct OrderPrices {
+    store: Store,
+}
+
+/// All that the browser may say.
+#[derive(Debug, Deserialize)]
+pub struct OrderReference {
+    /// The order's id.
+    pub order: String,
+}
+
+impl OrderPrices {
+    /// The prices of the orders in this store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+impl Pricing for OrderPrices {
+    type Order = OrderReference;
+
+    async fn price(
+        &self,
+        reference: OrderReference,
+        _: &Visitor,
+    ) -> Result<PaymentRequest, PricingError> {
+        let order = self.store.order(&reference.order).await?;
+        let order = order.ok_or_else(|| {
+            PricingError::refused("We do not know this order. Please go back to your cart.")
+        })?;
+        match order.status {
+            // The intent of an order that failed is still open; the buyer tries again with another card.
+            Status::Pending | Status::Failed => {}
+            // While the bank takes its time the checkout itself answers that a payment is on its way.
+            Status::Processing => {}
+            Status::Paid | Status::Refunded => return Err(PricingError::AlreadyPaid),
+            Status::Review => {
+                return Err(PricingError::refused(
+                    "We are checking a payment for this order. Please do not pay again.",
+                ));
+            }
+            Status::Canceled => {
+                return Err(PricingError::refused(
+                    "This order was canceled. Please order again.",
+                ));
+            }
+        }
+        let mut request = PaymentRequest::new(&order.id, order.total)
+            .description(format!("{NAME}, order {}", &order.id[..8]));
+        for item in &order.items {
+            request = request.line(&item.name, item.quantity, item.unit.times(item.quantity)?);
+        }
+        Ok(request)
+    }
+}

@@ -1,0 +1,259 @@
+//! What the environment says, and a `.env` file beside it: read once, at start, and refused at once if it makes no sense.
+
+use std::{ffi::OsString, net::IpAddr, net::SocketAddr};
+
+use stripe_checkout_core::{Config, ConfigError};
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub struct Settings {
+    /// `BIND_ADDRESS` (default `127.0.0.1`) and `PORT` (default 3000; 0 takes any that is free).
+    pub address: SocketAddr,
+    /// `DATABASE_URL`, default `sqlite://shop.db`: a file that is made if there is none.
+    pub database_url: String,
+    /// `ADMIN_PASSWORD`; where it is not set, one is made up and printed.
+    pub admin_password: Option<AdminPassword>,
+    /// Whose Stripe to use.
+    pub stripe: Stripe,
+}
+
+/// Whose Stripe to use.
+#[derive(Debug)]
+pub enum Stripe {
+    /// The one that these keys and addresses belong to.
+    Keys(Box<Config>),
+    /// A sandbox in this process.
+    Sandbox,
+}
+
+/// A password that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminPassword(pub(crate) String);
+
+impl std::fmt::Debug for AdminPassword {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+/// What is wrong with the environment. Names the variable, never its value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// There is a `.env` file that cannot be read.
+    #[error("the file .env cannot be read")]
+    DotEnv(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The value is not what belongs there.
+    #[error("{variable} must be {expected}")]
+    Invalid {
+        /// The variable.
+        variable: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// The keys are wrong or incomplete.
+    #[error(transparent)]
+    Stripe(#[from] ConfigError),
+    /// Both were asked for, and guessing would be about money.
+    #[error("STRIPE_SANDBOX=1 and STRIPE_SECRET_KEY are both set: choose the sandbox or the keys")]
+    SandboxAndKeys,
+    /// A deployment that forgot its keys must not hand goods out for play money.
+    #[error(
+        "STRIPE_SECRET_KEY is not set. Set it, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET to take payments, or STRIPE_SANDBOX=1 to try the shop without Stripe (debug builds do that by themselves)"
+    )]
+    NoKeys,
+}
+
+impl Settings {
+    /// Reads `.env`, if there is one, and the environment, which goes before it.
+    ///
+    /// Call it before there are threads: it changes this process's environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn from_env() -> Result<Self, SettingsError> {
+        match dotenvy::dotenv() {
+            Ok(_) => {}
+            Err(error) if error.not_found() => {}
+            // The error would show the line that does not parse, which may be a key.
+            Err(dotenvy::Error::LineParse(..)) => {
+                return Err(SettingsError::DotEnv("a line is not NAME=value".into()));
+            }
+            Err(error) => return Err(SettingsError::DotEnv(error.into())),
+        }
+        Self::from_vars(|name| std::env::var_os(name), cfg!(debug_assertions))
+    }
+
+    /// Reads variables from wherever `variable` finds them; `debug` says whether the sandbox may start without being asked for.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn from_vars(
+        variable: impl Fn(&str) -> Option<OsString>,
+        debug: bool,
+    ) -> Result<Self, SettingsError> {
+        let text =
+            |variable_name: &'static str, expected: &'static str| match variable(variable_name)
+                .map(OsString::into_string)
+            {
+                None => Ok(None),
+                Some(Ok(value)) if !value.trim().is_empty() => Ok(Some(value.trim().to_owned())),
+                Some(_) => Err(SettingsError::Invalid {
+                    variable: variable_name,
+                    expected,
+                }),
+            };
+        let port: u16 = parse(text("PORT", PORT)?, "PORT", PORT)?.unwrap_or(3000);
+        let host: IpAddr = parse(text("BIND_ADDRESS", BIND)?, "BIND_ADDRESS", BIND)?
+            .unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let sandbox = match text("STRIPE_SANDBOX", SANDBOX)?.as_deref() {
+            None => None,
+            Some("1" | "true") => Some(true),
+            Some("0" | "false") => Some(false),
+            Some(_) => {
+                return Err(SettingsError::Invalid {
+                    variable: "STRIPE_SANDBOX",
+                    expected: SANDBOX,
+                });
+            }
+        };
+        let stripe = match (variable("STRIPE_SECRET_KEY").is_some(), sandbox) {
+            (true, Some(true)) => return Err(SettingsError::SandboxAndKeys),
+            (true, _) => Stripe::Keys(Box::new(Config::from_vars(&variable)?)),
+            (false, Some(true)) => Stripe::Sandbox,
+            (false, None) if debug => Stripe::Sandbox,
+            (false, _) => return Err(SettingsError::NoKeys),
+        };
+        Ok(Self {
+            address: SocketAddr::new(host, port),
+            database_url: text("DATABASE_URL", DATABASE)?
+                .unwrap_or_else(|| "sqlite://shop.db".to_owned()),
+            admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(AdminPassword),
+            stripe,
+        })
+    }
+}
+
+const PORT: &str = "a number from 0 to 65535";
+const BIND: &str = "an IP address, like 127.0.0.1 or 0.0.0.0";
+const SANDBOX: &str = "1 or 0";
+const DATABASE: &str = "an address of SQLite's, like sqlite://shop.db";
+const PASSWORD: &str = "a password, or not set at all";
+
+fn parse<T: std::str::FromStr>(
+    value: Option<String>,
+    variable: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, SettingsError> {
+    value
+        .map(|value| {
+            value
+                .parse()
+                .map_err(|_| SettingsError::Invalid { variable, expected })
+        })
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [(&str, &str); 3] = [
+        ("STRIPE_SECRET_KEY", "sk_test_123"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_test_123"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_123"),
+    ];
+
+    fn read(vars: &[(&str, &str)], debug: bool) -> Result<Settings, SettingsError> {
+        let find = |name: &str| {
+            vars.iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        Settings::from_vars(find, debug)
+    }
+
+    #[test]
+    fn a_fresh_clone_needs_nothing() {
+        let settings = read(&[], true).expect("the defaults are good");
+        assert_eq!(settings.address, SocketAddr::from(([127, 0, 0, 1], 3000)));
+        assert_eq!(settings.database_url, "sqlite://shop.db");
+        assert_eq!(settings.admin_password, None);
+        assert!(matches!(settings.stripe, Stripe::Sandbox));
+    }
+
+    #[test]
+    fn a_release_without_keys_does_not_start() {
+        assert!(matches!(read(&[], false), Err(SettingsError::NoKeys)));
+        assert!(matches!(
+            read(&[("STRIPE_SANDBOX", "0")], true),
+            Err(SettingsError::NoKeys)
+        ));
+        assert!(matches!(
+            read(&[("STRIPE_SANDBOX", "1")], false),
+            Ok(Settings {
+                stripe: Stripe::Sandbox,
+                ..
+            })
+        ));
+        // Other keys alone are a slip, and are not taken for keys.
+        assert!(matches!(
+            read(&KEYS[1..], false),
+            Err(SettingsError::NoKeys)
+        ));
+    }
+
+    #[test]
+    fn keys_are_used_and_checked() {
+        assert!(matches!(
+            read(&KEYS, false),
+            Ok(Settings {
+                stripe: Stripe::Keys(_),
+                ..
+            })
+        ));
+        assert!(matches!(
+            read(&KEYS[..2], true),
+            Err(SettingsError::Stripe(ConfigError::Missing {
+                variable: "STRIPE_WEBHOOK_SECRET"
+            }))
+        ));
+        assert!(matches!(
+            read(&[("STRIPE_SECRET_KEY", "")], true),
+            Err(SettingsError::Stripe(_))
+        ));
+        let mut both = KEYS.to_vec();
+        both.push(("STRIPE_SANDBOX", "1"));
+        assert!(matches!(
+            read(&both, true),
+            Err(SettingsError::SandboxAndKeys)
+        ));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named_and_not_shown() {
+        for variable in ["PORT", "BIND_ADDRESS", "STRIPE_SANDBOX"] {
+            let error = read(&[(variable, "s3cr3t")], true).expect_err("not a value for it");
+            assert!(error.to_string().starts_with(variable), "{error}");
+            assert!(!format!("{error} {error:?}").contains("s3cr3t"));
+        }
+        for variable in [
+            "PORT",
+            "DATABASE_URL",
+            "ADMIN_PASSWORD",
+            "STRIPE_SANDBOX",
+            "BIND_ADDRESS",
+        ] {
+            assert!(
+                matches!(
+                    read(&[(variable, " ")], true),
+                    Err(SettingsError::Invalid { .. })
+                ),
+                "{variable}"
+            );
+        }
+        let settings =
+            read(&[("ADMIN_PASSWORD", "s3cr3t")], true).expect("a password may be anything");
+        assert!(!format!("{settings:?}").contains("s3cr3t"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What a framework tells of a request: plain values, so that the shop knows none of them.
+
+use std::net::IpAddr;
+
+/// A request that was read whole.
+#[derive(Default)]
+pub struct Visit {
+    host: Option<String>,
+    origin: Option<String>,
+    fetch_site: Option<String>,
+    content_type: Option<String>,
+    cookies: String,
+    peer: Option<IpAddr>,
+    body: Vec<u8>,
+}
+
+impl Visit {
+    /// The largest body in bytes: adapters read no more of it and answer [`Problem::TooLarge`](crate::Problem::TooLarge).
+    pub const BODY_LIMIT: usize = 16 * 1024;
+
+    /// Takes what the shop needs of a request. `header` gives the header of that name, in lower case, if it is there and is text.
+    pub fn new(
+        header: impl Fn(&str) -> Option<String>,
+        peer: Option<IpAddr>,
+        body: Vec<u8>,
+    ) -> Self {
+        Self {
+            host: header("host"),
+            origin: header("origin"),
+            fetch_site: header("sec-fetch-site"),
+            content_type: header("content-type"),
+            cookies: header("cookie").unwrap_or_default(),
+            peer,
+            body,
+        }
+    }
+
+    pub(crate) fn cookie(&self, name: &str) -> &str {
+        let pairs = self
+            .cookies
+            .split(';')
+            .filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .filter(|(known, _)| *known == name)
+            .map(|(_, value)| value)
+            .next()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        let essence = self
+            .content_type
+            .as_deref()
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case("application/json")
+    }
+
+    /// The fields of a form; none if the body is not one.
+    pub(crate) fn form(&self) -> Vec<(String, String)> {
+        serde_html_form::from_bytes(&self.body).unwrap_or_default()
+    }
+
+    /// Whether another site's page made the browser send this. Programs that are no browsers send neither header and carry nobody's cookies.
+    pub(crate) fn is_cross_site(&self) -> bool {
+        if let Some(site) = &self.fetch_site {
+            return !matches!(site.as_str(), "same-origin" | "none");
+        }
+        match &self.origin {
+            Some(origin) => origin.split_once("://").map(|(_, host)| host) != self.host.as_deref(),
+            None => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for Visit {
+    // Cookies and passwords travel in here.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Visit")
+            .field("peer", &self.peer)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visit(headers: &[(&str, &str)]) -> Visit {
+        let header = |name: &str| {
+            headers
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Visit::new(header, None, Vec::new())
+    }
+
+    #[test]
+    fn forms_of_other_sites_are_recognised() {
+        let host = ("host", "shop.example:3000");
+        for (headers, cross_site) in [
+            (vec![host], false),
+            (vec![host, ("origin", "http://shop.example:3000")], false),
+            (vec![host, ("origin", "https://shop.example:3000")], false),
+            (vec![host, ("origin", "http://shop.example")], true),
+            (vec![host, ("origin", "http://evil.example")], true),
+            (vec![host, ("origin", "null")], true),
+            (vec![("origin", "http://shop.example")], true),
+            (vec![host, ("sec-fetch-site", "same-origin")], false),
+            (vec![host, ("sec-fetch-site", "none")], false),
+            (vec![host, ("sec-fetch-site", "same-site")], true),
+            (
+                vec![
+                    host,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "http://shop.example:3000"),
+                ],
+                true,
+            ),
+        ] {
+            assert_eq!(visit(&headers).is_cross_site(), cross_site, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_and_content_types_are_found() {
+        let visit = visit(&[
+            ("cookie", "other=1; cart=mug-1;admin=abc"),
+            ("content-type", "Application/JSON; charset=utf-8"),
+        ]);
+        assert_eq!(
+            (
+                visit.cookie("cart"),
+                visit.cookie("admin"),
+                visit.cookie("art")
+            ),
+            ("mug-1", "abc", "")
+        );
+        assert!(visit.is_json());
+        assert!(!Visit::default().is_json());
+    }
+
+    #[test]
+    fn debug_shows_no_cookie() {
+        assert!(!format!("{:?}", visit(&[("cookie", "admin=s3cr3t")])).contains("s3cr3t"));
+    }
+}

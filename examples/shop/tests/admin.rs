@@ -1,0 +1,283 @@
+//! The back room: who gets in, what is to be seen, and which forms are believed.
+
+#[allow(dead_code)] // Each test crate uses its own part.
+mod common;
+
+use common::{Open, PASSWORD, cookie, header, open, payment, text, visit};
+use shop::Answer;
+
+/// The token in the page's forms.
+fn token(page: &Answer) -> String {
+    let html = text(page);
+    let (_, rest) = html
+        .split_once(r#"name="csrf" value=""#)
+        .expect("a form with a token");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn log_in(open: &Open, password: &str) -> Answer {
+    let page = open.shop.log_in_page(&visit(&[], ""));
+    let cookies = format!("login={}", cookie(&page, "login").unwrap());
+    let body = format!(
+        "csrf={}&password={}",
+        token(&page),
+        password.replace(' ', "+")
+    );
+    open.shop
+        .log_in(&visit(&[("cookie", cookies.as_str())], &body))
+}
+
+fn session(open: &Open) -> String {
+    let answer = log_in(open, PASSWORD);
+    assert_eq!(
+        (answer.status, header(&answer, "location")),
+        (303, "/admin")
+    );
+    format!("admin={}", cookie(&answer, "admin").unwrap())
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_password() {
+    let open = open().await;
+    for cookies in ["", "admin=", "admin=0123456789abcdef0123456789abcdef"] {
+        let answer = open.shop.admin(&visit(&[("cookie", cookies)], "")).await;
+        assert_eq!(
+            (answer.status, header(&answer, "location")),
+            (303, "/admin/login")
+        );
+        assert!(answer.body.is_empty());
+    }
+    let wrong = log_in(&open, "wrong");
+    assert_eq!(wrong.status, 403);
+    assert!(cookie(&wrong, "admin").is_none());
+    assert!(text(&wrong).contains("That is not the password"));
+}
+
+#[tokio::test]
+async fn the_session_cookie_is_for_the_back_room_only() {
+    let open = open().await;
+    let answer = log_in(&open, PASSWORD);
+    let set = answer
+        .headers
+        .iter()
+        .find(|(name, value)| *name == "set-cookie" && value.starts_with("admin="));
+    let (_, set) = set.unwrap();
+    assert!(
+        set.ends_with("; Path=/admin; Max-Age=28800; HttpOnly; SameSite=Strict"),
+        "{set}"
+    );
+    let cookies = session(&open);
+    let again = open
+        .shop
+        .log_in_page(&visit(&[("cookie", cookies.as_str())], ""));
+    assert_eq!(header(&again, "location"), "/admin");
+}
+
+#[tokio::test]
+async fn guessing_ends_soon() {
+    let open = open().await;
+    for _ in 0..5 {
+        assert_eq!(log_in(&open, "guess").status, 403);
+    }
+    let answer = log_in(&open, PASSWORD);
+    assert_eq!(answer.status, 429);
+    assert!(header(&answer, "retry-after").parse::<u64>().is_ok());
+}
+
+#[tokio::test]
+async fn a_log_in_form_of_another_site_is_not_believed() {
+    let open = open().await;
+    let page = open.shop.log_in_page(&visit(&[], ""));
+    let csrf = token(&page);
+    let cookies = format!("login={csrf}");
+    let body = format!("csrf={csrf}&password={}", PASSWORD.replace(' ', "+"));
+    for (headers, body) in [
+        (vec![], body.as_str()),
+        (vec![("cookie", "login=")], "csrf=&password=x"),
+        (vec![("cookie", cookies.as_str())], "password=x"),
+        (
+            vec![
+                ("cookie", cookies.as_str()),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            body.as_str(),
+        ),
+        (
+            vec![
+                ("cookie", cookies.as_str()),
+                ("host", "shop.example"),
+                ("origin", "https://evil.example"),
+            ],
+            body.as_str(),
+        ),
+    ] {
+        let answer = open.shop.log_in(&visit(&headers, body));
+        assert_eq!(answer.status, 403, "{headers:?}");
+        assert!(cookie(&answer, "admin").is_none());
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_orders_and_events() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_paid", &id, 4550).status("succeeded"),
+    )
+    .await;
+    let cookies = session(&open);
+    let page = open
+        .shop
+        .admin(&visit(&[("cookie", cookies.as_str())], ""))
+        .await;
+    assert_eq!(page.status, 200);
+    let html = text(&page);
+    for part in [
+        &id[..8],
+        "€45.50",
+        "is-paid",
+        "pi_paid",
+        "payment_intent.succeeded",
+        "is-done",
+    ] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
+    assert!(!html.contains("Replay"), "there is nothing to replay");
+    assert!(!html.contains("_secret_"));
+}
+
+#[tokio::test]
+async fn what_strangers_write_is_text() {
+    let open = open().await;
+    let strange = "<script>alert(1)</script>";
+    let body =
+        stripe_checkout_core::testing::event(strange, serde_json::json!({"object": "thing"}));
+    assert_eq!(open.deliver(&body).await, 200);
+    let cookies = session(&open);
+    let html = text(
+        &open
+            .shop
+            .admin(&visit(&[("cookie", cookies.as_str())], ""))
+            .await,
+    );
+    assert!(
+        html.contains("&lt;script&gt;") && !html.contains(strange),
+        "{html}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_did_not_fit_is_replayed_by_the_pages_own_form_only() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, 1).status("succeeded"),
+    )
+    .await;
+    let cookies = session(&open);
+    let page = open
+        .shop
+        .admin(&visit(&[("cookie", cookies.as_str())], ""))
+        .await;
+    let html = text(&page);
+    assert!(
+        html.contains("Needs a look") && html.contains("due 45.50 EUR, received 0.01 EUR"),
+        "{html}"
+    );
+    let (_, rest) = html
+        .split_once("/admin/events/")
+        .expect("a form to replay it");
+    let event = rest.split('/').next().unwrap();
+    let csrf = token(&page);
+    let form = format!("csrf={csrf}");
+    let own = || visit(&[("cookie", cookies.as_str())], &form);
+
+    for (visit, status) in [
+        (visit(&[("cookie", cookies.as_str())], ""), 403),
+        (
+            visit(
+                &[("cookie", cookies.as_str())],
+                "csrf=0123456789abcdef0123456789abcdef",
+            ),
+            403,
+        ),
+        (
+            visit(
+                &[
+                    ("cookie", cookies.as_str()),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                &form,
+            ),
+            403,
+        ),
+        // Without a session there is nothing that a token could belong to.
+        (visit(&[], &form), 303),
+    ] {
+        assert_eq!(open.shop.replay(&visit, event).await.status, status);
+    }
+    let replayed = open.shop.replay(&own(), event).await;
+    assert_eq!(
+        (replayed.status, header(&replayed, "location")),
+        (303, "/admin")
+    );
+    assert_eq!(open.status(&id).await, "review", "it still does not fit");
+    assert_eq!(open.shop.replay(&own(), "evt_unknown").await.status, 404);
+}
+
+#[tokio::test]
+async fn an_event_that_is_done_is_not_replayed() {
+    let open = open().await;
+    let id = open.order().await;
+    let paid = payment("pi_1", &id, 4550).status("succeeded").object();
+    let body = stripe_checkout_core::testing::EventBody::new("payment_intent.succeeded", paid)
+        .id("evt_done")
+        .body();
+    assert_eq!(open.deliver(&body).await, 200);
+    let cookies = session(&open);
+    let page = open
+        .shop
+        .admin(&visit(&[("cookie", cookies.as_str())], ""))
+        .await;
+    let form = format!("csrf={}", token(&page));
+    let answer = open
+        .shop
+        .replay(&visit(&[("cookie", cookies.as_str())], &form), "evt_done")
+        .await;
+    assert_eq!(answer.status, 409, "{}", text(&answer));
+    assert_eq!(
+        open.api(&id).await["shipments"].as_array().unwrap().len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn logging_out_ends_the_session() {
+    let open = open().await;
+    let cookies = session(&open);
+    let page = open
+        .shop
+        .admin(&visit(&[("cookie", cookies.as_str())], ""))
+        .await;
+    assert_eq!(
+        open.shop
+            .log_out(&visit(&[("cookie", cookies.as_str())], ""))
+            .status,
+        403,
+        "no token"
+    );
+    let form = format!("csrf={}", token(&page));
+    let answer = open
+        .shop
+        .log_out(&visit(&[("cookie", cookies.as_str())], &form));
+    assert_eq!((answer.status, cookie(&answer, "admin")), (303, Some("")));
+    assert_eq!(
+        open.shop
+            .admin(&visit(&[("cookie", cookies.as_str())], ""))
+            .await
+            .status,
+        303
+    );
+}

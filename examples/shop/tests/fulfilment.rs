@@ -1,0 +1,350 @@
+//! What the payment's events do to an order, in the order and the number in which Stripe may send them.
+
+#[allow(dead_code)] // Each test crate uses its own part.
+mod common;
+
+use std::sync::Arc;
+
+use common::{Open, open, payment};
+use stripe_checkout_core::{
+    Amount,
+    fulfillment::{Due, FulfillmentHandler as _},
+    testing::{self, PaymentIntent},
+    webhook::Payment,
+};
+use tokio::sync::Notify;
+
+const TOTAL: u64 = 4550;
+
+fn read(intent: PaymentIntent) -> Payment {
+    serde_json::from_value(intent.object()).unwrap()
+}
+
+fn handler(open: &Open) -> shop::Fulfil {
+    shop::Fulfil::new(open.store.clone(), Arc::new(Notify::new()))
+}
+
+async fn kinds(open: &Open) -> Vec<String> {
+    let notices = open.store.newest_notices(10).await.unwrap();
+    notices.into_iter().map(|notice| notice.kind).collect()
+}
+
+#[tokio::test]
+async fn a_paid_order_is_shipped_once_however_often_it_is_told() {
+    let open = open().await;
+    let id = open.order().await;
+    let body = testing::event(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, TOTAL).status("succeeded").object(),
+    );
+    for _ in 0..3 {
+        assert_eq!(open.deliver(&body).await, 200);
+    }
+    // Another event object for the same change.
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, TOTAL).status("succeeded"),
+    )
+    .await;
+    let order = open.api(&id).await;
+    assert_eq!(
+        (order["status"].as_str(), order["payment_intent"].as_str()),
+        (Some("paid"), Some("pi_1"))
+    );
+    assert_eq!(order["shipments"].as_array().unwrap().len(), 1);
+    assert_eq!(shop::work_off_outbox(&open.store).await.unwrap(), 1);
+    assert_eq!(shop::work_off_outbox(&open.store).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn deliveries_at_the_same_time_ship_once() {
+    let open = open().await;
+    let id = open.order().await;
+    let open = Arc::new(open);
+    let deliveries: Vec<_> = (0..8)
+        .map(|_| {
+            let (open, id) = (Arc::clone(&open), id.clone());
+            tokio::spawn(async move {
+                // Past the inbox, as after a restart: only the order's row stands between eight calls and eight parcels.
+                let paid = read(payment("pi_1", &id, TOTAL).status("succeeded"));
+                handler(&open)
+                    .payment_succeeded(&paid, &mut ())
+                    .await
+                    .map_err(|error| error.to_string())
+            })
+        })
+        .collect();
+    for delivery in deliveries {
+        delivery.await.unwrap().unwrap();
+    }
+    assert_eq!(
+        open.api(&id).await["shipments"].as_array().unwrap().len(),
+        1
+    );
+    assert!(kinds(&open).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_payment_is_noticed_and_not_shipped() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, TOTAL).status("succeeded"),
+    )
+    .await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_2", &id, TOTAL).status("succeeded"),
+    )
+    .await;
+    // The same after a restart, when only the row knows.
+    let again = read(payment("pi_2", &id, TOTAL).status("succeeded"));
+    handler(&open)
+        .payment_succeeded(&again, &mut ())
+        .await
+        .unwrap();
+    let order = open.api(&id).await;
+    assert_eq!(
+        (order["status"].as_str(), order["payment_intent"].as_str()),
+        (Some("paid"), Some("pi_1"))
+    );
+    assert_eq!(order["shipments"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        kinds(&open).await,
+        ["duplicate payment"],
+        "one notice, not two"
+    );
+    // It goes back; the order stays paid.
+    let refund = testing::refund(
+        "re_2",
+        "pi_2",
+        Amount::new(TOTAL, shop::catalogue::CURRENCY),
+    );
+    assert_eq!(
+        open.deliver(&testing::event("refund.created", refund))
+            .await,
+        200
+    );
+    assert_eq!(open.status(&id).await, "paid");
+}
+
+#[tokio::test]
+async fn the_order_follows_its_payment() {
+    let open = open().await;
+    let id = open.order().await;
+    let intent = || payment("pi_1", &id, TOTAL);
+    open.tell(
+        "payment_intent.payment_failed",
+        intent().failed("card_declined", Some("stolen_card")),
+    )
+    .await;
+    assert_eq!(open.status(&id).await, "failed");
+    let html = common::text(&open.shop.order(&common::visit(&[], ""), &id).await);
+    assert!(
+        html.contains("Try again") && !html.contains("stolen"),
+        "{html}"
+    );
+    open.tell("payment_intent.processing", intent().status("processing"))
+        .await;
+    assert_eq!(open.status(&id).await, "processing");
+    open.tell("payment_intent.succeeded", intent().status("succeeded"))
+        .await;
+    assert_eq!(open.status(&id).await, "paid");
+    // Late news, past the inbox.
+    let late = read(intent().status("processing"));
+    handler(&open)
+        .payment_processing(&late, &mut ())
+        .await
+        .unwrap();
+    handler(&open)
+        .payment_canceled(&late, &mut ())
+        .await
+        .unwrap();
+    assert_eq!(open.status(&id).await, "paid");
+}
+
+#[tokio::test]
+async fn a_canceled_payment_cancels_its_order_but_not_a_newer_payments() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.processing",
+        payment("pi_2", &id, TOTAL).status("processing"),
+    )
+    .await;
+    open.tell(
+        "payment_intent.canceled",
+        payment("pi_1", &id, TOTAL).status("canceled"),
+    )
+    .await;
+    assert_eq!(open.status(&id).await, "processing");
+    open.tell(
+        "payment_intent.canceled",
+        payment("pi_2", &id, TOTAL).status("canceled"),
+    )
+    .await;
+    assert_eq!(open.status(&id).await, "canceled");
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_there_is_an_error_and_not_a_shrug() {
+    let open = open().await;
+    let strange = "0".repeat(32);
+    let paid = read(payment("pi_1", &strange, TOTAL).status("succeeded"));
+    let handler = handler(&open);
+    assert!(handler.payment_succeeded(&paid, &mut ()).await.is_err());
+    assert!(handler.amount_due(&paid, &mut ()).await.is_err());
+    assert!(handler.payment_processing(&paid, &mut ()).await.is_err());
+    assert!(handler.payment_canceled(&paid, &mut ()).await.is_err());
+    assert!(
+        handler
+            .refunded_before_fulfillment(&paid, &mut ())
+            .await
+            .is_err()
+    );
+    let nameless = read(
+        PaymentIntent::new("pi_1", Amount::new(TOTAL, shop::catalogue::CURRENCY))
+            .status("succeeded"),
+    );
+    assert!(handler.payment_succeeded(&nameless, &mut ()).await.is_err());
+    // To Stripe that is a 500, so that it tells again.
+    let body = testing::event(
+        "payment_intent.succeeded",
+        payment("pi_1", &strange, TOTAL)
+            .status("succeeded")
+            .object(),
+    );
+    assert_eq!(open.deliver(&body).await, 500);
+}
+
+#[tokio::test]
+async fn what_is_due_is_what_the_row_says() {
+    let open = open().await;
+    let id = open.order().await;
+    let paid = read(payment("pi_1", &id, 1).status("succeeded"));
+    let due = handler(&open).amount_due(&paid, &mut ()).await.unwrap();
+    assert_eq!(
+        due,
+        Due::Exactly(Amount::new(TOTAL, shop::catalogue::CURRENCY))
+    );
+}
+
+#[tokio::test]
+async fn too_little_money_ships_nothing_and_asks_for_a_look() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, 100).status("succeeded"),
+    )
+    .await;
+    let order = open.api(&id).await;
+    assert_eq!(
+        (
+            order["status"].as_str(),
+            order["shipments"].as_array().unwrap().len()
+        ),
+        (Some("review"), 0)
+    );
+    assert_eq!(kinds(&open).await, ["mismatch"]);
+}
+
+#[tokio::test]
+async fn refunds_add_up() {
+    let open = open().await;
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, TOTAL).status("succeeded"),
+    )
+    .await;
+    let refund = |refund_id: &str, minor, status: &str| {
+        let mut object = testing::refund(
+            refund_id,
+            "pi_1",
+            Amount::new(minor, shop::catalogue::CURRENCY),
+        );
+        object["status"] = status.into();
+        object
+    };
+    for (event_type, object, status) in [
+        ("refund.created", refund("re_1", 1000, "succeeded"), "paid"),
+        ("refund.updated", refund("re_1", 1000, "succeeded"), "paid"),
+        ("refund.created", refund("re_2", 3550, "pending"), "paid"),
+        (
+            "refund.updated",
+            refund("re_2", 3550, "succeeded"),
+            "refunded",
+        ),
+        // Stripe promises no order.
+        (
+            "refund.updated",
+            refund("re_2", 3550, "pending"),
+            "refunded",
+        ),
+        ("refund.failed", refund("re_2", 3550, "failed"), "paid"),
+    ] {
+        assert_eq!(
+            open.deliver(&testing::event(event_type, object)).await,
+            200,
+            "{event_type}"
+        );
+        assert_eq!(open.status(&id).await, status, "{event_type}");
+    }
+    assert_eq!(kinds(&open).await, ["refund failed"]);
+}
+
+#[tokio::test]
+async fn the_prices_refuse_what_cannot_be_paid() {
+    use stripe_checkout_core::{Pricing as _, PricingError, Visitor};
+    let open = open().await;
+    let prices = shop::OrderPrices::new(open.store.clone());
+    let ask = |order: &str| {
+        let reference = shop::OrderReference {
+            order: order.to_owned(),
+        };
+        let prices = prices.clone();
+        async move { prices.price(reference, &Visitor::default()).await }
+    };
+    let id = open.order().await;
+    let request = ask(&id).await.unwrap();
+    assert_eq!(
+        (
+            request.reference(),
+            request.amount().minor(),
+            request.lines().len()
+        ),
+        (id.as_str(), TOTAL, 2)
+    );
+    assert!(matches!(
+        ask("nonsense").await,
+        Err(PricingError::Refused { .. })
+    ));
+
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_1", &id, TOTAL).status("succeeded"),
+    )
+    .await;
+    assert!(matches!(ask(&id).await, Err(PricingError::AlreadyPaid)));
+
+    let canceled = open.order().await;
+    open.tell(
+        "payment_intent.canceled",
+        payment("pi_2", &canceled, TOTAL).status("canceled"),
+    )
+    .await;
+    assert!(matches!(
+        ask(&canceled).await,
+        Err(PricingError::Refused { .. })
+    ));
+
+    let odd = open.order().await;
+    open.tell(
+        "payment_intent.succeeded",
+        payment("pi_3", &odd, 1).status("succeeded"),
+    )
+    .await;
+    assert!(matches!(ask(&odd).await, Err(PricingError::Refused { .. })));
+}
