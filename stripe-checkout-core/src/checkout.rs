@@ -20,7 +20,6 @@ use crate::endpoint::{Endpoint, Group};
 use crate::error::{InboxError, SignatureError, VerifyError};
 use crate::fulfillment::{
     Delivery, EventFilter, EventRecord, Fulfillment, OursRule, Received, Scope,
-    without_client_secrets,
 };
 use crate::reply::{Problem, Reply};
 use crate::secret::Mode;
@@ -156,11 +155,9 @@ impl Checkout {
             _ => {}
         }
         let scope = self.scope(mode);
-        let body = without_client_secrets(event.body().as_bytes());
         let delivery = Delivery {
             scope,
             event,
-            body,
             received: SystemTime::now(),
         };
         self.inner

@@ -29,10 +29,6 @@ async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBu
         .env(
             "SANDBOX_PUBLISHABLE_KEY",
             config.publishable_key().unwrap().expose(),
-        )
-        .env(
-            "SANDBOX_WEBHOOK_SECRET",
-            config.webhook_secrets()[0].expose(),
         );
     let output = tokio::task::spawn_blocking(move || command.output().unwrap())
         .await

@@ -734,6 +734,45 @@ fn raw_json_is_byte_for_byte() {
     assert_eq!(event.clone().body(), event.body());
 }
 
+#[test]
+fn client_secrets_are_taken_out_and_nothing_else() {
+    let kept = |object: &str| {
+        let body = format!(r#"{{"id":"evt_1","type":"x","data":{{"object":{object}}}}}"#);
+        let body = Event::parse(body).unwrap().body_without_client_secrets();
+        Event::parse(body)
+            .unwrap()
+            .object_json()
+            .unwrap()
+            .to_owned()
+    };
+    for (object, expected) in [
+        (
+            r#"{"client_secret":"HUSH","n":1.0e5}"#,
+            r#"{"client_secret": null,"n":1.0e5}"#,
+        ),
+        (
+            r#"{"a":[{"b":{ "client_secret" :  "HUSH" }}]}"#,
+            r#"{"a":[{"b":{ "client_secret": null }}]}"#,
+        ),
+        (
+            r#"{"client_secret":"HU\"SH\\","z":"\\"}"#,
+            r#"{"client_secret": null,"z":"\\"}"#,
+        ),
+        (r#"{"client_secret":null}"#, r#"{"client_secret":null}"#),
+        (
+            r#"{"a":"client_secret","b":"c"}"#,
+            r#"{"a":"client_secret","b":"c"}"#,
+        ),
+        (
+            r#"{"a":"\"client_secret\":\"x\"","é":"\\\""}"#,
+            r#"{"a":"\"client_secret\":\"x\"","é":"\\\""}"#,
+        ),
+        (r#"["client_secret","x"]"#, r#"["client_secret","x"]"#),
+    ] {
+        assert_eq!(kept(object), expected);
+    }
+}
+
 // --- Words
 
 #[test]
@@ -919,6 +958,13 @@ proptest! {
         if let Ok(event) = Event::parse(body) {
             prop_assert!(!matches!(Outcome::of(&event), Outcome::Succeeded(_)));
         }
+    }
+
+    /// Whatever is kept without its secrets is still the same event.
+    #[test]
+    fn an_event_without_secrets_is_the_same_event(object in any_json()) {
+        let event = event("moon.rose", object);
+        prop_assert_eq!(event.body_without_client_secrets(), event.body());
     }
 
     /// Any JSON at all under any of our types of events is read or is unreadable.

@@ -472,7 +472,7 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
     let code = code.and_then(word);
     let is_conflict = r#type.as_deref() == Some("idempotency_error")
         || code.as_deref() == Some("idempotency_key_in_use")
-        || (status == 409 && code.is_none());
+        || (status == 409 && matches!(code.as_deref(), None | Some("lock_timeout")));
 
     Err(match status {
         _ if is_conflict => ApiError::IdempotencyConflict { request_id },

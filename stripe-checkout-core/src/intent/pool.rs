@@ -31,7 +31,7 @@ const MAX_KEPT: usize = 32;
 /// How long a name look-up and a TCP handshake together may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long to wait for hyper to have a connection ready again after its answer was read. It is ready at once unless the server misbehaves.
-const READY_LIMIT: Duration = Duration::from_millis(50);
+const READY_LIMIT: Duration = Duration::from_millis(500);
 
 /// Keeps connections to Stripe and uses them again: a call on a warm connection saves the TCP and the TLS handshake.
 ///

@@ -369,6 +369,7 @@ fn is_descriptor(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::MetadataError;
     use std::collections::BTreeMap;
 
     use super::*;

@@ -107,9 +107,13 @@
 
   // ---- What the buyer sees ----
 
-  /** @param {string} sentence */
-  function say(sentence) {
+  /**
+   * @param {string} sentence
+   * @param {"error" | "notice"} [kind]
+   */
+  function say(sentence, kind = "error") {
     message.textContent = sentence;
+    message.dataset.kind = kind;
     if (sentence) message.scrollIntoView({ block: "nearest", behavior: still.matches ? "auto" : "smooth" });
   }
 
@@ -128,9 +132,11 @@
   /** Nothing more to pay here. */
   function close() {
     button.hidden = true;
-    elements?.getElement("payment")?.update({ readOnly: true });
+    elements?.getElement("payment")?.destroy();
     const link = document.getElementById("order-link");
-    if (link) link.hidden = false;
+    if (!link) return;
+    link.hidden = false;
+    link.querySelector("a")?.focus();
   }
 
   // ---- Stripe.js and its form ----
@@ -279,7 +285,7 @@
     }
     writeAmounts(document);
     await elements?.update({ amount: intent.amount, currency: intent.currency });
-    say(text("price_changed", money(intent.amount, intent.currency, Number(decimals))));
+    say(text("price_changed", money(intent.amount, intent.currency, Number(decimals))), "notice");
   }
 
   /**
@@ -304,8 +310,9 @@
     }
     const intent = await createIntent();
     if ("error" in intent) {
-      say(intent.error);
-      if (intent.code === "order_paid" || intent.code === "payment_processing") close();
+      const settled = intent.code === "order_paid" || intent.code === "payment_processing";
+      say(intent.error, settled ? "notice" : "error");
+      if (settled) close();
       return false;
     }
     const shown = shownPrice();
@@ -326,20 +333,11 @@
       goToComplete(error.payment_intent.id, intent.clientSecret);
       return true;
     }
-    switch (error.type) {
-      case "card_error":
-      case "validation_error":
-        say(error.message ?? text("refused"));
-        break;
-      case "api_connection_error":
-      case "api_error":
-        say(text("unclear"));
-        break;
-      default:
-        // Stripe writes these for the shop's developer, who finds them in the console and in Stripe's dashboard.
-        console.warn("Stripe refused the confirmation:", error.type, error.code ?? "");
-        say(error.code === "payment_intent_authentication_failure" ? (error.message ?? text("refused")) : text("refused"));
-    }
+    // Only these sentences are meant for buyers.
+    const readable = ["card_error", "validation_error"].includes(error.type) || error.code === "payment_intent_authentication_failure";
+    const unclear = ["api_connection_error", "api_error"].includes(error.type);
+    say((readable && error.message) || text(unclear ? "unclear" : "refused"));
+    if (!readable && !unclear) console.error("Stripe refused the confirmation:", error.type, error.code ?? "", error.message ?? "");
     return false;
   }
 

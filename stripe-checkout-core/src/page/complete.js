@@ -4,6 +4,7 @@
   "use strict";
 
   /** @typedef {{payment_intent: string, payment_intent_client_secret: string}} Ticket */
+  /** @typedef {{ticket: Ticket, order?: string}} Kept */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
   const RETRYABLE = ["requires_payment_method", "requires_action", "canceled"];
@@ -13,25 +14,28 @@
   const LONGEST_WAIT = 10_000;
   const PATIENCE = 5 * 60_000;
 
-  const outcome = document.getElementById("outcome");
-  const tryAgain = document.getElementById("try-again");
-
   /**
-   * Stripe's redirect puts the client secret into the address. It is taken out before anything else can read or send it, and kept where only this entry
-   * of the tab's history has it, so that a reload can ask again.
-   * @returns {Ticket | undefined}
+   * Stripe's redirect puts the client secret into the address. It is taken out before the page is even there, and kept where only this entry of the tab's
+   * history has it, so that a reload can ask again.
+   * @returns {Kept | undefined}
    */
   function takeTicket() {
     const query = new URLSearchParams(location.search);
     const payment_intent = query.get("payment_intent");
     const payment_intent_client_secret = query.get("payment_intent_client_secret");
-    if (!payment_intent || !payment_intent_client_secret) return history.state?.ticket;
-    const ticket = { payment_intent, payment_intent_client_secret };
-    history.replaceState({ ticket }, "", `${location.pathname}?payment_intent=${encodeURIComponent(payment_intent)}`);
-    return ticket;
+    if (!payment_intent || !payment_intent_client_secret) return history.state?.ticket ? history.state : undefined;
+    const kept = { ticket: { payment_intent, payment_intent_client_secret } };
+    history.replaceState(kept, "", `${location.pathname}?payment_intent=${encodeURIComponent(payment_intent)}`);
+    return kept;
   }
 
-  const ticket = takeTicket();
+  const kept = takeTicket();
+
+  /** @param {string} id */
+  function link(id) {
+    const found = document.getElementById(id);
+    return found instanceof HTMLAnchorElement ? found : undefined;
+  }
 
   /** The page that the buyer paid on, if it was in this tab and belongs to this shop. */
   function checkoutUrl() {
@@ -45,10 +49,23 @@
 
   /** @param {string} state */
   function offerRetry(state) {
-    if (!(tryAgain instanceof HTMLAnchorElement)) return;
-    const url = tryAgain.getAttribute("href") || checkoutUrl();
-    if (url) tryAgain.href = url;
-    tryAgain.hidden = !url || !RETRYABLE.includes(state);
+    const retry = link("try-again");
+    if (!retry) return;
+    const url = retry.getAttribute("href") || checkoutUrl();
+    if (url) retry.href = url;
+    retry.hidden = !url || !RETRYABLE.includes(state);
+  }
+
+  /** To a reload, which has no secret to show, the server does not tell the order: its address is kept beside the ticket. */
+  function offerOrder() {
+    const order = link("view-order");
+    if (!order || !kept) return;
+    const url = order.getAttribute("href");
+    if (url) history.replaceState({ ...kept, order: url }, "");
+    else if (kept.order) {
+      order.href = kept.order;
+      order.hidden = false;
+    }
   }
 
   /**
@@ -57,13 +74,15 @@
    * @param {string} [message]
    */
   function show(state, message) {
-    if (!outcome || outcome.dataset.state === state) return;
+    const outcome = document.getElementById("outcome");
+    const chosen = outcome?.querySelector(`[data-outcome="${CSS.escape(state)}"]`);
+    // A status that the page has no words for changes nothing.
+    if (!outcome || !chosen || outcome.dataset.state === state) return;
     outcome.dataset.state = state;
-    for (const section of outcome.querySelectorAll("section")) {
-      section.hidden = section.dataset.outcome !== state;
-      const sentence = section.querySelector("[data-message]");
-      if (!section.hidden && message && sentence) sentence.textContent = message;
-    }
+    for (const section of outcome.querySelectorAll("section")) section.hidden = section !== chosen;
+    const sentence = chosen.querySelector("[data-message]");
+    if (message && sentence) sentence.textContent = message;
+    document.title = chosen.querySelector("h1")?.textContent ?? document.title;
     offerRetry(state);
   }
 
@@ -88,6 +107,7 @@
   async function askUntilSettled(ticket) {
     const started = performance.now();
     for (let pause = FIRST_WAIT; performance.now() - started < PATIENCE; pause = Math.min(pause * 1.5, LONGEST_WAIT)) {
+      let atLeast = 0;
       try {
         const response = await fetch("status", {
           method: "POST",
@@ -103,18 +123,18 @@
         } else if (response.status === 400 || response.status === 404) {
           return show("not_found");
         } else {
-          pause = Math.max(pause, Number(response.headers.get("Retry-After")) * 1_000 || 0);
+          atLeast = Number(response.headers.get("Retry-After")) * 1_000 || 0;
         }
       } catch {
         // No network for the moment: ask again.
       }
-      await wait(pause);
+      await wait(Math.max(pause, atLeast));
     }
     show("still_processing");
   }
 
   /**
-   * An amount in the currency's own form: as in checkout.js, the digits as text and never through a float.
+   * Writes an amount in the currency's own form: as in checkout.js, the digits as text and never through a float.
    * @param {HTMLDataElement} amount
    */
   function write(amount) {
@@ -134,14 +154,15 @@
     amount.textContent = format.format(/** @type {Intl.StringNumericLiteral} */ (exact));
   }
 
-  for (const amount of document.querySelectorAll("data.money")) {
-    if (amount instanceof HTMLDataElement) write(amount);
-  }
-
-  const state = outcome?.dataset.state ?? "unknown";
-  offerRetry(state);
-  if (!SETTLED.includes(state)) {
-    if (ticket) askUntilSettled(ticket);
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const amount of document.querySelectorAll("data.money")) {
+      if (amount instanceof HTMLDataElement) write(amount);
+    }
+    const state = document.getElementById("outcome")?.dataset.state ?? "unknown";
+    offerOrder();
+    offerRetry(state);
+    if (SETTLED.includes(state)) return;
+    if (kept) askUntilSettled(kept.ticket);
     else show("not_found");
-  }
+  });
 })();

@@ -2,11 +2,15 @@
 //!
 //! This signs with code of its own. If it shared the library's, one mistake in both would look like agreement.
 
-use std::{fmt::Write, net::IpAddr};
+use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::Uri;
+use serde_json::{Value, json};
 use sha2::Sha256;
+
+use super::ids;
+use crate::config::API_VERSION;
 
 /// Where events go.
 #[derive(Clone)]
@@ -19,6 +23,9 @@ pub(super) struct Endpoint {
     pub(super) secrets: Vec<String>,
     /// Names of event types, or `*`.
     pub(super) enabled_events: Vec<String>,
+    pub(super) created: i64,
+    pub(super) description: Option<String>,
+    pub(super) metadata: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -33,6 +40,36 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
+    /// An endpoint that has no secret yet.
+    pub(super) fn new(url: Uri, address: String, enabled_events: Vec<String>) -> Self {
+        Self {
+            id: ids::id("we"),
+            url,
+            address,
+            secrets: Vec::new(),
+            enabled_events,
+            created: ids::now(),
+            description: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn render(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "webhook_endpoint",
+            "api_version": API_VERSION,
+            "application": null,
+            "created": self.created,
+            "description": self.description,
+            "enabled_events": self.enabled_events,
+            "livemode": false,
+            "metadata": self.metadata,
+            "status": "enabled",
+            "url": self.address,
+        })
+    }
+
     pub(super) fn wants(&self, event_type: &str) -> bool {
         self.enabled_events
             .iter()
@@ -98,13 +135,12 @@ mod tests {
 
     #[test]
     fn one_v1_for_each_secret_and_a_v0() {
-        let endpoint = Endpoint {
-            id: "we_1".to_owned(),
-            url: Uri::from_static("http://localhost/"),
-            address: "http://localhost/".to_owned(),
-            secrets: vec!["whsec_new".to_owned(), "whsec_old".to_owned()],
-            enabled_events: vec!["*".to_owned()],
-        };
+        let mut endpoint = Endpoint::new(
+            Uri::from_static("http://localhost/"),
+            "http://localhost/".to_owned(),
+            vec!["*".to_owned()],
+        );
+        endpoint.secrets = vec!["whsec_new".to_owned(), "whsec_old".to_owned()];
         let header = endpoint.signature(7, b"{}");
         let schemes: Vec<&str> = header
             .split(',')

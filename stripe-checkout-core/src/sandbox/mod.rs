@@ -19,8 +19,8 @@
 //! ```
 //!
 //! # What it has
-//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; connected
-//!   accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
+//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; webhook
+//!   endpoints; connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
 //! - The [test cards](TEST_CARDS), 3-D Secure among them.
 //! - `/stripe.js`, a stand-in for Stripe.js with a card form.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
@@ -130,8 +130,8 @@ impl SandboxBuilder {
             .map_err(|source| SandboxError::Listen { address, source })?;
         let url = format!("http://{bound}");
 
-        let first_secret = WebhookSecret::new(format!("whsec_{}", ids::random(32)))?;
-        let config = Config::new([first_secret.clone()])?
+        let first_secret = format!("whsec_{}", ids::random(32));
+        let config = Config::new([WebhookSecret::new(first_secret.as_str())?])?
             .with_keys(
                 SecretKey::new(SECRET_KEY)?,
                 PublishableKey::new(PUBLISHABLE_KEY)?,
@@ -141,13 +141,18 @@ impl SandboxBuilder {
 
         let (sender, jobs) = mpsc::unbounded_channel();
         let unfinished = watch::Sender::new(0);
-        let store = Store::new(url, sender, unfinished.clone(), self.retry_after);
+        let store = Store::new(
+            url,
+            first_secret,
+            sender,
+            unfinished.clone(),
+            self.retry_after,
+        );
         let shared = Arc::new(Shared::new(config, store, unfinished));
         let server = tokio::spawn(server::run(listener, Arc::clone(&shared)));
         let deliveries = tokio::spawn(delivery::run(Arc::clone(&shared), jobs));
         Ok(Sandbox {
             shared,
-            first_secret,
             _server: AbortOnDropHandle::new(server),
             _deliveries: AbortOnDropHandle::new(deliveries),
         })
@@ -157,7 +162,6 @@ impl SandboxBuilder {
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
     shared: Arc<Shared>,
-    first_secret: WebhookSecret,
     _server: AbortOnDropHandle<()>,
     _deliveries: AbortOnDropHandle<()>,
 }
@@ -220,20 +224,12 @@ impl Sandbox {
                 url: url.to_owned(),
             });
         };
-        let mut store = self.shared.store();
-        let secret = if store.endpoints.is_empty() {
-            self.first_secret.clone()
-        } else {
-            WebhookSecret::new(format!("whsec_{}", ids::random(32)))?
-        };
-        store.endpoints.push(Endpoint {
-            id: ids::id("we"),
-            url: uri,
-            address: url.to_owned(),
-            secrets: vec![secret.expose().to_owned()],
-            enabled_events: event_types.into_iter().map(str::to_owned).collect(),
-        });
-        Ok(secret)
+        let endpoint = Endpoint::new(
+            uri,
+            url.to_owned(),
+            event_types.into_iter().map(str::to_owned).collect(),
+        );
+        Ok(WebhookSecret::new(self.shared.store().register(endpoint))?)
     }
 
     /// Gives an endpoint a new signing secret. The old one stays valid beside it, as with Stripe for up to a day, so each signature has a `v1` for both.

@@ -47,6 +47,10 @@ pub(super) fn execute(
         ("GET", ["v1", "refunds", id]) => store.retrieve_refund(caller, id, params),
         ("GET", ["v1", "events"]) => store.list_events(caller, params),
         ("GET", ["v1", "events", id]) => store.retrieve_event(caller, id, params),
+        ("POST", ["v1", "webhook_endpoints"]) => store.create_webhook_endpoint(params),
+        ("GET", ["v1", "webhook_endpoints"]) => store.list_webhook_endpoints(params),
+        ("GET", ["v1", "webhook_endpoints", id]) => store.retrieve_webhook_endpoint(id, params),
+        ("DELETE", ["v1", "webhook_endpoints", id]) => store.delete_webhook_endpoint(id, params),
         _ => Err(Refusal::invalid_with_status(
             StatusCode::NOT_FOUND,
             format!(

@@ -67,6 +67,8 @@ pub(super) struct Store {
     pub(super) idempotency: Idempotency,
     pub(super) faults: faults::Queue,
     pub(super) endpoints: Vec<Endpoint>,
+    /// The signing secret of the endpoint that is registered first.
+    pub(super) first_secret: Option<String>,
     pub(super) controls: Controls,
     pub(super) requests: Vec<LoggedRequest>,
     pub(super) attempts: Vec<DeliveryAttempt>,
@@ -78,6 +80,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(
         url: String,
+        first_secret: String,
         jobs: mpsc::UnboundedSender<Job>,
         unfinished: watch::Sender<usize>,
         retry_after: Vec<Duration>,
@@ -93,6 +96,7 @@ impl Store {
             idempotency: Idempotency::default(),
             faults: VecDeque::new(),
             endpoints: Vec::new(),
+            first_secret: Some(first_secret),
             controls: Controls::new(retry_after),
             requests: Vec::new(),
             attempts: Vec::new(),

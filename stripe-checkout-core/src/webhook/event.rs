@@ -164,6 +164,12 @@ impl Event {
         &self.0.body
     }
 
+    /// The body with `null` in place of every `client_secret`, at any depth: what may be kept. All else stays byte for byte, so it can be [`parse`](Self::parse)d
+    /// again.
+    pub fn body_without_client_secrets(&self) -> String {
+        json::without_client_secrets(self.body())
+    }
+
     pub(super) fn unexpected<T>(&self, source: impl Into<crate::error::BoxError>) -> EventError {
         let path = type_name::<T>();
         EventError::UnexpectedObject {

@@ -157,3 +157,37 @@ pub(crate) fn describe(error: &serde_json::Error) -> BoxError {
     };
     format!("{what} at line {} column {}", error.line(), error.column()).into()
 }
+
+/// Valid JSON with `null` in place of the text behind every name `client_secret`.
+pub(super) fn without_client_secrets(json: &str) -> String {
+    let mut kept = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, from_string)) = rest.split_once('"') {
+        let (string, behind) = split_string(from_string);
+        kept.extend([before, "\"", string, "\""]);
+        rest = behind;
+        let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
+        // Without a colon behind it, the text was a value itself.
+        if let Some(secret) = value
+            .and_then(|value| value.strip_prefix('"'))
+            .filter(|_| string == "client_secret")
+        {
+            kept.push_str(": null");
+            (_, rest) = split_string(secret);
+        }
+    }
+    kept + rest
+}
+
+/// The inside of a JSON string whose opening quote was passed, and what is behind its closing quote.
+fn split_string(json: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let closing = json.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    closing
+        .and_then(|closing| Some((json.get(..closing)?, json.get(closing + 1..)?)))
+        .unwrap_or((json, ""))
+}

@@ -9,7 +9,7 @@ import { join } from "node:path";
 const require = createRequire(join(process.env.STRIPE_SDK_NODE, "node_modules", "x.js"));
 const Stripe = require("stripe");
 
-const { SANDBOX_URL, SANDBOX_SECRET_KEY, SANDBOX_PUBLISHABLE_KEY, SANDBOX_WEBHOOK_SECRET } = process.env;
+const { SANDBOX_URL, SANDBOX_SECRET_KEY, SANDBOX_PUBLISHABLE_KEY } = process.env;
 const address = new URL(SANDBOX_URL);
 const client = (key = SANDBOX_SECRET_KEY) =>
   new Stripe(key, { host: address.hostname, port: address.port, protocol: "http", maxNetworkRetries: 0 });
@@ -35,7 +35,7 @@ const refused = async (kind, call, expected) => {
   return error;
 };
 
-// Webhooks: what the SDK verifies is genuine to any merchant. The test that runs this script has the sandbox send them here.
+// Webhooks: what the SDK verifies is genuine to any merchant.
 const received = [];
 const server = createServer((request, response) => {
   const chunks = [];
@@ -45,7 +45,8 @@ const server = createServer((request, response) => {
     response.end();
   });
 });
-await new Promise((resolve) => server.listen(Number(process.env.SANDBOX_WEBHOOK_PORT), "127.0.0.1", resolve));
+await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+const endpoint = await stripe.webhookEndpoints.create({ url: `http://127.0.0.1:${server.address().port}/webhook`, enabled_events: ["*"] });
 
 // Made, read, changed, confirmed.
 const intent = await create({ metadata: { order_id: "7" }, receipt_email: "a@example.com" });
@@ -101,6 +102,7 @@ equal(replayed.lastResponse.headers["idempotent-replayed"], "true");
 await refused("StripeIdempotencyError", () => create({ amount: 2000 }, { idempotencyKey }), { statusCode: 400 });
 
 // Lists and events.
+equal((await stripe.webhookEndpoints.list()).data.map(({ id, secret }) => [id, secret]), [[endpoint.id, undefined]]);
 const everything = [];
 for await (const each of stripe.paymentIntents.list({ limit: 3 })) everything.push(each.id);
 equal(new Set(everything).size, everything.length);
@@ -112,11 +114,11 @@ equal((await stripe.events.retrieve(event.id)).data.object.status, "succeeded");
 // Webhooks.
 while (!received.some(({ body }) => body.includes(event.id))) await new Promise((resolve) => setImmediate(resolve));
 for (const { body, signature } of received) {
-  const verified = stripe.webhooks.constructEvent(body, signature, SANDBOX_WEBHOOK_SECRET);
+  const verified = stripe.webhooks.constructEvent(body, signature, endpoint.secret);
   equal(verified.object, "event");
   body[body.length - 3] ^= 1;
   checks += 1;
-  assert.throws(() => stripe.webhooks.constructEvent(body, signature, SANDBOX_WEBHOOK_SECRET), { type: "StripeSignatureVerificationError" });
+  assert.throws(() => stripe.webhooks.constructEvent(body, signature, endpoint.secret), { type: "StripeSignatureVerificationError" });
 }
 server.close();
 server.closeAllConnections();

@@ -11,5 +11,6 @@ mod refund;
 mod retrieve;
 mod shared_params;
 mod update;
+mod webhook_endpoint;
 
 pub(super) use attempt::Attempt;

@@ -1,0 +1,110 @@
+//! `/v1/webhook_endpoints`: <https://docs.stripe.com/api/webhook_endpoints>. A shop in any language can register itself, as it would with Stripe.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        endpoint::{self, Endpoint},
+        ids,
+        params::Params,
+        refusal::Refusal,
+        store::Store,
+    },
+    shared_params::merge_metadata,
+};
+
+impl Store {
+    /// Keeps a new endpoint and returns its secret. The first gets the one that the sandbox's configuration carries.
+    pub(in crate::sandbox) fn register(&mut self, mut endpoint: Endpoint) -> String {
+        let secret = self
+            .first_secret
+            .take()
+            .unwrap_or_else(|| format!("whsec_{}", ids::random(32)));
+        endpoint.secrets.push(secret.clone());
+        self.endpoints.push(endpoint);
+        secret
+    }
+
+    pub(in crate::sandbox) fn create_webhook_endpoint(
+        &mut self,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let address = params.required_text("url")?;
+        let enabled_events = params
+            .list("enabled_events")?
+            .filter(|events| !events.is_empty())
+            .ok_or_else(|| params.missing("enabled_events"))?;
+        let description = params.setting_up_to("description", 5000)?.flatten();
+        let change = params.metadata()?;
+        params.accept(&["api_version", "connect"]);
+        params.finish()?;
+        let url = endpoint::parse(&address).ok_or_else(|| {
+            Refusal::invalid(
+                "Invalid URL: the sandbox sends webhooks only to this machine, by plain http.",
+            )
+            .code("url_invalid")
+            .param("url")
+        })?;
+        let mut endpoint = Endpoint::new(url, address, enabled_events);
+        endpoint.description = description;
+        if let Some(change) = change {
+            merge_metadata(&mut endpoint.metadata, change)?;
+        }
+        let mut rendered = endpoint.render();
+        let secret = self.register(endpoint);
+        // Told at creation, and never again.
+        if let Some(fields) = rendered.as_object_mut() {
+            fields.insert("secret".to_owned(), json!(secret));
+        }
+        Ok(rendered)
+    }
+
+    pub(in crate::sandbox) fn list_webhook_endpoints(
+        &mut self,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        params.accept(&["limit", "starting_after", "ending_before"]);
+        params.finish()?;
+        let data: Vec<Value> = self.endpoints.iter().rev().map(Endpoint::render).collect();
+        Ok(
+            json!({ "object": "list", "data": data, "has_more": false, "url": "/v1/webhook_endpoints" }),
+        )
+    }
+
+    pub(in crate::sandbox) fn retrieve_webhook_endpoint(
+        &mut self,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.id == id)
+            .map(Endpoint::render)
+            .ok_or_else(|| no_such(id))
+    }
+
+    pub(in crate::sandbox) fn delete_webhook_endpoint(
+        &mut self,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        let before = self.endpoints.len();
+        self.endpoints.retain(|endpoint| endpoint.id != id);
+        if self.endpoints.len() == before {
+            return Err(no_such(id));
+        }
+        Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
+    }
+}
+
+fn no_such(id: &str) -> Refusal {
+    Refusal::no_such(
+        StatusCode::NOT_FOUND,
+        "webhook endpoint",
+        id,
+        "webhook_endpoint",
+    )
+}

@@ -1,0 +1,847 @@
+//! One open PaymentIntent per order, and every answer of the routes: `Checkout::handle` against a Stripe of a few lines that this test can break at will.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
+use stripe_checkout_core::intent::{
+    PaymentRequest, Transport, TransportRequest, TransportResponse,
+};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
+use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::{
+    Amount, Body, Call, Checkout, Config, Currency, IntentError, Pricing, PricingError,
+    PublishableKey, Reply, SecretKey, TransportError, Visitor, WebhookSecret,
+};
+
+/// What shall happen to the next request instead of, or after, its work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Status(u16),
+    /// A 500 that Stripe stored under the key.
+    Replayed,
+    /// The work is done, and the answer lost.
+    LostAnswer,
+}
+
+#[derive(Default)]
+struct State {
+    intents: HashMap<String, serde_json::Value>,
+    keys: HashMap<String, (String, String)>,
+    faults: VecDeque<Fault>,
+    /// Method, path and key of each request.
+    log: Vec<(String, String, Option<String>)>,
+}
+
+/// A Stripe of a few lines: creates, retrieves, updates and cancels PaymentIntents, and knows idempotency keys.
+#[derive(Clone, Default)]
+struct FakeStripe(Arc<Mutex<State>>);
+
+impl FakeStripe {
+    fn fault(&self, fault: Fault, times: usize) {
+        self.0
+            .lock()
+            .unwrap()
+            .faults
+            .extend(std::iter::repeat_n(fault, times));
+    }
+
+    fn heal(&self) {
+        self.0.lock().unwrap().faults.clear();
+    }
+
+    fn made(&self) -> usize {
+        self.0.lock().unwrap().intents.len()
+    }
+
+    fn open(&self) -> Vec<String> {
+        let state = self.0.lock().unwrap();
+        let open = state
+            .intents
+            .iter()
+            .filter(|(_, intent)| intent["status"] != "canceled");
+        open.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn set(&self, id: &str, field: &str, value: &str) {
+        self.0.lock().unwrap().intents.get_mut(id).unwrap()[field] = value.into();
+    }
+
+    fn requests(&self) -> Vec<String> {
+        let state = self.0.lock().unwrap();
+        state
+            .log
+            .iter()
+            .map(|(method, path, _)| format!("{method} {path}"))
+            .collect()
+    }
+}
+
+impl State {
+    fn answer(&mut self, request: &TransportRequest) -> (u16, String) {
+        let path = request.url.split("/v1").nth(1).unwrap().to_owned();
+        let key = request.header("idempotency-key").map(str::to_owned);
+        self.log
+            .push((request.method.to_owned(), path.clone(), key.clone()));
+        let form = String::from_utf8(request.body.to_vec()).unwrap();
+        let form: HashMap<String, String> = form
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(k, v)| (decode(k), decode(v)))
+            .collect();
+        if let Some(key) = &key
+            && let Some((before, answer)) = self.keys.get(key)
+        {
+            assert_eq!(
+                *before, path,
+                "a key must not come back on another endpoint"
+            );
+            return (200, answer.clone());
+        }
+        let parts: Vec<_> = path.trim_matches('/').split('/').collect();
+        let answer = match (request.method, &parts[..]) {
+            ("POST", ["payment_intents"]) => {
+                let id = format!("pi_{}", self.intents.len() + 1);
+                let currency: Currency = form["currency"].parse().unwrap();
+                let mut intent =
+                    PaymentIntent::new(&id, Amount::new(form["amount"].parse().unwrap(), currency));
+                for (name, value) in &form {
+                    if let Some(key) = name.strip_prefix("metadata[") {
+                        intent = intent.metadata(key.trim_end_matches(']'), value);
+                    }
+                }
+                self.intents.insert(id.clone(), intent.object());
+                self.intents[&id].to_string()
+            }
+            ("GET", ["payment_intents", id]) => match self.intents.get(*id) {
+                Some(intent) => intent.to_string(),
+                None => return (404, error("resource_missing")),
+            },
+            ("POST", ["payment_intents", id]) => {
+                let intent = self.intents.get_mut(*id).unwrap();
+                if intent["status"] != "requires_payment_method" {
+                    return (400, error("payment_intent_unexpected_state"));
+                }
+                intent["amount"] = form["amount"].parse::<u64>().unwrap().into();
+                intent["metadata"]["checkout_amount"] =
+                    form["metadata[checkout_amount]"].clone().into();
+                intent.to_string()
+            }
+            ("POST", ["payment_intents", id, "cancel"]) => {
+                let intent = self.intents.get_mut(*id).unwrap();
+                if intent["status"] == "succeeded" || intent["status"] == "canceled" {
+                    return (400, error("payment_intent_unexpected_state"));
+                }
+                intent["status"] = "canceled".into();
+                intent.to_string()
+            }
+            other => panic!("{other:?}"),
+        };
+        if let Some(key) = key {
+            self.keys.insert(key, (path, answer.clone()));
+        }
+        (200, answer)
+    }
+}
+
+fn decode(text: &str) -> String {
+    text.replace('+', " ")
+        .replace("%5B", "[")
+        .replace("%5D", "]")
+}
+
+fn error(code: &str) -> String {
+    serde_json::json!({"error": {"type": "invalid_request_error", "code": code}}).to_string()
+}
+
+impl Transport for FakeStripe {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        // Others get their turn here, so that concurrent calls really interleave.
+        tokio::task::yield_now().await;
+        let mut state = self.0.lock().unwrap();
+        let fault = state.faults.pop_front();
+        let respond = |status, body: String, headers: &[(&str, &str)]| {
+            let mut response = TransportResponse::default();
+            response.status = status;
+            response.headers = headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+                .collect();
+            response.body = body.into();
+            Ok(response)
+        };
+        match fault {
+            Some(Fault::Status(status)) => {
+                let key = request.header("idempotency-key").map(str::to_owned);
+                state
+                    .log
+                    .push((request.method.to_owned(), "fault".into(), key));
+                let body = match status {
+                    402 => serde_json::json!({"error": {"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}}).to_string(),
+                    _ => error("amount_too_small"),
+                };
+                respond(status, body, &[("retry-after", "7")])
+            }
+            Some(Fault::Replayed) => {
+                let key = request.header("idempotency-key").map(str::to_owned);
+                state
+                    .log
+                    .push((request.method.to_owned(), "fault".into(), key));
+                respond(500, error("oops"), &[("idempotent-replayed", "true")])
+            }
+            Some(Fault::LostAnswer) => {
+                state.answer(request);
+                Err(TransportError::Broken("reset".into()))
+            }
+            None => {
+                let (status, body) = state.answer(request);
+                respond(status, body, &[])
+            }
+        }
+    }
+}
+
+/// Orders `a`, `b`, …, each at the price that the test sets; some references mean something else.
+#[derive(Clone)]
+struct Prices(Arc<Mutex<u64>>);
+
+#[derive(Deserialize)]
+struct Order {
+    order: String,
+}
+
+impl Pricing for Prices {
+    type Order = Order;
+
+    async fn price(&self, order: Order, visitor: &Visitor) -> Result<PaymentRequest, PricingError> {
+        match order.order.as_str() {
+            "refused" => return Err(PricingError::refused("Sold out, sorry.")),
+            "paid" => return Err(PricingError::AlreadyPaid),
+            "down" => return Err(std::io::Error::other("the database is down").into()),
+            "panic" => panic!("a bug of the merchant's"),
+            "data" => assert_eq!(visitor.data::<u8>(), Some(&7)),
+            _ => {}
+        }
+        let minor = *self.0.lock().unwrap();
+        let amount = Amount::new(minor, Currency::EUR);
+        Ok(PaymentRequest::new(order.order, amount).line("Tea <b>", 1, amount))
+    }
+}
+
+struct Shop {
+    checkout: Checkout,
+    stripe: FakeStripe,
+    price: Arc<Mutex<u64>>,
+}
+
+fn secret() -> WebhookSecret {
+    WebhookSecret::new("whsec_of_this_test").unwrap()
+}
+
+impl Shop {
+    fn new() -> Self {
+        let stripe = FakeStripe::default();
+        let price = Arc::new(Mutex::new(1999));
+        let config = Config::new([secret()])
+            .unwrap()
+            .with_keys(
+                SecretKey::new("sk_test_1").unwrap(),
+                PublishableKey::new("pk_test_1").unwrap(),
+            )
+            .unwrap();
+        let checkout = Checkout::builder(config)
+            .pricing(Prices(Arc::clone(&price)))
+            .transport(stripe.clone())
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+            .shop_name("Tea & <Co>")
+            .order_url("/orders/{reference}")
+            .build()
+            .unwrap();
+        Self {
+            checkout,
+            stripe,
+            price,
+        }
+    }
+
+    fn price(&self, minor: u64) {
+        *self.price.lock().unwrap() = minor;
+    }
+
+    async fn intent(&self, order: &str) -> Result<Payment, IntentError> {
+        let amount = Amount::new(*self.price.lock().unwrap(), Currency::EUR);
+        self.checkout
+            .create_intent(&PaymentRequest::new(order, amount))
+            .await
+    }
+
+    fn call(&self, method: &str, path: &str, query: &str) -> Call {
+        let find =
+            |e: &&stripe_checkout_core::Endpoint| e.path() == path && e.method().as_str() == method;
+        let endpoint = self.checkout.endpoints().iter().find(find).unwrap();
+        Call::new(endpoint).query(Some(query))
+    }
+
+    async fn get(&self, path: &str, query: &str) -> Reply {
+        self.checkout.handle(self.call("GET", path, query)).await
+    }
+
+    async fn post(&self, path: &str, query: &str, body: &str) -> Reply {
+        let call = self
+            .call("POST", path, query)
+            .header("content-type", b"application/json");
+        self.checkout
+            .handle(call.body(Body::whole(body.as_bytes(), 1 << 20)))
+            .await
+    }
+
+    async fn event(&self, event_type: &str, id: &str, status: &str) {
+        self.stripe.set(id, "status", status);
+        let mut object = self.stripe.0.lock().unwrap().intents[id].clone();
+        if status == "succeeded" {
+            object["amount_received"] = object["amount"].clone();
+        }
+        let body = EventBody::new(event_type, object).body();
+        let header = sign(&body, &secret(), now());
+        let call = self
+            .call("POST", "/webhook", "")
+            .header("stripe-signature", header.as_bytes());
+        let reply = self
+            .checkout
+            .handle(call.body(Body::whole(&body, 1 << 20)))
+            .await;
+        assert_eq!(reply.status(), 200, "{event_type}");
+    }
+}
+
+/// The body, with the one entity undone that the templates make of a slash.
+fn text(reply: &Reply) -> String {
+    String::from_utf8(reply.body().to_vec())
+        .unwrap()
+        .replace("&#x2f;", "/")
+}
+
+fn code(reply: &Reply) -> String {
+    let body: serde_json::Value = serde_json::from_slice(reply.body()).unwrap();
+    assert!(
+        !body["error"].as_str().unwrap().is_empty(),
+        "a sentence for the buyer"
+    );
+    body["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn asked_twice_it_is_the_same_intent_and_orders_never_share_one() {
+    let shop = Shop::new();
+    let first = shop.intent("a").await.unwrap();
+    let again = shop.intent("a").await.unwrap();
+    assert_eq!(first.id(), again.id());
+    let other = shop.intent("b").await.unwrap();
+    assert_ne!(first.id(), other.id());
+    assert_eq!(shop.stripe.made(), 2);
+    assert_eq!(first.order_id(), Some("a"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clicked_at_the_same_moment_it_is_one_intent() {
+    for _ in 0..20 {
+        let shop = Arc::new(Shop::new());
+        let clicks: Vec<_> = (0..20)
+            .map(|_| {
+                let shop = Arc::clone(&shop);
+                tokio::spawn(async move { shop.intent("a").await.unwrap().id().to_owned() })
+            })
+            .collect();
+        for click in clicks {
+            assert_eq!(click.await.unwrap(), "pi_1");
+        }
+        assert_eq!(shop.stripe.made(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_price_that_changes_under_concurrent_clicks_leaves_one_open_intent() {
+    for _ in 0..50 {
+        let shop = Arc::new(Shop::new());
+        let clicks: Vec<_> = (0..8)
+            .map(|n: u64| {
+                let checkout = shop.checkout.clone();
+                let amount = Amount::new(1000 + n % 3, Currency::EUR);
+                tokio::spawn(async move {
+                    checkout
+                        .create_intent(&PaymentRequest::new("a", amount))
+                        .await
+                })
+            })
+            .collect();
+        for click in clicks {
+            match click.await.unwrap() {
+                Ok(_) | Err(IntentError::InFlight) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(shop.stripe.open().len(), 1, "{:?}", shop.stripe.requests());
+    }
+}
+
+#[tokio::test]
+async fn a_changed_price_updates_the_open_intent_there_and_back() {
+    let shop = Shop::new();
+    let first = shop.intent("a").await.unwrap();
+    for price in [2999, 1999, 2999] {
+        shop.price(price);
+        let updated = shop.intent("a").await.unwrap();
+        assert_eq!(
+            (updated.id(), updated.amount().minor()),
+            (first.id(), price)
+        );
+        assert_eq!(
+            updated.metadata().get("checkout_amount"),
+            Some(price.to_string().as_str())
+        );
+    }
+    assert_eq!(shop.stripe.made(), 1);
+}
+
+#[tokio::test]
+async fn where_it_is_too_late_to_update_the_old_intent_is_canceled_first() {
+    let shop = Shop::new();
+    let first = shop.intent("a").await.unwrap();
+    shop.stripe.set(first.id(), "status", "requires_action");
+    shop.price(2999);
+    let second = shop.intent("a").await.unwrap();
+    assert_ne!(first.id(), second.id());
+    assert_eq!(second.amount().minor(), 2999);
+    assert_eq!(shop.stripe.open(), [second.id()]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_does_not_make_a_second_intent() {
+    let shop = Shop::new();
+    shop.stripe.fault(Fault::LostAnswer, 2);
+    shop.intent("a").await.unwrap();
+    assert_eq!(shop.stripe.made(), 1, "the retries had the same key");
+    let shop = Shop::new();
+    shop.stripe.fault(Fault::LostAnswer, 50);
+    let error = shop.intent("a").await.unwrap_err();
+    assert!(matches!(error, IntentError::Api(_)), "{error:?}");
+    shop.stripe.heal();
+    shop.intent("a").await.unwrap();
+    assert_eq!(shop.stripe.made(), 1, "and the buyer's next try, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_or_a_stored_error_the_key_is_a_new_one() {
+    for fault in [
+        Fault::Status(400),
+        Fault::Status(402),
+        Fault::Status(403),
+        Fault::Replayed,
+    ] {
+        let shop = Shop::new();
+        shop.stripe.fault(fault, 1);
+        shop.intent("a").await.unwrap_err();
+        shop.intent("a").await.unwrap();
+        let state = shop.stripe.0.lock().unwrap();
+        assert_ne!(state.log[0].2, state.log[1].2, "{fault:?}");
+    }
+    let shop = Shop::new();
+    shop.stripe.fault(Fault::Status(500), 4);
+    shop.intent("a").await.unwrap_err();
+    shop.intent("a").await.unwrap();
+    let state = shop.stripe.0.lock().unwrap();
+    let keys: std::collections::HashSet<_> = state.log.iter().map(|(_, _, key)| key).collect();
+    assert_eq!(
+        keys.len(),
+        1,
+        "whether a 500 did it is unknown: the same key tells"
+    );
+}
+
+#[tokio::test]
+async fn what_is_paid_or_on_its_way_is_not_asked_for_again() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    shop.stripe.set(payment.id(), "status", "processing");
+    assert!(matches!(
+        shop.intent("a").await,
+        Err(IntentError::Processing)
+    ));
+    shop.stripe.set(payment.id(), "status", "succeeded");
+    assert!(matches!(
+        shop.intent("a").await,
+        Err(IntentError::AlreadyPaid)
+    ));
+    shop.event("payment_intent.succeeded", payment.id(), "succeeded")
+        .await;
+    let calls = shop.stripe.requests().len();
+    assert!(matches!(
+        shop.intent("a").await,
+        Err(IntentError::AlreadyPaid)
+    ));
+    assert_eq!(
+        shop.stripe.requests().len(),
+        calls,
+        "the webhook told: no call to Stripe"
+    );
+    assert_eq!(shop.stripe.made(), 1);
+}
+
+#[tokio::test]
+async fn a_canceled_intent_is_replaced_and_a_failed_debit_can_be_paid_again() {
+    let shop = Shop::new();
+    let first = shop.intent("a").await.unwrap();
+    shop.stripe.set(first.id(), "status", "canceled");
+    let second = shop.intent("a").await.unwrap();
+    assert_ne!(first.id(), second.id());
+    shop.event("payment_intent.canceled", second.id(), "canceled")
+        .await;
+    let third = shop.intent("a").await.unwrap();
+    assert_eq!(shop.stripe.open(), [third.id()]);
+    shop.event("payment_intent.processing", third.id(), "processing")
+        .await;
+    assert!(matches!(
+        shop.intent("a").await,
+        Err(IntentError::Processing)
+    ));
+    shop.event(
+        "payment_intent.payment_failed",
+        third.id(),
+        "requires_payment_method",
+    )
+    .await;
+    assert_eq!(shop.intent("a").await.unwrap().id(), third.id());
+}
+
+#[tokio::test]
+async fn the_route_gives_the_client_secret_and_the_amount() {
+    let shop = Shop::new();
+    let expected = r#"{"clientSecret":"pi_1_secret_test","amount":1999,"currency":"eur"}"#;
+    for (query, body) in [
+        ("order=a", "{}"),
+        ("", r#"{"order":"a"}"#),
+        ("", r#"{"order":{"order":"a"}}"#),
+    ] {
+        let reply = shop.post("/create-payment-intent", query, body).await;
+        assert_eq!((reply.status(), text(&reply).as_str()), (200, expected));
+    }
+    assert_eq!(shop.stripe.made(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_of_create_payment_intent() {
+    let refuse = async |order: &str, fault: Option<(Fault, usize)>| {
+        let shop = Shop::new();
+        if let Some((fault, times)) = fault {
+            shop.stripe.fault(fault, times);
+        }
+        let reply = shop
+            .post(
+                "/create-payment-intent",
+                "",
+                &format!("{{\"order\":\"{order}\"}}"),
+            )
+            .await;
+        (
+            reply.status(),
+            code(&reply),
+            reply.header("retry-after").is_some(),
+        )
+    };
+    let is = |status: u16, code: &str, later: bool| (status, code.to_owned(), later);
+    assert_eq!(
+        refuse("refused", None).await,
+        is(422, "order_refused", false)
+    );
+    assert_eq!(refuse("paid", None).await, is(409, "order_paid", false));
+    assert_eq!(
+        refuse("down", None).await,
+        is(503, "pricing_unavailable", true)
+    );
+    assert_eq!(
+        refuse("panic", None).await,
+        is(500, "internal_error", false)
+    );
+    assert_eq!(
+        refuse("", None).await,
+        is(422, "order_not_payable", false),
+        "a reference is never empty"
+    );
+    assert_eq!(
+        refuse("a", Some((Fault::Status(402), 1))).await,
+        is(402, "declined", false)
+    );
+    for status in [400, 401, 403, 404] {
+        assert_eq!(
+            refuse("a", Some((Fault::Status(status), 1))).await,
+            is(502, "payment_refused", false),
+            "{status}"
+        );
+    }
+    assert_eq!(
+        refuse("a", Some((Fault::Status(429), 9))).await,
+        is(429, "rate_limited", true)
+    );
+    for status in [500, 503] {
+        assert_eq!(
+            refuse("a", Some((Fault::Status(status), 9))).await,
+            is(503, "payment_unavailable", true),
+            "{status}"
+        );
+    }
+    assert_eq!(
+        refuse("a", Some((Fault::LostAnswer, 9))).await,
+        is(503, "payment_unavailable", true)
+    );
+
+    let shop = Shop::new();
+    for body in ["", "{", "[]", "{}", "{\"order\":1}", "\u{0}"] {
+        let reply = shop.post("/create-payment-intent", "", body).await;
+        assert_eq!(
+            (reply.status(), code(&reply)),
+            (400, "invalid_order".into()),
+            "{body:?}"
+        );
+    }
+    let path = "/create-payment-intent";
+    let plain = shop
+        .call("POST", path, "order=a")
+        .body(Body::whole(b"{}", 9));
+    let reply = shop.checkout.handle(plain).await;
+    assert_eq!((reply.status(), code(&reply)), (415, "not_json".into()));
+    let json = || {
+        shop.call("POST", path, "order=a")
+            .header("content-type", b"application/json")
+    };
+    let reply = shop
+        .checkout
+        .handle(json().header("sec-fetch-site", b"cross-site"))
+        .await;
+    assert_eq!((reply.status(), code(&reply)), (403, "cross_site".into()));
+    let reply = shop
+        .checkout
+        .handle(json().body(Body::whole(b"{}", 1)))
+        .await;
+    assert_eq!(
+        (reply.status(), code(&reply)),
+        (413, "body_too_large".into())
+    );
+    let mut cut = Body::new(10);
+    cut.set_incomplete();
+    let reply = shop.checkout.handle(json().body(cut)).await;
+    assert_eq!(
+        (reply.status(), code(&reply)),
+        (400, "body_incomplete".into())
+    );
+    assert_eq!(shop.stripe.made(), 0, "nothing of that reached Stripe");
+}
+
+#[tokio::test]
+async fn the_page_shows_the_order_and_its_problems() {
+    let shop = Shop::new();
+    let page = shop.get("/checkout", "order=a").await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("https://js.stripe.com") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    let html = text(&page);
+    assert!(
+        html.contains("Tea &lt;b&gt;")
+            && html.contains("Tea &amp; &lt;Co&gt;")
+            && html.contains("pk_test_1")
+    );
+    assert!(!html.contains("sk_test_1"));
+    assert_eq!(
+        shop.stripe.made(),
+        0,
+        "who only looks makes no PaymentIntent"
+    );
+    for (query, status) in [
+        ("", 400),
+        ("x=1", 400),
+        ("order=refused", 422),
+        ("order=down", 503),
+        ("order=paid", 409),
+    ] {
+        let page = shop.get("/checkout", query).await;
+        assert_eq!(page.status(), status, "{query}");
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert!(text(&page).contains("<h1"), "a page for people: {query}");
+        assert_eq!(page.header("retry-after").is_some(), status == 503);
+    }
+    assert!(text(&shop.get("/checkout", "order=refused").await).contains("Sold out, sorry."));
+    assert!(
+        !text(&shop.get("/checkout", "order=down").await).contains("database"),
+        "causes are not for buyers"
+    );
+    let slash = shop.get("/checkout/", "order=a&b=%20").await;
+    assert_eq!(
+        (slash.status(), slash.header("location")),
+        (308, Some("../checkout?order=a&b=%20"))
+    );
+}
+
+#[tokio::test]
+async fn the_page_of_a_paid_order_has_no_form() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    shop.event("payment_intent.processing", payment.id(), "processing")
+        .await;
+    let page = shop.get("/checkout", "order=a").await;
+    assert_eq!(page.status(), 409);
+    assert!(text(&page).contains("on its way") && text(&page).contains("/orders/a"));
+    shop.event("payment_intent.succeeded", payment.id(), "succeeded")
+        .await;
+    let page = shop.get("/checkout", "order=a").await;
+    assert_eq!(page.status(), 409);
+    assert!(text(&page).contains("paid") && !text(&page).contains("payment-form"));
+}
+
+#[tokio::test]
+async fn assets_are_cacheable_and_answer_304_to_who_has_them() {
+    let shop = Shop::new();
+    for (path, kind) in [
+        ("/checkout/checkout.js", "text/javascript; charset=utf-8"),
+        ("/checkout/complete.js", "text/javascript; charset=utf-8"),
+        ("/checkout/checkout.css", "text/css; charset=utf-8"),
+    ] {
+        let first = shop.get(path, "").await;
+        assert_eq!(
+            (first.status(), first.header("content-type")),
+            (200, Some(kind))
+        );
+        assert!(first.header("cache-control").unwrap().contains("max-age"));
+        let etag = first.header("etag").unwrap();
+        let call = shop
+            .call("GET", path, "")
+            .header("if-none-match", etag.as_bytes());
+        let second = shop.checkout.handle(call).await;
+        assert_eq!((second.status(), second.body().len()), (304, 0));
+        let call = shop
+            .call("GET", path, "")
+            .header("if-none-match", b"\"other\"");
+        assert_eq!(shop.checkout.handle(call).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_sees_how_the_payment_stands() {
+    let shop = Shop::new();
+    shop.intent("a").await.unwrap();
+    let query = "payment_intent=pi_1&payment_intent_client_secret=pi_1_secret_test&redirect_status=x&order=a";
+    for (status, words) in [
+        ("succeeded", "data-state=\"succeeded\""),
+        ("processing", "data-state=\"processing\""),
+        (
+            "requires_payment_method",
+            "data-state=\"requires_payment_method\"",
+        ),
+        ("canceled", "data-state=\"canceled\""),
+    ] {
+        shop.stripe.set("pi_1", "status", status);
+        let page = shop.get("/checkout/complete", query).await;
+        assert_eq!(page.status(), 200);
+        assert!(text(&page).contains(words), "{status}");
+        assert!(text(&page).contains("/orders/a"));
+        assert!(
+            !text(&page).contains("pi_1_secret_test"),
+            "the secret does not stand in the page"
+        );
+        let body = r#"{"payment_intent":"pi_1","payment_intent_client_secret":"pi_1_secret_test"}"#;
+        let reply = shop.post("/checkout/status", "", body).await;
+        assert_eq!(
+            (reply.status(), text(&reply)),
+            (200, format!("{{\"status\":\"{status}\"}}"))
+        );
+    }
+    shop.stripe.set("pi_1", "status", "requires_payment_method");
+    assert!(
+        text(&shop.get("/checkout/complete", query).await).contains("../checkout?order=a"),
+        "a way to try again"
+    );
+    let reloaded = shop.get("/checkout/complete", "payment_intent=pi_1").await;
+    assert_eq!(reloaded.status(), 200);
+    assert!(
+        text(&reloaded).contains("data-state=\"unknown\"")
+            && !text(&reloaded).contains("/orders/a")
+    );
+}
+
+#[tokio::test]
+async fn a_payment_is_shown_to_nobody_without_its_secret() {
+    let shop = Shop::new();
+    shop.intent("a").await.unwrap();
+    let calls = shop.stripe.requests().len();
+    for (id, secret) in [("pi_1", "pi_1_secret_tesT"), ("pi_1", "")] {
+        let query = format!("payment_intent={id}&payment_intent_client_secret={secret}");
+        assert_eq!(shop.get("/checkout/complete", &query).await.status(), 404);
+        let body = format!(
+            "{{\"payment_intent\":\"{id}\",\"payment_intent_client_secret\":\"{secret}\"}}"
+        );
+        let reply = shop.post("/checkout/status", "", &body).await;
+        assert_eq!(
+            (reply.status(), code(&reply)),
+            (404, "unknown_payment".into())
+        );
+    }
+    assert_eq!(
+        shop.stripe.requests().len(),
+        calls,
+        "a guess costs no call to Stripe"
+    );
+    let unknown = "payment_intent=pi_99&payment_intent_client_secret=x";
+    assert_eq!(shop.get("/checkout/complete", unknown).await.status(), 404);
+    let climbing = "payment_intent=..%2Fcharges&payment_intent_client_secret=x";
+    assert_eq!(shop.get("/checkout/complete", climbing).await.status(), 404);
+    assert_eq!(shop.get("/checkout/complete", "").await.status(), 400);
+    let reply = shop.post("/checkout/status", "", "{}").await;
+    assert_eq!(
+        (reply.status(), code(&reply)),
+        (400, "invalid_request".into())
+    );
+}
+
+#[tokio::test]
+async fn the_merchants_own_user_reaches_the_prices() {
+    let shop = Shop::new();
+    let call = shop
+        .call("POST", "/create-payment-intent", "order=data")
+        .header("content-type", b"application/json")
+        .visitor_data(Some(stripe_checkout_core::VisitorData::new(7u8)));
+    assert_eq!(shop.checkout.handle(call).await.status(), 200);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_security_headers() {
+    let shop = Shop::new();
+    let mut replies = vec![
+        shop.get("/checkout", "order=a").await,
+        shop.get("/checkout", "").await,
+        shop.get("/checkout/", "").await,
+        shop.get("/checkout/complete", "").await,
+        shop.get("/checkout/checkout.js", "").await,
+        shop.post("/create-payment-intent", "order=a", "{}").await,
+        shop.post("/create-payment-intent", "order=panic", "{}")
+            .await,
+        shop.post("/checkout/status", "", "{}").await,
+        shop.post("/webhook", "", "{}").await,
+    ];
+    for reply in replies.drain(..) {
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
+        assert!(
+            reply
+                .header("content-security-policy")
+                .unwrap()
+                .contains("frame-ancestors 'none'")
+        );
+        assert!(reply.header("cache-control").is_some());
+    }
+}
