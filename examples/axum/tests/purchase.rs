@@ -143,8 +143,15 @@ struct Purchase<'a> {
 
 impl<'a> Purchase<'a> {
     fn begin(program: &'a Program) -> Self {
-        let items = json!({"items": [{"sku": "mug", "quantity": 2}, {"sku": "tea", "quantity": 1}]});
-        let (status, body) = request(&program.host, "POST", "/api/orders", &[JSON], &items.to_string());
+        let items =
+            json!({"items": [{"sku": "mug", "quantity": 2}, {"sku": "tea", "quantity": 1}]});
+        let (status, body) = request(
+            &program.host,
+            "POST",
+            "/api/orders",
+            &[JSON],
+            &items.to_string(),
+        );
         assert_eq!(status, 201, "{body}");
         let order: Value = serde_json::from_str(&body).unwrap();
         let (status, page) = program.get(order["checkout_url"].as_str().unwrap());
@@ -153,15 +160,25 @@ impl<'a> Purchase<'a> {
         let (status, body) = ask_to_pay(program, &id);
         assert_eq!(status, 200, "{body}");
         let intent: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((intent["amount"].as_u64(), intent["currency"].as_str()), (Some(4550), Some("eur")));
+        assert_eq!(
+            (intent["amount"].as_u64(), intent["currency"].as_str()),
+            (Some(4550), Some("eur"))
+        );
         let secret = intent["clientSecret"].as_str().unwrap().to_owned();
-        Self { program, id, secret, page }
+        Self {
+            program,
+            id,
+            secret,
+            page,
+        }
     }
 
     /// Pays with this card, as Stripe.js would; gives what the sandbox says.
     fn pay(&self, card: &str) -> Value {
         let (payment, _) = self.secret.split_once("_secret_").unwrap();
-        let sandbox = attribute(&self.page, "data-stripe-js").replace("http://", "").replace("/stripe.js", "");
+        let sandbox = attribute(&self.page, "data-stripe-js")
+            .replace("http://", "")
+            .replace("/stripe.js", "");
         let form = format!(
             "key={}&client_secret={}&payment_method_data[type]=card&payment_method_data[card][number]={card}\
              &payment_method_data[card][exp_month]=12&payment_method_data[card][exp_year]=2040&payment_method_data[card][cvc]=123\
@@ -171,13 +188,25 @@ impl<'a> Purchase<'a> {
             self.program.host
         );
         let form_type = ("content-type", "application/x-www-form-urlencoded");
-        let (_, body) = request(&sandbox, "POST", &format!("/v1/payment_intents/{payment}/confirm"), &[form_type], &form);
+        let (_, body) = request(
+            &sandbox,
+            "POST",
+            &format!("/v1/payment_intents/{payment}/confirm"),
+            &[form_type],
+            &form,
+        );
         serde_json::from_str(&body).unwrap()
     }
 }
 
 fn ask_to_pay(program: &Program, id: &str) -> (u16, String) {
-    request(&program.host, "POST", "/create-payment-intent", &[JSON], &json!({"order": id}).to_string())
+    request(
+        &program.host,
+        "POST",
+        "/create-payment-intent",
+        &[JSON],
+        &json!({"order": id}).to_string(),
+    )
 }
 
 #[test]
