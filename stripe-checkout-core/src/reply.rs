@@ -155,6 +155,8 @@ pub(crate) struct Problem {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
+    /// The order, if the problem is to be read there.
+    pub(crate) reference: Option<String>,
 }
 
 impl Problem {
@@ -164,6 +166,7 @@ impl Problem {
             code,
             message: message.to_owned(),
             retry_after: None,
+            reference: None,
         }
     }
 
@@ -328,7 +331,10 @@ impl From<&PricingError> for Problem {
     fn from(error: &PricingError) -> Self {
         match error {
             PricingError::Refused { message, code } => Self::new(422, code, message),
-            PricingError::AlreadyPaid => already_paid(),
+            PricingError::AlreadyPaid { reference } => Self {
+                reference: Some(reference.clone()),
+                ..already_paid()
+            },
             PricingError::Unavailable(_) => Self::new(
                 503,
                 "pricing_unavailable",

@@ -217,7 +217,11 @@ impl Pricing for Prices {
     async fn price(&self, order: Order, visitor: &Visitor) -> Result<PaymentRequest, PricingError> {
         match order.order.as_str() {
             "refused" => return Err(PricingError::refused("Sold out, sorry.")),
-            "paid" => return Err(PricingError::AlreadyPaid),
+            "paid" => {
+                return Err(PricingError::AlreadyPaid {
+                    reference: order.order,
+                });
+            }
             "down" => return Err(std::io::Error::other("the database is down").into()),
             "panic" => panic!("a bug of the merchant's"),
             "data" => assert_eq!(visitor.data::<u8>(), Some(&7)),

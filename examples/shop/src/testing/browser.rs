@@ -374,7 +374,10 @@ impl Browser {
                 entry["level"] != "SEVERE" || expected.iter().any(|part| message.contains(part));
             assert!(harmless, "the console has an error: {entry}");
         }
-        assert!(missing.is_empty(), "these errors did not come: {missing:?}, but {log}");
+        assert!(
+            missing.is_empty(),
+            "these errors did not come: {missing:?}, but {log}"
+        );
     }
 
     /// What is to be seen, for whoever has to find out why a test failed.
