@@ -269,7 +269,7 @@ impl<E: Into<BoxError>> From<E> for PricingError {
     }
 }
 
-/// Why a [`PaymentRequest`](crate::PaymentRequest) is not one that Stripe takes.
+/// Why a [`PaymentRequest`](crate::intent::PaymentRequest) is not one that Stripe takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {

@@ -334,7 +334,7 @@ pub(super) fn has_valid_check_digit(digits: &str) -> bool {
             _ => digit * 2,
         });
     }
-    (12..=19).contains(&digits.len()) && sum % 10 == 0
+    (12..=19).contains(&digits.len()) && sum.is_multiple_of(10)
 }
 
 #[cfg(test)]

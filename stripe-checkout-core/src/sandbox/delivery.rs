@@ -116,15 +116,22 @@ pub(super) struct Job {
     event_type: &'static str,
     endpoint: String,
     body: Bytes,
+    // As they were told when the event was made, so that later events can be told otherwise.
+    delay: Duration,
+    copies: usize,
+    shuffle: Option<Duration>,
 }
 
 impl Job {
-    pub(super) fn new(event: &Event, endpoint: String) -> Self {
+    pub(super) fn new(event: &Event, endpoint: String, controls: &Controls) -> Self {
         Self {
             event: event.id.clone(),
             event_type: event.event_type,
             endpoint,
             body: event_body(event),
+            delay: controls.delay,
+            copies: controls.copies,
+            shuffle: controls.shuffle,
         }
     }
 }
@@ -139,29 +146,26 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
     let mut tasks = JoinSet::new();
     while let Some(job) = jobs.recv().await {
         while tasks.try_join_next().is_some() {}
-        let (shuffle, copies) = {
-            let store = courier.shared.store();
-            (store.controls.shuffle, store.controls.copies)
-        };
+        let window = job.shuffle;
         let mut batch = vec![job];
-        if let Some(window) = shuffle {
+        if let Some(window) = window {
             let end = Instant::now() + window;
             while let Ok(Some(job)) = tokio::time::timeout_at(end, jobs.recv()).await {
                 batch.push(job);
             }
             shuffle_for_certain(&mut batch);
         }
-        for _ in 0..copies {
-            for job in batch.clone() {
+        for job in &batch {
+            for _ in 0..job.copies {
                 courier.shared.unfinished.send_modify(|count| *count += 1);
-                tasks.spawn(Arc::clone(&courier).deliver(job, 1));
+                tasks.spawn(Arc::clone(&courier).deliver(job.clone()));
             }
         }
-        if shuffle.is_some() {
+        if window.is_some() {
             tasks.spawn(Arc::clone(&courier).deliver_one_after_another(batch));
         } else {
             for job in batch {
-                tasks.spawn(Arc::clone(&courier).deliver(job, 1));
+                tasks.spawn(Arc::clone(&courier).deliver(job));
             }
         }
     }
@@ -185,36 +189,30 @@ struct Courier {
 impl Courier {
     /// Each waits for the answer to the one before, so that the receiver sees just this order. What fails is tried again apart.
     async fn deliver_one_after_another(self: Arc<Self>, batch: Vec<Job>) {
-        self.wait_as_told().await;
         let mut again = JoinSet::new();
         for job in batch {
+            tokio::time::sleep(job.delay).await;
             if self.attempt(&job, 1).await {
                 self.finished();
             } else {
-                again.spawn(Arc::clone(&self).retry(job, 2));
+                again.spawn(Arc::clone(&self).retry(job));
             }
         }
         while again.join_next().await.is_some() {}
     }
 
-    async fn deliver(self: Arc<Self>, job: Job, attempt: u32) {
-        self.wait_as_told().await;
-        if self.attempt(&job, attempt).await {
+    async fn deliver(self: Arc<Self>, job: Job) {
+        tokio::time::sleep(job.delay).await;
+        if self.attempt(&job, 1).await {
             self.finished();
         } else {
-            self.retry(job, attempt.saturating_add(1)).await;
+            self.retry(job).await;
         }
     }
 
-    async fn wait_as_told(&self) {
-        let delay = self.shared.store().controls.delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-    }
-
-    /// Goes on from this attempt until the event is acknowledged or given up.
-    async fn retry(self: Arc<Self>, job: Job, mut attempt: u32) {
+    /// Goes on from the second attempt until the event is acknowledged or given up.
+    async fn retry(self: Arc<Self>, job: Job) {
+        let mut attempt = 2;
         while let Some(wait) = self.wait_before(attempt) {
             tokio::time::sleep(wait).await;
             if self.attempt(&job, attempt).await {
@@ -244,13 +242,14 @@ impl Courier {
         };
         let timestamp = ids::now();
         let (url, address, signature, timeout) = {
-            let store = self.shared.store();
+            let mut store = self.shared.store();
             let Some(endpoint) = store
                 .endpoints
                 .iter()
                 .find(|endpoint| endpoint.id == job.endpoint)
             else {
-                // It was removed meanwhile.
+                // It was removed meanwhile, and waits for nothing.
+                store.acknowledge(&job.event, &job.endpoint);
                 return true;
             };
             (
@@ -269,8 +268,8 @@ impl Courier {
         tracing::debug!(event = %job.event, event_type = job.event_type, attempt, ?result, "delivered");
         {
             let mut store = self.shared.store();
-            if acknowledged && let Some(event) = store.events.find_mut(&job.event) {
-                event.waiting.retain(|endpoint| *endpoint != job.endpoint);
+            if acknowledged {
+                store.acknowledge(&job.event, &job.endpoint);
             }
             if store.attempts.len() >= MAX_REMEMBERED {
                 store.attempts.drain(..MAX_REMEMBERED / 10);

@@ -290,7 +290,7 @@ impl Sandbox {
             .endpoints
             .iter()
             .filter(|endpoint| endpoint.wants(event.event_type))
-            .map(|endpoint| delivery::Job::new(event, endpoint.id.clone()))
+            .map(|endpoint| delivery::Job::new(event, endpoint.id.clone(), &store.controls))
             .collect();
         store.enqueue(jobs);
         true

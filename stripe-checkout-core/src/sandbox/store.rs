@@ -139,10 +139,17 @@ impl Store {
             };
             let jobs: Vec<Job> = waiting
                 .into_iter()
-                .map(|endpoint| Job::new(&event, endpoint))
+                .map(|endpoint| Job::new(&event, endpoint, &self.controls))
                 .collect();
             self.events.insert(event);
             self.enqueue(jobs);
+        }
+    }
+
+    /// The endpoint has the event.
+    pub(super) fn acknowledge(&mut self, event: &str, endpoint: &str) {
+        if let Some(event) = self.events.find_mut(event) {
+            event.waiting.retain(|waiting| waiting != endpoint);
         }
     }
 

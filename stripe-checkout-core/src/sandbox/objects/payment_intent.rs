@@ -111,7 +111,6 @@ impl PaymentIntent {
             "customer_account": null,
             "description": self.description,
             "excluded_payment_method_types": null,
-            "invoice": null,
             "last_payment_error": self.last_payment_error,
             "latest_charge": self.latest_charge,
             "livemode": false,

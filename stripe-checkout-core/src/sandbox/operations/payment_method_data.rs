@@ -304,7 +304,7 @@ fn month_of(seconds: u64) -> (u64, u64) {
     let mut days = seconds / 86_400;
     let mut year = 1970;
     loop {
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
         let length = if leap { 366 } else { 365 };
         if days >= length {
             days -= length;

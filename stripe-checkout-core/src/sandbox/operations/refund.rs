@@ -71,11 +71,7 @@ impl Store {
         let charge = self.charges.get(account, &charge_id).ok_or_else(|| {
             Refusal::no_such(StatusCode::NOT_FOUND, "charge", &charge_id, "charge")
         })?;
-        let left = charge.amount_captured.min(charge.amount).saturating_sub(
-            charge
-                .amount_refunded
-                .saturating_sub(charge.amount.saturating_sub(charge.amount_captured)),
-        );
+        let left = charge.amount.saturating_sub(charge.amount_refunded);
         if !matches!(charge.status, ChargeStatus::Succeeded) || !charge.captured {
             return Err(Refusal::invalid(format!(
                 "This Charge ({charge_id}) has not been paid, so it cannot be refunded."

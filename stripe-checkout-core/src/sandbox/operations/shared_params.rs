@@ -70,7 +70,7 @@ pub(super) fn check_amount(amount: u64, currency: Currency) -> Result<(), Refusa
         .param("amount"));
     }
     let multiple = currency.multiple();
-    if matches!(currency, Currency::ISK | Currency::UGX) && amount % multiple != 0 {
+    if matches!(currency, Currency::ISK | Currency::UGX) && !amount.is_multiple_of(multiple) {
         return Err(Refusal::invalid(format!(
             "Invalid amount: amounts in {} must be a multiple of {multiple}",
             currency.code()

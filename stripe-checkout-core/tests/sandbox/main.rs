@@ -1,0 +1,12 @@
+//! The sandbox, asked by raw HTTP: what any client of Stripe's would see.
+#![cfg(feature = "sandbox")]
+
+mod browser;
+mod faults;
+mod http;
+mod idempotency;
+mod lists;
+mod payments;
+mod receiver;
+mod validation;
+mod webhooks;
