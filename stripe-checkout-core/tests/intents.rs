@@ -162,14 +162,15 @@ impl Transport for FakeStripe {
         let mut state = self.0.lock().unwrap();
         let fault = state.faults.pop_front();
         let respond = |status, body: String, headers: &[(&str, &str)]| {
-            let mut response = TransportResponse::default();
-            response.status = status;
-            response.headers = headers
+            let headers = headers
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
                 .collect();
-            response.body = body.into();
-            Ok(response)
+            Ok(TransportResponse {
+                status,
+                headers,
+                body: body.into(),
+            })
         };
         match fault {
             Some(Fault::Status(status)) => {

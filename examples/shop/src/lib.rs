@@ -58,3 +58,8 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+/// The code in the repository's README, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct RootReadme;
