@@ -246,8 +246,11 @@ pub enum PricingError {
         /// A stable `snake_case` code for the browser.
         code: &'static str,
     },
-    /// The order is paid already (409): the page shows that instead of a form.
-    AlreadyPaid,
+    /// The order is paid already (409): the page shows that instead of a form, with the way to the order.
+    AlreadyPaid {
+        /// The order's reference, as a [`PaymentRequest`](crate::intent::PaymentRequest) would have it.
+        reference: String,
+    },
     /// Prices cannot be told now (503). The cause is logged, never shown.
     Unavailable(BoxError),
 }
@@ -269,7 +272,7 @@ impl<E: Into<BoxError>> From<E> for PricingError {
     }
 }
 
-/// Why a [`PaymentRequest`](crate::PaymentRequest) is not one that Stripe takes.
+/// Why a [`PaymentRequest`](crate::intent::PaymentRequest) is not one that Stripe takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RequestError {

@@ -16,30 +16,30 @@ use crate::intent::PaymentRequest;
 /// [reference](PaymentRequest::new) for the same order.
 ///
 /// ```
+/// use std::collections::HashMap;
+///
 /// use serde::Deserialize;
 /// use stripe_checkout_core::intent::PaymentRequest;
-/// use stripe_checkout_core::{Amount, Currency, Pricing, PricingError, Visitor};
+/// use stripe_checkout_core::{Amount, Pricing, PricingError, Visitor};
 ///
-/// struct Tickets;
+/// struct Orders(HashMap<String, Amount>);
 ///
 /// #[derive(Deserialize)]
-/// struct Order {
+/// struct OrderId {
 ///     order: String,
-///     seats: u64,
 /// }
 ///
-/// impl Pricing for Tickets {
-///     type Order = Order;
+/// impl Pricing for Orders {
+///     type Order = OrderId;
 ///
-///     async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
-///         if order.seats == 0 || order.seats > 8 {
-///             return Err(PricingError::refused("You can book 1 to 8 seats."));
-///         }
-///         let amount = Amount::new(25_00, Currency::EUR).times(order.seats)?;
-///         Ok(PaymentRequest::new(order.order, amount))
+///     async fn price(&self, id: OrderId, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+///         let total = self.0.get(&id.order).ok_or(PricingError::refused("We do not know this order."))?;
+///         Ok(PaymentRequest::new(id.order, *total))
 ///     }
 /// }
 /// ```
+///
+/// The reference must be the server's own, and hard to guess if orders are private: who knows it sees what the order costs and can pay it.
 pub trait Pricing: Send + Sync + 'static {
     /// What the browser may say: ids and quantities. Never a price.
     ///

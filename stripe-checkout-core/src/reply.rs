@@ -3,6 +3,7 @@
 //! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
 
 use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +15,21 @@ use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
 
 /// One answer, as an adapter sends it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
+}
+
+// By hand: a body may hold a client secret, and the address of a redirect too.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is no page runs and loads nothing, whoever frames it.
@@ -144,6 +155,8 @@ pub(crate) struct Problem {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
+    /// The order, if the problem is to be read there.
+    pub(crate) reference: Option<String>,
 }
 
 impl Problem {
@@ -153,6 +166,7 @@ impl Problem {
             code,
             message: message.to_owned(),
             retry_after: None,
+            reference: None,
         }
     }
 
@@ -317,7 +331,10 @@ impl From<&PricingError> for Problem {
     fn from(error: &PricingError) -> Self {
         match error {
             PricingError::Refused { message, code } => Self::new(422, code, message),
-            PricingError::AlreadyPaid => already_paid(),
+            PricingError::AlreadyPaid { reference } => Self {
+                reference: Some(reference.clone()),
+                ..already_paid()
+            },
             PricingError::Unavailable(_) => Self::new(
                 503,
                 "pricing_unavailable",

@@ -162,14 +162,15 @@ impl Transport for FakeStripe {
         let mut state = self.0.lock().unwrap();
         let fault = state.faults.pop_front();
         let respond = |status, body: String, headers: &[(&str, &str)]| {
-            let mut response = TransportResponse::default();
-            response.status = status;
-            response.headers = headers
+            let headers = headers
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
                 .collect();
-            response.body = body.into();
-            Ok(response)
+            Ok(TransportResponse {
+                status,
+                headers,
+                body: body.into(),
+            })
         };
         match fault {
             Some(Fault::Status(status)) => {
@@ -217,7 +218,11 @@ impl Pricing for Prices {
     async fn price(&self, order: Order, visitor: &Visitor) -> Result<PaymentRequest, PricingError> {
         match order.order.as_str() {
             "refused" => return Err(PricingError::refused("Sold out, sorry.")),
-            "paid" => return Err(PricingError::AlreadyPaid),
+            "paid" => {
+                return Err(PricingError::AlreadyPaid {
+                    reference: order.order,
+                });
+            }
             "down" => return Err(std::io::Error::other("the database is down").into()),
             "panic" => panic!("a bug of the merchant's"),
             "data" => assert_eq!(visitor.data::<u8>(), Some(&7)),

@@ -24,9 +24,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const GRACE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
-    shop::log();
     // Before the runtime, because `.env` becomes part of the environment, and that must not change under other threads.
-    let opened = Settings::from_env().map_err(BoxError::from).and_then(run);
+    let opened = Settings::from_env()
+        .map_err(BoxError::from)
+        .and_then(|settings| {
+            shop::log();
+            run(settings)
+        });
     match opened {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

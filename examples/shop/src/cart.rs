@@ -60,10 +60,10 @@ impl Cart {
     pub fn from_cookie(value: &str) -> Self {
         let mut cart = Self::default();
         for part in value.split('.').take(PRODUCTS.len()) {
-            if let Some((sku, quantity)) = part.split_once('-') {
-                if let Ok(quantity) = quantity.parse() {
-                    cart.set(sku, quantity);
-                }
+            if let Some((sku, quantity)) = part.split_once('-')
+                && let Ok(quantity) = quantity.parse()
+            {
+                cart.set(sku, quantity);
             }
         }
         cart

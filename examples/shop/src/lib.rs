@@ -19,6 +19,8 @@ mod settings;
 mod shop;
 mod start;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod visit;
 
 pub use answer::Answer;
@@ -56,3 +58,8 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+/// The code in the repository's README, compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct RootReadme;

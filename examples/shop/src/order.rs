@@ -56,6 +56,14 @@ impl Status {
         matches!(self, Self::Pending | Self::Failed)
     }
 
+    /// Whether the buyer has done their part, so that the same things need not be bought again.
+    pub const fn is_bought(self) -> bool {
+        matches!(
+            self,
+            Self::Processing | Self::Review | Self::Paid | Self::Refunded
+        )
+    }
+
     /// Whether the page may stop asking: what follows (a refund) is not a matter of seconds.
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Paid | Self::Canceled | Self::Refunded)

@@ -42,7 +42,11 @@ impl Pricing for OrderPrices {
             Status::Pending | Status::Failed => {}
             // While the bank takes its time the checkout itself answers that a payment is on its way.
             Status::Processing => {}
-            Status::Paid | Status::Refunded => return Err(PricingError::AlreadyPaid),
+            Status::Paid | Status::Refunded => {
+                return Err(PricingError::AlreadyPaid {
+                    reference: order.id,
+                });
+            }
             Status::Review => {
                 return Err(PricingError::refused(
                     "We are checking a payment for this order. Please do not pay again.",

@@ -167,7 +167,7 @@ impl Shop {
         };
         let mut cart = cart_of(visit);
         // What was paid is no longer to be bought. Only once, and only by whoever ordered: a bookmark must not empty a new cart.
-        let bought = visit.cookie(LAST_ORDER) == order.id && !order.status.can_be_paid();
+        let bought = visit.cookie(LAST_ORDER) == order.id && order.status.is_bought();
         if bought {
             cart = Cart::default();
         }

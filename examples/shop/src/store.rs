@@ -98,6 +98,8 @@ impl Store {
             .busy_timeout(Duration::from_secs(5));
         let pool = SqlitePoolOptions::new()
             .max_connections(8)
+            // Together with the wait for the lock this ends well before a webhook's handler has to (20 s).
+            .acquire_timeout(Duration::from_secs(5))
             .connect_with(options)
             .await?;
         migrations().run(&pool).await?;
@@ -122,6 +124,8 @@ impl Store {
         let lines = cart.lines()?;
         let total = cart::total(&lines)?;
         let id = random::token()?;
+        // A browser that hangs up may end this anywhere: SQLite then rolls back. Elsewhere run it in a task of its own: on PostgreSQL a `begin` that is
+        // dropped half-way leaves its connection in a transaction that nobody ends (sqlx 0.9.0, transact-rs/sqlx#4393).
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query("INSERT INTO orders (id, amount, currency) VALUES (?, ?, ?)")
             .bind(&id)

@@ -327,7 +327,9 @@ async fn the_prices_refuse_what_cannot_be_paid() {
         payment("pi_1", &id, TOTAL).status("succeeded"),
     )
     .await;
-    assert!(matches!(ask(&id).await, Err(PricingError::AlreadyPaid)));
+    assert!(
+        matches!(ask(&id).await, Err(PricingError::AlreadyPaid { reference }) if reference == id)
+    );
 
     let canceled = open.order().await;
     open.tell(

@@ -309,3 +309,26 @@ async fn a_restart_keeps_the_orders() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_buyer_who_hangs_up_does_not_spoil_the_next_ones_order() {
+    use std::{future::poll_fn, task::Poll};
+    let open = open().await;
+    let cart = shop::cart::Cart::from_cookie("mug-1");
+    for polls in 1..40 {
+        let mut abandoned = Box::pin(open.store.create_order(&cart));
+        for _ in 0..polls {
+            // One poll, then whatever else is to be done; at the end of the loop the future is dropped wherever it is.
+            let ended =
+                poll_fn(|context| Poll::Ready(abandoned.as_mut().poll(context).is_ready())).await;
+            if ended {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    for _ in 0..10 {
+        let id = open.order().await;
+        assert_eq!(open.status(&id).await, "pending");
+    }
+}

@@ -110,20 +110,13 @@ impl Checkout {
     }
 }
 
-/// One call for one order.
+/// One call for one order. Each step gives the PaymentIntent, or `None` if the row changed and must be looked at again.
 struct Attempt<'a> {
     checkout: &'a Checkout,
     payments: &'a Payments,
     order: &'a OrderKey,
     params: &'a IntentParams,
     form: String,
-}
-
-/// What a round came to.
-enum Round {
-    Ready(Payment),
-    /// The row changed: look again.
-    Again,
 }
 
 impl Attempt<'_> {
@@ -142,7 +135,7 @@ impl Attempt<'_> {
                     (_, None) => self.create(row).await?,
                 },
             };
-            if let Round::Ready(payment) = round {
+            if let Some(payment) = round {
                 return Ok(payment);
             }
         }
@@ -150,7 +143,7 @@ impl Attempt<'_> {
     }
 
     /// Writes down that the next attempt begins, with what is asked now.
-    async fn begin(&self, before: Option<IntentRecord>) -> Result<Round, IntentError> {
+    async fn begin(&self, before: Option<IntentRecord>) -> Result<Option<Payment>, IntentError> {
         let next = IntentRecord {
             version: 0,
             attempt: before
@@ -164,11 +157,11 @@ impl Attempt<'_> {
             paid_by: None,
         };
         self.put(before.map(|row| row.version), next).await?;
-        Ok(Round::Again)
+        Ok(None)
     }
 
     /// Asks Stripe for the PaymentIntent of the row's attempt. Asked twice, Stripe gives the same one.
-    async fn create(&self, row: IntentRecord) -> Result<Round, IntentError> {
+    async fn create(&self, row: IntentRecord) -> Result<Option<Payment>, IntentError> {
         let key = self.key("create", &row, self.form.as_bytes());
         let gateway = &self.payments.gateway;
         match gateway
@@ -183,10 +176,10 @@ impl Attempt<'_> {
                     ..row.clone()
                 };
                 if self.put(Some(row.version), opened).await? {
-                    return Ok(Round::Ready(payment));
+                    return Ok(Some(payment));
                 }
                 self.stand_back(&row, &payment).await?;
-                Ok(Round::Again)
+                Ok(None)
             }
             Err(error) => {
                 // The key is used up: it can only bring this answer again.
@@ -232,7 +225,7 @@ impl Attempt<'_> {
     }
 
     /// Gives the open PaymentIntent, brought to what is asked now.
-    async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Round, IntentError> {
+    async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Option<Payment>, IntentError> {
         let gateway = &self.payments.gateway;
         let payment = gateway.retrieve_intent(id, self.account()).await?;
         match payment.status() {
@@ -244,7 +237,7 @@ impl Attempt<'_> {
             _ => {}
         }
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
-            return Ok(Round::Ready(payment));
+            return Ok(Some(payment));
         }
         // First the row, then Stripe: a payment at the old price that comes in between is a mismatch, and not a bargain.
         let next = IntentRecord {
@@ -254,7 +247,7 @@ impl Attempt<'_> {
             ..row.clone()
         };
         if !self.put(Some(row.version), next).await? {
-            return Ok(Round::Again);
+            return Ok(None);
         }
         // The version makes the key new: back to an earlier price is another update, not a repeat of the first one.
         let basis = format!("{id}\n{}\n{}", row.version, self.fingerprint());
@@ -263,12 +256,12 @@ impl Attempt<'_> {
             .update_intent(id, self.params, &key, self.account())
             .await
         {
-            Ok(payment) => Ok(Round::Ready(payment)),
+            Ok(payment) => Ok(Some(payment)),
             // Too late to change it: look at what became of it, and if it is still open, make a new one.
             Err(ApiError::InvalidRequest { .. }) => {
                 let key = self.key("cancel", &row, basis.as_bytes());
                 match gateway.cancel_intent(id, &key, self.account()).await {
-                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(Round::Again),
+                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
                     Err(error) => Err(error.into()),
                 }
             }

@@ -143,7 +143,9 @@ mod payments {
                             PricingError::Refused { code, .. } => {
                                 tracing::info!(code, "order refused")
                             }
-                            PricingError::AlreadyPaid => tracing::debug!("order paid already"),
+                            PricingError::AlreadyPaid { reference } => {
+                                tracing::debug!(order = reference, "order paid already");
+                            }
                         }
                         Problem::from(&error)
                     }
@@ -365,17 +367,16 @@ mod pages {
                 Route::Complete => self
                     .complete_page(front, visitor)
                     .await
-                    .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem, None)),
+                    .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem)),
                 _ => self
                     .checkout_page(front, visitor)
                     .await
-                    .unwrap_or_else(|problem| problem_page(front, Place::Checkout, &problem, None)),
+                    .unwrap_or_else(|problem| problem_page(front, Place::Checkout, &problem)),
             }
         }
 
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let request = self.price(b"", visitor).await?;
-            let order_url = front.order_url(request.reference());
             let state = self.intent_state(request.reference()).await;
             let state = state.map_err(|error| Problem::from(&error))?;
             let nothing_to_pay = match state {
@@ -385,14 +386,12 @@ mod pages {
             };
             if let Some(error) = nothing_to_pay {
                 // No form that would only fail.
-                let problem = Problem::from(&error);
-                return Ok(problem_page(
-                    front,
-                    Place::Checkout,
-                    &problem,
-                    order_url.as_deref(),
-                ));
+                return Err(Problem {
+                    reference: Some(request.reference().to_owned()),
+                    ..Problem::from(&error)
+                });
             }
+            let order_url = front.order_url(request.reference());
             let lines: Vec<_> = request
                 .lines()
                 .iter()
@@ -471,12 +470,11 @@ mod pages {
         }
     }
 
-    fn problem_page(
-        front: &Front,
-        place: Place,
-        problem: &Problem,
-        order_url: Option<&str>,
-    ) -> Reply {
+    fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
+        let order_url = problem
+            .reference
+            .as_deref()
+            .and_then(|reference| front.order_url(reference));
         let view = ProblemView {
             shop: &front.shop,
             place,
@@ -488,7 +486,7 @@ mod pages {
                 _ => "Please try again",
             },
             message: &problem.message,
-            order_url,
+            order_url: order_url.as_deref(),
             back_url: None,
         };
         match front.pages.problem(&view) {

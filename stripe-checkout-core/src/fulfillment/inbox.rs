@@ -1,6 +1,7 @@
 //! The inbox: what is remembered of events, payments and intents, and the promises that whoever stores them makes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -52,7 +53,7 @@ pub trait Inbox: Send + Sync + 'static {
         payment: &str,
     ) -> impl Future<Output = Result<Option<(OrderKey, IntentRecord)>, InboxError>> + Send;
 
-    /// Commits an event, unless its id is known, and gives what is stored. Of a new event, [`NewEvent::note`] is applied to its payment.
+    /// Commits an event, unless its id is known, and gives what is stored. A new event is [noted](PaymentRecord::note_event) in its payment's row.
     fn receive(
         &self,
         event: NewEvent,
@@ -188,8 +189,17 @@ impl PaymentRecord {
         sum.max(self.refunded_total)
     }
 
-    /// Writes down what an event says, whether or not its turn has come.
-    pub fn note(&mut self, note: &Note) {
+    /// Writes down what a new event says, although its turn has not come.
+    pub fn note_event(&mut self, event: &NewEvent) {
+        if event.settles && self.success == Settled::No {
+            self.success = Settled::Pending;
+        }
+        if let Some(note) = &event.note {
+            self.note(note);
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
         match note {
             Note::Refund { id, amount } => {
                 self.refunds.insert(id.clone(), *amount);
@@ -221,9 +231,11 @@ pub enum Note {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// Not yet.
+    /// It has not come.
     #[default]
     No,
+    /// It has come, and waits for its turn or for another attempt.
+    Pending,
     /// `payment_succeeded` ran.
     Fulfilled,
     /// `duplicate_payment` ran.
@@ -239,7 +251,7 @@ pub enum Settled {
 }
 
 /// An event to be stored.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NewEvent {
     /// The application and the mode.
     pub scope: Scope,
@@ -263,8 +275,24 @@ pub struct NewEvent {
     pub received: SystemTime,
 }
 
+// By hand, here and below: in the body are the buyer's name and address.
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("payment", &self.payment)
+            .field("order", &self.order)
+            .field("ours", &self.ours)
+            .field("settles", &self.settles)
+            .field("note", &self.note)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A stored event.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EventRecord {
     /// The application and the mode.
     pub scope: Scope,
@@ -290,6 +318,23 @@ pub struct EventRecord {
     pub attempts: u32,
     /// What went wrong last, or what does not fit.
     pub last_error: Option<String>,
+}
+
+impl fmt::Debug for EventRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventRecord")
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("payment", &self.payment)
+            .field("order", &self.order)
+            .field("ours", &self.ours)
+            .field("settles", &self.settles)
+            .field("state", &self.state)
+            .field("attempts", &self.attempts)
+            .field("last_error", &self.last_error)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far an event is.

@@ -11,19 +11,19 @@ use stripe_checkout_core::{
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 const SIGNING_SECRET: &str = "whsec_of_these_tests";
 
-pub struct Open {
-    pub shop: Shop,
-    pub store: Store,
-    pub checkout: Checkout,
-    pub url: String,
+pub(crate) struct Open {
+    pub(crate) shop: Shop,
+    pub(crate) store: Store,
+    pub(crate) checkout: Checkout,
+    pub(crate) url: String,
     // The database's folder goes when this does.
     _folder: TempDir,
 }
 
-pub async fn open() -> Open {
+pub(crate) async fn open() -> Open {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/shop.db", folder.path().display());
     let store = Store::open(&url).await.unwrap();
@@ -58,25 +58,25 @@ pub async fn open() -> Open {
 
 impl Open {
     /// An order of two mugs and a packet of tea: 45.50 EUR.
-    pub async fn order(&self) -> String {
+    pub(crate) async fn order(&self) -> String {
         let body = r#"{"items":[{"sku":"mug","quantity":2},{"sku":"tea","quantity":1}]}"#;
         let answer = self.shop.api_create_order(&json(body)).await;
         assert_eq!(answer.status, 201, "{}", text(&answer));
         value(&answer)["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn api(&self, order: &str) -> Value {
+    pub(crate) async fn api(&self, order: &str) -> Value {
         let answer = self.shop.api_order(order).await;
         assert_eq!(answer.status, 200, "{}", text(&answer));
         value(&answer)
     }
 
-    pub async fn status(&self, order: &str) -> String {
+    pub(crate) async fn status(&self, order: &str) -> String {
         self.api(order).await["status"].as_str().unwrap().to_owned()
     }
 
     /// Delivers an event through the webhook's route, signed; gives the status of the answer.
-    pub async fn deliver(&self, body: &[u8]) -> u16 {
+    pub(crate) async fn deliver(&self, body: &[u8]) -> u16 {
         let secret = WebhookSecret::new(SIGNING_SECRET).unwrap();
         let signature = testing::sign(body, &secret, testing::now());
         let endpoint = self
@@ -92,21 +92,21 @@ impl Open {
     }
 
     /// Delivers news of this payment.
-    pub async fn tell(&self, event_type: &str, payment: PaymentIntent) {
+    pub(crate) async fn tell(&self, event_type: &str, payment: PaymentIntent) {
         let body = testing::event(event_type, payment.object());
         assert_eq!(self.deliver(&body).await, 200, "{event_type}");
     }
 }
 
 /// A PaymentIntent as the checkout makes it for this order.
-pub fn payment(id: &str, order: &str, minor: u64) -> PaymentIntent {
+pub(crate) fn payment(id: &str, order: &str, minor: u64) -> PaymentIntent {
     let amount = stripe_checkout_core::Amount::new(minor, shop::catalogue::CURRENCY);
     PaymentIntent::new(id, amount)
         .metadata("order_id", order)
         .metadata("checkout_application", "crab-and-kettle")
 }
 
-pub fn visit(headers: &[(&str, &str)], body: &str) -> Visit {
+pub(crate) fn visit(headers: &[(&str, &str)], body: &str) -> Visit {
     let header = |name: &str| {
         let found = headers.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| (*value).to_owned())
@@ -114,25 +114,25 @@ pub fn visit(headers: &[(&str, &str)], body: &str) -> Visit {
     Visit::new(header, Some([127, 0, 0, 1].into()), body.into())
 }
 
-pub fn json(body: &str) -> Visit {
+pub(crate) fn json(body: &str) -> Visit {
     visit(&[("content-type", "application/json")], body)
 }
 
-pub fn text(answer: &Answer) -> String {
+pub(crate) fn text(answer: &Answer) -> String {
     String::from_utf8(answer.body.clone()).unwrap()
 }
 
-pub fn value(answer: &Answer) -> Value {
+pub(crate) fn value(answer: &Answer) -> Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-pub fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     let found = answer.headers.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| value.as_str()).unwrap_or_default()
 }
 
 /// The value of a cookie that the answer sets.
-pub fn cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+pub(crate) fn cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     answer
         .headers
         .iter()

@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""Prints each feature of each library crate on a line of its own behind the crate's name, and once none at all."""
+
+import json
+import subprocess
+
+metadata = subprocess.run(
+    ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"], check=True, stdout=subprocess.PIPE
+)
+for package in json.loads(metadata.stdout)["packages"]:
+    if package["publish"] != []:
+        for feature in ["", *sorted(package["features"])]:
+            print(package["name"], feature)

@@ -1,0 +1,66 @@
+//! Just enough HTTP to ask the shop and the sandbox.
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+/// A client for JSON over plain HTTP.
+#[derive(Debug, Clone)]
+pub(super) struct Http(Client<HttpConnector, Full<bytes::Bytes>>);
+
+impl Http {
+    pub(super) fn new() -> Self {
+        Self(Client::builder(TokioExecutor::new()).build_http())
+    }
+
+    /// Asks, and reads the answer, which must be a good one.
+    pub(super) async fn get(&self, url: &str, bearer: Option<&str>) -> Value {
+        let request = http::Request::get(url);
+        let request = match bearer {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        };
+        self.send(request, String::new()).await
+    }
+
+    /// Posts JSON.
+    pub(super) async fn post_json(&self, url: &str, body: &Value) -> Value {
+        self.send(
+            http::Request::post(url).header("content-type", "application/json"),
+            body.to_string(),
+        )
+        .await
+    }
+
+    /// Posts a form.
+    pub(super) async fn post_form(&self, url: &str, fields: &[(&str, &str)]) -> Value {
+        let body = serde_html_form::to_string(fields).expect("pairs of text");
+        self.send(
+            http::Request::post(url).header("content-type", "application/x-www-form-urlencoded"),
+            body,
+        )
+        .await
+    }
+
+    async fn send(&self, request: http::request::Builder, body: String) -> Value {
+        let request = request.body(Full::from(body)).expect("a request");
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let response = self
+            .0
+            .request(request)
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole answer")
+            .to_bytes();
+        assert!(status.is_success(), "{what}: {status}");
+        serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{what}: {error}"))
+    }
+}

@@ -1,0 +1,154 @@
+//! Buys in a shop with a real browser: what the example applications share of their tests, behind the feature `testing`.
+//!
+//! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
+//! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
+//! application is asked the same. All of them in one line:
+//!
+//! ```ignore
+//! shop::browser_tests!(env!("CARGO_BIN_EXE_shop-axum"));
+//! ```
+//!
+//! At the end of each test the browser must not have logged an error or a violation of the Content-Security-Policy, the program must not have logged a
+//! secret, at any level, and it must end when it is told to.
+
+mod browser;
+mod http;
+pub mod scenarios;
+mod stage;
+
+use std::{
+    ffi::OsStr,
+    panic::{AssertUnwindSafe, resume_unwind},
+    path::PathBuf,
+    sync::Once,
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, sleep};
+
+pub use self::{browser::Browser, stage::Stage};
+
+/// How long a test waits for anything before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits before it looks again.
+const STEP: Duration = Duration::from_millis(50);
+
+/// Where the shop that a test buys in gets its Stripe from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StripeOf {
+    /// The test: it has a sandbox, and the program is given its keys and addresses.
+    TheTest,
+    /// The program: nothing is set, as after `git clone`.
+    TheProgram,
+}
+
+/// Runs one scenario against a program, or says in one line why it cannot. On a machine with `CI=true` it must be able to.
+///
+/// # Panics
+/// If anything is not as it should be.
+pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(&Stage)) {
+    let Some(tools) = Tools::find() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let stage = Stage::set(program.as_ref(), stripe, &tools).await;
+        let outcome = AssertUnwindSafe(scenario(&stage)).catch_unwind().await;
+        if let Err(panic) = outcome {
+            stage.explain().await;
+            resume_unwind(panic);
+        }
+        stage.end().await;
+    });
+}
+
+/// One test for each scenario, against the program at this path.
+#[macro_export]
+macro_rules! browser_tests {
+    ($program:expr) => {
+        $crate::browser_tests! { $program, TheProgram: from_the_shelf_to_the_parcel }
+        $crate::browser_tests! { $program, TheTest:
+            declined_then_another_card
+            three_d_secure_accepted
+            three_d_secure_refused
+            double_click
+            stripe_js_blocked
+            keyboard_only
+            back_after_paying
+            price_changed
+            paid_already
+            redirect_comes_back_failed
+            redirect_comes_back_processing
+            processing_then_failed
+        }
+    };
+    ($program:expr, $stripe:ident: $($scenario:ident)*) => {
+        $(
+            #[test]
+            fn $scenario() {
+                $crate::testing::run($program, $crate::testing::StripeOf::$stripe, $crate::testing::scenarios::$scenario);
+            }
+        )*
+    };
+}
+
+/// The programs that a browser test needs.
+#[derive(Debug)]
+struct Tools {
+    chromium: PathBuf,
+    chromedriver: PathBuf,
+}
+
+impl Tools {
+    /// Looks for them where programs are, and says so once if they are missing.
+    fn find() -> Option<Self> {
+        let chromium = ["chromium", "chromium-browser", "google-chrome"]
+            .into_iter()
+            .find_map(on_path);
+        let missing = match (chromium, on_path("chromedriver")) {
+            (Some(chromium), Some(chromedriver)) => {
+                return Some(Self {
+                    chromium,
+                    chromedriver,
+                });
+            }
+            (None, _) => "chromium",
+            (_, None) => "chromedriver",
+        };
+        let message = format!(
+            "browser tests skipped: there is no {missing} on the PATH (Debian: apt-get install chromium chromium-driver)"
+        );
+        assert!(
+            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+            "{message}"
+        );
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            use std::io::Write as _;
+            // Past the test runner, which would keep what a passing test prints.
+            let _ = writeln!(std::io::stderr(), "{message}");
+        });
+        None
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Looks again and again until there is something to see.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        sleep(STEP).await;
+    }
+}

@@ -1,0 +1,350 @@
+//! What buyers do.
+
+use fantoccini::key::Key;
+use std::time::Duration;
+use stripe_checkout_core::sandbox::Fault;
+
+use super::{Stage, until};
+use crate::order::Status;
+
+// Stripe's test cards: https://docs.stripe.com/testing
+const GOOD: &str = "4242424242424242";
+const DECLINED: &str = "4000000000000002";
+const THREE_D_SECURE: &str = "4000002500003155";
+// The sandbox's own.
+const PROCESSING: &str = "4000000000001000";
+
+/// The complete page, once it says that.
+fn outcome(state: &str) -> String {
+    format!("#outcome[data-state='{state}'] section[data-outcome='{state}'] h1")
+}
+
+/// Everything as after `git clone`: a shelf, a cart, a till, a receipt, an order that turns to paid.
+pub async fn from_the_shelf_to_the_parcel(stage: &Stage) {
+    let browser = &stage.browser;
+    browser.goto(&stage.url("/")).await;
+    browser.click("#mug form.buy button").await;
+    browser.at("/cart").await;
+    browser.goto(&stage.url("/")).await;
+    browser.click("#tea form.buy button").await;
+    browser.click("button[formaction='/orders']").await;
+
+    let till = browser.at("/checkout?order=").await;
+    let order = till.rsplit_once('=').expect("an order").1.to_owned();
+    browser.read("#total", "€27.50").await;
+    browser.read("#lines", "Harbour mug").await;
+    browser.read("#submit", "Pay €27.50").await;
+    browser
+        .click("#payment-element button[data-card='4242424242424242']")
+        .await;
+    browser.click("#submit").await;
+
+    browser.see(&outcome("succeeded")).await;
+    let receipt = browser.at("/checkout/complete").await;
+    assert!(
+        !receipt.contains("secret"),
+        "the client secret is gone from the address"
+    );
+    browser.reload().await;
+    browser.see(&outcome("succeeded")).await;
+
+    browser.click("a[href*='/orders/']").await;
+    browser.at(&format!("/orders/{order}")).await;
+    // It turns by itself.
+    browser.see("#order[data-status='paid']").await;
+    browser.read("#order", "Parcel no. 1").await;
+    let paid = stage.paid_once(&order).await;
+    assert_eq!(
+        (&paid["amount"], &paid["currency"]),
+        (&27_50.into(), &"eur".into())
+    );
+    browser.goto(&stage.url("/cart")).await;
+    assert!(!browser.sees("form.cart").await, "the cart is empty again");
+}
+
+/// A card that is declined, then a good one: on the same page and the same PaymentIntent.
+pub async fn declined_then_another_card(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    // Stripe answers a decline with 402, which the browser reports.
+    browser.expect_error(
+        "/confirm - Failed to load resource: the server responded with a status of 402",
+    );
+    stage.pay_with(DECLINED).await;
+    browser.read("#payment-message", "declined").await;
+    stage.not_shipped(&order, Status::Failed).await;
+    let first = stage.intents(&order).await;
+
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    let paid = stage.paid_once(&order).await;
+    assert_eq!(
+        paid["payment_intent"], first[0]["id"],
+        "the second try uses the intent of the first"
+    );
+}
+
+/// The bank asks, and the buyer says yes.
+pub async fn three_d_secure_accepted(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(THREE_D_SECURE).await;
+    browser.see("dialog[open]").await;
+    assert_eq!(
+        stage.order(&order).await["status"],
+        "pending",
+        "nothing is paid while the bank asks"
+    );
+    browser.click("#test-source-authorize-3ds").await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// The bank asks, and the buyer says no; then takes another card.
+pub async fn three_d_secure_refused(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(THREE_D_SECURE).await;
+    browser.click("#test-source-fail-3ds").await;
+    browser.read("#payment-message", "authenticate").await;
+    stage.not_shipped(&order, Status::Failed).await;
+
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// The button pressed twice, and Enter on top, while Stripe takes its time: one PaymentIntent, one charge, one parcel.
+pub async fn double_click(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.type_in(GOOD).await;
+    stage
+        .sandbox()
+        .faults()
+        .next(1, Fault::Slow(Duration::from_secs(1)));
+    browser.double_click("#submit").await;
+    assert!(
+        browser.has_focus("#submit").await,
+        "the button keeps the focus while it works"
+    );
+    browser.press(Key::Enter).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+    assert_eq!(stage.posts_to("/v1/payment_intents"), 1, "asked for once");
+    assert_eq!(stage.posts_to("/confirm"), 1, "confirmed once");
+}
+
+/// Stripe.js does not load: the page says so, and once it may load, the button to try again is enough.
+pub async fn stripe_js_blocked(stage: &Stage) {
+    let browser = &stage.browser;
+    browser.block(&["*/stripe.js*"]).await;
+    let order = stage.go_to_the_till().await;
+    browser
+        .read("#payment-failure", "could not be loaded")
+        .await;
+    assert!(
+        browser.sees("#submit:disabled").await,
+        "there is nothing to press yet"
+    );
+    // Still blocked.
+    browser.click("#retry").await;
+    browser
+        .read("#payment-failure", "could not be loaded")
+        .await;
+
+    browser.block(&[]).await;
+    browser.click("#retry").await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// From the shelf to the receipt, through 3-D Secure, without a mouse.
+pub async fn keyboard_only(stage: &Stage) {
+    let browser = &stage.browser;
+    browser.goto(&stage.url("/")).await;
+    browser.tab_to("#mug form.buy button").await;
+    browser.press(Key::Enter).await;
+    browser.at("/cart").await;
+    browser.tab_to("button[formaction='/orders']").await;
+    browser.press(Key::Enter).await;
+
+    let till = browser.at("/checkout?order=").await;
+    let order = till.rsplit_once('=').expect("an order").1.to_owned();
+    browser.see("#submit:enabled").await;
+    browser.tab_to("#Field-numberInput").await;
+    browser.type_keys(THREE_D_SECURE).await;
+    browser.tab_to("#Field-expiryInput").await;
+    browser.type_keys("1234").await;
+    browser.tab_to("#Field-cvcInput").await;
+    // Without the CVC first: the focus goes to what is missing.
+    browser.tab_to("#submit").await;
+    browser.press(Key::Enter).await;
+    until("the focus is on the missing CVC", async || {
+        browser.has_focus("#Field-cvcInput").await.then_some(())
+    })
+    .await;
+    browser.type_keys("123").await;
+    browser.press(Key::Enter).await;
+
+    browser.see("dialog[open]").await;
+    until("the focus is in the dialog", async || {
+        browser.has_focus("dialog[open] *").await.then_some(())
+    })
+    .await;
+    if !browser.has_focus("#test-source-authorize-3ds").await {
+        browser.tab_to("#test-source-authorize-3ds").await;
+    }
+    browser.press(Key::Enter).await;
+    browser.see(&outcome("succeeded")).await;
+    browser.tab_to("a[href*='/orders/']").await;
+    browser.press(Key::Enter).await;
+    browser.at(&format!("/orders/{order}")).await;
+    browser.see("#order[data-status='paid']").await;
+    stage.paid_once(&order).await;
+}
+
+/// The back button after paying leads to no second payment.
+pub async fn back_after_paying(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+
+    browser.expect_error("Failed to load resource: the server responded with a status of 409");
+    browser.back().await;
+    browser.at("/checkout?order=").await;
+    browser.read("main", "paid").await;
+    browser.see(&format!("a[href*='/orders/{order}']")).await;
+    assert!(
+        !browser.sees("#submit").await,
+        "there is nothing to pay with"
+    );
+    stage.paid_once(&order).await;
+}
+
+/// The order got dearer while the buyer looked at it: they are told, and pay the new price only if they press again.
+pub async fn price_changed(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    browser.read("#total", "€18.00").await;
+    stage.type_in(GOOD).await;
+    let amount = stage.double_the_order(&order).await;
+
+    browser.click("#submit").await;
+    browser.read("#payment-message", "€36.00").await;
+    browser.read("#total", "€36.00").await;
+    browser.read("#lines", "Quantity 2").await;
+    browser.read("#submit", "€36.00").await;
+    assert_eq!(
+        stage.posts_to("/confirm"),
+        0,
+        "nothing is paid that was not agreed to"
+    );
+    stage.not_shipped(&order, Status::Pending).await;
+
+    // What was typed is still there.
+    browser.click("#submit").await;
+    browser.see(&outcome("succeeded")).await;
+    let paid = stage.paid_once(&order).await;
+    assert_eq!(paid["amount"], amount);
+}
+
+/// Two tabs with the same order: what is paid in one cannot be paid in the other.
+pub async fn paid_already(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.type_in(GOOD).await;
+    let till = browser.url().await;
+
+    let first = browser.open_tab().await;
+    browser.goto(&till).await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+    browser.return_to(first).await;
+
+    browser.expect_error("/create-payment-intent?order=");
+    browser.click("#submit").await;
+    browser.read("#payment-message", "paid").await;
+    browser
+        .see(&format!("#order-link a[href*='/orders/{order}']"))
+        .await;
+    assert!(
+        !browser.sees("#submit").await,
+        "there is nothing to press any more"
+    );
+    stage.paid_once(&order).await;
+}
+
+/// The bank's own page sends the buyer back unpaid: the receipt's page says so, and leads back to the till.
+pub async fn redirect_comes_back_failed(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    browser.expect_error(
+        "/confirm - Failed to load resource: the server responded with a status of 402",
+    );
+    // Only a first try makes the PaymentIntent.
+    stage.pay_with(DECLINED).await;
+    browser.read("#payment-message", "declined").await;
+
+    let bank = stage.sent_to_the_bank(&order, THREE_D_SECURE).await;
+    browser.goto(&bank).await;
+    browser.click("button[value='fail']").await;
+    browser.see(&outcome("requires_payment_method")).await;
+    let receipt = browser.url().await;
+    assert!(
+        !receipt.contains("secret"),
+        "the client secret is gone from the address"
+    );
+    stage.not_shipped(&order, Status::Failed).await;
+
+    browser.click("#try-again").await;
+    browser.at(&format!("/checkout?order={order}")).await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// The bank takes its time: the receipt's page waits with the buyer, and turns by itself.
+pub async fn redirect_comes_back_processing(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(PROCESSING).await;
+    browser.see(&outcome("processing")).await;
+    stage.not_shipped(&order, Status::Processing).await;
+
+    let intents = stage.intents(&order).await;
+    assert!(
+        stage
+            .sandbox()
+            .settle(intents[0]["id"].as_str().expect("an id"), true)
+    );
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// The bank takes its time and then says no: the page turns by itself, and the buyer can try again.
+pub async fn processing_then_failed(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(PROCESSING).await;
+    browser.see(&outcome("processing")).await;
+    stage.not_shipped(&order, Status::Processing).await;
+
+    let intents = stage.intents(&order).await;
+    assert!(
+        stage
+            .sandbox()
+            .settle(intents[0]["id"].as_str().expect("an id"), false)
+    );
+    browser.see(&outcome("requires_payment_method")).await;
+    stage.not_shipped(&order, Status::Failed).await;
+
+    browser.click("#try-again").await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
