@@ -405,9 +405,9 @@ fn the_envelope_of_today() {
     assert!(event.livemode());
     assert_eq!(event.account(), Some("acct_1032D82eZvKYlo2C"));
     assert_eq!(event.api_version(), Some("2026-09-30.endive"));
-    assert_eq!(event.request_id(), Some("req_Kq7Xz1yvW0d5Ta"));
+    assert_eq!(event.request_id().as_deref(), Some("req_Kq7Xz1yvW0d5Ta"));
     assert_eq!(
-        event.request_idempotency_key(),
+        event.request_idempotency_key().as_deref(),
         Some("4f1b5c0e-8f0b-4f5e-9f07-3f5e1f2a7c11")
     );
     assert_eq!(event.object_id(), Some("pi_3S0aBcLkdIwHu7ix1VKx9xQz"));
@@ -418,8 +418,8 @@ fn the_envelope_of_today() {
 #[test]
 fn the_envelope_of_2015() {
     let event = event("charge.refunded.2015-10-16.json");
-    assert_eq!(event.request_id(), Some("req_7AbCdEfGhIjKlM"));
-    assert_eq!(event.request_idempotency_key(), None);
+    assert_eq!(event.request_id().as_deref(), Some("req_7AbCdEfGhIjKlM"));
+    assert_eq!(event.request_idempotency_key().as_deref(), None);
     assert_eq!(event.account(), None);
     assert_eq!(event.object_id(), Some("ch_16vRbz2eZvKYlo2CkmaEwN2S"));
     let before: serde_json::Value =
@@ -432,7 +432,7 @@ fn an_object_without_an_id() {
     let event = event("balance.available.2026-09-30.endive.json");
     assert_eq!(event.object_id(), None);
     assert!(event.object_json().unwrap().contains("source_types"));
-    assert_eq!(event.request_id(), None);
+    assert_eq!(event.request_id().as_deref(), None);
 }
 
 #[test]
@@ -440,8 +440,14 @@ fn thin_notifications() {
     let transaction = event("v2.money_management.transaction.created.thin.json");
     assert!(transaction.is_thin());
     assert_eq!(transaction.created(), 1_790_000_000);
-    assert_eq!(transaction.request_id(), Some("req_v2Kq7Xz1yvW0d5Ta"));
-    assert_eq!(transaction.request_idempotency_key(), Some("5a1d"));
+    assert_eq!(
+        transaction.request_id().as_deref(),
+        Some("req_v2Kq7Xz1yvW0d5Ta")
+    );
+    assert_eq!(
+        transaction.request_idempotency_key().as_deref(),
+        Some("5a1d")
+    );
     assert_eq!(transaction.object_json(), None);
     assert_eq!(transaction.object_id(), Some("trxn_test_65RS0gPz"));
     let related = transaction.related_object().unwrap();

@@ -430,6 +430,32 @@ async fn a_partial_refund_that_overtakes_waits_for_its_success() {
 }
 
 #[tokio::test]
+async fn a_refund_of_a_payment_from_before_this_inbox_does_not_wait_for_ever() {
+    let back = |age: i64| {
+        let part = Amount::new(500, Currency::EUR);
+        let event = EventBody::new("refund.created", refund("re_1", "pi_1", part));
+        event.id("evt_r").created(now() - age)
+    };
+    let shop = Shop::new();
+    assert_eq!(
+        shop.send(back(3500)).await.status(),
+        503,
+        "the success may be on its way"
+    );
+    let shop = Shop::new();
+    assert_eq!(shop.send(back(3601)).await.status(), 200);
+    assert_eq!(shop.seen.hooks(), ["refunded re_1"]);
+    // But never before a success that is known and fails.
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Fail);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.send(back(9999)).await.status(), 503);
+    shop.seen.behave(Behave::Well);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "refunded re_1"]);
+}
+
+#[tokio::test]
 async fn what_was_refunded_in_full_or_disputed_meanwhile_is_not_shipped() {
     let overtaking = [
         (

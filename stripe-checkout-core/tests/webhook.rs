@@ -773,6 +773,16 @@ fn client_secrets_are_taken_out_and_nothing_else() {
     }
 }
 
+#[test]
+fn escapes_in_the_envelope() {
+    let event = Event::parse(r#"{"\u0069d":"evt\u005f1","type":"moon.\"rose\"","account":"acct\/1","api_version":"\u00e9"}"#).unwrap();
+    assert_eq!((event.id(), event.event_type()), ("evt_1", "moon.\"rose\""));
+    assert_eq!(
+        (event.account(), event.api_version()),
+        (Some("acct/1"), Some("é"))
+    );
+}
+
 // --- Words
 
 #[test]

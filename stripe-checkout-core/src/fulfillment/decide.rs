@@ -1,5 +1,7 @@
 //! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
 
+use std::time::Duration;
+
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
 use crate::webhook::{Dispute, DisputeStatus, Outcome, Refund, RefundStatus};
 
@@ -20,13 +22,18 @@ pub(super) enum Decision {
     Wait,
 }
 
-/// Decides about an event of a payment that is ours.
+/// How long a refund or a dispute waits for a success that nobody has heard of. One that overtook its success did so by seconds; after an hour the success
+/// was dealt with before this inbox began to remember.
+const OVERTAKEN: Duration = Duration::from_secs(60 * 60);
+
+/// Decides about an event of a payment that is ours; `age` is the event's.
 pub(super) fn decide(
     outcome: &Outcome,
+    age: Duration,
     payment: &PaymentRecord,
     intent: Option<&IntentRecord>,
 ) -> Decision {
-    let settled = payment.success != Settled::No;
+    let settled = !matches!(payment.success, Settled::No | Settled::Pending);
     match outcome {
         // A dead success that comes as another event object gets its chance; all others were dealt with.
         Outcome::Succeeded(_) if settled && payment.success != Settled::Dead => {
@@ -51,7 +58,12 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
-        Outcome::Refunded(_) | Outcome::Disputed(_) if !settled => Decision::Wait,
+        Outcome::Refunded(_) | Outcome::Disputed(_)
+            if payment.success == Settled::Pending
+                || (payment.success == Settled::No && age < OVERTAKEN) =>
+        {
+            Decision::Wait
+        }
         _ => Decision::Tell,
     }
 }

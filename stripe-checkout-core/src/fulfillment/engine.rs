@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
 use super::inbox::{
@@ -261,7 +261,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         } else {
             Outcome::NotAboutPayment
         };
-        let decision = decide(&outcome, before, intent);
+        let decision = decide(&outcome, age(&event), before, intent);
         match decision {
             Decision::Superseded => return Ok(Verdict::Superseded),
             Decision::Wait => return Ok(Verdict::Waiting),
@@ -429,6 +429,15 @@ fn row_of(payment: &Payment) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
     }
+}
+
+/// How long ago an event happened. One that does not say when is as old as can be.
+fn age(event: &Event) -> Duration {
+    let created = Duration::from_secs(event.created().max(0).unsigned_abs());
+    UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .saturating_sub(created)
 }
 
 /// The error and its causes, in one line, for the operator.

@@ -53,7 +53,7 @@ pub trait Inbox: Send + Sync + 'static {
         payment: &str,
     ) -> impl Future<Output = Result<Option<(OrderKey, IntentRecord)>, InboxError>> + Send;
 
-    /// Commits an event, unless its id is known, and gives what is stored. Of a new event, [`NewEvent::note`] is applied to its payment.
+    /// Commits an event, unless its id is known, and gives what is stored. A new event is [noted](PaymentRecord::note_event) in its payment's row.
     fn receive(
         &self,
         event: NewEvent,
@@ -189,8 +189,17 @@ impl PaymentRecord {
         sum.max(self.refunded_total)
     }
 
-    /// Writes down what an event says, whether or not its turn has come.
-    pub fn note(&mut self, note: &Note) {
+    /// Writes down what a new event says, although its turn has not come.
+    pub fn note_event(&mut self, event: &NewEvent) {
+        if event.settles && self.success == Settled::No {
+            self.success = Settled::Pending;
+        }
+        if let Some(note) = &event.note {
+            self.note(note);
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
         match note {
             Note::Refund { id, amount } => {
                 self.refunds.insert(id.clone(), *amount);
@@ -222,9 +231,11 @@ pub enum Note {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// Not yet.
+    /// It has not come.
     #[default]
     No,
+    /// It has come, and waits for its turn or for another attempt.
+    Pending,
     /// `payment_succeeded` ran.
     Fulfilled,
     /// `duplicate_payment` ran.

@@ -276,15 +276,15 @@ impl State {
             .unwrap_or_default()
     }
 
-    fn put_payment(&mut self, event: &EventRecord, record: PaymentRecord, now: SystemTime) {
+    fn put_payment(&mut self, scope: &Scope, id: &str, record: PaymentRecord, now: SystemTime) {
+        let may_leave = record.success != Settled::Pending;
+        self.payments
+            .put((scope.clone(), id.to_owned()), record, may_leave, now);
+    }
+
+    fn put_payment_of(&mut self, event: &EventRecord, record: PaymentRecord, now: SystemTime) {
         if let Some(payment) = &event.payment {
-            let may_leave = record.success != Settled::No || record.canceled;
-            self.payments.put(
-                (event.scope.clone(), payment.clone()),
-                record,
-                may_leave,
-                now,
-            );
+            self.put_payment(&event.scope, payment, record, now);
         }
     }
 
@@ -377,6 +377,15 @@ impl Inbox for MemoryInbox {
         }
         self.room("events", &mut state.events, now)?;
         self.room("payments", &mut state.payments, now)?;
+        if let Some(payment) = &event.payment {
+            let key = (event.scope.clone(), payment.clone());
+            let before = state.payments.get(&key).cloned().unwrap_or_default();
+            let mut after = before.clone();
+            after.note_event(&event);
+            if after != before {
+                state.put_payment(&event.scope, payment, after, now);
+            }
+        }
         let record = EventRecord {
             scope: event.scope,
             id: event.id,
@@ -391,11 +400,6 @@ impl Inbox for MemoryInbox {
             attempts: 0,
             last_error: None,
         };
-        if let Some(note) = event.note {
-            let mut payment = state.payment(&record);
-            payment.note(&note);
-            state.put_payment(&record, payment, now);
-        }
         state.put_event(record.clone(), now);
         Ok(record)
     }
@@ -447,20 +451,8 @@ impl Inbox for MemoryInbox {
                 intent: row,
             } => {
                 state.settle(&record, after, now);
-                if let (Some(order), Some(mut row)) = (&record.order, row) {
-                    // Meanwhile `put_intent` may have written: keep what it wrote, and let it see that the row changed.
-                    let current = state.intents.get(order).cloned();
-                    if let (Some(current), Some(intent)) = (&current, &intent)
-                        && current.version != intent.version
-                    {
-                        row = IntentRecord {
-                            state: row.state,
-                            paid_by: row.paid_by,
-                            ..current.clone()
-                        };
-                    }
-                    row.version = current.map_or(0, |row| row.version) + 1;
-                    state.put_intent(order, row, now);
+                if let (Some(order), Some(after)) = (&record.order, row) {
+                    state.put_decided(order, intent.as_ref(), after, now);
                 }
                 record.state = EventState::Done;
                 record.attempts += 1;
@@ -548,8 +540,8 @@ impl Inbox for MemoryInbox {
         record.attempts = 0;
         let mut payment = state.payment(&record);
         if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
-            payment.success = Settled::No;
-            state.put_payment(&record, payment, now);
+            payment.success = Settled::Pending;
+            state.put_payment_of(&record, payment, now);
         }
         state.put_event(record, now);
         Ok(())
@@ -587,6 +579,40 @@ impl Inbox for MemoryInbox {
 }
 
 impl State {
+    /// Writes an order's row as it was decided. Meanwhile `put_intent` may have written another one, of another attempt perhaps: then only that the order is paid
+    /// still counts.
+    fn put_decided(
+        &mut self,
+        order: &OrderKey,
+        before: Option<&IntentRecord>,
+        after: IntentRecord,
+        now: SystemTime,
+    ) {
+        let current = self.intents.get(order);
+        let version = current.map_or(0, |row| row.version);
+        let row = match current {
+            Some(current) if Some(version) != before.map(|row| row.version) => {
+                if after.paid_by.is_none() {
+                    return;
+                }
+                IntentRecord {
+                    state: after.state,
+                    paid_by: after.paid_by,
+                    ..current.clone()
+                }
+            }
+            _ => after,
+        };
+        self.put_intent(
+            order,
+            IntentRecord {
+                version: version + 1,
+                ..row
+            },
+            now,
+        );
+    }
+
     /// Writes how the event left its payment, and keeps what was noted meanwhile.
     fn settle(&mut self, event: &EventRecord, after: PaymentRecord, now: SystemTime) {
         let noted = self.payment(event);
@@ -596,14 +622,14 @@ impl State {
             disputed: noted.disputed,
             ..after
         };
-        self.put_payment(event, merged, now);
+        self.put_payment_of(event, merged, now);
     }
 
     fn give_up(&mut self, event: &EventRecord, how: Settled, now: SystemTime) {
         let mut payment = self.payment(event);
         if event.settles && payment.success != Settled::Fulfilled {
             payment.success = how;
-            self.put_payment(event, payment, now);
+            self.put_payment_of(event, payment, now);
         }
     }
 }

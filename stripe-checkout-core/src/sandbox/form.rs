@@ -138,6 +138,14 @@ mod tests {
         assert!(decode(deep.as_bytes()).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_body_is_too_strange(body: Vec<u8>, names in "[a\\[\\]=&0-9%]{0,60}") {
+            let _ = decode(&body);
+            let _ = decode(names.as_bytes());
+        }
+    }
+
     #[test]
     fn nothing_is_nothing() {
         assert!(decode(b"").unwrap().is_empty());

@@ -14,7 +14,7 @@ use super::{
     answer::{
         Answer, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, ORIGINAL_REQUEST, REQUEST_ID, STRIPE_VERSION,
     },
-    caller::{self, Caller},
+    caller::{self, Caller, Role},
     faults::{self, Fault},
     form::{self, Tree},
     idempotency::{Decision, Key},
@@ -290,6 +290,13 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), Refusa
         params.append(&mut form::decode(body)?);
     }
     let role = caller::role(shared.keys(), &request.headers, &mut params)?;
+    if role == Role::Secret && request.headers.contains_key(header::ORIGIN) {
+        // Everyone knows this key: without this, any page that a developer opens could use it.
+        return Err(Refusal::invalid_with_status(
+            StatusCode::FORBIDDEN,
+            "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
+        ));
+    }
     let caller = Caller {
         role,
         account: text(&request.headers, &STRIPE_ACCOUNT),

@@ -50,9 +50,10 @@ struct Head {
     thin: bool,
     account: Option<String>,
     api_version: Option<String>,
-    request: Request,
+    /// Where `request` stands in the body; `reason` in a thin notification.
+    request: Option<Range<usize>>,
     related: Option<RelatedObject>,
-    /// Where `data.object` and `data.previous_attributes` stand in the body.
+    /// Where `data.object` and `data.previous_attributes` stand.
     object: Option<Range<usize>>,
     previous_attributes: Option<Range<usize>>,
 }
@@ -104,13 +105,13 @@ impl Event {
     }
 
     /// The id of the API request that caused it, like `req_KyKHzzxwz8bxHY`; none if Stripe did it by itself.
-    pub fn request_id(&self) -> Option<&str> {
-        self.0.head.request.id.as_deref()
+    pub fn request_id(&self) -> Option<String> {
+        self.request().id
     }
 
     /// The idempotency key of the API request that caused it.
-    pub fn request_idempotency_key(&self) -> Option<&str> {
-        self.0.head.request.idempotency_key.as_deref()
+    pub fn request_idempotency_key(&self) -> Option<String> {
+        self.request().idempotency_key
     }
 
     /// Whether this is a thin notification of Stripe's API v2, which tells what it is about but does not bring it along.
@@ -179,6 +180,12 @@ impl Event {
         }
     }
 
+    fn request(&self) -> Request {
+        self.slice(&self.0.head.request)
+            .map(Request::read)
+            .unwrap_or_default()
+    }
+
     fn slice(&self, range: &Option<Range<usize>>) -> Option<&str> {
         self.0.body.get(range.clone()?)
     }
@@ -188,10 +195,10 @@ impl Head {
     fn read(body: &str) -> Result<Self, EventError> {
         let Named(envelope): Named<Envelope<'_>> =
             serde_json::from_str(body).map_err(json::not_an_event)?;
-        let thin = match envelope.object.as_deref() {
-            None | Some("event") => false,
-            Some("v2.core.event") => true,
-            Some(_) => return Err(EventError::NotAnEvent("its `object` is not `event`".into())),
+        let thin = match &*envelope.object {
+            "" | "event" => false,
+            "v2.core.event" => true,
+            _ => return Err(EventError::NotAnEvent("its `object` is not `event`".into())),
         };
         if envelope.id.is_empty() || envelope.event_type.is_empty() {
             return Err(EventError::NotAnEvent("its `id` or `type` is empty".into()));
@@ -205,13 +212,18 @@ impl Head {
             thin,
             account: envelope
                 .account
-                .map(Cow::into_owned)
-                .filter(|account| !account.is_empty()),
+                .filter(|account| !account.is_empty())
+                .map(Cow::into_owned),
             api_version: envelope.api_version.map(Cow::into_owned),
-            request: Request::of(envelope.request, envelope.reason),
+            request: envelope
+                .request
+                .or(envelope.reason)
+                .and_then(|json| range(body, json.get())),
             related: envelope.related_object.and_then(json::lenient),
-            object: data.object.and_then(|json| range(body, json)),
-            previous_attributes: data.previous_attributes.and_then(|json| range(body, json)),
+            object: data.object.and_then(|json| range(body, json.get())),
+            previous_attributes: data
+                .previous_attributes
+                .and_then(|json| range(body, json.get())),
         })
     }
 }
@@ -220,12 +232,12 @@ impl Head {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
-            .field("id", &self.0.head.id)
-            .field("event_type", &self.0.head.event_type)
+            .field("id", &self.id())
+            .field("event_type", &self.event_type())
             .field("created", &self.0.head.created)
             .field("livemode", &self.0.head.livemode)
-            .field("account", &self.0.head.account)
-            .field("api_version", &self.0.head.api_version)
+            .field("account", &self.account())
+            .field("api_version", &self.api_version())
             .finish_non_exhaustive()
     }
 }
@@ -262,8 +274,8 @@ impl RelatedObject {
 struct Envelope<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
-    #[serde(borrow)]
-    object: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    object: Cow<'a, str>,
     #[serde(borrow, rename = "type")]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
@@ -299,21 +311,22 @@ struct Request {
 }
 
 impl Request {
-    fn of(request: Option<&RawValue>, reason: Option<&RawValue>) -> Self {
+    fn read(json: &str) -> Self {
         #[derive(Deserialize)]
-        struct Reason {
-            request: Request,
+        #[serde(untagged)]
+        enum Form {
+            Reason { request: Request },
+            Request(Request),
+            Id(String),
         }
-        if let Some(Reason { request }) = reason.and_then(json::lenient) {
-            return request;
+        match serde_json::from_str(json) {
+            Ok(Form::Reason { request } | Form::Request(request)) => request,
+            Ok(Form::Id(id)) => Self {
+                id: Some(id),
+                idempotency_key: None,
+            },
+            Err(_) => Self::default(),
         }
-        let Some(request) = request else {
-            return Self::default();
-        };
-        json::lenient(request).unwrap_or_else(|| Self {
-            id: json::lenient(request),
-            idempotency_key: None,
-        })
     }
 }
 
@@ -348,12 +361,8 @@ fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Where a value that was borrowed from the body stands in it.
-fn range(body: &str, value: &RawValue) -> Option<Range<usize>> {
-    let start = value
-        .get()
-        .as_ptr()
-        .addr()
-        .checked_sub(body.as_ptr().addr())?;
-    Some(start..start.checked_add(value.get().len())?)
+/// Where a text that was borrowed from the body stands in it.
+fn range(body: &str, text: &str) -> Option<Range<usize>> {
+    let start = text.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+    Some(start..start.checked_add(text.len())?)
 }

@@ -130,12 +130,10 @@ impl Verifier {
         payload: &[u8],
         header: &'a [u8],
     ) -> Result<Timestamp<'a>, SignatureError> {
-        let timestamp = Timestamp::of(header)?;
-        let mut values = v1_values(header).peekable();
-        // A `v1` without `=` is the one malformed part that both SDKs refuse the whole header for.
-        if values.peek().is_none() || values.any(|value| value.is_none()) {
-            return Err(SignatureError::NoSignature);
-        }
+        let Header {
+            timestamp,
+            signatures,
+        } = Header::parse(header)?;
         for key in self.keys.iter() {
             let mut mac = key.clone();
             mac.update(timestamp.digits);
@@ -143,9 +141,11 @@ impl Verifier {
             mac.update(payload);
             let expected = mac.finalize().into_bytes();
             // Every signature is compared, also after a match: what the time tells depends on the header alone, which its sender knows.
-            let matched = signatures(header).fold(Choice::from(0), |matched, signature| {
-                matched | expected.as_slice().ct_eq(&signature)
-            });
+            let matched = signatures
+                .iter()
+                .fold(Choice::from(0), |matched, signature| {
+                    matched | expected.as_slice().ct_eq(signature)
+                });
             if matched.into() {
                 return Ok(timestamp);
             }
@@ -164,6 +164,56 @@ impl fmt::Debug for Verifier {
     }
 }
 
+/// What a header says that counts: its time, and every well-formed signature of the scheme `v1`.
+struct Header<'a> {
+    timestamp: Timestamp<'a>,
+    signatures: Vec<[u8; 32]>,
+}
+
+impl<'a> Header<'a> {
+    fn parse(header: &'a [u8]) -> Result<Self, SignatureError> {
+        let mut timestamp = None;
+        let mut signatures = Vec::new();
+        let mut signed = false;
+        for field in header.split(|byte| *byte == b',') {
+            if let Some(value) = field.strip_prefix(b"v1=") {
+                signed = true;
+                // A malformed one is skipped, so that it cannot spoil a good one.
+                signatures.extend(unhex(first_value(value)));
+            } else if let Some(value) = field.strip_prefix(b"t=") {
+                let this = Timestamp::parse(first_value(value)).ok_or(SignatureError::Timestamp)?;
+                // Where two differ, the SDKs do not agree on which one counts.
+                if timestamp.is_some_and(|other| other != this) {
+                    return Err(SignatureError::Timestamp);
+                }
+                timestamp = Some(this);
+            } else if field == b"t" {
+                return Err(SignatureError::Timestamp);
+            } else if field == b"v1" {
+                // Without `=`: for this malformed part alone both SDKs refuse the whole header.
+                return Err(SignatureError::NoSignature);
+            }
+        }
+        if header.trim_ascii().is_empty() {
+            return Err(SignatureError::Missing);
+        }
+        let timestamp = timestamp.ok_or(SignatureError::Timestamp)?;
+        if signed {
+            Ok(Self {
+                timestamp,
+                signatures,
+            })
+        } else {
+            Err(SignatureError::NoSignature)
+        }
+    }
+}
+
+/// Both SDKs take what stands between the first and the second `=`.
+fn first_value(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
 /// The header's `t`: the digits as they are signed, and their value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Timestamp<'a> {
@@ -172,24 +222,6 @@ struct Timestamp<'a> {
 }
 
 impl<'a> Timestamp<'a> {
-    /// One `t`, or several that say the same: where they differ, the SDKs do not agree on which one counts.
-    fn of(header: &'a [u8]) -> Result<Self, SignatureError> {
-        if header.trim_ascii().is_empty() {
-            return Err(SignatureError::Missing);
-        }
-        let mut found = None;
-        for (_, value) in fields(header).filter(|(name, _)| *name == b"t") {
-            let this = value
-                .and_then(Self::parse)
-                .ok_or(SignatureError::Timestamp)?;
-            if found.is_some_and(|other| other != this) {
-                return Err(SignatureError::Timestamp);
-            }
-            found = Some(this);
-        }
-        found.ok_or(SignatureError::Timestamp)
-    }
-
     /// Both SDKs read a number and sign what that number prints as: so white space around it, a plus sign and leading zeros are taken, but not signed.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let text = trim(text);
@@ -229,26 +261,6 @@ fn trim(mut text: &[u8]) -> &[u8] {
         text = rest;
     }
     text
-}
-
-/// The header's parts in order: a name, and what stands between the first and the second `=`.
-fn fields(header: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    header.split(|byte| *byte == b',').map(|field| {
-        let mut parts = field.splitn(3, |byte| *byte == b'=');
-        (parts.next().unwrap_or_default(), parts.next())
-    })
-}
-
-/// What stands behind every `v1`; the other schemes count for nothing.
-fn v1_values(header: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
-    fields(header)
-        .filter(|(name, _)| *name == b"v1")
-        .map(|(_, value)| value)
-}
-
-/// Every well-formed signature; a malformed one is skipped, so that it cannot spoil a good one.
-fn signatures(header: &[u8]) -> impl Iterator<Item = [u8; 32]> {
-    v1_values(header).flatten().filter_map(unhex)
 }
 
 /// 64 lower-case hexadecimal digits. Upper case is refused, as by both SDKs, which compare texts.

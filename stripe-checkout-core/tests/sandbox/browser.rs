@@ -100,6 +100,19 @@ async fn a_browser_sees_its_intent_and_not_what_concerns_the_merchant() {
 }
 
 #[tokio::test]
+async fn a_page_cannot_use_the_secret_key_that_everyone_knows() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let page = Client::new(&sandbox).with("Origin", "https://evil.example");
+    for (method, path) in [
+        ("GET", "/v1/events"),
+        ("POST", "/v1/payment_intents"),
+        ("POST", "/v1/webhook_endpoints"),
+    ] {
+        assert_eq!(page.send(method, path, "").await.unwrap().status, 403);
+    }
+}
+
+#[tokio::test]
 async fn a_preflight_is_answered() {
     let sandbox = Sandbox::start().await.unwrap();
     let answer = Client::anonymous(&sandbox)

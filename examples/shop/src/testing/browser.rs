@@ -52,6 +52,8 @@ impl Browser {
             .expect("a folder");
         let mut driver = Command::new(&tools.chromedriver)
             .arg("--port=0")
+            // What it and Chromium leave behind goes with the profile.
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
