@@ -178,12 +178,29 @@ impl Config {
 
     /// Another address of Stripe.js: another of Stripe's releases, a sandbox's stand-in.
     ///
-    /// With live keys Stripe asks that it come [from `https://js.stripe.com`](https://docs.stripe.com/js/including) itself.
+    /// With live keys Stripe asks that it come [from `https://js.stripe.com`](https://docs.stripe.com/js/including) itself. It may have a query, like
+    /// [`?advancedFraudSignals=false`](https://docs.stripe.com/disputes/prevention/advanced-fraud-detection).
     ///
     /// # Errors
     /// As [`with_api_base`](Self::with_api_base), with the variable `STRIPE_JS_URL`.
     pub fn with_stripe_js_url(mut self, address: &str) -> Result<Self, ConfigError> {
-        self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, address)?;
+        let (place, query) = match address.trim().split_once('?') {
+            Some((place, query)) => (place, Some(query)),
+            None => (address, None),
+        };
+        self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, place)?;
+        if let Some(query) = query {
+            let is_plain = query
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%+=&".contains(&byte));
+            if !is_plain {
+                return Err(ConfigError::NotAnAddress {
+                    variable: STRIPE_JS_VARIABLE,
+                });
+            }
+            self.stripe_js_url.push('?');
+            self.stripe_js_url.push_str(query);
+        }
         Ok(self)
     }
 

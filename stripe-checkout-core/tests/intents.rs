@@ -68,6 +68,10 @@ impl FakeStripe {
         self.0.lock().unwrap().intents.get_mut(id).unwrap()[field] = value.into();
     }
 
+    fn forget(&self, id: &str) {
+        self.0.lock().unwrap().intents.remove(id);
+    }
+
     fn requests(&self) -> Vec<String> {
         let state = self.0.lock().unwrap();
         state
@@ -517,6 +521,33 @@ async fn a_canceled_intent_is_replaced_and_a_failed_debit_can_be_paid_again() {
     )
     .await;
     assert_eq!(shop.intent("a").await.unwrap().id(), third.id());
+}
+
+#[tokio::test]
+async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its_way() {
+    let shop = Shop::new();
+    let first = shop.intent("a").await.unwrap();
+    shop.stripe.forget(first.id());
+    shop.intent("a").await.unwrap();
+    assert_eq!(
+        shop.stripe.requests(),
+        [
+            "POST /payment_intents",
+            "GET /payment_intents/pi_1",
+            "POST /payment_intents"
+        ]
+    );
+    // By another key: the first one would bring back what is gone.
+    let state = shop.stripe.0.lock().unwrap();
+    assert_ne!(state.log[0].2, state.log[2].2);
+    drop(state);
+
+    shop.event("payment_intent.processing", "pi_1", "processing")
+        .await;
+    shop.stripe.forget("pi_1");
+    let refused = shop.intent("a").await.unwrap_err();
+    assert!(matches!(refused, IntentError::Api(_)), "{refused:?}");
+    assert_eq!(shop.stripe.made(), 0);
 }
 
 #[tokio::test]

@@ -228,7 +228,23 @@ impl Attempt<'_> {
     /// Gives the open PaymentIntent, brought to what is asked now.
     async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Option<Payment>, IntentError> {
         let gateway = &self.payments.gateway;
-        let payment = gateway.retrieve_intent(id, self.account()).await?;
+        let payment = match gateway.retrieve_intent(id, self.account()).await {
+            Ok(payment) => payment,
+            // Other keys since, or a Stripe of one's own that forgets at a restart: what it does not know nobody can pay there.
+            Err(ApiError::InvalidRequest {
+                status: 404,
+                code: Some(code),
+                ..
+            }) if code == "resource_missing" && row.state == IntentState::Open => {
+                tracing::warn!(
+                    order = self.order.reference,
+                    payment = id,
+                    "Stripe does not know the order's PaymentIntent: a new one is made"
+                );
+                return self.begin(Some(row)).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         match payment.status() {
             PaymentStatus::Succeeded => return Err(IntentError::AlreadyPaid),
             PaymentStatus::Processing | PaymentStatus::RequiresCapture => {

@@ -384,14 +384,14 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Ids come from browsers too, and go into a path: nothing may leave it.
+/// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.
 fn is_id(text: &str, prefix: &str) -> bool {
     text.len() > prefix.len()
         && text.len() <= 255
         && text.starts_with(prefix)
         && text
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 fn check_id(id: &str) -> Result<(), ApiError> {

@@ -36,6 +36,8 @@
 
   /** How long the form may take before the buyer is offered another try, in milliseconds. */
   const SLOW = 10_000;
+  /** How long the form may take to say that it is ready before the button works without that, in milliseconds. */
+  const GRACE = 2_000;
   /** How long the server may take. Its own deadline towards Stripe is shorter. In milliseconds. */
   const PATIENCE = 30_000;
 
@@ -132,7 +134,7 @@
   /** Nothing more to pay here. */
   function close() {
     button.hidden = true;
-    elements?.getElement("payment")?.destroy();
+    elements?.getElement?.("payment")?.destroy?.();
     const link = document.getElementById("order-link");
     if (!link) return;
     link.hidden = false;
@@ -200,32 +202,44 @@
       elements = stripe.elements({ mode: "payment", amount: price.minor, currency: price.currency, locale, appearance: appearance() });
       await mount(elements.create("payment", { layout: "tabs" }));
       showFailure("");
-      button.disabled = false;
-      form.setAttribute("aria-busy", "false");
     } catch {
       elements = undefined;
+      button.disabled = true;
       showFailure("failed");
     } finally {
       clearTimeout(slow);
     }
   }
 
+  /** The form can be filled in. */
+  function open() {
+    loading.hidden = true;
+    button.disabled = false;
+    if (!busy) form.setAttribute("aria-busy", "false");
+  }
+
   /** @param {import("@stripe/stripe-js").StripePaymentElement} payment */
   function mount(payment) {
     return new Promise((resolve, reject) => {
-      payment.on("ready", () => {
-        loading.hidden = true;
+      const grace = setTimeout(open, GRACE);
+      const ready = () => {
+        clearTimeout(grace);
+        open();
         resolve(undefined);
-      });
-      payment.on("loaderstart", () => {
+      };
+      // Stripe.js says when it is ready. Another implementation may be silent, or know no events at all: that must not keep a form that is there from being used.
+      payment.on?.("ready", ready);
+      payment.on?.("loaderstart", () => {
         loading.hidden = true;
       });
-      payment.on("loaderror", () => {
-        payment.destroy();
+      payment.on?.("loaderror", () => {
+        clearTimeout(grace);
+        payment.destroy?.();
         reject(new Error("The Payment Element did not load"));
       });
-      payment.on("change", () => say(""));
+      payment.on?.("change", () => say(""));
       payment.mount("#payment-element");
+      if (!("on" in payment)) ready();
     });
   }
 
@@ -303,7 +317,14 @@
   /** Whether the page is about to be left, so that the button must stay as it is. */
   async function pay() {
     if (!stripe || !elements) return false;
-    const { error: invalid } = await elements.submit();
+    let invalid;
+    try {
+      invalid = (await elements.submit())?.error;
+    } catch (error) {
+      // Nothing has been asked of anybody yet: the form was not ready for it.
+      console.error("The payment form could not be read:", error);
+      invalid = { message: text("incomplete") };
+    }
     if (invalid) {
       say(invalid.message ?? text("incomplete"));
       return false;
@@ -326,13 +347,16 @@
     } catch {
       // Storage may be forbidden; then only the server's own link is offered.
     }
-    const { error } = await stripe.confirmPayment({ elements, clientSecret: intent.clientSecret, confirmParams: { return_url: returnUrl } });
-    // Only a failure comes back: whatever succeeds has left the page.
-    const status = error.payment_intent?.status;
-    if (error.payment_intent && (status === "succeeded" || status === "processing" || status === "requires_capture")) {
-      goToComplete(error.payment_intent.id, intent.clientSecret);
+    /** @type {Partial<import("@stripe/stripe-js").PaymentIntentResult> | undefined} */
+    const result = await stripe.confirmPayment({ elements, clientSecret: intent.clientSecret, confirmParams: { return_url: returnUrl } });
+    // From Stripe.js only a failure comes back, because whatever succeeds has left the page. Another implementation may leave the redirect to us.
+    const error = result?.error;
+    const payment = error?.payment_intent ?? result?.paymentIntent;
+    if (payment && ["succeeded", "processing", "requires_capture"].includes(payment.status)) {
+      goToComplete(payment.id, intent.clientSecret);
       return true;
     }
+    if (!error) return true;
     // Only these sentences are meant for buyers.
     const readable = ["card_error", "validation_error"].includes(error.type) || error.code === "payment_intent_authentication_failure";
     const unclear = ["api_connection_error", "api_error"].includes(error.type);

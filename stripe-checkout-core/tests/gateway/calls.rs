@@ -146,6 +146,16 @@ async fn each_call_has_its_path_and_its_account() {
 }
 
 #[tokio::test]
+async fn an_id_may_be_made_of_a_uuid_as_other_implementations_do() {
+    let server = Server::start([good()]).await;
+    let gateway = Gateway::new(&server.config()).unwrap();
+    let id = "pi_0b0d1b6e-6f0c-4f0e-9a35-4a0f6c7f2d11";
+    gateway.retrieve_intent(id, None).await.unwrap();
+    let path = format!("GET /v1/payment_intents/{id} HTTP/1.1");
+    assert!(server.seen()[0].head.starts_with(&path));
+}
+
+#[tokio::test]
 async fn an_id_from_a_browser_cannot_leave_its_path() {
     let server = Server::start([good()]).await;
     let gateway = Gateway::new(&server.config()).unwrap();

@@ -1,6 +1,10 @@
-"""The official Python SDK against a sandbox: what it does with what the sandbox answers, and how it types the sandbox's errors."""
+"""The official Python SDK against a sandbox: what it does with what the sandbox answers, how it types the sandbox's errors, and whether it verifies the sandbox's
+webhooks."""
 
 import os
+import queue
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import stripe
 
@@ -163,4 +167,42 @@ check(event.data.object.status == "succeeded" and event.request.id.startswith("r
 types = {event.type for event in events.list({"types": ["charge.failed", "payment_intent.canceled"], "limit": 100}).data}
 check(types == {"charge.failed", "payment_intent.canceled"}, types)
 
-print(f"Python SDK {stripe.VERSION}: {checks} checks")
+# Webhooks: what the SDK verifies is genuine to any merchant.
+received = queue.Queue()
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        received.put((body, self.headers["Stripe-Signature"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=receiver.serve_forever, daemon=True).start()
+endpoint = client().v1.webhook_endpoints.create(
+    {"url": f"http://127.0.0.1:{receiver.server_port}/webhook", "enabled_events": ["*"]}
+)
+ours = create(confirm=True, payment_method="pm_card_visa", return_url=BACK)
+verified = set()
+while "payment_intent.succeeded" not in verified:
+    body, signature = received.get(timeout=60)
+    event = stripe.Webhook.construct_event(body, signature, endpoint.secret)
+    check(event.object == "event" and not event.livemode, "event")
+    if event.data.object.object == "payment_intent":
+        check(event.data.object.id == ours.id, "its PaymentIntent")
+    verified.add(event.type)
+    for changed in (body[:-1], body + b"\n", body.replace(b"1999", b"1998")):
+        checks += 1
+        try:
+            stripe.Webhook.construct_event(changed, signature, endpoint.secret)
+            raise AssertionError("a changed body was taken")
+        except stripe.SignatureVerificationError:
+            pass
+receiver.shutdown()
+
+print(f"Python SDK {stripe.VERSION}: {checks} checks, webhooks verified: {', '.join(sorted(verified))}")

@@ -288,6 +288,14 @@ impl Browser {
         field.send_keys(text).await.expect("typing");
     }
 
+    /// Empties a field in an iframe and types into it.
+    pub async fn fill_in_frame(&self, frame: &str, css: &str, text: &str) {
+        let frame = self.see(frame).await;
+        frame.enter_frame().await.expect("the frame");
+        self.fill(css, text).await;
+        self.client.enter_parent_frame().await.expect("the page");
+    }
+
     /// Types wherever the focus is.
     pub async fn type_keys(&self, text: &str) {
         let keys = text

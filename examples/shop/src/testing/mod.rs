@@ -11,6 +11,7 @@
 //! At the end of each test the browser must not have logged an error or a violation of the Content-Security-Policy, the program must not have logged a
 //! secret, at any level, and it must end when it is told to.
 
+mod another_stripe;
 mod browser;
 mod http;
 pub mod scenarios;
@@ -41,6 +42,8 @@ pub enum StripeOf {
     TheTest,
     /// The program: nothing is set, as after `git clone`.
     TheProgram,
+    /// The test, with another implementation of Stripe.js, on another origin than the API.
+    TheTestWithAnotherScript,
 }
 
 /// Runs one scenario against a program, or says in one line why it cannot. On a machine with `CI=true` it must be able to.
@@ -69,6 +72,7 @@ pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(
 macro_rules! browser_tests {
     ($program:expr) => {
         $crate::browser_tests! { $program, TheProgram: from_the_shelf_to_the_parcel }
+        $crate::browser_tests! { $program, TheTestWithAnotherScript: another_stripe_js }
         $crate::browser_tests! { $program, TheTest:
             declined_then_another_card
             three_d_secure_accepted

@@ -84,6 +84,25 @@ pub async fn declined_then_another_card(stage: &Stage) {
     );
 }
 
+/// Another implementation of Stripe.js: its own origin, a form in an iframe, no events, no redirect.
+pub async fn another_stripe_js(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    browser.click("#submit").await;
+    browser.read("#payment-message", "Where is the card?").await;
+    browser.expect_error(
+        "/confirm - Failed to load resource: the server responded with a status of 402",
+    );
+    let frame = "#payment-element iframe";
+    browser.fill_in_frame(frame, "#number", DECLINED).await;
+    browser.click("#submit").await;
+    browser.read("#payment-message", "declined").await;
+    browser.fill_in_frame(frame, "#number", GOOD).await;
+    browser.click("#submit").await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
 /// The bank asks, and the buyer says yes.
 pub async fn three_d_secure_accepted(stage: &Stage) {
     let browser = &stage.browser;

@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Browser, PATIENCE, StripeOf, Tools, http::Http, until};
+use super::{Browser, PATIENCE, StripeOf, Tools, another_stripe::AnotherStripe, http::Http, until};
 use crate::{order::Status, store::Store};
 
 /// What no log may ever contain: keys, client secrets, signatures, card numbers, and what only bodies have.
@@ -38,6 +38,7 @@ pub struct Stage {
     /// The browser.
     pub browser: Browser,
     sandbox: Option<Sandbox>,
+    script: Option<AnotherStripe>,
     url: String,
     http: Http,
     program: Mutex<Option<Child>>,
@@ -53,8 +54,14 @@ impl Stage {
             .tempdir()
             .expect("a folder");
         let sandbox = match stripe {
-            StripeOf::TheTest => Some(Sandbox::start().await.expect("a sandbox")),
             StripeOf::TheProgram => None,
+            _ => Some(Sandbox::start().await.expect("a sandbox")),
+        };
+        let script = match (&sandbox, stripe) {
+            (Some(sandbox), StripeOf::TheTestWithAnotherScript) => {
+                Some(AnotherStripe::start(sandbox.url()).await)
+            }
+            _ => None,
         };
         let mut command = Command::new(program);
         // In a folder of its own: neither a developer's `.env` nor their database is touched.
@@ -66,6 +73,9 @@ impl Stage {
             .env("NO_COLOR", "1");
         if let Some(sandbox) = &sandbox {
             command.envs(environment(&sandbox.config()));
+        }
+        if let Some(script) = &script {
+            command.env("STRIPE_JS_URL", script.url());
         }
         let mut program = command
             .stdin(Stdio::null())
@@ -99,6 +109,7 @@ impl Stage {
         Self {
             browser,
             sandbox,
+            script,
             url,
             http: Http::new(),
             program: Mutex::new(Some(program)),
@@ -292,6 +303,7 @@ impl Stage {
         let Self {
             browser,
             sandbox,
+            script,
             program,
             log,
             ..
@@ -318,7 +330,7 @@ impl Stage {
                 "the program's log has a secret ({found:?}) in a line that begins with {start:?}"
             );
         }
-        drop(sandbox);
+        drop((sandbox, script));
     }
 
     /// Prints what is known when a scenario has failed.
