@@ -453,6 +453,7 @@ impl Day {
             .with_api_base(self.sandbox.url())
             .unwrap();
         let builder = Checkout::builder(config)
+            .application("my-shop")
             .pricing(Prices)
             .fulfillment(MemoryInbox::new(), Ship::default());
         self.said.value(&builder);
