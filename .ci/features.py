@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints each feature of each library crate on a line of its own behind the crate's name, and once none at all."""
+"""Prints each feature of each package on a line of its own behind the package's name, and once none at all."""
 
 import json
 import subprocess
@@ -8,6 +8,5 @@ metadata = subprocess.run(
     ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"], check=True, stdout=subprocess.PIPE
 )
 for package in json.loads(metadata.stdout)["packages"]:
-    if package["publish"] != []:
-        for feature in ["", *sorted(package["features"])]:
-            print(package["name"], feature)
+    for feature in ["", *sorted(package["features"])]:
+        print(package["name"], feature)

@@ -562,10 +562,10 @@ impl Day {
         for (signature, _) in self.webhooks.lock().unwrap().iter() {
             for part in signature.split(',') {
                 // `t` is no secret, and ends up in the error about clocks.
-                if let Some(("v0" | "v1", value)) = part.split_once('=') {
-                    if value.len() > 8 {
-                        self.hidden.push((value.to_owned(), "a signature"));
-                    }
+                if let Some(("v0" | "v1", value)) = part.split_once('=')
+                    && value.len() > 8
+                {
+                    self.hidden.push((value.to_owned(), "a signature"));
                 }
             }
         }

@@ -80,6 +80,7 @@ impl Checkout {
     }
 
     /// Whether the order is paid or a payment is on its way, as far as the inbox knows.
+    #[cfg(feature = "checkout")]
     pub(super) async fn intent_state(
         &self,
         reference: &str,

@@ -7,7 +7,7 @@ use crate::call::Call;
 use crate::endpoint::Route;
 use crate::reply::Reply;
 
-#[cfg(feature = "intent")]
+#[cfg(feature = "checkout")]
 use payments::*;
 
 impl Checkout {

@@ -67,10 +67,10 @@ impl Browser {
                 .await
                 .expect("chromedriver speaks")
                 .expect("chromedriver says its port");
-            if let Some((_, port)) = line.rsplit_once(" successfully on port ") {
-                if let Ok(port) = port.trim_end_matches('.').parse() {
-                    break port;
-                }
+            if let Some((_, port)) = line.rsplit_once(" successfully on port ")
+                && let Ok(port) = port.trim_end_matches('.').parse()
+            {
+                break port;
             }
         };
         // What it says later must not fill the pipe.
