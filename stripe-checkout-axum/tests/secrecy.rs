@@ -209,6 +209,7 @@ impl Day {
             .unwrap();
         let config = sandbox.config();
         let checkout = Checkout::builder(config.clone())
+            .application("secrecy")
             .shop_name("A shop")
             .pricing(Prices)
             .fulfillment(MemoryInbox::new(), Ship::default())

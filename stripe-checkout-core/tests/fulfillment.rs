@@ -545,11 +545,18 @@ async fn late_news_is_superseded() {
 
 #[tokio::test]
 async fn a_second_paid_intent_of_an_order_is_a_duplicate_payment() {
-    let shop = Shop::new();
-    shop.send(succeeded("evt_1", "pi_1")).await;
-    assert_eq!(shop.send(succeeded("evt_2", "pi_2")).await.status(), 200);
-    assert_eq!(shop.send(succeeded("evt_3", "pi_2")).await.status(), 200);
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let paid = |event: &str, payment: &str| {
+        let object = marked(payment, "succeeded").object();
+        EventBody::new("payment_intent.succeeded", object).id(event)
+    };
+    shop.send(paid("evt_1", "pi_1")).await;
+    assert_eq!(shop.send(paid("evt_2", "pi_2")).await.status(), 200);
+    assert_eq!(shop.send(paid("evt_3", "pi_2")).await.status(), 200);
     assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "duplicate pi_2"]);
+    let back = EventBody::new("refund.created", refund("re_2", "pi_2", PRICE));
+    assert_eq!(shop.send(back).await.status(), 200);
+    assert_eq!(shop.seen.hooks().last().unwrap(), "refunded re_2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

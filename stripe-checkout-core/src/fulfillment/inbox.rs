@@ -51,7 +51,7 @@ pub trait Inbox: Send + Sync + 'static {
         record: IntentRecord,
     ) -> impl Future<Output = Result<bool, InboxError>> + Send;
 
-    /// The order, and its row, to which a PaymentIntent belongs: its present one or an earlier one.
+    /// The order, and its row, to which a PaymentIntent belongs: its present one, an earlier one, or one of which an event said so.
     fn intent_of_payment(
         &self,
         scope: &Scope,

@@ -395,6 +395,10 @@ impl Inbox for MemoryInbox {
             if after != before {
                 state.put_payment(&event.scope, payment, after, now);
             }
+            if let Some(order) = &event.order {
+                let limits = state.limits;
+                state.orders.put(key, order.clone(), true, now, limits);
+            }
         }
         let record = EventRecord {
             scope: event.scope,
