@@ -122,22 +122,19 @@ def code(path):
 
 def imported(text):
     """The first segments of every path into the crate, also out of `use crate::{…}`."""
-    text = re.sub(r"\s+", "", text)
-    for match in re.finditer(r"\b(?:crate|super)::(\{?)", text):
+    for match in re.finditer(r"\b(?:crate|super)\s*::\s*(\{?)", text):
+        rest = text[match.end():]
         if not match[1]:
-            yield re.match(r"\w*", text[match.end():])[0]
+            yield re.match(r"\w*", rest)[0]
             continue
-        depth, name = 1, ""
-        for character in text[match.end():]:
-            depth += {"{": 1, "}": -1}.get(character, 0)
+        depth, begins = 1, True
+        for token in re.finditer(r"\w+|\S", rest):
+            if begins:
+                yield token[0]
+            depth += {"{": 1, "}": -1}.get(token[0], 0)
             if depth == 0:
                 break
-            if character == "," and depth == 1:
-                yield re.match(r"\w*", name)[0]
-                name = ""
-            else:
-                name += character
-        yield re.match(r"\w*", name)[0]
+            begins = token[0] == "," and depth == 1
 
 
 def modules():

@@ -10,6 +10,7 @@ use stripe_checkout_core::sandbox::Sandbox;
 /// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and keys, and fails if anything is not as the SDK expects.
 async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
     let Some(installed) = std::env::var_os(variable) else {
+        assert!(std::env::var("CI").is_err(), "{variable} is not set");
         println!(
             "skipped: {variable} is not set, so there is no SDK to ask (tests/sandbox-sdk/README.md)"
         );
