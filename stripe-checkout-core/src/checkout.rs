@@ -41,6 +41,9 @@ struct Inner {
     body_limit: usize,
     #[cfg(feature = "intent")]
     payments: Option<Payments>,
+    /// How many payments that the inbox does not know may be looked up at Stripe at the same time: guessing must not use up its rate limit.
+    #[cfg(feature = "intent")]
+    guesses: tokio::sync::Semaphore,
     tasks: TaskTracker,
 }
 
@@ -188,13 +191,22 @@ impl Checkout {
 
     #[cfg(feature = "intent")]
     fn lookup(&self) -> Option<Lookup> {
+        use crate::error::ApiError;
+
         let gateway = self.inner.payments.as_ref()?.gateway.clone();
         Some(Box::new(move |id, account| {
             let gateway = gateway.clone();
             Box::pin(async move {
                 match gateway.retrieve_intent(&id, account.as_deref()).await {
                     Ok(payment) => Ok(Some(payment)),
-                    Err(crate::ApiError::InvalidRequest { .. }) => Ok(None),
+                    // Not to be had, now or ever: a redelivery would change nothing.
+                    Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
+                    Err(
+                        error @ (ApiError::Permission { .. } | ApiError::UnexpectedAnswer { .. }),
+                    ) => {
+                        tracing::error!(payment = id, %error, "whose payment an event takes back could not be looked up: it goes to the hook `event`");
+                        Ok(None)
+                    }
                     Err(error) => Err(error.into()),
                 }
             })

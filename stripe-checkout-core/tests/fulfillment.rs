@@ -1324,3 +1324,44 @@ async fn a_payment_whose_order_id_was_edited_does_not_ship_the_other_order() {
         shop.seen.hooks()
     );
 }
+
+#[tokio::test]
+async fn refunds_of_payments_known_by_a_rule_reach_their_hook() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::By(Arc::new(|_| true)));
+    let paid = PaymentIntent::new("pi_1", PRICE)
+        .status("succeeded")
+        .object();
+    shop.send(EventBody::new("payment_intent.succeeded", paid).id("evt_1"))
+        .await;
+    shop.send(EventBody::new("refund.created", refund("re_1", "pi_1", PRICE)).id("evt_2"))
+        .await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "refunded re_1"]);
+}
+
+#[tokio::test]
+async fn dropping_the_second_copy_does_not_drop_the_success() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Fail);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    shop.send(succeeded("evt_2", "pi_1")).await;
+    shop.checkout
+        .discard(&shop.record("evt_2").await)
+        .await
+        .unwrap();
+    shop.seen.behave(Behave::Well);
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn an_overtaking_full_refund_stops_the_shipper_by_rule() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::By(Arc::new(|_| true)));
+    shop.send(EventBody::new("refund.created", refund("re_1", "pi_1", PRICE)).id("evt_2"))
+        .await;
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert!(
+        !shop.seen.hooks().contains(&"succeeded pi_1".to_owned()),
+        "{:?}",
+        shop.seen.hooks()
+    );
+}

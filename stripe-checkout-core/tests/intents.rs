@@ -1128,7 +1128,6 @@ async fn an_order_paid_in_full_is_fulfilled_whatever_a_slow_request_with_an_old_
 #[tokio::test]
 async fn an_open_3d_secure_dialog_survives_an_update_that_stripe_refuses_for_another_reason() {
     let shop = Shop::new();
-    let payment = shop.intent("a").await.unwrap();
     struct TooSmall(FakeStripe);
     impl Transport for TooSmall {
         async fn send(
@@ -1264,4 +1263,152 @@ fn a_shop_without_a_name_is_not_built() {
         assert!(error.to_string().contains(".application("), "{error}");
     }
     assert!(build(Some("tea")).is_ok());
+}
+
+#[tokio::test]
+async fn a_replayed_create_never_gives_another_price() {
+    let shop = Shop::new();
+    shop.intent("a").await.unwrap(); // 1999
+    shop.price(2999);
+    shop.intent("a").await.unwrap(); // updated
+    let shop = shop.restarted(MemoryInbox::new());
+    shop.price(1999); // the price comes back
+    let told = shop.intent("a").await.unwrap();
+    assert_eq!(told.amount().minor(), 1999, "what the buyer is charged");
+}
+
+#[tokio::test]
+async fn other_parameters_after_a_replayed_create_reach_stripe() {
+    let shop = Shop::new();
+    let amount = Amount::new(1999, Currency::EUR);
+    let with = |seat: &str| PaymentRequest::new("a", amount).description(seat);
+    shop.checkout.create_intent(&with("1")).await.unwrap();
+    shop.checkout.create_intent(&with("2")).await.unwrap();
+    let shop = shop.restarted(MemoryInbox::new());
+    let before = shop.stripe.requests().len();
+    shop.checkout.create_intent(&with("1")).await.unwrap();
+    let after = shop.stripe.requests()[before..].to_vec();
+    assert!(
+        after.iter().any(|r| r == "POST /payment_intents/pi_1"),
+        "{after:?}"
+    );
+}
+
+struct Slow(FakeStripe);
+impl Transport for Slow {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let ms = if request.method == "GET" { 100 } else { 500 };
+        tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+        self.0.send(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_double_click_after_a_price_change_can_pay() {
+    let shop = Shop::new();
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::clone(&shop.price)))
+        .transport(Slow(shop.stripe.clone()))
+        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+        .build()
+        .unwrap();
+    let ask = |minor| PaymentRequest::new("a", Amount::new(minor, Currency::EUR));
+    checkout.create_intent(&ask(1999)).await.unwrap();
+    let click = async |delay: u64| {
+        tokio::time::sleep(std::time::Duration::from_millis(delay)).await;
+        checkout
+            .create_intent(&ask(2999))
+            .await
+            .map(|p| p.amount().minor())
+    };
+    let (a, b) = tokio::join!(click(0), click(50));
+    let updates = shop
+        .stripe
+        .requests()
+        .iter()
+        .filter(|r| *r == "POST /payment_intents/pi_1")
+        .count();
+    assert!(
+        a.is_ok() && b.is_ok(),
+        "{a:?} {b:?} after {updates} updates"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_on_a_connected_account_that_left_is_taken() {
+    let shop = Shop::new();
+    shop.stripe.fault(Fault::Status(403), 50);
+    let event = EventBody::new(
+        "refund.created",
+        refund("re_1", "pi_9", Amount::new(1, Currency::EUR)),
+    );
+    let body = event.account("acct_1").body();
+    let header = sign(&body, &secret(), now());
+    let call = shop
+        .call("POST", "/webhook", "")
+        .header("stripe-signature", header.as_bytes());
+    let reply = shop
+        .checkout
+        .handle(call.body(Body::whole(&body, 1 << 20)))
+        .await;
+    assert_eq!(reply.status(), 200, "{:?}", shop.stripe.requests());
+}
+
+#[derive(Clone)]
+struct SlowWithEvents(FakeStripe, Arc<std::sync::OnceLock<Checkout>>);
+impl Transport for SlowWithEvents {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let answer = self.0.send(request).await;
+        if request.url.ends_with("/cancel")
+            && let Some(checkout) = self.1.get()
+        {
+            // Stripe's webhook is quicker than the next request.
+            let object = self.0.0.lock().unwrap().intents["pi_1"].clone();
+            let body = EventBody::new("payment_intent.canceled", object).body();
+            let header = sign(&body, &secret(), now());
+            let event = checkout
+                .verify(Body::whole(&body, 1 << 20), [header.as_bytes()])
+                .unwrap();
+            checkout.receive(event).await.unwrap();
+        }
+        answer
+    }
+}
+#[derive(Clone)]
+struct Cancels(Arc<Mutex<Vec<String>>>);
+impl FulfillmentHandler for Cancels {
+    async fn payment_succeeded(&self, _: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        Ok(())
+    }
+    async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        Ok(Due::AsAsked)
+    }
+    async fn payment_canceled(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(payment.id().to_owned());
+        Ok(())
+    }
+}
+#[tokio::test]
+async fn an_intent_that_we_replace_does_not_cancel_the_order() {
+    let (shop, canceled, own) = (Shop::new(), Cancels(Arc::default()), Arc::default());
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::clone(&shop.price)))
+        .transport(SlowWithEvents(shop.stripe.clone(), Arc::clone(&own)))
+        .fulfillment(MemoryInbox::new(), canceled.clone())
+        .build()
+        .unwrap();
+    own.set(checkout.clone()).ok();
+    let ask = |minor| PaymentRequest::new("a", Amount::new(minor, Currency::EUR));
+    checkout.create_intent(&ask(1999)).await.unwrap();
+    shop.stripe.set("pi_1", "status", "requires_action");
+    assert_eq!(
+        checkout.create_intent(&ask(2999)).await.unwrap().id(),
+        "pi_2"
+    );
+    assert!(
+        canceled.0.lock().unwrap().is_empty(),
+        "the merchant's order is canceled while its buyer pays"
+    );
 }

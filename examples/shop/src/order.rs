@@ -1,5 +1,7 @@
 //! An order, and the states that it goes through.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 use stripe_checkout_core::Amount;
 
@@ -117,6 +119,8 @@ pub struct Order {
     pub items: Vec<OrderItem>,
     /// What left the house: none, or one.
     pub shipments: Vec<Shipment>,
+    /// When it was made, in seconds since 1970, UTC.
+    pub created: i64,
 }
 
 /// One line of an order.
@@ -142,6 +146,15 @@ pub struct Shipment {
 }
 
 impl Order {
+    /// How long ago it was made.
+    pub fn age(&self) -> Duration {
+        let created = Duration::from_secs(self.created.max(0).unsigned_abs());
+        UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default()
+            .saturating_sub(created)
+    }
+
     /// The body of `GET /api/orders/{id}`. The amount is in minor units, the currency in lower case, as in Stripe's own API.
     pub fn to_json(&self) -> Value {
         let shipments: Vec<Value> = self

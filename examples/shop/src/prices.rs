@@ -1,9 +1,14 @@
 //! What an order costs: read from its row, whatever the browser thinks.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use stripe_checkout_core::{Pricing, PricingError, Visitor, intent::PaymentRequest};
 
 use crate::{NAME, order::Status, store::Store};
+
+/// Stripe keeps idempotency keys for 24 hours at least; an hour is left to be on the safe side.
+const STRIPE_REMEMBERS: Duration = Duration::from_secs(23 * 60 * 60);
 
 /// The prices of orders that were made before: the checkout asks when it shows the page, and again when the buyer presses *Pay*.
 #[derive(Debug, Clone)]
@@ -40,7 +45,9 @@ impl Pricing for OrderPrices {
         match order.status {
             // The intent of an order that failed is still open; the buyer tries again with another card.
             Status::Pending | Status::Failed => {}
-            // The bank may take days, and the process may have been started again meanwhile: the order's row knows.
+            // The checkout asks Stripe how the payment stands. After a restart Stripe finds it by its idempotency key, for a day; a debit that takes longer is
+            // known by the order's row alone.
+            Status::Processing if order.age() < STRIPE_REMEMBERS => {}
             Status::Processing => {
                 return Err(PricingError::Processing {
                     reference: order.id,

@@ -157,7 +157,7 @@ impl Store {
             return Ok(None);
         }
         let Some(row) = sqlx::query(
-            "SELECT id, status, amount, currency, payment_intent FROM orders WHERE id = ?",
+            "SELECT id, status, amount, currency, payment_intent, created_at FROM orders WHERE id = ?",
         )
         .bind(id)
         .fetch_optional(&self.pool)
@@ -180,6 +180,7 @@ impl Store {
             status: status(&row)?,
             total,
             payment_intent: row.try_get("payment_intent")?,
+            created: row.try_get("created_at")?,
             items: items
                 .iter()
                 .map(|row| {

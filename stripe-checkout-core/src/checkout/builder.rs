@@ -304,6 +304,8 @@ impl CheckoutBuilder {
                 body_limit: self.body_limit,
                 #[cfg(feature = "intent")]
                 payments,
+                #[cfg(feature = "intent")]
+                guesses: tokio::sync::Semaphore::new(4),
                 tasks: TaskTracker::new(),
             }),
         })

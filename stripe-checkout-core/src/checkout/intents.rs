@@ -56,13 +56,21 @@ impl Checkout {
             .fulfillment
             .intent_of_payment(&scope, payment)
             .await?;
+        let mut guess = None;
         let account = match &row {
-            // A guess costs no call to Stripe.
+            // A wrong secret costs no call to Stripe.
             Some((_, row)) if !fits(row, payment, client_secret) => return Ok(None),
             Some((order, _)) => order.account.clone(),
+            None if self.inner.fulfillment.survives_restart() => return Ok(None),
             // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
-            None if !self.inner.fulfillment.survives_restart() => None,
-            None => return Ok(None),
+            None => {
+                let busy = ApiError::RateLimited {
+                    retry_after: None,
+                    request_id: None,
+                };
+                guess = Some(self.inner.guesses.try_acquire().map_err(|_| busy)?);
+                None
+            }
         };
         let payment = match payments
             .gateway
@@ -73,6 +81,7 @@ impl Checkout {
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        drop(guess);
         let known = payment
             .client_secret()
             .is_some_and(|secret| secret.matches(client_secret));
@@ -174,20 +183,22 @@ impl Attempt<'_> {
     async fn create(&self, row: IntentRecord) -> Result<Option<Payment>, IntentError> {
         let key = self.key("create", &row, self.form.as_bytes());
         let gateway = &self.payments.gateway;
-        match gateway
-            .create_intent(self.params, &key, self.account())
-            .await
-        {
-            Ok(payment) => {
+        match gateway.create(self.params, &key, self.account()).await {
+            Ok((payment, replayed)) => {
                 let opened = IntentRecord {
+                    // What is only repeated may have been changed since: bring it up to date first.
+                    fingerprint: if replayed {
+                        self.sending()
+                    } else {
+                        self.fingerprint()
+                    },
                     payment: Some(payment.id().to_owned()),
                     secret_hash: payment.client_secret().map(|secret| hash(secret.expose())),
                     state: IntentState::Open,
                     ..row.clone()
                 };
-                if self.put(Some(row.version), opened).await? {
-                    let open = closed(&payment).is_none() && !is_canceled(&payment);
-                    return Ok(open.then_some(payment));
+                if self.put(Some(row.version), opened).await?.is_some() {
+                    return Ok((!replayed).then_some(payment));
                 }
                 self.stand_back(&row, &payment).await?;
                 Ok(None)
@@ -245,7 +256,7 @@ impl Attempt<'_> {
                 status: 404,
                 code: Some(code),
                 ..
-            }) if code == "resource_missing" && row.state == IntentState::Open => {
+            }) if code == "resource_missing" && row.state != IntentState::Processing => {
                 tracing::warn!(
                     order = self.order.reference,
                     payment = id,
@@ -264,54 +275,86 @@ impl Attempt<'_> {
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
         }
-        // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. The fingerprint comes last: until then
-        // it is not known whether Stripe has the new parameters.
-        let asked = IntentRecord {
-            fingerprint: String::new(),
-            asked: self.params.amount(),
-            state: IntentState::Open,
-            ..row.clone()
+        // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. Until Stripe has the parameters the row
+        // says that they are being sent; whoever asks for the same meanwhile, or after a crash, sends them as well.
+        let sending = if row.fingerprint == self.sending() {
+            row
+        } else {
+            let next = IntentRecord {
+                fingerprint: self.sending(),
+                asked: self.params.amount(),
+                state: IntentState::Open,
+                ..row.clone()
+            };
+            match self.put(Some(row.version), next).await? {
+                Some(stored) => stored,
+                None => return Ok(None),
+            }
         };
-        if !self.put(Some(row.version), asked.clone()).await? {
-            return Ok(None);
-        }
         // Back to an earlier price is another update and not a repeat of the first one, and an update that is made twice does no harm: a key of its own.
         let nonce = fastrand::u128(..).to_be_bytes();
-        let key = self.key("update", &row, &nonce);
+        let key = self.key("update", &sending, &nonce);
         match gateway
             .update_intent(id, self.params, &key, self.account())
             .await
         {
             Ok(payment) => {
-                let updated = IntentRecord {
+                let sent = IntentRecord {
                     fingerprint: self.fingerprint(),
-                    ..asked
+                    ..sending.clone()
                 };
                 // Whoever changed the row meanwhile may have updated Stripe before or after this: look again.
-                let last = self.put(Some(row.version + 1), updated).await?;
-                Ok(last.then_some(payment))
+                let stored = self.put(Some(sending.version), sent).await?;
+                Ok(stored.is_some().then_some(payment))
             }
-            // Too late to change it: look at what became of it, and if it is still open, make a new one.
             Err(ApiError::InvalidRequest {
                 code: Some(code), ..
             }) if code == "payment_intent_unexpected_state" => {
-                let key = self.key("cancel", &row, &nonce);
-                match gateway.cancel_intent(id, &key, self.account()).await {
-                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
-                    Err(error) => Err(error.into()),
-                }
+                self.replace(sending, id, &nonce).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn put(&self, expected: Option<u64>, row: IntentRecord) -> Result<bool, IntentError> {
-        Ok(self
-            .checkout
-            .inner
-            .fulfillment
-            .put_intent(self.order, expected, row)
-            .await?)
+    /// It is too late to change the PaymentIntent. If nobody pays it at this moment, it is canceled, and the next round makes another.
+    async fn replace(
+        &self,
+        row: IntentRecord,
+        id: &str,
+        nonce: &[u8],
+    ) -> Result<Option<Payment>, IntentError> {
+        // The row says so first: that this one is canceled is then no news for the merchant.
+        let replaced = IntentRecord {
+            state: IntentState::Creating,
+            ..row.clone()
+        };
+        if self.put(Some(row.version), replaced).await?.is_none() {
+            return Ok(None);
+        }
+        let key = self.key("cancel", &row, nonce);
+        match self
+            .payments
+            .gateway
+            .cancel_intent(id, &key, self.account())
+            .await
+        {
+            Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the row and gives it as it is stored, or `None` if somebody else was first.
+    async fn put(
+        &self,
+        expected: Option<u64>,
+        row: IntentRecord,
+    ) -> Result<Option<IntentRecord>, IntentError> {
+        let fulfillment = &self.checkout.inner.fulfillment;
+        let stored = fulfillment
+            .put_intent(self.order, expected, row.clone())
+            .await?;
+        let version = expected.map_or(1, |version| version + 1);
+        Ok(stored.then_some(IntentRecord { version, ..row }))
     }
 
     fn key(&self, name: &str, row: &IntentRecord, parameters: &[u8]) -> IdempotencyKey {
@@ -326,8 +369,14 @@ impl Attempt<'_> {
         IdempotencyKey::derive(&operation, parameters)
     }
 
+    /// The fingerprint of parameters that Stripe has.
     fn fingerprint(&self) -> String {
         hash(&self.form)
+    }
+
+    /// The fingerprint of parameters that Stripe may or may not have.
+    fn sending(&self) -> String {
+        format!("sending {}", self.fingerprint())
     }
 
     fn account(&self) -> Option<&str> {

@@ -50,11 +50,15 @@ pub(super) fn decide(
             }
         }
         Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
-        // One that was replaced: the order has another PaymentIntent, which is not canceled.
+        // One that was, or is being, replaced: the order goes on with another PaymentIntent, which is not canceled.
         Outcome::Canceled(canceled)
-            if intent
-                .and_then(|intent| intent.payment.as_deref())
-                .is_some_and(|present| present != canceled.id()) =>
+            if intent.is_some_and(|intent| {
+                intent.state == IntentState::Creating
+                    || intent
+                        .payment
+                        .as_deref()
+                        .is_some_and(|present| present != canceled.id())
+            }) =>
         {
             Decision::Superseded
         }

@@ -13,6 +13,7 @@ use super::inbox::{
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
+use crate::metadata::Metadata;
 use crate::webhook::{Event, Outcome, Payment};
 
 /// Which payments are this application's.
@@ -144,9 +145,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
+        let id = delivery.event.id();
+        if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
+            return self.step(&known).await;
+        }
         let outcome = Outcome::of(&delivery.event);
         if let Outcome::Unreadable(error) = &outcome {
-            tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read: somebody must look");
+            tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read");
         }
         let order = self.whose(&delivery, &outcome, ours).await?;
         let Delivery {
@@ -166,7 +171,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 order: order.flatten(),
                 ours: is_ours,
                 settles: is_ours && settles(&outcome),
-                note: if is_ours { note(&outcome) } else { None },
+                // Also of what is not known as ours, yet: a note only ever stops a delivery.
+                note: note(&outcome),
                 body: event.body_without_client_secrets().into(),
                 received,
             })
@@ -181,29 +187,40 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         outcome: &Outcome,
         ours: &OursRule,
     ) -> Result<Option<Option<OrderKey>>, InboxError> {
-        let Some(id) = outcome.payment_id() else {
+        let event = &delivery.event;
+        let account = event.account();
+        let unreadable = matches!(outcome, Outcome::Unreadable(_)).then(|| event.object_id());
+        let Some(id) = outcome.payment_id().or(unreadable.flatten()) else {
             return Ok(None);
         };
-        let account = delivery.event.account();
         if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, id).await? {
             // Whatever another account says of our payment is not said by our money.
             return Ok((order.account.as_deref() == account).then_some(Some(order)));
         }
-        let looked_up = match (&delivery.lookup, outcome.payment()) {
-            (Some(lookup), None) if !matches!(ours, OursRule::All) => {
+        let dealt_with = self.inbox.payment(&delivery.scope, id).await?;
+        if dealt_with.is_some_and(|payment| payment.success != Settled::No) {
+            return Ok(Some(None));
+        }
+        let looked_up = match (&delivery.lookup, ours) {
+            (_, OursRule::All) => None,
+            (_, OursRule::Marked(_)) if account.is_some() => None,
+            (Some(lookup), _) if takes_back(outcome) => {
                 let found = lookup(id.to_owned(), account.map(str::to_owned)).await;
                 found.map_err(InboxError::Unavailable)?
             }
             _ => None,
         };
         let payment = outcome.payment().or(looked_up.as_ref());
+        let bare = event.object::<Bare>().ok();
+        let metadata = payment
+            .map(Payment::metadata)
+            .or(bare.as_ref().map(|bare| &bare.metadata));
+        let marks = metadata.and_then(Marks::of);
         let is_ours = match ours {
             OursRule::All => account.is_none(),
             OursRule::Marked(names) => {
                 account.is_none()
-                    && payment
-                        .and_then(|payment| Marks::of(payment.metadata()))
-                        .is_some_and(|marks| names.iter().any(|name| name == marks.application))
+                    && marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
             }
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
@@ -292,9 +309,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let outcome = Outcome::of(&event);
         if let Outcome::Unreadable(error) = &outcome {
             self.handler.event(&event, db).await?;
-            return Ok(Verdict::Mismatch {
-                payment: before.clone(),
-                reason: chain(error),
+            let payment = before.clone();
+            return Ok(match record.ours {
+                true => Verdict::Mismatch {
+                    payment,
+                    reason: chain(error),
+                },
+                false => Verdict::Done {
+                    payment,
+                    intent: None,
+                },
             });
         }
         let outcome = if record.ours {
@@ -441,18 +465,37 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
-            self.inbox.replay(&event.scope, &event.id).await?;
+            let patience = self.deadline + self.patience;
+            self.inbox.replay(&event.scope, &event.id, patience).await?;
             self.step(event).await
         })
     }
 
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>> {
         Box::pin(async move {
-            self.inbox.discard(&event.scope, &event.id).await?;
+            let patience = self.deadline + self.patience;
+            self.inbox
+                .discard(&event.scope, &event.id, patience)
+                .await?;
             self.step_those_who_waited(event).await;
             Ok(())
         })
     }
+}
+
+/// Whether the event takes a payment back, and does not say whose it was.
+fn takes_back(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Refunded(_) | Outcome::ChargeRefunded(_) | Outcome::Disputed(_)
+    )
+}
+
+/// What can be read of an object that cannot be read otherwise.
+#[derive(serde::Deserialize)]
+struct Bare {
+    #[serde(default)]
+    metadata: Metadata,
 }
 
 fn row_of(payment: &Payment) -> IntentRecord {

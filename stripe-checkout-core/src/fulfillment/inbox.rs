@@ -43,7 +43,7 @@ pub trait Inbox: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<IntentRecord>, InboxError>> + Send;
 
     /// Writes the intent row of an order if its version is still `expected` (`None`: if there is no row), and says whether it did. The stored row's
-    /// version is one higher.
+    /// version is one higher; that of the first is 1.
     fn put_intent(
         &self,
         order: &OrderKey,
@@ -57,6 +57,20 @@ pub trait Inbox: Send + Sync + 'static {
         scope: &Scope,
         payment: &str,
     ) -> impl Future<Output = Result<Option<(OrderKey, IntentRecord)>, InboxError>> + Send;
+
+    /// What is known of a PaymentIntent's fulfilment.
+    fn payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> impl Future<Output = Result<Option<PaymentRecord>, InboxError>> + Send;
+
+    /// A stored event.
+    fn event(
+        &self,
+        scope: &Scope,
+        event: &str,
+    ) -> impl Future<Output = Result<Option<EventRecord>, InboxError>> + Send;
 
     /// Commits an event, unless its id is known, and gives what is stored. A new event is [noted](PaymentRecord::note_event) in its payment's row.
     fn receive(
@@ -82,18 +96,21 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes a dead or mismatched event pending again, and counts the attempts of a pending one anew.
+    /// Makes a dead or mismatched event pending again, and counts the attempts of a pending one anew; waits for running work up to `patience`.
     fn replay(
         &self,
         scope: &Scope,
         event: &str,
+        patience: Duration,
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
 
-    /// Gives up a pending, dead or mismatched event for good: it will not run, and what waits for it goes on.
+    /// Gives up a pending, dead or mismatched event for good: it will not run, and what waits for it goes on. If it was the last one of its payment's success,
+    /// the payment is [given up](Settled::GivenUp). Waits for running work up to `patience`.
     fn discard(
         &self,
         scope: &Scope,
         event: &str,
+        patience: Duration,
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
 }
 
@@ -136,7 +153,7 @@ pub struct IntentRecord {
     pub version: u64,
     /// The number of the attempt, from 1: a part of the idempotency key.
     pub attempt: u32,
-    /// SHA-256 of all parameters of the request, in hex, so that a change is seen without storing personal data.
+    /// What Stripe was told last: SHA-256 of all parameters of the request, so that a change is seen without storing personal data. Up to 80 characters.
     pub fingerprint: String,
     /// What was asked for.
     pub asked: Amount,
@@ -154,7 +171,7 @@ pub struct IntentRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IntentState {
-    /// Written down before Stripe is asked.
+    /// Written down before Stripe is asked for one, or for another one.
     Creating,
     /// Made, and waiting for the buyer.
     Open,

@@ -48,9 +48,6 @@ enum LockKey {
 
 type Key = (Scope, String);
 
-/// How long an operator waits for work on the same payment: longer than a handler's deadline.
-const OPERATORS_PATIENCE: Duration = Duration::from_secs(30);
-
 #[derive(Default)]
 struct State {
     limits: Limits,
@@ -372,6 +369,26 @@ impl Inbox for MemoryInbox {
         Ok(order.and_then(|order| Some((order.clone(), state.intents.get(order)?.clone()))))
     }
 
+    async fn payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<PaymentRecord>, InboxError> {
+        Ok(self
+            .state()
+            .payments
+            .get(&(scope.clone(), payment.to_owned()))
+            .cloned())
+    }
+
+    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
+        Ok(self
+            .state()
+            .events
+            .get(&(scope.clone(), event.to_owned()))
+            .cloned())
+    }
+
     async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
         let now = event.received;
         let mut state = self.state();
@@ -525,9 +542,14 @@ impl Inbox for MemoryInbox {
         Ok(found.into_iter().take(filter.limit).cloned().collect())
     }
 
-    async fn replay(&self, scope: &Scope, event: &str) -> Result<(), InboxError> {
+    async fn replay(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let _locked = self.lock(&self.find(&id)?, OPERATORS_PATIENCE).await?;
+        let _locked = self.lock(&self.find(&id)?, patience).await?;
         let mut record = self.find(&id)?;
         record.state = match record.state {
             EventState::Pending | EventState::Dead | EventState::Mismatch => EventState::Pending,
@@ -549,9 +571,14 @@ impl Inbox for MemoryInbox {
         Ok(())
     }
 
-    async fn discard(&self, scope: &Scope, event: &str) -> Result<(), InboxError> {
+    async fn discard(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let _locked = self.lock(&self.find(&id)?, OPERATORS_PATIENCE).await?;
+        let _locked = self.lock(&self.find(&id)?, patience).await?;
         let mut record = self.find(&id)?;
         record.state = match record.state {
             EventState::Pending | EventState::Dead | EventState::Mismatch => EventState::Dropped,
@@ -563,7 +590,16 @@ impl Inbox for MemoryInbox {
         };
         let now = SystemTime::now();
         let mut state = self.state();
-        state.give_up(&record, Settled::GivenUp, now);
+        let another = state.pending.iter().any(|key| {
+            *key != id
+                && state
+                    .events
+                    .get(key)
+                    .is_some_and(|other| other.settles && other.payment == record.payment)
+        });
+        if !another {
+            state.give_up(&record, Settled::GivenUp, now);
+        }
         state.put_event(record, now);
         Ok(())
     }

@@ -116,6 +116,17 @@ impl Gateway {
         key: &IdempotencyKey,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
+        Ok(self.create(params, key, account).await?.0)
+    }
+
+    /// As [`create_intent`](Self::create_intent), and whether Stripe only repeated an earlier answer: then the PaymentIntent may have been changed since, and the
+    /// parameters sent now changed nothing.
+    pub(crate) async fn create(
+        &self,
+        params: &IntentParams,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<(Payment, bool), ApiError> {
         let request = params.create().map_err(|_| unsendable("amount"))?;
         let call = Call {
             key: Some(key),
@@ -126,10 +137,10 @@ impl Gateway {
         let replayed = answer.header("idempotent-replayed") == Some("true");
         let payment = read(&answer, account)?;
         if !replayed {
-            return Ok(payment);
+            return Ok((payment, false));
         }
-        // Stripe repeats what it answered when the PaymentIntent was made; it may have been paid since.
-        self.retrieve_intent(payment.id(), account).await
+        // It may have been paid since.
+        Ok((self.retrieve_intent(payment.id(), account).await?, true))
     }
 
     /// Changes a PaymentIntent that is not paid yet to these parameters: [`POST /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/update).
