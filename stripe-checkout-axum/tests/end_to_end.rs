@@ -23,6 +23,7 @@ impl Shop {
         let sandbox = Sandbox::builder().retry_after(waits).start().await.unwrap();
         let ship = Ship::default();
         let checkout = Checkout::builder(sandbox.config())
+            .application("my-shop")
             .pricing(OnePrice)
             .fulfillment(MemoryInbox::new(), ship.clone())
             .build()

@@ -32,6 +32,7 @@ fn checkout(ship: &Ship) -> Checkout {
         .with_api_base("http://127.0.0.1:9")
         .unwrap();
     Checkout::builder(config)
+        .application("my-shop")
         .pricing(OnePrice)
         .ours(stripe_checkout_core::Ours::All)
         .fulfillment(MemoryInbox::new(), ship.clone())

@@ -209,6 +209,7 @@ impl Day {
             .unwrap();
         let config = sandbox.config();
         let checkout = Checkout::builder(config.clone())
+            .application("secrecy")
             .shop_name("A shop")
             .pricing(Prices)
             .fulfillment(MemoryInbox::new(), Ship::default())
@@ -453,6 +454,7 @@ impl Day {
             .with_api_base(self.sandbox.url())
             .unwrap();
         let builder = Checkout::builder(config)
+            .application("my-shop")
             .pricing(Prices)
             .fulfillment(MemoryInbox::new(), Ship::default());
         self.said.value(&builder);

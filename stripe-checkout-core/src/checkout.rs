@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, Group};
 use crate::error::{InboxError, SignatureError, VerifyError};
 use crate::fulfillment::{
-    Delivery, EventFilter, EventRecord, Fulfillment, OursRule, Received, Scope,
+    Delivery, EventFilter, EventRecord, Fulfillment, Lookup, OursRule, Received, Scope,
 };
 use crate::reply::{Problem, Reply};
 use crate::secret::Mode;
@@ -142,6 +142,22 @@ impl Checkout {
     /// # Errors
     /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
     pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
+        let checkout = self.clone();
+        self.to_the_end(async move { checkout.take_in(event).await })
+            .await
+    }
+
+    /// Work that is not cut off half-way if whoever asked for it goes away.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, InboxError>> + Send + 'static,
+    ) -> Result<T, InboxError> {
+        let task = self.inner.tasks.spawn(work.in_current_span());
+        task.await
+            .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
+    }
+
+    async fn take_in(&self, event: Event) -> Result<Received, InboxError> {
         let mode = Mode::from_livemode(event.livemode());
         match self.inner.mode {
             Some(Mode::Live) if mode == Mode::Test => {
@@ -152,18 +168,42 @@ impl Checkout {
                 tracing::error!(event = %event.id(), "a LIVE event at a test configuration: real money that nobody fulfils; refused, so that Stripe keeps it");
                 return Ok(Received::Failed);
             }
+            None if mode == Mode::Live && !self.inner.fulfillment.accepts_live() => {
+                tracing::error!(event = %event.id(), "a LIVE event, and an inbox that forgets at a restart: refused, so that Stripe keeps it; use a database's inbox, or MemoryInbox::allow_live()");
+                return Ok(Received::Failed);
+            }
             _ => {}
         }
-        let scope = self.scope(mode);
         let delivery = Delivery {
-            scope,
+            scope: self.scope(mode),
             event,
             received: SystemTime::now(),
+            lookup: self.lookup(),
         };
         self.inner
             .fulfillment
             .deliver(delivery, &self.inner.ours)
             .await
+    }
+
+    #[cfg(feature = "intent")]
+    fn lookup(&self) -> Option<Lookup> {
+        let gateway = self.inner.payments.as_ref()?.gateway.clone();
+        Some(Box::new(move |id, account| {
+            let gateway = gateway.clone();
+            Box::pin(async move {
+                match gateway.retrieve_intent(&id, account.as_deref()).await {
+                    Ok(payment) => Ok(Some(payment)),
+                    Err(crate::ApiError::InvalidRequest { .. }) => Ok(None),
+                    Err(error) => Err(error.into()),
+                }
+            })
+        }))
+    }
+
+    #[cfg(not(feature = "intent"))]
+    fn lookup(&self) -> Option<Lookup> {
+        None
     }
 
     /// The events received, the newest first, for an operator's page.
@@ -175,22 +215,23 @@ impl Checkout {
         self.inner.fulfillment.events(&filter).await
     }
 
-    /// Runs a dead or mismatched event again, from its first attempt.
+    /// Runs an event that is pending, dead or mismatched again, from its first attempt.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is neither dead nor mismatched; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].
     pub async fn replay(&self, event: &EventRecord) -> Result<Received, InboxError> {
-        self.inner.fulfillment.replay(&event.scope, &event.id).await
+        let (checkout, event) = (self.clone(), event.clone());
+        self.to_the_end(async move { checkout.inner.fulfillment.replay(&event).await })
+            .await
     }
 
     /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].
     pub async fn discard(&self, event: &EventRecord) -> Result<(), InboxError> {
-        self.inner
-            .fulfillment
-            .discard(&event.scope, &event.id)
+        let (checkout, event) = (self.clone(), event.clone());
+        self.to_the_end(async move { checkout.inner.fulfillment.discard(&event).await })
             .await
     }
 

@@ -190,9 +190,10 @@ impl Config {
         };
         self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, place)?;
         if let Some(query) = query {
+            // No underscore: no key of Stripe's is without one, and this address stands in a page for everyone.
             let is_plain = query
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%+=&".contains(&byte));
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.~%+=&".contains(&byte));
             if !is_plain {
                 return Err(ConfigError::NotAnAddress {
                     variable: STRIPE_JS_VARIABLE,

@@ -251,6 +251,11 @@ pub enum PricingError {
         /// The order's reference, as a [`PaymentRequest`](crate::intent::PaymentRequest) would have it.
         reference: String,
     },
+    /// A payment of the order is on its way and may take days (409): the page says so instead of showing a form.
+    Processing {
+        /// The order's reference, as for [`AlreadyPaid`](Self::AlreadyPaid).
+        reference: String,
+    },
     /// Prices cannot be told now (503). The cause is logged, never shown.
     Unavailable(BoxError),
 }
@@ -482,6 +487,11 @@ pub enum BuildError {
     /// No handler and no inbox were given.
     #[error("a checkout needs .fulfillment(inbox, handler): without it a paid order would be lost")]
     NoFulfillment,
+    /// Prices without a name: two shops on one Stripe account whose orders count from one would share their PaymentIntents.
+    #[error(
+        "a checkout with prices needs .application(\"a name\") that no other application of the same Stripe account has"
+    )]
+    NoApplication,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"

@@ -335,6 +335,10 @@ impl From<&PricingError> for Problem {
                 reference: Some(reference.clone()),
                 ..already_paid()
             },
+            PricingError::Processing { reference } => Self {
+                reference: Some(reference.clone()),
+                ..Self::from(&IntentError::Processing)
+            },
             PricingError::Unavailable(_) => Self::new(
                 503,
                 "pricing_unavailable",
@@ -386,7 +390,7 @@ impl From<&IntentError> for Problem {
 impl From<&ApiError> for Problem {
     fn from(error: &ApiError) -> Self {
         const REFUSED: &str = "The payment could not be started. Please contact the shop.";
-        const UNAVAILABLE: &str = "The payment service cannot be reached at the moment. You were not charged; please try again.";
+        const UNAVAILABLE: &str = "The payment service cannot be reached at the moment. Please try again; you will not be charged twice.";
         match error {
             ApiError::Declined { .. } => Self::new(
                 402,

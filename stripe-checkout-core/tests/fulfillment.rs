@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventState, FulfillmentHandler, MemoryInbox, Mismatch,
+    Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, IntentRecord,
+    IntentState, MemoryInbox, Mismatch, OrderKey, Scope,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund, sign,
 };
 use stripe_checkout_core::webhook::{Dispute, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Ours,
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Mode, Ours,
     PublishableKey, Reply, SecretKey, WebhookSecret,
 };
 use tokio::sync::Semaphore;
@@ -531,27 +532,31 @@ async fn late_news_is_superseded() {
         ["processing pi_1", "failed pi_1 lost_card", "succeeded pi_1"]
     );
     // Authorised outranks processing and failed, and is told once.
-    let capturable = || intent("pi_2", "requires_capture");
+    let other = |status| intent("pi_2", status).metadata("order_id", "order-2");
+    let capturable = || other("requires_capture");
     tell("payment_intent.amount_capturable_updated", capturable()).await;
     tell("payment_intent.amount_capturable_updated", capturable()).await;
-    tell("payment_intent.processing", intent("pi_2", "processing")).await;
-    tell("payment_intent.canceled", intent("pi_2", "canceled")).await;
-    tell("payment_intent.canceled", intent("pi_2", "canceled")).await;
-    tell(
-        "payment_intent.requires_action",
-        intent("pi_2", "requires_action"),
-    )
-    .await;
+    tell("payment_intent.processing", other("processing")).await;
+    tell("payment_intent.canceled", other("canceled")).await;
+    tell("payment_intent.canceled", other("canceled")).await;
+    tell("payment_intent.requires_action", other("requires_action")).await;
     assert_eq!(shop.seen.hooks()[3..], ["capture pi_2", "canceled pi_2"]);
 }
 
 #[tokio::test]
 async fn a_second_paid_intent_of_an_order_is_a_duplicate_payment() {
-    let shop = Shop::new();
-    shop.send(succeeded("evt_1", "pi_1")).await;
-    assert_eq!(shop.send(succeeded("evt_2", "pi_2")).await.status(), 200);
-    assert_eq!(shop.send(succeeded("evt_3", "pi_2")).await.status(), 200);
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let paid = |event: &str, payment: &str| {
+        let object = marked(payment, "succeeded").object();
+        EventBody::new("payment_intent.succeeded", object).id(event)
+    };
+    shop.send(paid("evt_1", "pi_1")).await;
+    assert_eq!(shop.send(paid("evt_2", "pi_2")).await.status(), 200);
+    assert_eq!(shop.send(paid("evt_3", "pi_2")).await.status(), 200);
     assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "duplicate pi_2"]);
+    let back = EventBody::new("refund.created", refund("re_2", "pi_2", PRICE));
+    assert_eq!(shop.send(back).await.status(), 200);
+    assert_eq!(shop.seen.hooks().last().unwrap(), "refunded re_2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -895,5 +900,427 @@ fn a_checkout_that_would_lose_money_is_not_built() {
         paths,
         ["/api/stripe"],
         "without prices there is only the webhook"
+    );
+}
+
+impl Shop {
+    async fn record(&self, id: &str) -> EventRecord {
+        let events = self.checkout.events(EventFilter::default()).await.unwrap();
+        events.into_iter().find(|event| event.id == id).unwrap()
+    }
+}
+
+fn marked(payment: &str, status: &str) -> PaymentIntent {
+    intent(payment, status)
+        .metadata("checkout_application", "tea")
+        .metadata("checkout_amount", "1999")
+        .metadata("checkout_currency", "eur")
+}
+
+fn tea() -> Scope {
+    Scope {
+        application: "tea".into(),
+        mode: Mode::Test,
+    }
+}
+
+fn order() -> OrderKey {
+    OrderKey {
+        scope: tea(),
+        account: None,
+        reference: "order-1".into(),
+    }
+}
+
+fn row(payment: &str) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt: 1,
+        fingerprint: String::new(),
+        asked: PRICE,
+        payment: Some(payment.into()),
+        secret_hash: None,
+        state: IntentState::Open,
+        paid_by: None,
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_failed_and_is_not_redelivered_can_be_run_by_an_operator() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Fail);
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 500);
+    shop.seen.behave(Behave::Well);
+    // Stripe gave up (test mode: after 3 tries). Only an operator can help.
+    let event = shop.record("evt_1").await;
+    shop.checkout.replay(&event).await.unwrap();
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_replay_that_fails_can_be_replayed() {
+    let shop = Shop::new();
+    *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(1, Currency::EUR));
+    assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
+    *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
+    shop.seen.behave(Behave::Fail);
+    let event = shop.record("evt_1").await;
+    shop.checkout.replay(&event).await.unwrap();
+    shop.seen.behave(Behave::Well);
+    shop.checkout.replay(&event).await.unwrap();
+    assert_eq!(shop.seen.hooks().last().unwrap(), "succeeded pi_1");
+}
+
+#[tokio::test]
+async fn declined_payments_do_not_close_the_inbox_for_ever() {
+    let inbox = MemoryInbox::new().capacity(3).time_to_live(Duration::ZERO);
+    let shop = Shop::with(inbox, None, Ours::All);
+    for n in 0..3 {
+        let declined =
+            intent(&format!("pi_{n}"), "requires_payment_method").failed("card_declined", None);
+        assert_eq!(
+            shop.send(EventBody::new(
+                "payment_intent.payment_failed",
+                declined.object()
+            ))
+            .await
+            .status(),
+            200
+        );
+    }
+    assert_eq!(shop.send(succeeded("evt_1", "pi_9")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn money_on_a_connected_account_does_not_pay_the_platforms_order() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let event = EventBody::new(
+        "payment_intent.succeeded",
+        marked("pi_1", "succeeded").object(),
+    )
+    .account("acct_stranger");
+    shop.send(event).await;
+    assert!(
+        !shop.seen.hooks().contains(&"succeeded pi_1".to_owned()),
+        "{:?}",
+        shop.seen.hooks()
+    );
+}
+
+#[tokio::test]
+async fn orders_are_bounded_too() {
+    let inbox = MemoryInbox::new().capacity(5);
+    let shop = Shop::with(inbox.clone(), None, Ours::All);
+    for n in 0..100 {
+        let paid = PaymentIntent::new(&format!("pi_{n}"), PRICE)
+            .metadata("order_id", &format!("order-{n}"))
+            .status("succeeded");
+        assert_eq!(
+            shop.send(EventBody::new("payment_intent.succeeded", paid.object()))
+                .await
+                .status(),
+            200
+        );
+    }
+    let mut kept = 0;
+    for n in 0..100 {
+        let key = OrderKey {
+            reference: format!("order-{n}"),
+            ..OrderKey {
+                scope: Scope {
+                    application: "tea".into(),
+                    mode: Mode::Test,
+                },
+                account: None,
+                reference: String::new(),
+            }
+        };
+        kept += usize::from(inbox.intent(&key).await.unwrap().is_some());
+    }
+    assert!(kept <= 6, "{kept} of 100 are kept, the capacity is 5");
+}
+
+#[tokio::test]
+async fn an_unreadable_success_is_not_simply_done() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let odd = marked("pi_1", "succeeded").with("amount_received", serde_json::json!("1999"));
+    let reply = shop
+        .send(EventBody::new("payment_intent.succeeded", odd.object()).id("evt_1"))
+        .await;
+    let record = shop.record("evt_1").await;
+    assert!(
+        record.state != EventState::Done && !record.body.is_empty(),
+        "{} {:?}, body of {} bytes",
+        reply.status(),
+        record.state,
+        record.body.len()
+    );
+}
+
+#[tokio::test]
+async fn a_payment_that_was_not_as_asked_can_be_accepted_by_replay() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(2999, Currency::EUR));
+    let part = marked("pi_1", "succeeded").metadata("checkout_amount", "2999"); // captured in part
+    shop.send(EventBody::new("payment_intent.succeeded", part.object()).id("evt_1"))
+        .await;
+    // The merchant agrees: the order now costs what came.
+    *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
+    let event = shop.record("evt_1").await;
+    shop.checkout.replay(&event).await.unwrap();
+    assert_eq!(
+        shop.seen.hooks().last().unwrap(),
+        "succeeded pi_1",
+        "{:?}",
+        shop.seen.hooks()
+    );
+}
+
+#[tokio::test]
+async fn live_money_is_not_given_to_a_memory_inbox_that_was_not_allowed_it() {
+    let shop = Shop::new();
+    let live = EventBody::new(
+        "payment_intent.succeeded",
+        intent("pi_1", "succeeded").livemode(true).object(),
+    );
+    assert_eq!(shop.send(live).await.status(), 500);
+}
+
+/// The hooks for `charge.refunded` (`event`) and refunds hang until released.
+#[derive(Clone)]
+struct Slow(Seen);
+
+impl FulfillmentHandler for Slow {
+    async fn payment_succeeded(&self, payment: &Payment, db: &mut ()) -> Result<(), BoxError> {
+        self.0.payment_succeeded(payment, db).await
+    }
+    async fn amount_due(&self, payment: &Payment, db: &mut ()) -> Result<Due, BoxError> {
+        self.0.amount_due(payment, db).await
+    }
+    async fn refunded(&self, refund: &Refund, db: &mut ()) -> Result<(), BoxError> {
+        self.0.started.add_permits(1);
+        self.0.release.acquire().await?.forget();
+        self.0.refunded(refund, db).await
+    }
+    async fn event(&self, event: &Event, db: &mut ()) -> Result<(), BoxError> {
+        self.0.started.add_permits(1);
+        self.0.release.acquire().await?.forget();
+        FulfillmentHandler::<()>::event(&self.0, event, db).await
+    }
+}
+
+fn slow(inbox: MemoryInbox) -> Arc<Shop> {
+    let seen = Seen::new();
+    let checkout = Checkout::builder(Config::new([secret()]).unwrap())
+        .application("tea")
+        .ours(Ours::All)
+        .fulfillment(inbox, Slow(seen.clone()))
+        .build()
+        .unwrap();
+    let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
+    Arc::new(Shop {
+        checkout,
+        seen,
+        webhook,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_one_payment_never_run_at_the_same_time() {
+    let shop = slow(MemoryInbox::new());
+    // A part is refunded at once; its `charge.refunded` is being handled…
+    let charge = EventBody::new(
+        "charge.refunded",
+        charge_refunded("ch_1", "pi_1", PRICE, 100),
+    );
+    let refunding = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(charge).await.status() }
+    });
+    shop.seen.started.acquire().await.unwrap().forget();
+    // …while the success comes.
+    let paid = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(succeeded("evt_1", "pi_1")).await.status() }
+    });
+    // In paused time this passes when everything else waits.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    shop.seen.release.add_permits(10);
+    assert_eq!((refunding.await.unwrap(), paid.await.unwrap()), (200, 200));
+    // Stripe's second event object of the same success.
+    shop.send(succeeded("evt_2", "pi_1")).await;
+    let shipped = shop
+        .seen
+        .hooks()
+        .iter()
+        .filter(|hook| *hook == "succeeded pi_1")
+        .count();
+    let told = shop
+        .send(EventBody::new(
+            "refund.created",
+            refund("re_1", "pi_1", Amount::new(100, Currency::EUR)),
+        ))
+        .await
+        .status();
+    assert_eq!((shipped, told), (1, 200), "{:?}", shop.seen.hooks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_beside_a_refund_is_not_lost() {
+    let inbox = MemoryInbox::new();
+    inbox.put_intent(&order(), None, row("pi_1")).await.unwrap();
+    let shop = slow(inbox);
+    *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(1, Currency::EUR));
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
+    let part = EventBody::new(
+        "refund.created",
+        refund("re_1", "pi_1", Amount::new(100, Currency::EUR)),
+    );
+    let refunding = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(part).await.status() }
+    });
+    shop.seen.started.acquire().await.unwrap().forget();
+    let event = shop.record("evt_1").await;
+    let replaying = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.checkout.replay(&event).await.unwrap() }
+    });
+    // In paused time this passes when everything else waits.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    shop.seen.release.add_permits(10);
+    let (refunded, replayed) = (refunding.await.unwrap(), replaying.await.unwrap());
+    assert!(
+        shop.seen.hooks().contains(&"succeeded pi_1".to_owned()),
+        "{refunded} {replayed:?} {:?} {:?}",
+        shop.state("evt_1").await,
+        shop.seen.hooks()
+    );
+}
+
+#[tokio::test]
+async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
+    for how in ["dead", "dropped", "replayed"] {
+        let shop = Shop::with(MemoryInbox::new().max_attempts(1), None, Ours::All);
+        let early = EventBody::new(
+            "refund.created",
+            refund("re_1", "pi_1", Amount::new(100, Currency::EUR)),
+        );
+        assert_eq!(shop.send(early).await.status(), 503);
+        shop.seen.behave(Behave::Fail);
+        if how == "replayed" {
+            shop.seen.behave(Behave::Well);
+            *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(1, Currency::EUR));
+        }
+        shop.send(succeeded("evt_1", "pi_1")).await;
+        *shop.seen.due.lock().unwrap() = Due::AsAsked;
+        let event = shop.record("evt_1").await;
+        match how {
+            "dropped" => shop.checkout.discard(&event).await.unwrap(),
+            "replayed" => drop(shop.checkout.replay(&event).await.unwrap()),
+            _ => {}
+        }
+        assert!(
+            shop.seen.hooks().contains(&"refunded re_1".to_owned()),
+            "{how}: {:?}",
+            shop.seen.hooks()
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_intent_that_was_replaced_does_not_cancel_the_order() {
+    let inbox = MemoryInbox::new();
+    inbox.put_intent(&order(), None, row("pi_1")).await.unwrap();
+    inbox
+        .put_intent(&order(), Some(1), row("pi_2"))
+        .await
+        .unwrap();
+    let shop = Shop::with(inbox, None, Ours::Marked);
+    shop.send(EventBody::new(
+        "payment_intent.canceled",
+        marked("pi_1", "canceled").object(),
+    ))
+    .await;
+    assert!(
+        !shop.seen.hooks().contains(&"canceled pi_1".to_owned()),
+        "{:?}",
+        shop.seen.hooks()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn receive_by_hand_is_not_cut_off_by_a_client_that_hangs_up() {
+    let shop = Shop::new();
+    shop.seen.behave(Behave::Hang);
+    let event = Event::parse(succeeded("evt_1", "pi_1").body()).unwrap();
+    let _ = tokio::time::timeout(Duration::from_millis(50), shop.checkout.receive(event)).await;
+    shop.seen.release.add_permits(10);
+    shop.checkout.drain().await;
+    assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_one_payment_never_run_at_the_same_time_even_where_one_counts_as_not_ours() {
+    let seen = Seen::new();
+    let checkout = Checkout::builder(Config::new([secret()]).unwrap())
+        .application("tea")
+        .ours(Ours::Marked)
+        .fulfillment(MemoryInbox::new(), Slow(seen.clone()))
+        .build()
+        .unwrap();
+    let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
+    let shop = Arc::new(Shop {
+        checkout,
+        seen,
+        webhook,
+    });
+    let part = EventBody::new(
+        "refund.created",
+        refund("re_1", "pi_1", Amount::new(100, Currency::EUR)),
+    );
+    let refunding = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(part).await.status() }
+    });
+    shop.seen.started.acquire().await.unwrap().forget();
+    let paid = |id: &str| {
+        EventBody::new(
+            "payment_intent.succeeded",
+            marked("pi_1", "succeeded").object(),
+        )
+        .id(id)
+    };
+    let first = tokio::spawn({
+        let (shop, event) = (Arc::clone(&shop), paid("evt_1"));
+        async move { shop.send(event).await.status() }
+    });
+    // In paused time this passes when everything else waits.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    shop.seen.release.add_permits(10);
+    assert_eq!((refunding.await.unwrap(), first.await.unwrap()), (200, 200));
+    shop.send(paid("evt_2")).await;
+    let shipped = shop
+        .seen
+        .hooks()
+        .iter()
+        .filter(|hook| *hook == "succeeded pi_1")
+        .count();
+    assert_eq!(shipped, 1, "{:?}", shop.seen.hooks());
+}
+
+#[tokio::test]
+async fn a_payment_whose_order_id_was_edited_does_not_ship_the_other_order() {
+    let inbox = MemoryInbox::new();
+    inbox.put_intent(&order(), None, row("pi_1")).await.unwrap();
+    let shop = Shop::with(inbox, None, Ours::Marked);
+    let edited = marked("pi_1", "succeeded").metadata("order_id", "order-2");
+    shop.send(EventBody::new("payment_intent.succeeded", edited.object()))
+        .await;
+    assert!(
+        !shop.seen.hooks().contains(&"succeeded pi_1".to_owned()),
+        "row says order-1, the handler shipped order-2: {:?}",
+        shop.seen.hooks()
     );
 }

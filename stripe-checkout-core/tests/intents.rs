@@ -1,17 +1,19 @@
 //! One open PaymentIntent per order, and every answer of the routes: `Checkout::handle` against a Stripe of a few lines that this test can break at will.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
-use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
+use stripe_checkout_core::fulfillment::{
+    Due, EventFilter, FulfillmentHandler, MemoryInbox, Mismatch, on_paid,
+};
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
-use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
+use stripe_checkout_core::webhook::{Payment, Refund};
 use stripe_checkout_core::{
-    Amount, Body, Call, Checkout, Config, Currency, IntentError, Pricing, PricingError,
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, IntentError, Pricing, PricingError,
     PublishableKey, Reply, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 
@@ -72,6 +74,11 @@ impl FakeStripe {
         self.0.lock().unwrap().intents.remove(id);
     }
 
+    fn keys(&self) -> Vec<Option<String>> {
+        let state = self.0.lock().unwrap();
+        state.log.iter().map(|(_, _, key)| key.clone()).collect()
+    }
+
     fn requests(&self) -> Vec<String> {
         let state = self.0.lock().unwrap();
         state
@@ -83,7 +90,8 @@ impl FakeStripe {
 }
 
 impl State {
-    fn answer(&mut self, request: &TransportRequest) -> (u16, String) {
+    /// Status, body, and whether it is a repeated one.
+    fn answer(&mut self, request: &TransportRequest) -> (u16, String, bool) {
         let path = request.url.split("/v1").nth(1).unwrap().to_owned();
         let key = request.header("idempotency-key").map(str::to_owned);
         self.log
@@ -101,7 +109,7 @@ impl State {
                 *before, path,
                 "a key must not come back on another endpoint"
             );
-            return (200, answer.clone());
+            return (200, answer.clone(), true);
         }
         let parts: Vec<_> = path.trim_matches('/').split('/').collect();
         let answer = match (request.method, &parts[..]) {
@@ -120,22 +128,25 @@ impl State {
             }
             ("GET", ["payment_intents", id]) => match self.intents.get(*id) {
                 Some(intent) => intent.to_string(),
-                None => return (404, error("resource_missing")),
+                None => return (404, error("resource_missing"), false),
             },
             ("POST", ["payment_intents", id]) => {
                 let intent = self.intents.get_mut(*id).unwrap();
                 if intent["status"] != "requires_payment_method" {
-                    return (400, error("payment_intent_unexpected_state"));
+                    return (400, error("payment_intent_unexpected_state"), false);
                 }
                 intent["amount"] = form["amount"].parse::<u64>().unwrap().into();
-                intent["metadata"]["checkout_amount"] =
-                    form["metadata[checkout_amount]"].clone().into();
+                for (name, value) in &form {
+                    if let Some(key) = name.strip_prefix("metadata[") {
+                        intent["metadata"][key.trim_end_matches(']')] = value.clone().into();
+                    }
+                }
                 intent.to_string()
             }
             ("POST", ["payment_intents", id, "cancel"]) => {
                 let intent = self.intents.get_mut(*id).unwrap();
                 if intent["status"] == "succeeded" || intent["status"] == "canceled" {
-                    return (400, error("payment_intent_unexpected_state"));
+                    return (400, error("payment_intent_unexpected_state"), false);
                 }
                 intent["status"] = "canceled".into();
                 intent.to_string()
@@ -145,7 +156,7 @@ impl State {
         if let Some(key) = key {
             self.keys.insert(key, (path, answer.clone()));
         }
-        (200, answer)
+        (200, answer, false)
     }
 }
 
@@ -200,8 +211,9 @@ impl Transport for FakeStripe {
                 Err(TransportError::Broken("reset".into()))
             }
             None => {
-                let (status, body) = state.answer(request);
-                respond(status, body, &[])
+                let (status, body, repeated) = state.answer(request);
+                let headers = [("idempotent-replayed", "true")];
+                respond(status, body, if repeated { &headers } else { &[] })
             }
         }
     }
@@ -228,6 +240,12 @@ impl Pricing for Prices {
                 });
             }
             "down" => return Err(std::io::Error::other("the database is down").into()),
+            "processing" => {
+                return Err(PricingError::Processing {
+                    reference: order.order,
+                });
+            }
+            "slow" => std::future::pending().await,
             "panic" => panic!("a bug of the merchant's"),
             "data" => assert_eq!(visitor.data::<u8>(), Some(&7)),
             _ => {}
@@ -260,6 +278,7 @@ impl Shop {
             )
             .unwrap();
         let checkout = Checkout::builder(config)
+            .application("tea")
             .pricing(Prices(Arc::clone(&price)))
             .transport(stripe.clone())
             .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
@@ -452,15 +471,14 @@ async fn after_a_refusal_or_a_stored_error_the_key_is_a_new_one() {
         shop.stripe.fault(fault, 1);
         shop.intent("a").await.unwrap_err();
         shop.intent("a").await.unwrap();
-        let state = shop.stripe.0.lock().unwrap();
-        assert_ne!(state.log[0].2, state.log[1].2, "{fault:?}");
+        let keys = shop.stripe.keys();
+        assert_ne!(keys[0], keys[1], "{fault:?}");
     }
     let shop = Shop::new();
     shop.stripe.fault(Fault::Status(500), 4);
     shop.intent("a").await.unwrap_err();
     shop.intent("a").await.unwrap();
-    let state = shop.stripe.0.lock().unwrap();
-    let keys: std::collections::HashSet<_> = state.log.iter().map(|(_, _, key)| key).collect();
+    let keys: HashSet<_> = shop.stripe.keys().into_iter().collect();
     assert_eq!(
         keys.len(),
         1,
@@ -538,9 +556,8 @@ async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its
         ]
     );
     // By another key: the first one would bring back what is gone.
-    let state = shop.stripe.0.lock().unwrap();
-    assert_ne!(state.log[0].2, state.log[2].2);
-    drop(state);
+    let keys = shop.stripe.keys();
+    assert_ne!(keys[0], keys[2]);
 
     shop.event("payment_intent.processing", "pi_1", "processing")
         .await;
@@ -880,4 +897,371 @@ async fn every_answer_has_the_security_headers() {
         );
         assert!(reply.header("cache-control").is_some());
     }
+}
+
+#[derive(Clone)]
+struct Exact(Arc<Mutex<Vec<String>>>, Amount);
+
+impl FulfillmentHandler for Exact {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("succeeded {}", payment.id()));
+        Ok(())
+    }
+    async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(self.1))
+    }
+    async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("refunded {}", refund.id()));
+        Ok(())
+    }
+    async fn mismatch(&self, _: &Payment, mismatch: &Mismatch, _: &mut ()) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(format!("mismatch: {mismatch}"));
+        Ok(())
+    }
+}
+
+fn keys() -> Config {
+    Config::new([secret()])
+        .unwrap()
+        .with_keys(
+            SecretKey::new("sk_test_1").unwrap(),
+            PublishableKey::new("pk_test_1").unwrap(),
+        )
+        .unwrap()
+}
+
+impl Shop {
+    /// The process is started again: the same Stripe, another inbox.
+    fn restarted(&self, inbox: MemoryInbox) -> Self {
+        let checkout = Checkout::builder(keys())
+            .application("tea")
+            .pricing(Prices(Arc::clone(&self.price)))
+            .transport(self.stripe.clone())
+            .fulfillment(inbox, on_paid(async |_| Ok(())))
+            .order_url("/orders/{reference}")
+            .build()
+            .unwrap();
+        Self {
+            checkout,
+            stripe: self.stripe.clone(),
+            price: Arc::clone(&self.price),
+        }
+    }
+}
+
+#[tokio::test]
+async fn news_out_of_order_does_not_lock_the_buyer_out() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    // Delivered in the wrong order; at Stripe the intent waits for another card.
+    shop.event(
+        "payment_intent.payment_failed",
+        payment.id(),
+        "requires_payment_method",
+    )
+    .await;
+    shop.event("payment_intent.processing", payment.id(), "processing")
+        .await;
+    shop.stripe
+        .set(payment.id(), "status", "requires_payment_method");
+    assert!(shop.intent("a").await.is_ok());
+    let page = shop.get("/checkout", "order=a").await;
+    assert_eq!(page.status(), 200, "{}", text(&page));
+}
+
+#[tokio::test]
+async fn an_update_after_a_restart_is_really_made() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap(); // 1999
+    shop.price(2999);
+    shop.intent("a").await.unwrap();
+    shop.price(1999);
+    shop.intent("a").await.unwrap();
+    let shop = shop.restarted(MemoryInbox::new());
+    shop.intent("a").await.unwrap();
+    shop.price(2999);
+    let told = shop.intent("a").await.unwrap();
+    let really = shop.stripe.0.lock().unwrap().intents[payment.id()]["amount"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(
+        told.amount().minor(),
+        really,
+        "told the browser / at Stripe"
+    );
+}
+
+#[tokio::test]
+async fn a_created_intent_that_was_replayed_is_shown_as_it_is_now() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    shop.stripe.set(payment.id(), "status", "processing");
+    let shop = shop.restarted(MemoryInbox::new());
+    let again = shop.intent("a").await;
+    assert!(matches!(again, Err(IntentError::Processing)), "{again:?}");
+}
+
+#[tokio::test]
+async fn who_paid_before_a_restart_is_not_told_that_the_payment_is_unknown() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    shop.stripe.set(payment.id(), "status", "succeeded");
+    let query = format!(
+        "payment_intent={}&payment_intent_client_secret={}",
+        payment.id(),
+        payment.client_secret().unwrap().expose()
+    );
+    let plain = shop.restarted(MemoryInbox::new());
+    assert_eq!(plain.get("/checkout/complete", &query).await.status(), 200);
+    // As `examples/shop` has it.
+    let shop = shop.restarted(MemoryInbox::new().allow_live());
+    let page = shop.get("/checkout/complete", &query).await;
+    assert_eq!(page.status(), 200, "{}", text(&page));
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_that_changed_at_the_same_price_reaches_stripe() {
+    use stripe_checkout_core::Metadata;
+    let shop = Shop::new();
+    let of = |size: &str| {
+        PaymentRequest::new("a", Amount::new(1999, Currency::EUR))
+            .metadata(Metadata::new().with("size", size).unwrap())
+    };
+    shop.checkout.create_intent(&of("S")).await.unwrap();
+    // The GET succeeds, all four tries of the update fail.
+    struct Flaky(FakeStripe, Arc<Mutex<bool>>);
+    impl Transport for Flaky {
+        async fn send(
+            &self,
+            request: &TransportRequest,
+        ) -> Result<TransportResponse, TransportError> {
+            if *self.1.lock().unwrap() && request.method == "POST" {
+                return Ok(TransportResponse {
+                    status: 503,
+                    headers: vec![],
+                    body: Default::default(),
+                });
+            }
+            self.0.send(request).await
+        }
+    }
+    let down = Arc::new(Mutex::new(false));
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::clone(&shop.price)))
+        .transport(Flaky(shop.stripe.clone(), Arc::clone(&down)))
+        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+        .build()
+        .unwrap();
+    checkout.create_intent(&of("S")).await.unwrap();
+    *down.lock().unwrap() = true;
+    checkout.create_intent(&of("XL")).await.unwrap_err();
+    *down.lock().unwrap() = false;
+    let payment = checkout.create_intent(&of("XL")).await.unwrap();
+    assert_eq!(payment.metadata().get("size"), Some("XL"));
+}
+
+/// Does something once, just before a request of this method and path goes on.
+struct Before<F>(FakeStripe, &'static str, Mutex<Option<F>>);
+
+impl<F: FnOnce(&FakeStripe) + Send + 'static> Transport for Before<F> {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        if format!("{} {}", request.method, request.url).ends_with(self.1)
+            && let Some(act) = self.2.lock().unwrap().take()
+        {
+            act(&self.0);
+        }
+        self.0.send(request).await
+    }
+}
+
+#[tokio::test]
+async fn an_order_paid_in_full_is_fulfilled_whatever_a_slow_request_with_an_old_price_did() {
+    let hooks = Arc::new(Mutex::new(Vec::new()));
+    let stripe = FakeStripe::default();
+    let pay = |stripe: &FakeStripe| stripe.set("pi_1", "status", "succeeded");
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::new(Mutex::new(1999))))
+        .transport(Before(
+            stripe.clone(),
+            "POST https://api.stripe.com/v1/payment_intents/pi_1",
+            Mutex::new(Some(pay)),
+        ))
+        .fulfillment(
+            MemoryInbox::new(),
+            Exact(Arc::clone(&hooks), Amount::new(1999, Currency::EUR)),
+        )
+        .build()
+        .unwrap();
+    let of = |minor| PaymentRequest::new("a", Amount::new(minor, Currency::EUR));
+    checkout.create_intent(&of(1999)).await.unwrap();
+    // Priced a moment ago at 999, arrives late; the buyer's other tab pays 1999 in between.
+    assert!(matches!(
+        checkout.create_intent(&of(999)).await,
+        Err(IntentError::AlreadyPaid)
+    ));
+    let shop = Shop {
+        checkout,
+        stripe,
+        price: Arc::default(),
+    };
+    shop.event("payment_intent.succeeded", "pi_1", "succeeded")
+        .await;
+    let event = shop
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    let _ = shop.checkout.replay(&event).await;
+    let hooks = hooks.lock().unwrap().clone();
+    assert_eq!(hooks.last().unwrap(), "succeeded pi_1", "{hooks:?}");
+}
+
+#[tokio::test]
+async fn an_open_3d_secure_dialog_survives_an_update_that_stripe_refuses_for_another_reason() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    struct TooSmall(FakeStripe);
+    impl Transport for TooSmall {
+        async fn send(
+            &self,
+            request: &TransportRequest,
+        ) -> Result<TransportResponse, TransportError> {
+            if request.method == "POST" && request.url.ends_with("/pi_1") {
+                return Ok(TransportResponse {
+                    status: 400,
+                    headers: vec![],
+                    body: error("amount_too_small").into(),
+                });
+            }
+            self.0.send(request).await
+        }
+    }
+    let inbox = MemoryInbox::new();
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::clone(&shop.price)))
+        .transport(TooSmall(shop.stripe.clone()))
+        .fulfillment(inbox, on_paid(async |_| Ok(())))
+        .build()
+        .unwrap();
+    checkout
+        .create_intent(&PaymentRequest::new("a", Amount::new(1999, Currency::EUR)))
+        .await
+        .unwrap();
+    let _ = checkout
+        .create_intent(&PaymentRequest::new("a", Amount::new(1, Currency::EUR)))
+        .await;
+    assert!(
+        shop.stripe.open().contains(&payment.id().to_owned()),
+        "{:?}",
+        shop.stripe.requests()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_paid_is_not_told_that_nothing_was_charged() {
+    let shop = Shop::new();
+    let payment = shop.intent("a").await.unwrap();
+    shop.stripe.set(payment.id(), "status", "succeeded");
+    let query = format!(
+        "payment_intent={}&payment_intent_client_secret={}",
+        payment.id(),
+        payment.client_secret().unwrap().expose()
+    );
+    shop.stripe.fault(Fault::Status(503), 20);
+    let page = text(&shop.get("/checkout/complete", &query).await);
+    assert!(!page.contains("not charged"), "{page}");
+    assert!(
+        page.contains("complete.js"),
+        "nothing takes the secret out of the address: {page}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_reaches_its_hook_although_a_restart_forgot_the_payment() {
+    let before = Shop::new();
+    let payment = before.intent("a").await.unwrap();
+    before
+        .event("payment_intent.succeeded", payment.id(), "succeeded")
+        .await;
+
+    let hooks = Arc::new(Mutex::new(Vec::new()));
+    let price = Amount::new(1999, Currency::EUR);
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Prices(Arc::clone(&before.price)))
+        .transport(before.stripe.clone())
+        .fulfillment(MemoryInbox::new(), Exact(Arc::clone(&hooks), price))
+        .build()
+        .unwrap();
+    let shop = Shop {
+        checkout,
+        stripe: before.stripe.clone(),
+        price: Arc::default(),
+    };
+    let send = async |payment: &str, age: i64| {
+        let event = EventBody::new("refund.created", refund("re_1", payment, price));
+        let body = event.created(now() - age).body();
+        let header = sign(&body, &secret(), now());
+        let call = shop
+            .call("POST", "/webhook", "")
+            .header("stripe-signature", header.as_bytes());
+        shop.checkout
+            .handle(call.body(Body::whole(&body, 1 << 20)))
+            .await
+            .status()
+    };
+    // The success may have been overtaken: not yet. An hour later it was dealt with before this process began.
+    assert_eq!(send("pi_1", 10).await, 503);
+    assert_eq!(send("pi_1", 3700).await, 200);
+    assert_eq!(*hooks.lock().unwrap(), ["refunded re_1"]);
+    assert_eq!(
+        send("pi_of_nobody", 3700).await,
+        200,
+        "unknown to Stripe: an event like others"
+    );
+    shop.stripe.fault(Fault::Status(503), 50);
+    assert_eq!(
+        send("pi_2", 3700).await,
+        503,
+        "Stripe is away: not acknowledged"
+    );
+    assert_eq!(hooks.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn prices_that_hang_are_unavailable_and_a_debit_on_its_way_has_no_form() {
+    let shop = Shop::new();
+    let page = shop.get("/checkout", "order=slow").await;
+    assert_eq!(page.status(), 503);
+    let page = shop.get("/checkout", "order=processing").await;
+    assert_eq!(page.status(), 409);
+    assert!(text(&page).contains("on its way") && text(&page).contains("/orders/processing"));
+}
+
+#[test]
+fn a_shop_without_a_name_is_not_built() {
+    let build = |name: Option<&str>| {
+        let builder = Checkout::builder(keys())
+            .pricing(Prices(Arc::default()))
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())));
+        match name {
+            Some(name) => builder.application(name).build(),
+            None => builder.build(),
+        }
+    };
+    for name in [None, Some("")] {
+        let error = build(name).unwrap_err();
+        assert!(error.to_string().contains(".application("), "{error}");
+    }
+    assert!(build(Some("tea")).is_ok());
 }

@@ -40,8 +40,12 @@ impl Pricing for OrderPrices {
         match order.status {
             // The intent of an order that failed is still open; the buyer tries again with another card.
             Status::Pending | Status::Failed => {}
-            // While the bank takes its time the checkout itself answers that a payment is on its way.
-            Status::Processing => {}
+            // The bank may take days, and the process may have been started again meanwhile: the order's row knows.
+            Status::Processing => {
+                return Err(PricingError::Processing {
+                    reference: order.id,
+                });
+            }
             Status::Paid | Status::Refunded => {
                 return Err(PricingError::AlreadyPaid {
                     reference: order.id,

@@ -9,8 +9,8 @@ use minijinja::{Value, context};
 use serde::Deserialize;
 use serde_json::json;
 use stripe_checkout_core::{
-    Checkout,
-    fulfillment::{EventFilter, EventState},
+    Checkout, InboxError,
+    fulfillment::{EventFilter, EventRecord, EventState},
 };
 
 use crate::{
@@ -346,22 +346,42 @@ impl Shop {
             Ok(csrf) => csrf,
             Err(refused) => return refused,
         };
-        let checkout = &self.inner.checkout;
-        let events = match checkout.events(EventFilter::default()).await {
+        let events = match self.events().await {
             Ok(events) => events,
             Err(error) => return self.problem(error.into()),
         };
         let Some(event) = events.iter().find(|event| event.id == id) else {
             return self.problem(Problem::NotFound);
         };
-        match checkout.replay(event).await {
+        match self.inner.checkout.replay(event).await {
             Ok(_) => Answer::see_other("/admin"),
             Err(error) => self.page(self.admin_page(&csrf, 409, Some(error.to_string())).await),
         }
     }
 }
 
+/// The states in which an event needs somebody to look.
+const TO_LOOK_AT: [EventState; 3] = [EventState::Mismatch, EventState::Dead, EventState::Pending];
+
 impl Shop {
+    /// The events to show: those that need somebody to look, however old they are, then the newest.
+    async fn events(&self) -> Result<Vec<EventRecord>, InboxError> {
+        let checkout = &self.inner.checkout;
+        let mut events = Vec::new();
+        for state in TO_LOOK_AT {
+            events.extend(checkout.events(EventFilter::default().state(state)).await?);
+        }
+        for event in checkout.events(EventFilter::default()).await? {
+            if !events
+                .iter()
+                .any(|known: &EventRecord| known.id == event.id)
+            {
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
     async fn find(&self, id: &str) -> Result<Order, Problem> {
         self.inner.store.order(id).await?.ok_or(Problem::NotFound)
     }
@@ -449,25 +469,19 @@ impl Shop {
                 }
             });
         let now = SystemTime::now();
-        let events = self
-            .inner
-            .checkout
-            .events(EventFilter::default())
-            .await?
-            .into_iter()
-            .map(|event| {
-                context! {
-                    can_replay => matches!(event.state, EventState::Dead | EventState::Mismatch),
-                    state => event.state.as_str(),
-                    order => event.order.map(|order| order.reference),
-                    received => ago(now.duration_since(event.received).unwrap_or_default()),
-                    id => event.id,
-                    event_type => event.event_type,
-                    payment => event.payment,
-                    attempts => event.attempts,
-                    last_error => event.last_error,
-                }
-            });
+        let events = self.events().await?.into_iter().map(|event| {
+            context! {
+                can_replay => TO_LOOK_AT.contains(&event.state),
+                state => event.state.as_str(),
+                order => event.order.map(|order| order.reference),
+                received => ago(now.duration_since(event.received).unwrap_or_default()),
+                id => event.id,
+                event_type => event.event_type,
+                payment => event.payment,
+                attempts => event.attempts,
+                last_error => event.last_error,
+            }
+        });
         let (orders, notices, events): (Vec<Value>, Vec<Value>, Vec<Value>) =
             (orders.collect(), notices.collect(), events.collect());
         self.render(

@@ -52,7 +52,7 @@ pub(super) struct Front {
 #[must_use = "nothing is built before `.build()`"]
 pub struct CheckoutBuilder {
     config: Config,
-    application: String,
+    application: Option<String>,
     former: Vec<String>,
     ours: Option<Ours>,
     #[allow(clippy::type_complexity)]
@@ -92,7 +92,7 @@ impl CheckoutBuilder {
     pub(super) fn new(config: Config) -> Self {
         Self {
             config,
-            application: "stripe-checkout".into(),
+            application: None,
             former: Vec::new(),
             ours: None,
             fulfillment: None,
@@ -142,11 +142,11 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The application's name (default `stripe-checkout`): it marks the application's PaymentIntents, so that two applications on one Stripe account
-    /// never fulfil each other's orders. Do not change it while payments are open, or name the old one with
-    /// [`former_application`](Self::former_application).
+    /// The application's name, needed with prices: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
+    /// on one Stripe account never share a PaymentIntent and never fulfil each other's orders. Do not change it while payments are open, or name the old one
+    /// with [`former_application`](Self::former_application).
     pub fn application(mut self, name: impl Into<String>) -> Self {
-        self.application = name.into();
+        self.application = Some(name.into());
         self
     }
 
@@ -236,7 +236,7 @@ impl CheckoutBuilder {
     pub fn build(self) -> Result<Checkout, BuildError> {
         let mode = self.config.mode();
         let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?(self.deadline);
-        if mode == Some(Mode::Live) && !fulfillment.survives_restart() {
+        if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
             return Err(BuildError::MemoryInLiveMode);
         }
         if !is_path(&self.webhook_path) {
@@ -249,6 +249,9 @@ impl CheckoutBuilder {
             None => None,
             Some(pricing) => {
                 let (_, _publishable_key) = self.config.require_keys()?;
+                if self.application.as_deref().unwrap_or_default().is_empty() {
+                    return Err(BuildError::NoApplication);
+                }
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
                     gateway = transport(gateway);
@@ -277,13 +280,14 @@ impl CheckoutBuilder {
         let has_prices = payments.is_some();
         #[cfg(not(feature = "intent"))]
         let has_prices = false;
+        let application = self.application.unwrap_or_default();
         let ours = match self.ours {
             Some(Ours::All) => OursRule::All,
             Some(Ours::By(rule)) => OursRule::By(rule),
             None if !has_prices => OursRule::All,
             None | Some(Ours::Marked) => {
                 let mut names = self.former;
-                names.push(self.application.clone());
+                names.push(application.clone());
                 OursRule::Marked(names)
             }
         };
@@ -292,7 +296,7 @@ impl CheckoutBuilder {
         Ok(Checkout {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {
-                application: self.application,
+                application,
                 mode,
                 verifier,
                 fulfillment,

@@ -79,18 +79,27 @@ impl Checkout {
         Ok(known.then_some(payment))
     }
 
-    /// Whether the order is paid or a payment is on its way, as far as the inbox knows.
+    /// Why there is nothing to pay for an order: it is paid, or a payment is on its way.
     #[cfg(feature = "checkout")]
-    pub(super) async fn intent_state(
+    pub(super) async fn nothing_to_pay(
         &self,
         reference: &str,
-    ) -> Result<Option<IntentState>, IntentError> {
-        let row = self
-            .inner
-            .fulfillment
-            .intent(&self.order_key(reference))
-            .await?;
-        Ok(row.map(|row| row.state))
+    ) -> Result<Option<IntentError>, IntentError> {
+        let order = self.order_key(reference);
+        let row = self.inner.fulfillment.intent(&order).await?;
+        let Some(row) = row else { return Ok(None) };
+        let id = match row.state {
+            IntentState::Paid => return Ok(Some(IntentError::AlreadyPaid)),
+            IntentState::Processing => row.payment,
+            _ => None,
+        };
+        let Some(id) = id else { return Ok(None) };
+        // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
+        let gateway = &self.payments()?.gateway;
+        match gateway.retrieve_intent(&id, order.account.as_deref()).await {
+            Ok(payment) => Ok(closed(&payment)),
+            Err(_) => Ok(Some(IntentError::Processing)),
+        }
     }
 
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
@@ -177,7 +186,8 @@ impl Attempt<'_> {
                     ..row.clone()
                 };
                 if self.put(Some(row.version), opened).await? {
-                    return Ok(Some(payment));
+                    let open = closed(&payment).is_none() && !is_canceled(&payment);
+                    return Ok(open.then_some(payment));
                 }
                 self.stand_back(&row, &payment).await?;
                 Ok(None)
@@ -245,38 +255,47 @@ impl Attempt<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        match payment.status() {
-            PaymentStatus::Succeeded => return Err(IntentError::AlreadyPaid),
-            PaymentStatus::Processing | PaymentStatus::RequiresCapture => {
-                return Err(IntentError::Processing);
-            }
-            PaymentStatus::Canceled => return self.begin(Some(row)).await,
-            _ => {}
+        if let Some(error) = closed(&payment) {
+            return Err(error);
+        }
+        if is_canceled(&payment) {
+            return self.begin(Some(row)).await;
         }
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
         }
-        // First the row, then Stripe: a payment at the old price that comes in between is a mismatch, and not a bargain.
-        let next = IntentRecord {
-            fingerprint: self.fingerprint(),
+        // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. The fingerprint comes last: until then
+        // it is not known whether Stripe has the new parameters.
+        let asked = IntentRecord {
+            fingerprint: String::new(),
             asked: self.params.amount(),
             state: IntentState::Open,
             ..row.clone()
         };
-        if !self.put(Some(row.version), next).await? {
+        if !self.put(Some(row.version), asked.clone()).await? {
             return Ok(None);
         }
-        // The version makes the key new: back to an earlier price is another update, not a repeat of the first one.
-        let basis = format!("{id}\n{}\n{}", row.version, self.fingerprint());
-        let key = self.key("update", &row, basis.as_bytes());
+        // Back to an earlier price is another update and not a repeat of the first one, and an update that is made twice does no harm: a key of its own.
+        let nonce = fastrand::u128(..).to_be_bytes();
+        let key = self.key("update", &row, &nonce);
         match gateway
             .update_intent(id, self.params, &key, self.account())
             .await
         {
-            Ok(payment) => Ok(Some(payment)),
+            Ok(payment) => {
+                let updated = IntentRecord {
+                    fingerprint: self.fingerprint(),
+                    ..asked
+                };
+                // Whoever changed the row meanwhile may have updated Stripe before or after this: look again.
+                let last = self.put(Some(row.version + 1), updated).await?;
+                Ok(last.then_some(payment))
+            }
             // Too late to change it: look at what became of it, and if it is still open, make a new one.
-            Err(ApiError::InvalidRequest { .. }) => {
-                let key = self.key("cancel", &row, basis.as_bytes());
+            Err(ApiError::InvalidRequest {
+                code: Some(code), ..
+            }) if code == "payment_intent_unexpected_state" => {
+                let key = self.key("cancel", &row, &nonce);
                 match gateway.cancel_intent(id, &key, self.account()).await {
                     Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
                     Err(error) => Err(error.into()),
@@ -314,6 +333,19 @@ impl Attempt<'_> {
     fn account(&self) -> Option<&str> {
         self.order.account.as_deref()
     }
+}
+
+/// Why a PaymentIntent cannot be paid any more, other than that it was canceled.
+fn closed(payment: &Payment) -> Option<IntentError> {
+    match payment.status() {
+        PaymentStatus::Succeeded => Some(IntentError::AlreadyPaid),
+        PaymentStatus::Processing | PaymentStatus::RequiresCapture => Some(IntentError::Processing),
+        _ => None,
+    }
+}
+
+fn is_canceled(payment: &Payment) -> bool {
+    *payment.status() == PaymentStatus::Canceled
 }
 
 fn hash(text: &str) -> String {

@@ -32,7 +32,7 @@ impl Checkout {
     async fn webhook(&self, call: Call) -> Reply {
         let Call { visitor, body, .. } = call;
         match self.verify(body, visitor.headers(Self::SIGNATURE_HEADER)) {
-            Ok(event) => self.receive(event).await.into(),
+            Ok(event) => self.take_in(event).await.into(),
             Err(error) => error.into(),
         }
     }
@@ -40,6 +40,8 @@ impl Checkout {
 
 #[cfg(feature = "intent")]
 mod payments {
+    use std::time::Duration;
+
     use serde::{Deserialize, Serialize};
 
     use super::*;
@@ -126,10 +128,10 @@ mod payments {
             visitor: &Visitor,
         ) -> Result<PaymentRequest, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
-            payments
-                .pricing
-                .price(body, visitor)
-                .await
+            let pricing = payments.pricing.price(body, visitor);
+            let priced = tokio::time::timeout(PRICING_DEADLINE, pricing).await;
+            priced
+                .unwrap_or_else(|_| Err(OrderError::Pricing("no price in time".into())))
                 .map_err(|error| match error {
                     OrderError::Unreadable => Problem::unreadable_order(),
                     OrderError::Pricing(error) => {
@@ -143,7 +145,8 @@ mod payments {
                             PricingError::Refused { code, .. } => {
                                 tracing::info!(code, "order refused")
                             }
-                            PricingError::AlreadyPaid { reference } => {
+                            PricingError::AlreadyPaid { reference }
+                            | PricingError::Processing { reference } => {
                                 tracing::debug!(order = reference, "order paid already");
                             }
                         }
@@ -164,6 +167,9 @@ mod payments {
             found.ok_or_else(Problem::unknown_payment)
         }
     }
+
+    /// How long the merchant's prices may take: a hung look-up must not pile up requests.
+    const PRICING_DEADLINE: Duration = Duration::from_secs(20);
 
     /// What Stripe's redirect brings, and what the page sends on.
     #[derive(Deserialize)]
@@ -342,8 +348,6 @@ mod pages {
     use super::*;
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
-    use crate::error::IntentError;
-    use crate::fulfillment::IntentState;
     use crate::page::{
         self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place, ProblemView,
     };
@@ -377,13 +381,8 @@ mod pages {
 
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let request = self.price(b"", visitor).await?;
-            let state = self.intent_state(request.reference()).await;
-            let state = state.map_err(|error| Problem::from(&error))?;
-            let nothing_to_pay = match state {
-                Some(IntentState::Paid) => Some(IntentError::AlreadyPaid),
-                Some(IntentState::Processing) => Some(IntentError::Processing),
-                _ => None,
-            };
+            let nothing_to_pay = self.nothing_to_pay(request.reference()).await;
+            let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
             if let Some(error) = nothing_to_pay {
                 // No form that would only fail.
                 return Err(Problem {
@@ -419,43 +418,42 @@ mod pages {
 
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let query = visitor.query();
-            let Ok(asked) = serde_html_form::from_str::<Returned>(query) else {
-                return reloaded(front, query);
+            let asked = match serde_html_form::from_str::<Returned>(query) {
+                Ok(asked) => asked,
+                // The address of a page whose script took the client secret out.
+                Err(_)
+                    if query
+                        .split('&')
+                        .any(|pair| pair.starts_with("payment_intent=")) =>
+                {
+                    return front.look_it_up(200);
+                }
+                Err(_) => return Err(Problem::malformed()),
             };
-            let payment = self.returned(&asked).await?;
+            let payment = match self.returned(&asked).await {
+                Ok(payment) => payment,
+                Err(problem) => {
+                    let page = front.look_it_up(problem.status)?;
+                    return Ok(page.with_retry_after(problem.retry_after));
+                }
+            };
             let order_url = payment
                 .order_id()
                 .and_then(|reference| front.order_url(reference));
             let retry_url = order_query(query).map(|order| with_query("../checkout", &order));
-            front.complete(&CompleteView {
-                shop: &front.shop,
-                state: state_of(&payment),
-                amount: Some(payment.amount()),
-                reference: payment.order_id(),
-                message: message_for_buyer(&payment),
-                order_url: order_url.as_deref(),
-                retry_url: retry_url.as_deref(),
-            })
+            front.complete(
+                200,
+                &CompleteView {
+                    shop: &front.shop,
+                    state: state_of(&payment),
+                    amount: Some(payment.amount()),
+                    reference: payment.order_id(),
+                    message: message_for_buyer(&payment),
+                    order_url: order_url.as_deref(),
+                    retry_url: retry_url.as_deref(),
+                },
+            )
         }
-    }
-
-    /// The address of a page whose script took the client secret out: the script asks again with the one that it kept. Without it nothing is told.
-    fn reloaded(front: &Front, query: &str) -> Result<Reply, Problem> {
-        if !query
-            .split('&')
-            .any(|pair| pair.starts_with("payment_intent="))
-        {
-            return Err(Problem::malformed());
-        }
-        front.complete(&CompleteView {
-            shop: &front.shop,
-            state: CompleteState::Unknown,
-            amount: None,
-            reference: None,
-            message: None,
-            order_url: None,
-            retry_url: None,
-        })
     }
 
     impl Front {
@@ -464,9 +462,23 @@ mod pages {
             Some(template.replace("{reference}", &percent_encoded(reference)))
         }
 
-        fn complete(&self, view: &CompleteView<'_>) -> Result<Reply, Problem> {
+        fn complete(&self, status: u16, view: &CompleteView<'_>) -> Result<Reply, Problem> {
             let html = self.pages.complete(view).map_err(|error| broken(&*error))?;
-            Ok(Reply::html(200, PLAIN_POLICY, html))
+            Ok(Reply::html(status, PLAIN_POLICY, html))
+        }
+
+        /// Tells nothing: the page's script takes the client secret out of the address, and asks with the one that it has.
+        fn look_it_up(&self, status: u16) -> Result<Reply, Problem> {
+            let view = CompleteView {
+                shop: &self.shop,
+                state: CompleteState::Unknown,
+                amount: None,
+                reference: None,
+                message: None,
+                order_url: None,
+                retry_url: None,
+            };
+            self.complete(status, &view)
         }
     }
 

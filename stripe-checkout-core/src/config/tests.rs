@@ -329,6 +329,8 @@ fn stripe_js_may_have_a_query() {
         "https://js.stripe.com/?a=1#b",
         "https://js.stripe.com/?a;script-src *",
         "https://js.stripe.com/?a?b",
+        "https://js.stripe.com/?key=sk_test_1",
+        "https://js.stripe.com/?whsec_1",
         "https://js.stripe.com/?\"><script>",
         "https://user@js.stripe.com/?a",
         "?a",

@@ -50,6 +50,14 @@ pub(super) fn decide(
             }
         }
         Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
+        // One that was replaced: the order has another PaymentIntent, which is not canceled.
+        Outcome::Canceled(canceled)
+            if intent
+                .and_then(|intent| intent.payment.as_deref())
+                .is_some_and(|present| present != canceled.id()) =>
+        {
+            Decision::Superseded
+        }
         Outcome::Capturable(_) if payment.capturable || payment.canceled || settled => {
             Decision::Superseded
         }

@@ -23,11 +23,20 @@ pub(crate) enum OursRule {
     By(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 
+/// Looks a PaymentIntent up at Stripe, by its id and its connected account.
+pub(crate) type Lookup = Box<
+    dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<Option<Payment>, BoxError>>
+        + Send
+        + Sync,
+>;
+
 /// A verified event on its way in.
 pub(crate) struct Delivery {
     pub(crate) scope: Scope,
     pub(crate) event: Event,
     pub(crate) received: SystemTime,
+    /// For what takes a payment back without saying whose it was.
+    pub(crate) lookup: Option<Lookup>,
 }
 
 /// What became of an event.
@@ -48,7 +57,9 @@ pub enum Received {
 
 /// An inbox and a handler whose types are gone.
 pub(crate) trait Fulfillment: Send + Sync {
+    #[cfg(feature = "intent")]
     fn survives_restart(&self) -> bool;
+    fn accepts_live(&self) -> bool;
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
@@ -76,16 +87,8 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
-    fn replay<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<Received, InboxError>>;
-    fn discard<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>>;
+    fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
+    fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
 
 pub(crate) struct Engine<I, H> {
@@ -99,90 +102,119 @@ pub(crate) struct Engine<I, H> {
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
-    async fn step(&self, scope: &Scope, event: &str) -> Result<Received, InboxError> {
-        let receipt = match self.inbox.step(scope, event, self.patience, self).await? {
-            Stepped::Now(state) => Received::Done(state),
-            // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
-            Stepped::Already(EventState::Dead) | Stepped::Failed => Received::Failed,
-            Stepped::Already(state) => Received::Duplicate(state),
-            Stepped::Waiting => Received::Waiting,
-        };
-        Ok(match receipt {
-            Received::Done(EventState::Dead) => Received::Failed,
-            other => other,
-        })
+    async fn step(&self, event: &EventRecord) -> Result<Received, InboxError> {
+        let received = self.step_alone(event).await?;
+        self.step_those_who_waited(event).await;
+        Ok(received)
     }
 
-    async fn step_those_who_waited(&self, scope: &Scope, payment: &str) {
+    async fn step_alone(&self, event: &EventRecord) -> Result<Received, InboxError> {
+        Ok(
+            match self
+                .inbox
+                .step(&event.scope, &event.id, self.patience, self)
+                .await?
+            {
+                // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
+                Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => {
+                    Received::Failed
+                }
+                Stepped::Failed => Received::Failed,
+                Stepped::Now(state) => Received::Done(state),
+                Stepped::Already(state) => Received::Duplicate(state),
+                Stepped::Waiting => Received::Waiting,
+            },
+        )
+    }
+
+    async fn step_those_who_waited(&self, success: &EventRecord) {
+        let Some(payment) = success.payment.as_deref().filter(|_| success.settles) else {
+            return;
+        };
         let mut filter = EventFilter::default()
             .payment(payment)
             .state(EventState::Pending);
-        filter.scope = Some(scope.clone());
-        let waiting = self.inbox.events(&filter).await.unwrap_or_default();
-        for event in waiting.iter().rev() {
-            if let Err(error) = self.step(scope, &event.id).await {
+        filter.scope = Some(success.scope.clone());
+        let pending = self.inbox.events(&filter).await.unwrap_or_default();
+        for event in pending.iter().rev().filter(|event| !event.settles) {
+            if let Err(error) = self.step_alone(event).await {
                 tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
             }
         }
     }
 
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
+        let outcome = Outcome::of(&delivery.event);
+        if let Outcome::Unreadable(error) = &outcome {
+            tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read: somebody must look");
+        }
+        let order = self.whose(&delivery, &outcome, ours).await?;
         let Delivery {
             scope,
             event,
             received,
+            ..
         } = delivery;
-        let outcome = Outcome::of(&event);
-        if let Outcome::Unreadable(error) = &outcome {
-            tracing::error!(event = %event.id(), event_type = event.event_type(), %error, "verified, but its object cannot be read: it goes to the hook `event`");
-        }
-        let payment = outcome.payment_id().map(str::to_owned);
-        let known = match &payment {
-            Some(payment) => self.inbox.intent_of_payment(&scope, payment).await?,
-            None => None,
-        };
-        let of_payment = about_payment(&outcome);
-        let is_ours = match ours {
-            _ if payment.is_none() => false,
-            _ if known.is_some() => true,
-            OursRule::All => true,
-            OursRule::Marked(names) => of_payment
-                .and_then(|payment| Marks::of(payment.metadata()))
-                .is_some_and(|marks| names.iter().any(|name| name == marks.application)),
-            OursRule::By(rule) => of_payment.is_some_and(|payment| rule(payment)),
-        };
-        let order = is_ours.then_some(()).and_then(|()| match known {
-            Some((order, _)) => Some(order),
-            None => of_payment
-                .and_then(Payment::order_id)
-                .map(|reference| OrderKey {
-                    scope: scope.clone(),
-                    account: event.account().map(str::to_owned),
-                    reference: reference.to_owned(),
-                }),
-        });
-        let id = event.id().to_owned();
-        let settled = self
+        let is_ours = order.is_some();
+        let record = self
             .inbox
             .receive(NewEvent {
-                scope: scope.clone(),
-                id: id.clone(),
+                scope,
+                id: event.id().to_owned(),
                 event_type: event.event_type().to_owned(),
-                payment: payment.clone(),
-                order,
+                payment: outcome.payment_id().map(str::to_owned),
+                order: order.flatten(),
                 ours: is_ours,
                 settles: is_ours && settles(&outcome),
                 note: if is_ours { note(&outcome) } else { None },
                 body: event.body_without_client_secrets().into(),
                 received,
             })
-            .await?
-            .settles;
-        let receipt = self.step(&scope, &id).await?;
-        if let (true, Received::Done(_), Some(payment)) = (settled, receipt, &payment) {
-            self.step_those_who_waited(&scope, payment).await;
+            .await?;
+        self.step(&record).await
+    }
+
+    /// Whether the payment is this application's (`None` if not), and its order, as far as it has one.
+    async fn whose(
+        &self,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        ours: &OursRule,
+    ) -> Result<Option<Option<OrderKey>>, InboxError> {
+        let Some(id) = outcome.payment_id() else {
+            return Ok(None);
+        };
+        let account = delivery.event.account();
+        if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, id).await? {
+            // Whatever another account says of our payment is not said by our money.
+            return Ok((order.account.as_deref() == account).then_some(Some(order)));
         }
-        Ok(receipt)
+        let looked_up = match (&delivery.lookup, outcome.payment()) {
+            (Some(lookup), None) if !matches!(ours, OursRule::All) => {
+                let found = lookup(id.to_owned(), account.map(str::to_owned)).await;
+                found.map_err(InboxError::Unavailable)?
+            }
+            _ => None,
+        };
+        let payment = outcome.payment().or(looked_up.as_ref());
+        let is_ours = match ours {
+            OursRule::All => account.is_none(),
+            OursRule::Marked(names) => {
+                account.is_none()
+                    && payment
+                        .and_then(|payment| Marks::of(payment.metadata()))
+                        .is_some_and(|marks| names.iter().any(|name| name == marks.application))
+            }
+            OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
+        };
+        let order = payment
+            .and_then(Payment::order_id)
+            .map(|reference| OrderKey {
+                scope: delivery.scope.clone(),
+                account: account.map(str::to_owned),
+                reference: reference.to_owned(),
+            });
+        Ok(is_ours.then_some(order))
     }
 
     /// Runs the hook that the decision asks for.
@@ -191,59 +223,60 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         decision: Decision,
         outcome: &Outcome,
         event: &Event,
-        intent: Option<&IntentRecord>,
         db: &mut I::Connection,
-    ) -> Result<Option<Mismatch>, BoxError> {
+    ) -> Result<(), BoxError> {
         let handler = &self.handler;
         match (decision, outcome) {
-            (Decision::Superseded | Decision::Wait, _) => {}
+            (Decision::Superseded | Decision::Wait, _) => Ok(()),
             (Decision::Fulfill, Outcome::Succeeded(payment)) => {
-                if let Some(mismatch) = self.mismatch(payment, intent, db).await? {
-                    handler.mismatch(payment, &mismatch, db).await?;
-                    return Ok(Some(mismatch));
-                }
-                handler.payment_succeeded(payment, db).await?;
+                handler.payment_succeeded(payment, db).await
             }
             (Decision::Duplicate, Outcome::Succeeded(payment)) => {
-                handler.duplicate_payment(payment, db).await?;
+                handler.duplicate_payment(payment, db).await
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) => {
-                handler.refunded_before_fulfillment(payment, db).await?;
+                handler.refunded_before_fulfillment(payment, db).await
             }
-            (_, Outcome::Processing(payment)) => handler.payment_processing(payment, db).await?,
+            (_, Outcome::Processing(payment)) => handler.payment_processing(payment, db).await,
             (_, Outcome::Failed(payment, failure)) => {
-                handler.payment_failed(payment, failure, db).await?;
+                handler.payment_failed(payment, failure, db).await
             }
-            (_, Outcome::Canceled(payment)) => handler.payment_canceled(payment, db).await?,
-            (_, Outcome::Capturable(payment)) => handler.capture_required(payment, db).await?,
+            (_, Outcome::Canceled(payment)) => handler.payment_canceled(payment, db).await,
+            (_, Outcome::Capturable(payment)) => handler.capture_required(payment, db).await,
             (_, Outcome::RequiresAction(payment)) => {
-                handler.payment_requires_action(payment, db).await?;
+                handler.payment_requires_action(payment, db).await
             }
-            (_, Outcome::Refunded(refund)) => handler.refunded(refund, db).await?,
-            (_, Outcome::Disputed(dispute)) => handler.disputed(dispute, db).await?,
-            _ => handler.event(event, db).await?,
+            (_, Outcome::Refunded(refund)) => handler.refunded(refund, db).await,
+            (_, Outcome::Disputed(dispute)) => handler.disputed(dispute, db).await,
+            _ => handler.event(event, db).await,
         }
-        Ok(None)
     }
 
-    /// Compares what arrived with what was asked, and with what the order costs now.
+    /// Compares what arrived with what the order costs now, or with what was asked where the merchant goes by that.
     async fn mismatch(
         &self,
         payment: &Payment,
+        order: Option<&OrderKey>,
         intent: Option<&IntentRecord>,
         db: &mut I::Connection,
     ) -> Result<Option<Mismatch>, BoxError> {
+        if let Some(order) = order.filter(|order| payment.order_id() != Some(&order.reference)) {
+            return Ok(Some(Mismatch::OtherOrder {
+                made_for: order.reference.clone(),
+                named: payment.order_id().map(str::to_owned),
+            }));
+        }
         let received = payment.amount_received();
         let asked = match intent {
             // The row knows best, but only of its own PaymentIntent.
             Some(row) if row.payment.as_deref() == Some(payment.id()) => Some(row.asked),
             _ => Marks::of(payment.metadata()).and_then(|marks| marks.asked),
         };
-        if let Some(asked) = asked.filter(|asked| *asked != received) {
-            return Ok(Some(Mismatch::NotAsAsked { asked, received }));
-        }
-        Ok(match self.handler.amount_due(payment, db).await? {
-            Due::Exactly(due) if due != received => Some(Mismatch::NotAsDue { due, received }),
+        Ok(match (self.handler.amount_due(payment, db).await?, asked) {
+            (Due::Exactly(due), _) if due != received => Some(Mismatch::NotAsDue { due, received }),
+            (Due::AsAsked, Some(asked)) if asked != received => {
+                Some(Mismatch::NotAsAsked { asked, received })
+            }
             _ => None,
         })
     }
@@ -256,8 +289,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         db: &mut I::Connection,
     ) -> Result<Verdict, BoxError> {
         let event = Event::parse(record.body.clone())?;
+        let outcome = Outcome::of(&event);
+        if let Outcome::Unreadable(error) = &outcome {
+            self.handler.event(&event, db).await?;
+            return Ok(Verdict::Mismatch {
+                payment: before.clone(),
+                reason: chain(error),
+            });
+        }
         let outcome = if record.ours {
-            Outcome::of(&event)
+            outcome
         } else {
             Outcome::NotAboutPayment
         };
@@ -267,27 +308,36 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             Decision::Wait => return Ok(Verdict::Waiting),
             _ => {}
         }
-        let mismatch = self.run(decision, &outcome, &event, intent, db).await?;
-        let mut payment = payment_after(&outcome, decision, before);
-        if let Some(mismatch) = mismatch {
-            payment.success = Settled::Mismatch;
+        if let (Decision::Fulfill, Outcome::Succeeded(payment)) = (decision, &outcome)
+            && let Some(mismatch) = self
+                .mismatch(payment, record.order.as_ref(), intent, db)
+                .await?
+        {
+            self.handler.mismatch(payment, &mismatch, db).await?;
+            let payment = PaymentRecord {
+                success: Settled::Mismatch,
+                ..before.clone()
+            };
             return Ok(Verdict::Mismatch {
                 payment,
                 reason: mismatch.to_string(),
             });
         }
-        let row = match (intent, about_payment(&outcome)) {
-            (Some(row), _) => Some(row.clone()),
-            // Marked as ours, but the row was lost with a restart, or is another process's: from now on the order knows its payment.
-            (None, Some(payment)) if record.order.is_some() => Some(row_of(payment)),
+        self.run(decision, &outcome, &event, db).await?;
+        let after = match (intent, outcome.payment()) {
+            (Some(row), _) => intent_after(&outcome, decision, row),
+            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment.
+            (None, Some(payment)) if record.order.is_some() => {
+                let row = row_of(payment);
+                intent_after(&outcome, decision, &row).or(Some(row))
+            }
             _ => None,
         };
-        let intent = match (row, intent) {
-            (Some(row), Some(_)) => intent_after(&outcome, decision, &row),
-            (Some(row), None) => Some(intent_after(&outcome, decision, &row).unwrap_or(row)),
-            (None, _) => None,
-        };
-        Ok(Verdict::Done { payment, intent })
+        let payment = payment_after(&outcome, decision, before);
+        Ok(Verdict::Done {
+            payment,
+            intent: after,
+        })
     }
 }
 
@@ -338,8 +388,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
 }
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H> {
+    #[cfg(feature = "intent")]
     fn survives_restart(&self) -> bool {
         self.inbox.survives_restart()
+    }
+
+    fn accepts_live(&self) -> bool {
+        self.inbox.accepts_live()
     }
 
     fn deliver<'a>(
@@ -384,35 +439,19 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         Box::pin(self.inbox.events(filter))
     }
 
-    fn replay<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<Received, InboxError>> {
+    fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
-            self.inbox.replay(scope, event).await?;
-            self.step(scope, event).await
+            self.inbox.replay(&event.scope, &event.id).await?;
+            self.step(event).await
         })
     }
 
-    fn discard<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>> {
-        Box::pin(self.inbox.discard(scope, event))
-    }
-}
-
-fn about_payment(outcome: &Outcome) -> Option<&Payment> {
-    match outcome {
-        Outcome::Succeeded(payment)
-        | Outcome::Processing(payment)
-        | Outcome::Failed(payment, _)
-        | Outcome::Canceled(payment)
-        | Outcome::Capturable(payment)
-        | Outcome::RequiresAction(payment) => Some(payment),
-        _ => None,
+    fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>> {
+        Box::pin(async move {
+            self.inbox.discard(&event.scope, &event.id).await?;
+            self.step_those_who_waited(event).await;
+            Ok(())
+        })
     }
 }
 

@@ -185,15 +185,23 @@ pub enum Due {
 }
 
 /// Why a payment does not fit its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The amount or the currency that arrived is not what was asked for when the PaymentIntent was made.
+    /// The amount or the currency that arrived is not what was asked for when the PaymentIntent was made, and the handler goes by that
+    /// ([`Due::AsAsked`]).
     NotAsAsked {
         /// What was asked for.
         asked: Amount,
         /// What arrived.
         received: Amount,
+    },
+    /// The PaymentIntent was made for one order, and its metadata names another one now.
+    OtherOrder {
+        /// The reference of the order that it was made for.
+        made_for: String,
+        /// The order that its metadata names.
+        named: Option<String>,
     },
     /// The amount or the currency that arrived is not what the order costs now.
     NotAsDue {
@@ -209,6 +217,13 @@ impl fmt::Display for Mismatch {
         match self {
             Self::NotAsAsked { asked, received } => write!(f, "asked {asked}, received {received}"),
             Self::NotAsDue { due, received } => write!(f, "due {due}, received {received}"),
+            Self::OtherOrder { made_for, named } => {
+                write!(
+                    f,
+                    "made for order {made_for}, names order {}",
+                    named.as_deref().unwrap_or("none")
+                )
+            }
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::secret::Mode;
 /// # What an inbox promises
 /// 1. **One event id, one effect.** What the handler wrote through [`Connection`](Self::Connection) and the event's new state commit together, or
 ///    neither does.
-/// 2. **One at a time.** Events of one order, or of one payment where the order is unknown, are never dispatched at the same time; what
-///    [`Dispatch::dispatch`] is given was read under that lock.
+/// 2. **One at a time.** Events of one payment are never dispatched at the same time, nor are events of one order; what [`Dispatch::dispatch`] is given was
+///    read under these locks, the payment's first.
 /// 3. **Nothing acknowledged is lost.** When [`receive`](Self::receive) returns `Ok`, the event is stored as safely as this inbox stores anything.
 /// 4. **Failures are kept.** A failed dispatch undoes the handler's writes and keeps the count of attempts and the error; after the last attempt the
 ///    event is a dead letter.
@@ -28,8 +28,13 @@ pub trait Inbox: Send + Sync + 'static {
     /// What a handler may write through: the inbox's own transaction, or `()`.
     type Connection: Send;
 
-    /// Whether what is stored outlives the process. Otherwise live keys are refused.
+    /// Whether what is stored outlives the process.
     fn survives_restart(&self) -> bool;
+
+    /// Whether it may hold live money. An inbox that does not survive a restart may not, unless somebody said that he knows.
+    fn accepts_live(&self) -> bool {
+        self.survives_restart()
+    }
 
     /// The intent row of an order.
     fn intent(
@@ -46,7 +51,7 @@ pub trait Inbox: Send + Sync + 'static {
         record: IntentRecord,
     ) -> impl Future<Output = Result<bool, InboxError>> + Send;
 
-    /// The order, and its row, to which a PaymentIntent belongs: its present one or an earlier one.
+    /// The order, and its row, to which a PaymentIntent belongs: its present one, an earlier one, or one of which an event said so.
     fn intent_of_payment(
         &self,
         scope: &Scope,
@@ -77,7 +82,7 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes a dead, mismatched or dropped event pending again, with no attempts counted.
+    /// Makes a dead or mismatched event pending again, and counts the attempts of a pending one anew.
     fn replay(
         &self,
         scope: &Scope,
@@ -202,7 +207,9 @@ impl PaymentRecord {
     fn note(&mut self, note: &Note) {
         match note {
             Note::Refund { id, amount } => {
-                self.refunds.insert(id.clone(), *amount);
+                // A refund only ever changes to nothing, when it fails; news that come late change nothing back.
+                let known = self.refunds.entry(id.clone()).or_insert(*amount);
+                *known = (*known).min(*amount);
             }
             Note::RefundedTotal(total) => self.refunded_total = self.refunded_total.max(*total),
             Note::Disputed(disputed) => self.disputed = *disputed,
@@ -347,7 +354,7 @@ pub enum EventState {
     Done,
     /// Old news: no hook ran.
     Superseded,
-    /// Money that does not fit its order: somebody must look.
+    /// Money that does not fit its order, or an event about a payment that cannot be read: somebody must look.
     Mismatch,
     /// A dead letter: every attempt failed.
     Dead,
@@ -484,6 +491,8 @@ mod tests {
             "a late, smaller total takes nothing back"
         );
         payment.note(&refund("re_1", 0));
+        payment.note(&refund("re_1", 300));
+        assert_eq!(payment.refunds["re_1"], 0, "what failed stays failed");
         payment.note(&refund("re_3", u64::MAX));
         assert_eq!(payment.returned(), u64::MAX);
     }

@@ -28,8 +28,6 @@ use crate::error::InboxError;
 #[derive(Clone)]
 pub struct MemoryInbox {
     shared: Arc<Shared>,
-    capacity: usize,
-    time_to_live: Duration,
     max_attempts: u32,
     live: bool,
 }
@@ -37,7 +35,7 @@ pub struct MemoryInbox {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// One lock for each order that is being worked on (or payment, or event, where that is all we know).
+    /// One lock for each payment and each order that is being worked on.
     locks: Mutex<HashMap<LockKey, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -50,14 +48,34 @@ enum LockKey {
 
 type Key = (Scope, String);
 
+/// How long an operator waits for work on the same payment: longer than a handler's deadline.
+const OPERATORS_PATIENCE: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 struct State {
+    limits: Limits,
     events: Bounded<Key, EventRecord>,
     payments: Bounded<Key, PaymentRecord>,
     intents: Bounded<OrderKey, IntentRecord>,
     orders: Bounded<Key, OrderKey>,
     /// The events that are pending, so that finding those of one payment does not mean reading them all.
     pending: HashSet<Key>,
+}
+
+/// How much is remembered, and how long.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    capacity: usize,
+    time_to_live: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            capacity: 100_000,
+            time_to_live: Duration::from_secs(35 * 24 * 60 * 60),
+        }
+    }
 }
 
 /// A map that knows in which order its entries may go.
@@ -83,13 +101,14 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
-    /// Stores a value; `may_leave` says that it may be forgotten.
-    fn put(&mut self, key: K, value: V, may_leave: bool, now: SystemTime) {
+    /// Stores a value, `may_leave` says whether it may be forgotten, and forgets what is too old or too much.
+    fn put(&mut self, key: K, value: V, may_leave: bool, now: SystemTime, limits: Limits) {
         self.stamps += 1;
         if may_leave {
             self.leaving.push_back((key.clone(), self.stamps, now));
         }
         self.entries.insert(key, (value, self.stamps));
+        self.forget(limits.capacity, now.checked_sub(limits.time_to_live));
         // Entries that are touched again and again must not make the queue grow beyond what it serves.
         if self.leaving.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
@@ -101,16 +120,13 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         }
     }
 
-    /// Makes room for one more: forgets what is too old, and the oldest where there is no room.
-    ///
-    /// Gives how many were forgotten for want of room, or `None` if there is no room to be made.
-    fn make_room(&mut self, capacity: usize, before: Option<SystemTime>) -> Option<usize> {
+    /// Forgets what left before this time, and the oldest that may leave until no more than so many are left.
+    fn forget(&mut self, capacity: usize, before: Option<SystemTime>) {
         let mut forgotten = 0;
         while let Some((key, stamp, since)) = self.leaving.front() {
             let current = self.entries.get(key).is_some_and(|(_, now)| now == stamp);
             let old = before.is_some_and(|before| *since < before);
-            let full = self.entries.len() >= capacity;
-            if current && !old && !full {
+            if current && !old && self.entries.len() <= capacity {
                 break;
             }
             if current {
@@ -119,7 +135,13 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
             }
             self.leaving.pop_front();
         }
-        (self.entries.len() < capacity).then_some(forgotten)
+        if forgotten > 0 {
+            tracing::warn!(
+                forgotten,
+                capacity,
+                "the memory inbox is full and forgets its oldest: a repeat of it would count as new"
+            );
+        }
     }
 }
 
@@ -132,8 +154,7 @@ impl Default for MemoryInbox {
 impl std::fmt::Debug for MemoryInbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MemoryInbox")
-            .field("capacity", &self.capacity)
-            .field("time_to_live", &self.time_to_live)
+            .field("limits", &self.state().limits)
             .finish_non_exhaustive()
     }
 }
@@ -143,8 +164,6 @@ impl MemoryInbox {
     pub fn new() -> Self {
         Self {
             shared: Arc::default(),
-            capacity: 100_000,
-            time_to_live: Duration::from_secs(35 * 24 * 60 * 60),
             max_attempts: 20,
             live: false,
         }
@@ -152,15 +171,15 @@ impl MemoryInbox {
 
     /// How many events, payments and orders it holds, each.
     #[must_use]
-    pub fn capacity(mut self, entries: usize) -> Self {
-        self.capacity = entries.max(1);
+    pub fn capacity(self, entries: usize) -> Self {
+        self.state().limits.capacity = entries.max(1);
         self
     }
 
     /// How long what is dealt with is remembered.
     #[must_use]
-    pub fn time_to_live(mut self, time: Duration) -> Self {
-        self.time_to_live = time;
+    pub fn time_to_live(self, time: Duration) -> Self {
+        self.state().limits.time_to_live = time;
         self
     }
 
@@ -186,50 +205,37 @@ impl MemoryInbox {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn room<K: Hash + Eq + Clone, V>(
+    /// Waits for whoever works on the same payment or order, all in all no longer than `patience`.
+    ///
+    /// The payment's lock always comes first, so that no two can wait for each other.
+    async fn lock(
         &self,
-        what: &'static str,
-        map: &mut Bounded<K, V>,
-        now: SystemTime,
-    ) -> Result<(), InboxError> {
-        match map.make_room(self.capacity, now.checked_sub(self.time_to_live)) {
-            Some(0) => Ok(()),
-            Some(forgotten) => {
-                tracing::warn!(
-                    what,
-                    forgotten,
-                    capacity = self.capacity,
-                    "the memory inbox forgets its oldest: a repeat of these would count as new"
-                );
-                Ok(())
+        event: &EventRecord,
+        patience: Duration,
+    ) -> Result<Vec<Locked>, InboxError> {
+        let first = match &event.payment {
+            Some(payment) => LockKey::Payment(event.scope.clone(), payment.clone()),
+            None => LockKey::Event(event.scope.clone(), event.id.clone()),
+        };
+        let second = event.order.clone().map(LockKey::Order);
+        let locking = async {
+            let mut locked = Vec::new();
+            for key in [Some(first), second].into_iter().flatten() {
+                locked.push(Locked::take(Arc::clone(&self.shared), key).await);
             }
-            None => Err(InboxError::Full {
-                capacity: self.capacity,
-            }),
-        }
+            locked
+        };
+        tokio::time::timeout(patience, locking)
+            .await
+            .map_err(|_| InboxError::Busy)
     }
 
-    /// Waits for whoever works on the same order, payment or event.
-    async fn lock(&self, key: LockKey, patience: Duration) -> Result<Locked, InboxError> {
-        let lock = {
-            let mut locks = self
-                .shared
-                .locks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(locks.entry(key.clone()).or_default())
-        };
-        let guard = tokio::time::timeout(patience, lock.lock_owned()).await;
-        let locked = Locked {
-            guard: guard.ok(),
-            key,
-            shared: Arc::clone(&self.shared),
-        };
-        if locked.guard.is_some() {
-            Ok(locked)
-        } else {
-            Err(InboxError::Busy)
-        }
+    fn find(&self, id: &Key) -> Result<EventRecord, InboxError> {
+        self.state()
+            .events
+            .get(id)
+            .cloned()
+            .ok_or(InboxError::UnknownEvent)
     }
 }
 
@@ -240,13 +246,29 @@ struct Locked {
     shared: Arc<Shared>,
 }
 
+impl Shared {
+    fn locks(&self) -> MutexGuard<'_, HashMap<LockKey, Arc<tokio::sync::Mutex<()>>>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Locked {
+    async fn take(shared: Arc<Shared>, key: LockKey) -> Self {
+        let lock = Arc::clone(shared.locks().entry(key.clone()).or_default());
+        // Made before it waits, so that one that is given up while it waits leaves nothing in the table either.
+        let mut locked = Self {
+            guard: None,
+            key,
+            shared,
+        };
+        locked.guard = Some(lock.lock_owned().await);
+        locked
+    }
+}
+
 impl Drop for Locked {
     fn drop(&mut self) {
-        let mut locks = self
-            .shared
-            .locks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self.shared.locks();
         self.guard = None;
         // Only the table itself holds it: whoever comes next may as well make a new one.
         if locks
@@ -259,14 +281,6 @@ impl Drop for Locked {
 }
 
 impl State {
-    fn lock_key(event: &EventRecord) -> LockKey {
-        match (&event.order, &event.payment) {
-            (Some(order), _) => LockKey::Order(order.clone()),
-            (None, Some(payment)) => LockKey::Payment(event.scope.clone(), payment.clone()),
-            (None, None) => LockKey::Event(event.scope.clone(), event.id.clone()),
-        }
-    }
-
     fn payment(&self, event: &EventRecord) -> PaymentRecord {
         let key = event
             .payment
@@ -278,8 +292,8 @@ impl State {
 
     fn put_payment(&mut self, scope: &Scope, id: &str, record: PaymentRecord, now: SystemTime) {
         let may_leave = record.success != Settled::Pending;
-        self.payments
-            .put((scope.clone(), id.to_owned()), record, may_leave, now);
+        let key = (scope.clone(), id.to_owned());
+        self.payments.put(key, record, may_leave, now, self.limits);
     }
 
     fn put_payment_of(&mut self, event: &EventRecord, record: PaymentRecord, now: SystemTime) {
@@ -302,28 +316,17 @@ impl State {
         } else {
             self.pending.remove(&key);
         }
-        self.events.put(key, event, over, now);
+        self.events.put(key, event, over, now, self.limits);
     }
 
     fn put_intent(&mut self, order: &OrderKey, record: IntentRecord, now: SystemTime) {
-        if let Some(payment) = &record.payment {
-            self.orders.put(
-                (order.scope.clone(), payment.clone()),
-                order.clone(),
-                true,
-                now,
-            );
-        }
-        if let Some(payment) = &record.paid_by {
-            self.orders.put(
-                (order.scope.clone(), payment.clone()),
-                order.clone(),
-                true,
-                now,
-            );
+        for payment in [&record.payment, &record.paid_by].into_iter().flatten() {
+            let key = (order.scope.clone(), payment.clone());
+            self.orders.put(key, order.clone(), true, now, self.limits);
         }
         // An order that nobody pays may go too: a payment that comes after all is known by its metadata.
-        self.intents.put(order.clone(), record, true, now);
+        self.intents
+            .put(order.clone(), record, true, now, self.limits);
     }
 }
 
@@ -331,6 +334,10 @@ impl Inbox for MemoryInbox {
     type Connection = ();
 
     fn survives_restart(&self) -> bool {
+        false
+    }
+
+    fn accepts_live(&self) -> bool {
         self.live
     }
 
@@ -349,10 +356,6 @@ impl Inbox for MemoryInbox {
         let version = state.intents.get(order).map(|row| row.version);
         if version != expected {
             return Ok(false);
-        }
-        if version.is_none() {
-            self.room("orders", &mut state.intents, now)?;
-            self.room("payments of orders", &mut state.orders, now)?;
         }
         record.version = expected.map_or(1, |version| version + 1);
         state.put_intent(order, record, now);
@@ -375,8 +378,15 @@ impl Inbox for MemoryInbox {
         if let Some(known) = state.events.get(&(event.scope.clone(), event.id.clone())) {
             return Ok(known.clone());
         }
-        self.room("events", &mut state.events, now)?;
-        self.room("payments", &mut state.payments, now)?;
+        let limits = state.limits;
+        state
+            .events
+            .forget(limits.capacity - 1, now.checked_sub(limits.time_to_live));
+        if state.events.entries.len() >= limits.capacity {
+            return Err(InboxError::Full {
+                capacity: limits.capacity,
+            });
+        }
         if let Some(payment) = &event.payment {
             let key = (event.scope.clone(), payment.clone());
             let before = state.payments.get(&key).cloned().unwrap_or_default();
@@ -384,6 +394,10 @@ impl Inbox for MemoryInbox {
             after.note_event(&event);
             if after != before {
                 state.put_payment(&event.scope, payment, after, now);
+            }
+            if let Some(order) = &event.order {
+                let limits = state.limits;
+                state.orders.put(key, order.clone(), true, now, limits);
             }
         }
         let record = EventRecord {
@@ -412,20 +426,13 @@ impl Inbox for MemoryInbox {
         dispatch: &dyn Dispatch<()>,
     ) -> Result<Stepped, InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let find = || {
-            self.state()
-                .events
-                .get(&id)
-                .cloned()
-                .ok_or(InboxError::UnknownEvent)
-        };
-        let before = find()?;
+        let before = self.find(&id)?;
         if before.state != EventState::Pending {
             return Ok(Stepped::Already(before.state));
         }
-        let _locked = self.lock(State::lock_key(&before), patience).await?;
-        // Only what is read under the lock counts: whoever held it before may have dealt with this very event.
-        let mut record = find()?;
+        let _locked = self.lock(&before, patience).await?;
+        // Only what is read under the locks counts: whoever held them before may have dealt with this very event.
+        let mut record = self.find(&id)?;
         if record.state != EventState::Pending {
             return Ok(Stepped::Already(record.state));
         }
@@ -443,14 +450,13 @@ impl Inbox for MemoryInbox {
 
         let now = SystemTime::now();
         let mut state = self.state();
-        // An operator may have dropped the event meanwhile; what the handler did stands all the same.
         let stepped = match verdict {
             Verdict::Waiting => return Ok(Stepped::Waiting),
             Verdict::Done {
                 payment: after,
                 intent: row,
             } => {
-                state.settle(&record, after, now);
+                state.settle(&record, &payment, after, now);
                 if let (Some(order), Some(after)) = (&record.order, row) {
                     state.put_decided(order, intent.as_ref(), after, now);
                 }
@@ -466,7 +472,7 @@ impl Inbox for MemoryInbox {
                 payment: after,
                 reason,
             } => {
-                state.settle(&record, after, now);
+                state.settle(&record, &payment, after, now);
                 record.state = EventState::Mismatch;
                 record.attempts += 1;
                 record.last_error = Some(reason);
@@ -520,24 +526,20 @@ impl Inbox for MemoryInbox {
     }
 
     async fn replay(&self, scope: &Scope, event: &str) -> Result<(), InboxError> {
-        let now = SystemTime::now();
-        let mut state = self.state();
         let id = (scope.clone(), event.to_owned());
-        let mut record = state
-            .events
-            .get(&id)
-            .cloned()
-            .ok_or(InboxError::UnknownEvent)?;
-        match record.state {
-            EventState::Dead | EventState::Mismatch => {}
+        let _locked = self.lock(&self.find(&id)?, OPERATORS_PATIENCE).await?;
+        let mut record = self.find(&id)?;
+        record.state = match record.state {
+            EventState::Pending | EventState::Dead | EventState::Mismatch => EventState::Pending,
             other => {
                 return Err(InboxError::WrongState {
                     state: other.as_str(),
                 });
             }
-        }
-        record.state = EventState::Pending;
+        };
         record.attempts = 0;
+        let now = SystemTime::now();
+        let mut state = self.state();
         let mut payment = state.payment(&record);
         if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
             payment.success = Settled::Pending;
@@ -549,29 +551,18 @@ impl Inbox for MemoryInbox {
 
     async fn discard(&self, scope: &Scope, event: &str) -> Result<(), InboxError> {
         let id = (scope.clone(), event.to_owned());
-        let find = || {
-            self.state()
-                .events
-                .get(&id)
-                .cloned()
-                .ok_or(InboxError::UnknownEvent)
-        };
-        // Not while it is being worked on.
-        let _locked = self
-            .lock(State::lock_key(&find()?), Duration::from_secs(30))
-            .await?;
-        let mut record = find()?;
-        match record.state {
-            EventState::Pending | EventState::Dead | EventState::Mismatch => {}
+        let _locked = self.lock(&self.find(&id)?, OPERATORS_PATIENCE).await?;
+        let mut record = self.find(&id)?;
+        record.state = match record.state {
+            EventState::Pending | EventState::Dead | EventState::Mismatch => EventState::Dropped,
             other => {
                 return Err(InboxError::WrongState {
                     state: other.as_str(),
                 });
             }
-        }
+        };
         let now = SystemTime::now();
         let mut state = self.state();
-        record.state = EventState::Dropped;
         state.give_up(&record, Settled::GivenUp, now);
         state.put_event(record, now);
         Ok(())
@@ -613,16 +604,24 @@ impl State {
         );
     }
 
-    /// Writes how the event left its payment, and keeps what was noted meanwhile.
-    fn settle(&mut self, event: &EventRecord, after: PaymentRecord, now: SystemTime) {
-        let noted = self.payment(event);
-        let merged = PaymentRecord {
-            refunds: noted.refunds,
-            refunded_total: noted.refunded_total,
-            disputed: noted.disputed,
-            ..after
-        };
-        self.put_payment_of(event, merged, now);
+    /// Writes what was decided about the payment, and keeps what was noted meanwhile.
+    fn settle(
+        &mut self,
+        event: &EventRecord,
+        before: &PaymentRecord,
+        after: PaymentRecord,
+        now: SystemTime,
+    ) {
+        if after == *before {
+            return;
+        }
+        let mut row = self.payment(event);
+        if after.success != before.success {
+            row.success = after.success;
+        }
+        row.capturable |= after.capturable;
+        row.canceled |= after.canceled;
+        self.put_payment_of(event, row, now);
     }
 
     fn give_up(&mut self, event: &EventRecord, how: Settled, now: SystemTime) {

@@ -13,7 +13,7 @@ mod memory;
 use std::pin::Pin;
 
 pub use engine::Received;
-pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule};
+pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,

@@ -103,6 +103,8 @@ impl Gateway {
 
     /// Creates a PaymentIntent with automatic payment methods: [`POST /v1/payment_intents`](https://docs.stripe.com/api/payment_intents/create).
     ///
+    /// Where Stripe only repeats its answer to an earlier request with this key, the PaymentIntent is retrieved, so that it is as it stands now.
+    ///
     /// `account` is the connected account on which the payment is made (`acct_…`, a direct charge); `None` is the merchant's own.
     ///
     /// # Errors
@@ -115,12 +117,19 @@ impl Gateway {
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
         let request = params.create().map_err(|_| unsendable("amount"))?;
-        self.payment(Call {
+        let call = Call {
             key: Some(key),
             account,
             ..Call::of(&request)
-        })
-        .await
+        };
+        let answer = self.send(call).await?;
+        let replayed = answer.header("idempotent-replayed") == Some("true");
+        let payment = read(&answer, account)?;
+        if !replayed {
+            return Ok(payment);
+        }
+        // Stripe repeats what it answered when the PaymentIntent was made; it may have been paid since.
+        self.retrieve_intent(payment.id(), account).await
     }
 
     /// Changes a PaymentIntent that is not paid yet to these parameters: [`POST /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/update).
@@ -249,23 +258,7 @@ impl Gateway {
 
     async fn payment(&self, call: Call<'_>) -> Result<Payment, ApiError> {
         let account = call.account;
-        let answer = self.send(call).await?;
-        let payment = serde_json::from_slice::<Payment>(&answer.body);
-        payment
-            .map(|payment| payment.on_account(account))
-            .map_err(|error| {
-                // Where it went wrong, not what stands there.
-                tracing::warn!(
-                    line = error.line(),
-                    column = error.column(),
-                    category = ?error.classify(),
-                    "the PaymentIntent that Stripe sent could not be read"
-                );
-                ApiError::UnexpectedAnswer {
-                    status: answer.status,
-                    request_id: request_id(&answer),
-                }
-            })
+        read(&self.send(call).await?, account)
     }
 
     async fn send(&self, call: Call<'_>) -> Result<TransportResponse, ApiError> {
@@ -382,6 +375,25 @@ impl<'a> Call<'a> {
             account: None,
         }
     }
+}
+
+fn read(answer: &TransportResponse, account: Option<&str>) -> Result<Payment, ApiError> {
+    let payment = serde_json::from_slice::<Payment>(&answer.body);
+    payment
+        .map(|payment| payment.on_account(account))
+        .map_err(|error| {
+            // Where it went wrong, not what stands there.
+            tracing::warn!(
+                line = error.line(),
+                column = error.column(),
+                category = ?error.classify(),
+                "the PaymentIntent that Stripe sent could not be read"
+            );
+            ApiError::UnexpectedAnswer {
+                status: answer.status,
+                request_id: request_id(answer),
+            }
+        })
 }
 
 /// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.

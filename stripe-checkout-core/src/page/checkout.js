@@ -191,7 +191,8 @@
 
   async function start() {
     showFailure("");
-    loading.hidden = false;
+    // Not over a form that works already.
+    loading.hidden = !button.disabled;
     const slow = setTimeout(() => showFailure("slow"), SLOW);
     try {
       const Stripe = await loadStripe();

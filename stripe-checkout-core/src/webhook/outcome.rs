@@ -85,19 +85,26 @@ impl Outcome {
         })
     }
 
-    /// The id of the PaymentIntent that it is about.
-    pub fn payment_id(&self) -> Option<&str> {
+    /// The payment, where the event brings it; what takes one back brings only its [id](Self::payment_id).
+    pub fn payment(&self) -> Option<&Payment> {
         match self {
             Self::Succeeded(payment)
             | Self::Processing(payment)
             | Self::Failed(payment, _)
             | Self::Canceled(payment)
             | Self::Capturable(payment)
-            | Self::RequiresAction(payment) => Some(payment.id()),
+            | Self::RequiresAction(payment) => Some(payment),
+            _ => None,
+        }
+    }
+
+    /// The id of the PaymentIntent that it is about.
+    pub fn payment_id(&self) -> Option<&str> {
+        match self {
             Self::Refunded(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
             Self::Disputed(dispute) => dispute.payment_intent(),
-            Self::NotAboutPayment | Self::Unreadable(_) => None,
+            _ => self.payment().map(Payment::id),
         }
     }
 }
