@@ -1145,6 +1145,10 @@ async fn events_of_one_payment_never_run_at_the_same_time() {
     });
     // In paused time this passes when everything else waits.
     tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(
+        shop.seen.hooks().is_empty(),
+        "the success waits for its turn"
+    );
     shop.seen.release.add_permits(10);
     assert_eq!((refunding.await.unwrap(), paid.await.unwrap()), (200, 200));
     // Stripe's second event object of the same success.

@@ -859,6 +859,16 @@ async fn a_payment_is_shown_to_nobody_without_its_secret() {
         (reply.status(), code(&reply)),
         (400, "invalid_request".into())
     );
+    // Also after a restart, when only Stripe knows the secret.
+    let shop = shop.restarted(MemoryInbox::new());
+    let with = |secret: &str| format!("payment_intent=pi_1&payment_intent_client_secret={secret}");
+    let right = shop
+        .get("/checkout/complete", &with("pi_1_secret_test"))
+        .await;
+    let wrong = shop
+        .get("/checkout/complete", &with("pi_1_secret_tesT"))
+        .await;
+    assert_eq!((right.status(), wrong.status()), (200, 404));
 }
 
 #[tokio::test]
