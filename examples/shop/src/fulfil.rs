@@ -13,6 +13,7 @@ use stripe_checkout_core::{
 };
 use tokio::sync::Notify;
 
+use crate::order::short;
 use crate::store::{self, Store, to_sql};
 
 /// The shop's fulfilment.
@@ -62,7 +63,7 @@ impl FulfillmentHandler for Fulfil {
             .await?;
         transaction.commit().await?;
         tracing::info!(
-            order,
+            order = short(order),
             payment = payment.id(),
             "order paid, shipment written"
         );
@@ -114,7 +115,7 @@ impl FulfillmentHandler for Fulfil {
         transaction.commit().await?;
         // The decline code is for the merchant's log only: it may say that the card was stolen.
         tracing::info!(
-            order,
+            order = short(order),
             code = failure.code(),
             decline_code = failure.decline_code(),
             "payment failed"
@@ -252,7 +253,12 @@ impl FulfillmentHandler for Fulfil {
             .await?;
         }
         transaction.commit().await?;
-        tracing::info!(order, refund = refund.id(), status = word(refund), "refund");
+        tracing::info!(
+            order = short(&order),
+            refund = refund.id(),
+            status = word(refund),
+            "refund"
+        );
         Ok(())
     }
 
@@ -292,7 +298,7 @@ impl Fulfil {
         transaction.rollback().await?;
         if row.try_get::<Option<&str>, _>("payment_intent")? == Some(payment.id()) {
             tracing::info!(
-                order,
+                order = short(order),
                 payment = payment.id(),
                 "this payment was fulfilled before"
             );
@@ -367,7 +373,13 @@ async fn note(
     .bind(detail)
     .execute(db)
     .await?;
-    tracing::warn!(kind, order, payment, detail, "somebody has to look at this");
+    tracing::warn!(
+        kind,
+        order = order.map(short),
+        payment,
+        detail,
+        "somebody has to look at this"
+    );
     Ok(())
 }
 

@@ -104,6 +104,11 @@ impl Status {
     }
 }
 
+/// As much of an order's id as a log may show: enough to find it, too little to open its page.
+pub(crate) fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
 /// An order as the buyer sees it.
 #[derive(Debug, Clone)]
 pub struct Order {

@@ -11,6 +11,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::order::short;
 use crate::store::{Store, StoreError};
 
 const AGAIN: Duration = Duration::from_secs(30);
@@ -68,7 +69,12 @@ pub async fn work(store: &Store) -> Result<u64, StoreError> {
             row.try_get("order_id")?,
         );
         // Here a real shop hands its e-mail over, with the row's id as the key by which the mail service knows a repetition.
-        tracing::info!(outbox = id, kind, order, "e-mail to the buyer");
+        tracing::info!(
+            outbox = id,
+            kind,
+            order = short(&order),
+            "e-mail to the buyer"
+        );
         sqlx::query("UPDATE outbox SET sent_at = unixepoch() WHERE id = ?")
             .bind(id)
             .execute(store.pool())

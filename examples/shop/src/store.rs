@@ -14,7 +14,7 @@ use stripe_checkout_core::{Amount, AmountError, Currency};
 
 use crate::{
     cart::{self, Cart},
-    order::{Order, OrderItem, Shipment, Status},
+    order::{Order, OrderItem, Shipment, Status, short},
     random::{self, NoRandom},
 };
 
@@ -144,7 +144,7 @@ impl Store {
                 .await?;
         }
         transaction.commit().await?;
-        tracing::info!(order = %id, amount = %total, "order made");
+        tracing::info!(order = short(&id), amount = %total, "order made");
         Ok(id)
     }
 
