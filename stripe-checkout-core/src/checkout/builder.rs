@@ -21,9 +21,10 @@ pub enum Ours {
     /// Those that this application made: known by their row in the inbox, or by the metadata that is added to each. The default with prices.
     #[default]
     Marked,
-    /// Every payment of the Stripe account. The default of an application that has no prices and only hears of payments.
+    /// Every payment of the Stripe account, but not those of accounts connected to it. The default of an application that has no prices and only hears of
+    /// payments.
     All,
-    /// Those for which this says so.
+    /// Those for which this says so; [`Payment::account`] tells on which connected account.
     By(Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 

@@ -4,7 +4,7 @@
 //! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
 //! application is asked the same. All of them in one line:
 //!
-//! ```ignore
+//! ```text
 //! shop::browser_tests!(env!("CARGO_BIN_EXE_shop-axum"));
 //! ```
 //!
