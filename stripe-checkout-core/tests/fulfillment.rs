@@ -1369,3 +1369,21 @@ async fn an_overtaking_full_refund_stops_the_shipper_by_rule() {
         shop.seen.hooks()
     );
 }
+
+#[tokio::test]
+async fn a_success_that_failed_first_still_marks_its_order_as_paid() {
+    for ours in [Ours::All, Ours::Marked] {
+        let shop = Shop::with(MemoryInbox::new(), None, ours);
+        let paid = |event: &str, payment: &str| {
+            let object = marked(payment, "succeeded").object();
+            EventBody::new("payment_intent.succeeded", object).id(event)
+        };
+        shop.seen.behave(Behave::Fail);
+        assert_eq!(shop.send(paid("evt_1", "pi_1")).await.status(), 500);
+        shop.seen.behave(Behave::Well);
+        // Stripe's second event object of the same success, then another PaymentIntent of the same order.
+        assert_eq!(shop.send(paid("evt_2", "pi_1")).await.status(), 200);
+        assert_eq!(shop.send(paid("evt_3", "pi_2")).await.status(), 200);
+        assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "duplicate pi_2"]);
+    }
+}

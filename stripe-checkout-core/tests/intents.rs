@@ -1373,14 +1373,20 @@ impl Transport for SlowWithEvents {
         if request.url.ends_with("/cancel")
             && let Some(checkout) = self.1.get()
         {
-            // Stripe's webhook is quicker than the next request.
-            let object = self.0.0.lock().unwrap().intents["pi_1"].clone();
-            let body = EventBody::new("payment_intent.canceled", object).body();
-            let header = sign(&body, &secret(), now());
-            let event = checkout
-                .verify(Body::whole(&body, 1 << 20), [header.as_bytes()])
-                .unwrap();
-            checkout.receive(event).await.unwrap();
+            // Stripe's webhooks are quicker than the next request, and one of them is late.
+            let canceled = self.0.0.lock().unwrap().intents["pi_1"].clone();
+            let mut acting = canceled.clone();
+            acting["status"] = "requires_action".into();
+            for (event_type, object) in [
+                ("payment_intent.requires_action", acting),
+                ("payment_intent.canceled", canceled),
+            ] {
+                let body = EventBody::new(event_type, object).body();
+                let header = sign(&body, &secret(), now());
+                let body = Body::whole(&body, 1 << 20);
+                let event = checkout.verify(body, [header.as_bytes()]).unwrap();
+                checkout.receive(event).await.unwrap();
+            }
         }
         answer
     }

@@ -116,7 +116,12 @@ pub(super) fn intent_after(
         }
         _ if !present || paid => {}
         Outcome::Processing(_) | Outcome::Capturable(_) => after.state = IntentState::Processing,
-        Outcome::Failed(..) | Outcome::RequiresAction(_) => after.state = IntentState::Open,
+        // One that is being replaced is not opened again by news that come late.
+        Outcome::Failed(..) | Outcome::RequiresAction(_)
+            if before.state != IntentState::Creating =>
+        {
+            after.state = IntentState::Open;
+        }
         Outcome::Canceled(_) => after.state = IntentState::Canceled,
         _ => {}
     }

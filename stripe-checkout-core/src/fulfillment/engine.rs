@@ -197,9 +197,17 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             // Whatever another account says of our payment is not said by our money.
             return Ok((order.account.as_deref() == account).then_some(Some(order)));
         }
-        let dealt_with = self.inbox.payment(&delivery.scope, id).await?;
-        if dealt_with.is_some_and(|payment| payment.success != Settled::No) {
-            return Ok(Some(None));
+        let order_of = |payment: &Payment| {
+            payment.order_id().map(|reference| OrderKey {
+                scope: delivery.scope.clone(),
+                account: account.map(str::to_owned),
+                reference: reference.to_owned(),
+            })
+        };
+        let heard_of = self.inbox.payment(&delivery.scope, id).await?;
+        if heard_of.is_some_and(|payment| payment.success != Settled::No) {
+            // With its order: who fulfils it must also write down that the order is paid.
+            return Ok(Some(outcome.payment().and_then(order_of)));
         }
         let looked_up = match (&delivery.lookup, ours) {
             (_, OursRule::All) => None,
@@ -224,14 +232,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
-        let order = payment
-            .and_then(Payment::order_id)
-            .map(|reference| OrderKey {
-                scope: delivery.scope.clone(),
-                account: account.map(str::to_owned),
-                reference: reference.to_owned(),
-            });
-        Ok(is_ours.then_some(order))
+        Ok(is_ours.then(|| payment.and_then(order_of)))
     }
 
     /// Runs the hook that the decision asks for.
