@@ -37,8 +37,10 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
                 for (name, value) in request.headers() {
                     call = call.header(name.as_str(), value.as_bytes());
                 }
+                let authority = request.uri().authority().map(ToString::to_string);
                 let data = request.extensions().get::<VisitorData>().cloned();
                 let body = read(request, endpoint.body_limit()).await;
+                let call = call.authority(authority.as_deref());
                 Answer(checkout.handle(call.visitor_data(data).body(body)).await)
             };
             let route: MethodRouter<S, Infallible> = on(filter, handler);

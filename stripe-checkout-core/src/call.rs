@@ -42,6 +42,17 @@ impl Call {
         self
     }
 
+    /// The host that the request's target names, if it names one: HTTP/2 and later send it instead of a `Host` header, which it outranks (RFC 9112, 3.2.2). Call
+    /// it after the headers.
+    #[must_use]
+    pub fn authority(mut self, authority: Option<&str>) -> Self {
+        if let Some(authority) = authority {
+            self.visitor.headers.retain(|(name, _)| name != "host");
+            self = self.header("host", authority.as_bytes());
+        }
+        self
+    }
+
     /// What the framework knows of the visitor, see [`VisitorData`].
     #[must_use]
     pub fn visitor_data(mut self, data: Option<VisitorData>) -> Self {
@@ -239,6 +250,19 @@ mod tests {
         assert!(!format!("{visitor:?} {call:?}").contains("s3cr3t"));
         assert_eq!(visitor.data::<&str>(), Some(&"s3cr3t"));
         assert_eq!(visitor.data::<u8>(), None);
+    }
+
+    #[test]
+    fn the_targets_own_host_outranks_the_header() {
+        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let host = |authority| {
+            let call = Call::new(&endpoint).header("Host", b"a.example");
+            let visitor = call.authority(authority).visitor;
+            let hosts: Vec<_> = visitor.headers("host").map(<[u8]>::to_vec).collect();
+            hosts
+        };
+        assert_eq!(host(None), [b"a.example"]);
+        assert_eq!(host(Some("b.example:8080")), [b"b.example:8080"]);
     }
 
     #[test]

@@ -5,15 +5,14 @@ mod builder;
 #[cfg(feature = "intent")]
 mod intents;
 mod routes;
+mod tasks;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
-
 pub use self::builder::{CheckoutBuilder, Ours};
+use self::tasks::Tasks;
 use crate::call::{Body, BodyFault, Call};
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Group};
@@ -44,7 +43,7 @@ struct Inner {
     /// How many payments that the inbox does not know may be looked up at Stripe at the same time: guessing must not use up its rate limit.
     #[cfg(feature = "intent")]
     guesses: tokio::sync::Semaphore,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 /// What only a checkout with prices has.
@@ -91,15 +90,15 @@ impl Checkout {
     /// Answers a call.
     ///
     /// The work runs as a task of its own, so that a client that hangs up cannot cut off a fulfilment half-way; [`drain`](Self::drain) waits for it
-    /// at shutdown. A panic in the merchant's code is an answer of 500.
+    /// at shutdown. It runs on the tokio runtime in which the checkout was built: a framework's worker threads may have runtimes of their own, which end with
+    /// them (actix-web's do). A panic in the merchant's code is an answer of 500.
     pub async fn handle(&self, call: Call) -> Reply {
         let checkout = self.clone();
-        let span = tracing::Span::current();
-        let work = async move { checkout.answer(call).await }.instrument(span);
+        let work = async move { checkout.answer(call).await };
         match self.inner.tasks.spawn(work).await {
             Ok(reply) => reply,
             Err(error) => {
-                tracing::error!(panicked = error.is_panic(), "a request was not answered");
+                tracing::error!(%error, "a request was not answered");
                 Problem::internal().json()
             }
         }
@@ -107,8 +106,7 @@ impl Checkout {
 
     /// Waits until every call that began has ended. Call it at shutdown, after the server stopped to accept connections.
     pub async fn drain(&self) {
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        self.inner.tasks.drain().await;
     }
 
     /// Verifies a webhook's raw body against its `Stripe-Signature` headers, for whoever writes the route by hand. The event is *not* taken in:
@@ -155,7 +153,7 @@ impl Checkout {
         &self,
         work: impl Future<Output = Result<T, InboxError>> + Send + 'static,
     ) -> Result<T, InboxError> {
-        let task = self.inner.tasks.spawn(work.in_current_span());
+        let task = self.inner.tasks.spawn(work);
         task.await
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
     }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
-
+use super::tasks::Tasks;
 use super::{Checkout, Inner};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
@@ -307,17 +306,20 @@ impl CheckoutBuilder {
                 payments,
                 #[cfg(feature = "intent")]
                 guesses: tokio::sync::Semaphore::new(4),
-                tasks: TaskTracker::new(),
+                tasks: Tasks::new(),
             }),
         })
     }
 }
 
-/// A path that every framework takes literally: none of the characters that one of them reads as a parameter.
+/// A path that every framework and every client takes literally: none of the characters that one of them reads as a parameter, no segment that one resolves.
 fn is_path(path: &str) -> bool {
     path.len() > 1
         && path.starts_with('/')
-        && !path.ends_with('/')
+        && path
+            .split('/')
+            .skip(1)
+            .all(|segment| !matches!(segment, "" | "." | ".."))
         && path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))

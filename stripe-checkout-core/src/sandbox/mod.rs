@@ -61,8 +61,8 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
+    task::JoinSet,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 pub use self::{
     cards::{TEST_CARDS, TestCard},
@@ -149,12 +149,12 @@ impl SandboxBuilder {
             self.retry_after,
         );
         let shared = Arc::new(Shared::new(config, store, unfinished));
-        let server = tokio::spawn(server::run(listener, Arc::clone(&shared)));
-        let deliveries = tokio::spawn(delivery::run(Arc::clone(&shared), jobs));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::run(listener, Arc::clone(&shared)));
+        tasks.spawn(delivery::run(Arc::clone(&shared), jobs));
         Ok(Sandbox {
             shared,
-            _server: AbortOnDropHandle::new(server),
-            _deliveries: AbortOnDropHandle::new(deliveries),
+            _tasks: tasks,
         })
     }
 }
@@ -162,8 +162,8 @@ impl SandboxBuilder {
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
     shared: Arc<Shared>,
-    _server: AbortOnDropHandle<()>,
-    _deliveries: AbortOnDropHandle<()>,
+    // Server and deliveries; they end when this is dropped.
+    _tasks: JoinSet<()>,
 }
 
 impl fmt::Debug for Sandbox {
