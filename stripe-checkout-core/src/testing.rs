@@ -17,6 +17,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "checkout")]
+pub mod conformance;
+
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering},

@@ -27,7 +27,10 @@ pub fn routes(checkout: Checkout) -> Vec<Route> {
         };
         let (checkout, endpoint) = (checkout.clone(), endpoint.clone());
         let path = endpoint.path().to_owned();
-        Route::new(verb, &path, Mounted { checkout, endpoint })
+        let mut route = Route::new(verb, &path, Mounted { checkout, endpoint });
+        // To Rocket `/checkout/` is `/checkout`, so the one that is rarer is asked first whether it is meant.
+        route.rank -= isize::from(path.ends_with('/'));
+        route
     };
     checkout.endpoints().iter().map(route).collect()
 }
@@ -42,6 +45,9 @@ struct Mounted {
 #[rocket::async_trait]
 impl Handler for Mounted {
     async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> route::Outcome<'r> {
+        if !request.uri().path().ends_with(self.endpoint.path()) {
+            return route::Outcome::forward(data, Status::NotFound);
+        }
         let mut call = Call::new(&self.endpoint).query(request.uri().query().map(|q| q.as_str()));
         for header in request.headers().iter() {
             call = call.header(header.name().as_str(), header.value().as_bytes());

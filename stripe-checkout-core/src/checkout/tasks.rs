@@ -109,7 +109,8 @@ mod tests {
         let work = thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let runtime = Builder::new_current_thread().build().unwrap();
-                runtime.block_on(async { tasks.spawn(async { wait.await.is_ok() }) })
+                let _entered = runtime.enter();
+                tasks.spawn(async { wait.await.is_ok() })
             });
             worker.join().unwrap()
         });

@@ -1,0 +1,358 @@
+//! More than one request, and what the merchant's side saw of it.
+
+use std::pin::Pin;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::Site;
+use super::client::{Answer, Request, read_one};
+use super::exchanges::signed;
+use super::world::success;
+
+type Told = Result<Vec<Answer>, String>;
+
+/// What happens, told with every answer to compare; or what went wrong.
+pub(super) struct Story {
+    pub(super) name: &'static str,
+    pub(super) tell: fn(Site) -> Pin<Box<dyn Future<Output = Told> + Send>>,
+}
+
+macro_rules! stories {
+    ($($name:literal => $tell:path,)*) => {
+        vec![$(Story { name: $name, tell: |site| Box::pin($tell(site)) },)*]
+    };
+}
+
+pub(super) fn all() -> Vec<Story> {
+    stories! {
+        "a handler that fails is asked again" => fails,
+        "a handler that panics is an answer, the process lives, and the event is not lost" => panics,
+        "a duplicate waits for the one that is worked on" => duplicate_waits,
+        "a duplicate of one that hangs is told to come again" => duplicate_is_sent_away,
+        "who hangs up does not cut off what began" => hangs_up,
+        "who hangs up while writing is not taken" => hangs_up_while_writing,
+        "a body that was cut short is not taken" => cut_short,
+        "a chunked body that was cut short is not taken" => cut_short_in_chunks,
+        "200 webhooks at once, half of them duplicates" => two_hundred,
+        "many requests on one connection" => keep_alive,
+        "a file that is known is not sent again" => not_modified,
+        "a payment and its return, however it went" => returns,
+        "the page's files are where the page says" => relative,
+    }
+}
+
+fn check(right: bool, what: impl Into<String>) -> Result<(), String> {
+    if right { Ok(()) } else { Err(what.into()) }
+}
+
+/// The answer, if it is this one.
+async fn expect(
+    site: &Site,
+    request: &Request,
+    status: u16,
+    piece: &str,
+) -> Result<Answer, String> {
+    let answer = site.send(request).await;
+    check(
+        answer.status == status && answer.text().contains(piece),
+        format!(
+            "{} {}, not {status} with {piece:?}",
+            answer.status,
+            answer.text()
+        ),
+    )?;
+    Ok(answer)
+}
+
+fn webhook(order: &str) -> Request {
+    signed("/webhook", success(&format!("evt_{order}"), order))
+}
+
+fn shipped(site: &Site, order: &str, times: usize) -> Result<(), String> {
+    let found = site.state.shipped(order);
+    check(
+        found == times,
+        format!("{order} was shipped {found} times, not {times}"),
+    )
+}
+
+async fn fails(site: Site) -> Told {
+    let event = webhook("fails-1");
+    let failed = expect(&site, &event, 500, "handler_failed").await?;
+    shipped(&site, "fails-1", 0)?;
+    let done = expect(&site, &event, 200, "done").await?;
+    let again = expect(&site, &event, 200, "done").await?;
+    shipped(&site, "fails-1", 1)?;
+    Ok(vec![failed, done, again])
+}
+
+async fn panics(site: Site) -> Told {
+    let event = webhook("panics-1");
+    let failed = expect(&site, &event, 500, "handler_failed").await?;
+    let alive = expect(&site, &webhook("after-the-panic"), 200, "done").await?;
+    let done = expect(&site, &event, 200, "done").await?;
+    shipped(&site, "panics-1", 1)?;
+    Ok(vec![failed, alive, done])
+}
+
+async fn duplicate_waits(site: Site) -> Told {
+    let gate = site.state.gate("gated-1");
+    let event = webhook("gated-1");
+    let first = async {
+        let answer = expect(&site, &event, 200, "done").await;
+        (answer, site.state.shipped("gated-1"))
+    };
+    let second = async {
+        gate.entered().await;
+        let duplicate = async { expect(&site, &event, 200, "done").await };
+        let opened = async {
+            // Another order is not kept waiting.
+            let other = expect(&site, &webhook("beside-gated-1"), 200, "done").await;
+            gate.open();
+            other
+        };
+        tokio::join!(duplicate, opened)
+    };
+    let ((first, seen), (duplicate, other)) = tokio::join!(first, second);
+    check(seen == 1, "it was answered before it was done")?;
+    let answers = vec![first?, duplicate?, other?];
+    shipped(&site, "gated-1", 1)?;
+    Ok(answers)
+}
+
+async fn duplicate_is_sent_away(site: Site) -> Told {
+    let gate = site.state.gate("gated-2");
+    let event = webhook("gated-2");
+    let second = async {
+        gate.entered().await;
+        // It waits as long as it is let, which is less than Stripe waits for an answer.
+        let duplicate = expect(&site, &event, 503, "busy").await;
+        gate.open();
+        duplicate
+    };
+    let (first, duplicate) = tokio::join!(expect(&site, &event, 200, "done"), second);
+    let answers = vec![first?, duplicate?];
+    check(
+        answers
+            .iter()
+            .any(|answer| answer.header("retry-after").is_some()),
+        "no Retry-After",
+    )?;
+    shipped(&site, "gated-2", 1)?;
+    Ok(answers)
+}
+
+async fn hangs_up(site: Site) -> Told {
+    let gate = site.state.gate("gated-3");
+    let event = webhook("gated-3");
+    let mut stream = TcpStream::connect(site.address)
+        .await
+        .map_err(|error| error.to_string())?;
+    stream
+        .write_all(&event.to_keep_alive())
+        .await
+        .map_err(|error| error.to_string())?;
+    gate.entered().await;
+    drop(stream);
+    // That the server has seen it cannot be known from outside; after some requests it has had every chance to.
+    for _ in 0..20 {
+        expect(
+            &site,
+            &Request::new("GET", "/checkout/checkout.css"),
+            200,
+            "",
+        )
+        .await?;
+    }
+    gate.open();
+    let duplicate = expect(&site, &event, 200, "done").await?;
+    shipped(&site, "gated-3", 1)?;
+    Ok(vec![duplicate])
+}
+
+async fn hangs_up_while_writing(site: Site) -> Told {
+    let event = webhook("half");
+    let mut stream = TcpStream::connect(site.address)
+        .await
+        .map_err(|error| error.to_string())?;
+    let bytes = event.to_keep_alive();
+    let half = bytes.get(..bytes.len() - 50).unwrap_or_default();
+    stream
+        .write_all(half)
+        .await
+        .map_err(|error| error.to_string())?;
+    drop(stream);
+    let whole = expect(&site, &event, 200, "done").await?;
+    shipped(&site, "half", 1)?;
+    Ok(vec![whole])
+}
+
+async fn cut_short(site: Site) -> Told {
+    not_taken(&site, "cut", webhook("cut").lying(10)).await
+}
+
+async fn cut_short_in_chunks(site: Site) -> Told {
+    // All of the event is there, and the end of the body is not.
+    not_taken(&site, "cut-in-chunks", webhook("cut-in-chunks").unended()).await
+}
+
+/// Some servers answer 400, some only close the connection; none may take what is not whole.
+async fn not_taken(site: &Site, order: &str, request: Request) -> Told {
+    let answer = site.send(&request).await;
+    check(
+        [0, 400].contains(&answer.status),
+        format!("{} {}", answer.status, answer.text()),
+    )?;
+    shipped(site, order, 0)?;
+    let whole = expect(site, &webhook(order), 200, "done").await?;
+    shipped(site, order, 1)?;
+    Ok(vec![whole])
+}
+
+async fn two_hundred(site: Site) -> Told {
+    let mut running = JoinSet::new();
+    for number in 0..200 {
+        let site = site.clone();
+        running.spawn(async move {
+            let order = format!("rush-{}", number / 2);
+            (number, expect(&site, &webhook(&order), 200, "done").await)
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(ended) = running.join_next().await {
+        let (number, answer) = ended.map_err(|error| error.to_string())?;
+        answers.push((number, answer?));
+    }
+    answers.sort_by_key(|(number, _)| *number);
+    for number in 0..100 {
+        shipped(&site, &format!("rush-{number}"), 1)?;
+    }
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+async fn keep_alive(site: Site) -> Told {
+    let mut stream = TcpStream::connect(site.address)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut answers = Vec::new();
+    for order in ["kept-1", "fails-kept", "kept-2", "kept-1"] {
+        let event = webhook(order);
+        stream
+            .write_all(&event.to_keep_alive())
+            .await
+            .map_err(|error| error.to_string())?;
+        answers.push(read_one(&mut stream, &event).await);
+    }
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    check(statuses == [200, 500, 200, 200], format!("{statuses:?}"))?;
+    shipped(&site, "kept-1", 1)?;
+    shipped(&site, "kept-2", 1)?;
+    Ok(answers)
+}
+
+async fn not_modified(site: Site) -> Told {
+    let mut answers = Vec::new();
+    for file in ["checkout.js", "complete.js", "checkout.css"] {
+        let get = Request::new("GET", format!("/checkout/{file}"));
+        let first = expect(&site, &get, 200, "").await?;
+        let etag = first.header("etag").unwrap_or_default().to_owned();
+        check(!etag.is_empty(), "no ETag")?;
+        let known = get
+            .clone()
+            .header("If-None-Match", format!("\"0\", {etag}"));
+        answers.extend([first, expect(&site, &known, 304, "").await?]);
+    }
+    Ok(answers)
+}
+
+async fn returns(site: Site) -> Told {
+    let mut answers = Vec::new();
+    for (order, status) in [
+        ("succeeded-1", "succeeded"),
+        ("processing-1", "processing"),
+        ("failed-1", "requires_payment_method"),
+        ("action-1", "requires_action"),
+        ("capture-1", "requires_capture"),
+        ("canceled-1", "canceled"),
+    ] {
+        let json = |target: &str, body: String| {
+            Request::new("POST", target)
+                .header("Content-Type", "application/json")
+                .body(body)
+        };
+        let create = json(
+            "/create-payment-intent",
+            format!(r#"{{"order":{{"order":"{order}"}}}}"#),
+        );
+        let secret = expect(&site, &create, 200, "clientSecret")
+            .await?
+            .word("clientSecret")
+            .unwrap_or_default();
+        let asked = format!(
+            r#"{{"payment_intent":"pi_{order}","payment_intent_client_secret":"{secret}"}}"#
+        );
+        answers.push(
+            expect(
+                &site,
+                &json("/checkout/status", asked),
+                200,
+                &format!("\"status\":\"{status}\""),
+            )
+            .await?,
+        );
+        let query = format!(
+            "payment_intent=pi_{order}&payment_intent_client_secret={secret}&redirect_status=x"
+        );
+        let page = expect(
+            &site,
+            &Request::new("GET", format!("/checkout/complete?{query}")),
+            200,
+            "",
+        )
+        .await?;
+        check(
+            !page.text().contains(&secret),
+            "the page repeats the secret",
+        )?;
+        answers.push(page);
+    }
+    Ok(answers)
+}
+
+async fn relative(site: Site) -> Told {
+    let mut answers = Vec::new();
+    for prefix in ["", "/shop/de"] {
+        let page = expect(
+            &site,
+            &Request::new("GET", format!("{prefix}/checkout?order=tea")),
+            200,
+            "",
+        )
+        .await?;
+        let html = page.text();
+        let mut files = 0;
+        for attribute in ["src=\"", "href=\""] {
+            for (start, _) in html.match_indices(attribute) {
+                let address = html
+                    .get(start + attribute.len()..)
+                    .and_then(|rest| rest.split('"').next())
+                    .unwrap_or_default()
+                    .replace("&#x2f;", "/");
+                if address.ends_with(".js") || address.ends_with(".css") {
+                    if address.contains("://") {
+                        continue;
+                    }
+                    files += 1;
+                    // Relative to `…/checkout`, as a browser resolves it.
+                    let target = format!("{prefix}/{address}");
+                    answers.push(expect(&site, &Request::new("GET", target), 200, "").await?);
+                }
+            }
+        }
+        check(files >= 2, format!("{files} files in the page"))?;
+        answers.push(page);
+    }
+    Ok(answers)
+}

@@ -1,0 +1,338 @@
+//! What the suite is played with: two checkouts whose orders behave as they are named, and a Stripe that answers as the order wants it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use tokio::sync::{Semaphore, watch};
+
+use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
+use crate::intent::{PaymentRequest, Transport, TransportRequest, TransportResponse};
+use crate::testing::{EventBody, PaymentIntent, now};
+use crate::webhook::Payment;
+use crate::{
+    Amount, BoxError, Checkout, Config, Currency, Group, Pricing, PricingError, PublishableKey,
+    SecretKey, TransportError, Visitor, VisitorData, WebhookSecret,
+};
+
+/// The header by which a visitor of the suite says who they are; see [`Application`].
+pub const MEMBER_HEADER: &str = "x-member";
+
+pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
+
+/// The signing secrets of the two checkouts.
+pub(super) const SECRET: &str = "whsec_of_the_suite";
+pub(super) const OTHER_SECRET: &str = "whsec_of_another_account";
+
+/// How large a body the other checkout takes, in bytes; the first one takes what it takes by default.
+pub(super) const OTHER_LIMIT: usize = 16 * 1024 * 1024;
+
+/// What a driver serves:
+///
+/// - each of [`mounts`](Self::mounts), by the framework's own verb for it;
+/// - [`BY_HAND`](Self::BY_HAND), a `POST` route written by hand: the extractor `VerifiedEvent` of [`by_hand`](Self::by_hand), whose event goes to
+///   [`Checkout::receive`], whose result is the answer;
+/// - in front of both, a middleware that puts [`visitor_data`](Self::visitor_data) of the header [`MEMBER_HEADER`] into the request, if it is there.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Application {
+    /// The checkouts and where they are mounted.
+    pub mounts: Vec<Mount>,
+    /// The checkout of the route by hand.
+    pub by_hand: Checkout,
+}
+
+/// A checkout under a prefix.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Mount {
+    /// Begins with a slash and does not end with one; empty for the root.
+    pub prefix: &'static str,
+    /// What is mounted there.
+    pub checkout: Checkout,
+}
+
+impl Application {
+    /// The path of the route by hand.
+    pub const BY_HAND: &'static str = "/by-hand";
+
+    /// What the middleware puts into the request for a visitor of this name.
+    pub fn visitor_data(name: &str) -> VisitorData {
+        VisitorData::new(Member(name.to_owned()))
+    }
+}
+
+struct Member(String);
+
+/// An application, and what its merchant sees.
+pub(super) fn application() -> (Application, Arc<State>) {
+    let state = Arc::new(State::default());
+    let root = checkout(SECRET, &state, |builder| builder);
+    let other = checkout(OTHER_SECRET, &state, |builder| {
+        builder
+            .application("other")
+            .shop_name("Another shop")
+            .webhook_path("/stripe/events")
+            .body_limit(OTHER_LIMIT)
+    });
+    let mount = |prefix, checkout| Mount { prefix, checkout };
+    let application = Application {
+        by_hand: root.clone(),
+        mounts: vec![
+            mount("", root.clone()),
+            mount("/shop/de", other),
+            mount("/hooks", root.only(Group::Webhook)),
+        ],
+    };
+    (application, state)
+}
+
+#[allow(clippy::expect_used)] // Constants.
+fn checkout(
+    secret: &str,
+    state: &Arc<State>,
+    more: impl Fn(crate::CheckoutBuilder) -> crate::CheckoutBuilder,
+) -> Checkout {
+    let build = || {
+        let config = Config::new([WebhookSecret::new(secret)?])?.with_keys(
+            SecretKey::new("sk_test_suite")?,
+            PublishableKey::new("pk_test_suite")?,
+        )?;
+        let builder = Checkout::builder(config)
+            .application("suite")
+            .shop_name("The suite's shop")
+            .order_url("/orders/{reference}")
+            .max_amount(1_000_000)
+            .pricing(Prices)
+            .transport(Stripe::default())
+            .fulfillment(MemoryInbox::new(), Warehouse(Arc::clone(state)));
+        Ok::<_, BoxError>(more(builder).build()?)
+    };
+    build().expect("a checkout")
+}
+
+/// What the merchant's side has seen and lets happen.
+#[derive(Default)]
+pub(super) struct State {
+    shipped: Mutex<HashMap<String, usize>>,
+    failed: Mutex<HashMap<String, usize>>,
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+}
+
+/// Where an order's handler stands still until it may go on.
+pub(super) struct Gate {
+    entered: watch::Sender<bool>,
+    pass: Semaphore,
+}
+
+impl Gate {
+    /// Waits until the handler stands there.
+    pub(super) async fn entered(&self) {
+        let _ = self.entered.subscribe().wait_for(|entered| *entered).await;
+    }
+
+    pub(super) fn open(&self) {
+        self.pass.add_permits(1);
+    }
+}
+
+impl State {
+    /// How often an order was shipped.
+    pub(super) fn shipped(&self, order: &str) -> usize {
+        lock(&self.shipped).get(order).copied().unwrap_or_default()
+    }
+
+    pub(super) fn gate(&self, order: &str) -> Arc<Gate> {
+        let mut gates = lock(&self.gates);
+        let gate = gates.entry(order.to_owned()).or_insert_with(|| {
+            Arc::new(Gate {
+                entered: watch::Sender::new(false),
+                pass: Semaphore::new(0),
+            })
+        });
+        Arc::clone(gate)
+    }
+
+    /// Whether this is the first time.
+    fn first_time(&self, order: &str) -> bool {
+        let mut failed = lock(&self.failed);
+        let times = failed.entry(order.to_owned()).or_default();
+        *times += 1;
+        *times == 1
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The merchant's side of a paid order. `fails-…` fails the first time, `panics-…` panics the first time, `gated-…` stands still at its [`Gate`].
+struct Warehouse(Arc<State>);
+
+impl FulfillmentHandler for Warehouse {
+    #[allow(clippy::panic)] // That is what is tested.
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        let order = payment.order_id().ok_or("a payment without an order")?;
+        match order.split('-').next() {
+            Some("fails") if self.0.first_time(order) => return Err("no parcel left".into()),
+            Some("panics") if self.0.first_time(order) => panic!("on purpose"),
+            Some("gated") => {
+                let gate = self.0.gate(order);
+                gate.entered.send_replace(true);
+                gate.pass.acquire().await?.forget();
+            }
+            _ => {}
+        }
+        *lock(&self.0.shipped).entry(order.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(PRICE))
+    }
+}
+
+/// Every order costs the same; what is special about one is its name.
+struct Prices;
+
+#[derive(Deserialize)]
+struct Order {
+    order: String,
+}
+
+impl Pricing for Prices {
+    type Order = Order;
+
+    #[allow(clippy::panic)] // That is what is tested.
+    async fn price(&self, order: Order, visitor: &Visitor) -> Result<PaymentRequest, PricingError> {
+        let reference = order.order;
+        let amount = match reference.as_str() {
+            "sold-out" => return Err(PricingError::refused("Sold out, sorry.")),
+            "members"
+                if visitor
+                    .data::<Member>()
+                    .is_none_or(|member| member.0 != "ada") =>
+            {
+                return Err(PricingError::refused("Members only."));
+            }
+            "paid" => return Err(PricingError::AlreadyPaid { reference }),
+            "on-its-way" => return Err(PricingError::Processing { reference }),
+            "database-down" => return Err(std::io::Error::other("the database is down").into()),
+            "bug" => panic!("a bug of the merchant's, on purpose"),
+            "millions" => Amount::new(99_999_999, Currency::EUR),
+            _ => PRICE,
+        };
+        Ok(PaymentRequest::new(reference, amount).line("Tea & <b>biscuits</b>", 2, amount))
+    }
+}
+
+/// A Stripe whose answers depend on nothing but the order: two of them, asked the same, say the same.
+#[derive(Default)]
+struct Stripe {
+    made: Mutex<HashMap<String, PaymentIntent>>,
+}
+
+impl Transport for Stripe {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let form: Vec<(String, String)> =
+            serde_html_form::from_bytes(&request.body).unwrap_or_default();
+        let field = |name: &str| {
+            form.iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let answer = |status, body: String| {
+            // No second try: it would only take time.
+            let headers = vec![("stripe-should-retry".to_owned(), b"false".to_vec())];
+            Ok(TransportResponse {
+                status,
+                headers,
+                body: body.into(),
+            })
+        };
+        let refused = |kind: &str, code: &str| {
+            serde_json::json!({"error": {"type": kind, "code": code}}).to_string()
+        };
+        if request.method == "POST" {
+            let order = field("metadata[order_id]").unwrap_or_default();
+            match order {
+                "declined" => return answer(402, refused("card_error", "card_declined")),
+                "too-small" => {
+                    return answer(400, refused("invalid_request_error", "amount_too_small"));
+                }
+                "wrong-key" => {
+                    return answer(401, refused("invalid_request_error", "api_key_expired"));
+                }
+                "forbidden" => {
+                    return answer(
+                        403,
+                        refused("invalid_request_error", "more_permissions_required"),
+                    );
+                }
+                "conflict" => {
+                    return answer(409, refused("idempotency_error", "idempotency_key_in_use"));
+                }
+                "limited" => return answer(429, refused("invalid_request_error", "rate_limit")),
+                "broken" => return answer(500, refused("api_error", "internal")),
+                "nonsense" => return answer(200, "<html>".into()),
+                "unreachable" => return Err(TransportError::Connect("refused".into())),
+                _ => {}
+            }
+            let id = format!("pi_{order}");
+            let minor = field("amount").and_then(|minor| minor.parse().ok());
+            let mut intent =
+                PaymentIntent::new(&id, Amount::new(minor.unwrap_or_default(), Currency::EUR));
+            for (name, value) in &form {
+                if let Some(key) = name
+                    .strip_prefix("metadata[")
+                    .and_then(|name| name.strip_suffix(']'))
+                {
+                    intent = intent.metadata(key, value);
+                }
+            }
+            lock(&self.made).insert(id, intent.clone());
+            return answer(200, intent.object().to_string());
+        }
+        let id = request
+            .url
+            .rsplit('/')
+            .next()
+            .and_then(|id| id.split('?').next())
+            .unwrap_or_default();
+        let Some(intent) = lock(&self.made).get(id).cloned() else {
+            return answer(404, refused("invalid_request_error", "resource_missing"));
+        };
+        // What the buyer did meanwhile stands in the order's name.
+        let intent = match id.trim_start_matches("pi_").split('-').next() {
+            Some("succeeded") => intent.status("succeeded"),
+            Some("processing") => intent.status("processing"),
+            Some("failed") => intent.failed("card_declined", Some("insufficient_funds")),
+            Some("action") => intent.status("requires_action"),
+            Some("capture") => intent.status("requires_capture"),
+            Some("canceled") => intent.status("canceled"),
+            _ => intent,
+        };
+        answer(200, intent.object().to_string())
+    }
+}
+
+/// The event of a successful payment of an order, with this id.
+pub(super) fn success(event: &str, order: &str) -> Vec<u8> {
+    let payment = format!("pi_{order}");
+    paid(event, &payment, order).body()
+}
+
+/// The same, to be changed before it is sent. Two that are made alike are the same bytes, so that one can be signed and the other sent.
+pub(super) fn paid(event: &str, payment: &str, order: &str) -> EventBody {
+    static CREATED: LazyLock<i64> = LazyLock::new(now);
+    let intent = PaymentIntent::new(payment, PRICE)
+        .with("created", *CREATED)
+        .metadata("order_id", order)
+        .metadata("checkout_application", "suite")
+        .metadata("checkout_amount", &PRICE.minor().to_string())
+        .metadata("checkout_currency", PRICE.currency().code());
+    let object = intent.status("succeeded").object();
+    EventBody::new("payment_intent.succeeded", object)
+        .id(event)
+        .created(*CREATED)
+}
