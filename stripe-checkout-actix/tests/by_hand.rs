@@ -1,5 +1,6 @@
 //! For whoever writes the webhook's route by hand, and for the end of a server.
 
+use std::future::pending;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use stripe_checkout_actix::{Answer, VerifiedEvent, routes, verify};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::{Amount, Checkout, Config, Currency, Reply, WebhookSecret};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
@@ -131,7 +132,17 @@ async fn what_began_ends_although_its_client_and_the_server_are_gone() {
         .build()
         .unwrap();
     let served = checkout.clone();
-    let server = HttpServer::new(move || App::new().service(routes(served.clone())))
+    let (lives, mut gone) = mpsc::channel::<()>(1);
+    let server = HttpServer::new(move || {
+        // A task of the worker's own, which is dropped with its runtime.
+        let lives = lives.clone();
+        actix_web::rt::spawn(async move {
+            let _lives = lives;
+            pending::<()>().await
+        });
+        App::new().service(routes(served.clone()))
+    });
+    let server = server
         .workers(1)
         .disable_signals()
         .bind(("127.0.0.1", 0))
@@ -154,6 +165,7 @@ async fn what_began_ends_although_its_client_and_the_server_are_gone() {
     drop(client);
     handle.stop(false).await;
     server.await.unwrap().unwrap();
+    assert_eq!(gone.recv().await, None);
     gate.add_permits(1);
     checkout.drain().await;
     assert_eq!(shipped.load(Ordering::SeqCst), 1);
