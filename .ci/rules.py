@@ -8,8 +8,10 @@ knows no web framework, an adapter only translates, and no release candidate's t
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,10 +59,25 @@ def run(*command, **options):
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
 
 
-def crates(package, *flags):
+def crates(package, *flags, edges="normal"):
     """The names of the crates that a package brings along where it is used, not those that only test it."""
-    tree = run("cargo", "tree", "--locked", "-p", package, "-e", "normal", "--prefix", "none", "--no-dedupe", "-f", "{p}", *flags)
+    tree = run("cargo", "tree", "--locked", "-p", package, "-e", edges, "--prefix", "none", "--no-dedupe", "-f", "{p}", *flags)
     return {line.split()[0] for line in tree.splitlines() if line} - {package}
+
+
+def application(package):
+    """The crates that a package brings into an application that has nothing else, in the versions of this workspace. Asked of the workspace itself, cargo
+    would count what other packages switch on."""
+    metadata = json.loads(run("cargo", "metadata", "--locked", "--format-version", "1"))
+    version = next(p["version"] for p in metadata["packages"] if p["name"] == package)
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder, "Cargo.toml")
+        manifest.write_text(f'[package]\nname = "application"\nedition = "2024"\n[dependencies]\n{package} = "={version}"\n[workspace]\n')
+        Path(folder, "src").mkdir()
+        Path(folder, "src", "lib.rs").touch()
+        shutil.copy(ROOT / "Cargo.lock", folder)
+        tree = run("cargo", "tree", "--manifest-path", str(manifest), "-e", "normal,build", "--prefix", "none", "--no-dedupe", "-f", "{p}")
+    return {line.split()[0] for line in tree.splitlines() if line} - {"application", package}
 
 
 def hyper_features(package, *flags):
@@ -80,6 +97,8 @@ def dependencies(packages):
 
     alone = crates(CORE, "--no-default-features")
     rule("webhooks alone bring no async-stripe, HTTP client, TLS or templates", [c for c in alone if c in CLIENT or STRIPE.fullmatch(c)])
+    ours, peer = crates(CORE, "--no-default-features", edges="normal,build"), application("async-stripe-webhook")
+    rule(f"webhooks alone bring fewer crates ({len(ours)}) than async-stripe-webhook ({len(peer)})", ours if len(ours) >= len(peer) else [])
 
     for adapter, framework in ADAPTERS.items():
         if adapter not in packages:
