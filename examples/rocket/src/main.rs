@@ -1,9 +1,15 @@
 //! The shop on Rocket: only what is Rocket's own. What the shop does stands in `examples/shop`.
 
-use std::{io::Cursor, net::SocketAddr, process::ExitCode, time::Instant};
+use std::{
+    future,
+    io::Cursor,
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use rocket::{
-    Build, Config, Request, Response, Rocket, State, catch, catchers,
+    Build, Config, Orbit, Request, Response, Rocket, State, catch, catchers,
     config::{Ident, LogLevel, Shutdown},
     data::{Data, FromData, ToByteUnit},
     fairing::AdHoc,
@@ -25,21 +31,42 @@ fn main() -> ExitCode {
 async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
     let app = App::start(settings).await?;
-    let server = routes(rocket::custom(config(address)), app.shop.clone());
     let opening = app.clone();
-    let server = server.attach(AdHoc::on_liftoff("open", move |rocket| {
-        Box::pin(async move {
-            let (told, shutdown) = (opening.told_to_stop(), rocket.shutdown());
-            tokio::spawn(async move {
-                told.await;
-                shutdown.notify();
-            });
+    let rocket = routes(rocket::custom(config(address)), app.shop.clone())
+        // Rocket binds its address itself.
+        .attach(AdHoc::on_liftoff("open", move |rocket| {
             let config = rocket.config();
             opening.open_at(SocketAddr::new(config.address, config.port));
-        })
-    }));
-    app.run(async { server.launch().await.map_err(StartError::at(address)) })
-        .await
+            Box::pin(async {})
+        }))
+        .attach(AdHoc::on_shutdown("close", |rocket| {
+            Box::pin(close(rocket))
+        }))
+        .ignite()
+        .await?;
+    let (told, shutdown) = (app.told_to_stop(), rocket.shutdown());
+    // Both in one task: told by another one, Rocket may stop without waiting for anything.
+    let server = async {
+        let notify = async {
+            told.await;
+            shutdown.notify();
+            future::pending().await
+        };
+        tokio::select! {
+            ended = rocket.launch() => ended.map_err(StartError::at(address)),
+            never = notify => never,
+        }
+    };
+    app.run(server).await
+}
+
+/// Rocket looks only once whether connections are left, and then waits for the whole of its grace: so what is under way, and connections that do nothing,
+/// first get the moment that they need to end.
+async fn close(rocket: &Rocket<Orbit>) {
+    if let Some(shop) = rocket.state::<Shop>() {
+        shop.checkout().drain().await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 /// All of Rocket's settings that matter here; it reads no Rocket.toml and no ROCKET_ variables.

@@ -17,11 +17,17 @@ impl Closing {
         let (tell, told) = watch::channel(false);
         tokio::spawn(async move {
             told_to_stop().await;
-            println!("Closing. Press Ctrl-C again to leave at once.");
-            let _ = tell.send(true);
-            if signal::ctrl_c().await.is_ok() {
-                process::exit(1);
-            }
+            let again = async {
+                if signal::ctrl_c().await.is_ok() {
+                    process::exit(1);
+                }
+            };
+            let say = async {
+                println!("Closing. Press Ctrl-C again to leave at once.");
+                let _ = tell.send(true);
+            };
+            // In this order: who reads the line may press at once.
+            tokio::join!(biased; again, say);
         });
         Self(told)
     }
