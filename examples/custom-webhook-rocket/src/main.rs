@@ -6,7 +6,8 @@
 //! stripe trigger payment_intent.succeeded
 //! ```
 //!
-//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled again; it refuses live events. Take a database's where money is.
+//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled again. So it refuses live events, until you say that your handler
+//! itself can tell what it has done: `MemoryInbox::new().allow_live()`.
 
 use rocket::{State, http::Status, post, routes};
 use stripe_checkout_core::fulfillment::{MemoryInbox, Received, on_paid};

@@ -66,7 +66,7 @@ async fn close(rocket: &Rocket<Orbit>) {
     if let Some(shop) = rocket.state::<Shop>() {
         shop.checkout().drain().await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
 /// All of Rocket's settings that matter here; it reads no Rocket.toml and no ROCKET_ variables.
@@ -75,7 +75,7 @@ fn config(address: SocketAddr) -> Config {
         address: address.ip(),
         port: address.port(),
         ident: Ident::none(),
-        // The log is ours: Rocket's own has whole addresses, with the keys and secrets in them.
+        // The log is ours: Rocket's own has whole addresses, with the keys and secrets in them. While you add routes, `Normal` says which of them collide.
         log_level: LogLevel::Off,
         shutdown: Shutdown {
             ctrlc: false,
