@@ -487,16 +487,16 @@ pub fn it_closes_while_browsers_keep_their_connections(path: &str) {
 /// A request that began before gets its answer.
 pub fn what_is_under_way_when_it_is_told_to_close_is_answered(path: &str) {
     #[cfg(unix)]
-    {
+    for signal in ["TERM", "INT"] {
         let mut shop = open(path);
         let mut connection = under_way(&shop.program);
-        shop.program.signal("TERM");
+        shop.program.signal(signal);
         shop.program.wait_for_line("Closing.");
         connection.send(b"mug");
         let answer = connection.answer(false);
         assert_eq!((answer.status, answer.cookie("cart")), (303, Some("mug-1")));
         let (status, _) = shop.program.wait();
-        assert!(status.success(), "{status}");
+        assert!(status.success(), "{signal}: {status}");
     }
     #[cfg(not(unix))]
     let _ = path;
