@@ -1,43 +1,21 @@
 //! The shop on axum: only what is axum's own. What the shop does stands in `examples/shop`.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{net::SocketAddr, process::ExitCode, time::Instant};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, to_bytes},
     extract::{ConnectInfo, FromRequest, MatchedPath, Path, Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use shop::{Answer, App, Problem, Settings, Shop};
-use tokio::{net::TcpListener, signal};
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// How long requests that are under way may take once the shop is told to close.
-const GRACE: Duration = Duration::from_secs(20);
+use shop::{Answer, App, BoxError, Problem, Settings, Shop, StartError};
+use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    // Before the runtime, because `.env` becomes part of the environment, and that must not change under other threads.
-    let opened = Settings::from_env()
-        .map_err(BoxError::from)
-        .and_then(|settings| {
-            shop::log();
-            run(settings)
-        });
-    match opened {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("The shop cannot open: {}.", shop::causes(&*error));
-            ExitCode::FAILURE
-        }
-    }
+    shop::open(run)
 }
 
 #[tokio::main]
@@ -45,60 +23,45 @@ async fn run(settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| format!("{address} (BIND_ADDRESS, PORT): {error}"))?;
-    let app = App::start(settings, listener.local_addr()?).await?;
+        .map_err(StartError::at(address))?;
+    let address = listener.local_addr()?;
+    let app = App::start(settings).await?;
     let routes = routes(app.shop.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    println!("{}", app.banner());
-
-    let (told, mut closing) = tokio::sync::watch::channel(());
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        told_to_stop().await;
-        drop(told);
-    });
-    tokio::select! {
-        ended = server => ended?,
-        // A browser that keeps its connection busy must not keep the shop from closing.
-        () = async { let _ = closing.changed().await; tokio::time::sleep(GRACE).await } => {}
-    }
-    app.stop().await;
-    Ok(())
+    let server = axum::serve(listener, routes).with_graceful_shutdown(app.told_to_stop());
+    app.open_at(address);
+    app.run(server).await
 }
 
 /// The shop's own routes, and those of the checkout beside them.
 fn routes(shop: Shop) -> Router {
     let checkout = stripe_checkout_axum::router(shop.checkout().clone());
     Router::new()
-        .route(
-            "/",
-            get(async |State(shop): State<Shop>, visit: Visit| Page(shop.home(&visit.0))),
-        )
-        .route(
-            "/cart",
-            get(async |State(shop): State<Shop>, visit: Visit| Page(shop.cart(&visit.0)))
-                .post(change_cart),
-        )
+        .route("/", get(home))
+        .route("/cart", get(cart).post(change_cart))
         .route("/orders", post(place_order))
         .route("/orders/{id}", get(order))
         .route("/pictures/{name}", get(picture))
         .route("/static/{name}", get(asset))
-        .route(
-            "/favicon.ico",
-            get(async |State(shop): State<Shop>| Page(shop.picture("logo.svg"))),
-        )
-        .route(
-            "/api/products",
-            get(async |State(shop): State<Shop>| Page(shop.api_products())),
-        )
+        .route("/favicon.ico", get(favicon))
+        .route("/api/products", get(api_products))
         .route("/api/orders", post(api_create_order))
         .route("/api/orders/{id}", get(api_order))
         .route("/admin", get(admin))
         .route("/admin/login", get(log_in_page).post(log_in))
         .route("/admin/logout", post(log_out))
         .route("/admin/events/{id}/replay", post(replay))
-        .fallback(async |State(shop): State<Shop>| Page(shop.problem(Problem::NotFound)))
+        .fallback(not_found)
         .with_state(shop)
         .merge(checkout)
         .layer(middleware::from_fn(log))
+}
+
+async fn home(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.home(&visit.0))
+}
+
+async fn cart(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.cart(&visit.0))
 }
 
 async fn change_cart(State(shop): State<Shop>, visit: Visit) -> Page {
@@ -119,6 +82,14 @@ async fn picture(State(shop): State<Shop>, Path(name): Path<String>) -> Page {
 
 async fn asset(State(shop): State<Shop>, Path(name): Path<String>) -> Page {
     Page(shop.asset(&name))
+}
+
+async fn favicon(State(shop): State<Shop>) -> Page {
+    Page(shop.picture("logo.svg"))
+}
+
+async fn api_products(State(shop): State<Shop>) -> Page {
+    Page(shop.api_products())
 }
 
 async fn api_create_order(State(shop): State<Shop>, visit: Visit) -> Page {
@@ -149,6 +120,10 @@ async fn replay(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) 
     Page(shop.replay(&visit.0, &id).await)
 }
 
+async fn not_found(State(shop): State<Shop>) -> Page {
+    Page(shop.problem(Problem::NotFound))
+}
+
 /// A request, as the shop wants it.
 struct Visit(shop::Visit);
 
@@ -157,20 +132,11 @@ impl FromRequest<Shop> for Visit {
 
     async fn from_request(request: Request, shop: &Shop) -> Result<Self, Page> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, shop::Visit::BODY_LIMIT)
-            .await
-            .map_err(|_| Page(shop.problem(Problem::TooLarge)))?;
-        let header = |name: &str| {
-            parts
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let peer: Option<IpAddr> = parts
-            .extensions
-            .get::<ConnectInfo<SocketAddr>>()
-            .map(|peer| peer.0.ip());
+        let body = to_bytes(body, shop::Visit::BODY_LIMIT).await;
+        let body = body.map_err(|_| Page(shop.problem(Problem::TooLarge)))?;
+        let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|peer| peer.0.ip());
         Ok(Self(shop::Visit::new(header, peer, body.into())))
     }
 }
@@ -197,39 +163,10 @@ impl IntoResponse for Page {
 
 /// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
 async fn log(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let begin = std::time::Instant::now();
+    let (begin, method) = (Instant::now(), request.method().clone());
     let response = next.run(request).await;
     let route = route.as_ref().map_or("(none)", MatchedPath::as_str);
-    tracing::info!(%method, route, status = response.status().as_u16(), ms = begin.elapsed().as_millis(), "request");
+    let status = response.status().as_u16();
+    tracing::info!(%method, route, status, ms = begin.elapsed().as_millis(), "request");
     response
-}
-
-/// Ctrl-C, or what `kill`, systemd and Docker send.
-async fn told_to_stop() {
-    let interrupt = async {
-        if signal::ctrl_c().await.is_err() {
-            // Without the signal there is nothing to wait for; the shop stays open until it is killed.
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
-    println!("Closing. Press Ctrl-C again to leave at once.");
-    tokio::spawn(async {
-        if signal::ctrl_c().await.is_ok() {
-            std::process::exit(1);
-        }
-    });
 }

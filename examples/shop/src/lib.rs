@@ -7,6 +7,7 @@ pub mod admin;
 mod answer;
 pub mod cart;
 pub mod catalogue;
+mod closing;
 mod fulfil;
 mod money;
 mod order;
@@ -24,6 +25,7 @@ pub mod testing;
 mod visit;
 
 pub use answer::Answer;
+pub use closing::GRACE;
 pub use fulfil::Fulfil;
 pub use money::price;
 pub use order::{Order, OrderItem, Shipment, Status};
@@ -33,18 +35,23 @@ pub use problem::Problem;
 pub use random::NoRandom;
 pub use settings::{AdminPassword, Settings, SettingsError, Stripe};
 pub use shop::{Parts, Shop};
-pub use start::{App, StartError, checkout};
+pub use start::{App, StartError, checkout, open};
 pub use store::{Notice, OrderSummary, Store, StoreError};
+pub use stripe_checkout_core::BoxError;
 pub use visit::Visit;
 
 /// The shop's name.
 pub const NAME: &str = "Crab & Kettle";
 
 /// Writes the log to the terminal: from `info` upwards, or as `RUST_LOG` says.
+///
+/// Only what is said to `tracing`. To the older `log` some frameworks say the whole address of a request, and Stripe's redirect carries the client secret in the query.
 pub fn log() {
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).finish();
+    // Whoever called twice has a log already.
+    let _ = tracing::subscriber::set_global_default(log);
 }
 
 /// An error and its causes in one line, for whoever runs the shop.

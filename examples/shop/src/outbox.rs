@@ -6,10 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::Row as _;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Notify, watch};
 
 use crate::order::short;
 use crate::store::{Store, StoreError};
@@ -20,14 +17,13 @@ const AGAIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Outbox {
     stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
 }
 
 impl Outbox {
     /// Starts to work off what is due: now, whenever `bell` rings, and every half minute in case something went wrong.
     pub fn start(store: Store, bell: Arc<Notify>) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             loop {
                 if let Err(error) = work(&store).await {
                     tracing::error!(error = %crate::causes(&error), "the outbox could not be worked off; it will be tried again");
@@ -39,15 +35,14 @@ impl Outbox {
                 }
             }
         });
-        Self { stop, task }
+        Self { stop }
     }
 
     /// Lets it finish what it is doing. What is still due stays in the database for the next start.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         let _ = self.stop.send(true);
-        if self.task.await.is_err() {
-            tracing::error!("the outbox's task panicked");
-        }
+        // The task has the only receiver, and drops it at its end.
+        self.stop.closed().await;
     }
 }
 

@@ -1,15 +1,17 @@
 //! Puts the shop together: database, Stripe (or the sandbox), till, fulfilment.
 
-use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
+use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use stripe_checkout_core::{
-    BuildError, Checkout, Config, Mode, SandboxError, fulfillment::MemoryInbox, sandbox::Sandbox,
+    BoxError, BuildError, Checkout, Config, Mode, SandboxError, fulfillment::MemoryInbox,
+    sandbox::Sandbox,
 };
 use tokio::sync::Notify;
 
 use crate::{
     NAME,
     admin::Admin,
+    closing::Closing,
     fulfil::Fulfil,
     outbox::Outbox,
     prices::OrderPrices,
@@ -19,22 +21,36 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// A shop that is open.
-#[derive(Debug)]
+/// A shop that opens, is open, and closes. Cheap to clone; clones are one and the same.
+#[derive(Debug, Clone)]
 pub struct App {
     /// Its routes' methods.
     pub shop: Shop,
-    banner: String,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    made_up_password: Option<String>,
     store: Store,
     outbox: Outbox,
     // It ends when this is dropped.
     sandbox: Option<Sandbox>,
+    closing: Closing,
 }
 
 /// Why the shop did not open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// There is no serving at this address.
+    #[error("{address} (BIND_ADDRESS, PORT)")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the framework or the system says.
+        source: BoxError,
+    },
     /// The database.
     #[error("the database cannot be opened (DATABASE_URL)")]
     Store(#[from] StoreError),
@@ -52,33 +68,65 @@ pub enum StartError {
     Random(#[from] NoRandom),
 }
 
+impl StartError {
+    /// Says which address an error is about.
+    pub fn at<E: Into<BoxError>>(address: SocketAddr) -> impl FnOnce(E) -> Self {
+        move |error| Self::Address {
+            address,
+            source: error.into(),
+        }
+    }
+}
+
+/// Opens a shop: reads the settings, writes the log, and runs the framework's program. What goes wrong is told in one line.
+pub fn open(run: impl FnOnce(Settings) -> Result<(), BoxError>) -> ExitCode {
+    // Before there is a runtime: `.env` becomes part of the environment, and that must not change under other threads.
+    let opened = Settings::from_env()
+        .map_err(BoxError::from)
+        .and_then(|settings| {
+            crate::log();
+            run(settings)
+        });
+    match opened {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("The shop cannot open: {}.", crate::causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
 impl App {
-    /// Opens the shop. `address` is where the framework listens already, or will: that is where the sandbox sends its webhooks.
+    /// Prepares the shop: all but its address, which some frameworks know only when they listen. See [`open_at`](Self::open_at).
     ///
     /// # Errors
     /// [`StartError`]: it fails closed, before anybody can order.
-    pub async fn start(settings: Settings, address: SocketAddr) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let closing = Closing::listen();
         let Settings {
+            address,
             database_url,
             admin_password,
             stripe,
-            ..
         } = settings;
-        let store = Store::open(&database_url).await?;
         // Both are one path from here on: the sandbox only is another place with other keys.
         let (config, sandbox) = match stripe {
             Stripe::Keys(config) => (*config, None),
             Stripe::Sandbox => {
+                let url = webhook_url(address);
+                if !reachable(address).ip().is_loopback() {
+                    return Err(SandboxError::EndpointNotLocal { url }.into());
+                }
                 let sandbox = Sandbox::start().await?;
-                sandbox.webhook_endpoint(&format!("http://{}/webhook", reachable(address)))?;
                 (sandbox.config(), Some(sandbox))
             }
         };
+        let store = Store::open(&database_url).await?;
         let live = config.mode() == Some(Mode::Live);
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
         let checkout = checkout(config, &store, bell)?;
-        let made_up = if admin_password.is_none() {
+        let made_up_password = if admin_password.is_none() {
             Some(random::password()?)
         } else {
             None
@@ -93,44 +141,68 @@ impl App {
             );
         }
         let admin = Admin::new(
-            made_up
+            made_up_password
                 .as_deref()
                 .or(password.as_deref())
                 .unwrap_or_default(),
         );
-        let banner = banner(address, sandbox.is_some(), made_up.as_deref());
-        let parts = Parts {
+        let shop = Shop::new(Parts {
             store: store.clone(),
             checkout,
             admin,
             sandbox: sandbox.is_some(),
             secure_cookies: live,
-        };
-        Ok(Self {
-            shop: Shop::new(parts)?,
-            banner,
+        })?;
+        let inner = Inner {
+            made_up_password,
             store,
             outbox,
             sandbox,
+            closing,
+        };
+        Ok(Self {
+            shop,
+            inner: Arc::new(inner),
         })
     }
 
-    /// What to print when the shop is open: its address, and what one needs to try it.
-    pub fn banner(&self) -> &str {
-        &self.banner
+    /// Opens the shop at the address where the framework listens now: says so, and lets the sandbox send its webhooks there.
+    pub fn open_at(&self, address: SocketAddr) {
+        if let Some(sandbox) = &self.inner.sandbox
+            && let Err(error) = sandbox.webhook_endpoint(&webhook_url(address))
+        {
+            tracing::error!(%error, "the sandbox sends no webhooks");
+        }
+        let sandbox = self.inner.sandbox.is_some();
+        println!(
+            "{}",
+            banner(address, sandbox, self.inner.made_up_password.as_deref())
+        );
     }
 
-    /// The sandbox, where there are no keys: tests break it on purpose.
-    pub fn sandbox(&self) -> Option<&Sandbox> {
-        self.sandbox.as_ref()
+    /// Ends when the shop is told to close: then the framework should take no more connections.
+    pub fn told_to_stop(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.closing.clone().told()
     }
 
-    /// Closes the shop, after the framework stopped to take requests: ends what began, then closes the database.
-    pub async fn stop(self) {
+    /// Stays while the framework's server runs, then ends what began and closes the database. Once told to stop, the server has the time of
+    /// [`GRACE`](crate::GRACE): a browser that keeps its connection busy must not keep the shop from closing.
+    ///
+    /// # Errors
+    /// The server's own.
+    pub async fn run<T, E: Into<BoxError>>(
+        self,
+        server: impl IntoFuture<Output = Result<T, E>>,
+    ) -> Result<(), BoxError> {
+        let ended = tokio::select! {
+            ended = server.into_future() => ended.map(drop).map_err(E::into),
+            () = self.inner.closing.clone().overdue() => Ok(()),
+        };
         self.shop.checkout().drain().await;
-        self.outbox.stop().await;
-        self.store.close().await;
+        self.inner.outbox.stop().await;
+        self.inner.store.close().await;
         tracing::info!("closed");
+        ended
     }
 }
 
@@ -165,6 +237,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         }
         other => other,
     }
+}
+
+fn webhook_url(address: SocketAddr) -> String {
+    format!("http://{}/webhook", reachable(address))
 }
 
 fn banner(address: SocketAddr, sandbox: bool, made_up_password: Option<&str>) -> String {

@@ -18,12 +18,14 @@ impl Visit {
     /// The largest body in bytes: adapters read no more of it and answer [`Problem::TooLarge`](crate::Problem::TooLarge).
     pub const BODY_LIMIT: usize = 16 * 1024;
 
-    /// Takes what the shop needs of a request. `header` gives the header of that name, in lower case, if it is there and is text.
-    pub fn new(
-        header: impl Fn(&str) -> Option<String>,
+    /// Takes what the shop needs of a request. `header` gives the first header of that name, in lower case, if there is one; what is no text is as if it were
+    /// not there.
+    pub fn new<'a>(
+        header: impl Fn(&str) -> Option<&'a [u8]>,
         peer: Option<IpAddr>,
         body: Vec<u8>,
     ) -> Self {
+        let header = |name| str::from_utf8(header(name)?).ok().map(str::to_owned);
         Self {
             host: header("host"),
             origin: header("origin"),
@@ -101,7 +103,7 @@ mod tests {
             headers
                 .iter()
                 .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+                .map(|(_, value)| value.as_bytes())
         };
         Visit::new(header, None, Vec::new())
     }

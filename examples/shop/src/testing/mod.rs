@@ -1,4 +1,4 @@
-//! Buys in a shop with a real browser: what the example applications share of their tests, behind the feature `testing`.
+//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, and [asking without one](program).
 //!
 //! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
 //! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
@@ -14,6 +14,7 @@
 mod another_stripe;
 mod browser;
 mod http;
+pub mod program;
 pub mod scenarios;
 mod stage;
 

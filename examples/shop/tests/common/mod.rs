@@ -109,7 +109,7 @@ pub(crate) fn payment(id: &str, order: &str, minor: u64) -> PaymentIntent {
 pub(crate) fn visit(headers: &[(&str, &str)], body: &str) -> Visit {
     let header = |name: &str| {
         let found = headers.iter().find(|(known, _)| *known == name);
-        found.map(|(_, value)| (*value).to_owned())
+        found.map(|(_, value)| value.as_bytes())
     };
     Visit::new(header, Some([127, 0, 0, 1].into()), body.into())
 }

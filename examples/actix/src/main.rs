@@ -1,0 +1,209 @@
+//! The shop on actix-web: only what is actix-web's own. What the shop does stands in `examples/shop`.
+
+use std::{net::TcpListener, pin::Pin, process::ExitCode, time::Instant};
+
+use actix_web::{
+    Error, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder, Route,
+    body::{BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::InternalError,
+    guard,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+    middleware::{self, Next},
+    web::{self, Data, Path, ServiceConfig, post, resource},
+};
+use shop::{Answer, App, BoxError, GRACE, Problem, Settings, Shop, StartError};
+
+fn main() -> ExitCode {
+    shop::open(run)
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> Result<(), BoxError> {
+    let address = settings.address;
+    let listener = TcpListener::bind(address).map_err(StartError::at(address))?;
+    let address = listener.local_addr()?;
+    let app = App::start(settings).await?;
+    let shop = Data::new(app.shop.clone());
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .wrap(middleware::from_fn(log))
+            .configure(|config| routes(config, &shop))
+    })
+    .shutdown_signal(app.told_to_stop())
+    .shutdown_timeout(GRACE.as_secs())
+    .listen(listener)?
+    .run();
+    app.open_at(address);
+    app.run(server).await
+}
+
+/// The shop's own routes, and those of the checkout beside them.
+fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
+    let checkout = stripe_checkout_actix::routes(shop.checkout().clone());
+    config
+        .service(resource("/").route(get().to(home)))
+        .service(
+            resource("/cart")
+                .route(get().to(cart))
+                .route(post().to(change_cart)),
+        )
+        .service(resource("/orders").route(post().to(place_order)))
+        .service(resource("/orders/{id}").route(get().to(order)))
+        .service(resource("/pictures/{name}").route(get().to(picture)))
+        .service(resource("/static/{name}").route(get().to(asset)))
+        .service(resource("/favicon.ico").route(get().to(favicon)))
+        .service(resource("/api/products").route(get().to(api_products)))
+        .service(resource("/api/orders").route(post().to(api_create_order)))
+        .service(resource("/api/orders/{id}").route(get().to(api_order)))
+        .service(resource("/admin").route(get().to(admin)))
+        .service(
+            resource("/admin/login")
+                .route(get().to(log_in_page))
+                .route(post().to(log_in)),
+        )
+        .service(resource("/admin/logout").route(post().to(log_out)))
+        .service(resource("/admin/events/{id}/replay").route(post().to(replay)))
+        .default_service(web::to(not_found))
+        .app_data(shop.clone())
+        .service(checkout);
+}
+
+/// GET, and HEAD with it.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn home(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.home(&visit.0))
+}
+
+async fn cart(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.cart(&visit.0))
+}
+
+async fn change_cart(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.change_cart(&visit.0))
+}
+
+async fn place_order(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.place_order(&visit.0).await)
+}
+
+async fn order(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.order(&visit.0, &id).await)
+}
+
+async fn picture(shop: Data<Shop>, name: Path<String>) -> Page {
+    Page(shop.picture(&name))
+}
+
+async fn asset(shop: Data<Shop>, name: Path<String>) -> Page {
+    Page(shop.asset(&name))
+}
+
+async fn favicon(shop: Data<Shop>) -> Page {
+    Page(shop.picture("logo.svg"))
+}
+
+async fn api_products(shop: Data<Shop>) -> Page {
+    Page(shop.api_products())
+}
+
+async fn api_create_order(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.api_create_order(&visit.0).await)
+}
+
+async fn api_order(shop: Data<Shop>, id: Path<String>) -> Page {
+    Page(shop.api_order(&id).await)
+}
+
+async fn admin(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.admin(&visit.0).await)
+}
+
+async fn log_in_page(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.log_in_page(&visit.0))
+}
+
+async fn log_in(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.log_in(&visit.0))
+}
+
+async fn log_out(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.log_out(&visit.0))
+}
+
+async fn replay(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.replay(&visit.0, &id).await)
+}
+
+async fn not_found(shop: Data<Shop>) -> Page {
+    Page(shop.problem(Problem::NotFound))
+}
+
+/// A request, as the shop wants it.
+struct Visit(shop::Visit);
+
+impl FromRequest for Visit {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let shop = Data::<Shop>::extract(request);
+        let (request, payload) = (
+            request.clone(),
+            web::Payload::from_request(request, payload),
+        );
+        Box::pin(async move {
+            let (shop, payload) = (shop.await?, payload.await?);
+            let body = payload.to_bytes_limited(shop::Visit::BODY_LIMIT).await;
+            let Ok(Ok(body)) = body else {
+                let page = Page(shop.problem(Problem::TooLarge)).respond_to(&request);
+                return Err(InternalError::from_response("no body", page).into());
+            };
+            let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+            let peer = request.peer_addr().map(|peer| peer.ip());
+            Ok(Self(shop::Visit::new(header, peer, body.into())))
+        })
+    }
+}
+
+/// An answer, as actix-web sends it.
+struct Page(Answer);
+
+impl Responder for Page {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::with_body(status, BoxBody::new(self.0.body));
+        for (name, value) in self.0.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                // Appended, not replaced: a page may set two cookies.
+                response
+                    .headers_mut()
+                    .append(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+}
+
+/// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
+async fn log(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let (begin, method) = (Instant::now(), request.method().clone());
+    let response = next.call(request).await?;
+    let route = response.request().match_pattern();
+    let route = route.as_deref().unwrap_or("(none)");
+    let status = response.status().as_u16();
+    tracing::info!(%method, route, status, ms = begin.elapsed().as_millis(), "request");
+    Ok(response)
+}

@@ -1,0 +1,49 @@
+//! A webhook with a route and answers of your own, on actix-web; the ready-made one is `stripe_checkout_actix::routes`.
+//!
+//! ```sh
+//! stripe listen --forward-to 127.0.0.1:3000/hooks/stripe # prints the secret: whsec_…
+//! STRIPE_WEBHOOK_SECRET=whsec_… cargo run -p custom-webhook-actix
+//! stripe trigger payment_intent.succeeded
+//! ```
+//!
+//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled again. So it refuses live events, until you say that your handler
+//! itself can tell what it has done: `MemoryInbox::new().allow_live()`.
+
+use actix_web::{App, HttpServer, http::StatusCode, post, web::Data};
+use stripe_checkout_actix::VerifiedEvent;
+use stripe_checkout_core::fulfillment::{MemoryInbox, Received, on_paid};
+use stripe_checkout_core::{BoxError, Checkout, Config, webhook::Payment};
+
+#[actix_web::main]
+async fn main() -> Result<(), BoxError> {
+    let checkout = Checkout::builder(Config::from_env()?)
+        .fulfillment(MemoryInbox::new(), on_paid(ship))
+        .build()?;
+    let checkout = Data::new(checkout);
+    let server = HttpServer::new(move || App::new().app_data(checkout.clone()).service(webhook));
+    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    Ok(server.listen(listener)?.run().await?)
+}
+
+/// What is no genuine event never gets here: it was answered with 400, or 413.
+#[post("/hooks/stripe")]
+async fn webhook(
+    checkout: Data<Checkout>,
+    VerifiedEvent(event): VerifiedEvent,
+) -> (&'static str, StatusCode) {
+    match checkout.receive(event).await {
+        Ok(Received::Done(_) | Received::Ignored) => ("thank you", StatusCode::OK),
+        Ok(Received::Duplicate(_)) => ("seen before", StatusCode::OK),
+        // Whatever is not 2xx, Stripe sends again, for three days.
+        Ok(_) => ("that failed", StatusCode::INTERNAL_SERVER_ERROR),
+        Err(_) => ("not now", StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+/// Runs once for each payment that succeeds. Yours ships.
+async fn ship(payment: Payment) -> Result<(), BoxError> {
+    println!("paid: {} ({})", payment.amount_received(), payment.id());
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! A webhook with a route and answers of your own, on axum; the ready-made one is `stripe_checkout_axum::router`.
+//!
+//! ```sh
+//! stripe listen --forward-to 127.0.0.1:3000/hooks/stripe # prints the secret: whsec_…
+//! STRIPE_WEBHOOK_SECRET=whsec_… cargo run -p custom-webhook-axum
+//! stripe trigger payment_intent.succeeded
+//! ```
+//!
+//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled again. So it refuses live events, until you say that your handler
+//! itself can tell what it has done: `MemoryInbox::new().allow_live()`.
+
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use stripe_checkout_axum::VerifiedEvent;
+use stripe_checkout_core::fulfillment::{MemoryInbox, Received, on_paid};
+use stripe_checkout_core::{BoxError, Checkout, Config, webhook::Payment};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let checkout = Checkout::builder(Config::from_env()?)
+        .fulfillment(MemoryInbox::new(), on_paid(ship))
+        .build()?;
+    let app = Router::new()
+        .route("/hooks/stripe", post(webhook))
+        .with_state(checkout);
+    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("Listening on http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}
+
+/// What is no genuine event never gets here: it was answered with 400, or 413.
+async fn webhook(
+    State(checkout): State<Checkout>,
+    VerifiedEvent(event): VerifiedEvent,
+) -> (StatusCode, &'static str) {
+    match checkout.receive(event).await {
+        Ok(Received::Done(_) | Received::Ignored) => (StatusCode::OK, "thank you"),
+        Ok(Received::Duplicate(_)) => (StatusCode::OK, "seen before"),
+        // Whatever is not 2xx, Stripe sends again, for three days.
+        Ok(_) => (StatusCode::INTERNAL_SERVER_ERROR, "that failed"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not now"),
+    }
+}
+
+/// Runs once for each payment that succeeds. Yours ships.
+async fn ship(payment: Payment) -> Result<(), BoxError> {
+    println!("paid: {} ({})", payment.amount_received(), payment.id());
+    Ok(())
+}

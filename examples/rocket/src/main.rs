@@ -1,0 +1,274 @@
+//! The shop on Rocket: only what is Rocket's own. What the shop does stands in `examples/shop`.
+
+use std::{
+    future,
+    io::Cursor,
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use rocket::{
+    Build, Config, Orbit, Request, Response, Rocket, State, catch, catchers,
+    config::{Ident, LogLevel, Shutdown},
+    data::{Data, FromData, ToByteUnit},
+    fairing::AdHoc,
+    get,
+    http::{Method, Status},
+    outcome::Outcome,
+    post,
+    response::Responder,
+    routes,
+    shield::Shield,
+};
+use shop::{Answer, App, BoxError, GRACE, Problem, Settings, Shop, StartError};
+
+fn main() -> ExitCode {
+    shop::open(run)
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> Result<(), BoxError> {
+    let address = settings.address;
+    let app = App::start(settings).await?;
+    let opening = app.clone();
+    let rocket = routes(rocket::custom(config(address)), app.shop.clone())
+        // Rocket binds its address itself.
+        .attach(AdHoc::on_liftoff("open", move |rocket| {
+            let config = rocket.config();
+            opening.open_at(SocketAddr::new(config.address, config.port));
+            Box::pin(async {})
+        }))
+        .attach(AdHoc::on_shutdown("close", |rocket| {
+            Box::pin(close(rocket))
+        }))
+        .ignite()
+        .await?;
+    let (told, shutdown) = (app.told_to_stop(), rocket.shutdown());
+    // Both in one task: told by another one, Rocket may stop without waiting for anything.
+    let server = async {
+        let notify = async {
+            told.await;
+            shutdown.notify();
+            future::pending().await
+        };
+        tokio::select! {
+            ended = rocket.launch() => ended.map_err(StartError::at(address)),
+            never = notify => never,
+        }
+    };
+    app.run(server).await
+}
+
+/// Rocket looks only once whether connections are left, and then waits for the whole of its grace: so what is under way, and connections that do nothing,
+/// first get the moment that they need to end.
+async fn close(rocket: &Rocket<Orbit>) {
+    if let Some(shop) = rocket.state::<Shop>() {
+        shop.checkout().drain().await;
+    }
+    tokio::time::sleep(Duration::from_millis(250)).await;
+}
+
+/// All of Rocket's settings that matter here; it reads no Rocket.toml and no ROCKET_ variables.
+fn config(address: SocketAddr) -> Config {
+    Config {
+        address: address.ip(),
+        port: address.port(),
+        ident: Ident::none(),
+        // The log is ours: Rocket's own has whole addresses, with the keys and secrets in them. While you add routes, `Normal` says which of them collide.
+        log_level: LogLevel::Off,
+        shutdown: Shutdown {
+            ctrlc: false,
+            #[cfg(unix)]
+            signals: Default::default(),
+            grace: GRACE.as_secs() as u32,
+            ..Shutdown::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// The shop's own routes, and those of the checkout beside them.
+fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
+    let checkout = stripe_checkout_rocket::routes(shop.checkout().clone());
+    let shop_routes = routes![
+        home,
+        cart,
+        change_cart,
+        place_order,
+        order,
+        picture,
+        asset,
+        favicon,
+        api_products,
+        api_create_order,
+        api_order,
+        admin,
+        log_in_page,
+        log_in,
+        log_out,
+        replay,
+    ];
+    rocket
+        .mount("/", shop_routes)
+        .register("/", catchers![not_found, too_large])
+        .manage(shop)
+        .mount("/", checkout)
+        // Each answer has its own headers already.
+        .attach(Shield::new())
+        .attach(AdHoc::on_request("begin", |request, _| {
+            Box::pin(async move {
+                begin(request);
+            })
+        }))
+        .attach(AdHoc::on_response("log", |request, response| {
+            Box::pin(async move { log(request, response) })
+        }))
+}
+
+#[get("/", data = "<visit>")]
+async fn home(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.home(&visit.0))
+}
+
+#[get("/cart", data = "<visit>")]
+async fn cart(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.cart(&visit.0))
+}
+
+#[post("/cart", data = "<visit>")]
+async fn change_cart(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.change_cart(&visit.0))
+}
+
+#[post("/orders", data = "<visit>")]
+async fn place_order(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.place_order(&visit.0).await)
+}
+
+#[get("/orders/<id>", data = "<visit>")]
+async fn order(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.order(&visit.0, id).await)
+}
+
+#[get("/pictures/<name>")]
+async fn picture(shop: &State<Shop>, name: &str) -> Page {
+    Page(shop.picture(name))
+}
+
+#[get("/static/<name>")]
+async fn asset(shop: &State<Shop>, name: &str) -> Page {
+    Page(shop.asset(name))
+}
+
+#[get("/favicon.ico")]
+async fn favicon(shop: &State<Shop>) -> Page {
+    Page(shop.picture("logo.svg"))
+}
+
+#[get("/api/products")]
+async fn api_products(shop: &State<Shop>) -> Page {
+    Page(shop.api_products())
+}
+
+#[post("/api/orders", data = "<visit>")]
+async fn api_create_order(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.api_create_order(&visit.0).await)
+}
+
+#[get("/api/orders/<id>")]
+async fn api_order(shop: &State<Shop>, id: &str) -> Page {
+    Page(shop.api_order(id).await)
+}
+
+#[get("/admin", data = "<visit>")]
+async fn admin(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.admin(&visit.0).await)
+}
+
+#[get("/admin/login", data = "<visit>")]
+async fn log_in_page(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.log_in_page(&visit.0))
+}
+
+#[post("/admin/login", data = "<visit>")]
+async fn log_in(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.log_in(&visit.0))
+}
+
+#[post("/admin/logout", data = "<visit>")]
+async fn log_out(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.log_out(&visit.0))
+}
+
+#[post("/admin/events/<id>/replay", data = "<visit>")]
+async fn replay(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.replay(&visit.0, id).await)
+}
+
+#[catch(404)]
+fn not_found(request: &Request<'_>) -> Option<Page> {
+    let shop = request.rocket().state::<Shop>()?;
+    Some(Page(shop.problem(Problem::NotFound)))
+}
+
+#[catch(413)]
+fn too_large(request: &Request<'_>) -> Option<Page> {
+    let shop = request.rocket().state::<Shop>()?;
+    Some(Page(shop.problem(Problem::TooLarge)))
+}
+
+/// A request, as the shop wants it.
+struct Visit(shop::Visit);
+
+#[rocket::async_trait]
+impl<'r> FromData<'r> for Visit {
+    type Error = ();
+
+    async fn from_data(
+        request: &'r Request<'_>,
+        data: Data<'r>,
+    ) -> rocket::data::Outcome<'r, Self> {
+        let body = data
+            .open(shop::Visit::BODY_LIMIT.bytes())
+            .into_bytes()
+            .await;
+        let body = match body {
+            Ok(body) if body.is_complete() => body.into_inner(),
+            _ => return Outcome::Error((Status::PayloadTooLarge, ())),
+        };
+        let header = |name: &str| request.headers().get_one(name).map(str::as_bytes);
+        let peer = request.remote().map(|peer| peer.ip());
+        Outcome::Success(Self(shop::Visit::new(header, peer, body)))
+    }
+}
+
+/// An answer, as Rocket sends it.
+struct Page(Answer);
+
+impl<'r> Responder<'r, 'static> for Page {
+    fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
+        let mut response = Response::build();
+        response
+            .status(Status::new(self.0.status))
+            .sized_body(self.0.body.len(), Cursor::new(self.0.body));
+        for (name, value) in self.0.headers {
+            // Added, not replaced: a page may set two cookies.
+            response.raw_header_adjoin(name, value);
+        }
+        response.ok()
+    }
+}
+
+/// When a request began, and its method, which Rocket changes to answer HEAD.
+fn begin<'r>(request: &'r Request<'_>) -> &'r (Instant, Method) {
+    request.local_cache(|| (Instant::now(), request.method()))
+}
+
+/// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
+fn log(request: &Request<'_>, response: &Response<'_>) {
+    let (begin, method) = begin(request);
+    let route = request.route().map_or("(none)", |route| route.uri.as_str());
+    let status = response.status().code;
+    tracing::info!(%method, route, status, ms = begin.elapsed().as_millis(), "request");
+}
