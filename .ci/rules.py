@@ -114,6 +114,10 @@ def dependencies(packages):
         for feature in ("checkout", "intent", "webhook"):
             rule(f"{adapter} has the feature {feature}, on by default", {feature} - set(package["features"].get("default", [])))
 
+    for example in sorted(name for name in packages if name.startswith("custom-webhook-")):
+        found = [c for c in crates(example) if c in CLIENT - {"hyper"} or STRIPE.fullmatch(c)]
+        rule(f"{example} hears webhooks alone: no async-stripe, HTTP client, TLS or templates", found)
+
     exact = [
         f"{p['name']}: {d['name']} {d['req']}"
         for p in packages.values()
