@@ -22,7 +22,6 @@ impl Driver for Actix {
                 .app_data(PayloadConfig::new(10))
                 .app_data(Data::new(application.by_hand.clone()))
                 .route(Application::BY_HAND, web::post().to(by_hand));
-            // The longer prefixes first: a scope takes all that begins as it does.
             for mount in &application.mounts {
                 let routes = routes(mount.checkout.clone());
                 app = match mount.prefix {

@@ -98,7 +98,8 @@ impl Checkout {
         match self.inner.tasks.spawn(work).await {
             Ok(reply) => reply,
             Err(error) => {
-                tracing::error!(%error, "a request was not answered");
+                // Not the error itself: it repeats the panic's message, which may hold anything.
+                tracing::error!(panicked = error.is_panic(), "a request was not answered");
                 Problem::internal().json()
             }
         }

@@ -497,8 +497,10 @@ pub enum BuildError {
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
     )]
     MemoryInLiveMode,
-    /// A path does not begin with a slash, or has a query or other unusual characters.
-    #[error("the path {path:?} must begin with '/' and hold only letters, digits and - _ . /")]
+    /// The webhook's path does not begin with a slash, has empty or dot segments, a query or other unusual characters, or is that of another route.
+    #[error(
+        "the path {path:?} must begin with '/', hold only letters, digits and - _ . / without empty or dot segments, and not be one of the checkout's other paths"
+    )]
     Path {
         /// The path.
         path: String,

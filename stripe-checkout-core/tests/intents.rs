@@ -1275,6 +1275,69 @@ fn a_shop_without_a_name_is_not_built() {
     assert!(build(Some("tea")).is_ok());
 }
 
+#[test]
+fn the_webhook_takes_no_other_routes_path() {
+    let build = |path: &str| {
+        Checkout::builder(keys())
+            .application("tea")
+            .pricing(Prices(Arc::default()))
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+            .webhook_path(path)
+            .build()
+    };
+    // In actix-web the page would hide the webhook behind a 405.
+    for path in ["/checkout", "/checkout/status", "/create-payment-intent"] {
+        let error = build(path).unwrap_err();
+        assert!(error.to_string().contains("other paths"), "{error}");
+    }
+    assert!(build("/checkout/webhook").is_ok());
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_panic_said_is_not_repeated() {
+    struct Panics;
+
+    impl Pricing for Panics {
+        type Order = Order;
+
+        async fn price(&self, _: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+            panic!("on purpose, with a s3cr3t")
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+    let _default = tracing::subscriber::set_default(subscriber.finish());
+    let checkout = Checkout::builder(keys())
+        .application("tea")
+        .pricing(Panics)
+        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+        .build()
+        .unwrap();
+    let page = Call::new(&checkout.endpoints()[0]).query(Some("order=a"));
+    assert_eq!(checkout.handle(page).await.status(), 500);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        log.contains("not answered") && !log.contains("s3cr3t"),
+        "{log}"
+    );
+}
+
 #[tokio::test]
 async fn a_replayed_create_never_gives_another_price() {
     let shop = Shop::new();

@@ -54,7 +54,7 @@ impl Handler for Mounted {
         }
         let authority = request.host().map(ToString::to_string);
         let visitor_data = request.local_cache(|| None::<VisitorData>).clone();
-        let body = read(data, self.endpoint.body_limit()).await;
+        let body = read(request, data, self.endpoint.body_limit()).await;
         let call = call
             .authority(authority.as_deref())
             .visitor_data(visitor_data)
@@ -104,7 +104,7 @@ pub async fn verify(
     request: &Request<'_>,
     data: Data<'_>,
 ) -> Result<Event, Answer> {
-    let body = read(data, checkout.body_limit()).await;
+    let body = read(request, data, checkout.body_limit()).await;
     let signatures = request.headers().get(Checkout::SIGNATURE_HEADER);
     checkout
         .verify(body, signatures.map(str::as_bytes))
@@ -130,14 +130,18 @@ impl<'r> Responder<'r, 'static> for Answer {
 }
 
 /// The whole body up to the limit, whatever Rocket's own limits say.
-async fn read(data: Data<'_>, limit: usize) -> Body {
+async fn read(request: &Request<'_>, data: Data<'_>, limit: usize) -> Body {
     let mut body = Body::new(limit);
     // One byte more than allowed: a body that is too large shows by its size, and one that was cut off at the limit cannot look whole.
     let enough = ByteUnit::from(limit.saturating_add(1));
     match data.open(enough).into_bytes().await {
         Ok(bytes) => {
             body.push(&bytes);
-            if !bytes.is_complete() {
+            // Rocket, and any fairing, may have peeked; an error then is forgotten, and what came before it looks whole.
+            let length = request.headers().get_one("Content-Length");
+            let announced = length.and_then(|length| length.parse().ok());
+            if !bytes.is_complete() || announced.is_some_and(|length: usize| length != bytes.len())
+            {
                 body.set_incomplete();
             }
         }

@@ -117,15 +117,20 @@ async fn only_genuine_events_reach_a_route_written_by_hand() {
     assert_eq!(shipped.load(Ordering::SeqCst), 1);
 }
 
+/// As the README has it.
+#[post("/fallible", data = "<event>")]
+fn fallible(event: Result<VerifiedEvent, Answer>) -> Result<String, Answer> {
+    Ok(event?.0.event_type().to_owned())
+}
+
 #[tokio::test]
 async fn rocket_does_not_launch_without_the_checkout() {
-    let launch = rocket::build()
-        .mount("/", routes![extracted])
-        .ignite()
-        .await;
-    let error = launch.map(drop).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::SentinelAborts(_)),
-        "{error}"
-    );
+    for routes in [routes![extracted], routes![fallible]] {
+        let launch = rocket::build().mount("/", routes).ignite().await;
+        let error = launch.map(drop).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::SentinelAborts(_)),
+            "{error}"
+        );
+    }
 }

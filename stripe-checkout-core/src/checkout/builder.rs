@@ -180,7 +180,7 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The webhook's path (default `/webhook`), for endpoints that the dashboard knows already.
+    /// The webhook's path (default `/webhook`), for endpoints that the dashboard knows already. None of the checkout's other paths.
     pub fn webhook_path(mut self, path: impl Into<String>) -> Self {
         self.webhook_path = path.into();
         self
@@ -229,7 +229,8 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Builds it.
+    /// Builds it, inside of the tokio runtime that runs as long as the application: it is where [`Checkout::handle`] works. Once that runtime is dropped, every
+    /// answer is 500; one that nobody drives any more never answers. Built outside of any runtime, a checkout works on that of each caller.
     ///
     /// # Errors
     /// [`BuildError`]: whatever is missing or does not fit, so that it is found at start.
@@ -238,11 +239,6 @@ impl CheckoutBuilder {
         let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?(self.deadline);
         if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
             return Err(BuildError::MemoryInLiveMode);
-        }
-        if !is_path(&self.webhook_path) {
-            return Err(BuildError::Path {
-                path: self.webhook_path,
-            });
         }
         #[cfg(feature = "intent")]
         let payments = match self.pricing {
@@ -293,6 +289,15 @@ impl CheckoutBuilder {
         };
         let verifier = Verifier::new(self.config.webhook_secrets()).tolerance(self.tolerance);
         let endpoints = Endpoint::table(has_prices, &self.webhook_path, self.body_limit);
+        // Frameworks differ in what two routes of one path mean: axum panics or tells them apart by verb, in actix-web the first one hides the second.
+        let webhooks = endpoints
+            .iter()
+            .filter(|endpoint| endpoint.path() == self.webhook_path);
+        if !is_path(&self.webhook_path) || webhooks.count() > 1 {
+            return Err(BuildError::Path {
+                path: self.webhook_path,
+            });
+        }
         Ok(Checkout {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {

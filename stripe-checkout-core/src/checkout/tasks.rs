@@ -101,6 +101,16 @@ mod tests {
         tasks.drain().await;
     }
 
+    #[tokio::test]
+    async fn the_work_is_in_the_span_of_who_asked() {
+        let subscriber = tracing_subscriber::fmt().with_writer(std::io::sink);
+        let _default = tracing::subscriber::set_default(subscriber.finish());
+        let span = tracing::info_span!("request");
+        let work = span.in_scope(|| Tasks::new().spawn(async { tracing::Span::current().id() }));
+        assert!(span.id().is_some());
+        assert_eq!(work.await.unwrap(), span.id());
+    }
+
     /// As in actix-web: the call comes in on a worker's own runtime, which ends before the work does.
     #[tokio::test]
     async fn what_began_on_a_runtime_that_ends_goes_on() {

@@ -2,7 +2,7 @@
 
 use super::Difference;
 use super::client::{Answer, HOST, Request};
-use super::world::{OTHER_LIMIT, OTHER_SECRET, SECRET, paid, success};
+use super::world::{LIMIT, OTHER_LIMIT, OTHER_SECRET, SECRET, paid, success};
 use crate::WebhookSecret;
 use crate::testing::{EventBody, now, sign};
 
@@ -211,7 +211,7 @@ fn create() -> Vec<Exchange> {
         exchange("two types", typed("application/json").header("Content-Type", "text/plain"), 415, "not_json"),
         exchange("no type", Request::new("POST", CREATE).body("{}"), 415, "not_json"),
         exchange("a type that is no text", Request::new("POST", CREATE).header("Content-Type", b"\xff"), 415, "not_json"),
-        exchange("a body that is too large", json(CREATE, vec![b' '; 1024 * 1024 + 1]), 413, "body_too_large"),
+        exchange("a body that is too large", json(CREATE, vec![b' '; LIMIT + 1]), 413, "body_too_large"),
         exchange("refused", order("sold-out"), 422, "Sold out, sorry."),
         exchange("above the cap", order("millions"), 422, "order_not_payable"),
         exchange("declined", order("declined"), 402, "declined"),
@@ -291,7 +291,7 @@ fn complete_and_status() -> Vec<Exchange> {
         exchange("status of nothing", status("{}"), 400, "invalid_request"),
         exchange("status without JSON", status("payment_intent=pi_tea"), 400, "invalid_request"),
         exchange("status as text", Request::new("POST", "/checkout/status").header("Content-Type", "text/plain").body("{}"), 415, "not_json"),
-        exchange("status with too large a body", json("/checkout/status", vec![b' '; 1024 * 1024 + 1]), 413, "body_too_large"),
+        exchange("status with too large a body", json("/checkout/status", vec![b' '; LIMIT + 1]), 413, "body_too_large"),
     ]
 }
 
@@ -377,7 +377,6 @@ fn padded(id: &str, length: usize) -> Vec<u8> {
 
 #[rustfmt::skip] // A table.
 fn limits() -> Vec<Exchange> {
-    const LIMIT: usize = 1024 * 1024;
     let event = |id: &str, length: usize| signed("/webhook", padded(id, length));
     let too_large = |name: &str, request: Request| exchange(name, request, 413, "body_too_large");
     let other = |id: &str, length: usize| {
@@ -413,7 +412,7 @@ fn by_hand() -> Vec<Exchange> {
         exchange("by hand: a forged one", signed_at(path, body(), OTHER_SECRET, now()), 400, "invalid_webhook"),
         exchange("by hand: the signature twice", signed(path, body()).header("Stripe-Signature", signature(&body(), SECRET, now())), 400, "invalid_webhook"),
         exchange("by hand: signed, and no event", signed(path, b"[]".to_vec()), 400, "invalid_webhook"),
-        exchange("by hand: a body above the limit", signed(path, padded("h4", 1024 * 1024 + 1)), 413, "body_too_large"),
+        exchange("by hand: a body above the limit", signed(path, padded("h4", LIMIT + 1)), 413, "body_too_large"),
         exchange("by hand: a handler that fails", signed(path, success("evt_h5", "fails-h5")), 500, "handler_failed"),
     ]
 }

@@ -2,14 +2,14 @@
 
 use std::pin::Pin;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Site;
-use super::client::{Answer, Request, read_one};
+use super::client::{Answer, PATIENCE, Request, read_one};
 use super::exchanges::signed;
-use super::world::success;
+use super::world::{LIMIT, success};
 
 type Told = Result<Vec<Answer>, String>;
 
@@ -35,6 +35,10 @@ pub(super) fn all() -> Vec<Story> {
         "who hangs up while writing is not taken" => hangs_up_while_writing,
         "a body that was cut short is not taken" => cut_short,
         "a chunked body that was cut short is not taken" => cut_short_in_chunks,
+        "a payment whose body was cut short is not made" => payment_cut_short,
+        "what nobody reads of a body is no request" => hidden,
+        "a body that is too large is refused before it has ended" => too_large_already,
+        "no other verb reaches the core" => other_verbs,
         "200 webhooks at once, half of them duplicates" => two_hundred,
         "many requests on one connection" => keep_alive,
         "a file that is known is not sent again" => not_modified,
@@ -209,6 +213,89 @@ async fn not_taken(site: &Site, order: &str, request: Request) -> Told {
     let whole = expect(site, &webhook(order), 200, "done").await?;
     shipped(site, order, 1)?;
     Ok(vec![whole])
+}
+
+async fn payment_cut_short(site: Site) -> Told {
+    // The order is known without the body.
+    let request = Request::new("POST", "/create-payment-intent?order=cut")
+        .header("Content-Type", "application/json");
+    let (short, long) = ("{}", r#"{"order":{"order":"cut"}}"#);
+    for request in [
+        request.clone().body(short).lying(10),
+        request.clone().body(long).lying(10),
+        request.body(long).unended(),
+    ] {
+        let answer = site.send(&request).await;
+        check(
+            [0, 400].contains(&answer.status),
+            format!("{} {}", answer.status, answer.text()),
+        )?;
+    }
+    Ok(Vec::new())
+}
+
+async fn hidden(site: Site) -> Told {
+    let order = "hidden-in-a-body";
+    let body = [vec![b' '; LIMIT + 1], webhook(order).to_keep_alive()].concat();
+    let request = Request::new("POST", "/webhook").body(body);
+    let mut stream = TcpStream::connect(site.address)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut reading, mut writing) = stream.split();
+    let mut bytes = Vec::new();
+    let write = async {
+        // The server may close the connection before it has read everything.
+        let _ = writing.write_all(&request.to_keep_alive()).await;
+        let _ = writing.shutdown().await;
+    };
+    let read = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut bytes));
+    let _ = tokio::join!(write, read);
+    let answers = String::from_utf8_lossy(&bytes).matches("HTTP/1.1 ").count();
+    check(answers <= 1, format!("{answers} answers"))?;
+    shipped(&site, order, 0)?;
+    Ok(Vec::new())
+}
+
+async fn too_large_already(site: Site) -> Told {
+    let event = Request::new("POST", "/webhook").body(vec![b' '; 10 * LIMIT]);
+    let bytes = event.to_keep_alive();
+    let mut stream = TcpStream::connect(site.address)
+        .await
+        .map_err(|error| error.to_string())?;
+    // The rest never comes.
+    let _ = stream
+        .write_all(bytes.get(..LIMIT + 10_000).unwrap_or_default())
+        .await;
+    let answer = read_one(&mut stream, &event).await;
+    check(answer.status == 413, format!("{answer:?}"))?;
+    Ok(vec![answer])
+}
+
+/// What is answered instead is the framework's affair, and stands in its README.
+async fn other_verbs(site: Site) -> Told {
+    for (own, path) in [
+        ("GET", "/checkout?order=tea"),
+        ("GET", "/checkout/?order=tea"),
+        ("GET", "/checkout/checkout.js"),
+        ("GET", "/checkout/complete.js"),
+        ("GET", "/checkout/checkout.css"),
+        ("GET", "/checkout/complete?payment_intent=pi_x"),
+        ("POST", "/create-payment-intent"),
+        ("POST", "/checkout/status"),
+        ("POST", "/webhook"),
+        ("POST", "/shop/de/stripe/events"),
+    ] {
+        for verb in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if verb != own {
+                let answer = site.send(&Request::new(verb, path)).await;
+                check(
+                    [404, 405].contains(&answer.status),
+                    format!("{} to {verb} {path}", answer.status),
+                )?;
+            }
+        }
+    }
+    Ok(Vec::new())
 }
 
 async fn two_hundred(site: Site) -> Told {

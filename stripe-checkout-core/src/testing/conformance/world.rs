@@ -24,7 +24,8 @@ pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
 pub(super) const SECRET: &str = "whsec_of_the_suite";
 pub(super) const OTHER_SECRET: &str = "whsec_of_another_account";
 
-/// How large a body the other checkout takes, in bytes; the first one takes what it takes by default.
+/// How large a body the first checkout takes, in bytes, and the other one: neither is what one takes by default.
+pub(super) const LIMIT: usize = 1_000_000;
 pub(super) const OTHER_LIMIT: usize = 16 * 1024 * 1024;
 
 /// What a driver serves:
@@ -67,7 +68,7 @@ struct Member(String);
 /// An application, and what its merchant sees.
 pub(super) fn application() -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
-    let root = checkout(SECRET, &state, |builder| builder);
+    let root = checkout(SECRET, &state, |builder| builder.body_limit(LIMIT));
     let other = checkout(OTHER_SECRET, &state, |builder| {
         builder
             .application("other")
