@@ -92,7 +92,7 @@ impl Endpoint {
         }
     }
 
-    /// The largest body in bytes; an adapter reads no more than one byte above it.
+    /// The largest body in bytes; an adapter stops to read once it is above.
     pub fn body_limit(&self) -> usize {
         self.body_limit
     }

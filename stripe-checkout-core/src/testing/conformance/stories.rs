@@ -1,15 +1,16 @@
 //! More than one request, and what the merchant's side saw of it.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::Site;
 use super::client::{Answer, PATIENCE, Request, read_one};
 use super::exchanges::signed;
 use super::world::{LIMIT, success};
+use super::{Application, Site};
 
 type Told = Result<Vec<Answer>, String>;
 
@@ -32,6 +33,7 @@ pub(super) fn all() -> Vec<Story> {
         "a duplicate waits for the one that is worked on" => duplicate_waits,
         "a duplicate of one that hangs is told to come again" => duplicate_is_sent_away,
         "who hangs up does not cut off what began" => hangs_up,
+        "by hand: who hangs up does not cut off what began" => hangs_up_by_hand,
         "who hangs up while writing is not taken" => hangs_up_while_writing,
         "a body that was cut short is not taken" => cut_short,
         "a chunked body that was cut short is not taken" => cut_short_in_chunks,
@@ -149,8 +151,16 @@ async fn duplicate_is_sent_away(site: Site) -> Told {
 }
 
 async fn hangs_up(site: Site) -> Told {
-    let gate = site.state.gate("gated-3");
-    let event = webhook("gated-3");
+    goes_on(&site, "gated-3", webhook("gated-3")).await
+}
+
+async fn hangs_up_by_hand(site: Site) -> Told {
+    let body = success("evt_gated-4", "gated-4");
+    goes_on(&site, "gated-4", signed(Application::BY_HAND, body)).await
+}
+
+async fn goes_on(site: &Site, order: &str, event: Request) -> Told {
+    let gate = site.state.gate(order);
     let mut stream = TcpStream::connect(site.address)
         .await
         .map_err(|error| error.to_string())?;
@@ -163,7 +173,7 @@ async fn hangs_up(site: Site) -> Told {
     // That the server has seen it cannot be known from outside; after some requests it has had every chance to.
     for _ in 0..20 {
         expect(
-            &site,
+            site,
             &Request::new("GET", "/checkout/checkout.css"),
             200,
             "",
@@ -171,8 +181,17 @@ async fn hangs_up(site: Site) -> Told {
         .await?;
     }
     gate.open();
-    let duplicate = expect(&site, &event, 200, "done").await?;
-    shipped(&site, "gated-3", 1)?;
+    // Before it is delivered again, which would ship what was cut off.
+    let ends = async {
+        while site.state.shipped(order) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ends)
+        .await
+        .map_err(|_| "it was cut off")?;
+    let duplicate = expect(site, &event, 200, "done").await?;
+    shipped(site, order, 1)?;
     Ok(vec![duplicate])
 }
 
@@ -284,6 +303,9 @@ async fn other_verbs(site: Site) -> Told {
         ("POST", "/checkout/status"),
         ("POST", "/webhook"),
         ("POST", "/shop/de/stripe/events"),
+        // One group alone has nothing of the others.
+        ("none", "/hooks/checkout?order=tea"),
+        ("none", "/hooks/create-payment-intent"),
     ] {
         for verb in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
             if verb != own {
