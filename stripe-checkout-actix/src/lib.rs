@@ -14,6 +14,7 @@ use actix_web::body::{BodyStream, BoxBody, MessageBody};
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError, guard, web,
 };
@@ -36,18 +37,15 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
         let handler = move |request: HttpRequest, payload: web::Payload| {
             let (checkout, endpoint) = (checkout.clone(), endpoint.clone());
             async move {
-                let mut call = Call::new(&endpoint).query(request.uri().query());
+                let mut call = Call::new(&endpoint)
+                    .query(request.uri().query())
+                    .authority(request.uri().authority().map(Authority::as_str))
+                    .visitor_data(request.extensions().get::<VisitorData>().cloned());
                 for (name, value) in request.headers() {
                     call = call.header(name.as_str(), value.as_bytes());
                 }
-                let authority = request
-                    .uri()
-                    .authority()
-                    .map(|authority| authority.as_str());
-                let data = request.extensions().get::<VisitorData>().cloned();
                 let body = read(payload, endpoint.body_limit()).await;
-                let call = call.authority(authority).visitor_data(data).body(body);
-                Answer(checkout.handle(call).await)
+                Answer(checkout.handle(call.body(body)).await)
             }
         };
         web::resource(path).route(web::route().guard(filter).to(handler))

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::{FromRef, FromRequest, Request};
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -33,15 +34,16 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
             };
             let (path, checkout) = (endpoint.path().to_owned(), checkout.clone());
             let handler = async move |request: Request| {
-                let mut call = Call::new(&endpoint).query(request.uri().query());
-                for (name, value) in request.headers() {
+                let (parts, body) = request.into_parts();
+                let mut call = Call::new(&endpoint)
+                    .query(parts.uri.query())
+                    .authority(parts.uri.authority().map(Authority::as_str))
+                    .visitor_data(parts.extensions.get::<VisitorData>().cloned());
+                for (name, value) in &parts.headers {
                     call = call.header(name.as_str(), value.as_bytes());
                 }
-                let authority = request.uri().authority().map(ToString::to_string);
-                let data = request.extensions().get::<VisitorData>().cloned();
-                let body = read(request, endpoint.body_limit()).await;
-                let call = call.authority(authority.as_deref());
-                Answer(checkout.handle(call.visitor_data(data).body(body)).await)
+                let body = read(body, endpoint.body_limit()).await;
+                Answer(checkout.handle(call.body(body)).await)
             };
             let route: MethodRouter<S, Infallible> = on(filter, handler);
             router.route(&path, route)
@@ -71,9 +73,9 @@ where
 /// # Errors
 /// The answer to give: 400, or 413.
 pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, Answer> {
-    let signatures = request.headers().get_all(Checkout::SIGNATURE_HEADER);
-    let signatures: Vec<_> = signatures.iter().cloned().collect();
-    let body = read(request, checkout.body_limit()).await;
+    let (parts, body) = request.into_parts();
+    let body = read(body, checkout.body_limit()).await;
+    let signatures = parts.headers.get_all(Checkout::SIGNATURE_HEADER);
     let signatures = signatures.iter().map(HeaderValue::as_bytes);
     checkout
         .verify(body, signatures)
@@ -102,8 +104,8 @@ impl IntoResponse for Answer {
 }
 
 /// The whole body up to the limit, whatever `DefaultBodyLimit` an outer layer set.
-async fn read(request: Request, limit: usize) -> Body {
-    let (mut incoming, mut body) = (request.into_body(), Body::new(limit));
+async fn read(mut incoming: axum::body::Body, limit: usize) -> Body {
+    let mut body = Body::new(limit);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {
         match frame {
             Ok(frame) => {

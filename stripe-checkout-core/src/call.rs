@@ -42,14 +42,10 @@ impl Call {
         self
     }
 
-    /// The host that the request's target names, if it names one: HTTP/2 and later send it instead of a `Host` header, which it outranks (RFC 9112, 3.2.2). Call
-    /// it after the headers.
+    /// The host that the request's target names, if it names one: HTTP/2 and later send it instead of a `Host` header, which it outranks (RFC 9112, 3.2.2).
     #[must_use]
     pub fn authority(mut self, authority: Option<&str>) -> Self {
-        if let Some(authority) = authority {
-            self.visitor.headers.retain(|(name, _)| name != "host");
-            self = self.header("host", authority.as_bytes());
-        }
+        self.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
         self
     }
 
@@ -144,6 +140,7 @@ impl fmt::Debug for Body {
 #[derive(Clone, Default)]
 pub struct Visitor {
     headers: Vec<(String, Vec<u8>)>,
+    authority: Option<Vec<u8>>,
     query: String,
     data: Option<VisitorData>,
 }
@@ -160,12 +157,16 @@ impl Visitor {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// All headers of this name.
+    /// All headers of this name. The host of the request's target, where it has one, stands for that of the header.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers
+        let authority = self.authority.as_deref();
+        let authority = authority.filter(|_| name.eq_ignore_ascii_case("host"));
+        let headers = self
+            .headers
             .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_slice())
+            .filter(move |(known, _)| authority.is_none() && known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_slice());
+        authority.into_iter().chain(headers)
     }
 
     /// The query string, without the question mark and still percent-encoded; empty if there is none.
@@ -243,6 +244,7 @@ mod tests {
     fn debug_shows_no_values() {
         let visitor = Visitor {
             headers: vec![("cookie".into(), b"session=s3cr3t".to_vec())],
+            authority: Some(b"s3cr3t".to_vec()),
             query: "payment_intent_client_secret=s3cr3t".into(),
             data: Some(VisitorData::new("s3cr3t")),
         };
@@ -256,8 +258,8 @@ mod tests {
     fn the_targets_own_host_outranks_the_header() {
         let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
         let host = |authority| {
-            let call = Call::new(&endpoint).header("Host", b"a.example");
-            let visitor = call.authority(authority).visitor;
+            let call = Call::new(&endpoint).authority(authority);
+            let visitor = call.header("Host", b"a.example").visitor;
             let hosts: Vec<_> = visitor.headers("host").map(<[u8]>::to_vec).collect();
             hosts
         };

@@ -48,18 +48,15 @@ impl Handler for Mounted {
         if !request.uri().path().ends_with(self.endpoint.path()) {
             return route::Outcome::forward(data, Status::NotFound);
         }
-        let mut call = Call::new(&self.endpoint).query(request.uri().query().map(|q| q.as_str()));
+        let mut call = Call::new(&self.endpoint)
+            .query(request.uri().query().map(|query| query.as_str()))
+            .authority(request.host().map(ToString::to_string).as_deref())
+            .visitor_data(request.local_cache(|| None::<VisitorData>).clone());
         for header in request.headers().iter() {
             call = call.header(header.name().as_str(), header.value().as_bytes());
         }
-        let authority = request.host().map(ToString::to_string);
-        let visitor_data = request.local_cache(|| None::<VisitorData>).clone();
         let body = read(request, data, self.endpoint.body_limit()).await;
-        let call = call
-            .authority(authority.as_deref())
-            .visitor_data(visitor_data)
-            .body(body);
-        route::Outcome::from(request, Answer(self.checkout.handle(call).await))
+        route::Outcome::from(request, Answer(self.checkout.handle(call.body(body)).await))
     }
 }
 

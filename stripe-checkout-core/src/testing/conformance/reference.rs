@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -77,18 +78,16 @@ async fn answer(
         let Some((checkout, endpoint)) = found else {
             return respond(404, &[], Bytes::new());
         };
-        let mut call = Call::new(endpoint).query(parts.uri.query());
+        let member = parts.headers.get(super::MEMBER_HEADER);
+        let member = member.and_then(|value| value.to_str().ok());
+        let mut call = Call::new(endpoint)
+            .query(parts.uri.query())
+            .authority(parts.uri.authority().map(Authority::as_str))
+            .visitor_data(member.map(Application::visitor_data));
         for (name, value) in &parts.headers {
             call = call.header(name.as_str(), value.as_bytes());
         }
-        let member = parts
-            .headers
-            .get(super::MEMBER_HEADER)
-            .and_then(|value| value.to_str().ok());
-        let call = call
-            .authority(parts.uri.authority().map(|authority| authority.as_str()))
-            .visitor_data(member.map(Application::visitor_data))
-            .body(read(body, endpoint.body_limit()).await);
+        let call = call.body(read(body, endpoint.body_limit()).await);
         checkout.handle(call).await
     };
     let (status, headers, body) = reply.into_parts();
