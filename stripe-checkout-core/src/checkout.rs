@@ -6,6 +6,7 @@ mod builder;
 mod intents;
 mod routes;
 mod tasks;
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 
 pub use self::builder::{CheckoutBuilder, Ours};
 use self::tasks::Tasks;
+pub use self::worker::Worker;
 use crate::call::{Body, BodyFault, Call};
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Group};

@@ -497,6 +497,11 @@ pub enum BuildError {
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
     )]
     MemoryInLiveMode,
+    /// What is acknowledged before it is done must survive a restart.
+    #[error(
+        "MemoryInbox forgets everything at a restart, so events cannot be queued in it: use a database's inbox"
+    )]
+    MemoryQueued,
     /// The webhook's path does not begin with a slash, has empty or dot segments, a query or other unusual characters, or is that of another route.
     #[error(
         "the path {path:?} must begin with '/', hold only letters, digits and - _ . / without empty or dot segments, and not be one of the checkout's other paths"

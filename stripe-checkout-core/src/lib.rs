@@ -40,7 +40,7 @@ pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Checkout, CheckoutBuilder, Ours};
+pub use checkout::{Checkout, CheckoutBuilder, Ours, Worker};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
 pub use endpoint::{Endpoint, Group, Method};

@@ -284,6 +284,7 @@ impl From<Result<Received, InboxError>> for Reply {
                     status: state.as_str(),
                 },
             ),
+            Ok(Received::Queued) => Self::json(200, &Body { status: "queued" }),
             Ok(Received::Ignored) => Self::json(200, &Body { status: "ignored" }),
             Ok(Received::Failed) => Problem::new(
                 500,

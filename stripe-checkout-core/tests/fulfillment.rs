@@ -13,8 +13,8 @@ use stripe_checkout_core::testing::{
 };
 use stripe_checkout_core::webhook::{Dispute, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Mode, Ours,
-    PublishableKey, Reply, SecretKey, WebhookSecret,
+    Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
+    Mode, Ours, PublishableKey, Reply, SecretKey, WebhookSecret,
 };
 use tokio::sync::Semaphore;
 
@@ -159,7 +159,22 @@ impl Shop {
         Self::with(MemoryInbox::new(), None, Ours::All)
     }
 
+    /// A shop whose events have so many attempts.
+    fn attempts(attempts: u32) -> Self {
+        Self::built(MemoryInbox::new(), None, |builder| {
+            builder.ours(Ours::All).max_attempts(attempts)
+        })
+    }
+
     fn with(inbox: MemoryInbox, keys: Option<(&str, &str)>, ours: Ours) -> Self {
+        Self::built(inbox, keys, |builder| builder.ours(ours))
+    }
+
+    fn built(
+        inbox: MemoryInbox,
+        keys: Option<(&str, &str)>,
+        more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
+    ) -> Self {
         let mut config = Config::new([secret()]).unwrap();
         if let Some((secret_key, publishable)) = keys {
             let secret_key = SecretKey::new(secret_key).unwrap();
@@ -168,12 +183,10 @@ impl Shop {
                 .unwrap();
         }
         let seen = Seen::new();
-        let checkout = Checkout::builder(config)
+        let builder = Checkout::builder(config)
             .application("tea")
-            .ours(ours)
-            .fulfillment(inbox, seen.clone())
-            .build()
-            .unwrap();
+            .fulfillment(inbox, seen.clone());
+        let checkout = more(builder).build().unwrap();
         let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
         Self {
             checkout,
@@ -366,7 +379,7 @@ async fn a_client_that_hangs_up_does_not_cut_off_a_fulfilment() {
 
 #[tokio::test]
 async fn after_its_last_attempt_an_event_is_a_dead_letter_that_can_be_replayed() {
-    let shop = Shop::with(MemoryInbox::new().max_attempts(2), None, Ours::All);
+    let shop = Shop::attempts(2);
     shop.seen.behave(Behave::Fail);
     for _ in 0..4 {
         assert_eq!(
@@ -398,7 +411,7 @@ async fn after_its_last_attempt_an_event_is_a_dead_letter_that_can_be_replayed()
 
 #[tokio::test]
 async fn a_dropped_success_lets_the_refund_go_on_and_never_ships() {
-    let shop = Shop::with(MemoryInbox::new().max_attempts(1), None, Ours::All);
+    let shop = Shop::attempts(1);
     shop.seen.behave(Behave::Fail);
     shop.send(succeeded("evt_1", "pi_1")).await;
     let dead = shop
@@ -1208,7 +1221,7 @@ async fn a_replay_beside_a_refund_is_not_lost() {
 #[tokio::test]
 async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
     for how in ["dead", "dropped", "replayed"] {
-        let shop = Shop::with(MemoryInbox::new().max_attempts(1), None, Ours::All);
+        let shop = Shop::attempts(1);
         let early = EventBody::new(
             "refund.created",
             refund("re_1", "pi_1", Amount::new(100, Currency::EUR)),

@@ -57,8 +57,10 @@ pub struct CheckoutBuilder {
     ours: Option<Ours>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline: a name would not say more.
-    fulfillment: Option<Box<dyn FnOnce(Duration) -> Arc<dyn Fulfillment> + Send>>,
+    fulfillment: Option<Box<dyn FnOnce(Duration, u32, bool) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Duration,
+    max_attempts: u32,
+    queued: bool,
     tolerance: Duration,
     body_limit: usize,
     webhook_path: String,
@@ -97,6 +99,8 @@ impl CheckoutBuilder {
             ours: None,
             fulfillment: None,
             deadline: Duration::from_secs(20),
+            max_attempts: 20,
+            queued: false,
             tolerance: Duration::from_secs(300),
             body_limit: 1024 * 1024,
             webhook_path: "/webhook".into(),
@@ -130,13 +134,15 @@ impl CheckoutBuilder {
         I: Inbox,
         H: FulfillmentHandler<I::Connection>,
     {
-        self.fulfillment = Some(Box::new(move |deadline| {
+        self.fulfillment = Some(Box::new(move |deadline, max_attempts, queued| {
             // A second delivery of the same payment waits a little less than Stripe waits for its answer.
             Arc::new(Engine {
                 inbox,
                 handler,
                 deadline,
                 patience: Duration::from_secs(8),
+                max_attempts,
+                queued,
             })
         }));
         self
@@ -165,6 +171,20 @@ impl CheckoutBuilder {
     /// How long a handler may run (default 20 s). One that passes it counts as failed.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// How many attempts an event has before it is a dead letter (default 20, at least 1). Stripe's repetitions count, and those of a
+    /// [`worker`](Checkout::worker), which begin after a second and come to one an hour.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// Answers a webhook as soon as its event is stored; a [`worker`](Checkout::worker) runs it. For handlers that take long, and for peaks. Needs an inbox that
+    /// survives a restart, because Stripe does not deliver again what was acknowledged.
+    pub fn queued(mut self) -> Self {
+        self.queued = true;
         self
     }
 
@@ -236,7 +256,11 @@ impl CheckoutBuilder {
     /// [`BuildError`]: whatever is missing or does not fit, so that it is found at start.
     pub fn build(self) -> Result<Checkout, BuildError> {
         let mode = self.config.mode();
-        let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?(self.deadline);
+        let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?;
+        let fulfillment = fulfillment(self.deadline, self.max_attempts, self.queued);
+        if self.queued && !fulfillment.survives_restart() {
+            return Err(BuildError::MemoryQueued);
+        }
         if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
             return Err(BuildError::MemoryInLiveMode);
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stepped, Verdict,
+    OrderKey, PaymentRecord, Scope, Settled, Stepped, Terms, Turn, Verdict,
 };
-use super::{BoxFuture, Due, FulfillmentHandler, Mismatch};
+use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
@@ -52,13 +52,14 @@ pub enum Received {
     Ignored,
     /// The hook failed. Answer 500, so that Stripe delivers again.
     Failed,
+    /// Stored; a worker runs it. Answer 200.
+    Queued,
     /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
     Waiting,
 }
 
 /// An inbox and a handler whose types are gone.
 pub(crate) trait Fulfillment: Send + Sync {
-    #[cfg(feature = "intent")]
     fn survives_restart(&self) -> bool;
     fn accepts_live(&self) -> bool;
     fn deliver<'a>(
@@ -88,6 +89,7 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
+    fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>>;
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
@@ -99,7 +101,14 @@ pub(crate) struct Engine<I, H> {
     pub(crate) deadline: Duration,
     /// How long a delivery waits for another one of the same payment.
     pub(crate) patience: Duration,
+    /// After how many failed attempts an event is a dead letter.
+    pub(crate) max_attempts: u32,
+    /// Whether a delivery is answered as soon as it is stored.
+    pub(crate) queued: bool,
 }
+
+/// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
+const OVERTAKEN: Duration = Duration::from_secs(30);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
@@ -110,22 +119,34 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     async fn step_alone(&self, event: &EventRecord) -> Result<Received, InboxError> {
-        Ok(
-            match self
-                .inbox
-                .step(&event.scope, &event.id, self.patience, self)
-                .await?
-            {
-                // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
-                Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => {
-                    Received::Failed
-                }
-                Stepped::Failed => Received::Failed,
-                Stepped::Now(state) => Received::Done(state),
-                Stepped::Already(state) => Received::Duplicate(state),
-                Stepped::Waiting => Received::Waiting,
-            },
-        )
+        let turn = Turn::Now(&event.id);
+        let step = self.inbox.step(&event.scope, turn, self.terms(), self);
+        let step = step.await?.ok_or(InboxError::UnknownEvent)?;
+        Ok(match step.did {
+            // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
+            Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
+            Stepped::Failed => Received::Failed,
+            Stepped::Now(state) => Received::Done(state),
+            Stepped::Already(state) => Received::Duplicate(state),
+            Stepped::Waiting => Received::Waiting,
+        })
+    }
+
+    /// Steps the event that is due, if one is, and says whether one was.
+    async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
+        let step = self.inbox.step(scope, Turn::Due, self.terms(), self);
+        let Some(step) = step.await? else {
+            return Ok(false);
+        };
+        if matches!(step.did, Stepped::Now(_)) {
+            self.step_those_who_waited(&step.event).await;
+        }
+        Ok(true)
+    }
+
+    fn terms(&self) -> Terms {
+        let lease = self.deadline + self.patience + Duration::from_secs(5);
+        Terms::new(self.patience, lease, self.max_attempts)
     }
 
     async fn step_those_who_waited(&self, success: &EventRecord) {
@@ -147,7 +168,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
-            return self.step(&known).await;
+            return self.stored(&known).await;
         }
         let outcome = Outcome::of(&delivery.event);
         if let Outcome::Unreadable(error) = &outcome {
@@ -177,7 +198,19 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 received,
             })
             .await?;
-        self.step(&record).await
+        self.stored(&record).await
+    }
+
+    /// What is stored is run at once, or left to a worker.
+    async fn stored(&self, event: &EventRecord) -> Result<Received, InboxError> {
+        if !self.queued {
+            return self.step(event).await;
+        }
+        Ok(match event.state {
+            EventState::Pending => Received::Queued,
+            EventState::Dead => Received::Failed,
+            state => Received::Duplicate(state),
+        })
     }
 
     /// Whether the payment is this application's (`None` if not), and its order, as far as it has one.
@@ -330,7 +363,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let decision = decide(&outcome, age(&event), before, intent);
         match decision {
             Decision::Superseded => return Ok(Verdict::Superseded),
-            Decision::Wait => return Ok(Verdict::Waiting),
+            Decision::Wait => return Ok(Verdict::Waiting { again: OVERTAKEN }),
             _ => {}
         }
         if let (Decision::Fulfill, Outcome::Succeeded(payment)) = (decision, &outcome)
@@ -376,26 +409,25 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let work = catch_panic(self.verdict(event, payment, intent, db));
+            let attempt = event.attempts;
+            let failed = |error| Verdict::Failed {
+                error,
+                again: (attempt < self.max_attempts).then(|| retry::pause(attempt)),
+            };
             let verdict = match tokio::time::timeout(self.deadline, work).await {
                 Ok(Some(Ok(verdict))) => verdict,
-                Ok(Some(Err(error))) => Verdict::Failed {
-                    error: chain(&*error),
-                },
-                Ok(None) => Verdict::Failed {
-                    error: "the handler panicked".into(),
-                },
-                Err(_) => Verdict::Failed {
-                    error: format!(
-                        "the handler did not end within {} s",
-                        self.deadline.as_secs()
-                    ),
-                },
+                Ok(Some(Err(error))) => failed(chain(&*error)),
+                Ok(None) => failed("the handler panicked".into()),
+                Err(_) => failed(format!(
+                    "the handler did not end within {} s",
+                    self.deadline.as_secs()
+                )),
             };
-            let attempt = event.attempts.saturating_add(1);
             let payment = event.payment.as_deref().unwrap_or_default();
             match &verdict {
-                Verdict::Failed { error } => {
-                    tracing::error!(event = %event.id, event_type = %event.event_type, payment, attempt, %error, "fulfilment failed");
+                Verdict::Failed { error, again } => {
+                    let dead_letter = again.is_none();
+                    tracing::error!(event = %event.id, event_type = %event.event_type, payment, attempt, %error, dead_letter, "fulfilment failed");
                 }
                 Verdict::Mismatch { reason, .. } => {
                     tracing::error!(event = %event.id, payment, %reason, "money that does not fit its order: nothing was fulfilled");
@@ -403,7 +435,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
                 Verdict::Done { .. } => {
                     tracing::info!(event = %event.id, event_type = %event.event_type, payment, attempt, "event handled");
                 }
-                Verdict::Superseded | Verdict::Waiting => {
+                Verdict::Superseded | Verdict::Waiting { .. } => {
                     tracing::debug!(event = %event.id, event_type = %event.event_type, payment, verdict = ?verdict, "no hook ran");
                 }
             }
@@ -413,7 +445,6 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
 }
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H> {
-    #[cfg(feature = "intent")]
     fn survives_restart(&self) -> bool {
         self.inbox.survives_restart()
     }
@@ -462,6 +493,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>> {
         Box::pin(self.inbox.events(filter))
+    }
+
+    fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
+        Box::pin(Engine::step_due(self, scope))
     }
 
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {

@@ -19,8 +19,8 @@ use crate::secret::Mode;
 /// 2. **One at a time.** Events of one payment are never dispatched at the same time, nor are events of one order; what [`Dispatch::dispatch`] is given was
 ///    read under these locks, the payment's first.
 /// 3. **Nothing acknowledged is lost.** When [`receive`](Self::receive) returns `Ok`, the event is stored as safely as this inbox stores anything.
-/// 4. **Failures are kept.** A failed dispatch undoes the handler's writes and keeps the count of attempts and the error; after the last attempt the
-///    event is a dead letter.
+/// 4. **Failures are kept.** A failed dispatch undoes the handler's writes and keeps the count of attempts, the error, and when the next one is due; after the
+///    last attempt the event is a dead letter.
 /// 5. **Bounded.** Only events that are done or superseded are ever forgotten.
 ///
 /// Nothing is *decided* here: the verdict comes from `dispatch`, which is the same for every inbox.
@@ -78,17 +78,21 @@ pub trait Inbox: Send + Sync + 'static {
         event: NewEvent,
     ) -> impl Future<Output = Result<EventRecord, InboxError>> + Send;
 
-    /// Takes one pending event, dispatches it, and stores the verdict; of an event that is not pending just tells the state.
+    /// Takes the event whose [`Turn`] it is, if it is pending, counts an attempt, dispatches it under the locks of its payment and its order, and stores the
+    /// verdict. Of an event that is not pending it just tells the state. `None` if it is nobody's turn.
+    ///
+    /// The attempt counts before the hook runs, and stays counted if the process dies; it is given back where no hook ran. An event that was taken
+    /// [`Terms::max_attempts`] times without coming to a verdict takes its process with it each time: it is a dead letter, and not dispatched again.
     ///
     /// # Errors
-    /// [`InboxError::Busy`] if other work on the same order or payment does not end within `patience`.
+    /// [`InboxError::Busy`] if other work on the same order or payment does not end within [`Terms::patience`].
     fn step(
         &self,
         scope: &Scope,
-        event: &str,
-        patience: Duration,
+        turn: Turn<'_>,
+        terms: Terms,
         dispatch: &dyn Dispatch<Self::Connection>,
-    ) -> impl Future<Output = Result<Stepped, InboxError>> + Send;
+    ) -> impl Future<Output = Result<Option<Step>, InboxError>> + Send;
 
     /// The events that fit the filter, the newest first.
     fn events(
@@ -96,7 +100,7 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes a dead or mismatched event pending again, and counts the attempts of a pending one anew; waits for running work up to `patience`.
+    /// Makes a dead or mismatched event pending again, due at once, and counts the attempts of a pending one anew; waits for running work up to `patience`.
     fn replay(
         &self,
         scope: &Scope,
@@ -112,6 +116,56 @@ pub trait Inbox: Send + Sync + 'static {
         event: &str,
         patience: Duration,
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
+}
+
+/// Whose turn it is to be dispatched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Turn<'a> {
+    /// This event's, although its next attempt may be due later: it was delivered again, or somebody asks for it.
+    Now(&'a str),
+    /// That of the pending event that has been due for the longest time. One that somebody else is at is not due.
+    Due,
+}
+
+/// How long a step may wait, and for how long the event is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// How long it waits for other work on the same payment or order, all in all.
+    pub patience: Duration,
+    /// For how long the event is not due for anybody else: longer than all waits and the handler's deadline together. A process that dies leaves it for so long.
+    pub lease: Duration,
+    /// How many attempts an event has.
+    pub max_attempts: u32,
+}
+
+impl Terms {
+    /// Terms of this patience, lease and number of attempts.
+    pub fn new(patience: Duration, lease: Duration, max_attempts: u32) -> Self {
+        Self {
+            patience,
+            lease,
+            max_attempts,
+        }
+    }
+}
+
+/// What a step took, and what it did with it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Step {
+    /// The event, as it was found.
+    pub event: EventRecord,
+    /// What became of it.
+    pub did: Stepped,
+}
+
+impl Step {
+    /// This event, and what became of it.
+    pub fn new(event: EventRecord, did: Stepped) -> Self {
+        Self { event, did }
+    }
 }
 
 /// What runs an event: made by the core, called by an inbox inside its transaction.
@@ -338,8 +392,10 @@ pub struct EventRecord {
     pub received: SystemTime,
     /// How far it is.
     pub state: EventState,
-    /// How often it was dispatched.
+    /// How often it was dispatched; while it is, this time counts.
     pub attempts: u32,
+    /// Not before this is its next attempt due, as long as it is pending.
+    pub due: SystemTime,
     /// What went wrong last, or what does not fit.
     pub last_error: Option<String>,
 }
@@ -355,6 +411,7 @@ impl fmt::Debug for EventRecord {
             .field("settles", &self.settles)
             .field("state", &self.state)
             .field("attempts", &self.attempts)
+            .field("due", &self.due)
             .field("last_error", &self.last_error)
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
@@ -406,8 +463,11 @@ pub enum Verdict {
     },
     /// Old news: mark the event superseded.
     Superseded,
-    /// Its turn has not come: leave it pending, and count no attempt.
-    Waiting,
+    /// Its turn has not come: leave it pending, give the attempt back, and look at it again after this time.
+    Waiting {
+        /// How long.
+        again: Duration,
+    },
     /// The hook `mismatch` ran: commit, and mark the event so.
     Mismatch {
         /// The payment's row from now on.
@@ -419,6 +479,8 @@ pub enum Verdict {
     Failed {
         /// What went wrong, for the operator.
         error: String,
+        /// After which time it is due again; never, if this was its last attempt: then it is a dead letter.
+        again: Option<Duration>,
     },
 }
 

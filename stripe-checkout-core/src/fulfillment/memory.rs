@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Stepped, Verdict,
+    PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::error::InboxError;
 
@@ -28,7 +28,6 @@ use crate::error::InboxError;
 #[derive(Clone)]
 pub struct MemoryInbox {
     shared: Arc<Shared>,
-    max_attempts: u32,
     live: bool,
 }
 
@@ -157,11 +156,10 @@ impl std::fmt::Debug for MemoryInbox {
 }
 
 impl MemoryInbox {
-    /// An empty inbox with a capacity of 100,000 entries of a kind, a time to live of 35 days, and 20 attempts for each event.
+    /// An empty inbox with a capacity of 100,000 entries of a kind and a time to live of 35 days.
     pub fn new() -> Self {
         Self {
             shared: Arc::default(),
-            max_attempts: 20,
             live: false,
         }
     }
@@ -177,13 +175,6 @@ impl MemoryInbox {
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.state().limits.time_to_live = time;
-        self
-    }
-
-    /// After how many failed attempts an event is a dead letter.
-    #[must_use]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts.max(1);
         self
     }
 
@@ -225,6 +216,28 @@ impl MemoryInbox {
         tokio::time::timeout(patience, locking)
             .await
             .map_err(|_| InboxError::Busy)
+    }
+
+    /// The event whose turn it is. One that is due is leased at once, so that nobody else takes it while this one waits for the locks.
+    fn take(&self, scope: &Scope, turn: Turn<'_>, terms: Terms) -> Option<Key> {
+        let mut state = self.state();
+        let id = match turn {
+            Turn::Now(id) => return Some((scope.clone(), id.to_owned())),
+            Turn::Due => {
+                let now = SystemTime::now();
+                let pending = state.pending.iter().filter(|(of, _)| of == scope);
+                let due = pending.filter_map(|key| Some((state.events.get(key)?.due, key)));
+                due.filter(|(due, _)| *due <= now)
+                    .min_by_key(|(due, _)| *due)?
+                    .1
+                    .clone()
+            }
+        };
+        let mut record = state.events.get(&id)?.clone();
+        let now = SystemTime::now();
+        record.due = now + terms.lease;
+        state.put_event(record, now);
+        Some(id)
     }
 
     fn find(&self, id: &Key) -> Result<EventRecord, InboxError> {
@@ -429,6 +442,7 @@ impl Inbox for MemoryInbox {
             received: event.received,
             state: EventState::Pending,
             attempts: 0,
+            due: now,
             last_error: None,
         };
         state.put_event(record.clone(), now);
@@ -438,37 +452,49 @@ impl Inbox for MemoryInbox {
     async fn step(
         &self,
         scope: &Scope,
-        event: &str,
-        patience: Duration,
+        turn: Turn<'_>,
+        terms: Terms,
         dispatch: &dyn Dispatch<()>,
-    ) -> Result<Stepped, InboxError> {
-        let id = (scope.clone(), event.to_owned());
+    ) -> Result<Option<Step>, InboxError> {
+        let Some(id) = self.take(scope, turn, terms) else {
+            return Ok(None);
+        };
         let before = self.find(&id)?;
         if before.state != EventState::Pending {
-            return Ok(Stepped::Already(before.state));
+            let state = before.state;
+            return Ok(Some(Step::new(before, Stepped::Already(state))));
         }
-        let _locked = self.lock(&before, patience).await?;
+        let _locked = self.lock(&before, terms.patience).await?;
         // Only what is read under the locks counts: whoever held them before may have dealt with this very event.
         let mut record = self.find(&id)?;
         if record.state != EventState::Pending {
-            return Ok(Stepped::Already(record.state));
+            let state = record.state;
+            return Ok(Some(Step::new(record, Stepped::Already(state))));
         }
         let (payment, intent) = {
-            let state = self.state();
+            let mut state = self.state();
+            record.attempts += 1;
+            let now = SystemTime::now();
+            record.due = now + terms.lease;
+            state.put_event(record.clone(), now);
             let intent = record
                 .order
                 .as_ref()
                 .and_then(|order| state.intents.get(order).cloned());
             (state.payment(&record), intent)
         };
+        let taken = record.clone();
         let verdict = dispatch
             .dispatch(&record, &payment, intent.as_ref(), &mut ())
             .await;
-
         let now = SystemTime::now();
         let mut state = self.state();
-        let stepped = match verdict {
-            Verdict::Waiting => return Ok(Stepped::Waiting),
+        let did = match verdict {
+            Verdict::Waiting { again } => {
+                record.attempts -= 1;
+                record.due = now + again;
+                Stepped::Waiting
+            }
             Verdict::Done {
                 payment: after,
                 intent: row,
@@ -478,10 +504,10 @@ impl Inbox for MemoryInbox {
                     state.put_decided(order, intent.as_ref(), after, now);
                 }
                 record.state = EventState::Done;
-                record.attempts += 1;
                 Stepped::Now(EventState::Done)
             }
             Verdict::Superseded => {
+                record.attempts -= 1;
                 record.state = EventState::Superseded;
                 Stepped::Now(EventState::Superseded)
             }
@@ -491,25 +517,26 @@ impl Inbox for MemoryInbox {
             } => {
                 state.settle(&record, &payment, after, now);
                 record.state = EventState::Mismatch;
-                record.attempts += 1;
                 record.last_error = Some(reason);
                 Stepped::Now(EventState::Mismatch)
             }
-            Verdict::Failed { error } => {
-                record.attempts += 1;
+            Verdict::Failed {
+                error,
+                again: Some(again),
+            } => {
                 record.last_error = Some(error);
-                if record.attempts < self.max_attempts {
-                    Stepped::Failed
-                } else {
-                    tracing::error!(event = %record.id, attempts = record.attempts, "dead letter: every attempt failed");
-                    record.state = EventState::Dead;
-                    state.give_up(&record, Settled::Dead, now);
-                    Stepped::Now(EventState::Dead)
-                }
+                record.due = now + again;
+                Stepped::Failed
+            }
+            Verdict::Failed { error, again: None } => {
+                record.last_error = Some(error);
+                record.state = EventState::Dead;
+                state.give_up(&record, Settled::Dead, now);
+                Stepped::Now(EventState::Dead)
             }
         };
         state.put_event(record, now);
-        Ok(stepped)
+        Ok(Some(Step::new(taken, did)))
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
@@ -559,8 +586,9 @@ impl Inbox for MemoryInbox {
                 });
             }
         };
-        record.attempts = 0;
         let now = SystemTime::now();
+        record.attempts = 0;
+        record.due = now;
         let mut state = self.state();
         let mut payment = state.payment(&record);
         if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {

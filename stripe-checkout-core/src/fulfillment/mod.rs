@@ -9,6 +9,7 @@ mod engine;
 mod handler;
 mod inbox;
 mod memory;
+mod retry;
 
 use std::pin::Pin;
 
@@ -17,7 +18,7 @@ pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    Note, OrderKey, PaymentRecord, Scope, Settled, Stepped, Verdict,
+    Note, OrderKey, PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
 
