@@ -12,6 +12,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::settle;
 use crate::error::InboxError;
 
 /// An inbox in memory, for tests, for learning, and for applications whose handler needs no database.
@@ -634,8 +635,7 @@ impl Inbox for MemoryInbox {
 }
 
 impl State {
-    /// Writes an order's row as it was decided. Meanwhile `put_intent` may have written another one, of another attempt perhaps: then only that the order is paid
-    /// still counts.
+    /// Writes an order's row as it was decided.
     fn put_decided(
         &mut self,
         order: &OrderKey,
@@ -643,29 +643,9 @@ impl State {
         after: IntentRecord,
         now: SystemTime,
     ) {
-        let current = self.intents.get(order);
-        let version = current.map_or(0, |row| row.version);
-        let row = match current {
-            Some(current) if Some(version) != before.map(|row| row.version) => {
-                if after.paid_by.is_none() {
-                    return;
-                }
-                IntentRecord {
-                    state: after.state,
-                    paid_by: after.paid_by,
-                    ..current.clone()
-                }
-            }
-            _ => after,
-        };
-        self.put_intent(
-            order,
-            IntentRecord {
-                version: version + 1,
-                ..row
-            },
-            now,
-        );
+        if let Some(row) = settle::intent(self.intents.get(order), before, after) {
+            self.put_intent(order, row, now);
+        }
     }
 
     /// Writes what was decided about the payment, and keeps what was noted meanwhile.
@@ -676,23 +656,15 @@ impl State {
         after: PaymentRecord,
         now: SystemTime,
     ) {
-        if after == *before {
-            return;
+        if after != *before {
+            let row = settle::payment(&self.payment(event), before, &after);
+            self.put_payment_of(event, row, now);
         }
-        let mut row = self.payment(event);
-        if after.success != before.success {
-            row.success = after.success;
-        }
-        row.capturable |= after.capturable;
-        row.canceled |= after.canceled;
-        self.put_payment_of(event, row, now);
     }
 
     fn give_up(&mut self, event: &EventRecord, how: Settled, now: SystemTime) {
-        let mut payment = self.payment(event);
-        if event.settles && payment.success != Settled::Fulfilled {
-            payment.success = how;
-            self.put_payment_of(event, payment, now);
+        if let Some(row) = settle::given_up(event, &self.payment(event), how) {
+            self.put_payment_of(event, row, now);
         }
     }
 }

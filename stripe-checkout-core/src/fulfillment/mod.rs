@@ -9,7 +9,14 @@ mod engine;
 mod handler;
 mod inbox;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod retry;
+mod settle;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod stored;
 
 use std::pin::Pin;
 

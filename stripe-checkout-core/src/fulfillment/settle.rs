@@ -1,0 +1,55 @@
+//! How what was decided meets what was written meanwhile: the same in every inbox.
+
+use super::inbox::{EventRecord, IntentRecord, PaymentRecord, Settled};
+
+/// The payment's row: what was decided about it, and what was noted since it was read.
+pub(super) fn payment(
+    current: &PaymentRecord,
+    before: &PaymentRecord,
+    after: &PaymentRecord,
+) -> PaymentRecord {
+    let mut row = current.clone();
+    if after.success != before.success {
+        row.success = after.success;
+    }
+    row.capturable |= after.capturable;
+    row.canceled |= after.canceled;
+    row
+}
+
+/// The order's row as it is to be written, with its next version, or nothing. Meanwhile [`put_intent`](super::Inbox::put_intent) may have written another one, of
+/// another attempt perhaps: then only that the order is paid still counts.
+pub(super) fn intent(
+    current: Option<&IntentRecord>,
+    before: Option<&IntentRecord>,
+    after: IntentRecord,
+) -> Option<IntentRecord> {
+    let version = current.map_or(0, |row| row.version);
+    let row = match current {
+        Some(current) if Some(version) != before.map(|row| row.version) => {
+            after.paid_by.as_ref()?;
+            IntentRecord {
+                state: after.state,
+                paid_by: after.paid_by,
+                ..current.clone()
+            }
+        }
+        _ => after,
+    };
+    Some(IntentRecord {
+        version: version + 1,
+        ..row
+    })
+}
+
+/// The payment's row when its success will not run any more, or nothing if this event is not it, or it did run.
+pub(super) fn given_up(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    how: Settled,
+) -> Option<PaymentRecord> {
+    (event.settles && current.success != Settled::Fulfilled).then(|| PaymentRecord {
+        success: how,
+        ..current.clone()
+    })
+}

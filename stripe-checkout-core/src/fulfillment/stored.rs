@@ -1,0 +1,164 @@
+//! How records stand in a database's columns: words, numbers, and one list as JSON.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::inbox::{EventState, IntentState, Note, Settled};
+use crate::error::{BoxError, InboxError};
+use crate::secret::Mode;
+
+/// A column that no version of this crate has written: somebody else did.
+fn strange(column: &'static str, value: &str) -> InboxError {
+    InboxError::Unavailable(format!("the column {column} holds {value:?}").into())
+}
+
+pub(super) fn unavailable(error: impl Into<BoxError>) -> InboxError {
+    InboxError::Unavailable(error.into())
+}
+
+/// The words of a column, written and read by one table.
+macro_rules! words {
+    ($column:literal, $type:ty, $write:ident, $read:ident, $($value:path = $word:literal,)*) => {
+        pub(super) fn $write(value: $type) -> &'static str {
+            match value {
+                $($value => $word,)*
+            }
+        }
+
+        pub(super) fn $read(word: &str) -> Result<$type, InboxError> {
+            match word {
+                $($word => Ok($value),)*
+                other => Err(strange($column, other)),
+            }
+        }
+    };
+}
+
+words! { "mode", Mode, mode, read_mode,
+    Mode::Live = "live",
+    Mode::Test = "test",
+}
+
+words! { "state", EventState, event_state, read_event_state,
+    EventState::Pending = "pending",
+    EventState::Done = "done",
+    EventState::Superseded = "superseded",
+    EventState::Mismatch = "mismatch",
+    EventState::Dead = "dead",
+    EventState::Dropped = "dropped",
+}
+
+words! { "state", IntentState, intent_state, read_intent_state,
+    IntentState::Creating = "creating",
+    IntentState::Open = "open",
+    IntentState::Processing = "processing",
+    IntentState::Paid = "paid",
+    IntentState::Canceled = "canceled",
+}
+
+words! { "success", Settled, settled, read_settled,
+    Settled::No = "no",
+    Settled::Pending = "pending",
+    Settled::Fulfilled = "fulfilled",
+    Settled::Duplicate = "duplicate",
+    Settled::Refunded = "refunded",
+    Settled::Mismatch = "mismatch",
+    Settled::Dead = "dead",
+    Settled::GivenUp = "given_up",
+}
+
+/// Refunds by id, as a JSON object of minor units.
+pub(super) fn refunds(refunds: &BTreeMap<String, u64>) -> String {
+    serde_json::to_string(refunds).unwrap_or_default()
+}
+
+pub(super) fn read_refunds(json: &str) -> Result<BTreeMap<String, u64>, InboxError> {
+    serde_json::from_str(json).map_err(|_| strange("refunds", json))
+}
+
+/// A note, as a JSON array: its kind and its values.
+pub(super) fn note(note: &Note) -> String {
+    let json = match note {
+        Note::Refund { id, amount } => serde_json::json!(["refund", id, amount]),
+        Note::RefundedTotal(total) => serde_json::json!(["refunded_total", total]),
+        Note::Disputed(disputed) => serde_json::json!(["disputed", disputed]),
+    };
+    json.to_string()
+}
+
+pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
+    let strange = || strange("note", json);
+    let values: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|_| strange())?;
+    let note = match (
+        values.first().and_then(|kind| kind.as_str()),
+        values.get(1..),
+    ) {
+        (Some("refund"), Some([id, amount])) => id
+            .as_str()
+            .map(str::to_owned)
+            .zip(amount.as_u64())
+            .map(|(id, amount)| Note::Refund { id, amount }),
+        (Some("refunded_total"), Some([total])) => total.as_u64().map(Note::RefundedTotal),
+        (Some("disputed"), Some([disputed])) => disputed.as_bool().map(Note::Disputed),
+        _ => None,
+    };
+    note.ok_or_else(strange)
+}
+
+/// Microseconds since 1970.
+pub(super) fn time(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_micros().try_into().unwrap_or(i64::MAX)
+}
+
+pub(super) fn read_time(micros: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(micros.max(0).unsigned_abs())
+}
+
+/// Minor units and counters: a database's integers have a sign.
+pub(super) fn number(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+pub(super) fn read_number(number: i64) -> u64 {
+    number.max(0).unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let refunds_of = BTreeMap::from([("re_1".to_owned(), 0), ("re_2".to_owned(), 250)]);
+        assert_eq!(read_refunds(&refunds(&refunds_of)).unwrap(), refunds_of);
+        let refund = Note::Refund {
+            id: "re_\"1\"".to_owned(),
+            amount: u64::MAX,
+        };
+        for written in [refund, Note::RefundedTotal(7), Note::Disputed(true)] {
+            assert_eq!(read_note(&note(&written)).unwrap(), written);
+        }
+        let now = read_time(time(SystemTime::now()));
+        assert_eq!(read_time(time(now)), now);
+        assert_eq!(
+            read_settled(settled(Settled::GivenUp)).unwrap(),
+            Settled::GivenUp
+        );
+    }
+
+    #[test]
+    fn what_nobody_wrote_is_an_error() {
+        for json in [
+            "",
+            "[]",
+            "[\"refund\"]",
+            "[\"refund\",\"re_1\",-1]",
+            "[\"x\",1]",
+        ] {
+            assert!(read_note(json).is_err(), "{json}");
+        }
+        assert!(read_event_state("Done").is_err());
+        assert!(read_refunds("[1]").is_err());
+    }
+}
