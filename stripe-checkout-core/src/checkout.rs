@@ -4,6 +4,8 @@
 mod builder;
 #[cfg(feature = "intent")]
 mod intents;
+#[cfg(feature = "intent")]
+mod retrieved;
 mod routes;
 mod tasks;
 mod worker;
@@ -147,7 +149,7 @@ impl Checkout {
     /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
     pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
         let checkout = self.clone();
-        self.to_the_end(async move { checkout.take_in(event).await })
+        self.to_the_end(async move { checkout.take_in(event, true).await })
             .await
     }
 
@@ -161,7 +163,7 @@ impl Checkout {
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
     }
 
-    async fn take_in(&self, event: Event) -> Result<Received, InboxError> {
+    async fn take_in(&self, event: Event, at_once: bool) -> Result<Received, InboxError> {
         let mode = Mode::from_livemode(event.livemode());
         match self.inner.mode {
             Some(Mode::Live) if mode == Mode::Test => {
@@ -182,6 +184,7 @@ impl Checkout {
             scope: self.scope(mode),
             event,
             received: SystemTime::now(),
+            at_once,
             lookup: self.lookup(),
         };
         self.inner

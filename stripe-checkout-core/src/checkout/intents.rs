@@ -72,12 +72,12 @@ impl Checkout {
                 None
             }
         };
-        let payment = match payments
+        let (payment, whole) = match payments
             .gateway
-            .retrieve_intent(payment, account.as_deref())
+            .retrieve_intent_whole(payment, account.as_deref())
             .await
         {
-            Ok(payment) => payment,
+            Ok(found) => found,
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -85,6 +85,9 @@ impl Checkout {
         let known = payment
             .client_secret()
             .is_some_and(|secret| secret.matches(client_secret));
+        if known {
+            self.take_in_retrieved(&payment, &whole).await;
+        }
         Ok(known.then_some(payment))
     }
 

@@ -32,7 +32,7 @@ impl Checkout {
     async fn webhook(&self, call: Call) -> Reply {
         let Call { visitor, body, .. } = call;
         match self.verify(body, visitor.headers(Self::SIGNATURE_HEADER)) {
-            Ok(event) => self.take_in(event).await.into(),
+            Ok(event) => self.take_in(event, true).await.into(),
             Err(error) => error.into(),
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Delivery {
     pub(crate) scope: Scope,
     pub(crate) event: Event,
     pub(crate) received: SystemTime,
+    /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
+    pub(crate) at_once: bool,
     /// For what takes a payment back without saying whose it was.
     pub(crate) lookup: Option<Lookup>,
 }
@@ -112,16 +114,21 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
-    async fn step(&self, event: &EventRecord) -> Result<Received, InboxError> {
-        let received = self.step_alone(event).await?;
+    async fn step(&self, event: &EventRecord, turn: Turn<'_>) -> Result<Received, InboxError> {
+        let received = self.step_alone(event, turn).await?;
         self.step_those_who_waited(event).await;
         Ok(received)
     }
 
-    async fn step_alone(&self, event: &EventRecord) -> Result<Received, InboxError> {
-        let turn = Turn::Now(&event.id);
+    async fn step_alone(
+        &self,
+        event: &EventRecord,
+        turn: Turn<'_>,
+    ) -> Result<Received, InboxError> {
         let step = self.inbox.step(&event.scope, turn, self.terms(), self);
-        let step = step.await?.ok_or(InboxError::UnknownEvent)?;
+        let Some(step) = step.await? else {
+            return Ok(Received::Queued);
+        };
         Ok(match step.did {
             // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
             Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
@@ -159,7 +166,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         filter.scope = Some(success.scope.clone());
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
-            if let Err(error) = self.step_alone(event).await {
+            if let Err(error) = self.step_alone(event, Turn::Now(&event.id)).await {
                 tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
             }
         }
@@ -168,8 +175,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
-            return self.stored(&known).await;
+            return self.stored(&known, delivery.at_once).await;
         }
+        let at_once = delivery.at_once;
         let outcome = Outcome::of(&delivery.event);
         if let Outcome::Unreadable(error) = &outcome {
             tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read");
@@ -198,13 +206,17 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 received,
             })
             .await?;
-        self.stored(&record).await
+        self.stored(&record, at_once).await
     }
 
     /// What is stored is run at once, or left to a worker.
-    async fn stored(&self, event: &EventRecord) -> Result<Received, InboxError> {
+    async fn stored(&self, event: &EventRecord, at_once: bool) -> Result<Received, InboxError> {
         if !self.queued {
-            return self.step(event).await;
+            let turn = match at_once {
+                true => Turn::Now(&event.id),
+                false => Turn::IfDue(&event.id),
+            };
+            return self.step(event, turn).await;
         }
         Ok(match event.state {
             EventState::Pending => Received::Queued,
@@ -503,7 +515,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         Box::pin(async move {
             let patience = self.deadline + self.patience;
             self.inbox.replay(&event.scope, &event.id, patience).await?;
-            self.step(event).await
+            self.step(event, Turn::Now(&event.id)).await
         })
     }
 

@@ -124,6 +124,8 @@ pub trait Inbox: Send + Sync + 'static {
 pub enum Turn<'a> {
     /// This event's, although its next attempt may be due later: it was delivered again, or somebody asks for it.
     Now(&'a str),
+    /// This event's, if it is due.
+    IfDue(&'a str),
     /// That of the pending event that has been due for the longest time. One that somebody else is at is not due.
     Due,
 }

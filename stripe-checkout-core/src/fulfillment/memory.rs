@@ -224,6 +224,14 @@ impl MemoryInbox {
         let mut state = self.state();
         let id = match turn {
             Turn::Now(id) => return Some((scope.clone(), id.to_owned())),
+            Turn::IfDue(id) => {
+                let id = (scope.clone(), id.to_owned());
+                let event = state.events.get(&id)?;
+                if event.state == EventState::Pending && event.due > SystemTime::now() {
+                    return None;
+                }
+                return Some(id);
+            }
             Turn::Due => {
                 let now = SystemTime::now();
                 let pending = state.pending.iter().filter(|(of, _)| of == scope);

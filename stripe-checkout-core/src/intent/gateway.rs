@@ -194,13 +194,23 @@ impl Gateway {
         id: &str,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
+        Ok(self.retrieve_intent_whole(id, account).await?.0)
+    }
+
+    /// The same, with all that Stripe says of it.
+    pub(crate) async fn retrieve_intent_whole(
+        &self,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<(Payment, Bytes), ApiError> {
         check_id(id)?;
         let request = RetrievePaymentIntent::new(id).build();
-        self.payment(Call {
+        let call = Call {
             account,
             ..Call::of(&request)
-        })
-        .await
+        };
+        let answer = self.send(call).await?;
+        Ok((read(&answer, account)?, answer.body))
     }
 
     /// Sends any other GET request and returns the JSON of the answer.

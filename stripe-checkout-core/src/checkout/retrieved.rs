@@ -1,0 +1,118 @@
+//! What Stripe says of a payment when it is asked, taken in as if it had sent an event.
+//!
+//! The buyer is often back before the webhook, and some events never come. So a payment that was retrieved, and is settled, goes the way of every event: an id of its
+//! own, stored first, one effect. The webhook that follows is another event object of the same success.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Checkout;
+use crate::config::API_VERSION;
+use crate::webhook::{Event, Payment, PaymentStatus};
+
+impl Checkout {
+    /// Takes a retrieved payment in, if it is settled. What goes wrong is the log's affair: the buyer is told how the payment went, whoever packs the parcel.
+    ///
+    /// Only where the inbox remembers for good: one that forgets at a restart would ship again for a page of last week that somebody reloads.
+    pub(super) async fn take_in_retrieved(&self, payment: &Payment, whole: &[u8]) {
+        if !self.inner.fulfillment.survives_restart() {
+            return;
+        }
+        let Some(event) = event_of(payment, whole) else {
+            return;
+        };
+        let checkout = self.clone();
+        let taken = self.to_the_end(async move { checkout.take_in(event, false).await });
+        if let Err(error) = taken.await {
+            tracing::warn!(payment = payment.id(), %error, "a retrieved payment was not taken in; its webhook will be");
+        }
+    }
+}
+
+/// The event that Stripe sends, or has sent, when a payment comes to this status; none if more is to come.
+fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        id: String,
+        object: &'static str,
+        api_version: &'static str,
+        account: Option<&'a str>,
+        created: u64,
+        livemode: bool,
+        #[serde(rename = "type")]
+        event_type: &'static str,
+        data: Data<'a>,
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        object: &'a RawValue,
+    }
+    let event_type = match payment.status() {
+        PaymentStatus::Succeeded => "payment_intent.succeeded",
+        PaymentStatus::Canceled => "payment_intent.canceled",
+        PaymentStatus::RequiresCapture => "payment_intent.amount_capturable_updated",
+        _ => return None,
+    };
+    let envelope = Envelope {
+        // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
+        id: format!("retrieved_{}_{}", payment.id(), payment.status().as_str()),
+        object: "event",
+        api_version: API_VERSION,
+        account: payment.account(),
+        created: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        livemode: payment.livemode(),
+        event_type,
+        data: Data {
+            object: serde_json::from_slice(whole).ok()?,
+        },
+    };
+    Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhook::Outcome;
+
+    fn retrieved(status: &str) -> Option<Event> {
+        let object = serde_json::json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 1999, "amount_received": 1999, "currency": "eur", "status": status,
+            "livemode": false, "metadata": {"order_id": "7"}, "client_secret": "pi_1_secret_x",
+        });
+        let body = object.to_string();
+        let event = serde_json::json!({"id": "evt_1", "object": "event", "type": "payment_intent.succeeded", "livemode": false, "data": {"object": object}});
+        let outcome = Outcome::of(&Event::parse(event.to_string()).unwrap());
+        event_of(outcome.payment().unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_settled_payment_is_an_event_and_the_same_one_each_time() {
+        let event = retrieved("succeeded").unwrap();
+        assert_eq!(event.id(), "retrieved_pi_1_succeeded");
+        assert!(
+            matches!(Outcome::of(&event), Outcome::Succeeded(payment) if payment.order_id() == Some("7"))
+        );
+        assert_eq!(retrieved("succeeded").unwrap().id(), event.id());
+        assert!(matches!(
+            Outcome::of(&retrieved("canceled").unwrap()),
+            Outcome::Canceled(_)
+        ));
+        assert!(matches!(
+            Outcome::of(&retrieved("requires_capture").unwrap()),
+            Outcome::Capturable(_)
+        ));
+        for status in [
+            "processing",
+            "requires_action",
+            "requires_payment_method",
+            "new",
+        ] {
+            assert!(retrieved(status).is_none(), "{status}");
+        }
+    }
+}
