@@ -34,7 +34,9 @@ async fn webhook(
     VerifiedEvent(event): VerifiedEvent,
 ) -> (&'static str, StatusCode) {
     match checkout.receive(event).await {
-        Ok(Received::Done(_) | Received::Ignored) => ("thank you", StatusCode::OK),
+        Ok(Received::Done(_) | Received::Queued | Received::Ignored) => {
+            ("thank you", StatusCode::OK)
+        }
         Ok(Received::Duplicate(_)) => ("seen before", StatusCode::OK),
         // Whatever is not 2xx, Stripe sends again, for three days.
         Ok(_) => ("that failed", StatusCode::INTERNAL_SERVER_ERROR),

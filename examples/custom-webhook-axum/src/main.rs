@@ -34,7 +34,9 @@ async fn webhook(
     VerifiedEvent(event): VerifiedEvent,
 ) -> (StatusCode, &'static str) {
     match checkout.receive(event).await {
-        Ok(Received::Done(_) | Received::Ignored) => (StatusCode::OK, "thank you"),
+        Ok(Received::Done(_) | Received::Queued | Received::Ignored) => {
+            (StatusCode::OK, "thank you")
+        }
         Ok(Received::Duplicate(_)) => (StatusCode::OK, "seen before"),
         // Whatever is not 2xx, Stripe sends again, for three days.
         Ok(_) => (StatusCode::INTERNAL_SERVER_ERROR, "that failed"),

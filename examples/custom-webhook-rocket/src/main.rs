@@ -34,7 +34,7 @@ async fn webhook(
 ) -> Result<(Status, &'static str), Answer> {
     let VerifiedEvent(event) = event?;
     Ok(match checkout.receive(event).await {
-        Ok(Received::Done(_) | Received::Ignored) => (Status::Ok, "thank you"),
+        Ok(Received::Done(_) | Received::Queued | Received::Ignored) => (Status::Ok, "thank you"),
         Ok(Received::Duplicate(_)) => (Status::Ok, "seen before"),
         // Whatever is not 2xx, Stripe sends again, for three days.
         Ok(_) => (Status::InternalServerError, "that failed"),
