@@ -266,8 +266,10 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
         inbox.payment(&ours, "pi_1").await?.unwrap_or_default(),
         PaymentRecord::default(),
     )?;
-    let mut filter = EventFilter::default();
-    filter.scope = Some(ours.clone());
+    let filter = EventFilter {
+        scope: Some(ours.clone()),
+        ..EventFilter::default()
+    };
     same("events", inbox.events(&filter).await?.len(), 0)?;
     same(
         "of all",

@@ -42,13 +42,10 @@ pub(super) fn check(right: bool, what: impl Into<String>) -> Told {
     }
 }
 
-pub(super) fn same<T: PartialEq + fmt::Debug, U: fmt::Debug>(
-    what: &str,
-    found: T,
-    expected: U,
-) -> Told
+pub(super) fn same<T, U>(what: &str, found: T, expected: U) -> Told
 where
-    T: PartialEq<U>,
+    T: PartialEq<U> + fmt::Debug,
+    U: fmt::Debug,
 {
     check(
         found == expected,
