@@ -19,6 +19,7 @@
 
 #[cfg(feature = "checkout")]
 pub mod conformance;
+pub mod inbox;
 
 use std::{
     fmt::Write,

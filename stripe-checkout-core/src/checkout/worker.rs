@@ -1,10 +1,12 @@
 //! The worker: runs what is due, in any number of processes.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Checkout;
 use crate::error::InboxError;
@@ -71,7 +73,7 @@ impl Worker {
         self
     }
 
-    /// How often it looks whether something is due when nothing was (default 1 s).
+    /// How often it looks whether something is due when nothing was (default 1 s, at least 1 ms).
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -80,35 +82,60 @@ impl Worker {
     /// Works until `stop` ends, and then lets what it runs come to its end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut running: JoinSet<Result<bool, InboxError>> = JoinSet::new();
+        let mut running = Turns::new();
+        // An interval of nothing would panic.
+        let mut looks = interval(self.interval.max(Duration::from_millis(1)));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // One looks; where it finds something, there may be more.
-            let mut wanted = 1;
-            while wanted > 0 {
-                while running.len() < wanted {
-                    let checkout = self.checkout.clone();
-                    running.spawn(async move { checkout.run_due().await });
-                }
-                tokio::select! {
-                    biased;
-                    () = &mut stop => return while running.join_next().await.is_some() {},
-                    Some(ended) = running.join_next() => {
-                        wanted = if found(ended) { self.concurrency.min(wanted + 1) } else { 0 };
-                    }
-                }
-            }
-            tokio::select! {
-                biased;
-                () = &mut stop => return while running.join_next().await.is_some() {},
-                () = tokio::time::sleep(self.interval) => {}
+            let wanted = match next(stop.as_mut(), &mut running, &mut looks).await {
+                Next::Stop => break,
+                // Also while others run: a hook that hangs holds up nobody but its own payment.
+                Next::Look => 1,
+                // Where one finds something, there may be more.
+                Next::Ended(ended) if found(&ended) => 2,
+                Next::Ended(_) => 0,
+            };
+            let free = self.concurrency.saturating_sub(running.len());
+            for _ in 0..free.min(wanted) {
+                let checkout = self.checkout.clone();
+                running.spawn(async move { checkout.run_due().await });
             }
         }
+        while running.join_next().await.is_some() {}
     }
 }
 
-fn found(ended: Result<Result<bool, InboxError>, JoinError>) -> bool {
+type Turns = JoinSet<Result<bool, InboxError>>;
+type Ended = Result<Result<bool, InboxError>, JoinError>;
+
+/// What a worker waits for.
+enum Next {
+    Stop,
+    Ended(Ended),
+    Look,
+}
+
+/// By hand, because `tokio::select!` would bring tokio's macros to everybody.
+async fn next(
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    running: &mut Turns,
+    looks: &mut Interval,
+) -> Next {
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Next::Stop);
+        }
+        if let Poll::Ready(Some(ended)) = running.poll_join_next(context) {
+            return Poll::Ready(Next::Ended(ended));
+        }
+        looks.poll_tick(context).map(|_| Next::Look)
+    })
+    .await
+}
+
+fn found(ended: &Ended) -> bool {
     match ended {
-        Ok(Ok(found)) => found,
+        Ok(Ok(found)) => *found,
         // The payment of one event is worked on elsewhere: the next event may be of another.
         Ok(Err(InboxError::Busy)) => true,
         Ok(Err(error)) => {

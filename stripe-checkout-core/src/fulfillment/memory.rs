@@ -219,34 +219,32 @@ impl MemoryInbox {
             .map_err(|_| InboxError::Busy)
     }
 
-    /// The event whose turn it is. One that is due is leased at once, so that nobody else takes it while this one waits for the locks.
-    fn take(&self, scope: &Scope, turn: Turn<'_>, terms: Terms) -> Option<Key> {
+    /// The event that is due, if one is, leased at once, so that nobody else takes it while this one waits for the locks; and until when, and since when it was due.
+    fn lease(&self, scope: &Scope, terms: Terms) -> Option<(Key, Leased)> {
         let mut state = self.state();
-        let id = match turn {
-            Turn::Now(id) => return Some((scope.clone(), id.to_owned())),
-            Turn::IfDue(id) => {
-                let id = (scope.clone(), id.to_owned());
-                let event = state.events.get(&id)?;
-                if event.state == EventState::Pending && event.due > SystemTime::now() {
-                    return None;
-                }
-                return Some(id);
-            }
-            Turn::Due => {
-                let now = SystemTime::now();
-                let pending = state.pending.iter().filter(|(of, _)| of == scope);
-                let due = pending.filter_map(|key| Some((state.events.get(key)?.due, key)));
-                due.filter(|(due, _)| *due <= now)
-                    .min_by_key(|(due, _)| *due)?
-                    .1
-                    .clone()
-            }
-        };
-        let mut record = state.events.get(&id)?.clone();
         let now = SystemTime::now();
-        record.due = now + terms.lease;
+        let pending = state.pending.iter().filter(|(of, _)| of == scope);
+        let due = pending.filter_map(|key| Some((state.events.get(key)?.due, key)));
+        let (since, id) = due
+            .filter(|(due, _)| *due <= now)
+            .min_by_key(|(due, _)| *due)?;
+        let id = id.clone();
+        let mut record = state.events.get(&id)?.clone();
+        let until = now + terms.lease;
+        record.due = until;
         state.put_event(record, now);
-        Some(id)
+        Some((id, Leased { since, until }))
+    }
+
+    /// Ends a lease without a dispatch: the event is due as before, unless somebody else was at it.
+    fn give_back(&self, id: &Key, leased: Leased) {
+        let mut state = self.state();
+        let record = state.events.get(id).cloned();
+        let untouched = |record: &EventRecord| record.due == leased.until;
+        if let Some(mut record) = record.filter(untouched) {
+            record.due = leased.since;
+            state.put_event(record, SystemTime::now());
+        }
     }
 
     fn find(&self, id: &Key) -> Result<EventRecord, InboxError> {
@@ -256,6 +254,13 @@ impl MemoryInbox {
             .cloned()
             .ok_or(InboxError::UnknownEvent)
     }
+}
+
+/// When an event was due that somebody took, and when it is again if nothing comes of it.
+#[derive(Clone, Copy)]
+struct Leased {
+    since: SystemTime,
+    until: SystemTime,
 }
 
 /// Holds the lock, and takes it out of the table when nobody else wants it.
@@ -465,20 +470,56 @@ impl Inbox for MemoryInbox {
         terms: Terms,
         dispatch: &dyn Dispatch<()>,
     ) -> Result<Option<Step>, InboxError> {
-        let Some(id) = self.take(scope, turn, terms) else {
-            return Ok(None);
+        let (id, leased) = match turn {
+            Turn::Now(id) | Turn::IfDue(id) => ((scope.clone(), id.to_owned()), None),
+            Turn::Due => match self.lease(scope, terms) {
+                Some((id, leased)) => (id, Some(leased)),
+                None => return Ok(None),
+            },
         };
         let before = self.find(&id)?;
         if before.state != EventState::Pending {
             let state = before.state;
             return Ok(Some(Step::new(before, Stepped::Already(state))));
         }
-        let _locked = self.lock(&before, terms.patience).await?;
+        let later =
+            |record: &EventRecord| matches!(turn, Turn::IfDue(_)) && record.due > SystemTime::now();
+        if later(&before) {
+            return Ok(None);
+        }
+        let _locked = match self.lock(&before, terms.patience).await {
+            Ok(locked) => locked,
+            Err(busy) => {
+                if let Some(leased) = leased {
+                    self.give_back(&id, leased);
+                }
+                return Err(busy);
+            }
+        };
         // Only what is read under the locks counts: whoever held them before may have dealt with this very event.
         let mut record = self.find(&id)?;
         if record.state != EventState::Pending {
             let state = record.state;
             return Ok(Some(Step::new(record, Stepped::Already(state))));
+        }
+        if later(&record) {
+            return Ok(None);
+        }
+        if leased.is_some_and(|leased| leased.until != record.due) {
+            // It ran meanwhile in other hands, and failed: its turn comes again after its pause.
+            return Ok(Some(Step::new(record, Stepped::Waiting)));
+        }
+        if record.attempts >= terms.max_attempts {
+            let mut state = self.state();
+            let now = SystemTime::now();
+            let taken = record.clone();
+            record.state = EventState::Dead;
+            record
+                .last_error
+                .get_or_insert_with(|| "no attempt came to an end".to_owned());
+            state.give_up(&record, Settled::Dead, now);
+            state.put_event(record, now);
+            return Ok(Some(Step::new(taken, Stepped::Now(EventState::Dead))));
         }
         let (payment, intent) = {
             let mut state = self.state();
@@ -627,12 +668,16 @@ impl Inbox for MemoryInbox {
         };
         let now = SystemTime::now();
         let mut state = self.state();
-        let another = state.pending.iter().any(|key| {
-            *key != id
-                && state
-                    .events
-                    .get(key)
-                    .is_some_and(|other| other.settles && other.payment == record.payment)
+        // A dead or mismatched copy can still be replayed.
+        let another = state.events.entries.values().any(|(other, _)| {
+            other.settles
+                && other.payment == record.payment
+                && other.scope == record.scope
+                && other.id != record.id
+                && matches!(
+                    other.state,
+                    EventState::Pending | EventState::Dead | EventState::Mismatch
+                )
         });
         if !another {
             state.give_up(&record, Settled::GivenUp, now);

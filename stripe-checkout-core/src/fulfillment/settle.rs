@@ -42,13 +42,19 @@ pub(super) fn intent(
     })
 }
 
-/// The payment's row when its success will not run any more, or nothing if this event is not it, or it did run.
+/// The payment's row when its success will not run any more, or nothing if this event is not it, or that changes nothing: what was dealt with by another event
+/// object of the same success stays dealt with, and what somebody gave up does not come to life again.
 pub(super) fn given_up(
     event: &EventRecord,
     current: &PaymentRecord,
     how: Settled,
 ) -> Option<PaymentRecord> {
-    (event.settles && current.success != Settled::Fulfilled).then(|| PaymentRecord {
+    let open = match current.success {
+        Settled::No | Settled::Pending => true,
+        Settled::Dead | Settled::Mismatch => how == Settled::GivenUp,
+        Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp => false,
+    };
+    (event.settles && open).then(|| PaymentRecord {
         success: how,
         ..current.clone()
     })

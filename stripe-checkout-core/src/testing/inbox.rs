@@ -1,0 +1,138 @@
+//! One suite of promises for every inbox.
+//!
+//! What an [`Inbox`] promises is about money, and its breaking is seen only under concurrency, after a crash, or on the second delivery. So the promises are not
+//! left to each inbox's own tests: [`run`] tells every case a store of its own, and delivers to it as Stripe does, as operators do, and as processes do that die.
+//! [`MemoryInbox`](crate::fulfillment::MemoryInbox) runs the same suite, so that it stays the model that it is meant to be.
+//!
+//! **Not part of the stable interface**: cases are added and changed in any release.
+
+mod crashes;
+mod failures;
+mod once;
+mod order;
+mod store;
+mod worker;
+mod world;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use self::world::{Told, World};
+use crate::error::BoxError;
+use crate::fulfillment::{BoxFuture, Inbox};
+
+/// An empty store, the inbox on it, and an append-only table beside it in which hooks write.
+///
+/// It is dropped when its case is over.
+pub trait Subject: Send + Sync + 'static {
+    /// The inbox.
+    type Inbox: Inbox;
+
+    /// Another handle on the same store, as another process would have it. It is ready: whatever has to be made in the store, is made.
+    fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
+
+    /// Appends a line to the table, in the inbox's own transaction. Where there is none, at once.
+    fn write(
+        &self,
+        db: &mut <Self::Inbox as Inbox>::Connection,
+        line: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// The lines that anybody can see, in the order in which they were written.
+    fn written(&self) -> impl Future<Output = Result<Vec<String>, BoxError>> + Send;
+
+    /// Whether what a failing hook wrote goes.
+    fn transactional(&self) -> bool {
+        true
+    }
+
+    /// Whether a hook that runs keeps everybody else from writing, as in SQLite: then other payments wait too, and so do events that come.
+    fn one_writer(&self) -> bool {
+        false
+    }
+}
+
+/// How many cases run at the same time: each has a store, and two or three handles on it.
+const AT_ONCE: usize = 4;
+
+/// How long a case may take. None takes more than a few seconds, so one that takes this long waits for what will not happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs every case, each on a store of its own, and says how many there were. Wants a runtime of several threads: half of the cases are about what happens at the
+/// same time.
+///
+/// # Panics
+/// If a promise is broken, with all that are.
+pub async fn run<S: Subject>(name: &str, fresh: impl AsyncFn() -> S) -> usize {
+    let mut failures = Vec::new();
+    let cases = all();
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
+    let count = names.len();
+    assert_eq!(count, cases.len(), "each case has a name of its own");
+    let mut running: JoinSet<Option<String>> = JoinSet::new();
+    for case in cases {
+        if running.len() == AT_ONCE {
+            failures.extend(next(&mut running).await);
+        }
+        let world = World::new(fresh().await);
+        // A task in a task: so a case that panics is a failure with a name.
+        running.spawn(async move {
+            let told = tokio::spawn(tokio::time::timeout(PATIENCE, (case.tell)(world)));
+            let failure = match told.await {
+                Ok(Ok(Ok(()))) => return None,
+                Ok(Ok(Err(failure))) => failure.to_string(),
+                Ok(Err(_)) => format!("not over after {} s", PATIENCE.as_secs()),
+                Err(error) => error.to_string(),
+            };
+            Some(format!("{}: {failure}", case.name))
+        });
+    }
+    while !running.is_empty() {
+        failures.extend(next(&mut running).await);
+    }
+    assert!(
+        failures.is_empty(),
+        "{name}: {} of {count} cases failed\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    // Not by `println!`, which the test harness would keep to itself: that all inboxes run the same number is worth seeing.
+    let _ = writeln!(std::io::stdout(), "{name}: {count} promises kept");
+    count
+}
+
+async fn next(running: &mut JoinSet<Option<String>>) -> Option<String> {
+    match running.join_next().await? {
+        Ok(failure) => failure,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// A promise, and how it is tried.
+struct Case<S> {
+    name: &'static str,
+    tell: fn(World<S>) -> BoxFuture<'static, Told>,
+}
+
+macro_rules! cases {
+    ($($name:literal => $tell:ident,)*) => {
+        /// The cases of this file.
+        pub(super) fn all<S: Subject>() -> Vec<super::Case<S>> {
+            vec![$(super::Case { name: $name, tell: |world| Box::pin($tell(world)) },)*]
+        }
+    };
+}
+use cases;
+
+fn all<S: Subject>() -> Vec<Case<S>> {
+    let mut cases = once::all();
+    cases.extend(order::all());
+    cases.extend(failures::all());
+    cases.extend(crashes::all());
+    cases.extend(store::all());
+    cases.extend(worker::all());
+    cases
+}

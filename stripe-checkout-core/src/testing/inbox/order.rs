@@ -1,0 +1,529 @@
+//! No going back, no overtaking.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Subject;
+use super::world::{
+    Behave, PRICE, Shop, Told, World, check, done, fails, new_event, news, order_key, paid, row,
+    same, stored, success_of, tea, terms, until,
+};
+use crate::error::InboxError;
+use crate::fulfillment::{EventState, Inbox, Note, Settled, Terms, Turn};
+use crate::testing::{EventBody, charge_refunded, dispute, refund};
+use crate::{Amount, Currency};
+
+super::cases! {
+    "after its success everything else of a payment is old news" => after_success,
+    "after its authorisation a payment is not processing, and did not fail" => after_capturable,
+    "after its cancellation a payment is not processing, and did not fail" => after_cancel,
+    "a canceled intent that was replaced does not cancel the order" => replaced,
+    "a refund waits for its success and goes on when that is done" => refund_waits,
+    "a refund waits for a success that fails, and goes on when that is dead" => refund_waits_for_dead,
+    "a refund goes on when its success is dropped" => refund_after_drop,
+    "a dispute waits too, and a disputed payment is not shipped" => dispute_first,
+    "a payment that was refunded in full is not shipped" => refunded_in_full,
+    "two refunds that are the whole amount stop a delivery, one does not" => refunds_add_up,
+    "a refund that failed does not stop a delivery" => refund_failed,
+    "a refund is known at once, while the hook of its payment runs" => noted_at_once,
+    "what a hook decides does not undo what came meanwhile" => noted_meanwhile,
+    "a success that is stored is pending, and then it is dealt with" => success_is_pending,
+    "events of one payment do not run at the same time" => one_at_a_time,
+    "events of one order do not run at the same time" => one_order_at_a_time,
+    "who waits too long for its payment is told so, and has lost nothing" => busy,
+    "who waits too long for its turn is due as before" => busy_when_due,
+    "who waits for its payment is not run twice when it fails" => fails_once,
+    "other payments do not wait" => others_go_on,
+}
+
+fn part(id: &str, minor: u64) -> EventBody {
+    let amount = Amount::new(minor, Currency::EUR);
+    EventBody::new("refund.created", refund(id, "pi_1", amount)).id(&format!("evt_{id}"))
+}
+
+async fn after_success<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    shop.told(news("processing", "pi_1"), 200).await?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    for what in [
+        "processing",
+        "payment_failed",
+        "requires_action",
+        "amount_capturable_updated",
+        "canceled",
+    ] {
+        let event = format!("evt_{what}");
+        shop.told(news(what, "pi_1").id(&event), 200).await?;
+        shop.is(&event, EventState::Superseded).await?;
+    }
+    world.did(["processing pi_1", "succeeded pi_1"]).await
+}
+
+async fn after_capturable<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    for what in [
+        "amount_capturable_updated",
+        "processing",
+        "payment_failed",
+        "amount_capturable_updated",
+        "requires_action",
+        "succeeded",
+    ] {
+        shop.told(news(what, "pi_1"), 200).await?;
+    }
+    world.did(["capture pi_1", "succeeded pi_1"]).await
+}
+
+async fn after_cancel<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    for what in [
+        "canceled",
+        "processing",
+        "payment_failed",
+        "requires_action",
+    ] {
+        shop.told(news(what, "pi_1"), 200).await?;
+    }
+    world.did(["canceled pi_1"]).await
+}
+
+async fn replaced<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    let order = order_key("order-1");
+    check(inbox.put_intent(&order, None, row("pi_1")).await?, "first")?;
+    check(
+        inbox.put_intent(&order, Some(1), row("pi_2")).await?,
+        "second",
+    )?;
+    let shop = world.shop().await?;
+    shop.told(news("canceled", "pi_1").id("evt_1"), 200).await?;
+    shop.is("evt_1", EventState::Superseded).await?;
+    let row = inbox.intent(&order).await?.ok_or("the row is gone")?;
+    same(
+        "the row",
+        (row.version, row.payment.as_deref()),
+        (2, Some("pi_2")),
+    )?;
+    world.did([]).await
+}
+
+async fn refund_waits<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    shop.told(part("re_1", 500), 503).await?;
+    shop.told(part("re_1", 500), 503).await?;
+    let waiting = shop.record("evt_re_1").await?;
+    same(
+        "it waits",
+        (waiting.state, waiting.attempts),
+        (EventState::Pending, 0),
+    )?;
+    world.did([]).await?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    shop.is("evt_re_1", EventState::Done).await?;
+    shop.told(part("re_1", 500), 200).await?;
+    world.did(["succeeded pi_1", "refunded re_1"]).await
+}
+
+async fn refund_waits_for_dead<S: Subject>(world: World<S>) -> Told {
+    let shop = world.built(|builder| builder.max_attempts(2)).await?;
+    world.hooks.told.behave("succeeded pi_1", Behave::Fail);
+    shop.told(paid("evt_1", "pi_1"), 500).await?;
+    shop.told(part("re_1", 500), 503).await?;
+    world.did([]).await?;
+    shop.told(paid("evt_1", "pi_1"), 500).await?;
+    shop.is("evt_1", EventState::Dead).await?;
+    world.did(["refunded re_1"]).await
+}
+
+async fn refund_after_drop<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    world.hooks.told.behave("succeeded pi_1", Behave::Fail);
+    shop.told(part("re_1", 500), 503).await?;
+    shop.told(paid("evt_1", "pi_1"), 500).await?;
+    world.did([]).await?;
+    let success = shop.record("evt_1").await?;
+    shop.checkout.discard(&success).await?;
+    world.did(["refunded re_1"]).await
+}
+
+async fn dispute_first<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    let disputed = |status: &str| {
+        let object = dispute("dp_1", "pi_1", PRICE, status);
+        EventBody::new("charge.dispute.created", object)
+    };
+    shop.told(disputed("needs_response"), 503).await?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    world.did(["refunded before pi_1", "disputed dp_1"]).await?;
+    let inbox = world.open().await;
+    let payment = inbox.payment(&tea(), "pi_1").await?;
+    let payment = payment.ok_or("nothing is known of the payment")?;
+    same(
+        "disputed",
+        (payment.success, payment.disputed),
+        (Settled::Refunded, true),
+    )?;
+    shop.told(disputed("won"), 200).await?;
+    let payment = inbox.payment(&tea(), "pi_1").await?;
+    same("won", payment.map(|payment| payment.disputed), Some(false))
+}
+
+async fn refunded_in_full<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    let charge = charge_refunded("ch_1", "pi_1", PRICE, PRICE.minor());
+    shop.told(EventBody::new("charge.refunded", charge), 200)
+        .await?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    shop.told(paid("evt_2", "pi_1"), 200).await?;
+    world
+        .did(["event charge.refunded", "refunded before pi_1"])
+        .await
+}
+
+async fn refunds_add_up<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    // The same refund again, by another event, is not another refund.
+    for (event, id, minor) in [("evt_a", "re_1", 1000), ("evt_b", "re_1", 1000)] {
+        shop.told(part(id, minor).id(event), 503).await?;
+    }
+    let inbox = world.open().await;
+    let returned = inbox
+        .payment(&tea(), "pi_1")
+        .await?
+        .map(|payment| payment.returned());
+    same("returned", returned, Some(1000))?;
+    shop.told(part("re_2", 999), 503).await?;
+    let returned = inbox
+        .payment(&tea(), "pi_1")
+        .await?
+        .map(|payment| payment.returned());
+    same("returned", returned, Some(1999))?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    let effects = world.effects().await?;
+    same(
+        "the first",
+        effects.first().map(String::as_str),
+        Some("refunded before pi_1"),
+    )?;
+    same("all", effects.len(), 4)?;
+    let payment = inbox.payment(&tea(), "pi_1").await?.unwrap_or_default();
+    same(
+        "kept",
+        (payment.returned(), payment.success),
+        (1999, Settled::Refunded),
+    )
+}
+
+async fn refund_failed<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    shop.told(part("re_1", 1999), 503).await?;
+    let mut failed = refund("re_1", "pi_1", PRICE);
+    if let Some(status) = failed.get_mut("status") {
+        *status = "failed".into();
+    }
+    shop.told(EventBody::new("refund.failed", failed), 503)
+        .await?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    world
+        .did(["succeeded pi_1", "refunded re_1", "refunded re_1"])
+        .await
+}
+
+async fn noted_at_once<S: Subject>(world: World<S>) -> Told {
+    if world.subject.one_writer() {
+        return Ok(());
+    }
+    let shop = Arc::new(world.shop().await?);
+    world.hooks.told.behave("succeeded pi_1", Behave::Hang);
+    let hanging = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(paid("evt_1", "pi_1")).await }
+    });
+    world.hooks.told.gate.started().await?;
+    let inbox = world.open().await;
+    let began = Instant::now();
+    let mut event = new_event("evt_2", "pi_1", false);
+    event.order = Some(order_key("order-1"));
+    event.note = Some(Note::Refund {
+        id: "re_1".to_owned(),
+        amount: 500,
+    });
+    inbox.receive(event).await?;
+    check(
+        began.elapsed() < Duration::from_secs(4),
+        "it waited for the hook",
+    )?;
+    let known = inbox.payment(&tea(), "pi_1").await?.unwrap_or_default();
+    same(
+        "known",
+        (known.returned(), known.success),
+        (500, Settled::Pending),
+    )?;
+    world.hooks.told.gate.open();
+    same("the success", hanging.await??, 200)?;
+    let known = inbox.payment(&tea(), "pi_1").await?.unwrap_or_default();
+    same(
+        "then",
+        (known.returned(), known.success),
+        (500, Settled::Fulfilled),
+    )
+}
+
+async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
+    let inbox = Arc::new(world.open().await);
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    let script = Arc::new(world.script(done).hangs());
+    let hanging = tokio::spawn({
+        let (inbox, script) = (Arc::clone(&inbox), Arc::clone(&script));
+        async move {
+            inbox
+                .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                .await
+        }
+    });
+    script.gate.started().await?;
+    if world.subject.one_writer() {
+        script.gate.open();
+    }
+    for (id, note) in [
+        ("evt_2", Note::RefundedTotal(700)),
+        ("evt_3", Note::Disputed(true)),
+        (
+            "evt_4",
+            Note::Refund {
+                id: "re_1".to_owned(),
+                amount: 700,
+            },
+        ),
+    ] {
+        let mut event = new_event(id, "pi_1", false);
+        event.note = Some(note);
+        inbox.receive(event).await?;
+    }
+    script.gate.open();
+    hanging.await??;
+    // They are kept also when the events that brought them are over.
+    let script = world.script(done);
+    for id in ["evt_2", "evt_3", "evt_4"] {
+        inbox.step(&tea(), Turn::Now(id), terms(), &script).await?;
+    }
+    let payment = world.open().await.payment(&tea(), "pi_1").await?;
+    let payment = payment.ok_or("nothing is known of the payment")?;
+    same(
+        "success, total, refunds, disputed",
+        (
+            payment.success,
+            payment.refunded_total,
+            payment.refunds.get("re_1").copied(),
+            payment.disputed,
+        ),
+        (Settled::Fulfilled, 700, Some(700), true),
+    )
+}
+
+async fn success_is_pending<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    same(
+        "before",
+        inbox
+            .payment(&tea(), "pi_1")
+            .await?
+            .unwrap_or_default()
+            .success,
+        Settled::No,
+    )?;
+    inbox.receive(new_event("evt_0", "pi_1", false)).await?;
+    same("still", success_of(&inbox, "pi_1").await?, Settled::No)?;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    same(
+        "stored",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Pending,
+    )?;
+    let script = world.script(done);
+    inbox
+        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .await?;
+    same(
+        "done",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Fulfilled,
+    )?;
+    // Another event object of it changes nothing.
+    inbox.receive(new_event("evt_2", "pi_1", true)).await?;
+    same(
+        "again",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Fulfilled,
+    )
+}
+
+/// Hangs in the first event's hook, delivers the second one elsewhere, and sees that it waits.
+async fn second_waits<S: Subject>(
+    world: &World<S>,
+    (line, first): (&str, EventBody),
+    second: EventBody,
+) -> Told {
+    let told = &world.hooks.told;
+    let (here, there) = (Arc::new(world.shop().await?), Arc::new(world.shop().await?));
+    told.behave(line, Behave::Hang);
+    let send = |shop: &Arc<Shop>, event: EventBody| {
+        let shop = Arc::clone(shop);
+        tokio::spawn(async move { shop.send(event).await })
+    };
+    let hanging = send(&here, first);
+    told.gate.started().await?;
+    let id = "evt_second";
+    let waiting = send(&there, second.id(id));
+    if !world.subject.one_writer() {
+        // Stored at once; its hook has to wait from then on.
+        let inbox = world.open().await;
+        until("the second is stored", || async {
+            Ok(inbox.event(&tea(), id).await?.is_some())
+        })
+        .await?;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    same("begun", told.begun(), [line])?;
+    told.gate.open();
+    same("the first", hanging.await??, 200)?;
+    same("the second", waiting.await??, 200)?;
+    there.is(id, EventState::Done).await?;
+    told.kept_apart()
+}
+
+async fn one_at_a_time<S: Subject>(world: World<S>) -> Told {
+    let first = ("succeeded pi_1", paid("evt_1", "pi_1"));
+    second_waits(&world, first, part("re_1", 500)).await?;
+    world.did(["succeeded pi_1", "refunded re_1"]).await
+}
+
+async fn one_order_at_a_time<S: Subject>(world: World<S>) -> Told {
+    let first = ("succeeded pi_1", paid("evt_1", "pi_1"));
+    second_waits(&world, first, news("succeeded", "pi_2")).await?;
+    world.did(["succeeded pi_1", "duplicate pi_2"]).await
+}
+
+/// Two pending events of one payment, and the first one's hook hangs.
+macro_rules! hanging {
+    ($world:ident, $inbox:ident, $script:ident, $running:ident) => {
+        let $inbox = Arc::new($world.open().await);
+        for id in ["evt_1", "evt_2"] {
+            $inbox.receive(new_event(id, "pi_1", false)).await?;
+        }
+        let $script = Arc::new($world.script(done).hangs());
+        let $running = tokio::spawn({
+            let (inbox, script) = (Arc::clone(&$inbox), Arc::clone(&$script));
+            async move {
+                inbox
+                    .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                    .await
+            }
+        });
+        $script.gate.started().await?;
+    };
+}
+
+async fn busy<S: Subject>(world: World<S>) -> Told {
+    hanging!(world, inbox, script, running);
+    let other = world.open().await;
+    let before = stored(&other, "evt_2").await?;
+    let quick = Terms::new(Duration::from_millis(300), terms().lease, 3);
+    let began = Instant::now();
+    for id in ["evt_1", "evt_2"] {
+        let step = other.step(&tea(), Turn::Now(id), quick, &*script).await;
+        check(
+            matches!(step, Err(InboxError::Busy)),
+            format!("{id}: {step:?}, not busy"),
+        )?;
+    }
+    let waited = began.elapsed();
+    check(
+        waited >= Duration::from_millis(500),
+        format!("waited for {waited:?} only"),
+    )?;
+    let after = stored(&other, "evt_2").await?;
+    same("attempts", after.attempts, 0)?;
+    check(after.due <= before.due, "it is due later than before")?;
+    script.gate.open();
+    running.await??;
+    let first = stored(&other, "evt_1").await?;
+    same(
+        "the first",
+        (first.state, first.attempts),
+        (EventState::Done, 1),
+    )?;
+    other
+        .step(&tea(), Turn::Now("evt_2"), quick, &*script)
+        .await?;
+    same(
+        "the second",
+        stored(&other, "evt_2").await?.state,
+        EventState::Done,
+    )?;
+    same("ran", script.ran(), ["evt_1", "evt_2"])
+}
+
+async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
+    hanging!(world, inbox, script, running);
+    let other = world.open().await;
+    let before = stored(&other, "evt_2").await?;
+    let quick = Terms::new(Duration::from_millis(200), terms().lease, 3);
+    let step = other.step(&tea(), Turn::Due, quick, &*script).await;
+    check(
+        matches!(step, Err(InboxError::Busy)),
+        format!("{step:?}, not busy"),
+    )?;
+    let after = stored(&other, "evt_2").await?;
+    same("attempts", after.attempts, 0)?;
+    check(after.due <= before.due, "it is due later than before")?;
+    script.gate.open();
+    running.await??;
+    let step = other.step(&tea(), Turn::Due, quick, &*script).await?;
+    same(
+        "then",
+        super::world::took(&step).map(|(id, _)| id),
+        Some("evt_2"),
+    )
+}
+
+async fn fails_once<S: Subject>(world: World<S>) -> Told {
+    hanging!(world, inbox, script, running);
+    // It is asked for, and it is due: whoever comes second finds that it failed, and that its pause is not over.
+    let failing = Arc::new(world.script(fails));
+    let mut waiting = Vec::new();
+    for now in [true, false] {
+        let (other, failing) = (world.open().await, Arc::clone(&failing));
+        waiting.push(tokio::spawn(async move {
+            let turn = if now { Turn::Now("evt_2") } else { Turn::Due };
+            other.step(&tea(), turn, terms(), &*failing).await
+        }));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    script.gate.open();
+    running.await??;
+    for waiting in waiting {
+        waiting.await??;
+    }
+    same("ran", failing.ran(), ["evt_2"])?;
+    let record = stored(&*inbox, "evt_2").await?;
+    same("attempts", record.attempts, 1)
+}
+
+async fn others_go_on<S: Subject>(world: World<S>) -> Told {
+    if world.subject.one_writer() {
+        return Ok(());
+    }
+    let shop = Arc::new(world.shop().await?);
+    world.hooks.told.behave("succeeded pi_1", Behave::Hang);
+    let hanging = tokio::spawn({
+        let shop = Arc::clone(&shop);
+        async move { shop.send(paid("evt_1", "pi_1")).await }
+    });
+    world.hooks.told.gate.started().await?;
+    let other = super::world::news_of("succeeded", "pi_2", "order-2");
+    shop.told(other, 200).await?;
+    world.hooks.told.gate.open();
+    same("the first", hanging.await??, 200)?;
+    world.did(["succeeded pi_2", "succeeded pi_1"]).await
+}

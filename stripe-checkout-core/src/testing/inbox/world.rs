@@ -1,0 +1,668 @@
+//! What every case has: a store, a merchant whose hooks do as they are told, processes that take deliveries, and inboxes without any of these.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::Semaphore;
+
+use super::Subject;
+use crate::call::{Body, Call};
+use crate::checkout::{Checkout, CheckoutBuilder};
+use crate::config::Config;
+use crate::endpoint::Endpoint;
+use crate::error::BoxError;
+use crate::fulfillment::{
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord, Scope, Settled, Step,
+    Stepped, Terms, Turn, Verdict,
+};
+use crate::secret::{Mode, WebhookSecret};
+use crate::testing::{EventBody, PaymentIntent, now, sign};
+use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
+use crate::{Amount, Currency};
+
+/// What a case comes to.
+pub(super) type Told = Result<(), BoxError>;
+pub(super) type Connection<S> = <<S as Subject>::Inbox as Inbox>::Connection;
+
+pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
+pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
+
+const SECRET: &str = "whsec_of_the_inboxes";
+/// How long a case waits for what has to happen.
+const SOON: Duration = Duration::from_secs(30);
+
+pub(super) fn check(right: bool, what: impl Into<String>) -> Told {
+    if right {
+        Ok(())
+    } else {
+        Err(what.into().into())
+    }
+}
+
+pub(super) fn same<T, U>(what: &str, found: T, expected: U) -> Told
+where
+    T: PartialEq<U> + fmt::Debug,
+    U: fmt::Debug,
+{
+    check(
+        found == expected,
+        format!("{what}: {found:?}, not {expected:?}"),
+    )
+}
+
+/// Waits until it is so.
+pub(super) async fn until<F: Future<Output = Result<bool, BoxError>>>(
+    what: &str,
+    is_so: impl Fn() -> F,
+) -> Told {
+    let began = Instant::now();
+    while !is_so().await? {
+        check(began.elapsed() < SOON, format!("never: {what}"))?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A store of its own, and the merchant's side of it.
+pub(super) struct World<S> {
+    pub(super) subject: Arc<S>,
+    pub(super) hooks: Hooks<S>,
+}
+
+impl<S: Subject> World<S> {
+    pub(super) fn new(subject: S) -> Self {
+        let subject = Arc::new(subject);
+        let hooks = Hooks {
+            subject: Arc::clone(&subject),
+            told: Arc::default(),
+        };
+        Self { subject, hooks }
+    }
+
+    pub(super) async fn open(&self) -> S::Inbox {
+        self.subject.open().await
+    }
+
+    /// A process of the shop's.
+    pub(super) async fn shop(&self) -> Result<Shop, BoxError> {
+        self.built(|builder| builder).await
+    }
+
+    pub(super) async fn built(
+        &self,
+        more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
+    ) -> Result<Shop, BoxError> {
+        let config = Config::new([WebhookSecret::new(SECRET)?])?;
+        let builder = Checkout::builder(config)
+            .application("tea")
+            .fulfillment(self.open().await, self.hooks.clone());
+        let checkout = more(builder).build()?;
+        let webhook = checkout.endpoints().first().cloned();
+        let webhook = webhook.ok_or("a checkout without a webhook")?;
+        Ok(Shop { checkout, webhook })
+    }
+
+    /// What hooks did for good, in order.
+    pub(super) async fn effects(&self) -> Result<Vec<String>, BoxError> {
+        if self.subject.transactional() {
+            self.subject.written().await
+        } else {
+            Ok(lock(&self.hooks.told.ended).clone())
+        }
+    }
+
+    pub(super) async fn did<const N: usize>(&self, lines: [&str; N]) -> Told {
+        same("what the hooks did", self.effects().await?, lines)?;
+        self.hooks.told.kept_apart()
+    }
+
+    /// Whether what was undone is gone, where it can be.
+    pub(super) async fn wrote<const N: usize>(&self, lines: [&str; N]) -> Told {
+        if !self.subject.transactional() {
+            return Ok(());
+        }
+        same("what was written", self.subject.written().await?, lines)
+    }
+
+    pub(super) fn script(&self, verdict: fn(&EventRecord, &PaymentRecord) -> Verdict) -> Script<S> {
+        Script {
+            subject: Arc::clone(&self.subject),
+            verdict,
+            hangs: false,
+            gate: Gate::default(),
+            ran: Mutex::default(),
+        }
+    }
+
+    /// A process that takes an event (this one, or the one that is due), and dies while its hook runs: nothing of it goes on, and its handle is gone.
+    pub(super) async fn dies(&self, event: Option<&'static str>, terms: Terms) -> Told {
+        let inbox = self.open().await;
+        let script = Arc::new(self.script(done).hangs());
+        let running = tokio::spawn({
+            let script = Arc::clone(&script);
+            async move {
+                let turn = event.map_or(Turn::Due, Turn::Now);
+                inbox.step(&tea(), turn, terms, &*script).await.map(drop)
+            }
+        });
+        script.gate.started().await?;
+        running.abort();
+        match running.await {
+            Err(error) if error.is_cancelled() => Ok(()),
+            other => Err(format!("it was to die, and came to {other:?}").into()),
+        }
+    }
+}
+
+/// A process that takes deliveries.
+pub(super) struct Shop {
+    pub(super) checkout: Checkout,
+    webhook: Endpoint,
+}
+
+impl Shop {
+    /// One delivery, signed anew as each of Stripe's is, and the status of its answer.
+    pub(super) async fn send(&self, event: EventBody) -> Result<u16, BoxError> {
+        let body = event.body();
+        let header = sign(&body, &WebhookSecret::new(SECRET)?, now());
+        let call = Call::new(&self.webhook)
+            .header("Stripe-Signature", header.as_bytes())
+            .body(Body::whole(&body, self.webhook.body_limit()));
+        Ok(self.checkout.handle(call).await.status())
+    }
+
+    /// A delivery that is answered like this.
+    pub(super) async fn told(&self, event: EventBody, status: u16) -> Told {
+        same("the answer", self.send(event).await?, status)
+    }
+
+    pub(super) async fn record(&self, id: &str) -> Result<EventRecord, BoxError> {
+        let events = self.checkout.events(EventFilter::default()).await?;
+        let found = events.into_iter().find(|event| event.id == id);
+        found.ok_or_else(|| format!("{id} is not in the inbox").into())
+    }
+
+    pub(super) async fn is(&self, id: &str, state: EventState) -> Told {
+        same(id, self.record(id).await?.state, state)
+    }
+}
+
+pub(super) fn intent(payment: &str, order: &str, status: &str) -> PaymentIntent {
+    PaymentIntent::new(payment, PRICE)
+        .metadata("order_id", order)
+        .status(status)
+}
+
+/// News of a payment of the order `order-1`.
+pub(super) fn news(what: &str, payment: &str) -> EventBody {
+    news_of(what, payment, "order-1")
+}
+
+pub(super) fn news_of(what: &str, payment: &str, order: &str) -> EventBody {
+    let event_type = format!("payment_intent.{what}");
+    let status = match what {
+        "amount_capturable_updated" => "requires_capture",
+        "payment_failed" => "requires_payment_method",
+        other => other,
+    };
+    EventBody::new(&event_type, intent(payment, order, status).object())
+}
+
+pub(super) fn paid(event: &str, payment: &str) -> EventBody {
+    news("succeeded", payment).id(event)
+}
+
+/// How a hook behaves after it wrote what it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behave {
+    Well,
+    /// Takes its time, so that others can come in between.
+    Slowly,
+    Fail,
+    Panic,
+    /// Waits to be released.
+    Hang,
+}
+
+/// The merchant.
+pub(super) struct Hooks<S> {
+    subject: Arc<S>,
+    pub(super) told: Arc<Merchant>,
+}
+
+impl<S> Clone for Hooks<S> {
+    fn clone(&self) -> Self {
+        Self {
+            subject: Arc::clone(&self.subject),
+            told: Arc::clone(&self.told),
+        }
+    }
+}
+
+/// What the hooks of all processes saw, and how they shall behave.
+pub(super) struct Merchant {
+    /// By the line that a hook writes; all others behave as "" says.
+    behave: Mutex<HashMap<String, Behave>>,
+    pub(super) due: Mutex<Due>,
+    pub(super) gate: Gate,
+    begun: Mutex<Vec<String>>,
+    ended: Mutex<Vec<String>>,
+    /// The payments and orders of the hooks that run, how many did at most, and those of which two did.
+    running: Mutex<HashSet<String>>,
+    hooks: Mutex<(usize, usize)>,
+    collided: Mutex<Vec<String>>,
+}
+
+impl Default for Merchant {
+    fn default() -> Self {
+        Self {
+            behave: Mutex::default(),
+            due: Mutex::new(Due::AsAsked),
+            gate: Gate::default(),
+            begun: Mutex::default(),
+            ended: Mutex::default(),
+            running: Mutex::default(),
+            hooks: Mutex::default(),
+            collided: Mutex::default(),
+        }
+    }
+}
+
+impl Merchant {
+    pub(super) fn all(&self, how: Behave) {
+        self.behave("", how);
+    }
+
+    pub(super) fn behave(&self, line: &str, how: Behave) {
+        lock(&self.behave).insert(line.to_owned(), how);
+    }
+
+    fn behaviour(&self, line: &str) -> Behave {
+        let behave = lock(&self.behave);
+        let how = behave.get(line).or_else(|| behave.get(""));
+        how.copied().unwrap_or(Behave::Well)
+    }
+
+    pub(super) fn costs(&self, due: Due) {
+        *lock(&self.due) = due;
+    }
+
+    /// The hooks that began, whatever came of them.
+    pub(super) fn begun(&self) -> Vec<String> {
+        lock(&self.begun).clone()
+    }
+
+    /// How many hooks ran at the same time, at most.
+    pub(super) fn most(&self) -> usize {
+        lock(&self.hooks).1
+    }
+
+    /// That no two hooks of one payment or of one order ran at the same time.
+    pub(super) fn kept_apart(&self) -> Told {
+        let collided = lock(&self.collided).clone();
+        same("ran at the same time", collided, [""; 0])
+    }
+
+    fn enter(&self, keys: Vec<String>) -> Entered<'_> {
+        let mut hooks = lock(&self.hooks);
+        hooks.0 += 1;
+        hooks.1 = hooks.1.max(hooks.0);
+        let mut running = lock(&self.running);
+        let (entered, collided) = keys
+            .into_iter()
+            .partition(|key| running.insert(key.clone()));
+        lock(&self.collided).extend::<Vec<_>>(collided);
+        Entered {
+            merchant: self,
+            keys: entered,
+        }
+    }
+}
+
+/// A hook that runs, also if its future is dropped or it panics.
+struct Entered<'a> {
+    merchant: &'a Merchant,
+    keys: Vec<String>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        lock(&self.merchant.hooks).0 -= 1;
+        let mut running = lock(&self.merchant.running);
+        for key in &self.keys {
+            running.remove(key);
+        }
+    }
+}
+
+/// Where hooks that hang tell that they began, and wait.
+pub(super) struct Gate {
+    began: Semaphore,
+    release: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            began: Semaphore::new(0),
+            release: Semaphore::new(0),
+        }
+    }
+}
+
+impl Gate {
+    async fn pass(&self) -> Told {
+        self.began.add_permits(1);
+        self.release.acquire().await?.forget();
+        Ok(())
+    }
+
+    /// Waits until one more hook hangs.
+    pub(super) async fn started(&self) -> Told {
+        let began = tokio::time::timeout(SOON, self.began.acquire()).await;
+        began.map_err(|_| "no hook began")??.forget();
+        Ok(())
+    }
+
+    /// Lets whoever hangs go on, and whoever comes.
+    pub(super) fn open(&self) {
+        self.release.add_permits(1000);
+    }
+}
+
+impl<S: Subject> Hooks<S> {
+    async fn hook(
+        &self,
+        line: String,
+        payment: Option<&str>,
+        order: Option<&str>,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let payment = payment.map(|id| format!("payment {id}"));
+        let order = order.map(|id| format!("order {id}"));
+        let _entered = self.told.enter(payment.into_iter().chain(order).collect());
+        lock(&self.told.begun).push(line.clone());
+        self.subject.write(db, &line).await?;
+        match self.told.behaviour(&line) {
+            Behave::Well => tokio::task::yield_now().await,
+            Behave::Slowly => tokio::time::sleep(Duration::from_millis(3)).await,
+            Behave::Fail => return Err("the printer is out of paper".into()),
+            // Unlike `panic!` it prints nothing: it is no failure of the test's.
+            Behave::Panic => std::panic::resume_unwind(Box::new("a bug of the merchant's")),
+            Behave::Hang => self.told.gate.pass().await?,
+        }
+        lock(&self.told.ended).push(line);
+        Ok(())
+    }
+
+    async fn paid(
+        &self,
+        what: &str,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("{what} {}", payment.id());
+        self.hook(line, Some(payment.id()), payment.order_id(), db)
+            .await
+    }
+}
+
+impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
+    async fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("succeeded", payment, db).await
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut Connection<S>) -> Result<Due, BoxError> {
+        Ok(*lock(&self.told.due))
+    }
+
+    async fn payment_processing(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("processing", payment, db).await
+    }
+
+    async fn payment_failed(
+        &self,
+        payment: &Payment,
+        _: &Failure,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("failed", payment, db).await
+    }
+
+    async fn payment_canceled(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("canceled", payment, db).await
+    }
+
+    async fn payment_requires_action(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("requires_action", payment, db).await
+    }
+
+    async fn capture_required(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("capture", payment, db).await
+    }
+
+    async fn duplicate_payment(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("duplicate", payment, db).await
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        _: &Mismatch,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("mismatch", payment, db).await
+    }
+
+    async fn refunded(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
+        let line = format!("refunded {}", refund.id());
+        self.hook(line, refund.payment_intent(), None, db).await
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        self.paid("refunded before", payment, db).await
+    }
+
+    async fn disputed(&self, dispute: &Dispute, db: &mut Connection<S>) -> Result<(), BoxError> {
+        let line = format!("disputed {}", dispute.id());
+        self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn event(&self, event: &Event, db: &mut Connection<S>) -> Result<(), BoxError> {
+        let line = format!("event {}", event.event_type());
+        self.hook(line, None, None, db).await
+    }
+}
+
+/// What an inbox is asked without an engine: it writes the event's id, hangs if it shall, and comes to this verdict.
+pub(super) struct Script<S> {
+    subject: Arc<S>,
+    verdict: fn(&EventRecord, &PaymentRecord) -> Verdict,
+    hangs: bool,
+    pub(super) gate: Gate,
+    ran: Mutex<Vec<EventRecord>>,
+}
+
+impl<S> Script<S> {
+    pub(super) fn hangs(mut self) -> Self {
+        self.hangs = true;
+        self
+    }
+
+    /// The ids of the events that came, in order.
+    pub(super) fn ran(&self) -> Vec<String> {
+        lock(&self.ran)
+            .iter()
+            .map(|event| event.id.clone())
+            .collect()
+    }
+
+    /// Those events, as the inbox gave them.
+    pub(super) fn events(&self) -> Vec<EventRecord> {
+        lock(&self.ran).clone()
+    }
+}
+
+impl<S: Subject> Dispatch<Connection<S>> for Script<S> {
+    fn dispatch<'a>(
+        &'a self,
+        event: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        _: Option<&'a IntentRecord>,
+        db: &'a mut Connection<S>,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            lock(&self.ran).push(event.clone());
+            let broken = |error: BoxError| Verdict::Failed {
+                error: format!("the suite's own: {error}"),
+                again: None,
+            };
+            if let Err(error) = self.subject.write(db, &event.id).await {
+                return broken(error);
+            }
+            if self.hangs
+                && let Err(error) = self.gate.pass().await
+            {
+                return broken(error);
+            }
+            (self.verdict)(event, payment)
+        })
+    }
+}
+
+/// The hook ran; a success is fulfilled.
+pub(super) fn done(event: &EventRecord, payment: &PaymentRecord) -> Verdict {
+    let mut payment = payment.clone();
+    if event.settles {
+        payment.success = Settled::Fulfilled;
+    }
+    Verdict::Done {
+        payment,
+        intent: None,
+    }
+}
+
+/// The hook failed, and is tried again in an hour.
+pub(super) fn fails(_: &EventRecord, _: &PaymentRecord) -> Verdict {
+    Verdict::Failed {
+        error: "no paper".to_owned(),
+        again: Some(HOUR),
+    }
+}
+
+/// The hook failed for the last time.
+pub(super) fn fails_for_good(_: &EventRecord, _: &PaymentRecord) -> Verdict {
+    Verdict::Failed {
+        error: "no paper".to_owned(),
+        again: None,
+    }
+}
+
+pub(super) fn superseded(_: &EventRecord, _: &PaymentRecord) -> Verdict {
+    Verdict::Superseded
+}
+
+pub(super) fn scope(application: &str, mode: Mode) -> Scope {
+    Scope {
+        application: application.to_owned(),
+        mode,
+    }
+}
+
+pub(super) fn tea() -> Scope {
+    scope("tea", Mode::Test)
+}
+
+pub(super) fn order_key(reference: &str) -> OrderKey {
+    OrderKey {
+        scope: tea(),
+        account: None,
+        reference: reference.to_owned(),
+    }
+}
+
+/// The row of an order whose PaymentIntent is open.
+pub(super) fn row(payment: &str) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt: 1,
+        fingerprint: "f".repeat(80),
+        asked: PRICE,
+        payment: Some(payment.to_owned()),
+        secret_hash: Some("0123456789abcdef".repeat(4)),
+        state: IntentState::Open,
+        paid_by: None,
+    }
+}
+
+/// Long enough for everything; three attempts.
+pub(super) fn terms() -> Terms {
+    Terms::new(Duration::from_secs(8), HOUR, 3)
+}
+
+/// As an event comes that is about a payment (the success of it or not), before anything is known of it.
+pub(super) fn new_event(id: &str, payment: &str, settles: bool) -> NewEvent {
+    NewEvent {
+        scope: tea(),
+        id: id.to_owned(),
+        event_type: "payment_intent.succeeded".to_owned(),
+        payment: Some(payment.to_owned()),
+        order: None,
+        ours: true,
+        settles,
+        note: None,
+        body: format!("{{\"id\":\"{id}\"}}").into_bytes().into(),
+        received: SystemTime::now(),
+    }
+}
+
+/// What a step did, with the id of what it took.
+pub(super) fn took(step: &Option<Step>) -> Option<(&str, Stepped)> {
+    step.as_ref().map(|step| (step.event.id.as_str(), step.did))
+}
+
+/// An inbox, with a word for what the cases ask most.
+pub(super) async fn stored(inbox: &impl Inbox, id: &str) -> Result<EventRecord, BoxError> {
+    let found = inbox.event(&tea(), id).await?;
+    found.ok_or_else(|| format!("{id} is not in the inbox").into())
+}
+
+pub(super) async fn success_of(inbox: &impl Inbox, payment: &str) -> Result<Settled, BoxError> {
+    let found = inbox.payment(&tea(), payment).await?;
+    Ok(found.unwrap_or_default().success)
+}
