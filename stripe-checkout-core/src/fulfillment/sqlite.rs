@@ -268,7 +268,12 @@ impl Inbox for SqliteInbox {
         event.claim += 1;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if let Some(payment) = event.record.payment.as_ref().filter(|_| event.record.settles) {
+        if let Some(payment) = event
+            .record
+            .payment
+            .as_ref()
+            .filter(|_| event.record.settles)
+        {
             let known = rows::payment(&mut tx, scope, payment).await?;
             if matches!(known.record.success, Settled::Dead | Settled::Mismatch) {
                 let record = PaymentRecord {

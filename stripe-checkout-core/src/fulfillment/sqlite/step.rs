@@ -296,11 +296,7 @@ fn explained(verdict: Verdict) -> Verdict {
     let Verdict::Failed { mut error, again } = verdict else {
         return verdict;
     };
-    let locked_out = [
-        "database is locked",
-        "pool timed out",
-        "did not end within",
-    ];
+    let locked_out = ["database is locked", "pool timed out", "did not end within"];
     if locked_out.iter().any(|sign| error.contains(sign)) {
         error.push_str(
             " (a handler must use the connection that it is given: until it ends, SQLite locks out every other one that writes, and the pool may have none left)",

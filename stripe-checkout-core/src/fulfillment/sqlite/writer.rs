@@ -119,9 +119,8 @@ impl Writer {
             busy_timeout,
             synchronous,
         } = self.found;
-        let settings = format!(
-            "PRAGMA busy_timeout = {busy_timeout}; PRAGMA synchronous = {synchronous}"
-        );
+        let settings =
+            format!("PRAGMA busy_timeout = {busy_timeout}; PRAGMA synchronous = {synchronous}");
         let restored = sqlx::raw_sql(AssertSqlSafe(settings))
             .execute(&mut *connection)
             .await;
