@@ -970,6 +970,85 @@ async fn an_event_that_was_taken_by_somebody_else_meanwhile_is_theirs() {
 }
 
 #[tokio::test]
+async fn an_event_that_somebody_else_finished_meanwhile_does_not_run() {
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    shop.inbox
+        .receive(new_event("evt_1", "pi_1"))
+        .await
+        .unwrap();
+    sqlx::raw_sql(
+        "CREATE TRIGGER faster AFTER UPDATE OF claim ON stripe_checkout_events WHEN NEW.claim = 1 BEGIN \
+         UPDATE stripe_checkout_events SET state = 'done' WHERE seq = NEW.seq; END",
+    )
+    .execute(&shop.pool)
+    .await
+    .unwrap();
+    let done = Told::done();
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    assert_eq!(
+        step.unwrap().unwrap().did,
+        Stepped::Already(EventState::Done)
+    );
+    assert_eq!(done.ran(), 0);
+}
+
+#[tokio::test]
+async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    shop.inbox
+        .receive(new_event("evt_1", "pi_1"))
+        .await
+        .unwrap();
+    let before = format!("{:?}", shop.record("evt_1").await);
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, 0)")
+        .execute(&shop.pool)
+        .await
+        .unwrap();
+    let done = Told::done();
+    for _ in 0..5 {
+        let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+        assert!(matches!(step, Err(InboxError::Unavailable(_))), "{step:?}");
+        assert_eq!(before, format!("{:?}", shop.record("evt_1").await));
+    }
+    sqlx::raw_sql("DELETE FROM stripe_checkout_payments")
+        .execute(&shop.pool)
+        .await
+        .unwrap();
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
+}
+
+/// Who waits, waits without a connection, so that the rest of the shop goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn waiting_takes_nothing_of_the_pool() {
+    let file = File::new();
+    let shop = on(file.pool(2).await, |builder| builder).await;
+    shop.behave(Behave::Hang);
+    let mut deliveries = vec![shop.sending(paid("evt_0", "pi_0", "order-0"))];
+    shop.shop.started.acquire().await.unwrap().forget();
+    for n in 1..20 {
+        deliveries.push(shop.sending(paid(
+            &format!("evt_{n}"),
+            &format!("pi_{n}"),
+            &format!("order-{n}"),
+        )));
+    }
+    let began = Instant::now();
+    // Each delivery has looked whether its event is known, and had a connection for that.
+    for _ in 0..200 {
+        assert!(shop.effects().await.is_empty());
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "the shop waits");
+    shop.shop.release.add_permits(20);
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+    assert_eq!(shop.effects().await.len(), 20);
+}
+
+#[tokio::test]
 async fn what_has_been_due_longest_runs_first_and_what_is_not_due_does_not() {
     let file = File::new();
     let shop = process(&file, |builder| builder).await;

@@ -228,7 +228,7 @@ impl Inbox for SqliteInbox {
                     writer.finish().await;
                     match tried {
                         Tried::Nobody => return Ok(None),
-                        Tried::Ended(step) => return Ok(Some(step)),
+                        Tried::Ended(step) => return Ok(Some(*step)),
                         Tried::Elsewhere => {}
                     }
                 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::SqliteConnection;
 
 use super::super::inbox::{
-    Dispatch, EventRecord, EventState, IntentRecord, Scope, Settled, Step, Stepped, Terms, Turn,
-    Verdict,
+    Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Settled, Step, Stepped,
+    Terms, Turn, Verdict,
 };
 use super::super::stored::{time, unavailable};
 use super::super::{retry, settle};
@@ -22,9 +22,13 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 pub(super) enum Tried {
     /// It is nobody's turn.
     Nobody,
-    Ended(Step),
+    Ended(Box<Step>),
     /// Another process has taken the event and has not begun to work, or has died.
     Elsewhere,
+}
+
+fn ended(event: EventRecord, did: Stepped) -> Tried {
+    Tried::Ended(Box::new(Step::new(event, did)))
 }
 
 /// An event that is ours until somebody else takes it.
@@ -51,7 +55,6 @@ pub(super) async fn try_once(
     let ran = run(writer, &claim, terms, until, dispatch).await;
     match ran {
         Ok(tried) => Ok(tried),
-        // No hook ran, or it was written down what became of it.
         Err(NotRun(error)) => {
             writer.close().await;
             if let Err(error) = give_back(writer, &claim).await {
@@ -86,10 +89,7 @@ async fn take(
     let before = event.record.clone();
     if before.state != EventState::Pending {
         let state = before.state;
-        return Ok(Err(Tried::Ended(Step::new(
-            before,
-            Stepped::Already(state),
-        ))));
+        return Ok(Err(ended(before, Stepped::Already(state))));
     }
     if before.attempts >= terms.max_attempts {
         if event.taken && before.due > now {
@@ -108,7 +108,7 @@ async fn take(
         };
         let did = fail(&mut tx, &mut event, error, None).await?;
         tx.commit().await.map_err(failed)?;
-        return Ok(Err(Tried::Ended(Step::new(before, did))));
+        return Ok(Err(ended(before, did)));
     }
     event.record.attempts += 1;
     event.record.due = now + terms.lease;
@@ -152,10 +152,7 @@ async fn run(
     };
     if event.record.state != EventState::Pending {
         let state = event.record.state;
-        return Ok(Tried::Ended(Step::new(
-            event.record,
-            Stepped::Already(state),
-        )));
+        return Ok(ended(event.record, Stepped::Already(state)));
     }
     if event.claim != claim.number {
         // Somebody else took it before we began. It is theirs; that we took it too was no attempt.
@@ -199,7 +196,7 @@ async fn run(
     }
     .await;
     let trouble = match written {
-        Ok(did) => return Ok(Tried::Ended(Step::new(taken, did))),
+        Ok(did) => return Ok(ended(taken, did)),
         Err(trouble) => trouble,
     };
     // Nothing of this transaction shall stay, whatever state it is in; that it failed is written down on another connection.
@@ -207,11 +204,11 @@ async fn run(
     let (error, again) = after(&taken, terms, verdict, trouble, interrupted);
     tracing::error!(event = %taken.id, event_type = %taken.event_type, attempt = taken.attempts, %error, dead_letter = again.is_none(), "fulfilment failed");
     match keep_failure(writer, claim, error, again).await {
-        Ok(did) => Ok(Tried::Ended(Step::new(taken, did))),
+        Ok(did) => Ok(ended(taken, did)),
         Err(error) => {
             tracing::error!(event = %taken.id, %error, "a failure could not be written down: the event is due again when its lease is over");
             // The hook did run: the attempt stays counted.
-            Ok(Tried::Ended(Step::new(taken, Stepped::Failed)))
+            Ok(ended(taken, Stepped::Failed))
         }
     }
 }
@@ -241,12 +238,16 @@ impl Trouble {
 }
 
 /// After some errors SQLite itself takes the whole transaction back: then it is not the handler that broke it.
-const NOT_BY_THE_HANDLER: [&str; 4] = [
-    "database or disk is full",
-    "disk I/O error",
-    "out of memory",
-    "interrupted",
-];
+fn is_of_the_machine(error: &str) -> bool {
+    let machine = [
+        "database or disk is full",
+        "disk I/O error",
+        "out of memory",
+        "interrupted",
+    ];
+    error.contains("error returned from database")
+        && machine.iter().any(|reason| error.contains(reason))
+}
 
 /// What is to be written down of an event whose transaction came to no good end.
 fn after(
@@ -258,13 +259,7 @@ fn after(
 ) -> (String, Option<Duration>) {
     let broken = trouble.is_broken_transaction();
     match verdict {
-        Verdict::Failed { error, again }
-            if !broken
-                || interrupted
-                || NOT_BY_THE_HANDLER
-                    .iter()
-                    .any(|reason| error.contains(reason)) =>
-        {
+        Verdict::Failed { error, again } if !broken || interrupted || is_of_the_machine(&error) => {
             (error, again)
         }
         verdict if broken => {
@@ -355,7 +350,7 @@ async fn put_payment(
     db: &mut SqliteConnection,
     event: &Stored,
     known: &Known,
-    after: super::super::inbox::PaymentRecord,
+    after: PaymentRecord,
 ) -> Result<(), InboxError> {
     let Some(payment) = &event.record.payment else {
         return Ok(());
