@@ -28,6 +28,8 @@ pub use inbox::{
     Note, OrderKey, PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteInbox;
 
 /// A future whose type is gone.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

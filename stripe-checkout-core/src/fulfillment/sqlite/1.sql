@@ -1,0 +1,80 @@
+-- What stripe-checkout remembers. Times are microseconds since 1970; amounts are minor units; `account` is '' where there is no connected account.
+
+CREATE TABLE IF NOT EXISTS stripe_checkout_migrations (
+    version INTEGER PRIMARY KEY
+) STRICT;
+
+-- Every event that came, in the order of `seq`. Never the same number again, so that what a payment's row holds already can be told by it.
+CREATE TABLE IF NOT EXISTS stripe_checkout_events (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    application     TEXT    NOT NULL,
+    mode            TEXT    NOT NULL,
+    id              TEXT    NOT NULL,
+    type            TEXT    NOT NULL,
+    payment         TEXT,
+    account         TEXT    NOT NULL,
+    order_reference TEXT,
+    ours            INTEGER NOT NULL,
+    settles         INTEGER NOT NULL,
+    note            TEXT,
+    body            BLOB    NOT NULL,
+    received        INTEGER NOT NULL,
+    state           TEXT    NOT NULL,
+    attempts        INTEGER NOT NULL,
+    due             INTEGER NOT NULL,
+    -- Rises each time somebody takes the event: who finds another number has lost it.
+    claim           INTEGER NOT NULL,
+    -- Whether somebody has it now, or died with it.
+    taken           INTEGER NOT NULL,
+    last_error      TEXT,
+    UNIQUE (application, mode, id)
+) STRICT;
+
+CREATE INDEX IF NOT EXISTS stripe_checkout_events_due ON stripe_checkout_events (application, mode, due, seq) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS stripe_checkout_events_of_payment ON stripe_checkout_events (application, mode, payment) WHERE payment IS NOT NULL;
+CREATE INDEX IF NOT EXISTS stripe_checkout_events_received ON stripe_checkout_events (application, mode, received, id);
+CREATE INDEX IF NOT EXISTS stripe_checkout_events_state ON stripe_checkout_events (application, mode, state, received, id);
+
+CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
+    application    TEXT    NOT NULL,
+    mode           TEXT    NOT NULL,
+    id             TEXT    NOT NULL,
+    success        TEXT    NOT NULL,
+    capturable     INTEGER NOT NULL,
+    canceled       INTEGER NOT NULL,
+    refunds        TEXT    NOT NULL,
+    refunded_total INTEGER NOT NULL,
+    disputed       INTEGER NOT NULL,
+    -- The `seq` of the last event whose note is in this row.
+    noted          INTEGER NOT NULL,
+    PRIMARY KEY (application, mode, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
+    application TEXT    NOT NULL,
+    mode        TEXT    NOT NULL,
+    account     TEXT    NOT NULL,
+    reference   TEXT    NOT NULL,
+    version     INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    amount      INTEGER NOT NULL,
+    currency    TEXT    NOT NULL,
+    payment     TEXT,
+    secret_hash TEXT,
+    state       TEXT    NOT NULL,
+    paid_by     TEXT,
+    PRIMARY KEY (application, mode, account, reference)
+) STRICT, WITHOUT ROWID;
+
+-- Which order a PaymentIntent belongs to: its present one, an earlier one, or one of which an event said so.
+CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
+    application TEXT NOT NULL,
+    mode        TEXT NOT NULL,
+    payment     TEXT NOT NULL,
+    account     TEXT NOT NULL,
+    reference   TEXT NOT NULL,
+    PRIMARY KEY (application, mode, payment)
+) STRICT, WITHOUT ROWID;
+
+INSERT OR IGNORE INTO stripe_checkout_migrations (version) VALUES (1);
