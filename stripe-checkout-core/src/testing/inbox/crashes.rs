@@ -85,6 +85,8 @@ async fn delivered_again<S: Subject>(world: World<S>) -> Told {
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     world.dies(Some("evt_1"), terms()).await?;
     let script = world.script(done);
+    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    same("due", took(&step), None::<(&str, Stepped)>)?;
     let step = inbox
         .step(&tea(), Turn::Now("evt_1"), terms(), &script)
         .await?;

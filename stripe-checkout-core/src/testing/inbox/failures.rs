@@ -538,7 +538,12 @@ async fn deadline<S: Subject>(world: World<S>) -> Told {
         .built(|builder| builder.handler_deadline(deadline))
         .await?;
     world.hooks.told.all(Behave::Hang);
+    let began = Instant::now();
     shop.told(paid("evt_1", "pi_1"), 500).await?;
+    check(
+        began.elapsed() < Duration::from_secs(10),
+        "it ended long after its deadline",
+    )?;
     world.wrote([]).await?;
     let record = shop.record("evt_1").await?;
     same(
