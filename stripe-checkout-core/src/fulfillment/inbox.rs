@@ -196,7 +196,7 @@ pub struct Scope {
 pub struct OrderKey {
     /// The application and the mode.
     pub scope: Scope,
-    /// The connected account, if any.
+    /// The connected account, if any; never empty.
     pub account: Option<String>,
     /// The merchant's unique reference of the order.
     pub reference: String,

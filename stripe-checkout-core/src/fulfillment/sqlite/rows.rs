@@ -335,7 +335,7 @@ pub(super) async fn another_settles(
     let scope = &event.record.scope;
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM stripe_checkout_events \
-         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state = 'pending' AND seq <> ?4)",
+         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state IN ('pending', 'dead', 'mismatch') AND seq <> ?4)",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))

@@ -410,12 +410,7 @@ async fn accounts<S: Subject>(world: World<S>) -> Told {
         account: Some(name.to_owned()),
         ..ours.clone()
     };
-    let keys = [
-        ours.clone(),
-        account("acct_1"),
-        account("acct_2"),
-        account(""),
-    ];
+    let keys = [ours.clone(), account("acct_1"), account("acct_2")];
     for (n, key) in keys.iter().enumerate() {
         check(
             inbox.put_intent(key, None, row(&format!("pi_{n}"))).await?,

@@ -1,0 +1,5 @@
+//! Every inbox keeps what every inbox promises: see `testing::inbox`.
+
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
