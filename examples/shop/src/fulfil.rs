@@ -1,11 +1,11 @@
 //! What happens to an order when something happens to its payment.
 //!
-//! Each hook is one SQLite transaction, and each `UPDATE` says from which states it may come and looks at how many rows it touched. That makes a hook
-//! safe to run again: the memory inbox forgets at a restart what it has seen, the order's row does not.
+//! Each hook writes through the connection that it is given: that is the inbox's own transaction, so the order, its shipment and the mark that the event is done commit
+//! together, or none of them does. Each `UPDATE` says from which states it may come and looks at how many rows it touched: none is somebody's mistake, and must show.
 
 use std::sync::Arc;
 
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Row as _, SqliteConnection};
 use stripe_checkout_core::{
     BoxError,
     fulfillment::{Due, FulfillmentHandler, Mismatch},
@@ -14,105 +14,95 @@ use stripe_checkout_core::{
 use tokio::sync::Notify;
 
 use crate::order::short;
-use crate::store::{self, Store, to_sql};
+use crate::store::{self, to_sql};
 
 /// The shop's fulfilment.
 #[derive(Debug)]
 pub struct Fulfil {
-    store: Store,
     outbox: Arc<Notify>,
 }
 
 impl Fulfil {
-    /// Fulfils orders of this store, and rings when there is something in the outbox.
-    pub fn new(store: Store, outbox: Arc<Notify>) -> Self {
-        Self { store, outbox }
-    }
-
-    // IMMEDIATE: whoever reads in order to write takes the write lock at once, or two of them would end in "database is locked".
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.store.pool().begin_with("BEGIN IMMEDIATE").await
+    /// Rings when there is something in the outbox.
+    pub fn new(outbox: Arc<Notify>) -> Self {
+        Self { outbox }
     }
 }
 
-impl FulfillmentHandler for Fulfil {
-    async fn payment_succeeded(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
+impl FulfillmentHandler<SqliteConnection> for Fulfil {
+    async fn payment_succeeded(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
         let order = order_of(payment)?;
-        let mut transaction = self.begin().await?;
         let paid = sqlx::query(
             "UPDATE orders SET status = 'paid', payment_intent = ?, updated_at = unixepoch()
              WHERE id = ? AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
         )
         .bind(payment.id())
         .bind(order)
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?
         .rows_affected();
         if paid == 0 {
-            return self.paid_before(payment, order, transaction).await;
+            return self.paid_before(payment, order, db).await;
         }
         sqlx::query("INSERT INTO shipments (order_id, payment_intent) VALUES (?, ?)")
             .bind(order)
             .bind(payment.id())
-            .execute(&mut *transaction)
+            .execute(&mut *db)
             .await?;
-        // The e-mail is not sent from here: if the commit below fails, it would thank for nothing; and the mail server would hold up the database.
+        // The e-mail is not sent from here: if the commit fails, it would thank for nothing; and the mail server would hold up the database.
         sqlx::query("INSERT INTO outbox (kind, order_id) VALUES ('order_paid', ?)")
             .bind(order)
-            .execute(&mut *transaction)
+            .execute(&mut *db)
             .await?;
-        transaction.commit().await?;
         tracing::info!(
             order = short(order),
             payment = payment.id(),
             "order paid, shipment written"
         );
+        // It may look before the commit, and find nothing: it looks again soon.
         self.outbox.notify_one();
         Ok(())
     }
 
-    async fn amount_due(&self, payment: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+    async fn amount_due(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<Due, BoxError> {
         let row = sqlx::query("SELECT amount, currency FROM orders WHERE id = ?")
             .bind(order_of(payment)?)
-            .fetch_optional(self.store.pool())
+            .fetch_optional(db)
             .await?
             .ok_or_else(|| unknown_order(payment))?;
         Ok(Due::Exactly(store::amount(&row, "amount")?))
     }
 
-    async fn payment_processing(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
+    async fn payment_processing(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
         let updated = sqlx::query(
             "UPDATE orders SET status = 'processing', payment_intent = ?, updated_at = unixepoch()
              WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
         )
         .bind(payment.id())
         .bind(order_of(payment)?)
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?
         .rows_affected();
-        one_or_overtaken(updated, payment, &mut transaction).await?;
-        Ok(transaction.commit().await?)
+        one_or_overtaken(updated, payment, &mut *db).await?;
+        Ok(())
     }
 
     async fn payment_failed(
         &self,
         payment: &Payment,
         failure: &Failure,
-        _: &mut (),
+        db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
         let order = order_of(payment)?;
-        let mut transaction = self.begin().await?;
         let updated = sqlx::query(
             "UPDATE orders SET status = 'failed', updated_at = unixepoch()
              WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
         )
         .bind(order)
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?
         .rows_affected();
-        one_or_overtaken(updated, payment, &mut transaction).await?;
-        transaction.commit().await?;
+        one_or_overtaken(updated, payment, &mut *db).await?;
         // The decline code is for the merchant's log only: it may say that the card was stolen.
         tracing::info!(
             order = short(order),
@@ -123,8 +113,7 @@ impl FulfillmentHandler for Fulfil {
         Ok(())
     }
 
-    async fn payment_canceled(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
+    async fn payment_canceled(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
         // An older intent of the order may be canceled while a newer one is on its way: that one decides.
         let updated = sqlx::query(
             "UPDATE orders SET status = 'canceled', updated_at = unixepoch()
@@ -132,87 +121,83 @@ impl FulfillmentHandler for Fulfil {
         )
         .bind(order_of(payment)?)
         .bind(payment.id())
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?
         .rows_affected();
-        one_or_overtaken(updated, payment, &mut transaction).await?;
-        Ok(transaction.commit().await?)
+        one_or_overtaken(updated, payment, &mut *db).await?;
+        Ok(())
     }
 
-    async fn duplicate_payment(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
+    async fn duplicate_payment(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
         let detail = format!(
             "paid a second time, {}: give it back",
             payment.amount_received()
         );
         note(
-            &mut transaction,
+            &mut *db,
             "duplicate payment",
             payment.order_id(),
             Some(payment.id()),
             &detail,
         )
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 
     async fn mismatch(
         &self,
         payment: &Payment,
         mismatch: &Mismatch,
-        _: &mut (),
+        db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
-        review(payment, &mut transaction).await?;
+        review(payment, &mut *db).await?;
         note(
-            &mut transaction,
+            &mut *db,
             "mismatch",
             payment.order_id(),
             Some(payment.id()),
             &mismatch.to_string(),
         )
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 
     async fn refunded_before_fulfillment(
         &self,
         payment: &Payment,
-        _: &mut (),
+        db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
-        review(payment, &mut transaction).await?;
+        review(payment, &mut *db).await?;
         let detail = "refunded or disputed before it was shipped: nothing was shipped";
         note(
-            &mut transaction,
+            &mut *db,
             "refunded early",
             payment.order_id(),
             Some(payment.id()),
             detail,
         )
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 
-    async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
+    async fn refunded(&self, refund: &Refund, db: &mut SqliteConnection) -> Result<(), BoxError> {
         let payment = refund
             .payment_intent()
             .ok_or("a refund without a payment")?;
-        let mut transaction = self.begin().await?;
         let row = sqlx::query("SELECT id FROM orders WHERE payment_intent = ?")
             .bind(payment)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *db)
             .await?;
         let Some(row) = row else {
             // The second payment of an order goes back: the order itself stays paid.
             let known = sqlx::query("SELECT 1 FROM notices WHERE payment_intent = ?")
                 .bind(payment)
-                .fetch_optional(&mut *transaction)
+                .fetch_optional(&mut *db)
                 .await?;
             known.ok_or("a refund of a payment that no order knows")?;
             let detail = format!("{} ({})", refund.amount(), word(refund));
-            note(&mut transaction, "refund", None, Some(payment), &detail).await?;
-            return Ok(transaction.commit().await?);
+            note(&mut *db, "refund", None, Some(payment), &detail).await?;
+            return Ok(());
         };
         let order: String = row.try_get("id")?;
         // The events of one refund may come in any order; only "pending" is never the last word.
@@ -224,7 +209,7 @@ impl FulfillmentHandler for Fulfil {
         .bind(&order)
         .bind(to_sql(refund.amount())?)
         .bind(word(refund))
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?;
         // A refund can still fail after it had succeeded: then the order is merely paid again.
         sqlx::query(
@@ -235,7 +220,7 @@ impl FulfillmentHandler for Fulfil {
              WHERE id = ? AND status IN ('paid', 'review', 'refunded')",
         )
         .bind(&order)
-        .execute(&mut *transaction)
+        .execute(&mut *db)
         .await?;
         if matches!(refund.status(), Some(RefundStatus::Failed)) {
             let detail = format!(
@@ -244,7 +229,7 @@ impl FulfillmentHandler for Fulfil {
                 refund.failure_reason().unwrap_or("no reason given")
             );
             note(
-                &mut transaction,
+                &mut *db,
                 "refund failed",
                 Some(&order),
                 Some(payment),
@@ -252,7 +237,6 @@ impl FulfillmentHandler for Fulfil {
             )
             .await?;
         }
-        transaction.commit().await?;
         tracing::info!(
             order = short(&order),
             refund = refund.id(),
@@ -262,8 +246,7 @@ impl FulfillmentHandler for Fulfil {
         Ok(())
     }
 
-    async fn disputed(&self, dispute: &Dispute, _: &mut ()) -> Result<(), BoxError> {
-        let mut transaction = self.begin().await?;
+    async fn disputed(&self, dispute: &Dispute, db: &mut SqliteConnection) -> Result<(), BoxError> {
         let detail = format!(
             "{}, {}, {}",
             dispute.id(),
@@ -271,14 +254,14 @@ impl FulfillmentHandler for Fulfil {
             dispute.status().as_str()
         );
         note(
-            &mut transaction,
+            &mut *db,
             "dispute",
             None,
             dispute.payment_intent(),
             &detail,
         )
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 }
 
@@ -288,14 +271,13 @@ impl Fulfil {
         &self,
         payment: &Payment,
         order: &str,
-        mut transaction: Transaction<'static, Sqlite>,
+        db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
         let row = sqlx::query("SELECT payment_intent FROM orders WHERE id = ?")
             .bind(order)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut *db)
             .await?
             .ok_or_else(|| unknown_order(payment))?;
-        transaction.rollback().await?;
         if row.try_get::<Option<&str>, _>("payment_intent")? == Some(payment.id()) {
             tracing::info!(
                 order = short(order),
@@ -304,7 +286,7 @@ impl Fulfil {
             );
             return Ok(());
         }
-        self.duplicate_payment(payment, &mut ()).await
+        self.duplicate_payment(payment, db).await
     }
 }
 

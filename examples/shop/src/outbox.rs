@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::order::short;
 use crate::store::{Store, StoreError};
 
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The running task.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts to work off what is due: now, whenever `bell` rings, and every half minute in case something went wrong.
+    /// Starts to work off what is due: now, whenever `bell` rings, and every second: the bell rings before the commit.
     pub fn start(store: Store, bell: Arc<Notify>) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         tokio::spawn(async move {
