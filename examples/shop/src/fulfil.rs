@@ -30,7 +30,11 @@ impl Fulfil {
 }
 
 impl FulfillmentHandler<SqliteConnection> for Fulfil {
-    async fn payment_succeeded(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
         let order = order_of(payment)?;
         let paid = sqlx::query(
             "UPDATE orders SET status = 'paid', payment_intent = ?, updated_at = unixepoch()
@@ -64,7 +68,11 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn amount_due(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<Due, BoxError> {
+    async fn amount_due(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<Due, BoxError> {
         let row = sqlx::query("SELECT amount, currency FROM orders WHERE id = ?")
             .bind(order_of(payment)?)
             .fetch_optional(db)
@@ -73,7 +81,11 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(Due::Exactly(store::amount(&row, "amount")?))
     }
 
-    async fn payment_processing(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn payment_processing(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
         let updated = sqlx::query(
             "UPDATE orders SET status = 'processing', payment_intent = ?, updated_at = unixepoch()
              WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
@@ -113,7 +125,11 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn payment_canceled(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn payment_canceled(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
         // An older intent of the order may be canceled while a newer one is on its way: that one decides.
         let updated = sqlx::query(
             "UPDATE orders SET status = 'canceled', updated_at = unixepoch()
@@ -128,7 +144,11 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn duplicate_payment(&self, payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn duplicate_payment(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
         let detail = format!(
             "paid a second time, {}: give it back",
             payment.amount_received()
@@ -253,14 +273,7 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
             dispute.amount(),
             dispute.status().as_str()
         );
-        note(
-            &mut *db,
-            "dispute",
-            None,
-            dispute.payment_intent(),
-            &detail,
-        )
-        .await?;
+        note(&mut *db, "dispute", None, dispute.payment_intent(), &detail).await?;
         Ok(())
     }
 }

@@ -3,8 +3,7 @@
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use stripe_checkout_core::{
-    BoxError, BuildError, Checkout, Config, Mode, SandboxError, fulfillment::MemoryInbox,
-    sandbox::Sandbox,
+    BoxError, BuildError, Checkout, Config, Mode, SandboxError, sandbox::Sandbox,
 };
 use tokio::sync::Notify;
 
@@ -126,6 +125,8 @@ impl App {
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
         let checkout = checkout(config, &store, bell)?;
+        // What failed is tried again, whether or not Stripe repeats it; `stop` waits for what it runs.
+        tokio::spawn(checkout.worker().run(closing.clone().told()));
         let made_up_password = if admin_password.is_none() {
             Some(random::password()?)
         } else {
@@ -215,14 +216,12 @@ pub fn checkout(
     store: &Store,
     outbox: Arc<Notify>,
 ) -> Result<Checkout, BuildError> {
-    // The inbox forgets at a restart. That is safe here, with live keys too, because the order's row remembers (see `fulfil.rs`).
-    let inbox = MemoryInbox::new().allow_live();
     Checkout::builder(config)
         .application("crab-and-kettle")
         .shop_name(NAME)
         .order_url("/orders/{reference}")
         .pricing(OrderPrices::new(store.clone()))
-        .fulfillment(inbox, Fulfil::new(store.clone(), outbox))
+        .fulfillment(store.inbox(), Fulfil::new(outbox))
         .build()
 }
 

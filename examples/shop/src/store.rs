@@ -10,7 +10,7 @@ use sqlx::{
         SqliteSynchronous,
     },
 };
-use stripe_checkout_core::{Amount, AmountError, Currency};
+use stripe_checkout_core::{Amount, AmountError, Currency, InboxError, fulfillment::SqliteInbox};
 
 use crate::{
     cart::{self, Cart},
@@ -28,6 +28,9 @@ pub enum StoreError {
     /// The tables could not be made.
     #[error("the database could not be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The inbox's tables could not be made.
+    #[error("the inbox could not be migrated")]
+    Inbox(#[from] InboxError),
     /// The cart is too dear to compute with.
     #[error(transparent)]
     Amount(#[from] AmountError),
@@ -103,11 +106,18 @@ impl Store {
             .connect_with(options)
             .await?;
         migrations().run(&pool).await?;
-        Ok(Self { pool })
+        let store = Self { pool };
+        store.inbox().migrate().await?;
+        Ok(store)
     }
 
-    /// The pool, for the fulfilment's transactions.
-    pub(crate) fn pool(&self) -> &SqlitePool {
+    /// The inbox beside the orders: an order, its shipment and the mark that its event is done commit together.
+    pub(crate) fn inbox(&self) -> SqliteInbox {
+        SqliteInbox::new(self.pool.clone())
+    }
+
+    /// The pool, for what goes on outside of the checkout.
+    pub fn pool(&self) -> &SqlitePool {
         &self.pool
     }
 
