@@ -1,0 +1,178 @@
+//! The buyer who is back before the webhook: the payment is settled, once, and the webhook that follows is old news.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use stripe_checkout_core::fulfillment::{
+    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, Received, SqliteInbox,
+};
+use stripe_checkout_core::intent::{
+    PaymentRequest, Transport, TransportRequest, TransportResponse,
+};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent};
+use stripe_checkout_core::webhook::{Event, Payment};
+use stripe_checkout_core::{
+    Amount, BoxError, Checkout, Config, Currency, Pricing, PricingError, PublishableKey, SecretKey,
+    TransportError, Visitor, WebhookSecret,
+};
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+
+/// One PaymentIntent, which is paid as soon as it is made.
+#[derive(Clone, Default)]
+struct Stripe(Arc<Mutex<Option<PaymentIntent>>>);
+
+impl Transport for Stripe {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let mut made = self.0.lock().unwrap();
+        let form: Vec<(String, String)> = serde_html_form::from_bytes(&request.body).unwrap();
+        let body = if request.method == "POST" {
+            let intent = form.iter().fold(
+                PaymentIntent::new("pi_1", PRICE),
+                |intent, (name, value)| {
+                    let key = name
+                        .strip_prefix("metadata[")
+                        .and_then(|name| name.strip_suffix(']'));
+                    key.map_or(intent.clone(), |key| intent.metadata(key, value))
+                },
+            );
+            made.insert(intent).clone().object()
+        } else {
+            made.clone().unwrap().status("succeeded").object()
+        };
+        Ok(TransportResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: body.to_string().into(),
+        })
+    }
+}
+
+struct OnePrice;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+impl Pricing for OnePrice {
+    type Order = Nothing;
+
+    async fn price(&self, _: Nothing, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Ok(PaymentRequest::new("order-1", PRICE))
+    }
+}
+
+#[derive(Clone, Default)]
+struct Ship {
+    tried: Arc<AtomicU32>,
+    shipped: Arc<AtomicU32>,
+    fails: Arc<AtomicBool>,
+}
+
+impl<C: Send> FulfillmentHandler<C> for Ship {
+    async fn payment_succeeded(&self, _: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.tried.fetch_add(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err("no parcel left".into());
+        }
+        self.shipped.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(PRICE))
+    }
+}
+
+fn checkout<I: Inbox>(inbox: I, stripe: &Stripe, ship: &Ship) -> Checkout {
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let config = config
+        .with_keys(
+            SecretKey::new("sk_test_1").unwrap(),
+            PublishableKey::new("pk_test_1").unwrap(),
+        )
+        .unwrap();
+    Checkout::builder(config)
+        .application("tea")
+        .pricing(OnePrice)
+        .transport(stripe.clone())
+        .fulfillment(inbox, ship.clone())
+        .build()
+        .unwrap()
+}
+
+async fn sqlite(folder: &tempfile::TempDir) -> SqliteInbox {
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("shop.db"))
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(4);
+    let inbox = SqliteInbox::new(pool.connect_with(options).await.unwrap());
+    inbox.migrate().await.unwrap();
+    inbox
+}
+
+/// The order is paid, and the buyer comes back with what Stripe's redirect brought.
+async fn comes_back(checkout: &Checkout, times: usize) {
+    let request = PaymentRequest::new("order-1", PRICE);
+    let secret = match checkout.create_intent(&request).await {
+        Ok(payment) => payment.client_secret().unwrap().expose().to_owned(),
+        Err(_) => "pi_1_secret_test".to_owned(),
+    };
+    for _ in 0..times {
+        let found = checkout.retrieve_intent("pi_1", &secret).await.unwrap();
+        assert_eq!(found.unwrap().amount_received(), PRICE);
+    }
+}
+
+fn webhook(stripe: &Stripe) -> Event {
+    let paid = stripe
+        .0
+        .lock()
+        .unwrap()
+        .clone()
+        .unwrap()
+        .status("succeeded");
+    let event = EventBody::new("payment_intent.succeeded", paid.object());
+    Event::parse(event.body()).unwrap()
+}
+
+#[tokio::test]
+async fn who_is_back_first_settles_the_payment_and_the_webhook_is_old_news() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    comes_back(&shop, 3).await;
+    assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
+    let received = shop.receive(webhook(&stripe)).await.unwrap();
+    assert!(matches!(received, Received::Done(state) if state.as_str() == "superseded"));
+    // Another process, later: a page that somebody reloads.
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    comes_back(&shop, 1).await;
+    assert_eq!(ship.tried.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_is_reloaded_burns_no_attempts_of_a_handler_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    ship.fails.store(true, Ordering::SeqCst);
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    // Each failure doubles the longest pause: long before the last of these the next attempt is not due at once.
+    comes_back(&shop, 200).await;
+    let tried = ship.tried.load(Ordering::SeqCst);
+    assert!((1..15).contains(&tried), "{tried} attempts");
+    ship.fails.store(false, Ordering::SeqCst);
+    let event = shop.events(EventFilter::default()).await.unwrap().remove(0);
+    assert_eq!(event.attempts, tried);
+    // Stripe's own delivery is not kept waiting.
+    shop.receive(webhook(&stripe)).await.unwrap();
+    assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_inbox_that_forgets_ships_nothing_for_a_page() {
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(MemoryInbox::new(), &stripe, &ship);
+    comes_back(&shop, 2).await;
+    assert_eq!(ship.tried.load(Ordering::SeqCst), 0);
+}
