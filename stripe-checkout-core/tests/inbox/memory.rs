@@ -1,10 +1,14 @@
-//! The inbox in memory keeps what every inbox promises.
+//! The inbox in memory keeps what every inbox promises, and the engine and the worker what they promise over an inbox that survives a restart.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use stripe_checkout_core::BoxError;
-use stripe_checkout_core::fulfillment::MemoryInbox;
+use stripe_checkout_core::fulfillment::{
+    Dispatch, EventFilter, EventRecord, Inbox, IntentRecord, MemoryInbox, NewEvent, OrderKey,
+    PaymentRecord, Scope, Step, Terms, Turn,
+};
 use stripe_checkout_core::testing::inbox::{Subject, run};
+use stripe_checkout_core::{BoxError, InboxError};
 
 #[derive(Default)]
 struct Memory {
@@ -39,4 +43,112 @@ impl Subject for Memory {
 async fn memory_keeps_every_promise_that_memory_can_keep() {
     let cases = run("MemoryInbox", async || Memory::default()).await;
     assert!(cases >= 90, "{cases}");
+}
+
+/// The same memory for processes that come and go, so that what only such an inbox has (the queue, the restart) is tried without a database too.
+struct Outlives(MemoryInbox);
+
+impl Inbox for Outlives {
+    type Connection = ();
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+
+    async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
+        self.0.intent(order).await
+    }
+
+    async fn put_intent(
+        &self,
+        order: &OrderKey,
+        expected: Option<u64>,
+        record: IntentRecord,
+    ) -> Result<bool, InboxError> {
+        self.0.put_intent(order, expected, record).await
+    }
+
+    async fn intent_of_payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
+        self.0.intent_of_payment(scope, payment).await
+    }
+
+    async fn payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<PaymentRecord>, InboxError> {
+        self.0.payment(scope, payment).await
+    }
+
+    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
+        self.0.event(scope, event).await
+    }
+
+    async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
+        self.0.receive(event).await
+    }
+
+    async fn step(
+        &self,
+        scope: &Scope,
+        turn: Turn<'_>,
+        terms: Terms,
+        dispatch: &dyn Dispatch<()>,
+    ) -> Result<Option<Step>, InboxError> {
+        self.0.step(scope, turn, terms, dispatch).await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
+        self.0.events(filter).await
+    }
+
+    async fn replay(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
+        self.0.replay(scope, event, patience).await
+    }
+
+    async fn discard(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
+        self.0.discard(scope, event, patience).await
+    }
+}
+
+#[derive(Default)]
+struct Outliving(Memory);
+
+impl Subject for Outliving {
+    type Inbox = Outlives;
+
+    async fn open(&self) -> Outlives {
+        Outlives(self.0.open().await)
+    }
+
+    async fn write(&self, db: &mut (), line: &str) -> Result<(), BoxError> {
+        self.0.write(db, line).await
+    }
+
+    async fn written(&self) -> Result<Vec<String>, BoxError> {
+        self.0.written().await
+    }
+
+    fn transactional(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_outlives_its_process_can_be_queued() {
+    run("MemoryInbox that outlives", async || Outliving::default()).await;
 }

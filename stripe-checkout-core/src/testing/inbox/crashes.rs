@@ -259,7 +259,18 @@ async fn hangs_up<S: Subject>(world: World<S>) -> Told {
 
 async fn hangs_up_by_hand<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
-    // Cut off at every moment there is, up to where the hook runs.
+    let told = &world.hooks.told;
+    told.behave("succeeded pi_hangs", Behave::Hang);
+    let body = super::world::news_of("succeeded", "pi_hangs", "hangs").body();
+    let mut receiving = Box::pin(shop.checkout.receive(Event::parse(body)?));
+    // Its hook never ends before the gate opens, so this one does not either.
+    let _ = tokio::time::timeout(Duration::from_millis(100), &mut receiving).await;
+    told.gate.started().await?;
+    drop(receiving);
+    told.gate.open();
+    shop.checkout.drain().await;
+    world.did(["succeeded pi_hangs"]).await?;
+    // And cut off at every moment there is, up to where the hook runs.
     for n in 0..20 {
         let (event, payment) = (format!("evt_{n}"), format!("pi_{n}"));
         let body = super::world::news_of("succeeded", &payment, &payment).id(&event);
@@ -268,8 +279,8 @@ async fn hangs_up_by_hand<S: Subject>(world: World<S>) -> Told {
         let _ = tokio::time::timeout(cut, receiving).await;
     }
     shop.checkout.drain().await;
-    same("effects", world.effects().await?.len(), 20)?;
-    same("begun", world.hooks.told.begun().len(), 20)
+    same("effects", world.effects().await?.len(), 21)?;
+    same("begun", told.begun().len(), 21)
 }
 
 async fn restart<S: Subject>(world: World<S>) -> Told {
