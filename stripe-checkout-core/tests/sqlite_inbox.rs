@@ -871,7 +871,12 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
     assert_eq!((done.ran(), shop.effects().await.len()), (0, 0));
     let record = shop.record("evt_1").await;
     assert_eq!((record.state, record.attempts), (EventState::Dead, 2));
-    assert!(record.last_error.unwrap().contains("the process ended"));
+    assert!(
+        record
+            .last_error
+            .unwrap()
+            .contains("no attempt came to an end")
+    );
     assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
     let replayed = shop.checkout.replay(&shop.record("evt_1").await).await;
     replayed.unwrap();

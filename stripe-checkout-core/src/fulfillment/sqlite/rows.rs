@@ -327,7 +327,7 @@ pub(super) async fn put_payment(
     Ok(())
 }
 
-/// Whether the success of this event's payment may still come by another event.
+/// Whether the success of this event's payment may still come by another event: a dead or mismatched copy can be replayed.
 pub(super) async fn another_settles(
     db: &mut SqliteConnection,
     event: &Stored,
@@ -335,7 +335,7 @@ pub(super) async fn another_settles(
     let scope = &event.record.scope;
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM stripe_checkout_events \
-         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state = 'pending' AND seq <> ?4)",
+         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state IN ('pending', 'dead', 'mismatch') AND seq <> ?4)",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))

@@ -96,16 +96,10 @@ async fn take(
             // Its last attempt may just be about to run.
             return Ok(Err(Tried::Elsewhere));
         }
-        let error = format!(
-            "none of {} attempts came to an end: the process ended each time",
-            before.attempts
-        );
-        tracing::error!(event = %before.id, event_type = %before.event_type, attempts = before.attempts, %error, dead_letter = true, "fulfilment failed");
         // What went wrong before tells more than that nothing was heard.
-        let error = match &before.last_error {
-            Some(last) => format!("{error}; before that: {last}"),
-            None => error,
-        };
+        let error = before.last_error.clone();
+        let error = error.unwrap_or_else(|| "no attempt came to an end".to_owned());
+        tracing::error!(event = %before.id, event_type = %before.event_type, attempts = before.attempts, %error, dead_letter = true, "no attempt came to an end: the process ended each time");
         let did = fail(&mut tx, &mut event, error, None).await?;
         tx.commit().await.map_err(failed)?;
         return Ok(Err(ended(before, did)));
