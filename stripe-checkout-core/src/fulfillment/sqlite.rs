@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use self::rows::failed;
 use self::step::Tried;
-use self::writer::Writer;
+use self::writer::{Writer, is_wal};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn,
@@ -100,29 +100,18 @@ impl SqliteInbox {
 
     async fn migrate_once(&self, until: Instant) -> Result<(), InboxError> {
         let mut connection = self.pool.acquire().await.map_err(failed)?;
-        sqlx::raw_sql("PRAGMA journal_mode = WAL")
-            .execute(&mut *connection)
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
+            .fetch_one(&mut *connection)
             .await
             .map_err(failed)?;
+        // Most times nothing is to be done: then nobody is waited for.
+        if version(&mut connection).await? >= Self::MIGRATIONS.len() {
+            return is_wal(&journal);
+        }
         drop(connection);
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
-        let known: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stripe_checkout_migrations')",
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed)?;
-        let version: i64 = match known {
-            false => 0,
-            true => sqlx::query_scalar(
-                "SELECT coalesce(max(version), 0) FROM stripe_checkout_migrations",
-            )
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failed)?,
-        };
-        let done = usize::try_from(version).unwrap_or_default();
+        let done = version(&mut tx).await?;
         for migration in Self::MIGRATIONS.iter().skip(done) {
             sqlx::raw_sql(*migration)
                 .execute(&mut *tx)
@@ -332,6 +321,25 @@ impl SqliteInbox {
             }
         }
     }
+}
+
+/// How many migrations the database has seen: more than there are, if a later version of this crate was there.
+async fn version(db: &mut SqliteConnection) -> Result<usize, InboxError> {
+    let any: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stripe_checkout_migrations')",
+    )
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failed)?;
+    if !any {
+        return Ok(0);
+    }
+    let version: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM stripe_checkout_migrations")
+            .fetch_one(db)
+            .await
+            .map_err(failed)?;
+    Ok(usize::try_from(version).unwrap_or_default())
 }
 
 /// The event, if an operator may still decide about it.
