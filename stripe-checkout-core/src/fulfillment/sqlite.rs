@@ -205,13 +205,16 @@ impl Inbox for SqliteInbox {
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
+        let mut attempts = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
-            if let Some(nothing) = self.nothing_to_do(scope, turn).await? {
-                return Ok(nothing);
-            }
+            let seen = match self.look(scope, turn).await? {
+                Looked::Nothing(step) => return Ok(step.map(|step| *step)),
+                Looked::Attempts(seen) => *attempts.get_or_insert(seen),
+            };
             let mut writer = self.writer(until).await?;
-            let tried = step::try_once(&mut writer, scope, turn, terms, until, dispatch).await;
+            let tried =
+                step::try_once(&mut writer, scope, turn, seen, terms, until, dispatch).await;
             match tried {
                 Ok(tried) => {
                     writer.finish().await;
@@ -299,27 +302,33 @@ impl Inbox for SqliteInbox {
     }
 }
 
+/// What there is to be done.
+enum Looked {
+    /// Nothing: this is what the step gives.
+    Nothing(Option<Box<Step>>),
+    /// An event that was attempted so often.
+    Attempts(u32),
+}
+
 impl SqliteInbox {
-    /// What a step gives that has nothing to do.
-    async fn nothing_to_do(
-        &self,
-        scope: &Scope,
-        turn: Turn<'_>,
-    ) -> Result<Option<Option<Step>>, InboxError> {
+    async fn look(&self, scope: &Scope, turn: Turn<'_>) -> Result<Looked, InboxError> {
         let mut db = self.pool.acquire().await.map_err(failed)?;
-        match turn {
-            Turn::Now(id) => {
-                let event = rows::event(&mut db, scope, id).await?;
-                let event = event.ok_or(InboxError::UnknownEvent)?.record;
-                let state = event.state;
-                let over = state != EventState::Pending;
-                Ok(over.then(|| Some(Step::new(event, Stepped::Already(state)))))
-            }
-            Turn::Due => {
-                let due = rows::due(&mut db, scope, time(SystemTime::now())).await?;
-                Ok(due.is_none().then_some(None))
-            }
+        let event = match turn {
+            Turn::Now(id) => rows::event(&mut db, scope, id)
+                .await?
+                .ok_or(InboxError::UnknownEvent)?,
+            Turn::Due => match rows::due(&mut db, scope, time(SystemTime::now())).await? {
+                Some(event) => event,
+                None => return Ok(Looked::Nothing(None)),
+            },
+        };
+        let event = event.record;
+        let state = event.state;
+        if state != EventState::Pending {
+            let step = Step::new(event, Stepped::Already(state));
+            return Ok(Looked::Nothing(Some(Box::new(step))));
         }
+        Ok(Looked::Attempts(event.attempts))
     }
 }
 

@@ -39,16 +39,17 @@ struct Claim {
     before: EventRecord,
 }
 
-/// Takes the event whose turn it is, runs it, and writes down what came of it.
+/// Takes the event whose turn it is, runs it, and writes down what came of it. `seen` is how often it had been attempted before anybody was waited for.
 pub(super) async fn try_once(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
+    seen: u32,
     terms: Terms,
     until: Instant,
     dispatch: &dyn Dispatch<SqliteConnection>,
 ) -> Result<Tried, InboxError> {
-    let claim = match take(writer, scope, turn, terms, until).await? {
+    let claim = match take(writer, scope, turn, seen, terms, until).await? {
         Ok(claim) => claim,
         Err(tried) => return Ok(tried),
     };
@@ -70,6 +71,7 @@ async fn take(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
+    seen: u32,
     terms: Terms,
     until: Instant,
 ) -> Result<Result<Claim, Tried>, InboxError> {
@@ -90,6 +92,10 @@ async fn take(
     if before.state != EventState::Pending {
         let state = before.state;
         return Ok(Err(ended(before, Stepped::Already(state))));
+    }
+    if matches!(turn, Turn::Now(_)) && !event.taken && before.attempts > seen {
+        // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
+        return Ok(Err(ended(before, Stepped::Failed)));
     }
     if before.attempts >= terms.max_attempts {
         if event.taken && before.due > now {
