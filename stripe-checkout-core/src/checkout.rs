@@ -227,8 +227,15 @@ impl Checkout {
     /// # Errors
     /// [`InboxError::Unavailable`].
     pub async fn events(&self, mut filter: EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        filter.scope = self.inner.mode.map(|mode| self.scope(mode));
-        self.inner.fulfillment.events(&filter).await
+        // Without keys in both modes, but never another application's on the same database.
+        let mut events = Vec::new();
+        for scope in self.scopes() {
+            filter.scope = Some(scope);
+            events.extend(self.inner.fulfillment.events(&filter).await?);
+        }
+        events.sort_by(|a, b| b.received.cmp(&a.received).then_with(|| b.id.cmp(&a.id)));
+        events.truncate(filter.limit);
+        Ok(events)
     }
 
     /// Runs an event that is pending, dead or mismatched again, from its first attempt.

@@ -871,7 +871,12 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
     assert_eq!((done.ran(), shop.effects().await.len()), (0, 0));
     let record = shop.record("evt_1").await;
     assert_eq!((record.state, record.attempts), (EventState::Dead, 2));
-    assert!(record.last_error.unwrap().contains("the process ended"));
+    assert!(
+        record
+            .last_error
+            .unwrap()
+            .contains("no attempt came to an end")
+    );
     assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
     let replayed = shop.checkout.replay(&shop.record("evt_1").await).await;
     replayed.unwrap();
@@ -1417,6 +1422,17 @@ async fn applications_and_modes_on_one_database_do_not_see_each_other() {
         assert_eq!((events.len(), events[0].state), (1, EventState::Done));
         assert_eq!(events[0].scope.application, *application);
     }
+    // Without keys an application has both modes, but no other application's events.
+    let all = tea.checkout.events(EventFilter::default()).await.unwrap();
+    let mut all: Vec<_> = all.into_iter().map(|event| event.scope).collect();
+    all.sort_by_key(|scope| scope.mode.is_live());
+    let live = Scope {
+        mode: Mode::Live,
+        ..scope()
+    };
+    assert_eq!(all, [scope(), live]);
+    let newest = tea.checkout.events(EventFilter::default().limit(1)).await;
+    assert_eq!(newest.unwrap().len(), 1);
     let mine = order("order-1");
     let paid_by = |row: Option<IntentRecord>| row.unwrap().paid_by.unwrap();
     assert_eq!(

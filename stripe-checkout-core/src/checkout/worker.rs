@@ -57,7 +57,7 @@ impl Checkout {
     }
 
     /// Where its events are: in the mode of its keys, or without keys in both.
-    fn scopes(&self) -> Vec<Scope> {
+    pub(super) fn scopes(&self) -> Vec<Scope> {
         let modes = self
             .inner
             .mode

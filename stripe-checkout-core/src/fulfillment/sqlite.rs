@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use self::rows::failed;
 use self::step::Tried;
-use self::writer::Writer;
+use self::writer::{Writer, is_wal};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn,
@@ -100,29 +100,18 @@ impl SqliteInbox {
 
     async fn migrate_once(&self, until: Instant) -> Result<(), InboxError> {
         let mut connection = self.pool.acquire().await.map_err(failed)?;
-        sqlx::raw_sql("PRAGMA journal_mode = WAL")
-            .execute(&mut *connection)
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
+            .fetch_one(&mut *connection)
             .await
             .map_err(failed)?;
+        // Most times nothing is to be done: then nobody is waited for.
+        if version(&mut connection).await? >= Self::MIGRATIONS.len() {
+            return is_wal(&journal);
+        }
         drop(connection);
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
-        let known: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stripe_checkout_migrations')",
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(failed)?;
-        let version: i64 = match known {
-            false => 0,
-            true => sqlx::query_scalar(
-                "SELECT coalesce(max(version), 0) FROM stripe_checkout_migrations",
-            )
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failed)?,
-        };
-        let done = usize::try_from(version).unwrap_or_default();
+        let done = version(&mut tx).await?;
         for migration in Self::MIGRATIONS.iter().skip(done) {
             sqlx::raw_sql(*migration)
                 .execute(&mut *tx)
@@ -216,13 +205,16 @@ impl Inbox for SqliteInbox {
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
+        let mut attempts = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
-            if let Some(nothing) = self.nothing_to_do(scope, turn).await? {
-                return Ok(nothing);
-            }
+            let seen = match self.look(scope, turn).await? {
+                Looked::Nothing(step) => return Ok(step.map(|step| *step)),
+                Looked::Attempts(seen) => *attempts.get_or_insert(seen),
+            };
             let mut writer = self.writer(until).await?;
-            let tried = step::try_once(&mut writer, scope, turn, terms, until, dispatch).await;
+            let tried =
+                step::try_once(&mut writer, scope, turn, seen, terms, until, dispatch).await;
             match tried {
                 Ok(tried) => {
                     writer.finish().await;
@@ -310,34 +302,56 @@ impl Inbox for SqliteInbox {
     }
 }
 
+/// What there is to be done.
+enum Looked {
+    /// Nothing: this is what the step gives.
+    Nothing(Option<Box<Step>>),
+    /// An event that was attempted so often.
+    Attempts(u32),
+}
+
 impl SqliteInbox {
-    /// What a step gives that has nothing to do.
-    async fn nothing_to_do(
-        &self,
-        scope: &Scope,
-        turn: Turn<'_>,
-    ) -> Result<Option<Option<Step>>, InboxError> {
+    async fn look(&self, scope: &Scope, turn: Turn<'_>) -> Result<Looked, InboxError> {
         let mut db = self.pool.acquire().await.map_err(failed)?;
-        match turn {
-            Turn::Now(id) | Turn::IfDue(id) => {
-                let event = rows::event(&mut db, scope, id).await?;
-                let event = event.ok_or(InboxError::UnknownEvent)?.record;
-                let state = event.state;
-                if state == EventState::Pending
-                    && matches!(turn, Turn::IfDue(_))
-                    && event.due > SystemTime::now()
-                {
-                    return Ok(Some(None));
-                }
-                let over = state != EventState::Pending;
-                Ok(over.then(|| Some(Step::new(event, Stepped::Already(state)))))
-            }
-            Turn::Due => {
-                let due = rows::due(&mut db, scope, time(SystemTime::now())).await?;
-                Ok(due.is_none().then_some(None))
-            }
+        let event = match turn {
+            Turn::Now(id) | Turn::IfDue(id) => rows::event(&mut db, scope, id)
+                .await?
+                .ok_or(InboxError::UnknownEvent)?,
+            Turn::Due => match rows::due(&mut db, scope, time(SystemTime::now())).await? {
+                Some(event) => event,
+                None => return Ok(Looked::Nothing(None)),
+            },
+        };
+        let event = event.record;
+        let state = event.state;
+        if state != EventState::Pending {
+            let step = Step::new(event, Stepped::Already(state));
+            return Ok(Looked::Nothing(Some(Box::new(step))));
         }
+        if matches!(turn, Turn::IfDue(_)) && event.due > SystemTime::now() {
+            return Ok(Looked::Nothing(None));
+        }
+        Ok(Looked::Attempts(event.attempts))
     }
+}
+
+/// How many migrations the database has seen: more than there are, if a later version of this crate was there.
+async fn version(db: &mut SqliteConnection) -> Result<usize, InboxError> {
+    let any: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stripe_checkout_migrations')",
+    )
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failed)?;
+    if !any {
+        return Ok(0);
+    }
+    let version: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM stripe_checkout_migrations")
+            .fetch_one(db)
+            .await
+            .map_err(failed)?;
+    Ok(usize::try_from(version).unwrap_or_default())
 }
 
 /// The event, if an operator may still decide about it.

@@ -1,4 +1,4 @@
--- What stripe-checkout remembers. Times are microseconds since 1970; amounts are minor units; `account` is '' where there is no connected account.
+-- What stripe-checkout remembers. Times are microseconds since 1970; amounts are minor units; `account` is a connected account.
 
 CREATE TABLE IF NOT EXISTS stripe_checkout_migrations (
     version INTEGER PRIMARY KEY
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_events (
     id              TEXT    NOT NULL,
     type            TEXT    NOT NULL,
     payment         TEXT,
-    account         TEXT    NOT NULL,
+    account         TEXT,
     order_reference TEXT,
     ours            INTEGER NOT NULL,
     settles         INTEGER NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
 CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     application TEXT    NOT NULL,
     mode        TEXT    NOT NULL,
-    account     TEXT    NOT NULL,
+    account     TEXT,
     reference   TEXT    NOT NULL,
     version     INTEGER NOT NULL,
     attempt     INTEGER NOT NULL,
@@ -64,15 +64,18 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash TEXT,
     state       TEXT    NOT NULL,
     paid_by     TEXT,
-    PRIMARY KEY (application, mode, account, reference)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (application, mode, reference, account)
+) STRICT;
+
+-- To a unique key each NULL is another one.
+CREATE UNIQUE INDEX IF NOT EXISTS stripe_checkout_intents_without_account ON stripe_checkout_intents (application, mode, reference) WHERE account IS NULL;
 
 -- Which order a PaymentIntent belongs to: its present one, an earlier one, or one of which an event said so.
 CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     application TEXT NOT NULL,
     mode        TEXT NOT NULL,
     payment     TEXT NOT NULL,
-    account     TEXT NOT NULL,
+    account     TEXT,
     reference   TEXT NOT NULL,
     PRIMARY KEY (application, mode, payment)
 ) STRICT, WITHOUT ROWID;

@@ -55,7 +55,7 @@ fn read_event(row: &SqliteRow) -> Result<Stored, InboxError> {
         mode: read_mode(row.try_get("mode").map_err(failed)?)?,
     };
     let order: Option<String> = row.try_get("order_reference").map_err(failed)?;
-    let account: String = row.try_get("account").map_err(failed)?;
+    let account = row.try_get("account").map_err(failed)?;
     let body: Vec<u8> = row.try_get("body").map_err(failed)?;
     Ok(Stored {
         seq: row.try_get("seq").map_err(failed)?,
@@ -67,7 +67,7 @@ fn read_event(row: &SqliteRow) -> Result<Stored, InboxError> {
             payment: row.try_get("payment").map_err(failed)?,
             order: order.map(|reference| OrderKey {
                 scope: scope.clone(),
-                account: read_account(account),
+                account,
                 reference,
             }),
             scope,
@@ -81,15 +81,6 @@ fn read_event(row: &SqliteRow) -> Result<Stored, InboxError> {
             last_error: row.try_get("last_error").map_err(failed)?,
         },
     })
-}
-
-// A primary key holds no NULL that would be equal to another one.
-fn account(order: &OrderKey) -> &str {
-    order.account.as_deref().unwrap_or_default()
-}
-
-fn read_account(account: String) -> Option<String> {
-    Some(account).filter(|account| !account.is_empty())
 }
 
 pub(super) async fn event(
@@ -171,7 +162,7 @@ pub(super) async fn insert_event(
     .bind(&event.id)
     .bind(&event.event_type)
     .bind(&event.payment)
-    .bind(event.order.as_ref().map(account).unwrap_or_default())
+    .bind(event.order.as_ref().map(|order| &order.account))
     .bind(event.order.as_ref().map(|order| &order.reference))
     .bind(event.ours)
     .bind(event.settles)
@@ -327,7 +318,7 @@ pub(super) async fn put_payment(
     Ok(())
 }
 
-/// Whether the success of this event's payment may still come by another event.
+/// Whether the success of this event's payment may still come by another event: a dead or mismatched copy can be replayed.
 pub(super) async fn another_settles(
     db: &mut SqliteConnection,
     event: &Stored,
@@ -369,11 +360,11 @@ pub(super) async fn intent(
 ) -> Result<Option<IntentRecord>, InboxError> {
     let row = sqlx::query(
         "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by FROM stripe_checkout_intents \
-         WHERE application = ?1 AND mode = ?2 AND account = ?3 AND reference = ?4",
+         WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4",
     )
     .bind(&order.scope.application)
     .bind(mode(order.scope.mode))
-    .bind(account(order))
+    .bind(&order.account)
     .bind(&order.reference)
     .fetch_optional(db)
     .await
@@ -387,9 +378,10 @@ pub(super) async fn intent_of_payment(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let row = sqlx::query(
-        "SELECT account, reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by \
-         FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i USING (application, mode, account, reference) \
-         WHERE application = ?1 AND mode = ?2 AND o.payment = ?3",
+        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by \
+         FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i \
+         ON i.application = o.application AND i.mode = o.mode AND i.reference = o.reference AND i.account IS o.account \
+         WHERE o.application = ?1 AND o.mode = ?2 AND o.payment = ?3",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
@@ -402,7 +394,7 @@ pub(super) async fn intent_of_payment(
     };
     let order = OrderKey {
         scope: scope.clone(),
-        account: read_account(row.try_get("account").map_err(failed)?),
+        account: row.try_get("account").map_err(failed)?,
         reference: row.try_get("reference").map_err(failed)?,
     };
     Ok(Some((order, read_intent(&row)?)))
@@ -424,13 +416,13 @@ pub(super) async fn put_intent(
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
              secret_hash = ?11, state = ?12, paid_by = ?13 \
-             WHERE application = ?1 AND mode = ?2 AND account = ?3 AND reference = ?4 AND version = ?14",
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?14",
         ),
     };
     let query = query
         .bind(&order.scope.application)
         .bind(mode(order.scope.mode))
-        .bind(account(order))
+        .bind(&order.account)
         .bind(&order.reference)
         .bind(number(record.version))
         .bind(record.attempt)
@@ -467,7 +459,7 @@ pub(super) async fn put_order_of_payment(
     .bind(&order.scope.application)
     .bind(mode(order.scope.mode))
     .bind(payment)
-    .bind(account(order))
+    .bind(&order.account)
     .bind(&order.reference)
     .execute(db)
     .await

@@ -39,16 +39,17 @@ struct Claim {
     before: EventRecord,
 }
 
-/// Takes the event whose turn it is, runs it, and writes down what came of it.
+/// Takes the event whose turn it is, runs it, and writes down what came of it. `seen` is how often it had been attempted before anybody was waited for.
 pub(super) async fn try_once(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
+    seen: u32,
     terms: Terms,
     until: Instant,
     dispatch: &dyn Dispatch<SqliteConnection>,
 ) -> Result<Tried, InboxError> {
-    let claim = match take(writer, scope, turn, terms, until).await? {
+    let claim = match take(writer, scope, turn, seen, terms, until).await? {
         Ok(claim) => claim,
         Err(tried) => return Ok(tried),
     };
@@ -70,6 +71,7 @@ async fn take(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
+    seen: u32,
     terms: Terms,
     until: Instant,
 ) -> Result<Result<Claim, Tried>, InboxError> {
@@ -94,21 +96,19 @@ async fn take(
     if matches!(turn, Turn::IfDue(_)) && before.due > now {
         return Ok(Err(Tried::Nobody));
     }
+    if matches!(turn, Turn::Now(_)) && !event.taken && before.attempts > seen {
+        // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
+        return Ok(Err(ended(before, Stepped::Failed)));
+    }
     if before.attempts >= terms.max_attempts {
         if event.taken && before.due > now {
             // Its last attempt may just be about to run.
             return Ok(Err(Tried::Elsewhere));
         }
-        let error = format!(
-            "none of {} attempts came to an end: the process ended each time",
-            before.attempts
-        );
-        tracing::error!(event = %before.id, event_type = %before.event_type, attempts = before.attempts, %error, dead_letter = true, "fulfilment failed");
         // What went wrong before tells more than that nothing was heard.
-        let error = match &before.last_error {
-            Some(last) => format!("{error}; before that: {last}"),
-            None => error,
-        };
+        let error = before.last_error.clone();
+        let error = error.unwrap_or_else(|| "no attempt came to an end".to_owned());
+        tracing::error!(event = %before.id, event_type = %before.event_type, attempts = before.attempts, %error, dead_letter = true, "no attempt came to an end: the process ended each time");
         let did = fail(&mut tx, &mut event, error, None).await?;
         tx.commit().await.map_err(failed)?;
         return Ok(Err(ended(before, did)));

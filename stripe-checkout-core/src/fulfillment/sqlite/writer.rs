@@ -62,11 +62,7 @@ impl Writer {
         .await
         .map_err(failed)?;
         let journal: String = row.try_get(0).map_err(failed)?;
-        if !journal.eq_ignore_ascii_case("wal") {
-            return Err(unavailable(format!(
-                "the inbox needs a database file with `PRAGMA journal_mode = WAL`, which `SqliteInbox::migrate` sets, but this one is in mode `{journal}`"
-            )));
-        }
+        is_wal(&journal)?;
         self.found = Found {
             synchronous: row.try_get(1).map_err(failed)?,
             busy_timeout: row.try_get(2).map_err(failed)?,
@@ -128,6 +124,15 @@ impl Writer {
             connection.close_on_drop();
         }
     }
+}
+
+pub(super) fn is_wal(journal: &str) -> Result<(), InboxError> {
+    if journal.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(unavailable(format!(
+        "the inbox needs a database file with `PRAGMA journal_mode = WAL`, which `SqliteInbox::migrate` sets, but this one is in mode `{journal}`"
+    )))
 }
 
 impl Drop for Writer {
