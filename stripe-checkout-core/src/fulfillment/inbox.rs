@@ -275,7 +275,7 @@ impl PaymentRecord {
         }
     }
 
-    fn note(&mut self, note: &Note) {
+    pub(super) fn note(&mut self, note: &Note) {
         match note {
             Note::Refund { id, amount } => {
                 // A refund only ever changes to nothing, when it fails; news that come late change nothing back.
