@@ -415,8 +415,12 @@ async fn fifty_concurrent_deliveries_to_two_processes_are_one() {
     let Some(db) = Database::new().await else {
         return;
     };
-    let shops = [Shop::new(&db).await, Shop::new(&db).await];
-    // With one attempt, so that one that is counted for nothing would make a dead letter.
+    let one_attempt = |builder: CheckoutBuilder| builder.max_attempts(1);
+    let shops = [
+        Shop::with(&db, 10, "", one_attempt).await,
+        Shop::with(&db, 10, "", one_attempt).await,
+    ];
+    // One attempt: one that is counted for nothing would make a dead letter.
     let deliveries: Vec<_> = (0..50)
         .map(|n| shops[n % 2].sending(succeeded(["evt_1", "evt_2"][n / 2 % 2], "pi_1")))
         .collect();
@@ -1158,6 +1162,39 @@ async fn a_process_that_died_leaves_its_event_due_after_the_lease() {
     let did = found.lock().unwrap().take().unwrap().did;
     assert_eq!(did, Stepped::Now(EventState::Done));
     assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (1, 2));
+}
+
+#[tokio::test]
+async fn whoever_was_away_for_too_long_sees_that_the_event_is_not_his_any_more() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.store(succeeded("evt_1", "pi_1")).await;
+    let lock = locked_payment(&shop, "pi_1").await;
+    let inbox = shop.inbox.clone();
+    let count = Arc::new(Count::new());
+    let counting = Arc::clone(&count);
+    let away = tokio::spawn(async move {
+        let terms = terms(30_000, 40_000, 20);
+        let turn = Turn::Now("evt_1");
+        inbox.step(&tea(), turn, terms, &*counting).await
+    });
+    until("it is taken", async || {
+        shop.record("evt_1").await.attempts == 1
+    })
+    .await;
+    // As if somebody else had taken it meanwhile, and it had been replayed.
+    shop.execute(
+        "UPDATE stripe_checkout_events SET claim = claim + 2, taken = false, attempts = 0",
+    )
+    .await;
+    lock.rollback().await.unwrap();
+    let step = away.await.unwrap().unwrap().unwrap();
+    assert_eq!(step.did, Stepped::Now(EventState::Done));
+    assert_eq!(count.runs(), 1);
+    let attempts = shop.record("evt_1").await.attempts;
+    assert_eq!(attempts, 1, "what runs is counted");
 }
 
 #[tokio::test]

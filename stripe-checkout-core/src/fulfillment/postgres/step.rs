@@ -215,10 +215,12 @@ impl PostgresInbox {
                 return Err(error);
             }
         };
-        if locked.record.state != EventState::Pending || locked.claim != taken.claim {
+        let state = locked.record.state;
+        if state != EventState::Pending || locked.claim != taken.claim {
             tx.rollback().await.map_err(unavailable)?;
             held.release();
-            return Ok(None);
+            let over = state != EventState::Pending;
+            return Ok(over.then(|| Step::new(locked.record, Stepped::Already(state))));
         }
         // By its terms the lease is longer than all waits and the handler's deadline together.
         let limit = terms.lease.saturating_sub(terms.patience);
