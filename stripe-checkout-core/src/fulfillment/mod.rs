@@ -28,6 +28,8 @@ pub use inbox::{
     Note, OrderKey, PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
 

@@ -1,1 +1,353 @@
-//! To be written.
+//! The inbox in PostgreSQL. A step is two transactions on one connection: a short one that takes the event and counts the attempt, so that it stays counted
+//! if the process dies; and one in which the handler writes, and the event's new state with it. Rows are always locked in one order: the payment's, the
+//! order's, the event's; and whatever is decided is read after that.
+
+mod rows;
+mod step;
+mod transaction;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use self::rows::{Tables, Wait};
+use self::transaction::{Held, begin, busy_or};
+use super::inbox::{
+    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
+    PaymentRecord, Scope, Settled, Step, Terms, Turn,
+};
+use super::settle;
+use super::stored::unavailable;
+use crate::error::InboxError;
+
+/// How long what is not a step waits for rows that others have locked.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Two processes that start at once migrate one after the other: they meet at this advisory lock, "stripe_c" in ASCII.
+const MIGRATING: i64 = 0x7374_7269_7065_5f63;
+
+/// The newest version in `migrations.sql`.
+const VERSION: i32 = 1;
+
+/// An inbox in PostgreSQL, for any number of processes on one database.
+///
+/// The handler is given the connection on which the event is marked as done: what it writes there and the mark commit together, or neither does. It
+/// must leave the transaction open: a `COMMIT` or `ROLLBACK` of its own is detected, and the event becomes a dead letter that is never run again by
+/// itself, because nobody can know what was written. Transactions nested by [`begin`](sqlx::Connection::begin) are fine.
+///
+/// At most half of the pool's connections (at least one) run handlers at the same time; the rest is yours.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use stripe_checkout_core::fulfillment::PostgresInbox;
+///
+/// let pool = sqlx::PgPool::connect("postgres://localhost/shop").await?;
+/// let inbox = PostgresInbox::new(pool);
+/// inbox.migrate().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct PostgresInbox {
+    pool: PgPool,
+    schema: Option<Arc<str>>,
+    tables: Tables,
+    steps: Arc<Semaphore>,
+}
+
+impl fmt::Debug for PostgresInbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresInbox")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresInbox {
+    /// The SQL that [`migrate`](Self::migrate) runs, for those who run migrations themselves. It creates its tables in the connection's default schema, can be
+    /// run again and again, and only ever adds.
+    pub const MIGRATIONS: &str = include_str!("postgres/migrations.sql");
+
+    /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate) at start.
+    pub fn new(pool: PgPool) -> Self {
+        let half = pool.options().get_max_connections() / 2;
+        Self {
+            steps: Arc::new(Semaphore::new(half.max(1).try_into().unwrap_or(1))),
+            pool,
+            schema: None,
+            tables: Tables::new(None),
+        }
+    }
+
+    /// In this schema instead of the connection's default one.
+    #[must_use]
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        let schema: Arc<str> = schema.into().into();
+        self.tables = Tables::new(Some(&schema));
+        self.schema = Some(schema);
+        self
+    }
+
+    /// Creates what is missing: the schema that was named, if it does not exist, and the tables. Any number of processes may do so at once, and one that finds
+    /// all of it needs no right to create anything.
+    ///
+    /// # Errors
+    /// [`InboxError::Unavailable`].
+    pub async fn migrate(&self) -> Result<(), InboxError> {
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
+        if !self.is_migrated(&mut tx).await.map_err(unavailable)? {
+            self.apply(&mut tx).await.map_err(unavailable)?;
+        }
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(())
+    }
+
+    async fn is_migrated(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+            .bind(self.tables.name("migrations"))
+            .fetch_one(&mut *conn)
+            .await?;
+        if !exists {
+            return Ok(false);
+        }
+        let newest = "SELECT COALESCE(max(version), 0) FROM {}migrations";
+        let newest: i32 = sqlx::query_scalar(self.tables.sql(newest))
+            .fetch_one(conn)
+            .await?;
+        Ok(newest >= VERSION)
+    }
+
+    async fn apply(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(MIGRATING)
+            .execute(&mut *conn)
+            .await?;
+        if let Some(schema) = self.schema.as_deref() {
+            let exists: bool =
+                sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
+                    .bind(schema)
+                    .fetch_one(&mut *conn)
+                    .await?;
+            if !exists {
+                sqlx::raw_sql(self.tables.create_schema())
+                    .execute(&mut *conn)
+                    .await?;
+            }
+            sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+                .bind(schema)
+                .execute(&mut *conn)
+                .await?;
+        }
+        // What the other one just created is told by notices, which are nobody's worry.
+        sqlx::raw_sql("SET LOCAL client_min_messages = warning")
+            .execute(&mut *conn)
+            .await?;
+        sqlx::raw_sql(Self::MIGRATIONS).execute(conn).await?;
+        Ok(())
+    }
+
+    /// A connection that goes back to the pool only when all that was begun on it has ended.
+    async fn held(&self) -> Result<Held, InboxError> {
+        Ok(Held::new(self.pool.acquire().await.map_err(unavailable)?))
+    }
+}
+
+impl Inbox for PostgresInbox {
+    type Connection = PgConnection;
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+
+    async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.intent(&mut conn, order).await
+    }
+
+    async fn put_intent(
+        &self,
+        order: &OrderKey,
+        expected: Option<u64>,
+        mut record: IntentRecord,
+    ) -> Result<bool, InboxError> {
+        record.version = expected.map_or(1, |version| version + 1);
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), Some(PATIENCE))
+            .await
+            .map_err(unavailable)?;
+        if expected.is_none() {
+            self.tables
+                .place_order(&mut tx, order)
+                .await
+                .map_err(busy_or)?;
+        }
+        let written = self
+            .tables
+            .put_intent(&mut tx, order, expected.unwrap_or(0), &record)
+            .await
+            .map_err(busy_or)?;
+        if written {
+            tx.commit().await.map_err(unavailable)?;
+        } else {
+            tx.rollback().await.map_err(unavailable)?;
+        }
+        held.release();
+        Ok(written)
+    }
+
+    async fn intent_of_payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables
+            .intent_of_payment(&mut conn, scope, payment)
+            .await
+    }
+
+    async fn payment(
+        &self,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<PaymentRecord>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let (_, record) = self.tables.payment(&mut conn, scope, payment).await?;
+        // A row that says nothing was only there to be locked.
+        Ok((record != PaymentRecord::default()).then_some(record))
+    }
+
+    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.event(&mut conn, scope, event).await
+    }
+
+    async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
+        let mut held = self.held().await?;
+        loop {
+            let mut tx = begin(held.conn(), Some(PATIENCE))
+                .await
+                .map_err(unavailable)?;
+            let new = self
+                .tables
+                .insert_event(&mut tx, &event)
+                .await
+                .map_err(busy_or)?;
+            if new && let (Some(payment), Some(order)) = (&event.payment, &event.order) {
+                self.tables
+                    .put_order_of(&mut tx, payment, order)
+                    .await
+                    .map_err(busy_or)?;
+            }
+            // A statement of its own: it sees what others committed while the insert waited for them.
+            let stored = self.tables.event(&mut tx, &event.scope, &event.id).await?;
+            tx.commit().await.map_err(busy_or)?;
+            // Otherwise it was known, and pruned in between.
+            if let Some(stored) = stored {
+                held.release();
+                return Ok(stored);
+            }
+        }
+    }
+
+    async fn step(
+        &self,
+        scope: &Scope,
+        turn: Turn<'_>,
+        terms: Terms,
+        dispatch: &dyn Dispatch<PgConnection>,
+    ) -> Result<Option<Step>, InboxError> {
+        self.take_and_run(scope, turn, terms, dispatch).await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.events(&mut conn, filter).await
+    }
+
+    async fn replay(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
+        let until = Instant::now() + patience;
+        let found = self.event(scope, event).await?;
+        let found = found.ok_or(InboxError::UnknownEvent)?;
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), Some(patience))
+            .await
+            .map_err(unavailable)?;
+        let locked = self.tables.lock(&mut tx, &found, until).await?;
+        let mut record = locked.record;
+        record.state = open(record.state, EventState::Pending)?;
+        record.attempts = 0;
+        let mut payment = locked.payment;
+        if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+            payment.success = Settled::Pending;
+        }
+        self.tables
+            .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
+            .await
+            .map_err(busy_or)?;
+        self.tables
+            .put_event(&mut tx, &record, Wait::For(Duration::ZERO))
+            .await
+            .map_err(busy_or)?;
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(())
+    }
+
+    async fn discard(
+        &self,
+        scope: &Scope,
+        event: &str,
+        patience: Duration,
+    ) -> Result<(), InboxError> {
+        let until = Instant::now() + patience;
+        let found = self.event(scope, event).await?;
+        let found = found.ok_or(InboxError::UnknownEvent)?;
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), Some(patience))
+            .await
+            .map_err(unavailable)?;
+        let locked = self.tables.lock(&mut tx, &found, until).await?;
+        let mut record = locked.record;
+        record.state = open(record.state, EventState::Dropped)?;
+        self.tables
+            .put_event(&mut tx, &record, Wait::AsItIs)
+            .await
+            .map_err(busy_or)?;
+        let another = self
+            .tables
+            .is_settling(&mut tx, &record)
+            .await
+            .map_err(busy_or)?;
+        let given_up = settle::given_up(&record, &locked.payment, Settled::GivenUp);
+        let payment = given_up.filter(|_| !another).unwrap_or(locked.payment);
+        self.tables
+            .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
+            .await
+            .map_err(busy_or)?;
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(())
+    }
+}
+
+/// The next state of an event that somebody still may do something about.
+fn open(state: EventState, next: EventState) -> Result<EventState, InboxError> {
+    match state {
+        EventState::Pending | EventState::Dead | EventState::Mismatch => Ok(next),
+        other => Err(InboxError::WrongState {
+            state: other.as_str(),
+        }),
+    }
+}

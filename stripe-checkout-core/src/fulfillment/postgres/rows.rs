@@ -1,0 +1,707 @@
+//! The tables: how records are read from and written to their rows, and the order in which rows are locked.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+use tokio::time::Instant;
+
+use super::transaction::{busy_or, wait_for_locks};
+use crate::amount::Amount;
+use crate::error::InboxError;
+use crate::fulfillment::inbox::{
+    EventFilter, EventRecord, EventState, IntentRecord, NewEvent, OrderKey, PaymentRecord, Scope,
+    Settled,
+};
+use crate::fulfillment::stored::{
+    event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
+    read_note, read_number, read_refunds, read_settled, read_time, refunds, settled, time,
+    unavailable,
+};
+
+/// The server's clock, in microseconds: the clocks of several processes differ.
+macro_rules! clock {
+    () => {
+        "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    };
+}
+
+macro_rules! event_columns {
+    () => {
+        "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, last_error, \
+         taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend"
+    };
+}
+
+macro_rules! intent_columns {
+    () => {
+        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by"
+    };
+}
+
+/// When an event is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait {
+    /// As the row says.
+    AsItIs,
+    /// So long from now.
+    For(Duration),
+}
+
+/// An event's row, with what is the inbox's own business.
+pub(super) struct EventRow {
+    pub(super) record: EventRecord,
+    /// Who took it counts himself here.
+    pub(super) claim: i64,
+    /// Somebody took it, and may be about to run it.
+    pub(super) leased: bool,
+    /// The server's process behind this connection.
+    backend: i32,
+}
+
+/// What a step decides from, read under the locks.
+pub(super) struct Locked {
+    pub(super) record: EventRecord,
+    pub(super) claim: i64,
+    /// The payment's row as it is stored, if it has one.
+    pub(super) row: Option<PaymentRecord>,
+    /// What is known of the payment: its row, and what was noted since.
+    pub(super) payment: PaymentRecord,
+    pub(super) intent: Option<IntentRecord>,
+    /// The server's process behind this connection.
+    pub(super) backend: i32,
+}
+
+/// The names of the tables.
+#[derive(Clone)]
+pub(super) struct Tables {
+    schema: Option<Arc<str>>,
+    prefix: Arc<str>,
+}
+
+impl Tables {
+    pub(super) fn new(schema: Option<&str>) -> Self {
+        let schema = schema.map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
+        let dot = schema.as_ref().map(|schema| format!("{schema}."));
+        Self {
+            prefix: format!("{}stripe_checkout_", dot.unwrap_or_default()).into(),
+            schema: schema.map(Into::into),
+        }
+    }
+
+    pub(super) fn create_schema(&self) -> AssertSqlSafe<String> {
+        let schema = self.schema.as_deref().unwrap_or_default();
+        AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))
+    }
+
+    pub(super) fn name(&self, table: &str) -> String {
+        format!("{}{table}", self.prefix)
+    }
+
+    /// The statement with `{}` before each table replaced. Safe, because the only thing that is put in is the quoted schema.
+    pub(super) fn sql(&self, statement: &'static str) -> AssertSqlSafe<String> {
+        AssertSqlSafe(statement.replace("{}", &self.prefix))
+    }
+
+    /// Stores an event unless its id is known, and says whether it did.
+    pub(super) async fn insert_event(
+        &self,
+        conn: &mut PgConnection,
+        event: &NewEvent,
+    ) -> Result<bool, sqlx::Error> {
+        let order = event.order.as_ref();
+        // It is due at once; not later, if the clock of whoever received it is fast.
+        let sql = concat!(
+            "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 0, LEAST($12, ",
+            clock!(),
+            "), false, 0) ON CONFLICT (application, mode, id) DO NOTHING"
+        );
+        let done = sqlx::query(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(text(&event.id))
+            .bind(text(&event.event_type))
+            .bind(event.payment.as_deref().map(text))
+            .bind(account(order))
+            .bind(order.map(|order| text(&order.reference)))
+            .bind(event.ours)
+            .bind(event.settles)
+            .bind(event.note.as_ref().map(note))
+            .bind(&event.body[..])
+            .bind(time(event.received))
+            .execute(conn)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Writes down which order a PaymentIntent belongs to.
+    pub(super) async fn put_order_of(
+        &self,
+        conn: &mut PgConnection,
+        payment: &str,
+        order: &OrderKey,
+    ) -> Result<(), sqlx::Error> {
+        let sql = "INSERT INTO {}orders_of_payments AS o (application, mode, payment, account, reference) VALUES ($1, $2, $3, $4, $5) \
+            ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
+            WHERE (o.account, o.reference) <> (excluded.account, excluded.reference)";
+        sqlx::query(self.sql(sql))
+            .bind(text(&order.scope.application))
+            .bind(mode(order.scope.mode))
+            .bind(text(payment))
+            .bind(account(Some(order)))
+            .bind(text(&order.reference))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn event(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EventRecord>, InboxError> {
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM {}events WHERE application = $1 AND mode = $2 AND id = $3"
+        );
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .bind(text(id))
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        Ok(row
+            .map(|row| read_event(&row))
+            .transpose()?
+            .map(|row| row.record))
+    }
+
+    pub(super) async fn events(
+        &self,
+        conn: &mut PgConnection,
+        filter: &EventFilter,
+    ) -> Result<Vec<EventRecord>, InboxError> {
+        let scope = filter.scope.as_ref();
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM {}events WHERE ($1::text IS NULL OR application = $1) AND ($2::text IS NULL OR mode = $2) ",
+            "AND ($3::text IS NULL OR payment = $3) AND ($4::text IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5"
+        );
+        let rows = sqlx::query(self.sql(sql))
+            .bind(scope.map(|scope| text(&scope.application)))
+            .bind(scope.map(|scope| mode(scope.mode)))
+            .bind(filter.payment.as_deref().map(text))
+            .bind(filter.state.map(event_state))
+            .bind(i64::try_from(filter.limit).unwrap_or(i64::MAX))
+            .fetch_all(conn)
+            .await
+            .map_err(busy_or)?;
+        rows.iter().map(|row| Ok(read_event(row)?.record)).collect()
+    }
+
+    /// This event, locked.
+    pub(super) async fn lock_event(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EventRow>, InboxError> {
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM {}events WHERE application = $1 AND mode = $2 AND id = $3 FOR UPDATE"
+        );
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .bind(text(id))
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        row.map(|row| read_event(&row)).transpose()
+    }
+
+    /// The event that has been due for the longest time and that nobody else is at, locked.
+    pub(super) async fn lock_due_event(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+    ) -> Result<Option<EventRow>, InboxError> {
+        // By the time of the statement, not the clock's, which no index can be searched for.
+        let sql = concat!(
+            "SELECT ",
+            event_columns!(),
+            " FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending' ",
+            "AND due <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint ",
+            "ORDER BY due LIMIT 1 FOR UPDATE SKIP LOCKED"
+        );
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        row.map(|row| read_event(&row)).transpose()
+    }
+
+    /// Counts an attempt of an event that is locked, and leases it. Gives the claim.
+    pub(super) async fn claim(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+        lease: Duration,
+    ) -> Result<i64, sqlx::Error> {
+        let sql = concat!(
+            "UPDATE {}events SET attempts = attempts + 1, claim = claim + 1, taken = true, due = ",
+            clock!(),
+            " + $4 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING claim"
+        );
+        sqlx::query_scalar(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(text(&event.id))
+            .bind(micros(lease))
+            .fetch_one(conn)
+            .await
+    }
+
+    /// Puts an event that was taken, but not run, back as it was.
+    pub(super) async fn give_back(
+        &self,
+        conn: &mut PgConnection,
+        found: &EventRecord,
+        claim: i64,
+    ) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE {}events SET attempts = attempts - 1, taken = false, due = $5 \
+            WHERE application = $1 AND mode = $2 AND id = $3 AND claim = $4 AND state = 'pending'";
+        sqlx::query(self.sql(sql))
+            .bind(text(&found.scope.application))
+            .bind(mode(found.scope.mode))
+            .bind(text(&found.id))
+            .bind(claim)
+            .bind(time(found.due))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes how an event stands, which is locked. Whoever had taken it has it no more.
+    pub(super) async fn put_event(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+        wait: Wait,
+    ) -> Result<(), sqlx::Error> {
+        let over = matches!(
+            event.state,
+            EventState::Done | EventState::Superseded | EventState::Dropped
+        );
+        let wait = match wait {
+            Wait::AsItIs => None,
+            Wait::For(time) => Some(micros(time)),
+        };
+        let sql = concat!(
+            "UPDATE {}events SET state = $4, attempts = $5, due = COALESCE(",
+            clock!(),
+            " + $6, due), last_error = $7, body = CASE WHEN $8 THEN ''::bytea ELSE body END, taken = false, claim = claim + 1 ",
+            "WHERE application = $1 AND mode = $2 AND id = $3"
+        );
+        sqlx::query(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(text(&event.id))
+            .bind(event_state(event.state))
+            .bind(i64::from(event.attempts))
+            .bind(wait)
+            .bind(event.last_error.as_deref().map(text))
+            .bind(over)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether an event that is the success of this one's payment is pending.
+    pub(super) async fn is_settling(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+    ) -> Result<bool, sqlx::Error> {
+        let sql = "SELECT EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending')";
+        sqlx::query_scalar(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(event.payment.as_deref().map(text))
+            .fetch_one(conn)
+            .await
+    }
+
+    /// The payment's row, and what is known of the payment: also what its events noted since, and whether its success waits for its turn.
+    pub(super) async fn payment(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<(Option<PaymentRecord>, PaymentRecord), InboxError> {
+        // One statement, so that a step that commits meanwhile is seen as a whole or not at all.
+        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, \
+            ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL ORDER BY arrival) AS notes, \
+            EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending') AS settling \
+            FROM (SELECT) AS one LEFT JOIN {}payments AS p ON p.application = $1 AND p.mode = $2 AND p.id = $3";
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .bind(text(id))
+            .fetch_one(conn)
+            .await
+            .map_err(busy_or)?;
+        let stored = read_payment(&row)?;
+        let mut record = stored.clone().unwrap_or_default();
+        let notes: Vec<String> = get(&row, "notes")?;
+        for note in &notes {
+            record.note(&read_note(note)?);
+        }
+        if record.success == Settled::No && get(&row, "settling")? {
+            record.success = Settled::Pending;
+        }
+        Ok((stored, record))
+    }
+
+    /// Writes what is known of an event's payment if its row, which is locked, says something else. With what was noted, so that the event may be forgotten.
+    pub(super) async fn put_payment(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+        row: Option<&PaymentRecord>,
+        record: &PaymentRecord,
+    ) -> Result<(), sqlx::Error> {
+        let Some(payment) = event.payment.as_deref() else {
+            return Ok(());
+        };
+        let mut record = record.clone();
+        // That the success waits for its turn is told by its event.
+        if record.success == Settled::Pending {
+            record.success = Settled::No;
+        }
+        if row == Some(&record) {
+            return Ok(());
+        }
+        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9 \
+            WHERE application = $1 AND mode = $2 AND id = $3";
+        sqlx::query(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(text(payment))
+            .bind(settled(record.success))
+            .bind(record.capturable)
+            .bind(record.canceled)
+            .bind(refunds(&record.refunds))
+            .bind(number(record.refunded_total))
+            .bind(record.disputed)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn intent(
+        &self,
+        conn: &mut PgConnection,
+        order: &OrderKey,
+    ) -> Result<Option<IntentRecord>, InboxError> {
+        let sql = concat!(
+            "SELECT ",
+            intent_columns!(),
+            " FROM {}intents AS i WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version > 0"
+        );
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&order.scope.application))
+            .bind(mode(order.scope.mode))
+            .bind(account(Some(order)))
+            .bind(text(&order.reference))
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        row.map(|row| read_intent(&row)).transpose()
+    }
+
+    pub(super) async fn intent_of_payment(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        payment: &str,
+    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
+        let sql = concat!(
+            "SELECT i.account, i.reference, ",
+            intent_columns!(),
+            " FROM {}orders_of_payments AS o JOIN {}intents AS i USING (application, mode, account, reference) ",
+            "WHERE application = $1 AND mode = $2 AND o.payment = $3 AND version > 0"
+        );
+        let row = sqlx::query(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .bind(text(payment))
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let order = OrderKey {
+            scope: scope.clone(),
+            account: read_account(get(&row, "account")?),
+            reference: get(&row, "reference")?,
+        };
+        Ok(Some((order, read_intent(&row)?)))
+    }
+
+    /// Makes sure that the order has a row that can be locked.
+    pub(super) async fn place_order(
+        &self,
+        conn: &mut PgConnection,
+        order: &OrderKey,
+    ) -> Result<(), sqlx::Error> {
+        let sql = "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+        sqlx::query(self.sql(sql))
+            .bind(text(&order.scope.application))
+            .bind(mode(order.scope.mode))
+            .bind(account(Some(order)))
+            .bind(text(&order.reference))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes the order's row if its version is still this one, and to which order its PaymentIntents belong. Says whether it did.
+    pub(super) async fn put_intent(
+        &self,
+        conn: &mut PgConnection,
+        order: &OrderKey,
+        expected: u64,
+        record: &IntentRecord,
+    ) -> Result<bool, sqlx::Error> {
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14 \
+            WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
+        let done = sqlx::query(self.sql(sql))
+            .bind(text(&order.scope.application))
+            .bind(mode(order.scope.mode))
+            .bind(account(Some(order)))
+            .bind(text(&order.reference))
+            .bind(number(expected))
+            .bind(number(record.version))
+            .bind(i64::from(record.attempt))
+            .bind(text(&record.fingerprint))
+            .bind(number(record.asked.minor()))
+            .bind(record.asked.currency().code().to_owned())
+            .bind(record.payment.as_deref().map(text))
+            .bind(record.secret_hash.as_deref().map(text))
+            .bind(intent_state(record.state))
+            .bind(record.paid_by.as_deref().map(text))
+            .execute(&mut *conn)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for payment in [&record.payment, &record.paid_by].into_iter().flatten() {
+            self.put_order_of(conn, payment, order).await?;
+        }
+        Ok(true)
+    }
+
+    /// Locks the event's payment, its order and the event, in this order, each in a statement of its own, and then reads them: a statement that read before it
+    /// waited would tell what was true before. All in all it waits until then.
+    pub(super) async fn lock(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+        until: Instant,
+    ) -> Result<Locked, InboxError> {
+        let scope = &event.scope;
+        let mut patience = Patience { until, set: None };
+        if let Some(payment) = event.payment.as_deref() {
+            let lock = "SELECT 1 FROM {}payments WHERE application = $1 AND mode = $2 AND id = $3 FOR UPDATE";
+            let place = "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+            for sql in [lock, place, lock] {
+                patience.set(conn).await?;
+                let locked = sqlx::query(self.sql(sql))
+                    .bind(text(&scope.application))
+                    .bind(mode(scope.mode))
+                    .bind(text(payment))
+                    .fetch_optional(&mut *conn)
+                    .await
+                    .map_err(busy_or)?;
+                if locked.is_some() {
+                    break;
+                }
+            }
+        }
+        if let Some(order) = &event.order {
+            // One without a row, too, has only one step at a time: so there has to be one.
+            patience.set(conn).await?;
+            self.place_order(conn, order).await.map_err(busy_or)?;
+            patience.set(conn).await?;
+            let lock = "SELECT 1 FROM {}intents WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 FOR UPDATE";
+            sqlx::query(self.sql(lock))
+                .bind(text(&order.scope.application))
+                .bind(mode(order.scope.mode))
+                .bind(account(Some(order)))
+                .bind(text(&order.reference))
+                .execute(&mut *conn)
+                .await
+                .map_err(busy_or)?;
+        }
+        patience.set(conn).await?;
+        let row = self.lock_event(conn, scope, &event.id).await?;
+        let row = row.ok_or(InboxError::UnknownEvent)?;
+        let (stored, payment) = match event.payment.as_deref() {
+            Some(payment) => self.payment(conn, scope, payment).await?,
+            None => Default::default(),
+        };
+        let intent = match &event.order {
+            Some(order) => self.intent(conn, order).await?,
+            None => None,
+        };
+        Ok(Locked {
+            record: row.record,
+            claim: row.claim,
+            row: stored,
+            payment,
+            intent,
+            backend: row.backend,
+        })
+    }
+}
+
+/// How long locks are waited for, all in all: the server counts for each lock anew.
+struct Patience {
+    until: Instant,
+    /// When the server was told last.
+    set: Option<Instant>,
+}
+
+impl Patience {
+    /// What is left is all that the next lock may take.
+    async fn set(&mut self, conn: &mut PgConnection) -> Result<(), InboxError> {
+        let now = Instant::now();
+        let left = self.until.saturating_duration_since(now);
+        if left.is_zero() {
+            return Err(InboxError::Busy);
+        }
+        // As long as no lock was waited for, what the server was told is still true.
+        if self
+            .set
+            .is_none_or(|set| now - set > Duration::from_millis(20))
+        {
+            wait_for_locks(conn, left).await.map_err(busy_or)?;
+            self.set = Some(now);
+        }
+        Ok(())
+    }
+}
+
+/// The database's text has no U+0000. No id of Stripe's has one either, but an error message may.
+fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    time.as_micros().try_into().unwrap_or(i64::MAX / 2)
+}
+
+/// The account of the keys themselves is an empty column: a key cannot be NULL.
+fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
+    text(
+        order
+            .and_then(|order| order.account.as_deref())
+            .unwrap_or_default(),
+    )
+}
+
+fn read_account(column: String) -> Option<String> {
+    Some(column).filter(|account| !account.is_empty())
+}
+
+fn get<'r, T>(row: &'r PgRow, column: &'static str) -> Result<T, InboxError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(column).map_err(unavailable)
+}
+
+fn read_count(row: &PgRow, column: &'static str) -> Result<u32, InboxError> {
+    Ok(read_number(get(row, column)?)
+        .try_into()
+        .unwrap_or(u32::MAX))
+}
+
+fn read_event(row: &PgRow) -> Result<EventRow, InboxError> {
+    let scope = Scope {
+        application: get(row, "application")?,
+        mode: read_mode(get(row, "mode")?)?,
+    };
+    let reference: Option<String> = get(row, "order_reference")?;
+    let account = read_account(get(row, "order_account")?);
+    let record = EventRecord {
+        order: reference.map(|reference| OrderKey {
+            scope: scope.clone(),
+            account,
+            reference,
+        }),
+        scope,
+        id: get(row, "id")?,
+        event_type: get(row, "event_type")?,
+        payment: get(row, "payment")?,
+        ours: get(row, "ours")?,
+        settles: get(row, "settles")?,
+        body: Bytes::from(get::<Vec<u8>>(row, "body")?),
+        received: read_time(get(row, "received")?),
+        state: read_event_state(get(row, "state")?)?,
+        attempts: read_count(row, "attempts")?,
+        due: read_time(get(row, "due")?),
+        last_error: get(row, "last_error")?,
+    };
+    Ok(EventRow {
+        record,
+        claim: get(row, "claim")?,
+        leased: get(row, "leased")?,
+        backend: get(row, "backend")?,
+    })
+}
+
+fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
+    let Some(success) = get::<Option<&str>>(row, "success")? else {
+        return Ok(None);
+    };
+    Ok(Some(PaymentRecord {
+        success: read_settled(success)?,
+        capturable: get(row, "capturable")?,
+        canceled: get(row, "canceled")?,
+        refunds: read_refunds(get(row, "refunds")?)?,
+        refunded_total: read_number(get(row, "refunded_total")?),
+        disputed: get(row, "disputed")?,
+    }))
+}
+
+fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
+    let currency = get::<&str>(row, "currency")?.parse().map_err(unavailable)?;
+    Ok(IntentRecord {
+        version: read_number(get(row, "version")?),
+        attempt: read_count(row, "attempt")?,
+        fingerprint: get(row, "fingerprint")?,
+        asked: Amount::new(read_number(get(row, "amount")?), currency),
+        payment: get(row, "payment")?,
+        secret_hash: get(row, "secret_hash")?,
+        state: read_intent_state(get(row, "state")?)?,
+        paid_by: get(row, "paid_by")?,
+    })
+}

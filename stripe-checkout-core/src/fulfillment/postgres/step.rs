@@ -1,0 +1,499 @@
+//! One step: an event is taken, run, and put down.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use tokio::time::Instant;
+
+use super::PostgresInbox;
+use super::rows::{EventRow, Locked, Wait};
+use super::transaction::{
+    Held, after_handler, before_handler, begin, busy_or, is_broken, is_refusal, undo_handler, words,
+};
+use crate::error::InboxError;
+use crate::fulfillment::inbox::{
+    Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+};
+use crate::fulfillment::stored::unavailable;
+use crate::fulfillment::{retry, settle};
+
+/// How long a statement that the handler left behind may still run before it is canceled.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the connection on which it is canceled may take.
+const CANCELING: Duration = Duration::from_secs(5);
+
+/// What stands in the dead letter of a handler that did not leave the transaction open.
+const BROKEN: &str = "broken_transaction: the handler ended the transaction that it was given: look whether its work was done, then replay or discard this event";
+
+/// Pauses between looks at an event that somebody else has just taken.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// How the first transaction went.
+enum Take {
+    Nothing,
+    /// It is not pending.
+    Over(EventRecord),
+    /// Somebody else took it and is about to run it.
+    Elsewhere,
+    /// It has had all its attempts.
+    Spent(EventRow),
+    Mine(Taken),
+}
+
+struct Taken {
+    /// As it was before it was taken.
+    found: EventRecord,
+    claim: i64,
+}
+
+/// Why the handler's transaction cannot be committed.
+enum Undone {
+    /// The handler ended it. What was written, nobody knows.
+    Broken,
+    /// It is rolled back, or will be with the connection.
+    Failed {
+        error: String,
+        again: Option<Duration>,
+    },
+}
+
+impl PostgresInbox {
+    pub(super) async fn take_and_run(
+        &self,
+        scope: &Scope,
+        turn: Turn<'_>,
+        terms: Terms,
+        dispatch: &dyn Dispatch<PgConnection>,
+    ) -> Result<Option<Step>, InboxError> {
+        let until = Instant::now() + terms.patience;
+        let mut pause = FIRST_LOOK;
+        loop {
+            // One connection for both transactions: an event that is taken must not wait for the pool.
+            let mut held = self.held_for_a_step(until).await?;
+            let take = match self.take(held.conn(), scope, turn, terms, until).await {
+                Err(InboxError::Busy) => {
+                    held.release();
+                    return Err(InboxError::Busy);
+                }
+                take => take?,
+            };
+            match take {
+                Take::Nothing => {
+                    held.release();
+                    return Ok(None);
+                }
+                Take::Over(record) => {
+                    held.release();
+                    let state = record.state;
+                    return Ok(Some(Step::new(record, Stepped::Already(state))));
+                }
+                Take::Spent(row) => {
+                    if let Some(step) = self.bury(held, row, until).await? {
+                        return Ok(Some(step));
+                    }
+                }
+                Take::Mine(taken) => {
+                    if let Some(step) = self.run(held, taken, terms, until, dispatch).await? {
+                        return Ok(Some(step));
+                    }
+                }
+                Take::Elsewhere => held.release(),
+            }
+            if Instant::now() + pause >= until {
+                return Err(InboxError::Busy);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    async fn held_for_a_step(&self, until: Instant) -> Result<Held, InboxError> {
+        let steps = Arc::clone(&self.steps);
+        let permit = tokio::time::timeout_at(until, steps.acquire_owned()).await;
+        let permit = permit
+            .map_err(|_| InboxError::Busy)?
+            .map_err(|error| InboxError::Unavailable(error.into()))?;
+        // The pool closes a connection that it was about to hand out: nothing has begun on it.
+        let conn = tokio::time::timeout_at(until, self.pool.acquire()).await;
+        let conn = conn.map_err(|_| InboxError::Busy)?.map_err(busy_or)?;
+        Ok(Held::of_a_step(conn, permit))
+    }
+
+    /// The first transaction: the attempt counts, and stays counted whatever happens to this process.
+    async fn take(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        turn: Turn<'_>,
+        terms: Terms,
+        until: Instant,
+    ) -> Result<Take, InboxError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut tx = begin(conn, Some(left)).await.map_err(unavailable)?;
+        let row = match turn {
+            Turn::Now(id) | Turn::IfDue(id) => self.tables.lock_event(&mut tx, scope, id).await,
+            Turn::Due => self.tables.lock_due_event(&mut tx, scope).await,
+        };
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                tx.rollback().await.map_err(unavailable)?;
+                return Err(error);
+            }
+        };
+        let take = match row {
+            None => Take::Nothing,
+            Some(row) if row.record.state != EventState::Pending => Take::Over(row.record),
+            // By this process's clock: it is only about not trying too often.
+            Some(row) if matches!(turn, Turn::IfDue(_)) && row.record.due > SystemTime::now() => {
+                Take::Nothing
+            }
+            // That of a process that died is free again when it is due.
+            Some(row) if row.leased => Take::Elsewhere,
+            Some(row) if row.record.attempts >= terms.max_attempts => Take::Spent(row),
+            Some(row) => {
+                let claim = self.tables.claim(&mut tx, &row.record, terms.lease).await;
+                let taken = Taken {
+                    claim: claim.map_err(busy_or)?,
+                    found: row.record,
+                };
+                tx.commit().await.map_err(unavailable)?;
+                return Ok(Take::Mine(taken));
+            }
+        };
+        tx.rollback().await.map_err(unavailable)?;
+        Ok(take)
+    }
+
+    /// Makes an event that took its process with it at every attempt a dead letter. Nothing if it is not what it was.
+    async fn bury(
+        &self,
+        mut held: Held,
+        row: EventRow,
+        until: Instant,
+    ) -> Result<Option<Step>, InboxError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut tx = begin(held.conn(), Some(left)).await.map_err(unavailable)?;
+        let locked = self.tables.lock(&mut tx, &row.record, until).await?;
+        if locked.claim != row.claim || locked.record.state != EventState::Pending {
+            tx.rollback().await.map_err(unavailable)?;
+            held.release();
+            return Ok(None);
+        }
+        let attempts = locked.record.attempts;
+        let before = match &locked.record.last_error {
+            Some(error) => format!("; before that: {error}"),
+            None => String::new(),
+        };
+        let error = format!(
+            "all {attempts} attempts are used up, and the last one did not come to its end{before}"
+        );
+        tracing::error!(event = %row.record.id, %error, dead_letter = true, "fulfilment failed");
+        let failed = Verdict::Failed { error, again: None };
+        let did = self.put(&mut tx, &locked, failed).await.map_err(busy_or)?;
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(Some(Step::new(locked.record, did)))
+    }
+
+    /// The second transaction. Nothing if the event was taken from us while we were away.
+    async fn run(
+        &self,
+        mut held: Held,
+        taken: Taken,
+        terms: Terms,
+        until: Instant,
+        dispatch: &dyn Dispatch<PgConnection>,
+    ) -> Result<Option<Step>, InboxError> {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut tx = begin(held.conn(), Some(left)).await.map_err(unavailable)?;
+        let locked = match self.tables.lock(&mut tx, &taken.found, until).await {
+            Ok(locked) => locked,
+            Err(error) => {
+                let rolled_back = tx.rollback().await;
+                self.give_back(held, rolled_back, &taken).await;
+                return Err(error);
+            }
+        };
+        let state = locked.record.state;
+        if state != EventState::Pending || locked.claim != taken.claim {
+            tx.rollback().await.map_err(unavailable)?;
+            held.release();
+            let over = state != EventState::Pending;
+            return Ok(over.then(|| Step::new(locked.record, Stepped::Already(state))));
+        }
+        // By its terms the lease is longer than all waits and the handler's deadline together.
+        let limit = terms.lease.saturating_sub(terms.patience);
+        before_handler(&mut tx, limit.max(Duration::from_secs(1)))
+            .await
+            .map_err(unavailable)?;
+        let intent = locked.intent.as_ref();
+        let verdict = dispatch
+            .dispatch(&locked.record, &locked.payment, intent, &mut tx)
+            .await;
+        let failed = matches!(verdict, Verdict::Failed { .. });
+        let ended = match self.finish(&mut tx, &locked, verdict, terms).await {
+            Ok(did) => match tx.commit().await {
+                Ok(()) => Ok(did),
+                Err(error) => Err(failed_at(&locked, terms, words(&error))),
+            },
+            Err(undone) => {
+                drop(tx);
+                Err(undone)
+            }
+        };
+        let did = match ended {
+            Ok(did) => {
+                // One whose handler was cut off in the middle of a statement is not used again.
+                if !failed {
+                    held.release();
+                }
+                did
+            }
+            Err(undone) => {
+                drop(held);
+                self.record(&taken, undone, terms).await?
+            }
+        };
+        Ok(Some(Step::new(locked.record, did)))
+    }
+
+    /// Writes the verdict, and with it what the handler wrote, or not.
+    async fn finish(
+        &self,
+        tx: &mut Transaction<'_, Postgres>,
+        locked: &Locked,
+        verdict: Verdict,
+        terms: Terms,
+    ) -> Result<Stepped, Undone> {
+        // A nested transaction whose beginning was cut off takes ours with it, and sqlx would commit nothing without a word.
+        if !tx.is_in_transaction() {
+            return Err(Undone::Broken);
+        }
+        let verdict = match verdict {
+            Verdict::Failed { error, again } => {
+                self.undo(tx, locked)
+                    .await
+                    .map_err(|undoing| undone(&undoing, error.clone(), again))?;
+                Verdict::Failed { error, again }
+            }
+            verdict => match after_handler(tx).await {
+                Ok(()) => verdict,
+                Err(error) => {
+                    let (text, again) = (words(&error), again(locked, terms));
+                    if !is_refusal(&error) || is_broken(&error) {
+                        return Err(undone(&error, text, again));
+                    }
+                    tracing::error!(event = %locked.record.id, error = %text, "what the handler did cannot be committed");
+                    self.undo(tx, locked)
+                        .await
+                        .map_err(|undoing| undone(&undoing, text.clone(), again))?;
+                    Verdict::Failed { error: text, again }
+                }
+            },
+        };
+        let put = self.put(tx, locked, verdict).await;
+        put.map_err(|error| failed_at(locked, terms, words(&error)))
+    }
+
+    /// Rolls back what the handler wrote. A statement that it left behind is canceled: the server would go on with it although nobody waits.
+    async fn undo(&self, conn: &mut PgConnection, locked: &Locked) -> Result<(), sqlx::Error> {
+        let mut undoing = pin!(undo_handler(conn));
+        tokio::select! {
+            biased;
+            undone = &mut undoing => return undone,
+            () = tokio::time::sleep(GRACE) => {}
+        }
+        let (undone, ()) = tokio::join!(undoing, self.cancel(locked.backend));
+        undone
+    }
+
+    async fn cancel(&self, backend: i32) {
+        // Not from the pool, which may be exhausted by just those who wait for this.
+        let options = self.pool.connect_options();
+        let canceling = async {
+            let mut conn = PgConnection::connect_with(&options).await?;
+            sqlx::query("SELECT pg_cancel_backend($1)")
+                .bind(backend)
+                .execute(&mut conn)
+                .await?;
+            conn.close().await
+        };
+        // A connection of its own, so nothing is lost with one that is cut off.
+        match tokio::time::timeout(CANCELING, canceling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a statement of a handler that was cut off goes on until its time limit");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "a statement of a handler that was cut off goes on until its time limit"
+                );
+            }
+        }
+    }
+
+    /// Writes what became of an event whose rows are locked.
+    async fn put(
+        &self,
+        conn: &mut PgConnection,
+        locked: &Locked,
+        verdict: Verdict,
+    ) -> Result<Stepped, sqlx::Error> {
+        let mut record = locked.record.clone();
+        let before = &locked.payment;
+        let mut payment = before.clone();
+        let mut wait = Wait::AsItIs;
+        let did = match verdict {
+            Verdict::Waiting { again } => {
+                record.attempts = record.attempts.saturating_sub(1);
+                wait = Wait::For(again);
+                Stepped::Waiting
+            }
+            Verdict::Superseded => {
+                record.attempts = record.attempts.saturating_sub(1);
+                Stepped::Now(EventState::Superseded)
+            }
+            Verdict::Done {
+                payment: after,
+                intent,
+            } => {
+                payment = settle::payment(before, before, &after);
+                let current = locked.intent.as_ref();
+                let row = intent.and_then(|after| settle::intent(current, current, after));
+                if let (Some(order), Some(row)) = (&record.order, row) {
+                    let version = current.map_or(0, |row| row.version);
+                    self.tables.put_intent(conn, order, version, &row).await?;
+                }
+                Stepped::Now(EventState::Done)
+            }
+            Verdict::Mismatch {
+                payment: after,
+                reason,
+            } => {
+                payment = settle::payment(before, before, &after);
+                record.last_error = Some(reason);
+                Stepped::Now(EventState::Mismatch)
+            }
+            Verdict::Failed {
+                error,
+                again: Some(again),
+            } => {
+                record.last_error = Some(error);
+                wait = Wait::For(again);
+                Stepped::Failed
+            }
+            Verdict::Failed { error, again: None } => {
+                record.last_error = Some(error);
+                if let Some(given_up) = settle::given_up(&record, before, Settled::Dead) {
+                    payment = given_up;
+                }
+                Stepped::Now(EventState::Dead)
+            }
+        };
+        if let Stepped::Now(state) = did {
+            record.state = state;
+        }
+        let row = locked.row.as_ref();
+        self.tables
+            .put_payment(conn, &record, row, &payment)
+            .await?;
+        self.tables.put_event(conn, &record, wait).await?;
+        Ok(did)
+    }
+
+    /// Writes a failure on a new connection, because the one on which it happened cannot be used. If that cannot be done either, the event is due again when
+    /// its lease is over.
+    async fn record(
+        &self,
+        taken: &Taken,
+        undone: Undone,
+        terms: Terms,
+    ) -> Result<Stepped, InboxError> {
+        let (error, again) = match undone {
+            Undone::Broken => (BROKEN.to_owned(), None),
+            Undone::Failed { error, again } => (error, again),
+        };
+        tracing::error!(event = %taken.found.id, %error, dead_letter = again.is_none(), "the handler's transaction is lost; its failure is written down apart");
+        let verdict = Verdict::Failed { error, again };
+        let mut tries = 1;
+        loop {
+            match self.record_once(taken, verdict.clone(), terms).await {
+                Err(error) if tries < 3 => {
+                    tracing::warn!(event = %taken.found.id, %error, "its failure could not be written down yet");
+                    tries += 1;
+                    tokio::time::sleep(GRACE).await;
+                }
+                recorded => return recorded,
+            }
+        }
+    }
+
+    async fn record_once(
+        &self,
+        taken: &Taken,
+        verdict: Verdict,
+        terms: Terms,
+    ) -> Result<Stepped, InboxError> {
+        let until = Instant::now() + terms.patience.max(Duration::from_secs(1));
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
+        // What the server still does with the lost transaction is waited for here: its locks last as long as it does.
+        let locked = self.tables.lock(&mut tx, &taken.found, until).await?;
+        let did = if locked.record.state != EventState::Pending {
+            // It was committed after all, or somebody else was faster.
+            Stepped::Now(locked.record.state)
+        } else if locked.claim != taken.claim {
+            Stepped::Failed
+        } else {
+            self.put(&mut tx, &locked, verdict).await.map_err(busy_or)?
+        };
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(did)
+    }
+
+    /// Gives an attempt back that did not run: whoever only lost the wait for a payment that is worked on must not use them up.
+    async fn give_back(&self, mut held: Held, rolled_back: Result<(), sqlx::Error>, taken: &Taken) {
+        let given = async {
+            rolled_back?;
+            let mut tx = begin(held.conn(), Some(Duration::from_secs(1))).await?;
+            self.tables
+                .give_back(&mut tx, &taken.found, taken.claim)
+                .await?;
+            tx.commit().await
+        };
+        match given.await {
+            Ok(()) => held.release(),
+            Err(error) => {
+                tracing::warn!(event = %taken.found.id, %error, "an attempt that did not run stays counted");
+            }
+        }
+    }
+}
+
+/// After which time a failure that the handler did not tell of is tried again.
+fn again(locked: &Locked, terms: Terms) -> Option<Duration> {
+    let attempts = locked.record.attempts;
+    (attempts < terms.max_attempts).then(|| retry::pause(attempts))
+}
+
+fn failed_at(locked: &Locked, terms: Terms, error: String) -> Undone {
+    Undone::Failed {
+        error,
+        again: again(locked, terms),
+    }
+}
+
+/// What could not be undone or released: because the transaction is not there any more, or because the connection is not.
+fn undone(cause: &sqlx::Error, error: String, again: Option<Duration>) -> Undone {
+    if is_broken(cause) {
+        Undone::Broken
+    } else {
+        Undone::Failed { error, again }
+    }
+}

@@ -1,0 +1,195 @@
+//! Connections and transactions of which nobody has to guess how they stand.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::InboxError;
+
+/// A connection that is closed unless it is [released](Self::release): one whose work was cut off, or failed half-way, may hold a transaction that nobody knows
+/// of, and whoever had it next would write into that.
+pub(super) struct Held {
+    conn: PoolConnection<Postgres>,
+    sound: bool,
+    /// A step's share of the pool.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    pub(super) fn new(conn: PoolConnection<Postgres>) -> Self {
+        Self {
+            conn,
+            sound: false,
+            _permit: None,
+        }
+    }
+
+    pub(super) fn of_a_step(conn: PoolConnection<Postgres>, permit: OwnedSemaphorePermit) -> Self {
+        let mut held = Self::new(conn);
+        held._permit = Some(permit);
+        held
+    }
+
+    pub(super) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+
+    /// Back to the pool.
+    pub(super) fn release(mut self) {
+        self.sound = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.sound {
+            self.conn.close_on_drop();
+        }
+    }
+}
+
+/// Where the session's own settings stand while ours are set: a handler gets back what it would have without us.
+macro_rules! kept {
+    ($setting:literal) => {
+        concat!(
+            "SELECT set_config('stripe_checkout.",
+            $setting,
+            "', current_setting('",
+            $setting,
+            "'), true); "
+        )
+    };
+}
+
+/// Begins a transaction of which a commit is durable, and in which a lock is waited for no longer than this.
+pub(super) async fn begin(
+    conn: &mut PgConnection,
+    wait: Option<Duration>,
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    // The level by name, because a database's default may be another: under REPEATABLE READ, a duplicate that waited gets an error instead of an answer.
+    let mut begin = concat!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ",
+        kept!("lock_timeout"),
+        kept!("idle_in_transaction_session_timeout"),
+        kept!("search_path"),
+        kept!("role"),
+    )
+    .to_owned();
+    begin.push_str(DURABLE);
+    // Nothing of ours makes the server wait: a process that stands still must not keep its locks.
+    begin.push_str("SET LOCAL idle_in_transaction_session_timeout = '10s'; ");
+    if let Some(wait) = wait {
+        begin.push_str(&set_lock_timeout(wait));
+    }
+    conn.begin_with(AssertSqlSafe(begin)).await
+}
+
+/// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'; ";
+
+fn set_lock_timeout(wait: Duration) -> String {
+    format!("SET LOCAL lock_timeout = {}; ", milliseconds(wait))
+}
+
+/// At least one, because none means no limit.
+fn milliseconds(time: Duration) -> u64 {
+    let most = i32::MAX.unsigned_abs().into();
+    u64::try_from(time.as_millis())
+        .unwrap_or(most)
+        .clamp(1, most)
+}
+
+/// Each lock is waited for no longer than this from now on.
+pub(super) async fn wait_for_locks(
+    conn: &mut PgConnection,
+    wait: Duration,
+) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(set_lock_timeout(wait)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Makes the transaction ready for the handler, whose work is set apart by a savepoint: with the locks' time limit that it would have without us, and limits after
+/// which the server ends what a process left that died or stands still.
+pub(super) async fn before_handler(
+    conn: &mut PgConnection,
+    limit: Duration,
+) -> Result<(), sqlx::Error> {
+    let limit = milliseconds(limit);
+    let mut sql = "SELECT set_config('lock_timeout', current_setting('stripe_checkout.lock_timeout'), true), \
+        set_config('idle_in_transaction_session_timeout', current_setting('stripe_checkout.idle_in_transaction_session_timeout'), true); "
+        .to_owned();
+    for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+        // A limit of the session's that is closer stays.
+        sql.push_str(&format!(
+            "SELECT set_config('{setting}', '{limit}', true) WHERE current_setting('{setting}')::interval NOT BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds'; "
+        ));
+    }
+    sql.push_str("SAVEPOINT stripe_checkout_handler");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
+}
+
+/// Takes over from a handler that ended well. What it left to be checked at the end is checked now, so that it fails as its own; and what it set is unset, because
+/// the inbox's tables are where they were.
+pub(super) async fn after_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = [
+        "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ",
+        AS_BEFORE,
+        DURABLE,
+    ]
+    .concat();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
+}
+
+const AS_BEFORE: &str = "SELECT set_config('role', current_setting('stripe_checkout.role'), true), set_config('search_path', current_setting('stripe_checkout.search_path'), true); ";
+
+/// Undoes what the handler wrote. The transaction and its locks stay.
+pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = [
+        "ROLLBACK TO SAVEPOINT stripe_checkout_handler; ",
+        "RELEASE SAVEPOINT stripe_checkout_handler; ",
+        AS_BEFORE,
+        DURABLE,
+    ]
+    .concat();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// The transaction in which the handler was to write is not there any more.
+pub(super) fn is_broken(error: &sqlx::Error) -> bool {
+    // No transaction; no such savepoint; or one that sqlx does not know of.
+    matches!(code(error).as_deref(), Some("25P01" | "3B001"))
+}
+
+/// The server refused what it was asked, and the transaction is still there.
+pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
+    // Class 57 is the server's own end, but for a statement that was canceled.
+    code(error).is_some_and(|code| code == "57014" || !(code.starts_with("57") || code == "25P03"))
+}
+
+/// The words for an error of the handler's transaction.
+pub(super) fn words(error: &sqlx::Error) -> String {
+    if code(error).as_deref() == Some("25P02") {
+        return "the handler went on after an SQL error instead of returning it".into();
+    }
+    error.to_string()
+}
+
+/// Waiting came to its end, or the store cannot be used.
+pub(super) fn busy_or(error: sqlx::Error) -> InboxError {
+    match code(&error).as_deref() {
+        // A lock was not to be had in time, by our limit or by the session's; or two waited for each other.
+        Some("55P03" | "57014" | "40P01") => InboxError::Busy,
+        _ => InboxError::Unavailable(error.into()),
+    }
+}

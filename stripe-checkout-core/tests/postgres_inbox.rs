@@ -1,0 +1,1677 @@
+//! What the inbox in PostgreSQL promises, with signed bytes at `Checkout::handle` and a handler that writes by the connection it is given into a table that would
+//! show every double.
+
+mod postgres_server;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use stripe_checkout_core::fulfillment::{
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    IntentRecord, IntentState, Mismatch, OrderKey, PaymentRecord, PostgresInbox, Scope, Settled,
+    Step, Stepped, Terms, Turn, Verdict,
+};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refund, sign};
+use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::{
+    Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
+    InboxError, Mode, Ours, Reply, WebhookSecret,
+};
+use tokio::sync::Semaphore;
+
+use self::postgres_server::Database;
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+
+fn secret() -> WebhookSecret {
+    WebhookSecret::new("whsec_of_this_test").unwrap()
+}
+
+/// What `payment_succeeded` does after it wrote its effect.
+#[derive(Clone, Copy, PartialEq)]
+enum Behave {
+    Well,
+    Fail,
+    FailWithNul,
+    Panic,
+    /// Until it is released.
+    Hang,
+    /// These statements, by the connection it was given.
+    Sql(&'static str),
+    /// These statements, whose errors it does not return.
+    SwallowedSql(&'static str),
+    /// A nested transaction that is begun and committed.
+    Nested,
+    /// A nested transaction whose beginning is cut off.
+    CutOffNested,
+}
+
+#[derive(Clone)]
+struct Ledger {
+    behave: Arc<Mutex<Behave>>,
+    due: Arc<Mutex<Due>>,
+    started: Arc<Semaphore>,
+    release: Arc<Semaphore>,
+}
+
+impl Ledger {
+    fn behave(&self, how: Behave) {
+        *self.behave.lock().unwrap() = how;
+    }
+}
+
+async fn write(db: &mut PgConnection, what: String) -> Result<(), BoxError> {
+    sqlx::query("INSERT INTO effects (what) VALUES ($1)")
+        .bind(what)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+impl FulfillmentHandler<PgConnection> for Ledger {
+    async fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        let behave = *self.behave.lock().unwrap();
+        write(db, format!("succeeded {}", payment.id())).await?;
+        self.started.add_permits(1);
+        match behave {
+            Behave::Well => {}
+            Behave::Fail => return Err("the printer is out of paper".into()),
+            Behave::FailWithNul => return Err("out\0of paper".into()),
+            Behave::Panic => panic!("a bug of the merchant's"),
+            Behave::Hang => self.release.acquire().await?.forget(),
+            Behave::Sql(sql) => {
+                sqlx::raw_sql(sql).execute(db).await?;
+            }
+            Behave::SwallowedSql(sql) => {
+                let _ = sqlx::raw_sql(sql).execute(db).await;
+            }
+            Behave::Nested => {
+                let mut nested = db.begin().await?;
+                write(&mut nested, "nested".into()).await?;
+                nested.commit().await?;
+                let mut nested = db.begin().await?;
+                write(&mut nested, "never".into()).await?;
+                nested.rollback().await?;
+                // And one that is dropped.
+                let mut nested = db.begin().await?;
+                write(&mut nested, "never".into()).await?;
+            }
+            Behave::CutOffNested => {
+                let mut begin = std::pin::pin!(db.begin());
+                let begun = std::future::poll_fn(|context| {
+                    std::task::Poll::Ready(begin.as_mut().poll(context).is_ready())
+                });
+                assert!(!begun.await, "the server has not answered yet");
+            }
+        }
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
+        Ok(*self.due.lock().unwrap())
+    }
+
+    async fn duplicate_payment(
+        &self,
+        payment: &Payment,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        write(db, format!("duplicate {}", payment.id())).await
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        write(db, format!("refunded before {}", payment.id())).await
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        _: &Mismatch,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        write(db, format!("mismatch {}", payment.id())).await
+    }
+
+    async fn refunded(&self, refund: &Refund, db: &mut PgConnection) -> Result<(), BoxError> {
+        write(db, format!("refunded {}", refund.id())).await
+    }
+
+    async fn disputed(&self, dispute: &Dispute, db: &mut PgConnection) -> Result<(), BoxError> {
+        write(db, format!("disputed {}", dispute.id())).await
+    }
+
+    async fn event(&self, event: &Event, db: &mut PgConnection) -> Result<(), BoxError> {
+        write(db, format!("event {}", event.event_type())).await
+    }
+}
+
+/// One process: a pool, an inbox, a checkout.
+#[derive(Clone)]
+struct Shop {
+    pool: PgPool,
+    inbox: PostgresInbox,
+    checkout: Checkout,
+    ledger: Ledger,
+    webhook: Endpoint,
+}
+
+impl Shop {
+    async fn new(db: &Database) -> Self {
+        Self::with(db, 10, "", |builder| builder).await
+    }
+
+    async fn with(
+        db: &Database,
+        pool: u32,
+        set: &'static str,
+        more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
+    ) -> Self {
+        let pool = db.pool(pool, set).await;
+        let inbox = PostgresInbox::new(pool.clone());
+        inbox.migrate().await.unwrap();
+        sqlx::query("CREATE TABLE IF NOT EXISTS effects (number bigserial, what text NOT NULL)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        let ledger = Ledger {
+            behave: Arc::new(Mutex::new(Behave::Well)),
+            due: Arc::new(Mutex::new(Due::AsAsked)),
+            started: Arc::new(Semaphore::new(0)),
+            release: Arc::new(Semaphore::new(0)),
+        };
+        let builder = Checkout::builder(Config::new([secret()]).unwrap())
+            .application("tea")
+            .ours(Ours::All)
+            .fulfillment(inbox.clone(), ledger.clone());
+        let checkout = more(builder).build().unwrap();
+        let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
+        Self {
+            pool,
+            inbox,
+            checkout,
+            ledger,
+            webhook,
+        }
+    }
+
+    async fn send(&self, event: EventBody) -> Reply {
+        let body = event.body();
+        let header = sign(&body, &secret(), now());
+        let call = Call::new(&self.webhook)
+            .header("Stripe-Signature", header.as_bytes())
+            .body(Body::whole(&body, self.webhook.body_limit()));
+        self.checkout.handle(call).await
+    }
+
+    /// The answer's status.
+    async fn sent(&self, event: EventBody) -> u16 {
+        self.send(event).await.status()
+    }
+
+    fn sending(&self, event: EventBody) -> tokio::task::JoinHandle<u16> {
+        let shop = self.clone();
+        tokio::spawn(async move { shop.sent(event).await })
+    }
+
+    async fn effects(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT what FROM effects ORDER BY number")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    async fn record(&self, id: &str) -> EventRecord {
+        self.inbox.event(&tea(), id).await.unwrap().unwrap()
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    }
+
+    /// Stores an event without running it.
+    async fn store(&self, event: EventBody) -> EventRecord {
+        let queued = Checkout::builder(Config::new([secret()]).unwrap())
+            .application("tea")
+            .ours(Ours::All)
+            .queued()
+            .fulfillment(self.inbox.clone(), self.ledger.clone())
+            .build()
+            .unwrap();
+        let event = Event::parse(event.body()).unwrap();
+        let id = event.id().to_owned();
+        queued.receive(event).await.unwrap();
+        self.record(&id).await
+    }
+}
+
+fn tea() -> Scope {
+    Scope {
+        application: "tea".into(),
+        mode: Mode::Test,
+    }
+}
+
+fn order() -> OrderKey {
+    OrderKey {
+        scope: tea(),
+        account: None,
+        reference: "order-1".into(),
+    }
+}
+
+fn row(payment: &str) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt: 1,
+        fingerprint: "f".into(),
+        asked: PRICE,
+        payment: Some(payment.into()),
+        secret_hash: Some("h".into()),
+        state: IntentState::Open,
+        paid_by: None,
+    }
+}
+
+fn paid(payment: &str, order: &str) -> PaymentIntent {
+    PaymentIntent::new(payment, PRICE)
+        .metadata("order_id", order)
+        .status("succeeded")
+}
+
+fn succeeded(event: &str, payment: &str) -> EventBody {
+    let object = paid(payment, &format!("order of {payment}")).object();
+    EventBody::new("payment_intent.succeeded", object).id(event)
+}
+
+fn refunded(event: &str, payment: &str, minor: u64) -> EventBody {
+    let object = refund(
+        &format!("re_{event}"),
+        payment,
+        Amount::new(minor, Currency::EUR),
+    );
+    EventBody::new("refund.created", object).id(event)
+}
+
+/// Waits for a condition, not for luck.
+async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < give_up, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A dispatch that counts how often it ran, and gives one verdict.
+struct Count {
+    runs: AtomicUsize,
+    verdict: fn(&PaymentRecord) -> Verdict,
+    sql: &'static str,
+}
+
+impl Count {
+    fn new() -> Self {
+        Self {
+            runs: AtomicUsize::new(0),
+            verdict: |payment| Verdict::Done {
+                payment: payment.clone(),
+                intent: None,
+            },
+            sql: "",
+        }
+    }
+
+    fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+}
+
+impl Dispatch<PgConnection> for Count {
+    fn dispatch<'a>(
+        &'a self,
+        _: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        _: Option<&'a IntentRecord>,
+        db: &'a mut PgConnection,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            sqlx::raw_sql(self.sql).execute(db).await.unwrap();
+            (self.verdict)(payment)
+        })
+    }
+}
+
+fn terms(patience: u64, lease: u64, max_attempts: u32) -> Terms {
+    let milliseconds = Duration::from_millis;
+    Terms::new(milliseconds(patience), milliseconds(lease), max_attempts)
+}
+
+/// Locks the row of a payment until it is dropped or rolled back, as a step elsewhere does.
+async fn locked_payment(shop: &Shop, payment: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let mut tx = shop.pool.begin().await.unwrap();
+    for sql in [
+        "INSERT INTO stripe_checkout_payments (application, mode, id) VALUES ('tea', 'test', $1) ON CONFLICT DO NOTHING",
+        "SELECT 1 FROM stripe_checkout_payments WHERE id = $1 FOR UPDATE",
+    ] {
+        sqlx::query(sql)
+            .bind(payment)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+    }
+    tx
+}
+
+#[tokio::test]
+async fn one_event_is_one_effect_however_often_it_is_delivered() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    let done = shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(done.status(), 200);
+    // Another event object of the same success.
+    let second = shop.send(succeeded("evt_2", "pi_1")).await;
+    assert_eq!(&second.body()[..], br#"{"status":"superseded"}"#);
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::Fulfilled);
+    let (order, intent) = shop
+        .inbox
+        .intent_of_payment(&tea(), "pi_1")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (
+            order.reference.as_str(),
+            intent.state,
+            intent.paid_by.as_deref(),
+            intent.version
+        ),
+        ("order of pi_1", IntentState::Paid, Some("pi_1"), 1)
+    );
+    assert_eq!(shop.record("evt_1").await.attempts, 1);
+    assert_eq!(shop.record("evt_2").await.attempts, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_concurrent_deliveries_to_two_processes_are_one() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let one_attempt = |builder: CheckoutBuilder| builder.max_attempts(1);
+    let shops = [
+        Shop::with(&db, 10, "", one_attempt).await,
+        Shop::with(&db, 10, "", one_attempt).await,
+    ];
+    // One attempt: one that is counted for nothing would make a dead letter.
+    let deliveries: Vec<_> = (0..50)
+        .map(|n| shops[n % 2].sending(succeeded(["evt_1", "evt_2"][n / 2 % 2], "pi_1")))
+        .collect();
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+    assert_eq!(shops[0].effects().await, ["succeeded pi_1"]);
+    let attempts =
+        shops[0].record("evt_1").await.attempts + shops[0].record("evt_2").await.attempts;
+    assert_eq!(attempts, 1, "nobody who only waited counts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_payments_delivered_twice_to_two_processes_are_a_hundred() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shops = [Shop::new(&db).await, Shop::new(&db).await];
+    let deliveries: Vec<_> = (0..400)
+        .map(|n| {
+            let payment = n % 100;
+            // Half of them are of a second event object.
+            let event = format!("evt_{payment}_{}", n / 200);
+            shops[n / 100 % 2].sending(succeeded(&event, &format!("pi_{payment}")))
+        })
+        .collect();
+    for delivery in deliveries {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+    let mut effects = shops[0].effects().await;
+    effects.sort();
+    let mut expected: Vec<_> = (0..100).map(|n| format!("succeeded pi_{n}")).collect();
+    expected.sort();
+    assert_eq!(effects, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_payments_of_one_order_at_once_are_a_success_and_a_duplicate() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shops = [Shop::new(&db).await, Shop::new(&db).await];
+    for n in 0..10 {
+        let event = |payment: &str| {
+            let object = paid(payment, &format!("order-{n}")).object();
+            EventBody::new("payment_intent.succeeded", object)
+        };
+        let (a, b) = (format!("pi_{n}a"), format!("pi_{n}b"));
+        let sending = [shops[0].sending(event(&a)), shops[1].sending(event(&b))];
+        for delivery in sending {
+            assert_eq!(delivery.await.unwrap(), 200);
+        }
+    }
+    let mut kinds = shops[0].effects().await;
+    for what in &mut kinds {
+        what.truncate(9);
+    }
+    kinds.sort();
+    assert_eq!(kinds[..10], ["duplicate"; 10]);
+    assert_eq!(kinds[10..], ["succeeded"; 10]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_kinds_of_news_at_once_do_not_wait_for_each_other_in_a_circle() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shops = [Shop::new(&db).await, Shop::new(&db).await];
+    for round in 0..5 {
+        let order = format!("order-{round}");
+        let mut sending = Vec::new();
+        for n in 0..3 {
+            let payment = format!("pi_{round}_{n}");
+            let object = |status| paid(&payment, &order).status(status).object();
+            let object_of_dispute = dispute("dp_1", &payment, PRICE, "needs_response");
+            for (n, event) in [
+                EventBody::new("payment_intent.processing", object("processing")),
+                EventBody::new("payment_intent.succeeded", object("succeeded")),
+                EventBody::new("payment_intent.succeeded", object("succeeded")),
+                EventBody::new("payment_intent.canceled", object("canceled")),
+                EventBody::new("charge.dispute.created", object_of_dispute),
+                refunded(&format!("evt_r{payment}"), &payment, 100),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                sending.push(shops[n % 2].sending(event));
+            }
+        }
+        for delivery in sending {
+            // 503 where a refund came before its success: never an error.
+            let status = delivery.await.unwrap();
+            assert!([200, 503].contains(&status), "{status}");
+        }
+    }
+    assert_eq!(
+        shops[0]
+            .number("SELECT count(*) FROM stripe_checkout_events WHERE last_error IS NOT NULL")
+            .await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn what_a_handler_wrote_before_it_failed_is_undone_and_the_failure_is_kept() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 10, "", |builder| {
+        builder.handler_deadline(Duration::from_secs(1))
+    })
+    .await;
+    let failures = [
+        (Behave::Fail, "the printer is out of paper"),
+        (Behave::FailWithNul, "out\u{fffd}of paper"),
+        (Behave::Panic, "the handler panicked"),
+        (Behave::Hang, "the handler did not end within 1 s"),
+        (
+            Behave::Sql("SELECT 1 / 0"),
+            "error returned from database: division by zero",
+        ),
+        (
+            Behave::SwallowedSql("SELECT 1 / 0"),
+            "the handler went on after an SQL error instead of returning it",
+        ),
+    ];
+    for (attempt, (behave, error)) in (1..).zip(failures) {
+        shop.ledger.behave(behave);
+        assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 500);
+        let record = shop.record("evt_1").await;
+        let kept = record.last_error.as_deref().unwrap();
+        assert!(kept.starts_with(error), "{kept}");
+        assert_eq!(
+            (record.state, record.attempts),
+            (EventState::Pending, attempt)
+        );
+        assert!(shop.effects().await.is_empty());
+    }
+    shop.ledger.behave(Behave::Well);
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_statement_that_runs_at_the_deadline_is_ended_and_holds_nothing() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    // Also where the pool has no other connection to cancel it with.
+    for pool in [1, 10] {
+        let shop = Shop::with(&db, pool, "", |builder| {
+            builder.handler_deadline(Duration::from_secs(1))
+        })
+        .await;
+        shop.ledger.behave(Behave::Sql(
+            "SELECT pg_sleep(100), 'a statement that runs at the deadline'",
+        ));
+        let (event, payment) = (format!("evt_{pool}"), format!("pi_{pool}"));
+        let start = Instant::now();
+        assert_eq!(shop.sent(succeeded(&event, &payment)).await, 500);
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        let record = shop.record(&event).await;
+        assert_eq!(
+            record.last_error.as_deref(),
+            Some("the handler did not end within 1 s")
+        );
+        assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
+        let running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%runs at the deadline%' AND state <> 'idle' AND pid <> pg_backend_pid()";
+        assert_eq!(shop.number(running).await, 0);
+        assert_eq!(
+            shop.number("SELECT count(*) FROM effects WHERE what LIKE 'succeeded %'")
+                .await,
+            0
+        );
+        shop.pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_time_limit() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.store(succeeded("evt_1", "pi_1")).await;
+    let inbox = shop.inbox.clone();
+    let dying = tokio::spawn(async move {
+        let mut long = Count::new();
+        long.sql = "SELECT pg_sleep(100)";
+        let turn = Turn::Now("evt_1");
+        // By these terms the handler has a second.
+        let step = inbox.step(&tea(), turn, terms(100, 1100, 5), &long).await;
+        step.map(drop)
+    });
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(100)' AND state = 'active'";
+    until("it sleeps", async || shop.number(sleeping).await > 0).await;
+    dying.abort();
+    assert!(dying.await.unwrap_err().is_cancelled());
+    let count = Count::new();
+    let step = shop
+        .inbox
+        .step(&tea(), Turn::Now("evt_1"), terms(30_000, 40_000, 5), &count)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(step.did, Stepped::Now(EventState::Done));
+    assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (1, 2));
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_a_failure_that_is_written_on_another_one() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    for end in [
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        // One that stands still for longer than the server allows.
+        "SET LOCAL idle_in_transaction_session_timeout = '100ms'",
+    ] {
+        shop.ledger.behave(match end.starts_with("SET") {
+            false => Behave::Sql(end),
+            true => Behave::SwallowedSql(end),
+        });
+        let id = format!("evt_{}", end.len());
+        let payment = format!("pi_{}", end.len());
+        let sending = if end.starts_with("SET") {
+            let lingering = Lingering(shop.ledger.clone());
+            let checkout = Checkout::builder(Config::new([secret()]).unwrap())
+                .application("tea")
+                .ours(Ours::All)
+                .fulfillment(shop.inbox.clone(), lingering)
+                .build()
+                .unwrap();
+            let mut shop = shop.clone();
+            shop.checkout = checkout;
+            shop.sending(succeeded(&id, &payment))
+        } else {
+            shop.sending(succeeded(&id, &payment))
+        };
+        assert_eq!(sending.await.unwrap(), 500);
+        let record = shop.record(&id).await;
+        assert_eq!(
+            (record.state, record.attempts),
+            (EventState::Pending, 1),
+            "{record:?}"
+        );
+        assert!(record.last_error.is_some());
+        assert!(shop.effects().await.is_empty());
+        shop.ledger.behave(Behave::Well);
+        assert_eq!(shop.sent(succeeded(&id, &payment)).await, 200);
+        assert_eq!(shop.effects().await, [format!("succeeded {payment}")]);
+        shop.execute("TRUNCATE effects").await;
+    }
+}
+
+/// Does what the ledger does, and then lets its transaction stand until the server has had enough.
+struct Lingering(Ledger);
+
+impl FulfillmentHandler<PgConnection> for Lingering {
+    async fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        self.0.payment_succeeded(payment, db).await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
+        Ok(Due::AsAsked)
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_run_by_itself() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    let endings = [
+        Behave::Sql("COMMIT"),
+        Behave::Sql("ROLLBACK"),
+        Behave::Sql("COMMIT; BEGIN"),
+        Behave::SwallowedSql("COMMIT; SELECT 1 / 0"),
+        Behave::CutOffNested,
+    ];
+    for (n, behave) in endings.into_iter().enumerate() {
+        shop.ledger.behave(behave);
+        let (event, payment) = (format!("evt_{n}"), format!("pi_{n}"));
+        assert_eq!(shop.sent(succeeded(&event, &payment)).await, 500, "{n}");
+        let record = shop.record(&event).await;
+        assert_eq!(record.state, EventState::Dead, "{n}: {record:?}");
+        let error = record.last_error.unwrap();
+        assert!(error.starts_with("broken_transaction: "), "{error}");
+        let payment = shop.inbox.payment(&tea(), &payment).await.unwrap().unwrap();
+        assert_eq!(payment.success, Settled::Dead);
+        shop.ledger.behave(Behave::Well);
+        let before = shop.effects().await;
+        assert_eq!(
+            shop.sent(succeeded(&event, &format!("pi_{n}"))).await,
+            500,
+            "a dead letter stays loud"
+        );
+        assert!(!shop.checkout.run_due().await.unwrap());
+        assert_eq!(shop.effects().await, before);
+    }
+    // No connection that was left in a transaction is used again.
+    for _ in 0..20 {
+        shop.execute("INSERT INTO effects (what) VALUES ('safe')")
+            .await;
+    }
+    let other = db.pool(1, "").await;
+    let safe: i64 = sqlx::query_scalar("SELECT count(*) FROM effects WHERE what = 'safe'")
+        .fetch_one(&other)
+        .await
+        .unwrap();
+    assert_eq!(safe, 20);
+}
+
+#[tokio::test]
+async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.execute(
+        "CREATE TABLE orders (id int PRIMARY KEY);
+        CREATE TABLE parcels (of int REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED)",
+    )
+    .await;
+    shop.ledger
+        .behave(Behave::Sql("INSERT INTO parcels VALUES (1)"));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 500);
+    let record = shop.record("evt_1").await;
+    assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
+    let error = record.last_error.unwrap();
+    assert!(error.contains("foreign key"), "{error}");
+    assert!(shop.effects().await.is_empty());
+    shop.execute("INSERT INTO orders VALUES (1)").await;
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.number("SELECT count(*) FROM parcels").await, 1);
+}
+
+#[tokio::test]
+async fn nested_transactions_of_the_handler_are_fine() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.ledger.behave(Behave::Nested);
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["succeeded pi_1", "nested"]);
+}
+
+#[tokio::test]
+async fn the_handler_finds_the_settings_it_would_have_without_us() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let set = "SET lock_timeout = '7s'; SET synchronous_commit = off; SET default_transaction_isolation = 'repeatable read'; \
+        SET default_transaction_read_only = on; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = '9s'";
+    let shop = Shop::with(&db, 10, set, |builder| {
+        builder.handler_deadline(Duration::from_secs(3))
+    })
+    .await;
+    shop.ledger.behave(Behave::Sql(
+        "INSERT INTO effects (what) SELECT name || ' ' || current_setting(name) FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
+            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout']) AS name",
+    ));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    // The deadline, and five seconds; but what the session allows less stays.
+    assert_eq!(
+        shop.effects().await[1..],
+        [
+            "lock_timeout 7s",
+            "synchronous_commit on",
+            "transaction_isolation read committed",
+            "statement_timeout 8s",
+            "idle_in_transaction_session_timeout 8s"
+        ]
+    );
+    let settings: Vec<String> = sqlx::query_scalar(
+        "SELECT current_setting(name) FROM unnest(ARRAY['lock_timeout', 'statement_timeout', 'synchronous_commit']) AS name",
+    )
+    .fetch_all(&shop.pool)
+    .await
+    .unwrap();
+    assert_eq!(settings, ["7s", "0", "off"], "and nothing of it stays");
+}
+
+#[tokio::test]
+async fn what_the_handler_sets_does_not_reach_the_inbox() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.execute(
+        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO effects (what) VALUES (new.state || ' ' || current_setting('synchronous_commit'));
+            RETURN new;
+        END $$;
+        CREATE TRIGGER told BEFORE UPDATE ON stripe_checkout_events FOR EACH ROW WHEN (new.state = 'done') EXECUTE FUNCTION told()",
+    )
+    .await;
+    shop.ledger.behave(Behave::Sql(
+        "SET LOCAL synchronous_commit = off; SET LOCAL search_path = pg_catalog",
+    ));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["succeeded pi_1", "done on"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn another_default_isolation_changes_nothing() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    for set in [
+        "SET default_transaction_isolation = 'repeatable read'",
+        "SET default_transaction_isolation = 'serializable'",
+    ] {
+        let shops = [
+            Shop::with(&db, 10, set, |builder| builder).await,
+            Shop::with(&db, 10, set, |builder| builder).await,
+        ];
+        let payment = format!("pi_{}", set.len());
+        let deliveries: Vec<_> = (0..40)
+            .map(|n| {
+                let event = format!("evt_{}_{}", set.len(), n / 2 % 2);
+                shops[n % 2].sending(succeeded(&event, &payment))
+            })
+            .collect();
+        for delivery in deliveries {
+            assert_eq!(delivery.await.unwrap(), 200);
+        }
+        assert_eq!(
+            shops[0].effects().await.last(),
+            Some(&format!("succeeded {payment}"))
+        );
+    }
+    let shop = Shop::new(&db).await;
+    assert_eq!(shop.effects().await.len(), 2);
+}
+
+#[tokio::test]
+async fn after_the_last_attempt_a_dead_letter_can_be_replayed() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 10, "", |builder| builder.max_attempts(2)).await;
+    shop.ledger.behave(Behave::Fail);
+    for _ in 0..4 {
+        assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 500);
+    }
+    let filter = EventFilter::default().state(EventState::Dead);
+    let dead = shop.checkout.events(filter).await.unwrap();
+    assert_eq!((dead.len(), dead[0].attempts), (1, 2));
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::Dead);
+    shop.checkout.replay(&dead[0]).await.unwrap();
+    assert_eq!(shop.record("evt_1").await.attempts, 1, "counted anew");
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::Pending);
+    shop.ledger.behave(Behave::Well);
+    shop.checkout.replay(&dead[0]).await.unwrap();
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+    let again = shop.checkout.replay(&dead[0]).await.unwrap_err();
+    assert!(
+        matches!(again, InboxError::WrongState { state: "done" }),
+        "{again}"
+    );
+}
+
+#[tokio::test]
+async fn a_discarded_success_lets_the_refund_go_on_and_never_ships() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 10, "", |builder| builder.max_attempts(1)).await;
+    shop.ledger.behave(Behave::Fail);
+    shop.sent(succeeded("evt_1", "pi_1")).await;
+    shop.checkout
+        .discard(&shop.record("evt_1").await)
+        .await
+        .unwrap();
+    shop.ledger.behave(Behave::Well);
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.sent(succeeded("evt_2", "pi_1")).await, 200);
+    assert_eq!(shop.sent(refunded("evt_r", "pi_1", 1999)).await, 200);
+    assert_eq!(shop.effects().await, ["refunded re_evt_r"]);
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::GivenUp);
+    assert!(shop.record("evt_1").await.body.is_empty());
+    let unknown = shop
+        .inbox
+        .discard(&tea(), "evt_x", Duration::from_secs(1))
+        .await;
+    assert!(matches!(unknown, Err(InboxError::UnknownEvent)));
+}
+
+#[tokio::test]
+async fn discarding_one_of_two_copies_does_not_give_the_payment_up() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.ledger.behave(Behave::Fail);
+    shop.sent(succeeded("evt_1", "pi_1")).await;
+    shop.sent(succeeded("evt_2", "pi_1")).await;
+    shop.checkout
+        .discard(&shop.record("evt_2").await)
+        .await
+        .unwrap();
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::Pending);
+    shop.ledger.behave(Behave::Well);
+    shop.sent(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn a_refund_that_overtakes_waits_for_its_success_and_goes_on_with_it() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    assert_eq!(shop.sent(refunded("evt_r", "pi_1", 500)).await, 503);
+    let waiting = shop.record("evt_r").await;
+    assert_eq!((waiting.state, waiting.attempts), (EventState::Pending, 0));
+    assert!(waiting.due > std::time::SystemTime::now());
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(
+        shop.effects().await,
+        ["succeeded pi_1", "refunded re_evt_r"]
+    );
+    assert_eq!(shop.sent(refunded("evt_r", "pi_1", 500)).await, 200);
+    assert_eq!(shop.effects().await.len(), 2);
+    // All of it, known before: nothing is shipped.
+    assert_eq!(shop.sent(refunded("evt_r2", "pi_2", 1999)).await, 503);
+    assert_eq!(shop.sent(succeeded("evt_2", "pi_2")).await, 200);
+    assert_eq!(
+        shop.effects().await[2..],
+        ["refunded before pi_2", "refunded re_evt_r2"]
+    );
+}
+
+#[tokio::test]
+async fn what_was_noted_outlives_the_event_that_said_so() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.sent(succeeded("evt_1", "pi_1")).await;
+    shop.sent(refunded("evt_r", "pi_1", 500)).await;
+    let opened = dispute("dp_1", "pi_1", PRICE, "needs_response");
+    shop.sent(EventBody::new("charge.dispute.created", opened))
+        .await;
+    let before = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!((before.returned(), before.disputed), (500, true));
+    shop.execute("DELETE FROM stripe_checkout_events").await;
+    let after = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_mismatch_commits_and_is_listed() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    *shop.ledger.due.lock().unwrap() = Due::Exactly(Amount::new(5000, Currency::EUR));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["mismatch pi_1"]);
+    let filter = EventFilter::default()
+        .state(EventState::Mismatch)
+        .payment("pi_1");
+    let listed = shop.checkout.events(filter).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert!(
+        listed[0]
+            .last_error
+            .as_deref()
+            .unwrap()
+            .starts_with("due 50"),
+        "{listed:?}"
+    );
+    assert!(!listed[0].body.is_empty(), "somebody must look at it");
+    *shop.ledger.due.lock().unwrap() = Due::AsAsked;
+    shop.checkout.replay(&listed[0]).await.unwrap();
+    assert_eq!(shop.effects().await, ["mismatch pi_1", "succeeded pi_1"]);
+}
+
+#[tokio::test]
+async fn everything_survives_a_restart() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let one_attempt = |builder: CheckoutBuilder| builder.max_attempts(1);
+    let shop = Shop::with(&db, 10, "", one_attempt).await;
+    assert!(shop.inbox.survives_restart() && shop.inbox.accepts_live());
+    shop.sent(succeeded("evt_1", "pi_1")).await;
+    shop.ledger.behave(Behave::Fail);
+    shop.sent(succeeded("evt_2", "pi_2")).await;
+    shop.sent(refunded("evt_r", "pi_3", 700)).await;
+    assert!(
+        shop.inbox
+            .put_intent(&order(), None, row("pi_9"))
+            .await
+            .unwrap()
+    );
+    shop.pool.close().await;
+    let down = shop.sent(succeeded("evt_4", "pi_4")).await;
+    assert_eq!(
+        down, 503,
+        "nothing is acknowledged that could not be stored"
+    );
+
+    let shop = Shop::with(&db, 10, "", one_attempt).await;
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.sent(succeeded("evt_9", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+    let dead = shop.record("evt_2").await;
+    assert_eq!(dead.state, EventState::Dead);
+    assert_eq!(
+        dead.last_error.as_deref(),
+        Some("the printer is out of paper")
+    );
+    let payment = shop.inbox.payment(&tea(), "pi_3").await.unwrap().unwrap();
+    assert_eq!(
+        (payment.returned(), payment.success),
+        (700, Settled::No),
+        "noted, although its turn has not come"
+    );
+    let expected = IntentRecord {
+        version: 1,
+        ..row("pi_9")
+    };
+    assert_eq!(
+        shop.inbox.intent(&order()).await.unwrap(),
+        Some(expected.clone())
+    );
+    let of_payment = shop.inbox.intent_of_payment(&tea(), "pi_9").await.unwrap();
+    assert_eq!(of_payment, Some((order(), expected)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_order_has_one_open_intent() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shops = [Shop::new(&db).await, Shop::new(&db).await];
+    assert_eq!(shops[0].inbox.intent(&order()).await.unwrap(), None);
+    assert!(
+        !shops[0]
+            .inbox
+            .put_intent(&order(), Some(1), row("pi_0"))
+            .await
+            .unwrap()
+    );
+    assert_eq!(shops[0].inbox.intent(&order()).await.unwrap(), None);
+    for expected in [None, Some(1), Some(2)] {
+        let writing: Vec<_> = (0..50)
+            .map(|n| {
+                let inbox = shops[n % 2].inbox.clone();
+                tokio::spawn(async move {
+                    let row = row(&format!("pi_{n}_{expected:?}"));
+                    inbox.put_intent(&order(), expected, row).await.unwrap()
+                })
+            })
+            .collect();
+        let mut written = 0;
+        for write in writing {
+            written += usize::from(write.await.unwrap());
+        }
+        assert_eq!(written, 1);
+        let row = shops[0].inbox.intent(&order()).await.unwrap().unwrap();
+        assert_eq!(row.version, expected.unwrap_or(0) + 1);
+    }
+    assert_eq!(
+        shops[0]
+            .number("SELECT count(*) FROM stripe_checkout_orders_of_payments")
+            .await,
+        3,
+        "only of what was written"
+    );
+}
+
+/// An event that is taken by a process that dies before the second transaction.
+async fn taken_and_dead(shop: &Shop, lease: u64) {
+    shop.store(succeeded("evt_1", "pi_1")).await;
+    let lock = locked_payment(shop, "pi_1").await;
+    let inbox = shop.inbox.clone();
+    let dying = tokio::spawn(async move {
+        let terms = terms(lease - 1, lease, 20);
+        let step = inbox.step(&tea(), Turn::Due, terms, &Count::new()).await;
+        step.map(drop)
+    });
+    until("it is taken", async || {
+        shop.record("evt_1").await.attempts == 1
+    })
+    .await;
+    dying.abort();
+    assert!(dying.await.unwrap_err().is_cancelled());
+    lock.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_died_leaves_its_event_due_after_the_lease() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    taken_and_dead(&shop, 3000).await;
+    let count = Count::new();
+    let step = async |turn, patience| {
+        let terms = terms(patience, 9000, 20);
+        shop.inbox.step(&tea(), turn, terms, &count).await
+    };
+    assert!(step(Turn::Due, 100).await.unwrap().is_none());
+    let now = step(Turn::Now("evt_1"), 100).await;
+    assert!(
+        matches!(now, Err(InboxError::Busy)),
+        "it may be alive: {now:?}"
+    );
+    assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (0, 1));
+    let found: Mutex<Option<Step>> = Mutex::new(None);
+    until("it is due", async || {
+        let due = step(Turn::Due, 100).await.unwrap();
+        let is_due = due.is_some();
+        *found.lock().unwrap() = due;
+        is_due
+    })
+    .await;
+    let did = found.lock().unwrap().take().unwrap().did;
+    assert_eq!(did, Stepped::Now(EventState::Done));
+    assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (1, 2));
+}
+
+#[tokio::test]
+async fn whoever_was_away_for_too_long_sees_that_the_event_is_not_his_any_more() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.store(succeeded("evt_1", "pi_1")).await;
+    let lock = locked_payment(&shop, "pi_1").await;
+    let inbox = shop.inbox.clone();
+    let count = Arc::new(Count::new());
+    let counting = Arc::clone(&count);
+    let away = tokio::spawn(async move {
+        let terms = terms(30_000, 40_000, 20);
+        let turn = Turn::Now("evt_1");
+        inbox.step(&tea(), turn, terms, &*counting).await
+    });
+    until("it is taken", async || {
+        shop.record("evt_1").await.attempts == 1
+    })
+    .await;
+    // As if somebody else had taken it meanwhile, and it had been replayed.
+    shop.execute(
+        "UPDATE stripe_checkout_events SET claim = claim + 2, taken = false, attempts = 0",
+    )
+    .await;
+    lock.rollback().await.unwrap();
+    let step = away.await.unwrap().unwrap().unwrap();
+    assert_eq!(step.did, Stepped::Now(EventState::Done));
+    assert_eq!(count.runs(), 1);
+    let attempts = shop.record("evt_1").await.attempts;
+    assert_eq!(attempts, 1, "what runs is counted");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_it_takes_over_when_the_lease_of_the_dead_is_over() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    taken_and_dead(&shop, 2000).await;
+    let count = Count::new();
+    let turn = Turn::Now("evt_1");
+    let step = shop
+        .inbox
+        .step(&tea(), turn, terms(30_000, 40_000, 20), &count)
+        .await;
+    assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
+    assert_eq!(count.runs(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_killed_its_process_at_every_attempt_is_a_dead_letter_without_running() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    taken_and_dead(&shop, 1000).await;
+    let count = Count::new();
+    let step = async |turn| {
+        let terms = terms(100, 9000, 1);
+        shop.inbox.step(&tea(), turn, terms, &count).await
+    };
+    let early = step(Turn::Now("evt_1")).await;
+    assert!(matches!(early, Err(InboxError::Busy)), "{early:?}");
+    until("it is due", async || {
+        step(Turn::Due).await.unwrap().is_some()
+    })
+    .await;
+    let record = shop.record("evt_1").await;
+    assert_eq!(record.state, EventState::Dead);
+    assert!(record.last_error.is_some());
+    assert_eq!(count.runs(), 0);
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(payment.success, Settled::Dead);
+    let did = step(Turn::Now("evt_1")).await.unwrap().unwrap().did;
+    assert_eq!(did, Stepped::Already(EventState::Dead));
+}
+
+#[tokio::test]
+async fn whoever_lost_the_wait_gives_the_attempt_back() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    let before = shop.store(succeeded("evt_1", "pi_1")).await;
+    let order = before.order.clone().unwrap();
+    assert!(
+        shop.inbox
+            .put_intent(&order, None, row("pi_1"))
+            .await
+            .unwrap()
+    );
+    let count = Count::new();
+    for turn in [Turn::Now("evt_1"), Turn::Due] {
+        for order_too in [false, true] {
+            let mut lock = shop.pool.begin().await.unwrap();
+            if order_too {
+                sqlx::query("SELECT 1 FROM stripe_checkout_intents FOR UPDATE")
+                    .execute(&mut *lock)
+                    .await
+                    .unwrap();
+            } else {
+                lock.rollback().await.unwrap();
+                lock = locked_payment(&shop, "pi_1").await;
+            }
+            let start = Instant::now();
+            let busy = shop
+                .inbox
+                .step(&tea(), turn, terms(300, 9000, 20), &count)
+                .await;
+            assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
+            assert!(
+                start.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                start.elapsed()
+            );
+            let after = shop.record("evt_1").await;
+            assert_eq!((after.attempts, after.due), (0, before.due));
+            lock.rollback().await.unwrap();
+        }
+    }
+    assert_eq!(count.runs(), 0);
+    let done = shop
+        .inbox
+        .step(&tea(), Turn::Due, terms(300, 9000, 1), &count)
+        .await;
+    assert!(done.unwrap().is_some());
+    assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_waits_together_are_no_longer_than_the_patience() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    let event = shop.store(succeeded("evt_1", "pi_1")).await;
+    let order = event.order.unwrap();
+    shop.inbox
+        .put_intent(&order, None, row("pi_1"))
+        .await
+        .unwrap();
+    let payment = locked_payment(&shop, "pi_1").await;
+    let mut intent = shop.pool.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM stripe_checkout_intents FOR UPDATE")
+        .execute(&mut *intent)
+        .await
+        .unwrap();
+    let inbox = shop.inbox.clone();
+    let start = Instant::now();
+    let stepping = tokio::spawn(async move {
+        let turn = Turn::Now("evt_1");
+        let terms = terms(2000, 9000, 20);
+        let step = inbox.step(&tea(), turn, terms, &Count::new()).await;
+        matches!(step, Err(InboxError::Busy))
+    });
+    // The first wait takes most of it.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    payment.rollback().await.unwrap();
+    assert!(stepping.await.unwrap());
+    assert!(
+        start.elapsed() < Duration::from_millis(3000),
+        "{:?}",
+        start.elapsed()
+    );
+    intent.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_workers_never_run_one_event_twice() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let queued = |builder: CheckoutBuilder| builder.queued();
+    let shops = [
+        Shop::with(&db, 10, "", queued).await,
+        Shop::with(&db, 10, "", queued).await,
+    ];
+    for n in 0..60 {
+        let event = succeeded(&format!("evt_{n}"), &format!("pi_{n}"));
+        let answer = shops[0].send(event).await;
+        assert_eq!(answer.status(), 200);
+    }
+    assert!(shops[0].effects().await.is_empty());
+    let turns: Vec<_> = (0..10)
+        .map(|n| {
+            let checkout = shops[n % 2].checkout.clone();
+            tokio::spawn(async move { while checkout.run_due().await.unwrap() {} })
+        })
+        .collect();
+    for turn in turns {
+        turn.await.unwrap();
+    }
+    let mut effects = shops[0].effects().await;
+    effects.sort();
+    let mut expected: Vec<_> = (0..60).map(|n| format!("succeeded pi_{n}")).collect();
+    expected.sort();
+    assert_eq!(effects, expected);
+    let attempts = "SELECT sum(attempts)::bigint FROM stripe_checkout_events";
+    assert_eq!(shops[0].number(attempts).await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn workers_drain_what_was_queued_and_what_failed() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let queued = |builder: CheckoutBuilder| builder.queued();
+    let shops = [
+        Shop::with(&db, 10, "", queued).await,
+        Shop::with(&db, 10, "", queued).await,
+    ];
+    shops[0].ledger.behave(Behave::Fail);
+    let stop = Arc::new(Semaphore::new(0));
+    let workers: Vec<_> = shops
+        .iter()
+        .map(|shop| {
+            let stop = Arc::clone(&stop);
+            let worker = shop.checkout.worker().interval(Duration::from_millis(20));
+            tokio::spawn(worker.run(async move { stop.acquire().await.unwrap().forget() }))
+        })
+        .collect();
+    for n in 0..20 {
+        // Successes of ten payments, each with a refund that comes first.
+        let payment = format!("pi_{}", n % 10);
+        let event = match n < 10 {
+            true => refunded(&format!("evt_{n}"), &payment, 100),
+            false => succeeded(&format!("evt_{n}"), &payment),
+        };
+        assert_eq!(shops[n % 2].sent(event).await, 200);
+    }
+    until("one failed, or all are done", async || {
+        let failed = "SELECT count(*) FROM stripe_checkout_events WHERE last_error IS NOT NULL OR state = 'done'";
+        shops[0].number(failed).await > 0
+    })
+    .await;
+    shops[0].ledger.behave(Behave::Well);
+    until("all are done", async || {
+        let open = "SELECT count(*) FROM stripe_checkout_events WHERE state <> 'done'";
+        shops[0].number(open).await == 0
+    })
+    .await;
+    stop.add_permits(2);
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let mut effects = shops[0].effects().await;
+    effects.sort();
+    let mut expected: Vec<_> = (0..10)
+        .flat_map(|n| [format!("succeeded pi_{n}"), format!("refunded re_evt_{n}")])
+        .collect();
+    expected.sort();
+    assert_eq!(effects, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_refund_is_stored_at_once_while_the_handler_of_its_payment_runs() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.ledger.behave(Behave::Hang);
+    let success = shop.sending(succeeded("evt_1", "pi_1"));
+    shop.ledger.started.acquire().await.unwrap().forget();
+    let refund = shop.sending(refunded("evt_r", "pi_1", 500));
+    until("the refund is stored", async || {
+        let found = shop.inbox.event(&tea(), "evt_r").await.unwrap();
+        found.is_some()
+    })
+    .await;
+    let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
+    assert_eq!(
+        (payment.success, payment.returned()),
+        (Settled::Pending, 500)
+    );
+    assert!(shop.effects().await.is_empty(), "the handler still runs");
+    shop.ledger.release.add_permits(1);
+    assert_eq!((success.await.unwrap(), refund.await.unwrap()), (200, 200));
+    assert_eq!(
+        shop.effects().await,
+        ["succeeded pi_1", "refunded re_evt_r"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_an_event_is_worked_on_a_duplicate_is_not_acknowledged() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.ledger.behave(Behave::Hang);
+    let first = shop.sending(succeeded("evt_1", "pi_1"));
+    shop.ledger.started.acquire().await.unwrap().forget();
+    let duplicate = shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(duplicate.status(), 503);
+    assert!(duplicate.header("retry-after").is_some());
+    shop.ledger.release.add_permits(1);
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+    assert_eq!(shop.record("evt_1").await.attempts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn steps_take_no_more_than_half_of_the_pool() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 4, "", |builder| builder).await;
+    shop.ledger.behave(Behave::Hang);
+    let sending: Vec<_> = (0..4)
+        .map(|n| shop.sending(succeeded(&format!("evt_{n}"), &format!("pi_{n}"))))
+        .collect();
+    shop.ledger.started.acquire_many(2).await.unwrap().forget();
+    until("all four are stored", async || {
+        let stored = "SELECT count(*) FROM stripe_checkout_events";
+        shop.number(stored).await == 4
+    })
+    .await;
+    assert_eq!(shop.ledger.started.available_permits(), 0);
+    // The other half is free.
+    let free = [
+        shop.pool.acquire().await.unwrap(),
+        shop.pool.acquire().await.unwrap(),
+    ];
+    drop(free);
+    shop.ledger.release.add_permits(4);
+    for delivery in sending {
+        assert_eq!(delivery.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn two_applications_and_two_modes_do_not_see_each_other() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let tea = Shop::with(&db, 5, "", |builder| builder.queued()).await;
+    let coffee = Shop::with(&db, 5, "", |builder| builder.queued().application("coffee")).await;
+    let live = |event: &str| {
+        let object = paid("pi_1", "order-1").livemode(true).object();
+        EventBody::new("payment_intent.succeeded", object).id(event)
+    };
+    // The same ids everywhere.
+    for shop in [&tea, &coffee] {
+        assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+        assert_eq!(shop.sent(live("evt_1")).await, 200);
+    }
+    while tea.checkout.run_due().await.unwrap() {}
+    assert_eq!(
+        tea.effects().await,
+        ["succeeded pi_1"; 2],
+        "tea's two modes"
+    );
+    let pending = "SELECT count(*) FROM stripe_checkout_events WHERE state = 'pending' AND application = 'coffee'";
+    assert_eq!(tea.number(pending).await, 2);
+    let scope = |application: &str, mode| Scope {
+        application: application.into(),
+        mode,
+    };
+    for (application, mode, success) in [
+        ("tea", Mode::Test, Settled::Fulfilled),
+        ("tea", Mode::Live, Settled::Fulfilled),
+        ("coffee", Mode::Test, Settled::Pending),
+        ("coffee", Mode::Live, Settled::Pending),
+    ] {
+        let scope = scope(application, mode);
+        let payment = tea.inbox.payment(&scope, "pi_1").await.unwrap().unwrap();
+        assert_eq!(payment.success, success, "{application} {mode:?}");
+        let mut filter = EventFilter::default();
+        filter.scope = Some(scope.clone());
+        let events = tea.inbox.events(&filter).await.unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].scope, scope);
+    }
+    while coffee.checkout.run_due().await.unwrap() {}
+    assert_eq!(tea.effects().await.len(), 4);
+    let other = scope("cocoa", Mode::Test);
+    assert!(tea.inbox.event(&other, "evt_1").await.unwrap().is_none());
+    assert!(tea.inbox.payment(&other, "pi_1").await.unwrap().is_none());
+    assert!(
+        tea.inbox
+            .intent_of_payment(&other, "pi_1")
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_kept_as_long_as_they_are_needed_and_without_client_secrets() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.ledger.behave(Behave::Fail);
+    let object = paid("pi_1", "order-1")
+        .with("description", "a tin\u{0} of tea")
+        .object();
+    let event = || EventBody::new("payment_intent.succeeded", object.clone()).id("evt_1");
+    shop.sent(event()).await;
+    let stored = shop.record("evt_1").await;
+    let body = String::from_utf8(stored.body.to_vec()).unwrap();
+    assert!(body.contains("a tin\\u0000 of tea"), "{body}");
+    let secrets = "SELECT count(*) FROM stripe_checkout_events WHERE position('_secret_' IN encode(body, 'escape')) > 0";
+    assert_eq!(shop.number(secrets).await, 0);
+    shop.ledger.behave(Behave::Well);
+    assert_eq!(shop.sent(event()).await, 200);
+    assert_eq!(shop.sent(event().id("evt_2")).await, 200);
+    let kept = "SELECT count(*) FROM stripe_checkout_events WHERE length(body) > 0";
+    assert_eq!(shop.number(kept).await, 0, "done, and superseded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn migrations_may_be_applied_by_many_at_once_and_again() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let pool = db.pool(8, "").await;
+    let named = format!("{} \"of its own\"", db.schema);
+    for schema in [None, Some(named.clone())] {
+        let inbox = |pool: &PgPool| {
+            let inbox = PostgresInbox::new(pool.clone());
+            match &schema {
+                Some(schema) => inbox.schema(schema),
+                None => inbox,
+            }
+        };
+        let migrating: Vec<_> = (0..8)
+            .map(|_| {
+                let inbox = inbox(&pool);
+                tokio::spawn(async move { inbox.migrate().await })
+            })
+            .collect();
+        for migration in migrating {
+            migration.await.unwrap().unwrap();
+        }
+        inbox(&pool).migrate().await.unwrap();
+        // And by those who run them themselves.
+        if schema.is_none() {
+            sqlx::raw_sql(PostgresInbox::MIGRATIONS)
+                .execute(&pool)
+                .await
+                .unwrap();
+        }
+        assert!(
+            inbox(&pool)
+                .put_intent(&order(), None, row("pi_1"))
+                .await
+                .unwrap(),
+            "tables of its own"
+        );
+        assert!(
+            inbox(&pool)
+                .intent_of_payment(&tea(), "pi_1")
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    let drop = format!("DROP SCHEMA \"{}\" CASCADE", named.replace('"', "\"\""));
+    sqlx::raw_sql(AssertSqlSafe(drop))
+        .execute(&pool)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_step_that_is_cut_off_leaves_no_connection_in_a_transaction() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 2, "", |builder| builder).await;
+    for n in 0..40 {
+        let id = format!("evt_{n}");
+        let inbox = shop.inbox.clone();
+        let object = paid(&format!("pi_{n}"), "order-1").object();
+        let event = Event::parse(EventBody::new("x", object).id(&id).body()).unwrap();
+        let new = stripe_checkout_core::fulfillment::NewEvent {
+            scope: tea(),
+            id,
+            event_type: event.event_type().to_owned(),
+            payment: None,
+            order: None,
+            ours: true,
+            settles: false,
+            note: None,
+            body: bytes(&event),
+            received: std::time::SystemTime::now(),
+        };
+        let cut = tokio::spawn(async move { inbox.receive(new).await.map(drop) });
+        for _ in 0..n {
+            tokio::task::yield_now().await;
+        }
+        cut.abort();
+        let _ = cut.await;
+        // Autocommit, on whatever connection there is: it must be seen by others.
+        shop.execute("INSERT INTO effects (what) VALUES ('safe')")
+            .await;
+    }
+    let other = db.pool(1, "").await;
+    let safe: i64 = sqlx::query_scalar("SELECT count(*) FROM effects")
+        .fetch_one(&other)
+        .await
+        .unwrap();
+    assert_eq!(safe, 40);
+}
+
+fn bytes(event: &Event) -> bytes::Bytes {
+    event.body_without_client_secrets().into()
+}

@@ -1,0 +1,235 @@
+//! A PostgreSQL to test with: the one that `DATABASE_URL` names, or a cluster of our own in a temporary folder, reached by a socket there. Each test has a
+//! schema of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+/// A schema of its own.
+pub(crate) struct Database {
+    options: PgConnectOptions,
+    pub(crate) schema: String,
+}
+
+impl Database {
+    /// Nothing if there is no PostgreSQL; but in continuous integration there has to be one.
+    pub(crate) async fn new() -> Option<Self> {
+        static SERVER: OnceLock<Result<PgConnectOptions, String>> = OnceLock::new();
+        let server = SERVER.get_or_init(|| {
+            let server = server();
+            if let Err(why) = &server {
+                // Past the test harness, which shows only what failing tests print.
+                let line = format!("skipped, all of the PostgreSQL inbox's tests: {why}\n");
+                std::io::stderr().write_all(line.as_bytes()).unwrap();
+            }
+            server
+        });
+        let options = match server {
+            Ok(options) => options.clone(),
+            Err(why) if env::var_os("CI").is_some() => panic!("no PostgreSQL: {why}"),
+            Err(_) => return None,
+        };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let schema = format!("test_{}_{count}", process::id());
+        let mut conn = PgConnection::connect_with(&options).await.unwrap();
+        let create = format!("DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}");
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut conn)
+            .await
+            .unwrap();
+        conn.close().await.unwrap();
+        Some(Self { options, schema })
+    }
+
+    /// A pool of its own, as another process has, whose sessions are set so.
+    pub(crate) async fn pool(&self, size: u32, set: &'static str) -> PgPool {
+        let options = self.options.clone();
+        let set = format!("SET search_path = {}; {set}", self.schema);
+        PgPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(Duration::from_secs(60))
+            .after_connect(move |conn, _| {
+                let set = AssertSqlSafe(set.clone());
+                Box::pin(async move { sqlx::raw_sql(set).execute(conn).await.map(drop) })
+            })
+            .connect_with(options)
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if env::var_os("DATABASE_URL").is_none() {
+            return;
+        }
+        let (options, schema) = (self.options.clone(), self.schema.clone());
+        let dropping = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let mut conn = PgConnection::connect_with(&options).await?;
+                let drop = format!("SET lock_timeout = '5s'; DROP SCHEMA {schema} CASCADE");
+                sqlx::raw_sql(AssertSqlSafe(drop))
+                    .execute(&mut conn)
+                    .await?;
+                conn.close().await
+            })
+        });
+        // What cannot be cleaned up does not make a test fail.
+        let _ = dropping.join();
+    }
+}
+
+fn server() -> Result<PgConnectOptions, String> {
+    if let Ok(url) = env::var("DATABASE_URL") {
+        return url
+            .parse()
+            .map_err(|error| format!("DATABASE_URL: {error}"));
+    }
+    start().map_err(|why| format!("DATABASE_URL is not set, and {why}"))
+}
+
+/// Starts a cluster that ends, and whose folder goes, with this process, however that ends.
+fn start() -> Result<PgConnectOptions, String> {
+    let initdb = find("initdb").ok_or("initdb is not installed")?;
+    let postgres = find("postgres").ok_or("postgres is not installed")?;
+    let folder = env::temp_dir().join(format!("stripe-checkout-pg-{}", process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).map_err(|error| error.to_string())?;
+    // PostgreSQL refuses to run as root.
+    let as_whom = if output("id", &["-u"]).as_deref() == Some("0") {
+        let (user, as_whom) = other_user()?;
+        let chown = Command::new("chown").arg(user).arg(&folder).status();
+        if !chown.is_ok_and(|status| status.success()) {
+            return Err(format!("the folder cannot be given to {user}"));
+        }
+        as_whom
+    } else {
+        Vec::new()
+    };
+    let data = folder.join("data");
+    let made = command(&as_whom, &initdb)
+        .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
+        .args(["--locale=C", "-D"])
+        .arg(&data)
+        .current_dir(&folder)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !made.status.success() {
+        let why = String::from_utf8_lossy(&made.stderr);
+        return Err(format!("initdb failed: {why}"));
+    }
+    let child = serve(&as_whom, &postgres, &folder).map_err(|error| error.to_string())?;
+    // Never dropped: its standard input closes when this process ends.
+    static CHILD: OnceLock<Child> = OnceLock::new();
+    let _ = CHILD.set(child);
+    let socket = folder.join(".s.PGSQL.5432");
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let log = folder.join("log");
+    while std::os::unix::net::UnixStream::connect(&socket).is_err()
+        || !fs::read_to_string(&log).is_ok_and(|log| log.contains("ready to accept connections"))
+    {
+        if Instant::now() > give_up {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            return Err(format!("postgres does not start: {log}"));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(PgConnectOptions::new_without_pgpass()
+        .socket(&folder)
+        .port(5432)
+        .username("postgres")
+        .database("postgres"))
+}
+
+/// The shell waits for the end of its standard input, which is the end of this process.
+fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<Child> {
+    // What is written goes to the operating system at once, but no disk is waited for.
+    let script = r#"
+        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=off -c full_page_writes=off -c max_connections=300 >log 2>&1 </dev/null &
+        server=$!
+        cat >/dev/null
+        kill -QUIT $server
+        wait $server
+        cd / && rm -rf "$1"
+    "#;
+    command(as_whom, Path::new("sh"))
+        .arg("-c")
+        .arg(script)
+        .arg(postgres)
+        .arg(folder)
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+fn command(as_whom: &[String], program: &Path) -> Command {
+    match as_whom {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
+/// Another user than root, and how to become that one.
+fn other_user() -> Result<(&'static str, Vec<String>), String> {
+    let user = ["postgres", "nobody"]
+        .into_iter()
+        .find(|user| output("id", &["-u", user]).is_some())
+        .ok_or("there is no user but root")?;
+    let (uid, gid) = (output("id", &["-u", user]), output("id", &["-g", user]));
+    let (uid, gid) = (uid.unwrap_or_default(), gid.unwrap_or_default());
+    let ways: [Vec<String>; 2] = [
+        vec![
+            "setpriv".into(),
+            format!("--reuid={uid}"),
+            format!("--regid={gid}"),
+            "--clear-groups".into(),
+            "--".into(),
+        ],
+        ["runuser", "-u", user, "--"].map(String::from).into(),
+    ];
+    let way = ways.into_iter().find(|way| {
+        let ran = command(way, Path::new("true")).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    });
+    let way = way.ok_or("neither setpriv nor runuser works, and root may not run PostgreSQL")?;
+    Ok((user, way))
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let ran = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8(ran.stdout).ok()?;
+    ran.status.success().then(|| text.trim().to_owned())
+}
+
+/// In the path, or where Debian keeps the programs of each version.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<PathBuf> = versions
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    folders.extend(versions.into_iter().rev());
+    folders
+        .into_iter()
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
