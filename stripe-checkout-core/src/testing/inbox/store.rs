@@ -210,12 +210,8 @@ async fn nothing_due<S: Subject>(world: World<S>) -> Told {
     let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
     let done = Stepped::Now(EventState::Done);
     same("one", took(&step), Some(("evt_1", done)))?;
-    let step = step.ok_or("no step")?;
-    same(
-        "as it was taken",
-        (step.event.attempts, step.event.state),
-        (1, EventState::Pending),
-    )?;
+    let found = step.map(|step| step.event.state);
+    same("as it was found", found, Some(EventState::Pending))?;
     same(
         "over",
         took(&inbox.step(&tea(), Turn::Due, terms(), &script).await?),
