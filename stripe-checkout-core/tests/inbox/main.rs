@@ -1,5 +1,7 @@
 //! Every inbox keeps what every inbox promises: see `testing::inbox`.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -328,13 +328,13 @@ impl Tables {
         Ok(())
     }
 
-    /// Whether an event that is the success of this one's payment is pending.
+    /// Whether an event that is the success of this one's payment may still run: a dead or mismatched one can be replayed.
     pub(super) async fn is_settling(
         &self,
         conn: &mut PgConnection,
         event: &EventRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "SELECT EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending')";
+        let sql = "SELECT EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state IN ('pending', 'dead', 'mismatch'))";
         sqlx::query_scalar(self.sql(sql))
             .bind(text(&event.scope.application))
             .bind(mode(event.scope.mode))

@@ -30,6 +30,8 @@ const BROKEN: &str = "broken_transaction: the handler ended the transaction that
 
 /// Pauses between looks at an event that somebody else has just taken.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// How long after it was taken an event is given up by whoever took it and does not hold its row.
+const GONE: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How the first transaction went.
@@ -37,8 +39,8 @@ enum Take {
     Nothing,
     /// It is not pending.
     Over(EventRecord),
-    /// Somebody else took it and is about to run it.
-    Elsewhere,
+    /// Somebody else took it, by this claim, and is about to run it, or died before.
+    Elsewhere(i64),
     /// It has had all its attempts.
     Spent(EventRow),
     Mine(Taken),
@@ -71,10 +73,18 @@ impl PostgresInbox {
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
+        let mut elsewhere: Option<(i64, Instant)> = None;
         loop {
+            // Whoever runs it holds its row, so that we would have waited; who took it and does not come to that is gone, or finds that it was taken from him.
+            let gone = elsewhere
+                .filter(|(_, since)| since.elapsed() >= GONE)
+                .map(|(claim, _)| claim);
             // One connection for both transactions: an event that is taken must not wait for the pool.
             let mut held = self.held_for_a_step(until).await?;
-            let take = match self.take(held.conn(), scope, turn, terms, until).await {
+            let take = match self
+                .take(held.conn(), scope, turn, terms, until, gone)
+                .await
+            {
                 Err(InboxError::Busy) => {
                     held.release();
                     return Err(InboxError::Busy);
@@ -101,7 +111,12 @@ impl PostgresInbox {
                         return Ok(Some(step));
                     }
                 }
-                Take::Elsewhere => held.release(),
+                Take::Elsewhere(claim) => {
+                    held.release();
+                    if elsewhere.is_none_or(|(before, _)| before != claim) {
+                        elsewhere = Some((claim, Instant::now()));
+                    }
+                }
             }
             if Instant::now() + pause >= until {
                 return Err(InboxError::Busy);
@@ -131,6 +146,7 @@ impl PostgresInbox {
         turn: Turn<'_>,
         terms: Terms,
         until: Instant,
+        gone: Option<i64>,
     ) -> Result<Take, InboxError> {
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(conn, Some(left)).await.map_err(unavailable)?;
@@ -153,7 +169,7 @@ impl PostgresInbox {
                 Take::Nothing
             }
             // That of a process that died is free again when it is due.
-            Some(row) if row.leased => Take::Elsewhere,
+            Some(row) if row.leased && gone != Some(row.claim) => Take::Elsewhere(row.claim),
             Some(row) if row.record.attempts >= terms.max_attempts => Take::Spent(row),
             Some(row) => {
                 let claim = self.tables.claim(&mut tx, &row.record, terms.lease).await;
