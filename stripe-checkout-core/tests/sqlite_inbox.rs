@@ -831,6 +831,75 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
 }
 
+/// A process that is killed in the middle of a handler, and one that goes on with what it left.
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_half_done() {
+    const FOLDER: &str = "STRIPE_CHECKOUT_TEST_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let file = std::mem::ManuallyDrop::new(File(folder.into()));
+        let shop = process(&file, |builder| builder).await;
+        let hangs = Told::hangs();
+        let running = shop.inbox.clone();
+        let dispatch = Arc::clone(&hangs);
+        tokio::spawn(async move { running.step(&scope(), Turn::Due, terms(), &*dispatch).await });
+        hangs.started.acquire().await.unwrap().forget();
+        std::fs::write(file.0.join("running"), "").unwrap();
+        return std::future::pending().await;
+    }
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    shop.inbox
+        .receive(new_event("evt_1", "pi_1"))
+        .await
+        .unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_process_leaves_nothing_half_done"])
+        .env(FOLDER, &file.0)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until(async || file.0.join("running").exists()).await;
+    let done = Told::done();
+    let impatient = Terms::new(NOW, LONG, 3);
+    let busy = shop
+        .inbox
+        .step(&scope(), Turn::Now("evt_1"), impatient, &*done)
+        .await;
+    assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(shop.effects().await.is_empty());
+    let record = shop.record("evt_1").await;
+    assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
+    shop.let_it_be_due("evt_1").await;
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
+    assert_eq!(shop.effects().await, ["ran evt_1"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_known_is_not_stored_again() {
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    let other = process(&file, |builder| builder).await;
+    let first = shop.inbox.receive(new_event("evt_1", "pi_1")).await;
+    assert_eq!(first.unwrap().state, EventState::Pending);
+    let done = Told::done();
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    step.unwrap().unwrap();
+    let mut again = new_event("evt_1", "pi_9");
+    again.order = Some(order("order-9"));
+    let stored = other.inbox.receive(again).await.unwrap();
+    assert_eq!(
+        (stored.state, stored.payment.as_deref()),
+        (EventState::Done, Some("pi_1"))
+    );
+    assert!(stored.body.is_empty());
+    assert_eq!(shop.record("evt_1").await.state, EventState::Done);
+    let of_payment = shop.inbox.intent_of_payment(&scope(), "pi_9").await;
+    assert_eq!(of_payment.unwrap(), None);
+}
+
 #[tokio::test]
 async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_again() {
     let file = File::new();
