@@ -790,7 +790,8 @@ async fn of_many_who_write_an_order_at_once_one_does() {
 #[tokio::test]
 async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     let file = File::new();
-    let dying = process(&file, |builder| builder).await;
+    // Its only connection is the one that it dies with.
+    let dying = on(file.pool(1).await, |builder| builder).await;
     let heir = process(&file, |builder| builder).await;
     dying
         .inbox
@@ -882,8 +883,19 @@ async fn an_event_that_is_known_is_not_stored_again() {
     let file = File::new();
     let shop = process(&file, |builder| builder).await;
     let other = process(&file, |builder| builder).await;
-    let first = shop.inbox.receive(new_event("evt_1", "pi_1")).await;
-    assert_eq!(first.unwrap().state, EventState::Pending);
+    let mut first = new_event("evt_1", "pi_1");
+    first.order = Some(order("order-1"));
+    let first = shop.inbox.receive(first).await.unwrap();
+    assert_eq!(
+        (first.state, first.order),
+        (EventState::Pending, Some(order("order-1")))
+    );
+    // From then on it is known whose payment it is.
+    let order_1 = order("order-1");
+    let made = shop.inbox.put_intent(&order_1, None, row(None)).await;
+    assert!(made.unwrap());
+    let of_payment = shop.inbox.intent_of_payment(&scope(), "pi_1").await;
+    assert_eq!(of_payment.unwrap().unwrap().0, order("order-1"));
     let done = Told::done();
     let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
     step.unwrap().unwrap();
@@ -1613,6 +1625,34 @@ async fn migrations_may_run_twice_by_many_at_once_and_by_hand() {
     let inbox = SqliteInbox::new(pool);
     let stored = inbox.receive(new_event("evt_1", "pi_1")).await.unwrap();
     assert_eq!(stored.state, EventState::Pending);
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_whoever_reads() {
+    let file = File::new();
+    let reading = file.pool(1).await;
+    sqlx::raw_sql(
+        "CREATE TABLE goods (id); INSERT INTO goods VALUES (1); BEGIN; SELECT * FROM goods",
+    )
+    .execute(&reading)
+    .await
+    .unwrap();
+    let options = file.options().busy_timeout(Duration::from_millis(1));
+    let pool = SqlitePoolOptions::new()
+        .connect_with(options)
+        .await
+        .unwrap();
+    let inbox = SqliteInbox::new(pool);
+    let mut migrating = tokio::spawn({
+        let inbox = inbox.clone();
+        async move { inbox.migrate().await }
+    });
+    // The mode of the file cannot change while somebody reads.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut migrating).await;
+    assert!(early.is_err(), "{early:?}");
+    sqlx::raw_sql("COMMIT").execute(&reading).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    inbox.receive(new_event("evt_1", "pi_1")).await.unwrap();
 }
 
 #[tokio::test]
