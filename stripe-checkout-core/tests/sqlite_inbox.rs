@@ -790,7 +790,8 @@ async fn of_many_who_write_an_order_at_once_one_does() {
 #[tokio::test]
 async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     let file = File::new();
-    let dying = process(&file, |builder| builder).await;
+    // Its only connection is the one that it dies with.
+    let dying = on(file.pool(1).await, |builder| builder).await;
     let heir = process(&file, |builder| builder).await;
     dying
         .inbox
@@ -829,6 +830,86 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
         .step(&scope(), Turn::Now("evt_2"), terms(), &*done)
         .await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
+}
+
+/// A process that is killed in the middle of a handler, and one that goes on with what it left.
+#[tokio::test]
+async fn a_killed_process_leaves_nothing_half_done() {
+    const FOLDER: &str = "STRIPE_CHECKOUT_TEST_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let file = std::mem::ManuallyDrop::new(File(folder.into()));
+        let shop = process(&file, |builder| builder).await;
+        let hangs = Told::hangs();
+        let running = shop.inbox.clone();
+        let dispatch = Arc::clone(&hangs);
+        tokio::spawn(async move { running.step(&scope(), Turn::Due, terms(), &*dispatch).await });
+        hangs.started.acquire().await.unwrap().forget();
+        std::fs::write(file.0.join("running"), "").unwrap();
+        return std::future::pending().await;
+    }
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    shop.inbox
+        .receive(new_event("evt_1", "pi_1"))
+        .await
+        .unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_killed_process_leaves_nothing_half_done"])
+        .env(FOLDER, &file.0)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until(async || file.0.join("running").exists()).await;
+    let done = Told::done();
+    let impatient = Terms::new(NOW, LONG, 3);
+    let busy = shop
+        .inbox
+        .step(&scope(), Turn::Now("evt_1"), impatient, &*done)
+        .await;
+    assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(shop.effects().await.is_empty());
+    let record = shop.record("evt_1").await;
+    assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
+    shop.let_it_be_due("evt_1").await;
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
+    assert_eq!(shop.effects().await, ["ran evt_1"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_known_is_not_stored_again() {
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    let other = process(&file, |builder| builder).await;
+    let mut first = new_event("evt_1", "pi_1");
+    first.order = Some(order("order-1"));
+    let first = shop.inbox.receive(first).await.unwrap();
+    assert_eq!(
+        (first.state, first.order),
+        (EventState::Pending, Some(order("order-1")))
+    );
+    // From then on it is known whose payment it is.
+    let order_1 = order("order-1");
+    let made = shop.inbox.put_intent(&order_1, None, row(None)).await;
+    assert!(made.unwrap());
+    let of_payment = shop.inbox.intent_of_payment(&scope(), "pi_1").await;
+    assert_eq!(of_payment.unwrap().unwrap().0, order("order-1"));
+    let done = Told::done();
+    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    step.unwrap().unwrap();
+    let mut again = new_event("evt_1", "pi_9");
+    again.order = Some(order("order-9"));
+    let stored = other.inbox.receive(again).await.unwrap();
+    assert_eq!(
+        (stored.state, stored.payment.as_deref()),
+        (EventState::Done, Some("pi_1"))
+    );
+    assert!(stored.body.is_empty());
+    assert_eq!(shop.record("evt_1").await.state, EventState::Done);
+    let of_payment = shop.inbox.intent_of_payment(&scope(), "pi_9").await;
+    assert_eq!(of_payment.unwrap(), None);
 }
 
 #[tokio::test]
@@ -1544,6 +1625,34 @@ async fn migrations_may_run_twice_by_many_at_once_and_by_hand() {
     let inbox = SqliteInbox::new(pool);
     let stored = inbox.receive(new_event("evt_1", "pi_1")).await.unwrap();
     assert_eq!(stored.state, EventState::Pending);
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_whoever_reads() {
+    let file = File::new();
+    let reading = file.pool(1).await;
+    sqlx::raw_sql(
+        "CREATE TABLE goods (id); INSERT INTO goods VALUES (1); BEGIN; SELECT * FROM goods",
+    )
+    .execute(&reading)
+    .await
+    .unwrap();
+    let options = file.options().busy_timeout(Duration::from_millis(1));
+    let pool = SqlitePoolOptions::new()
+        .connect_with(options)
+        .await
+        .unwrap();
+    let inbox = SqliteInbox::new(pool);
+    let mut migrating = tokio::spawn({
+        let inbox = inbox.clone();
+        async move { inbox.migrate().await }
+    });
+    // The mode of the file cannot change while somebody reads.
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut migrating).await;
+    assert!(early.is_err(), "{early:?}");
+    sqlx::raw_sql("COMMIT").execute(&reading).await.unwrap();
+    migrating.await.unwrap().unwrap();
+    inbox.receive(new_event("evt_1", "pi_1")).await.unwrap();
 }
 
 #[tokio::test]
