@@ -104,11 +104,8 @@ impl FulfillmentHandler<PgConnection> for Ledger {
                 write(&mut nested, "never".into()).await?;
             }
             Behave::CutOffNested => {
-                let mut begin = std::pin::pin!(db.begin());
-                let begun = std::future::poll_fn(|context| {
-                    Poll::Ready(begin.as_mut().poll(context).is_ready())
-                });
-                assert!(!begun.await, "the server has not answered yet");
+                // The server is sometimes faster than the knife.
+                while cut_off(db.begin(), 1).await {}
             }
         }
         Ok(())

@@ -319,13 +319,12 @@ impl PostgresInbox {
     /// Rolls back what the handler wrote. A statement that it left behind is canceled: the server would go on with it although nobody waits.
     async fn undo(&self, conn: &mut PgConnection, locked: &Locked) -> Result<(), sqlx::Error> {
         let mut undoing = pin!(undo_handler(conn));
-        tokio::select! {
-            biased;
-            undone = &mut undoing => return undone,
-            () = tokio::time::sleep(GRACE) => {}
+        // By reference: what does not end in time is waited for again, never dropped.
+        if let Ok(undone) = tokio::time::timeout(GRACE, undoing.as_mut()).await {
+            return undone;
         }
-        let (undone, ()) = tokio::join!(undoing, self.cancel(locked.backend));
-        undone
+        self.cancel(locked.backend).await;
+        undoing.await
     }
 
     async fn cancel(&self, backend: i32) {
