@@ -27,7 +27,7 @@ impl Checkout {
     /// [`queued`](crate::CheckoutBuilder::queued). Any number may run, in any number of processes on one database.
     ///
     /// ```no_run
-    /// # async fn main(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
+    /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
     /// let worker = tokio::spawn(checkout.worker().run(stop));
     /// # }
     /// ```
