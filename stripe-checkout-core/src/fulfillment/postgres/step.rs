@@ -14,7 +14,7 @@ use super::transaction::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
-    Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Dispatch, EventRecord, EventState, Inbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::fulfillment::stored::unavailable;
 use crate::fulfillment::{retry, settle};
@@ -41,6 +41,8 @@ enum Take {
     Over(EventRecord),
     /// Somebody else took it, by this claim, and is about to run it, or died before.
     Elsewhere(i64),
+    /// It ran in other hands while this one waited, and failed.
+    Failed(EventRecord),
     /// It has had all its attempts.
     Spent(EventRow),
     Mine(Taken),
@@ -74,6 +76,19 @@ impl PostgresInbox {
         let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
         let mut elsewhere: Option<(i64, Instant)> = None;
+        // Reading waits for nobody: who has nothing to do takes no step's connection.
+        let seen = match turn {
+            Turn::Due => 0,
+            Turn::Now(id) | Turn::IfDue(id) => {
+                let found = self.event(scope, id).await?;
+                let found = found.ok_or(InboxError::UnknownEvent)?;
+                let state = found.state;
+                if state != EventState::Pending {
+                    return Ok(Some(Step::new(found, Stepped::Already(state))));
+                }
+                found.attempts
+            }
+        };
         loop {
             // Whoever runs it holds its row, so that we would have waited; who took it and does not come to that is gone, or finds that it was taken from him.
             let gone = elsewhere
@@ -82,7 +97,7 @@ impl PostgresInbox {
             // One connection for both transactions: an event that is taken must not wait for the pool.
             let mut held = self.held_for_a_step(until).await?;
             let take = match self
-                .take(held.conn(), scope, turn, terms, until, gone)
+                .take(held.conn(), scope, turn, seen, terms, until, gone)
                 .await
             {
                 Err(InboxError::Busy) => {
@@ -100,6 +115,10 @@ impl PostgresInbox {
                     held.release();
                     let state = record.state;
                     return Ok(Some(Step::new(record, Stepped::Already(state))));
+                }
+                Take::Failed(record) => {
+                    held.release();
+                    return Ok(Some(Step::new(record, Stepped::Failed)));
                 }
                 Take::Spent(row) => {
                     if let Some(step) = self.bury(held, row, until).await? {
@@ -144,6 +163,7 @@ impl PostgresInbox {
         conn: &mut PgConnection,
         scope: &Scope,
         turn: Turn<'_>,
+        seen: u32,
         terms: Terms,
         until: Instant,
         gone: Option<i64>,
@@ -168,8 +188,20 @@ impl PostgresInbox {
             Some(row) if matches!(turn, Turn::IfDue(_)) && row.record.due > SystemTime::now() => {
                 Take::Nothing
             }
-            // That of a process that died is free again when it is due.
-            Some(row) if row.leased && gone != Some(row.claim) => Take::Elsewhere(row.claim),
+            // That of a process that died is free again when it is due; sooner if somebody asks for it and its taker is not to be seen, but for its last attempt, which
+            // may just be about to run.
+            Some(row)
+                if row.leased
+                    && (gone != Some(row.claim) || row.record.attempts >= terms.max_attempts) =>
+            {
+                Take::Elsewhere(row.claim)
+            }
+            // Fifty deliveries at once are one attempt, not fifty.
+            Some(row)
+                if matches!(turn, Turn::Now(_)) && !row.taken && row.record.attempts > seen =>
+            {
+                Take::Failed(row.record)
+            }
             Some(row) if row.record.attempts >= terms.max_attempts => Take::Spent(row),
             Some(row) => {
                 let claim = self.tables.claim(&mut tx, &row.record, terms.lease).await;
@@ -236,11 +268,20 @@ impl PostgresInbox {
             }
         };
         let state = locked.record.state;
-        if state != EventState::Pending || locked.claim != taken.claim {
+        if state != EventState::Pending {
             tx.rollback().await.map_err(unavailable)?;
             held.release();
-            let over = state != EventState::Pending;
-            return Ok(over.then(|| Step::new(locked.record, Stepped::Already(state))));
+            return Ok(Some(Step::new(locked.record, Stepped::Already(state))));
+        }
+        if locked.claim != taken.claim {
+            // It is somebody else's now; that we took it too was no attempt.
+            self.tables
+                .uncount(&mut tx, &locked.record)
+                .await
+                .map_err(busy_or)?;
+            tx.commit().await.map_err(unavailable)?;
+            held.release();
+            return Ok(None);
         }
         // By its terms the lease is longer than all waits and the handler's deadline together.
         let limit = terms.lease.saturating_sub(terms.patience);
