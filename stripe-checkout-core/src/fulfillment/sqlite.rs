@@ -19,6 +19,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
 };
+use super::settle;
 use super::stored::{time, unavailable};
 use crate::error::InboxError;
 
@@ -275,7 +276,7 @@ impl Inbox for SqliteInbox {
             .filter(|_| event.record.settles)
         {
             let known = rows::payment(&mut tx, scope, payment).await?;
-            if matches!(known.record.success, Settled::Dead | Settled::Mismatch) {
+            if settle::may_be_replayed(known.record.success) {
                 let record = PaymentRecord {
                     success: Settled::Pending,
                     ..known.record.clone()
@@ -301,9 +302,7 @@ impl Inbox for SqliteInbox {
         event.record.state = EventState::Dropped;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if !rows::another_settles(&mut tx, &event).await? {
-            step::give_up(&mut tx, &event.record, Settled::GivenUp).await?;
-        }
+        step::give_up(&mut tx, &event, settle::discarded).await?;
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
         Ok(())
