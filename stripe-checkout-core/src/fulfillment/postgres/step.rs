@@ -78,12 +78,7 @@ impl PostgresInbox {
         terms: Terms,
         dispatch: &dyn Dispatch<PgConnection>,
     ) -> Result<Option<Step>, InboxError> {
-        // Who may take any event does not wait for one whose payment is worked on: others are due too.
-        let patience = match turn {
-            Turn::Due => terms.patience.min(retry::PATIENCE_WHEN_DUE),
-            Turn::Now(_) | Turn::IfDue(_) => terms.patience,
-        };
-        let until = Instant::now() + patience;
+        let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
         // Reading waits for nobody: who has nothing to do takes no step's connection.
         let seen = match turn {
@@ -257,6 +252,11 @@ impl PostgresInbox {
         until: Instant,
         dispatch: &dyn Dispatch<PgConnection>,
     ) -> Result<Option<Step>, InboxError> {
+        // Who may take any event does not wait for one whose payment is worked on: others are due too.
+        let until = match turn {
+            Turn::Due => until.min(Instant::now() + retry::PATIENCE_WHEN_DUE),
+            Turn::Now(_) | Turn::IfDue(_) => until,
+        };
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(held.conn(), Some(left)).await.map_err(unavailable)?;
         let locked = match self.tables.lock(&mut tx, &taken.found, until).await {
