@@ -194,7 +194,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         filter.scope = Some(success.scope.clone());
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
-            if let Err(error) = self.step_alone(event, Turn::Now(&event.id)).await {
+            // What failed keeps its pause: a page that is reloaded must not use up its attempts.
+            let turn = match event.last_error {
+                Some(_) => Turn::IfDue(&event.id),
+                None => Turn::Now(&event.id),
+            };
+            if let Err(error) = self.step_alone(event, turn).await {
                 tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
             }
         }
