@@ -58,6 +58,8 @@ struct State {
     bookmarks: HashMap<Key, String>,
     /// The events that are pending, so that finding those of one payment does not mean reading them all.
     pending: HashSet<Key>,
+    /// Of these, those whose hook runs, or was cut off.
+    running: HashSet<Key>,
 }
 
 /// An order's row, and when it was written.
@@ -346,6 +348,7 @@ impl State {
             self.pending.insert(key.clone());
         } else {
             self.pending.remove(&key);
+            self.running.remove(&key);
         }
         self.events.put(key, event, over, now, self.limits);
     }
@@ -496,6 +499,8 @@ impl Inbox for MemoryInbox {
             let state = before.state;
             return Ok(Some(Step::new(before, Stepped::Already(state))));
         }
+        // What is counted already if nobody else counts until it is this one's turn.
+        let counted = before.attempts + u32::from(!self.state().running.contains(&id));
         let later =
             |record: &EventRecord| matches!(turn, Turn::IfDue(_)) && record.due > SystemTime::now();
         if later(&before) {
@@ -519,7 +524,8 @@ impl Inbox for MemoryInbox {
         if later(&record) {
             return Ok(None);
         }
-        if matches!(turn, Turn::Now(_)) && record.attempts > before.attempts {
+        let running = self.state().running.contains(&id);
+        if matches!(turn, Turn::Now(_)) && !running && record.attempts >= counted {
             // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
             return Ok(Some(Step::new(record, Stepped::Failed)));
         }
@@ -545,6 +551,7 @@ impl Inbox for MemoryInbox {
             let now = SystemTime::now();
             record.due = now + terms.lease;
             state.put_event(record.clone(), now);
+            state.running.insert(id.clone());
             let intent = record
                 .order
                 .as_ref()
@@ -557,6 +564,7 @@ impl Inbox for MemoryInbox {
             .await;
         let now = SystemTime::now();
         let mut state = self.state();
+        state.running.remove(&id);
         let did = match verdict {
             Verdict::Waiting { again } => {
                 record.attempts -= 1;

@@ -213,12 +213,12 @@ impl Inbox for SqliteInbox {
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
-        let mut attempts = None;
+        let mut first = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
             let seen = match self.look(scope, turn).await? {
                 Looked::Nothing(step) => return Ok(step.map(|step| *step)),
-                Looked::Attempts(seen) => *attempts.get_or_insert(seen),
+                Looked::Pending(seen) => &*first.get_or_insert(seen),
             };
             let mut writer = self.writer(until).await?;
             let tried =
@@ -360,8 +360,8 @@ impl Inbox for SqliteInbox {
 enum Looked {
     /// Nothing: this is what the step gives.
     Nothing(Option<Box<Step>>),
-    /// An event that was attempted so often.
-    Attempts(u32),
+    /// This event, which may be run.
+    Pending(Box<rows::Stored>),
 }
 
 impl SqliteInbox {
@@ -376,16 +376,15 @@ impl SqliteInbox {
                 None => return Ok(Looked::Nothing(None)),
             },
         };
-        let event = event.record;
-        let state = event.state;
+        let state = event.record.state;
         if state != EventState::Pending {
-            let step = Step::new(event, Stepped::Already(state));
+            let step = Step::new(event.record, Stepped::Already(state));
             return Ok(Looked::Nothing(Some(Box::new(step))));
         }
-        if matches!(turn, Turn::IfDue(_)) && event.due > SystemTime::now() {
+        if matches!(turn, Turn::IfDue(_)) && event.record.due > SystemTime::now() {
             return Ok(Looked::Nothing(None));
         }
-        Ok(Looked::Attempts(event.attempts))
+        Ok(Looked::Pending(Box::new(event)))
     }
 }
 

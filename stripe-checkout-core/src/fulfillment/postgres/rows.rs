@@ -65,6 +65,14 @@ pub(super) struct EventRow {
     backend: i32,
 }
 
+impl EventRow {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
+}
+
 /// What a step decides from, read under the locks.
 pub(super) struct Locked {
     pub(super) record: EventRecord,
@@ -168,6 +176,16 @@ impl Tables {
         scope: &Scope,
         id: &str,
     ) -> Result<Option<EventRecord>, InboxError> {
+        let row = self.event_row(conn, scope, id).await?;
+        Ok(row.map(|row| row.record))
+    }
+
+    pub(super) async fn event_row(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EventRow>, InboxError> {
         let sql = concat!(
             "SELECT ",
             event_columns!(),
@@ -180,10 +198,7 @@ impl Tables {
             .fetch_optional(conn)
             .await
             .map_err(busy_or)?;
-        Ok(row
-            .map(|row| read_event(&row))
-            .transpose()?
-            .map(|row| row.record))
+        row.map(|row| read_event(&row)).transpose()
     }
 
     pub(super) async fn events(

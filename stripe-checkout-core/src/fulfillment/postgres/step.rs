@@ -14,7 +14,7 @@ use super::transaction::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
-    Dispatch, EventRecord, EventState, Inbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::fulfillment::stored::unavailable;
 use crate::fulfillment::{retry, settle};
@@ -30,8 +30,6 @@ const BROKEN: &str = "broken_transaction: the handler ended the transaction that
 
 /// Pauses between looks at an event that somebody else has just taken.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-/// How long after it was taken an event is given up by whoever took it and does not hold its row.
-const GONE: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How the first transaction went.
@@ -39,8 +37,8 @@ enum Take {
     Nothing,
     /// It is not pending.
     Over(EventRecord),
-    /// Somebody else took it, by this claim, and is about to run it, or died before.
-    Elsewhere(i64),
+    /// Somebody else took it, and is about to run it, or died.
+    Elsewhere,
     /// It ran in other hands while this one waited, and failed.
     Failed(EventRecord),
     /// It has had all its attempts.
@@ -75,29 +73,23 @@ impl PostgresInbox {
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
-        let mut elsewhere: Option<(i64, Instant)> = None;
         // Reading waits for nobody: who has nothing to do takes no step's connection.
         let seen = match turn {
-            Turn::Due => 0,
+            Turn::Due => None,
             Turn::Now(id) | Turn::IfDue(id) => {
-                let found = self.event(scope, id).await?;
-                let found = found.ok_or(InboxError::UnknownEvent)?;
-                let state = found.state;
+                let found = self.look(scope, id).await?;
+                let state = found.record.state;
                 if state != EventState::Pending {
-                    return Ok(Some(Step::new(found, Stepped::Already(state))));
+                    return Ok(Some(Step::new(found.record, Stepped::Already(state))));
                 }
-                found.attempts
+                Some(found)
             }
         };
         loop {
-            // Whoever runs it holds its row, so that we would have waited; who took it and does not come to that is gone, or finds that it was taken from him.
-            let gone = elsewhere
-                .filter(|(_, since)| since.elapsed() >= GONE)
-                .map(|(claim, _)| claim);
             // One connection for both transactions: an event that is taken must not wait for the pool.
             let mut held = self.held_for_a_step(until).await?;
             let take = match self
-                .take(held.conn(), scope, turn, seen, terms, until, gone)
+                .take(held.conn(), scope, turn, seen.as_ref(), terms, until)
                 .await
             {
                 Err(InboxError::Busy) => {
@@ -130,12 +122,7 @@ impl PostgresInbox {
                         return Ok(Some(step));
                     }
                 }
-                Take::Elsewhere(claim) => {
-                    held.release();
-                    if elsewhere.is_none_or(|(before, _)| before != claim) {
-                        elsewhere = Some((claim, Instant::now()));
-                    }
-                }
+                Take::Elsewhere => held.release(),
             }
             if Instant::now() + pause >= until {
                 return Err(InboxError::Busy);
@@ -143,6 +130,12 @@ impl PostgresInbox {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
+    }
+
+    async fn look(&self, scope: &Scope, id: &str) -> Result<EventRow, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let found = self.tables.event_row(&mut conn, scope, id).await?;
+        found.ok_or(InboxError::UnknownEvent)
     }
 
     async fn held_for_a_step(&self, until: Instant) -> Result<Held, InboxError> {
@@ -163,10 +156,9 @@ impl PostgresInbox {
         conn: &mut PgConnection,
         scope: &Scope,
         turn: Turn<'_>,
-        seen: u32,
+        seen: Option<&EventRow>,
         terms: Terms,
         until: Instant,
-        gone: Option<i64>,
     ) -> Result<Take, InboxError> {
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(conn, Some(left)).await.map_err(unavailable)?;
@@ -188,17 +180,12 @@ impl PostgresInbox {
             Some(row) if matches!(turn, Turn::IfDue(_)) && row.record.due > SystemTime::now() => {
                 Take::Nothing
             }
-            // That of a process that died is free again when it is due; sooner if somebody asks for it and its taker is not to be seen, but for its last attempt, which
-            // may just be about to run.
-            Some(row)
-                if row.leased
-                    && (gone != Some(row.claim) || row.record.attempts >= terms.max_attempts) =>
-            {
-                Take::Elsewhere(row.claim)
-            }
+            // That of a process that died is free again when it is due.
+            Some(row) if row.leased => Take::Elsewhere,
             // Fifty deliveries at once are one attempt, not fifty.
             Some(row)
-                if matches!(turn, Turn::Now(_)) && !row.taken && row.record.attempts > seen =>
+                if matches!(turn, Turn::Now(_))
+                    && seen.is_some_and(|seen| row.failed_since(seen)) =>
             {
                 Take::Failed(row.record)
             }

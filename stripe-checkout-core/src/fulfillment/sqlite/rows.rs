@@ -41,6 +41,14 @@ pub(super) struct Stored {
     pub(super) record: EventRecord,
 }
 
+impl Stored {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
+}
+
 macro_rules! select_events {
     ($where:literal) => {
         concat!(
