@@ -694,19 +694,18 @@ impl Inbox for MemoryInbox {
         };
         let now = SystemTime::now();
         let mut state = self.state();
-        // A dead or mismatched copy can still be replayed.
-        let another = state.events.entries.values().any(|(other, _)| {
-            other.settles
-                && other.payment == record.payment
-                && other.scope == record.scope
-                && other.id != record.id
-                && matches!(
-                    other.state,
-                    EventState::Pending | EventState::Dead | EventState::Mismatch
-                )
-        });
-        if !another {
-            state.give_up(&record, Settled::GivenUp, now);
+        let others = state.events.entries.values().map(|(other, _)| other);
+        let left: Vec<_> = others
+            .filter(|other| {
+                other.settles
+                    && other.payment == record.payment
+                    && other.scope == record.scope
+                    && other.id != record.id
+            })
+            .map(|other| other.state)
+            .collect();
+        if let Some(row) = settle::dropped(&record, &state.payment(&record), &left) {
+            state.put_payment_of(&record, row, now);
         }
         state.put_event(record, now);
         Ok(())

@@ -328,13 +328,9 @@ impl Inbox for PostgresInbox {
             .put_event(&mut tx, &record, Wait::AsItIs)
             .await
             .map_err(busy_or)?;
-        let another = self
-            .tables
-            .is_settling(&mut tx, &record)
-            .await
-            .map_err(busy_or)?;
-        let given_up = settle::given_up(&record, &locked.payment, Settled::GivenUp);
-        let payment = given_up.filter(|_| !another).unwrap_or(locked.payment);
+        let left = self.tables.others_that_settle(&mut tx, &record).await?;
+        let dropped = settle::dropped(&record, &locked.payment, &left);
+        let payment = dropped.unwrap_or(locked.payment);
         self.tables
             .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
             .await

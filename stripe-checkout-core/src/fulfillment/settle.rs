@@ -1,6 +1,6 @@
 //! How what was decided meets what was written meanwhile: the same in every inbox.
 
-use super::inbox::{EventRecord, IntentRecord, PaymentRecord, Settled};
+use super::inbox::{EventRecord, EventState, IntentRecord, PaymentRecord, Settled};
 
 /// The payment's row: what was decided about it, and what was noted since it was read.
 pub(super) fn payment(
@@ -39,6 +39,29 @@ pub(super) fn intent(
     Some(IntentRecord {
         version: version + 1,
         ..row
+    })
+}
+
+/// The payment's row after this event was dropped, or nothing if that changes nothing. `left` is how the other events stand that are the success of the same payment: as
+/// long as one is pending, it is waited for; of those that are dead or mismatched one may be replayed, but until somebody does nobody waits.
+pub(super) fn dropped(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    left: &[EventState],
+) -> Option<PaymentRecord> {
+    let success = if left.contains(&EventState::Pending) {
+        return None;
+    } else if left.contains(&EventState::Dead) {
+        Settled::Dead
+    } else if left.contains(&EventState::Mismatch) {
+        Settled::Mismatch
+    } else {
+        return given_up(event, current, Settled::GivenUp);
+    };
+    let waits = matches!(current.success, Settled::No | Settled::Pending);
+    (event.settles && waits).then(|| PaymentRecord {
+        success,
+        ..current.clone()
     })
 }
 

@@ -19,6 +19,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
 };
+use super::settle;
 use super::stored::{time, unavailable};
 use crate::error::InboxError;
 
@@ -301,8 +302,12 @@ impl Inbox for SqliteInbox {
         event.record.state = EventState::Dropped;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if !rows::another_settles(&mut tx, &event).await? {
-            step::give_up(&mut tx, &event.record, Settled::GivenUp).await?;
+        if let Some(payment) = &event.record.payment {
+            let left = rows::others_that_settle(&mut tx, &event).await?;
+            let known = rows::payment(&mut tx, scope, payment).await?;
+            if let Some(row) = settle::dropped(&event.record, &known.record, &left) {
+                rows::put_payment(&mut tx, scope, payment, &row, &known).await?;
+            }
         }
         tx.commit().await.map_err(failed)?;
         writer.finish().await;

@@ -362,19 +362,22 @@ impl Tables {
         Ok(())
     }
 
-    /// Whether an event that is the success of this one's payment may still run: a dead or mismatched one can be replayed.
-    pub(super) async fn is_settling(
+    /// How the other events stand that are the success of this one's payment.
+    pub(super) async fn others_that_settle(
         &self,
         conn: &mut PgConnection,
         event: &EventRecord,
-    ) -> Result<bool, sqlx::Error> {
-        let sql = "SELECT EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state IN ('pending', 'dead', 'mismatch'))";
-        sqlx::query_scalar(self.sql(sql))
+    ) -> Result<Vec<EventState>, InboxError> {
+        let sql = "SELECT state FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND id <> $4";
+        let states: Vec<String> = sqlx::query_scalar(self.sql(sql))
             .bind(text(&event.scope.application))
             .bind(mode(event.scope.mode))
             .bind(event.payment.as_deref().map(text))
-            .fetch_one(conn)
+            .bind(text(&event.id))
+            .fetch_all(conn)
             .await
+            .map_err(busy_or)?;
+        states.iter().map(|state| read_event_state(state)).collect()
     }
 
     /// The payment's row, and what is known of the payment: also what its events noted since, and whether its success waits for its turn.

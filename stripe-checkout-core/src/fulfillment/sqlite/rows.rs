@@ -328,23 +328,24 @@ pub(super) async fn put_payment(
     Ok(())
 }
 
-/// Whether the success of this event's payment may still come by another event: a dead or mismatched copy can be replayed.
-pub(super) async fn another_settles(
+/// How the other events stand that are the success of this one's payment.
+pub(super) async fn others_that_settle(
     db: &mut SqliteConnection,
     event: &Stored,
-) -> Result<bool, InboxError> {
+) -> Result<Vec<EventState>, InboxError> {
     let scope = &event.record.scope;
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM stripe_checkout_events \
-         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state IN ('pending', 'dead', 'mismatch') AND seq <> ?4)",
+    let states: Vec<String> = sqlx::query_scalar(
+        "SELECT state FROM stripe_checkout_events \
+         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND seq <> ?4",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
     .bind(&event.record.payment)
     .bind(event.seq)
-    .fetch_one(db)
+    .fetch_all(db)
     .await
-    .map_err(failed)
+    .map_err(failed)?;
+    states.iter().map(|state| read_event_state(state)).collect()
 }
 
 pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
