@@ -360,6 +360,8 @@ pub(crate) struct Model {
     /// What hooks did for good, in order.
     pub(crate) effects: Vec<String>,
     clock: u64,
+    /// Whether somebody had to wait for a lease.
+    waits: bool,
 }
 
 impl fmt::Debug for Model {
@@ -399,8 +401,8 @@ enum Todo {
 }
 
 impl Model {
-    /// Whether this may be tried: not where it would be a matter of seconds what becomes of it. One that took its process with it at its last attempt is a dead letter
-    /// when its lease is over; until then somebody may just be about to run it.
+    /// Whether this may be tried: not where it would be a matter of seconds what becomes of it. As long as a lease lasts somebody may just be about to run the event, so
+    /// whoever asks for it is to wait.
     pub(crate) fn allows(&self, happening: &Happening) -> bool {
         if let Happening::Ask { pay } = happening {
             return pay
@@ -409,10 +411,7 @@ impl Model {
         }
         let mut after = self.clone();
         after.apply(happening);
-        !after
-            .events
-            .values()
-            .any(|event| event.leased && event.attempts >= MAX)
+        !after.waits
     }
 
     pub(crate) fn apply(&mut self, happening: &Happening) -> Answer {
@@ -631,6 +630,7 @@ impl Model {
         if turn == Turn::IfDue && known.due.is_none() {
             return Did::NotDue;
         }
+        self.waits |= known.leased;
         if known.attempts >= MAX {
             // It took its process with it each time.
             self.bury(event);
