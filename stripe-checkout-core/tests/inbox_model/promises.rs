@@ -69,7 +69,7 @@ impl Seen {
     }
 
     /// The hooks of a payment, in order.
-    fn hooks(&self, pay: Pay) -> impl Iterator<Item = &str> {
+    pub(crate) fn hooks(&self, pay: Pay) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(move |line| {
             let mut words = line.split(' ').skip(1);
             let (hook, of) = (words.next()?, words.next()?);

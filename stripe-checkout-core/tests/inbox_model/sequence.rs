@@ -14,7 +14,8 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::{Checkout, InboxError};
 
 use crate::model::{
-    Answer, Behave, Door, Event, Happening, Model, Moment, Order, Pay, Script, WHOLE, What, is_over,
+    Answer, Behave, Door, Event, Happening, MAX, Model, Moment, Order, Pay, Script, WHOLE, What,
+    is_over,
 };
 use crate::promises::{Lives, Seen, kept, kept_since};
 use crate::shop::{Process, Stage, amount, body};
@@ -129,8 +130,8 @@ impl<S: Store> Shop<S> {
         }
         let process = stage.start().await;
         Some(Self {
-            inline: process.checkout(false),
-            queued: process.checkout(true),
+            inline: process.checkout(false, MAX),
+            queued: process.checkout(true, MAX),
             process,
             stage,
             model: Model::default(),
@@ -147,8 +148,8 @@ impl<S: Store> Shop<S> {
         let answer = self.really(happening).await;
         if self.process.is_dead() {
             self.process = self.stage.start().await;
-            self.inline = self.process.checkout(false);
-            self.queued = self.process.checkout(true);
+            self.inline = self.process.checkout(false, MAX);
+            self.queued = self.process.checkout(true, MAX);
         }
         let before = std::mem::replace(
             &mut self.seen,

@@ -1,6 +1,6 @@
 //! A shop of which everything can be told how it goes: the merchant's hooks, the clock of leases and pauses, and when its process dies.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,9 +17,9 @@ use stripe_checkout_core::webhook::{Dispute, Event as Stripes, Failure, Payment,
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, InboxError, Mode, WebhookSecret,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::model::{Behave, Event, MAX, Moment, Order, PART, Pay, REST, Script, WHOLE, What, line};
+use crate::model::{Behave, Event, Moment, Order, PART, Pay, REST, Script, WHOLE, What, line};
 use crate::stores::Store;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -98,8 +98,13 @@ pub(crate) struct Stage<S> {
     /// Hooks that run now, by payment and by order, and those of which two did.
     running: Mutex<Vec<String>>,
     collided: Mutex<Vec<String>>,
-    /// Pauses that were longer than they may be.
-    overlong: Mutex<Vec<String>>,
+    /// Pauses that were longer than they may be, and deliveries that should not have been.
+    wrong: Mutex<Vec<String>>,
+    /// How often each event was attempted, counted by whoever attempts.
+    attempted: Mutex<HashMap<String, i64>>,
+    /// What was stored without a doubt.
+    received: Mutex<BTreeSet<Event>>,
+    terms: Mutex<Option<(Duration, Duration)>>,
 }
 
 /// How steps go.
@@ -141,7 +146,10 @@ impl<S: Store> Stage<S> {
             events,
             running: Mutex::default(),
             collided: Mutex::default(),
-            overlong: Mutex::default(),
+            wrong: Mutex::default(),
+            attempted: Mutex::default(),
+            received: Mutex::default(),
+            terms: Mutex::default(),
         })
     }
 
@@ -169,10 +177,36 @@ impl<S: Store> Stage<S> {
         lock(&self.prices).insert(order, price);
     }
 
+    /// How long is waited for others, and how long an event is leased.
+    pub(crate) fn terms(&self, patience: Duration, lease: Duration) {
+        *lock(&self.terms) = Some((patience, lease));
+    }
+
+    /// How often an event was attempted.
+    pub(crate) fn attempted(&self, event: Event) -> i64 {
+        let attempted = lock(&self.attempted);
+        attempted.get(&event.id()).copied().unwrap_or_default()
+    }
+
+    fn count(&self, id: &str, by: i64) {
+        *lock(&self.attempted).entry(id.to_owned()).or_default() += by;
+    }
+
+    /// Whether all of a payment was refunded, by what is stored without a doubt.
+    fn all_went_back(&self, pay: Pay) -> bool {
+        let received = lock(&self.received);
+        let heard = |what| {
+            let mut copies = (0..2).map(|copy| Event { what, pay, copy });
+            copies.any(|event| received.contains(&event))
+        };
+        heard(What::AllRefunded)
+            || (heard(What::PartRefunded) && heard(What::RestRefunded) && !heard(What::RestFailed))
+    }
+
     /// What must never be, and was.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = lock(&self.collided).clone();
-        complaints.extend(lock(&self.overlong).iter().cloned());
+        complaints.extend(lock(&self.wrong).iter().cloned());
         complaints
     }
 
@@ -182,7 +216,7 @@ impl<S: Store> Stage<S> {
             life: Arc::new(Life {
                 inbox: self.store.open().await,
                 stage: Arc::clone(self),
-                dead: AtomicBool::new(false),
+                dead: watch::Sender::new(false),
                 page: AtomicBool::new(false),
             }),
         }
@@ -205,16 +239,16 @@ impl<S: Store> Clone for Process<S> {
 struct Life<S: Store> {
     inbox: S::Inbox,
     stage: Arc<Stage<S>>,
-    dead: AtomicBool,
+    dead: watch::Sender<bool>,
     page: AtomicBool,
 }
 
 impl<S: Store> Process<S> {
-    pub(crate) fn checkout(&self, queued: bool) -> Checkout {
+    pub(crate) fn checkout(&self, queued: bool, max_attempts: u32) -> Checkout {
         let config = Config::new([WebhookSecret::new("whsec_of_the_model").unwrap()]).unwrap();
         let mut builder = Checkout::builder(config)
             .application(self.life.stage.store.application())
-            .max_attempts(MAX)
+            .max_attempts(max_attempts)
             .fulfillment(self.clone(), Merchant(Arc::clone(&self.life.stage)));
         if queued {
             builder = builder.queued();
@@ -222,12 +256,13 @@ impl<S: Store> Process<S> {
         builder.build().unwrap()
     }
 
+    /// The inbox itself, without whatever can happen to the process.
     pub(crate) fn inbox(&self) -> &S::Inbox {
         &self.life.inbox
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.life.dead.load(Ordering::SeqCst)
+        *self.life.dead.borrow()
     }
 
     /// Whether a delivery runs what is due only, as a page does that somebody reloads.
@@ -236,7 +271,7 @@ impl<S: Store> Process<S> {
     }
 
     fn die<T>(&self) -> Result<T, InboxError> {
-        self.life.dead.store(true, Ordering::SeqCst);
+        self.life.dead.send_replace(true);
         Err(died())
     }
 
@@ -249,6 +284,19 @@ impl<S: Store> Process<S> {
 
     fn stage(&self) -> &Stage<S> {
         &self.life.stage
+    }
+
+    /// Work of this process: cut off where it stands when the process dies, which closes what it holds.
+    async fn living<T>(
+        &self,
+        work: impl Future<Output = Result<T, InboxError>>,
+    ) -> Result<T, InboxError> {
+        let mut dead = self.life.dead.subscribe();
+        tokio::select! {
+            biased;
+            _ = dead.wait_for(|dead| *dead) => Err(died()),
+            done = work => done,
+        }
     }
 }
 
@@ -263,6 +311,7 @@ struct Watched<'a, S: Store> {
     scripted: Option<Behave>,
     death: Arc<Notify>,
     ended: Arc<Mutex<Vec<String>>>,
+    dispatched: AtomicBool,
 }
 
 impl<S: Store> Dispatch<<S::Inbox as Inbox>::Connection> for Watched<'_, S> {
@@ -275,6 +324,8 @@ impl<S: Store> Dispatch<<S::Inbox as Inbox>::Connection> for Watched<'_, S> {
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let event = self.stage.event(&record.id);
+            self.dispatched.store(true, Ordering::SeqCst);
+            self.stage.count(&record.id, 1);
             let behave = self.scripted.unwrap_or_else(|| self.stage.next(&record.id));
             let act = Act {
                 event,
@@ -299,7 +350,7 @@ impl<S: Store> Dispatch<<S::Inbox as Inbox>::Connection> for Watched<'_, S> {
                     let most = Duration::from_secs(1 << record.attempts.saturating_sub(1).min(12));
                     if *again > most {
                         let what = format!("{} pauses {again:?}, not {most:?}", record.id);
-                        lock(&self.stage.overlong).push(what);
+                        lock(&self.stage.wrong).push(what);
                     }
                     *again = match behave {
                         Behave::FailForLong => HOUR,
@@ -395,10 +446,12 @@ impl<S: Store> Inbox for Process<S> {
     }
 
     async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        let received = self.alive()?.receive(event).await;
+        let id = event.id.clone();
+        let received = self.living(self.alive()?.receive(event)).await?;
+        lock(&self.stage().received).insert(self.stage().event(&id));
         match self.stage().dies_when_stored() {
             true => self.die(),
-            false => received,
+            false => Ok(received),
         }
     }
 
@@ -418,6 +471,10 @@ impl<S: Store> Inbox for Process<S> {
             // As if the lease had been over since.
             terms.lease = Duration::ZERO;
         }
+        if let Some((patience, lease)) = *lock(&self.stage().terms) {
+            terms.patience = patience;
+            terms.lease = lease;
+        }
         let turn = match turn {
             Turn::Now(id) if self.life.page.swap(false, Ordering::SeqCst) => Turn::IfDue(id),
             turn => turn,
@@ -428,21 +485,35 @@ impl<S: Store> Inbox for Process<S> {
             scripted,
             death: Arc::default(),
             ended: Arc::default(),
+            dispatched: AtomicBool::new(false),
         };
-        // Dropped where it stands, which closes what it holds, as the end of its process does.
+        let gone: Vec<_> = Pay::ALL
+            .into_iter()
+            .filter(|pay| self.stage().all_went_back(*pay))
+            .collect();
         let step = tokio::select! {
             biased;
             () = watched.death.notified() => return self.die(),
-            step = inbox.step(scope, turn, terms, &watched) => step?,
+            step = self.living(inbox.step(scope, turn, terms, &watched)) => step?,
         };
-        if step.as_ref().is_some_and(|step| {
-            matches!(
-                step.did,
-                Stepped::Now(EventState::Done | EventState::Mismatch)
-            )
-        }) {
-            let lines = std::mem::take(&mut *lock(&watched.ended));
-            self.stage().store.commit(lines);
+        let ended = std::mem::take(&mut *lock(&watched.ended));
+        match step.as_ref().map(|step| (step.did, &step.event.id)) {
+            Some((Stepped::Now(EventState::Done | EventState::Mismatch), id)) => {
+                let event = self.stage().event(id);
+                let succeeded = ended.contains(&line(event, "payment_succeeded"));
+                if succeeded && gone.contains(&event.pay) && self.stage().all_went_back(event.pay) {
+                    let wrong = format!("{id} was delivered after all of it went back");
+                    lock(&self.stage().wrong).push(wrong);
+                }
+                self.stage().store.commit(ended);
+            }
+            // What did not run was no attempt.
+            Some((Stepped::Now(EventState::Superseded) | Stepped::Waiting, id))
+                if watched.dispatched.load(Ordering::SeqCst) =>
+            {
+                self.stage().count(id, -1);
+            }
+            _ => {}
         }
         let committed = step
             .as_ref()
