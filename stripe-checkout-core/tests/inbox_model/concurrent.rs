@@ -2,11 +2,12 @@
 //! goes, so it is the end that is looked at, when Stripe has delivered again whatever was not acknowledged.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::{Checkout, InboxError};
 use tokio::task::JoinSet;
@@ -26,16 +27,25 @@ struct Storm {
     events: BTreeMap<Event, Vec<Behave>>,
     deliveries: Vec<Delivery>,
     /// The processes that work besides.
-    works: Vec<Index>,
-    processes: usize,
+    works: Vec<usize>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Delivery {
-    event: Index,
-    process: Index,
+    event: Event,
+    process: usize,
     queued: bool,
 }
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let queued = if self.queued { ", queued" } else { "" };
+        write!(f, "{:?} to {}{queued}", self.event, self.process)
+    }
+}
+
+/// How many processes there are.
+const PROCESSES: usize = 3;
 
 /// Two attempts may go wrong: the third is the last, and goes well.
 fn attempts(with_death: bool) -> impl Strategy<Value = Vec<Behave>> {
@@ -63,25 +73,24 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn storm() -> impl Strategy<Value = Storm> {
-    prop::bool::weighted(0.2).prop_flat_map(|with_death| {
-        let delivery = (any::<Index>(), any::<Index>(), prop::bool::weighted(0.25));
+    let events = prop::bool::weighted(0.2).prop_flat_map(|with_death| {
+        prop::collection::btree_map(event(), attempts(with_death), 1..7)
+    });
+    let works = prop::collection::vec(0..PROCESSES, 0..4);
+    (events, works).prop_flat_map(|(events, works)| {
+        let known: Vec<_> = events.keys().copied().collect();
+        let delivery = (select(known), 0..PROCESSES, prop::bool::weighted(0.25));
         let delivery = delivery.prop_map(|(event, process, queued)| Delivery {
             event,
             process,
             queued,
         });
-        (
-            prop::collection::btree_map(event(), attempts(with_death), 1..7),
-            prop::collection::vec(delivery, 1..20),
-            prop::collection::vec(any::<Index>(), 0..4),
-            1..4_usize,
-        )
-            .prop_map(|(events, deliveries, works, processes)| Storm {
-                events,
-                deliveries,
-                works,
-                processes,
-            })
+        let deliveries = prop::collection::vec(delivery, 1..20);
+        deliveries.prop_map(move |deliveries| Storm {
+            events: events.clone(),
+            deliveries,
+            works: works.clone(),
+        })
     })
 }
 
@@ -131,7 +140,7 @@ async fn rages<S: Store>(storm: &Storm) {
         stage.terms(Duration::from_millis(400), Duration::from_millis(500));
     }
     let mut running = Vec::new();
-    for _ in 0..storm.processes {
+    for _ in 0..PROCESSES {
         running.push(Running::start(&stage, storm).await);
     }
     let mut answers = all_at_once(storm, &running).await;
@@ -166,11 +175,10 @@ async fn rages<S: Store>(storm: &Storm) {
 }
 
 async fn all_at_once<S: Store>(storm: &Storm, running: &[Running<S>]) -> Answers {
-    let events: Vec<_> = storm.events.keys().copied().collect();
     let mut tasks = JoinSet::new();
     for delivery in &storm.deliveries {
-        let event = *delivery.event.get(&events);
-        let process = delivery.process.get(running);
+        let event = delivery.event;
+        let process = &running[delivery.process];
         let checkout = match delivery.queued {
             true => process.queued.clone(),
             false => process.inline.clone(),
@@ -181,7 +189,7 @@ async fn all_at_once<S: Store>(storm: &Storm, running: &[Running<S>]) -> Answers
         });
     }
     for process in &storm.works {
-        let checkout = process.get(running).inline.clone();
+        let checkout = running[*process].inline.clone();
         tasks.spawn(async move {
             for _ in 0..5 {
                 // Whoever finds the database busy looks again later.

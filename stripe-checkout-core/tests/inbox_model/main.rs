@@ -46,6 +46,8 @@ fn config(cases: u32) -> Config {
         config.cases = cases;
     }
     config.failure_persistence = Some(Box::new(FileFailurePersistence::Off));
-    config.max_shrink_iters = 2000;
+    if env::var_os("PROPTEST_MAX_SHRINK_ITERS").is_none() {
+        config.max_shrink_iters = 2000;
+    }
     config
 }

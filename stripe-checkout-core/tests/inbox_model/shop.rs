@@ -100,6 +100,8 @@ pub(crate) struct Stage<S> {
     collided: Mutex<Vec<String>>,
     /// Pauses that were longer than they may be, and deliveries that should not have been.
     wrong: Mutex<Vec<String>>,
+    /// How many hooks came to their end.
+    ended: AtomicUsize,
     /// How often each event was attempted, counted by whoever attempts.
     attempted: Mutex<HashMap<String, i64>>,
     /// What was stored without a doubt.
@@ -121,7 +123,7 @@ struct Act {
     event: Event,
     behave: Behave,
     death: Arc<Notify>,
-    ended: Arc<Mutex<Vec<String>>>,
+    ended: Arc<Mutex<Vec<(usize, String)>>>,
 }
 
 tokio::task_local! {
@@ -147,6 +149,7 @@ impl<S: Store> Stage<S> {
             running: Mutex::default(),
             collided: Mutex::default(),
             wrong: Mutex::default(),
+            ended: AtomicUsize::new(0),
             attempted: Mutex::default(),
             received: Mutex::default(),
             terms: Mutex::default(),
@@ -310,7 +313,7 @@ struct Watched<'a, S: Store> {
     inner: &'a dyn Dispatch<<S::Inbox as Inbox>::Connection>,
     scripted: Option<Behave>,
     death: Arc<Notify>,
-    ended: Arc<Mutex<Vec<String>>>,
+    ended: Arc<Mutex<Vec<(usize, String)>>>,
     dispatched: AtomicBool,
 }
 
@@ -500,7 +503,9 @@ impl<S: Store> Inbox for Process<S> {
         match step.as_ref().map(|step| (step.did, &step.event.id)) {
             Some((Stepped::Now(EventState::Done | EventState::Mismatch), id)) => {
                 let event = self.stage().event(id);
-                let succeeded = ended.contains(&line(event, "payment_succeeded"));
+                let succeeded = ended
+                    .iter()
+                    .any(|(_, ended)| *ended == line(event, "payment_succeeded"));
                 if succeeded && gone.contains(&event.pay) && self.stage().all_went_back(event.pay) {
                     let wrong = format!("{id} was delivered after all of it went back");
                     lock(&self.stage().wrong).push(wrong);
@@ -599,7 +604,9 @@ impl<S: Store> Merchant<S> {
             }
             _ => tokio::task::yield_now().await,
         }
-        lock(&act.ended).push(line);
+        // While nobody else works on this payment: so the numbers tell the order.
+        let number = self.0.ended.fetch_add(1, Ordering::SeqCst);
+        lock(&act.ended).push((number, line));
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! The three stores. One of each serves all cases, each under an application's name of its own, which is cheaper than a store of its own and tries that they keep
 //! apart.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use stripe_checkout_core::BoxError;
 use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox};
@@ -27,8 +28,8 @@ pub(crate) trait Store: Send + Sync + Sized + 'static {
         line: &str,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// What a step that was committed had written, for a store that has no transactions.
-    fn commit(&self, _lines: Vec<String>) {}
+    /// What a step that was committed had written, and at which place in the order, for a store that has no transactions.
+    fn commit(&self, _lines: Vec<(usize, String)>) {}
 
     /// The lines that anybody can see, in order.
     fn lines(&self) -> impl Future<Output = Vec<String>> + Send;
@@ -42,7 +43,7 @@ fn next_application() -> String {
 pub(crate) struct Memory {
     application: String,
     inbox: MemoryInbox,
-    lines: Arc<Mutex<Vec<String>>>,
+    lines: Mutex<BTreeMap<usize, String>>,
 }
 
 impl Store for Memory {
@@ -52,7 +53,7 @@ impl Store for Memory {
         Some(Self {
             application: next_application(),
             inbox: MemoryInbox::new(),
-            lines: Arc::default(),
+            lines: Mutex::default(),
         })
     }
 
@@ -68,14 +69,14 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn commit(&self, lines: Vec<String>) {
+    fn commit(&self, lines: Vec<(usize, String)>) {
         let mut written = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         written.extend(lines);
     }
 
     async fn lines(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.clone()
+        lines.values().cloned().collect()
     }
 }
 
