@@ -7,7 +7,7 @@ use stripe_checkout_core::fulfillment::{
     Stats,
 };
 
-use crate::model::{Event, MAX, Order, Pay, is_over};
+use crate::model::{Event, Order, Pay, is_over};
 use crate::shop::Stage;
 use crate::stores::Store;
 
@@ -94,7 +94,7 @@ const EARLIER: [&str; 4] = [
 ];
 
 /// What must be so at any time.
-pub(crate) fn kept(seen: &Seen, lives: &Lives) -> Result<(), String> {
+pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
     for (event, record) in &seen.events {
         let id = event.id();
         let state = record.state;
@@ -103,14 +103,14 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives) -> Result<(), String> {
         check(done == expected, || {
             format!("1, one event, one effect: {id} is {state:?}, and did its work {done} times")
         })?;
-        check(record.attempts <= MAX, || {
+        check(record.attempts <= max, || {
             format!(
                 "5, after the last attempt a dead letter: {id} had {}",
                 record.attempts
             )
         })?;
         check(
-            state != EventState::Dead || (record.attempts == MAX && record.last_error.is_some()),
+            state != EventState::Dead || (record.attempts == max && record.last_error.is_some()),
             || format!("5, dead after the last attempt, and known why: {record:?}"),
         )?;
         let over = is_over(state) || state == EventState::Dropped;

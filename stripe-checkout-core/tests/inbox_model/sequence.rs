@@ -162,7 +162,7 @@ impl<S: Store> Shop<S> {
         };
         self.story
             .push(format!("{happening:?}\n      → {answer:?}"));
-        let wrong = kept(&self.seen, &self.lives)
+        let wrong = kept(&self.seen, &self.lives, MAX)
             .and_then(|()| {
                 kept_since(&before, &self.seen, forgotten, |pay| {
                     let payment = self.model.payments.get(&pay);
