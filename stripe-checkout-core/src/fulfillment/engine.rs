@@ -187,7 +187,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         Terms::new(self.patience, lease, self.max_attempts)
     }
 
-    /// At once, if the success came to its end now. If it was over before, what failed since has its own time.
+    /// At once, if the success came to its end now. What failed has its own time: a page that is reloaded must not use up its attempts.
     async fn step_those_who_waited(&self, success: &EventRecord, now: bool) {
         let Some(payment) = success.payment.as_deref().filter(|_| success.settles) else {
             return;
@@ -198,7 +198,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         filter.scope = Some(success.scope.clone());
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
-            let turn = match now {
+            let turn = match now && event.last_error.is_none() {
                 true => Turn::Now(&event.id),
                 false => Turn::IfDue(&event.id),
             };

@@ -694,7 +694,7 @@ impl Inbox for MemoryInbox {
         let now = SystemTime::now();
         let mut state = self.state();
         let others = state.other_copies(&record);
-        if let Some(row) = settle::discarded(&record, &state.payment(&record), &others) {
+        if let Some(row) = settle::dropped(&record, &state.payment(&record), &others) {
             state.put_payment_of(&record, row, now);
         }
         state.put_event(record, now);

@@ -357,7 +357,7 @@ impl Inbox for PostgresInbox {
             .await
             .map_err(busy_or)?;
         let others = self.tables.other_copies(&mut tx, &record).await?;
-        let payment = settle::discarded(&record, &locked.payment, &others);
+        let payment = settle::dropped(&record, &locked.payment, &others);
         let payment = payment.unwrap_or(locked.payment);
         self.tables
             .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)

@@ -42,6 +42,29 @@ pub(super) fn intent(
     })
 }
 
+/// The payment's row after this event was dropped, or nothing if that changes nothing. `left` is how the other events stand that are the success of the same payment: as
+/// long as one is pending, it is waited for; of those that are dead or mismatched one may be replayed, but until somebody does nobody waits.
+pub(super) fn dropped(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    left: &[EventState],
+) -> Option<PaymentRecord> {
+    let success = if left.contains(&EventState::Pending) {
+        return None;
+    } else if left.contains(&EventState::Dead) {
+        Settled::Dead
+    } else if left.contains(&EventState::Mismatch) {
+        Settled::Mismatch
+    } else {
+        return given_up(event, current, Settled::GivenUp);
+    };
+    let waits = matches!(current.success, Settled::No | Settled::Pending);
+    (event.settles && waits).then(|| PaymentRecord {
+        success,
+        ..current.clone()
+    })
+}
+
 /// The payment's row when its success will not run any more, or nothing if this event is not it, or that changes nothing: what was dealt with by another event
 /// object of the same success stays dealt with, and what somebody gave up does not come to life again.
 pub(super) fn given_up(
@@ -71,22 +94,6 @@ pub(super) fn died(
         return None;
     }
     given_up(event, current, Settled::Dead)
-}
-
-/// The payment's row when this success was discarded, or nothing if that changes nothing: another event object that can still run, or be replayed, decides.
-pub(super) fn discarded(
-    event: &EventRecord,
-    current: &PaymentRecord,
-    others: &[EventState],
-) -> Option<PaymentRecord> {
-    if others.contains(&EventState::Pending) || others.contains(&EventState::Mismatch) {
-        return None;
-    }
-    let how = match others.contains(&EventState::Dead) {
-        true => Settled::Dead,
-        false => Settled::GivenUp,
-    };
-    given_up(event, current, how)
 }
 
 /// Whether the success of a payment gets another chance when its event is replayed.

@@ -302,7 +302,7 @@ impl Inbox for SqliteInbox {
         event.record.state = EventState::Dropped;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        step::give_up(&mut tx, &event, settle::discarded).await?;
+        step::give_up(&mut tx, &event, settle::dropped).await?;
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
         Ok(())

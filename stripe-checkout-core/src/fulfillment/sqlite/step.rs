@@ -104,11 +104,11 @@ async fn take(
         // Fifty deliveries at once are one attempt, not fifty.
         return Ok(Err(ended(before, Stepped::Failed)));
     }
+    if event.taken && before.due > now {
+        // Another process has it, and may just be about to run it: taken from there, it would count an attempt that is none.
+        return Ok(Err(Tried::Elsewhere));
+    }
     if before.attempts >= terms.max_attempts {
-        if event.taken && before.due > now {
-            // Its last attempt may just be about to run.
-            return Ok(Err(Tried::Elsewhere));
-        }
         // What went wrong before tells more than that nothing was heard.
         let error = before.last_error.clone();
         let error = error.unwrap_or_else(|| "no attempt came to an end".to_owned());
