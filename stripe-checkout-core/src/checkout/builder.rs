@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::tasks::Tasks;
 use super::{Checkout, Inner};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
-use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule};
+use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule, Timed};
 use crate::secret::Mode;
+use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
 /// Which payments are this application's; the events of all others go to the hook [`event`](FulfillmentHandler::event).
@@ -140,7 +142,7 @@ impl CheckoutBuilder {
             Arc::new(Engine {
                 deadline: deadline.unwrap_or(inbox.handler_deadline()),
                 inbox,
-                handler,
+                handler: Timed(handler),
                 patience: Duration::from_secs(8),
                 max_attempts,
                 queued,
@@ -328,6 +330,7 @@ impl CheckoutBuilder {
                 path: self.webhook_path,
             });
         }
+        telemetry::describe();
         Ok(Checkout {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {
@@ -343,6 +346,7 @@ impl CheckoutBuilder {
                 #[cfg(feature = "intent")]
                 guesses: tokio::sync::Semaphore::new(4),
                 tasks: Tasks::new(),
+                clock: Clock::new(self.tolerance),
             }),
         })
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stats, Stepped, Terms, Turn, Verdict,
+    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
@@ -154,8 +155,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         event: &EventRecord,
         turn: Turn<'_>,
     ) -> Result<(Received, bool), InboxError> {
-        let step = self.inbox.step(&event.scope, turn, self.terms(), self);
-        let Some(step) = step.await? else {
+        let Some(step) = self.watched_step(&event.scope, turn).await? else {
             return Ok((Received::Queued, false));
         };
         let received = match step.did {
@@ -171,14 +171,24 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
 
     /// Steps the event that is due, if one is, and says whether one was.
     async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
-        let step = self.inbox.step(scope, Turn::Due, self.terms(), self);
-        let Some(step) = step.await? else {
+        let Some(step) = self.watched_step(scope, Turn::Due).await? else {
             return Ok(false);
         };
         if matches!(step.did, Stepped::Now(_)) {
             self.step_those_who_waited(&step.event, true).await;
         }
         Ok(true)
+    }
+
+    async fn watched_step(
+        &self,
+        scope: &Scope,
+        turn: Turn<'_>,
+    ) -> Result<Option<Step>, InboxError> {
+        let watched = Watched::new(self);
+        let step = self.inbox.step(scope, turn, self.terms(), &watched).await;
+        watched.ended(&step);
+        step
     }
 
     fn terms(&self) -> Terms {
@@ -215,6 +225,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
         let at_once = delivery.at_once;
         let outcome = Outcome::of(&delivery.event);
+        tracing::Span::current().record("payment", outcome.payment_id());
         if let Outcome::Unreadable(error) = &outcome {
             tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read");
         }

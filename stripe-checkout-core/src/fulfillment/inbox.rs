@@ -484,6 +484,15 @@ pub enum EventState {
 }
 
 impl EventState {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Done,
+        Self::Superseded,
+        Self::Mismatch,
+        Self::Dead,
+        Self::Dropped,
+    ];
+
     /// The state's name, for logs, lists and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
