@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 /// A schema of its own.
 pub(crate) struct Database {
-    options: PgConnectOptions,
+    pub(crate) options: PgConnectOptions,
     pub(crate) schema: String,
 }
 
@@ -26,7 +26,7 @@ impl Database {
             let server = server();
             if let Err(why) = &server {
                 // Past the test harness, which shows only what failing tests print.
-                let line = format!("skipped, all of the PostgreSQL inbox's tests: {why}\n");
+                let line = format!("skipped, all that needs PostgreSQL: {why}\n");
                 std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
             server
@@ -154,9 +154,10 @@ fn start() -> Result<PgConnectOptions, String> {
 
 /// The shell waits for the end of its standard input, which is the end of this process.
 fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<Child> {
-    // What is written goes to the operating system at once, but no disk is waited for.
+    // For tests, what is written goes to the operating system at once, but no disk is waited for. A bench counts that wait too.
+    let disk = if cfg!(test) { "off" } else { "on" };
     let script = r#"
-        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=off -c full_page_writes=off -c max_connections=300 >log 2>&1 </dev/null &
+        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=$2 -c full_page_writes=$2 -c max_connections=300 >log 2>&1 </dev/null &
         server=$!
         cat >/dev/null
         kill -QUIT $server
@@ -168,6 +169,7 @@ fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<
         .arg(script)
         .arg(postgres)
         .arg(folder)
+        .arg(disk)
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -219,7 +221,7 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// In the path, or where Debian keeps the programs of each version.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
