@@ -27,6 +27,7 @@ mod receives;
 mod stored;
 
 use std::env;
+use std::sync::atomic::Ordering;
 
 #[tokio::main]
 async fn main() {
@@ -35,6 +36,7 @@ async fn main() {
     if !words.iter().any(|word| word == "--bench") {
         return;
     }
+    postgres_server::WAITS_FOR_THE_DISK.store(true, Ordering::Relaxed);
     let only: Vec<&str> = words
         .iter()
         .map(String::as_str)

@@ -8,7 +8,7 @@ use sqlx::{PgConnection, SqliteConnection};
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Inbox, MemoryInbox, Received};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Checkout};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::events::{Nothing, checkout, delivered, new_event};
 use crate::measure::{median, rate, whole};
@@ -147,12 +147,12 @@ where
     }
     let ship = Ship::default();
     let checkout = checkout(inbox, ship.clone(), |builder| builder.queued());
-    let stop = Arc::new(Notify::new());
+    let stop = Arc::new(Semaphore::new(0));
     let start = Instant::now();
     let workers: Vec<_> = (0..workers)
         .map(|_| {
             let stop = stop.clone();
-            let stop = async move { stop.notified().await };
+            let stop = async move { stop.acquire().await.unwrap().forget() };
             tokio::spawn(checkout.worker().concurrency(1).run(stop))
         })
         .collect();
@@ -160,8 +160,8 @@ where
         ship.changed.notified().await;
     }
     let time = start.elapsed();
+    stop.add_permits(workers.len());
     for worker in workers {
-        stop.notify_one();
         // Who is told to stop ends what it runs.
         tokio::time::timeout(Duration::from_secs(30), worker)
             .await

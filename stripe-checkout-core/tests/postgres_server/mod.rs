@@ -5,12 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+/// Whether a cluster of our own waits for the disk at each commit. Tests need not: what is written goes to the operating system at once.
+pub(crate) static WAITS_FOR_THE_DISK: AtomicBool = AtomicBool::new(false);
 
 /// A schema of its own.
 pub(crate) struct Database {
@@ -154,8 +157,10 @@ fn start() -> Result<PgConnectOptions, String> {
 
 /// The shell waits for the end of its standard input, which is the end of this process.
 fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<Child> {
-    // For tests, what is written goes to the operating system at once, but no disk is waited for. A bench counts that wait too.
-    let disk = if cfg!(test) { "off" } else { "on" };
+    let disk = match WAITS_FOR_THE_DISK.load(Ordering::Relaxed) {
+        true => "on",
+        false => "off",
+    };
     let script = r#"
         cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=$2 -c full_page_writes=$2 -c max_connections=300 >log 2>&1 </dev/null &
         server=$!
