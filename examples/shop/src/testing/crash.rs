@@ -298,7 +298,7 @@ async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), St
         // Where they share an endpoint, they share its secret; else each has its own.
         let secret = secrets.get(place).unwrap_or(&secrets[0]);
         let log = folder.join(format!("shop-{place}.log"));
-        let process = Process::new(program, &run, host, &ledger.url(), secret, log);
+        let process = Process::new(program, &run, host, ledger.url(), secret, log);
         tasks.spawn(process.live(Arc::clone(&run), rng.fork()));
     }
     let stopping = cluster.map(|cluster| {

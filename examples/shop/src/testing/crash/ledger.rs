@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) wrong: Vec<String>,
 }
 
+type EventRow = (String, Option<String>, String, i64, Option<String>);
+
 /// An event in the inbox.
 #[derive(Debug)]
 struct Event {
@@ -106,8 +108,7 @@ impl Ledger {
 
     async fn events(&self) -> Result<Vec<Event>, sqlx::Error> {
         let sql = "SELECT id, payment, state, attempts, last_error FROM stripe_checkout_events";
-        let rows: Vec<(String, Option<String>, String, i64, Option<String>)> =
-            self.rows(sql).await?;
+        let rows = self.rows::<EventRow>(sql).await?;
         let event = |(id, payment, state, attempts, last_error)| Event {
             id,
             payment,
