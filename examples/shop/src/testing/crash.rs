@@ -115,10 +115,12 @@ impl Plan {
             let number = text.parse();
             Some(number.unwrap_or_else(|_| panic!("{name} is no number")))
         };
-        let long = env::var("CRASH").is_ok_and(|size| size == "long");
-        let seed = number("CRASH_SEED")
-            .unwrap_or_else(|| std::process::id().into())
-            .wrapping_add(variant.name.len() as u64);
+        let long = match env::var("CRASH").as_deref() {
+            Ok("long") => true,
+            Err(_) | Ok("short") => false,
+            Ok(other) => panic!("CRASH is short or long, not {other}"),
+        };
+        let seed = number("CRASH_SEED").unwrap_or_else(|| std::process::id().into());
         let payments = number("CRASH_PAYMENTS").map(|number| number as usize);
         let kills = number("CRASH_KILLS").map(|number| number as usize);
         if long {
@@ -238,7 +240,7 @@ pub fn run(program: impl AsRef<OsStr>, variant: Variant) {
 async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), String> {
     let begin = Instant::now();
     let plan = Plan::of(variant);
-    let mut rng = Rng::with_seed(plan.seed);
+    let mut rng = Rng::with_seed(plan.seed.wrapping_add(variant.name.len() as u64));
     let (cluster, ledger) = if variant.postgres {
         match Cluster::start().await {
             Ok(cluster) => {
