@@ -130,7 +130,10 @@ async fn next_blow<'a>(run: &'a Run, rng: &mut Rng) -> Blow<'a> {
         if freeze || kill {
             // Not just when a payment was made.
             sleep(millis(rng, Duration::from_millis(200))).await;
-            if freeze && let Ok(freezing) = run.freezing.try_lock() {
+            if freeze && let Ok(freezing) = run.freezing.try_lock()
+                // Nobody else did meanwhile.
+                && run.is_due(&tally.freezes, plan.freezes)
+            {
                 return Blow::Freeze(freezing);
             }
             if kill {
