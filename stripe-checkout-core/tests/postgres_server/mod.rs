@@ -26,7 +26,7 @@ impl Database {
             let server = server();
             if let Err(why) = &server {
                 // Past the test harness, which shows only what failing tests print.
-                let line = format!("skipped, all of the PostgreSQL inbox's tests: {why}\n");
+                let line = format!("skipped, all tests on PostgreSQL: {why}\n");
                 std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
             server
