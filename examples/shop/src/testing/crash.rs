@@ -143,7 +143,7 @@ impl Plan {
                 freezes: 1,
                 freeze: Duration::from_secs(2),
                 stops: if variant.postgres { 1 } else { 0 },
-                life: Duration::from_secs(1),
+                life: Duration::from_millis(600),
                 buyers: 4,
                 patience: Duration::from_secs(120),
                 long,
@@ -190,9 +190,9 @@ struct Run {
 impl Run {
     /// Whether something of which there is to be so much in all is due at this point of the run.
     fn is_due(&self, done: &AtomicUsize, of: usize) -> bool {
-        let payments = self.tally.payments.load(Relaxed);
+        let (done, payments) = (done.load(Relaxed), self.tally.payments.load(Relaxed));
         // In the middle of its share of the payments, so that the last one comes before the last payment.
-        (2 * done.load(Relaxed) + 1) * self.plan.payments <= 2 * payments * of
+        done < of && (2 * done + 1) * self.plan.payments <= 2 * payments * of
     }
 
     fn is_calm(&self) -> bool {
@@ -361,7 +361,7 @@ async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), St
 async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
     let limit = if run.plan.long { 300 } else { 60 };
     let end = Instant::now() + Duration::from_secs(limit);
-    let mut look = 0;
+    let mut looks = 0;
     loop {
         let idle = timeout(STEP, run.sandbox.wait_idle()).await.is_ok();
         let pending = ledger.pending().await;
@@ -374,13 +374,13 @@ async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
                 if idle { "done" } else { "outstanding" }
             ));
         }
-        // Of a process that was killed the lease ends after half a minute, for which the short run does not wait. It may be somebody's who lives, too: that
-        // must not matter.
-        if idle && !run.plan.long && look % 20 == 0 {
+        // What a process had taken that was killed is anybody's after half a minute, for which the short run does not wait. It may also be somebody's who lives:
+        // that must not matter.
+        looks += 1;
+        if !run.plan.long && looks % 10 == 0 {
             let expired = ledger.expire_leases().await;
             expired.map_err(|error| error.to_string())?;
         }
-        look += usize::from(idle);
         sleep(STEP).await;
     }
 }
