@@ -8,6 +8,7 @@ mod intents;
 mod retrieved;
 mod routes;
 mod tasks;
+mod upkeep;
 mod worker;
 
 use std::fmt;

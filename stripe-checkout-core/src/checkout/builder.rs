@@ -57,8 +57,9 @@ pub struct CheckoutBuilder {
     ours: Option<Ours>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline: a name would not say more.
-    fulfillment: Option<Box<dyn FnOnce(Duration, u32, bool) -> Arc<dyn Fulfillment> + Send>>,
-    deadline: Duration,
+    fulfillment:
+        Option<Box<dyn FnOnce(Option<Duration>, u32, bool) -> Arc<dyn Fulfillment> + Send>>,
+    deadline: Option<Duration>,
     max_attempts: u32,
     queued: bool,
     tolerance: Duration,
@@ -98,7 +99,7 @@ impl CheckoutBuilder {
             former: Vec::new(),
             ours: None,
             fulfillment: None,
-            deadline: Duration::from_secs(20),
+            deadline: None,
             max_attempts: 20,
             queued: false,
             tolerance: Duration::from_secs(300),
@@ -137,9 +138,9 @@ impl CheckoutBuilder {
         self.fulfillment = Some(Box::new(move |deadline, max_attempts, queued| {
             // A second delivery of the same payment waits a little less than Stripe waits for its answer.
             Arc::new(Engine {
+                deadline: deadline.unwrap_or(inbox.handler_deadline()),
                 inbox,
                 handler,
-                deadline,
                 patience: Duration::from_secs(8),
                 max_attempts,
                 queued,
@@ -168,9 +169,9 @@ impl CheckoutBuilder {
         self
     }
 
-    /// How long a handler may run (default 20 s). One that passes it counts as failed.
+    /// How long a handler may run (default 20 s; with a [`SqliteInbox`](crate::fulfillment::SqliteInbox) 2 s). One that passes it counts as failed.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Some(deadline);
         self
     }
 

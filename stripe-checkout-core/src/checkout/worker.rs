@@ -46,12 +46,16 @@ impl Checkout {
     pub async fn run_due(&self) -> Result<bool, InboxError> {
         let checkout = self.clone();
         self.to_the_end(async move {
+            let mut busy = None;
             for scope in checkout.scopes() {
-                if checkout.inner.fulfillment.step_due(&scope).await? {
-                    return Ok(true);
+                match checkout.inner.fulfillment.step_due(&scope).await {
+                    Ok(false) => {}
+                    // Work on one payment holds up nobody of the other mode.
+                    Err(InboxError::Busy) => busy = Some(InboxError::Busy),
+                    ended => return ended,
                 }
             }
-            Ok(false)
+            busy.map_or(Ok(false), Err)
         })
         .await
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stepped, Terms, Turn, Verdict,
+    OrderKey, PaymentRecord, Scope, Settled, Stats, Stepped, Terms, Turn, Verdict,
 };
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
@@ -92,6 +92,34 @@ pub(crate) trait Fulfillment: Send + Sync {
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>>;
+    fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>>;
+    fn prune<'a>(
+        &'a self,
+        scope: &'a Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<usize, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn open_intents<'a>(
+        &'a self,
+        scope: &'a Scope,
+        after: Option<&'a OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn bookmark<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn put_bookmark<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a str,
+        value: &'a str,
+    ) -> BoxFuture<'a, Result<(), InboxError>>;
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
@@ -509,6 +537,49 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
         Box::pin(Engine::step_due(self, scope))
+    }
+
+    fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>> {
+        Box::pin(self.inbox.stats(scope))
+    }
+
+    fn prune<'a>(
+        &'a self,
+        scope: &'a Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<usize, InboxError>> {
+        Box::pin(self.inbox.prune(scope, before, most))
+    }
+
+    #[cfg(feature = "intent")]
+    fn open_intents<'a>(
+        &'a self,
+        scope: &'a Scope,
+        after: Option<&'a OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>> {
+        Box::pin(self.inbox.open_intents(scope, after, since, most))
+    }
+
+    #[cfg(feature = "intent")]
+    fn bookmark<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<String>, InboxError>> {
+        Box::pin(self.inbox.bookmark(scope, name))
+    }
+
+    #[cfg(feature = "intent")]
+    fn put_bookmark<'a>(
+        &'a self,
+        scope: &'a Scope,
+        name: &'a str,
+        value: &'a str,
+    ) -> BoxFuture<'a, Result<(), InboxError>> {
+        Box::pin(self.inbox.put_bookmark(scope, name, value))
     }
 
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {

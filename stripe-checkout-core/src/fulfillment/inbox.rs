@@ -31,6 +31,11 @@ pub trait Inbox: Send + Sync + 'static {
     /// Whether what is stored outlives the process.
     fn survives_restart(&self) -> bool;
 
+    /// How long a hook may run unless [`handler_deadline`](crate::CheckoutBuilder::handler_deadline) says otherwise.
+    fn handler_deadline(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+
     /// Whether it may hold live money. An inbox that does not survive a restart may not, unless somebody said that he knows.
     fn accepts_live(&self) -> bool {
         self.survives_restart()
@@ -115,6 +120,43 @@ pub trait Inbox: Send + Sync + 'static {
         scope: &Scope,
         event: &str,
         patience: Duration,
+    ) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Counts events, and what somebody should look at.
+    fn stats(&self, scope: &Scope) -> impl Future<Output = Result<Stats, InboxError>> + Send;
+
+    /// Forgets about so many events that are done or superseded and were received before this time, and says how many it were; none, if there are no more. What they
+    /// said of their payment stays known: of a payment whose success is forgotten, a second success is still old news.
+    fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> impl Future<Output = Result<usize, InboxError>> + Send;
+
+    /// The orders whose PaymentIntent is neither paid nor canceled as far as is known, in an order of its own, from behind this one on, at most so many. Of those that
+    /// wait for the buyer only the ones whose row was written since then: most buyers that went away do not come back. One that is on its way is always among them.
+    fn open_intents(
+        &self,
+        scope: &Scope,
+        after: Option<&OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<(OrderKey, IntentRecord)>, InboxError>> + Send;
+
+    /// A note of the core's own under this name: how far it has read.
+    fn bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<String>, InboxError>> + Send;
+
+    /// Writes it.
+    fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        value: &str,
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
 }
 
@@ -421,7 +463,7 @@ impl fmt::Debug for EventRecord {
 }
 
 /// How far an event is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum EventState {
     /// To be dispatched, again if it failed.
@@ -498,6 +540,47 @@ pub enum Stepped {
     Waiting,
     /// The hook failed, and will be tried again.
     Failed,
+}
+
+/// How many events there are, and what somebody should look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many events are in each state; none of those that are missing.
+    pub events: BTreeMap<EventState, u64>,
+    /// How many of the pending ones are due. What somebody is at is not.
+    pub due: u64,
+    /// When the oldest of the pending ones was received.
+    pub oldest_pending: Option<SystemTime>,
+    /// How many payments are paid at Stripe and not fulfilled: their success is pending or dead.
+    pub unfulfilled: u64,
+    /// When the success of the oldest of these was received.
+    pub unfulfilled_since: Option<SystemTime>,
+    /// How many payments paid an order that was paid already, and nothing of them was refunded yet.
+    pub duplicate_payments: u64,
+}
+
+impl Stats {
+    /// How many events are in this state.
+    pub fn count(&self, state: EventState) -> u64 {
+        self.events.get(&state).copied().unwrap_or_default()
+    }
+
+    /// Adds what another one counted elsewhere.
+    pub(crate) fn add(&mut self, other: Self) {
+        for (state, count) in other.events {
+            *self.events.entry(state).or_default() += count;
+        }
+        self.due += other.due;
+        self.oldest_pending = earlier(self.oldest_pending, other.oldest_pending);
+        self.unfulfilled += other.unfulfilled;
+        self.unfulfilled_since = earlier(self.unfulfilled_since, other.unfulfilled_since);
+        self.duplicate_payments += other.duplicate_payments;
+    }
+}
+
+fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
+    one.into_iter().chain(other).min()
 }
 
 /// Which events to list.

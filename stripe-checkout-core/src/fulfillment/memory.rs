@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
 use super::inbox::{
-    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
+    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 use super::settle;
 use crate::error::InboxError;
@@ -53,10 +53,19 @@ struct State {
     limits: Limits,
     events: Bounded<Key, EventRecord>,
     payments: Bounded<Key, PaymentRecord>,
-    intents: Bounded<OrderKey, IntentRecord>,
+    intents: Bounded<OrderKey, IntentRow>,
     orders: Bounded<Key, OrderKey>,
+    bookmarks: HashMap<Key, String>,
     /// The events that are pending, so that finding those of one payment does not mean reading them all.
     pending: HashSet<Key>,
+    /// Of these, those whose hook runs, or was cut off.
+    running: HashSet<Key>,
+}
+
+/// An order's row, and when it was written.
+struct IntentRow {
+    record: IntentRecord,
+    changed: SystemTime,
 }
 
 /// How much is remembered, and how long.
@@ -339,8 +348,13 @@ impl State {
             self.pending.insert(key.clone());
         } else {
             self.pending.remove(&key);
+            self.running.remove(&key);
         }
         self.events.put(key, event, over, now, self.limits);
+    }
+
+    fn intent(&self, order: &OrderKey) -> Option<&IntentRecord> {
+        self.intents.get(order).map(|row| &row.record)
     }
 
     fn put_intent(&mut self, order: &OrderKey, record: IntentRecord, now: SystemTime) {
@@ -349,8 +363,11 @@ impl State {
             self.orders.put(key, order.clone(), true, now, self.limits);
         }
         // An order that nobody pays may go too: a payment that comes after all is known by its metadata.
-        self.intents
-            .put(order.clone(), record, true, now, self.limits);
+        let row = IntentRow {
+            record,
+            changed: now,
+        };
+        self.intents.put(order.clone(), row, true, now, self.limits);
     }
 }
 
@@ -366,7 +383,7 @@ impl Inbox for MemoryInbox {
     }
 
     async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        Ok(self.state().intents.get(order).cloned())
+        Ok(self.state().intent(order).cloned())
     }
 
     async fn put_intent(
@@ -377,7 +394,7 @@ impl Inbox for MemoryInbox {
     ) -> Result<bool, InboxError> {
         let now = SystemTime::now();
         let mut state = self.state();
-        let version = state.intents.get(order).map(|row| row.version);
+        let version = state.intent(order).map(|row| row.version);
         if version != expected {
             return Ok(false);
         }
@@ -393,7 +410,7 @@ impl Inbox for MemoryInbox {
     ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
         let state = self.state();
         let order = state.orders.get(&(scope.clone(), payment.to_owned()));
-        Ok(order.and_then(|order| Some((order.clone(), state.intents.get(order)?.clone()))))
+        Ok(order.and_then(|order| Some((order.clone(), state.intent(order)?.clone()))))
     }
 
     async fn payment(
@@ -482,6 +499,8 @@ impl Inbox for MemoryInbox {
             let state = before.state;
             return Ok(Some(Step::new(before, Stepped::Already(state))));
         }
+        // What is counted already if nobody else counts until it is this one's turn.
+        let counted = before.attempts + u32::from(!self.state().running.contains(&id));
         let later =
             |record: &EventRecord| matches!(turn, Turn::IfDue(_)) && record.due > SystemTime::now();
         if later(&before) {
@@ -505,6 +524,11 @@ impl Inbox for MemoryInbox {
         if later(&record) {
             return Ok(None);
         }
+        let running = self.state().running.contains(&id);
+        if matches!(turn, Turn::Now(_)) && !running && record.attempts >= counted {
+            // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
+            return Ok(Some(Step::new(record, Stepped::Failed)));
+        }
         if leased.is_some_and(|leased| leased.until != record.due) {
             // It ran meanwhile in other hands, and failed: its turn comes again after its pause.
             return Ok(Some(Step::new(record, Stepped::Waiting)));
@@ -527,10 +551,11 @@ impl Inbox for MemoryInbox {
             let now = SystemTime::now();
             record.due = now + terms.lease;
             state.put_event(record.clone(), now);
+            state.running.insert(id.clone());
             let intent = record
                 .order
                 .as_ref()
-                .and_then(|order| state.intents.get(order).cloned());
+                .and_then(|order| state.intent(order).cloned());
             (state.payment(&record), intent)
         };
         let taken = record.clone();
@@ -539,6 +564,7 @@ impl Inbox for MemoryInbox {
             .await;
         let now = SystemTime::now();
         let mut state = self.state();
+        state.running.remove(&id);
         let did = match verdict {
             Verdict::Waiting { again } => {
                 record.attempts -= 1;
@@ -685,6 +711,108 @@ impl Inbox for MemoryInbox {
         state.put_event(record, now);
         Ok(())
     }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        let state = self.state();
+        let now = SystemTime::now();
+        let mut stats = Stats::default();
+        let mut unfulfilled: HashMap<&str, SystemTime> = HashMap::new();
+        let events = state.events.entries.values().map(|(event, _)| event);
+        for event in events.filter(|event| event.scope == *scope) {
+            *stats.events.entry(event.state).or_default() += 1;
+            let pending = event.state == EventState::Pending;
+            if pending {
+                stats.due += u64::from(event.due <= now);
+                let oldest = stats.oldest_pending.unwrap_or(event.received);
+                stats.oldest_pending = Some(oldest.min(event.received));
+            }
+            let open = event.settles && (pending || event.state == EventState::Dead);
+            if let Some(payment) = event.payment.as_deref().filter(|_| open)
+                && matches!(
+                    state.payment(event).success,
+                    Settled::No | Settled::Pending | Settled::Dead
+                )
+            {
+                let since = unfulfilled.entry(payment).or_insert(event.received);
+                *since = (*since).min(event.received);
+            }
+        }
+        stats.unfulfilled = unfulfilled.len() as u64;
+        stats.unfulfilled_since = unfulfilled.into_values().min();
+        let payments = state.payments.entries.iter();
+        let kept_twice = payments.filter(|((of, _), (payment, _))| {
+            of == scope && payment.success == Settled::Duplicate && payment.returned() == 0
+        });
+        stats.duplicate_payments = kept_twice.count() as u64;
+        Ok(stats)
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        let mut state = self.state();
+        let events = state.events.entries.iter();
+        let old = events.filter(|((of, _), (event, _))| {
+            of == scope
+                && event.received < before
+                && matches!(event.state, EventState::Done | EventState::Superseded)
+        });
+        let old: Vec<_> = old.map(|(key, _)| key.clone()).take(most).collect();
+        for key in &old {
+            state.events.entries.remove(key);
+        }
+        Ok(old.len())
+    }
+
+    async fn open_intents(
+        &self,
+        scope: &Scope,
+        after: Option<&OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+        fn place(order: &OrderKey) -> (&str, &str) {
+            (
+                order.account.as_deref().unwrap_or_default(),
+                &order.reference,
+            )
+        }
+        let state = self.state();
+        let rows = state.intents.entries.iter();
+        let mut open: Vec<_> = rows
+            .filter(|(order, (row, _))| {
+                let wanted = match row.record.state {
+                    IntentState::Processing => true,
+                    IntentState::Creating | IntentState::Open => row.changed >= since,
+                    IntentState::Paid | IntentState::Canceled => false,
+                };
+                wanted
+                    && row.record.payment.is_some()
+                    && order.scope == *scope
+                    && after.is_none_or(|after| place(order) > place(after))
+            })
+            .map(|(order, (row, _))| (order, &row.record))
+            .collect();
+        open.sort_by(|(a, _), (b, _)| place(a).cmp(&place(b)));
+        let open = open.into_iter().take(most);
+        Ok(open
+            .map(|(order, row)| (order.clone(), row.clone()))
+            .collect())
+    }
+
+    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
+        let key = (scope.clone(), name.to_owned());
+        Ok(self.state().bookmarks.get(&key).cloned())
+    }
+
+    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+        let key = (scope.clone(), name.to_owned());
+        self.state().bookmarks.insert(key, value.to_owned());
+        Ok(())
+    }
 }
 
 impl State {
@@ -696,7 +824,7 @@ impl State {
         after: IntentRecord,
         now: SystemTime,
     ) {
-        if let Some(row) = settle::intent(self.intents.get(order), before, after) {
+        if let Some(row) = settle::intent(self.intent(order), before, after) {
             self.put_intent(order, row, now);
         }
     }

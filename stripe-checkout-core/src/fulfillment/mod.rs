@@ -25,7 +25,7 @@ pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    Note, OrderKey, PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
 #[cfg(feature = "postgres")]

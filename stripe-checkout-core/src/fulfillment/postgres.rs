@@ -5,10 +5,11 @@
 mod rows;
 mod step;
 mod transaction;
+mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ use self::rows::{Tables, Wait};
 use self::transaction::{Held, begin, busy_or};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Step, Terms, Turn,
+    PaymentRecord, Scope, Settled, Stats, Step, Terms, Turn,
 };
 use super::settle;
 use super::stored::unavailable;
@@ -29,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Two processes that start at once migrate one after the other: they meet at this advisory lock, "stripe_c" in ASCII.
 const MIGRATING: i64 = 0x7374_7269_7065_5f63;
-
-/// The newest version in `migrations.sql`.
-const VERSION: i32 = 1;
 
 /// An inbox in PostgreSQL, for any number of processes on one database.
 ///
@@ -68,9 +66,9 @@ impl fmt::Debug for PostgresInbox {
 }
 
 impl PostgresInbox {
-    /// The SQL that [`migrate`](Self::migrate) runs, for those who run migrations themselves. It creates its tables in the connection's default schema, can be
-    /// run again and again, and only ever adds.
-    pub const MIGRATIONS: &str = include_str!("postgres/migrations.sql");
+    /// The statements that make its tables, a step each, to be run in this order: for whoever runs migrations by himself. They create the tables in the connection's
+    /// default schema. Each may be run again and changes nothing then.
+    pub const MIGRATIONS: &[&str] = &[include_str!("postgres/1.sql")];
 
     /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate) at start.
     pub fn new(pool: PgPool) -> Self {
@@ -100,30 +98,32 @@ impl PostgresInbox {
     pub async fn migrate(&self) -> Result<(), InboxError> {
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
-        if !self.is_migrated(&mut tx).await.map_err(unavailable)? {
-            self.apply(&mut tx).await.map_err(unavailable)?;
+        let done = self.version(&mut tx).await.map_err(unavailable)?;
+        if done < Self::MIGRATIONS.len() {
+            self.apply(&mut tx, done).await.map_err(unavailable)?;
         }
         tx.commit().await.map_err(unavailable)?;
         held.release();
         Ok(())
     }
 
-    async fn is_migrated(&self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    /// How many migrations the database has seen: more than there are, if a later version of this crate was there.
+    async fn version(&self, conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
         let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
             .bind(self.tables.name("migrations"))
             .fetch_one(&mut *conn)
             .await?;
         if !exists {
-            return Ok(false);
+            return Ok(0);
         }
         let newest = "SELECT COALESCE(max(version), 0) FROM {}migrations";
         let newest: i32 = sqlx::query_scalar(self.tables.sql(newest))
             .fetch_one(conn)
             .await?;
-        Ok(newest >= VERSION)
+        Ok(newest.try_into().unwrap_or_default())
     }
 
-    async fn apply(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn apply(&self, conn: &mut PgConnection, done: usize) -> Result<(), sqlx::Error> {
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(MIGRATING)
             .execute(&mut *conn)
@@ -148,7 +148,10 @@ impl PostgresInbox {
         sqlx::raw_sql("SET LOCAL client_min_messages = warning")
             .execute(&mut *conn)
             .await?;
-        sqlx::raw_sql(Self::MIGRATIONS).execute(conn).await?;
+        // Another process may have run them meanwhile: each may be run again.
+        for migration in Self::MIGRATIONS.iter().skip(done) {
+            sqlx::raw_sql(*migration).execute(&mut *conn).await?;
+        }
         Ok(())
     }
 
@@ -336,6 +339,51 @@ impl Inbox for PostgresInbox {
             .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
             .await
             .map_err(busy_or)?;
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(())
+    }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.stats(&mut conn, scope).await
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        self.forget(scope, before, most).await
+    }
+
+    async fn open_intents(
+        &self,
+        scope: &Scope,
+        after: Option<&OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables
+            .open_intents(&mut conn, scope, after, since, most)
+            .await
+    }
+
+    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.bookmark(&mut conn, scope, name).await
+    }
+
+    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), Some(PATIENCE))
+            .await
+            .map_err(unavailable)?;
+        self.tables
+            .put_bookmark(&mut tx, scope, name, value)
+            .await?;
         tx.commit().await.map_err(unavailable)?;
         held.release();
         Ok(())

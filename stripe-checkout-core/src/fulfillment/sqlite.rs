@@ -3,6 +3,7 @@
 mod contain;
 mod rows;
 mod step;
+mod upkeep;
 mod writer;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use self::step::Tried;
 use self::writer::{Writer, is_wal};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn,
+    PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
 };
 use super::stored::{time, unavailable};
 use crate::error::InboxError;
@@ -38,7 +39,7 @@ use crate::error::InboxError;
 ///
 /// # Handlers
 /// SQLite has one writer at a time, in all processes together. While a handler runs, nobody else writes: no other event, no webhook that is to be stored, no order of
-/// the shop's. So a handler should take milliseconds: no network in it, and a [deadline](crate::CheckoutBuilder::handler_deadline) of a second or two.
+/// the shop's. So a handler should take milliseconds: no network in it. Its [deadline](crate::CheckoutBuilder::handler_deadline) is 2 s unless you set another.
 /// Who waits, waits in the order of asking, and no more than a few seconds.
 ///
 /// A handler uses the connection that it is given, and no other one to the same database: that one waits until the handler ends, which waits for it. It must not end
@@ -58,6 +59,9 @@ impl std::fmt::Debug for SqliteInbox {
         f.debug_struct("SqliteInbox").finish_non_exhaustive()
     }
 }
+
+/// While a hook runs nobody else writes, in no process.
+const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long what is to be stored waits for its turn: no longer than Stripe waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -135,6 +139,10 @@ impl Inbox for SqliteInbox {
         true
     }
 
+    fn handler_deadline(&self) -> Duration {
+        HANDLER_DEADLINE
+    }
+
     async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
         let mut db = self.pool.acquire().await.map_err(failed)?;
         rows::intent(&mut db, order).await
@@ -205,12 +213,12 @@ impl Inbox for SqliteInbox {
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
-        let mut attempts = None;
+        let mut first = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
             let seen = match self.look(scope, turn).await? {
                 Looked::Nothing(step) => return Ok(step.map(|step| *step)),
-                Looked::Attempts(seen) => *attempts.get_or_insert(seen),
+                Looked::Pending(seen) => &*first.get_or_insert(seen),
             };
             let mut writer = self.writer(until).await?;
             let tried =
@@ -300,14 +308,60 @@ impl Inbox for SqliteInbox {
         writer.finish().await;
         Ok(())
     }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        upkeep::stats(&mut db, scope).await
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        let until = Instant::now() + PATIENCE;
+        let mut writer = self.writer(until).await?;
+        let mut tx = writer.begin(until).await?;
+        let forgotten = upkeep::prune(&mut tx, scope, before, most).await?;
+        tx.commit().await.map_err(failed)?;
+        writer.finish().await;
+        Ok(forgotten)
+    }
+
+    async fn open_intents(
+        &self,
+        scope: &Scope,
+        after: Option<&OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        upkeep::open_intents(&mut db, scope, after, since, most).await
+    }
+
+    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        upkeep::bookmark(&mut db, scope, name).await
+    }
+
+    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+        let until = Instant::now() + PATIENCE;
+        let mut writer = self.writer(until).await?;
+        let mut tx = writer.begin(until).await?;
+        upkeep::put_bookmark(&mut tx, scope, name, value).await?;
+        tx.commit().await.map_err(failed)?;
+        writer.finish().await;
+        Ok(())
+    }
 }
 
 /// What there is to be done.
 enum Looked {
     /// Nothing: this is what the step gives.
     Nothing(Option<Box<Step>>),
-    /// An event that was attempted so often.
-    Attempts(u32),
+    /// This event, which may be run.
+    Pending(Box<rows::Stored>),
 }
 
 impl SqliteInbox {
@@ -322,16 +376,15 @@ impl SqliteInbox {
                 None => return Ok(Looked::Nothing(None)),
             },
         };
-        let event = event.record;
-        let state = event.state;
+        let state = event.record.state;
         if state != EventState::Pending {
-            let step = Step::new(event, Stepped::Already(state));
+            let step = Step::new(event.record, Stepped::Already(state));
             return Ok(Looked::Nothing(Some(Box::new(step))));
         }
-        if matches!(turn, Turn::IfDue(_)) && event.due > SystemTime::now() {
+        if matches!(turn, Turn::IfDue(_)) && event.record.due > SystemTime::now() {
             return Ok(Looked::Nothing(None));
         }
-        Ok(Looked::Attempts(event.attempts))
+        Ok(Looked::Pending(Box::new(event)))
     }
 }
 

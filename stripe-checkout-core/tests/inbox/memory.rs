@@ -1,11 +1,11 @@
 //! The inbox in memory keeps what every inbox promises, and the engine and the worker what they promise over an inbox that survives a restart.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
     Dispatch, EventFilter, EventRecord, Inbox, IntentRecord, MemoryInbox, NewEvent, OrderKey,
-    PaymentRecord, Scope, Step, Terms, Turn,
+    PaymentRecord, Scope, Stats, Step, Terms, Turn,
 };
 use stripe_checkout_core::testing::inbox::{Subject, run};
 use stripe_checkout_core::{BoxError, InboxError};
@@ -122,6 +122,37 @@ impl Inbox for Outlives {
         patience: Duration,
     ) -> Result<(), InboxError> {
         self.0.discard(scope, event, patience).await
+    }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        self.0.stats(scope).await
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        self.0.prune(scope, before, most).await
+    }
+
+    async fn open_intents(
+        &self,
+        scope: &Scope,
+        after: Option<&OrderKey>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+        self.0.open_intents(scope, after, since, most).await
+    }
+
+    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
+        self.0.bookmark(scope, name).await
+    }
+
+    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+        self.0.put_bookmark(scope, name, value).await
     }
 }
 

@@ -31,7 +31,7 @@ macro_rules! clock {
 
 macro_rules! event_columns {
     () => {
-        "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, last_error, \
+        "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, last_error, taken, \
          taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend"
     };
 }
@@ -41,6 +41,7 @@ macro_rules! intent_columns {
         "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by"
     };
 }
+pub(super) use intent_columns;
 
 /// When an event is due.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +57,20 @@ pub(super) struct EventRow {
     pub(super) record: EventRecord,
     /// Who took it counts himself here.
     pub(super) claim: i64,
-    /// Somebody took it, and may be about to run it.
+    /// Somebody took it, and has not put it down.
+    pub(super) taken: bool,
+    /// And may be about to run it.
     pub(super) leased: bool,
     /// The server's process behind this connection.
     backend: i32,
+}
+
+impl EventRow {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
 }
 
 /// What a step decides from, read under the locks.
@@ -165,6 +176,16 @@ impl Tables {
         scope: &Scope,
         id: &str,
     ) -> Result<Option<EventRecord>, InboxError> {
+        let row = self.event_row(conn, scope, id).await?;
+        Ok(row.map(|row| row.record))
+    }
+
+    pub(super) async fn event_row(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EventRow>, InboxError> {
         let sql = concat!(
             "SELECT ",
             event_columns!(),
@@ -177,10 +198,7 @@ impl Tables {
             .fetch_optional(conn)
             .await
             .map_err(busy_or)?;
-        Ok(row
-            .map(|row| read_event(&row))
-            .transpose()?
-            .map(|row| row.record))
+        row.map(|row| read_event(&row)).transpose()
     }
 
     pub(super) async fn events(
@@ -293,6 +311,22 @@ impl Tables {
         Ok(())
     }
 
+    /// Gives back the attempt of whoever took an event, which is locked, and finds that it is somebody else's now.
+    pub(super) async fn uncount(
+        &self,
+        conn: &mut PgConnection,
+        event: &EventRecord,
+    ) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE {}events SET attempts = GREATEST(attempts - 1, 0) WHERE application = $1 AND mode = $2 AND id = $3";
+        sqlx::query(self.sql(sql))
+            .bind(text(&event.scope.application))
+            .bind(mode(event.scope.mode))
+            .bind(text(&event.id))
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
     /// Writes how an event stands, which is locked. Whoever had taken it has it no more.
     pub(super) async fn put_event(
         &self,
@@ -382,9 +416,24 @@ impl Tables {
         row: Option<&PaymentRecord>,
         record: &PaymentRecord,
     ) -> Result<(), sqlx::Error> {
-        let Some(payment) = event.payment.as_deref() else {
-            return Ok(());
-        };
+        match event.payment.as_deref() {
+            Some(payment) => {
+                self.put_payment_row(conn, &event.scope, payment, row, record)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// As [`put_payment`](Self::put_payment), of a payment.
+    pub(super) async fn put_payment_row(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        payment: &str,
+        row: Option<&PaymentRecord>,
+        record: &PaymentRecord,
+    ) -> Result<(), sqlx::Error> {
         let mut record = record.clone();
         // That the success waits for its turn is told by its event.
         if record.success == Settled::Pending {
@@ -396,8 +445,8 @@ impl Tables {
         let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9 \
             WHERE application = $1 AND mode = $2 AND id = $3";
         sqlx::query(self.sql(sql))
-            .bind(text(&event.scope.application))
-            .bind(mode(event.scope.mode))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
             .bind(text(payment))
             .bind(settled(record.success))
             .bind(record.capturable)
@@ -486,7 +535,8 @@ impl Tables {
         expected: u64,
         record: &IntentRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14 \
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, \
+            changed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
             WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
         let done = sqlx::query(self.sql(sql))
             .bind(text(&order.scope.application))
@@ -514,6 +564,33 @@ impl Tables {
         Ok(true)
     }
 
+    /// Locks a payment's row, and makes it first if there is none.
+    pub(super) async fn lock_payment(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        payment: &str,
+        patience: &mut Patience,
+    ) -> Result<(), InboxError> {
+        let lock =
+            "SELECT 1 FROM {}payments WHERE application = $1 AND mode = $2 AND id = $3 FOR UPDATE";
+        let place = "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        for sql in [lock, place, lock] {
+            patience.set(conn).await?;
+            let locked = sqlx::query(self.sql(sql))
+                .bind(text(&scope.application))
+                .bind(mode(scope.mode))
+                .bind(text(payment))
+                .fetch_optional(&mut *conn)
+                .await
+                .map_err(busy_or)?;
+            if locked.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Locks the event's payment, its order and the event, in this order, each in a statement of its own, and then reads them: a statement that read before it
     /// waited would tell what was true before. All in all it waits until then.
     pub(super) async fn lock(
@@ -523,23 +600,10 @@ impl Tables {
         until: Instant,
     ) -> Result<Locked, InboxError> {
         let scope = &event.scope;
-        let mut patience = Patience { until, set: None };
+        let mut patience = Patience::until(until);
         if let Some(payment) = event.payment.as_deref() {
-            let lock = "SELECT 1 FROM {}payments WHERE application = $1 AND mode = $2 AND id = $3 FOR UPDATE";
-            let place = "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-            for sql in [lock, place, lock] {
-                patience.set(conn).await?;
-                let locked = sqlx::query(self.sql(sql))
-                    .bind(text(&scope.application))
-                    .bind(mode(scope.mode))
-                    .bind(text(payment))
-                    .fetch_optional(&mut *conn)
-                    .await
-                    .map_err(busy_or)?;
-                if locked.is_some() {
-                    break;
-                }
-            }
+            self.lock_payment(conn, scope, payment, &mut patience)
+                .await?;
         }
         if let Some(order) = &event.order {
             // One without a row, too, has only one step at a time: so there has to be one.
@@ -579,13 +643,17 @@ impl Tables {
 }
 
 /// How long locks are waited for, all in all: the server counts for each lock anew.
-struct Patience {
+pub(super) struct Patience {
     until: Instant,
     /// When the server was told last.
     set: Option<Instant>,
 }
 
 impl Patience {
+    pub(super) fn until(until: Instant) -> Self {
+        Self { until, set: None }
+    }
+
     /// What is left is all that the next lock may take.
     async fn set(&mut self, conn: &mut PgConnection) -> Result<(), InboxError> {
         let now = Instant::now();
@@ -606,7 +674,7 @@ impl Patience {
 }
 
 /// The database's text has no U+0000. No id of Stripe's has one either, but an error message may.
-fn text(text: &str) -> Cow<'_, str> {
+pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))
     } else {
@@ -619,7 +687,7 @@ fn micros(time: Duration) -> i64 {
 }
 
 /// The account of the keys themselves is an empty column: a key cannot be NULL.
-fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
+pub(super) fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
     text(
         order
             .and_then(|order| order.account.as_deref())
@@ -627,11 +695,11 @@ fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
     )
 }
 
-fn read_account(column: String) -> Option<String> {
+pub(super) fn read_account(column: String) -> Option<String> {
     Some(column).filter(|account| !account.is_empty())
 }
 
-fn get<'r, T>(row: &'r PgRow, column: &'static str) -> Result<T, InboxError>
+pub(super) fn get<'r, T>(row: &'r PgRow, column: &'static str) -> Result<T, InboxError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
@@ -673,6 +741,7 @@ fn read_event(row: &PgRow) -> Result<EventRow, InboxError> {
     Ok(EventRow {
         record,
         claim: get(row, "claim")?,
+        taken: get(row, "taken")?,
         leased: get(row, "leased")?,
         backend: get(row, "backend")?,
     })
@@ -692,7 +761,7 @@ fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
     }))
 }
 
-fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
+pub(super) fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
     let currency = get::<&str>(row, "currency")?.parse().map_err(unavailable)?;
     Ok(IntentRecord {
         version: read_number(get(row, "version")?),

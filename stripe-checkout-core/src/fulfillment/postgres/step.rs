@@ -30,8 +30,6 @@ const BROKEN: &str = "broken_transaction: the handler ended the transaction that
 
 /// Pauses between looks at an event that somebody else has just taken.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-/// How long after it was taken an event is given up by whoever took it and does not hold its row.
-const GONE: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How the first transaction went.
@@ -39,8 +37,10 @@ enum Take {
     Nothing,
     /// It is not pending.
     Over(EventRecord),
-    /// Somebody else took it, by this claim, and is about to run it, or died before.
-    Elsewhere(i64),
+    /// Somebody else took it, and is about to run it, or died.
+    Elsewhere,
+    /// It ran in other hands while this one waited, and failed.
+    Failed(EventRecord),
     /// It has had all its attempts.
     Spent(EventRow),
     Mine(Taken),
@@ -73,16 +73,23 @@ impl PostgresInbox {
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
-        let mut elsewhere: Option<(i64, Instant)> = None;
+        // Reading waits for nobody: who has nothing to do takes no step's connection.
+        let seen = match turn {
+            Turn::Due => None,
+            Turn::Now(id) | Turn::IfDue(id) => {
+                let found = self.look(scope, id).await?;
+                let state = found.record.state;
+                if state != EventState::Pending {
+                    return Ok(Some(Step::new(found.record, Stepped::Already(state))));
+                }
+                Some(found)
+            }
+        };
         loop {
-            // Whoever runs it holds its row, so that we would have waited; who took it and does not come to that is gone, or finds that it was taken from him.
-            let gone = elsewhere
-                .filter(|(_, since)| since.elapsed() >= GONE)
-                .map(|(claim, _)| claim);
             // One connection for both transactions: an event that is taken must not wait for the pool.
             let mut held = self.held_for_a_step(until).await?;
             let take = match self
-                .take(held.conn(), scope, turn, terms, until, gone)
+                .take(held.conn(), scope, turn, seen.as_ref(), terms, until)
                 .await
             {
                 Err(InboxError::Busy) => {
@@ -101,6 +108,10 @@ impl PostgresInbox {
                     let state = record.state;
                     return Ok(Some(Step::new(record, Stepped::Already(state))));
                 }
+                Take::Failed(record) => {
+                    held.release();
+                    return Ok(Some(Step::new(record, Stepped::Failed)));
+                }
                 Take::Spent(row) => {
                     if let Some(step) = self.bury(held, row, until).await? {
                         return Ok(Some(step));
@@ -111,12 +122,7 @@ impl PostgresInbox {
                         return Ok(Some(step));
                     }
                 }
-                Take::Elsewhere(claim) => {
-                    held.release();
-                    if elsewhere.is_none_or(|(before, _)| before != claim) {
-                        elsewhere = Some((claim, Instant::now()));
-                    }
-                }
+                Take::Elsewhere => held.release(),
             }
             if Instant::now() + pause >= until {
                 return Err(InboxError::Busy);
@@ -124,6 +130,12 @@ impl PostgresInbox {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
+    }
+
+    async fn look(&self, scope: &Scope, id: &str) -> Result<EventRow, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let found = self.tables.event_row(&mut conn, scope, id).await?;
+        found.ok_or(InboxError::UnknownEvent)
     }
 
     async fn held_for_a_step(&self, until: Instant) -> Result<Held, InboxError> {
@@ -144,9 +156,9 @@ impl PostgresInbox {
         conn: &mut PgConnection,
         scope: &Scope,
         turn: Turn<'_>,
+        seen: Option<&EventRow>,
         terms: Terms,
         until: Instant,
-        gone: Option<i64>,
     ) -> Result<Take, InboxError> {
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(conn, Some(left)).await.map_err(unavailable)?;
@@ -169,7 +181,14 @@ impl PostgresInbox {
                 Take::Nothing
             }
             // That of a process that died is free again when it is due.
-            Some(row) if row.leased && gone != Some(row.claim) => Take::Elsewhere(row.claim),
+            Some(row) if row.leased => Take::Elsewhere,
+            // Fifty deliveries at once are one attempt, not fifty.
+            Some(row)
+                if matches!(turn, Turn::Now(_))
+                    && seen.is_some_and(|seen| row.failed_since(seen)) =>
+            {
+                Take::Failed(row.record)
+            }
             Some(row) if row.record.attempts >= terms.max_attempts => Take::Spent(row),
             Some(row) => {
                 let claim = self.tables.claim(&mut tx, &row.record, terms.lease).await;
@@ -236,11 +255,20 @@ impl PostgresInbox {
             }
         };
         let state = locked.record.state;
-        if state != EventState::Pending || locked.claim != taken.claim {
+        if state != EventState::Pending {
             tx.rollback().await.map_err(unavailable)?;
             held.release();
-            let over = state != EventState::Pending;
-            return Ok(over.then(|| Step::new(locked.record, Stepped::Already(state))));
+            return Ok(Some(Step::new(locked.record, Stepped::Already(state))));
+        }
+        if locked.claim != taken.claim {
+            // It is somebody else's now; that we took it too was no attempt.
+            self.tables
+                .uncount(&mut tx, &locked.record)
+                .await
+                .map_err(busy_or)?;
+            tx.commit().await.map_err(unavailable)?;
+            held.release();
+            return Ok(None);
         }
         // By its terms the lease is longer than all waits and the handler's deadline together.
         let limit = terms.lease.saturating_sub(terms.patience);

@@ -50,6 +50,9 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     PRIMARY KEY (application, mode, id)
 ) STRICT, WITHOUT ROWID;
 
+-- Orders that were paid twice, until something of it is refunded.
+CREATE INDEX IF NOT EXISTS stripe_checkout_payments_duplicate ON stripe_checkout_payments (application, mode) WHERE success = 'duplicate';
+
 CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     application TEXT    NOT NULL,
     mode        TEXT    NOT NULL,
@@ -64,11 +67,17 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash TEXT,
     state       TEXT    NOT NULL,
     paid_by     TEXT,
+    -- When the row was written.
+    changed     INTEGER NOT NULL,
     UNIQUE (application, mode, reference, account)
 ) STRICT;
 
 -- To a unique key each NULL is another one.
 CREATE UNIQUE INDEX IF NOT EXISTS stripe_checkout_intents_without_account ON stripe_checkout_intents (application, mode, reference) WHERE account IS NULL;
+
+-- Orders that may still be paid, in the order in which they are looked up at Stripe.
+CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open ON stripe_checkout_intents (application, mode, coalesce(account, ''), reference)
+    WHERE state IN ('creating', 'open', 'processing');
 
 -- Which order a PaymentIntent belongs to: its present one, an earlier one, or one of which an event said so.
 CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
@@ -78,6 +87,15 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     account     TEXT,
     reference   TEXT NOT NULL,
     PRIMARY KEY (application, mode, payment)
+) STRICT, WITHOUT ROWID;
+
+-- How far something was read.
+CREATE TABLE IF NOT EXISTS stripe_checkout_bookmarks (
+    application TEXT NOT NULL,
+    mode        TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    value       TEXT NOT NULL,
+    PRIMARY KEY (application, mode, name)
 ) STRICT, WITHOUT ROWID;
 
 INSERT OR IGNORE INTO stripe_checkout_migrations (version) VALUES (1);

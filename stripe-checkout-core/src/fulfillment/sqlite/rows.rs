@@ -1,5 +1,7 @@
 //! The rows, and the statements that read and write them. Each reads by one statement, so that what it gives was true at one moment.
 
+use std::time::SystemTime;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
@@ -37,6 +39,14 @@ pub(super) struct Stored {
     pub(super) claim: i64,
     pub(super) taken: bool,
     pub(super) record: EventRecord,
+}
+
+impl Stored {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
 }
 
 macro_rules! select_events {
@@ -337,7 +347,7 @@ pub(super) async fn another_settles(
     .map_err(failed)
 }
 
-fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
+pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
     let currency: &str = row.try_get("currency").map_err(failed)?;
     Ok(IntentRecord {
         version: read_number(row.try_get("version").map_err(failed)?),
@@ -410,13 +420,13 @@ pub(super) async fn put_intent(
     let query = match expected {
         None => sqlx::query(
             "INSERT INTO stripe_checkout_intents \
-             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
         ),
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
-             secret_hash = ?11, state = ?12, paid_by = ?13 \
-             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?14",
+             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14 \
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?15",
         ),
     };
     let query = query
@@ -432,7 +442,8 @@ pub(super) async fn put_intent(
         .bind(&record.payment)
         .bind(&record.secret_hash)
         .bind(intent_state(record.state))
-        .bind(&record.paid_by);
+        .bind(&record.paid_by)
+        .bind(time(SystemTime::now()));
     let query = match expected {
         None => query,
         Some(version) => query.bind(number(version)),

@@ -44,7 +44,7 @@ pub(super) async fn try_once(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
-    seen: u32,
+    seen: &Stored,
     terms: Terms,
     until: Instant,
     dispatch: &dyn Dispatch<SqliteConnection>,
@@ -71,7 +71,7 @@ async fn take(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
-    seen: u32,
+    seen: &Stored,
     terms: Terms,
     until: Instant,
 ) -> Result<Result<Claim, Tried>, InboxError> {
@@ -96,8 +96,8 @@ async fn take(
     if matches!(turn, Turn::IfDue(_)) && before.due > now {
         return Ok(Err(Tried::Nobody));
     }
-    if matches!(turn, Turn::Now(_)) && !event.taken && before.attempts > seen {
-        // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
+    if matches!(turn, Turn::Now(_)) && event.failed_since(seen) {
+        // Fifty deliveries at once are one attempt, not fifty.
         return Ok(Err(ended(before, Stepped::Failed)));
     }
     if before.attempts >= terms.max_attempts {

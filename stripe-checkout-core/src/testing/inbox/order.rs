@@ -9,7 +9,7 @@ use super::world::{
     same, stored, success_of, tea, terms, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, Note, Settled, Terms, Turn};
+use crate::fulfillment::{EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 
@@ -33,6 +33,8 @@ super::cases! {
     "who waits too long for its payment is told so, and has lost nothing" => busy,
     "who waits too long for its turn is due as before" => busy_when_due,
     "who waits for its payment is not run twice when it fails" => fails_once,
+    "deliveries of an event that wait for its payment are one attempt" => one_attempt,
+    "deliveries that waited while the hook failed are told so, and are no attempts" => failed_for_all,
     "other payments do not wait" => others_go_on,
 }
 
@@ -537,4 +539,72 @@ async fn others_go_on<S: Subject>(world: World<S>) -> Told {
         effects,
         ["succeeded pi_1", "succeeded pi_2"],
     )
+}
+
+async fn one_attempt<S: Subject>(world: World<S>) -> Told {
+    hanging!(world, inbox, script, running);
+    let waiting_script = Arc::new(world.script(done));
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let (other, script) = (world.open().await, Arc::clone(&waiting_script));
+        waiting.push(tokio::spawn(async move {
+            let turn = Turn::Now("evt_2");
+            other.step(&tea(), turn, terms(), &*script).await
+        }));
+    }
+    // Long enough for each of them to take the others for gone.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    script.gate.open();
+    running.await??;
+    for waiting in waiting {
+        let step = waiting.await??;
+        let state = step.map(|step| step.did);
+        check(
+            matches!(
+                state,
+                Some(Stepped::Now(EventState::Done) | Stepped::Already(EventState::Done))
+            ),
+            format!("{state:?}"),
+        )?;
+    }
+    same("ran", waiting_script.ran(), ["evt_2"])?;
+    same("attempts", stored(&*inbox, "evt_2").await?.attempts, 1)
+}
+
+async fn failed_for_all<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    let script = Arc::new(world.script(fails).hangs());
+    let deliver = |inbox: S::Inbox| {
+        let script = Arc::clone(&script);
+        tokio::spawn(async move {
+            let step = inbox
+                .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                .await?;
+            Ok::<_, InboxError>(step.map(|step| step.did))
+        })
+    };
+    let mut deliveries = vec![deliver(world.open().await)];
+    script.gate.started().await?;
+    for _ in 0..5 {
+        deliveries.push(deliver(world.open().await));
+    }
+    // They have to be there while the hook runs; one that came later would be an attempt of its own.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    same("ran", script.ran(), ["evt_1"])?;
+    script.gate.open();
+    for delivery in deliveries {
+        same("told", delivery.await??, Some(Stepped::Failed))?;
+    }
+    same("ran once", script.ran(), ["evt_1"])?;
+    let record = stored(&inbox, "evt_1").await?;
+    same(
+        "it is",
+        (record.state, record.attempts),
+        (EventState::Pending, 1),
+    )?;
+    // Whoever comes then, comes for another attempt.
+    let again = deliver(world.open().await);
+    same("again", again.await??, Some(Stepped::Failed))?;
+    same("attempts", stored(&inbox, "evt_1").await?.attempts, 2)
 }

@@ -38,6 +38,9 @@ CREATE INDEX IF NOT EXISTS stripe_checkout_events_due
     ON stripe_checkout_events (application, mode, due) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS stripe_checkout_events_payment
     ON stripe_checkout_events (application, mode, payment) WHERE payment IS NOT NULL;
+-- What somebody should look at: few, so that a list of them costs little.
+CREATE INDEX IF NOT EXISTS stripe_checkout_events_open
+    ON stripe_checkout_events (application, mode, state, received) WHERE state NOT IN ('done', 'superseded');
 CREATE INDEX IF NOT EXISTS stripe_checkout_events_received
     ON stripe_checkout_events (application, mode, received);
 
@@ -55,6 +58,10 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     PRIMARY KEY (application, mode, id)
 );
 
+-- Orders that were paid twice, until something of it is refunded.
+CREATE INDEX IF NOT EXISTS stripe_checkout_payments_duplicate
+    ON stripe_checkout_payments (application, mode) WHERE success = 'duplicate';
+
 -- The PaymentIntent that is open for an order, or paid it. A row of version 0 says nothing: it is there to be locked.
 CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     application text COLLATE "C" NOT NULL,
@@ -70,8 +77,13 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash text,
     state text NOT NULL DEFAULT 'creating',
     paid_by text,
+    -- When the row was written.
+    changed bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (application, mode, account, reference)
 );
+-- Orders that may still be paid, in the order in which they are looked up at Stripe.
+CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open
+    ON stripe_checkout_intents (application, mode, account, reference) WHERE state IN ('creating', 'open', 'processing');
 
 -- Which order a PaymentIntent, also an earlier one, belongs to.
 CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
@@ -81,6 +93,15 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     account text COLLATE "C" NOT NULL,
     reference text COLLATE "C" NOT NULL,
     PRIMARY KEY (application, mode, payment)
+);
+
+-- How far something was read.
+CREATE TABLE IF NOT EXISTS stripe_checkout_bookmarks (
+    application text COLLATE "C" NOT NULL,
+    mode text COLLATE "C" NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    value text NOT NULL,
+    PRIMARY KEY (application, mode, name)
 );
 
 INSERT INTO stripe_checkout_migrations (version) VALUES (1) ON CONFLICT DO NOTHING;

@@ -1,0 +1,165 @@
+//! What is read and written besides the steps: counts, what may be forgotten, orders that may still be paid, bookmarks.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use sqlx::{Row, SqliteConnection};
+
+use super::super::inbox::{IntentRecord, OrderKey, Scope, Stats};
+use super::super::stored::{mode, read_event_state, read_number, read_time, time};
+use super::rows::{self, failed, read_intent};
+use crate::error::InboxError;
+
+pub(super) async fn stats(db: &mut SqliteConnection, scope: &Scope) -> Result<Stats, InboxError> {
+    let mut stats = Stats::default();
+    let counts = sqlx::query(
+        "SELECT state, count(*) AS events FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 GROUP BY state",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    for row in counts {
+        let state = read_event_state(row.try_get("state").map_err(failed)?)?;
+        let events = read_number(row.try_get("events").map_err(failed)?);
+        stats.events.insert(state, events);
+    }
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND state = 'pending' AND due <= ?3) AS due, \
+         (SELECT min(received) FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND state = 'pending') AS oldest, \
+         (SELECT count(*) FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND success = 'duplicate' AND refunds = '{}' AND refunded_total = 0) \
+         AS duplicates, unfulfilled, since \
+         FROM (SELECT count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM stripe_checkout_events e \
+         LEFT JOIN stripe_checkout_payments p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
+         WHERE e.application = ?1 AND e.mode = ?2 AND e.state IN ('pending', 'dead') AND e.settles AND coalesce(p.success, 'no') IN ('no', 'dead'))",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(time(SystemTime::now()))
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    let number = |column| row.try_get(column).map(read_number).map_err(failed);
+    let moment = |column| {
+        let micros: Option<i64> = row.try_get(column).map_err(failed)?;
+        Ok::<_, InboxError>(micros.map(read_time))
+    };
+    stats.due = number("due")?;
+    stats.oldest_pending = moment("oldest")?;
+    stats.unfulfilled = number("unfulfilled")?;
+    stats.unfulfilled_since = moment("since")?;
+    stats.duplicate_payments = number("duplicates")?;
+    Ok(stats)
+}
+
+/// Forgets the oldest events that are over, and first writes into their payments' rows what only they said.
+pub(super) async fn prune(
+    db: &mut SqliteConnection,
+    scope: &Scope,
+    before: SystemTime,
+    most: usize,
+) -> Result<usize, InboxError> {
+    let old = sqlx::query(
+        "SELECT seq, CASE WHEN note IS NOT NULL THEN payment END AS noted FROM stripe_checkout_events \
+         WHERE application = ?1 AND mode = ?2 AND state IN ('done', 'superseded') AND received < ?3 ORDER BY received LIMIT ?4",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(time(before))
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    let mut payments = BTreeSet::new();
+    for row in &old {
+        payments.extend(row.try_get::<Option<String>, _>("noted").map_err(failed)?);
+    }
+    for payment in payments {
+        let known = rows::payment(db, scope, &payment).await?;
+        if known.is_behind() {
+            rows::put_payment(db, scope, &payment, &known.record, &known).await?;
+        }
+    }
+    for row in &old {
+        let seq: i64 = row.try_get("seq").map_err(failed)?;
+        sqlx::query("DELETE FROM stripe_checkout_events WHERE seq = ?1")
+            .bind(seq)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(old.len())
+}
+
+pub(super) async fn open_intents(
+    db: &mut SqliteConnection,
+    scope: &Scope,
+    after: Option<&OrderKey>,
+    since: SystemTime,
+    most: usize,
+) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+    // An account is never empty, so nobody's place is before ('', '').
+    let account = after.and_then(|order| order.account.as_deref());
+    let rows = sqlx::query(
+        "SELECT account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by FROM stripe_checkout_intents \
+         WHERE application = ?1 AND mode = ?2 AND state IN ('creating', 'open', 'processing') AND payment IS NOT NULL \
+         AND (state = 'processing' OR changed >= ?3) AND (coalesce(account, ''), reference) > (?4, ?5) \
+         ORDER BY coalesce(account, ''), reference LIMIT ?6",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(time(since))
+    .bind(account.unwrap_or_default())
+    .bind(after.map_or("", |order| &order.reference))
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let order = OrderKey {
+                scope: scope.clone(),
+                account: row.try_get("account").map_err(failed)?,
+                reference: row.try_get("reference").map_err(failed)?,
+            };
+            Ok((order, read_intent(row)?))
+        })
+        .collect()
+}
+
+pub(super) async fn bookmark(
+    db: &mut SqliteConnection,
+    scope: &Scope,
+    name: &str,
+) -> Result<Option<String>, InboxError> {
+    sqlx::query_scalar(
+        "SELECT value FROM stripe_checkout_bookmarks WHERE application = ?1 AND mode = ?2 AND name = ?3",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(name)
+    .fetch_optional(db)
+    .await
+    .map_err(failed)
+}
+
+pub(super) async fn put_bookmark(
+    db: &mut SqliteConnection,
+    scope: &Scope,
+    name: &str,
+    value: &str,
+) -> Result<(), InboxError> {
+    sqlx::query(
+        "INSERT INTO stripe_checkout_bookmarks (application, mode, name, value) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (application, mode, name) DO UPDATE SET value = excluded.value",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(name)
+    .bind(value)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
