@@ -66,7 +66,10 @@ fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
                 .route(post().to(log_in)),
         )
         .service(resource("/admin/logout").route(post().to(log_out)))
+        .service(resource("/admin/payments/{id}").route(get().to(payment)))
         .service(resource("/admin/events/{id}/replay").route(post().to(replay)))
+        .service(resource("/admin/events/{id}/drop").route(post().to(drop_event)))
+        .service(resource("/metrics").route(get().to(metrics)))
         .default_service(web::to(not_found))
         .app_data(shop.clone())
         .service(checkout);
@@ -126,19 +129,31 @@ async fn admin(shop: Data<Shop>, visit: Visit) -> Page {
 }
 
 async fn log_in_page(shop: Data<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in_page(&visit.0))
+    Page(shop.log_in_page(&visit.0).await)
 }
 
 async fn log_in(shop: Data<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in(&visit.0))
+    Page(shop.log_in(&visit.0).await)
 }
 
 async fn log_out(shop: Data<Shop>, visit: Visit) -> Page {
-    Page(shop.log_out(&visit.0))
+    Page(shop.log_out(&visit.0).await)
 }
 
 async fn replay(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
     Page(shop.replay(&visit.0, &id).await)
+}
+
+async fn payment(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.payment(&visit.0, &id).await)
+}
+
+async fn drop_event(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.drop_event(&visit.0, &id).await)
+}
+
+async fn metrics(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.metrics(&visit.0))
 }
 
 async fn not_found(shop: Data<Shop>) -> Page {

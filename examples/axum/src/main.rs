@@ -49,7 +49,10 @@ fn routes(shop: Shop) -> Router {
         .route("/admin", get(admin))
         .route("/admin/login", get(log_in_page).post(log_in))
         .route("/admin/logout", post(log_out))
+        .route("/admin/payments/{id}", get(payment))
         .route("/admin/events/{id}/replay", post(replay))
+        .route("/admin/events/{id}/drop", post(drop_event))
+        .route("/metrics", get(metrics))
         .fallback(not_found)
         .with_state(shop)
         .merge(checkout)
@@ -105,19 +108,31 @@ async fn admin(State(shop): State<Shop>, visit: Visit) -> Page {
 }
 
 async fn log_in_page(State(shop): State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in_page(&visit.0))
+    Page(shop.log_in_page(&visit.0).await)
 }
 
 async fn log_in(State(shop): State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in(&visit.0))
+    Page(shop.log_in(&visit.0).await)
 }
 
 async fn log_out(State(shop): State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_out(&visit.0))
+    Page(shop.log_out(&visit.0).await)
 }
 
 async fn replay(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
     Page(shop.replay(&visit.0, &id).await)
+}
+
+async fn payment(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.payment(&visit.0, &id).await)
+}
+
+async fn drop_event(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.drop_event(&visit.0, &id).await)
+}
+
+async fn metrics(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.metrics(&visit.0))
 }
 
 async fn not_found(State(shop): State<Shop>) -> Page {

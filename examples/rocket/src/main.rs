@@ -107,7 +107,10 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
         log_in_page,
         log_in,
         log_out,
+        payment,
         replay,
+        drop_event,
+        metrics,
     ];
     rocket
         .mount("/", shop_routes)
@@ -188,22 +191,37 @@ async fn admin(shop: &State<Shop>, visit: Visit) -> Page {
 
 #[get("/admin/login", data = "<visit>")]
 async fn log_in_page(shop: &State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in_page(&visit.0))
+    Page(shop.log_in_page(&visit.0).await)
 }
 
 #[post("/admin/login", data = "<visit>")]
 async fn log_in(shop: &State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_in(&visit.0))
+    Page(shop.log_in(&visit.0).await)
 }
 
 #[post("/admin/logout", data = "<visit>")]
 async fn log_out(shop: &State<Shop>, visit: Visit) -> Page {
-    Page(shop.log_out(&visit.0))
+    Page(shop.log_out(&visit.0).await)
 }
 
 #[post("/admin/events/<id>/replay", data = "<visit>")]
 async fn replay(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
     Page(shop.replay(&visit.0, id).await)
+}
+
+#[get("/admin/payments/<id>", data = "<visit>")]
+async fn payment(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.payment(&visit.0, id).await)
+}
+
+#[post("/admin/events/<id>/drop", data = "<visit>")]
+async fn drop_event(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.drop_event(&visit.0, id).await)
+}
+
+#[get("/metrics", data = "<visit>")]
+async fn metrics(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.metrics(&visit.0))
 }
 
 #[catch(404)]

@@ -1,7 +1,8 @@
 //! Who may look into the back room: one password, sessions, and tokens against forged forms.
 //!
-//! Small enough to read, and complete: the password is compared in constant time, guesses are slowed down, the session's cookie is nowhere stored in the
-//! clear, and every form that changes something carries a token that another site cannot know. For more than one person take a log-in crate of your framework.
+//! Small enough to read, and complete: the password is compared in constant time, guesses are slowed down (by each process for itself), the session's cookie is
+//! nowhere stored in the clear, and every form that changes something carries a token that another site cannot know. Sessions are rows in the database, so
+//! that one that was opened in one process holds in all. For more than one person take a log-in crate of your framework.
 
 use std::{
     collections::HashMap,
@@ -13,12 +14,9 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::random::{self, NoRandom};
-
 /// How long a session lasts, whatever happens in it.
 pub const SESSION: Duration = Duration::from_secs(8 * 60 * 60);
 
-const SESSIONS: usize = 64;
 const WRONG_TRIES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(60);
 const ADDRESSES: usize = 1024;
@@ -37,21 +35,12 @@ pub enum LogInError {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// No session token could be made.
-    #[error(transparent)]
-    Random(#[from] NoRandom),
 }
 
 /// The lock on the door.
 pub struct Admin {
     password: Fingerprint,
-    sessions: Mutex<HashMap<Fingerprint, Session>>,
     tries: Mutex<HashMap<IpAddr, Tries>>,
-}
-
-struct Session {
-    csrf: String,
-    ends: Instant,
 }
 
 struct Tries {
@@ -64,12 +53,11 @@ impl Admin {
     pub fn new(password: &str) -> Self {
         Self {
             password: fingerprint(password),
-            sessions: Mutex::default(),
             tries: Mutex::default(),
         }
     }
 
-    /// Checks the password and gives the token of a new session, for the cookie.
+    /// Checks the password.
     ///
     /// # Errors
     /// [`LogInError`].
@@ -78,7 +66,7 @@ impl Admin {
         from: Option<IpAddr>,
         password: &str,
         now: Instant,
-    ) -> Result<String, LogInError> {
+    ) -> Result<(), LogInError> {
         let from = place(from);
         // Counted before the password is looked at, so that many tries at once cannot slip through together.
         self.count(from, now)?;
@@ -88,37 +76,20 @@ impl Admin {
             return Err(LogInError::Wrong);
         }
         lock(&self.tries).remove(&from);
-        let token = random::token()?;
-        let session = Session {
-            csrf: random::token()?,
-            ends: now + SESSION,
-        };
-        let mut sessions = lock(&self.sessions);
-        sessions.retain(|_, session| session.ends > now);
-        if sessions.len() >= SESSIONS {
-            let oldest = sessions
-                .iter()
-                .min_by_key(|(_, session)| session.ends)
-                .map(|(fingerprint, _)| *fingerprint);
-            oldest.and_then(|fingerprint| sessions.remove(&fingerprint));
-        }
-        sessions.insert(fingerprint(&token), session);
         tracing::info!(%from, "admin logged in");
-        Ok(token)
+        Ok(())
     }
 
-    /// The token for the forms of this session, if the cookie is that of a living one.
-    pub fn csrf(&self, cookie: &str, now: Instant) -> Option<String> {
-        // The key is a hash of the cookie: how far a guess comes in the table says nothing about any real token.
-        lock(&self.sessions)
-            .get(&fingerprint(cookie))
-            .filter(|session| session.ends > now)
-            .map(|session| session.csrf.clone())
-    }
-
-    /// Ends the session.
-    pub fn log_out(&self, cookie: &str) {
-        lock(&self.sessions).remove(&fingerprint(cookie));
+    /// The id under which the session of this cookie is stored. Who reads the database learns no cookie from it, and how far a guess comes in the table's index
+    /// says nothing about any real one.
+    pub(crate) fn session_id(&self, cookie: &str) -> String {
+        let hash = Sha256::new()
+            .chain_update(self.password)
+            .chain_update(cookie);
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     fn count(&self, from: IpAddr, now: Instant) -> Result<(), LogInError> {
@@ -193,27 +164,25 @@ mod tests {
     }
 
     #[test]
-    fn the_password_opens_a_session_that_ends() {
+    fn only_the_password_opens() {
         let admin = Admin::new("correct horse");
         let now = Instant::now();
-        assert!(matches!(
-            admin.log_in(here(), "correct hors", now),
-            Err(LogInError::Wrong)
-        ));
-        assert!(matches!(
-            admin.log_in(here(), "", now),
-            Err(LogInError::Wrong)
-        ));
-        let cookie = admin
-            .log_in(here(), "correct horse", now)
-            .expect("the password is right");
-        let csrf = admin.csrf(&cookie, now).expect("the session lives");
-        assert_ne!(csrf, cookie);
-        assert_eq!(admin.csrf(&cookie, now), Some(csrf));
-        assert_eq!(admin.csrf("", now), None);
-        assert_eq!(admin.csrf(&cookie, now + SESSION), None);
-        admin.log_out(&cookie);
-        assert_eq!(admin.csrf(&cookie, now), None);
+        for wrong in ["correct hors", "correct horse ", ""] {
+            assert!(matches!(
+                admin.log_in(here(), wrong, now),
+                Err(LogInError::Wrong)
+            ));
+        }
+        assert!(admin.log_in(here(), "correct horse", now).is_ok());
+    }
+
+    #[test]
+    fn a_sessions_id_tells_no_cookie_and_goes_with_the_password() {
+        let id = Admin::new("correct horse").session_id("cookie");
+        assert_eq!(id.len(), 64);
+        assert_eq!(id, Admin::new("correct horse").session_id("cookie"));
+        assert_ne!(id, Admin::new("another horse").session_id("cookie"));
+        assert_ne!(id, Admin::new("correct horse").session_id("cookie2"));
     }
 
     #[test]
@@ -262,18 +231,7 @@ mod tests {
         }
         assert_eq!(lock(&admin.tries).len(), ADDRESSES);
         // Once the minute is over there is room again.
-        for seconds in 0..2 * SESSIONS as u64 {
-            assert!(
-                admin
-                    .log_in(
-                        here(),
-                        "correct horse",
-                        now + WINDOW + Duration::from_secs(seconds)
-                    )
-                    .is_ok()
-            );
-        }
-        assert_eq!(lock(&admin.sessions).len(), SESSIONS);
+        assert!(admin.log_in(here(), "correct horse", now + WINDOW).is_ok());
     }
 
     #[test]

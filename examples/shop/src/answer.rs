@@ -44,6 +44,12 @@ impl Answer {
         Self::new(status, "text/html; charset=utf-8", PAGE, "no-store", html)
     }
 
+    /// Prometheus's own type of text.
+    pub(crate) fn text(text: String) -> Self {
+        let content_type = "text/plain; version=0.0.4; charset=utf-8";
+        Self::new(200, content_type, NOTHING, "no-store", text)
+    }
+
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::new(
             status,

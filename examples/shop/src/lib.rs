@@ -5,11 +5,13 @@
 
 pub mod admin;
 mod answer;
+mod back_room;
 pub mod cart;
 pub mod catalogue;
 mod closing;
 mod db;
 mod fulfil;
+mod metrics;
 mod money;
 mod order;
 mod outbox;
@@ -23,19 +25,21 @@ mod start;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upkeep;
 mod visit;
 
 pub use answer::Answer;
 pub use closing::GRACE;
 pub use db::{Connection, Either, Pool};
 pub use fulfil::Fulfil;
+pub use metrics::Metrics;
 pub use money::price;
 pub use order::{Order, OrderItem, Shipment, Status};
 pub use outbox::{Outbox, work as work_off_outbox};
 pub use prices::{OrderPrices, OrderReference};
 pub use problem::Problem;
 pub use random::NoRandom;
-pub use settings::{AdminPassword, Settings, SettingsError, Stripe};
+pub use settings::{Password, Settings, SettingsError, Stripe};
 pub use shop::{Parts, Shop};
 pub use start::{App, StartError, checkout, open};
 pub use store::{Notice, OrderSummary, Store, StoreError};

@@ -34,6 +34,8 @@ impl Pages {
             ("problem.html", include_str!("../templates/problem.html")),
             ("login.html", include_str!("../templates/login.html")),
             ("admin.html", include_str!("../templates/admin.html")),
+            ("event.html", include_str!("../templates/event.html")),
+            ("payment.html", include_str!("../templates/payment.html")),
         ] {
             templates.add_template(name, source)?;
         }

@@ -22,6 +22,8 @@ pub enum Problem {
     CrossSite,
     /// The form's token is not this session's (403).
     ForgedForm,
+    /// The token is missing or wrong (401).
+    Unauthorized,
     /// The cart cannot be ordered (422).
     Cart(CartError),
     /// Too many tries (429).
@@ -69,6 +71,12 @@ impl Problem {
                 "forged_form",
                 "That did not work",
                 "The page was too old. Please load it again.",
+            ),
+            Self::Unauthorized => (
+                401,
+                "unauthorized",
+                "That did not work",
+                "Send the token, as Authorization: Bearer.",
             ),
             Self::Cart(error) => {
                 return (

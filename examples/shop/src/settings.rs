@@ -14,7 +14,9 @@ pub struct Settings {
     /// `QUEUED`: whether a webhook is answered as soon as its event is stored, and the worker runs it; by default it is answered when it was run.
     pub queued: bool,
     /// `ADMIN_PASSWORD`; where it is not set, one is made up and printed.
-    pub admin_password: Option<AdminPassword>,
+    pub admin_password: Option<Password>,
+    /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
+    pub metrics_token: Option<Password>,
     /// Whose Stripe to use.
     pub stripe: Stripe,
 }
@@ -28,11 +30,11 @@ pub enum Stripe {
     Sandbox,
 }
 
-/// A password that does not print itself.
+/// A password or token that does not print itself.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AdminPassword(pub(crate) String);
+pub struct Password(pub(crate) String);
 
-impl std::fmt::Debug for AdminPassword {
+impl std::fmt::Debug for Password {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("[redacted]")
     }
@@ -130,7 +132,8 @@ impl Settings {
             database_url: text("DATABASE_URL", DATABASE)?
                 .unwrap_or_else(|| "sqlite://shop.db".to_owned()),
             queued: switch("QUEUED")?.unwrap_or(false),
-            admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(AdminPassword),
+            admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(Password),
+            metrics_token: text("METRICS_TOKEN", TOKEN)?.map(Password),
             stripe,
         })
     }
@@ -141,6 +144,7 @@ const BIND: &str = "an IP address, like 127.0.0.1 or 0.0.0.0";
 const SWITCH: &str = "1 or 0";
 const DATABASE: &str = "a database, like sqlite://shop.db or postgres://localhost/shop";
 const PASSWORD: &str = "a password, or not set at all";
+const TOKEN: &str = "a token, or not set at all";
 
 fn parse<T: std::str::FromStr>(
     value: Option<String>,
@@ -252,6 +256,7 @@ mod tests {
             "PORT",
             "DATABASE_URL",
             "ADMIN_PASSWORD",
+            "METRICS_TOKEN",
             "STRIPE_SANDBOX",
             "QUEUED",
             "BIND_ADDRESS",
@@ -264,8 +269,9 @@ mod tests {
                 "{variable}"
             );
         }
-        let settings =
-            read(&[("ADMIN_PASSWORD", "s3cr3t")], true).expect("a password may be anything");
-        assert!(!format!("{settings:?}").contains("s3cr3t"));
+        for variable in ["ADMIN_PASSWORD", "METRICS_TOKEN"] {
+            let settings = read(&[(variable, "s3cr3t")], true).expect("it may be anything");
+            assert!(!format!("{settings:?}").contains("s3cr3t"), "{variable}");
+        }
     }
 }

@@ -1,52 +1,45 @@
 //! The shop: one method for each route, from plain values to a plain answer. What a framework adds is only how both are carried.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::sync::Arc;
 
 use minijinja::{Value, context};
 use serde::Deserialize;
 use serde_json::json;
-use stripe_checkout_core::{
-    Checkout, InboxError,
-    fulfillment::{EventFilter, EventRecord, EventState},
-};
-use time::OffsetDateTime;
+use stripe_checkout_core::Checkout;
 
 use crate::{
-    admin::{self, Admin, LogInError},
+    admin::Admin,
     answer::{Answer, Cookie},
     cart::{self, Cart, CartForm, Item, MAX_QUANTITY},
     catalogue::{self, PRODUCTS},
+    metrics::Metrics,
     money,
     order::Order,
     pages::{self, Pages},
     problem::Problem,
-    random,
     store::Store,
     visit::Visit,
 };
 
 const CART: &str = "cart";
 const LAST_ORDER: &str = "order";
-const SESSION: &str = "admin";
-const LOG_IN: &str = "login";
 const MONTH: u64 = 30 * 24 * 60 * 60;
 
 /// The shop. Cheap to clone; clones are one and the same.
 #[derive(Debug, Clone)]
 pub struct Shop {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    store: Store,
-    checkout: Checkout,
-    admin: Admin,
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) checkout: Checkout,
+    pub(crate) admin: Admin,
+    pub(crate) secure_cookies: bool,
+    pub(crate) sandbox: bool,
+    metrics: Option<Metrics>,
     pages: Pages,
-    secure_cookies: bool,
 }
 
 /// What a shop is made of.
@@ -62,6 +55,8 @@ pub struct Parts {
     pub sandbox: bool,
     /// Whether cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
     pub secure_cookies: bool,
+    /// What is counted, and who may see it; without it nobody may.
+    pub metrics: Option<Metrics>,
 }
 
 /// The routes for buyers.
@@ -77,6 +72,7 @@ impl Shop {
             admin,
             sandbox,
             secure_cookies,
+            metrics,
         } = parts;
         let pages = Pages::new(sandbox)?;
         Ok(Self {
@@ -84,8 +80,10 @@ impl Shop {
                 store,
                 checkout,
                 admin,
-                pages,
                 secure_cookies,
+                sandbox,
+                metrics,
+                pages,
             }),
         })
     }
@@ -217,6 +215,17 @@ impl Shop {
         }
     }
 
+    /// `GET /metrics`: what is counted, for Prometheus. For whoever has `METRICS_TOKEN`, and for nobody where that is not set.
+    pub fn metrics(&self, visit: &Visit) -> Answer {
+        let Some(metrics) = &self.inner.metrics else {
+            return self.problem(Problem::NotFound);
+        };
+        match metrics.read(visit.bearer()) {
+            Some(text) => Answer::text(text),
+            None => self.api_problem(Problem::Unauthorized),
+        }
+    }
+
     /// `GET /static/{name}`: style and script, whose addresses change with what is in them.
     pub fn asset(&self, name: &str) -> Answer {
         match name {
@@ -282,112 +291,12 @@ impl Shop {
     }
 }
 
-/// The back room.
 impl Shop {
-    /// `GET /admin`: orders, events, and what needs a look.
-    pub async fn admin(&self, visit: &Visit) -> Answer {
-        match self.csrf(visit) {
-            Some(csrf) => self.page(self.admin_page(&csrf, 200, None).await),
-            None => Answer::see_other("/admin/login"),
-        }
-    }
-
-    /// `GET /admin/login`.
-    pub fn log_in_page(&self, visit: &Visit) -> Answer {
-        if self.csrf(visit).is_some() {
-            return Answer::see_other("/admin");
-        }
-        self.log_in_form(200, None)
-    }
-
-    /// `POST /admin/login`.
-    pub fn log_in(&self, visit: &Visit) -> Answer {
-        let form = visit.form();
-        // There is no session yet that could know a token, so the form and a cookie have to agree: another site can write neither of both.
-        if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(LOG_IN)) {
-            return self.problem(Problem::ForgedForm);
-        }
-        match self
-            .inner
-            .admin
-            .log_in(visit.peer(), field(&form, "password"), Instant::now())
-        {
-            Ok(session) => {
-                let answer = self.with_admin_cookie(
-                    Answer::see_other("/admin"),
-                    SESSION,
-                    &session,
-                    admin::SESSION,
-                );
-                self.with_admin_cookie(answer, LOG_IN, "", Duration::ZERO)
-            }
-            Err(LogInError::Wrong) => self.log_in_form(403, Some("That is not the password.")),
-            Err(LogInError::TooMany { retry_after }) => self.problem(Problem::TooMany(retry_after)),
-            Err(LogInError::Random(error)) => self.problem(error.into()),
-        }
-    }
-
-    /// `POST /admin/logout`.
-    pub fn log_out(&self, visit: &Visit) -> Answer {
-        if let Err(refused) = self.authorised(visit) {
-            return refused;
-        }
-        self.inner.admin.log_out(visit.cookie(SESSION));
-        self.with_admin_cookie(
-            Answer::see_other("/admin/login"),
-            SESSION,
-            "",
-            Duration::ZERO,
-        )
-    }
-
-    /// `POST /admin/events/{id}/replay`: runs the hook of an event again that failed for good or did not fit.
-    pub async fn replay(&self, visit: &Visit, id: &str) -> Answer {
-        let csrf = match self.authorised(visit) {
-            Ok(csrf) => csrf,
-            Err(refused) => return refused,
-        };
-        let events = match self.events().await {
-            Ok(events) => events,
-            Err(error) => return self.problem(error.into()),
-        };
-        let Some(event) = events.iter().find(|event| event.id == id) else {
-            return self.problem(Problem::NotFound);
-        };
-        match self.inner.checkout.replay(event).await {
-            Ok(_) => Answer::see_other("/admin"),
-            Err(error) => self.page(self.admin_page(&csrf, 409, Some(error.to_string())).await),
-        }
-    }
-}
-
-/// The states in which an event needs somebody to look.
-const TO_LOOK_AT: [EventState; 3] = [EventState::Mismatch, EventState::Dead, EventState::Pending];
-
-impl Shop {
-    /// The events to show: those that need somebody to look, however old they are, then the newest.
-    async fn events(&self) -> Result<Vec<EventRecord>, InboxError> {
-        let checkout = &self.inner.checkout;
-        let mut events = Vec::new();
-        for state in TO_LOOK_AT {
-            events.extend(checkout.events(EventFilter::default().state(state)).await?);
-        }
-        for event in checkout.events(EventFilter::default()).await? {
-            if !events
-                .iter()
-                .any(|known: &EventRecord| known.id == event.id)
-            {
-                events.push(event);
-            }
-        }
-        Ok(events)
-    }
-
     async fn find(&self, id: &str) -> Result<Order, Problem> {
         self.inner.store.order(id).await?.ok_or(Problem::NotFound)
     }
 
-    fn render(
+    pub(crate) fn render(
         &self,
         status: u16,
         template: &str,
@@ -400,7 +309,7 @@ impl Shop {
         ))
     }
 
-    fn page(&self, page: Result<Answer, Problem>) -> Answer {
+    pub(crate) fn page(&self, page: Result<Answer, Problem>) -> Answer {
         page.unwrap_or_else(|problem| self.problem(problem))
     }
 
@@ -432,96 +341,6 @@ impl Shop {
         self.render(200, "order.html", cart, context! { order })
     }
 
-    async fn admin_page(
-        &self,
-        csrf: &str,
-        status: u16,
-        message: Option<String>,
-    ) -> Result<Answer, Problem> {
-        let orders = self
-            .inner
-            .store
-            .newest_orders(100)
-            .await?
-            .into_iter()
-            .map(|order| {
-                context! {
-                    id => order.id,
-                    status => order.status.as_str(),
-                    total => money::price(order.total),
-                    payment_intent => order.payment_intent,
-                    shipments => order.shipments,
-                    created => utc(order.created),
-                }
-            });
-        let notices = self
-            .inner
-            .store
-            .newest_notices(100)
-            .await?
-            .into_iter()
-            .map(|notice| {
-                context! {
-                    kind => notice.kind,
-                    order_id => notice.order_id,
-                    payment_intent => notice.payment_intent,
-                    detail => notice.detail,
-                    created => utc(notice.created),
-                }
-            });
-        let now = SystemTime::now();
-        let events = self.events().await?.into_iter().map(|event| {
-            context! {
-                can_replay => TO_LOOK_AT.contains(&event.state),
-                state => event.state.as_str(),
-                order => event.order.map(|order| order.reference),
-                received => ago(now.duration_since(event.received).unwrap_or_default()),
-                id => event.id,
-                event_type => event.event_type,
-                payment => event.payment,
-                attempts => event.attempts,
-                last_error => event.last_error,
-            }
-        });
-        let (orders, notices, events): (Vec<Value>, Vec<Value>, Vec<Value>) =
-            (orders.collect(), notices.collect(), events.collect());
-        self.render(
-            status,
-            "admin.html",
-            &Cart::default(),
-            context! { csrf, message, orders, notices, events },
-        )
-    }
-
-    fn log_in_form(&self, status: u16, message: Option<&str>) -> Answer {
-        let form = || {
-            let csrf = random::token()?;
-            let answer = self.render(
-                status,
-                "login.html",
-                &Cart::default(),
-                context! { csrf => &csrf, message },
-            )?;
-            Ok(self.with_admin_cookie(answer, LOG_IN, &csrf, admin::SESSION))
-        };
-        self.page(form())
-    }
-
-    fn csrf(&self, visit: &Visit) -> Option<String> {
-        self.inner.admin.csrf(visit.cookie(SESSION), Instant::now())
-    }
-
-    /// Whether this is a form of the session's own page; if so, the session's token.
-    fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
-        let csrf = self
-            .csrf(visit)
-            .ok_or_else(|| Answer::see_other("/admin/login"))?;
-        if visit.is_cross_site() || !admin::same(field(&visit.form(), "csrf"), &csrf) {
-            return Err(self.problem(Problem::ForgedForm));
-        }
-        Ok(csrf)
-    }
-
     fn with_cart(&self, answer: Answer, cart: &Cart) -> Answer {
         let value = cart.to_cookie();
         self.with_cookie(
@@ -543,56 +362,10 @@ impl Shop {
             secure: self.inner.secure_cookies,
         })
     }
-
-    fn with_admin_cookie(
-        &self,
-        answer: Answer,
-        name: &'static str,
-        value: &str,
-        lifetime: Duration,
-    ) -> Answer {
-        let secure = self.inner.secure_cookies;
-        answer.with_cookie(&Cookie {
-            name,
-            value,
-            path: "/admin",
-            seconds: lifetime.as_secs(),
-            strict: true,
-            secure,
-        })
-    }
 }
 
 fn cart_of(visit: &Visit) -> Cart {
     Cart::from_cookie(visit.cookie(CART))
-}
-
-fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
-    form.iter()
-        .find(|(known, _)| known == name)
-        .map(|(_, value)| value.as_str())
-        .unwrap_or_default()
-}
-
-fn ago(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s ago"),
-        seconds @ 60..3_600 => format!("{} min ago", seconds / 60),
-        seconds @ 3_600..172_800 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} days ago", seconds / 86_400),
-    }
-}
-
-/// A time for a person, like `2030-01-31 23:59:59`, in UTC.
-fn utc(seconds: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    format!(
-        "{} {:02}:{:02}:{:02}",
-        time.date(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
 }
 
 fn api_problem(problem: &Problem) -> Answer {

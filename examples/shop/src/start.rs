@@ -15,12 +15,14 @@ use crate::{
     closing::Closing,
     db::Either,
     fulfil::Fulfil,
+    metrics::Metrics,
     outbox::Outbox,
     prices::OrderPrices,
     random::{self, NoRandom},
     settings::{Settings, Stripe},
     shop::{Parts, Shop},
     store::{Store, StoreError},
+    upkeep,
 };
 
 /// A shop that opens, is open, and closes. Cheap to clone; clones are one and the same.
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The templates.
     #[error("a template does not compile")]
     Templates(#[from] minijinja::Error),
+    /// Nothing can be counted.
+    #[error(transparent)]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// No password could be made up.
     #[error(transparent)]
     Random(#[from] NoRandom),
@@ -110,6 +115,7 @@ impl App {
             database_url,
             queued,
             admin_password,
+            metrics_token,
             stripe,
         } = settings;
         // Both are one path from here on: the sandbox only is another place with other keys.
@@ -129,9 +135,17 @@ impl App {
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
         let checkout = checkout(config, &store, bell, queued)?;
-        // What failed is tried again, whether or not Stripe repeats it; `stop` waits for what it runs.
-        tokio::spawn(checkout.worker().run(closing.clone().told()));
+        let metrics = match metrics_token {
+            Some(token) => Some(Metrics::install(&token)?),
+            None => None,
+        };
+        upkeep::start(&checkout, metrics.clone(), &closing);
         let made_up_password = if admin_password.is_none() {
+            if matches!(store.pool(), Either::Postgres(_)) {
+                tracing::warn!(
+                    "ADMIN_PASSWORD is not set: each process on this database has a password of its own, which opens no other one"
+                );
+            }
             Some(random::password()?)
         } else {
             None
@@ -157,6 +171,7 @@ impl App {
             admin,
             sandbox: sandbox.is_some(),
             secure_cookies: live,
+            metrics,
         })?;
         let inner = Inner {
             made_up_password,

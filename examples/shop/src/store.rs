@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, task::JoinError};
 
 use crate::{
     cart::{self, Cart},
-    db::{Either, Pool, on},
+    db::{Either, Pool, now, on},
     order::{Order, OrderItem, Shipment, Status, short},
     random::{self, NoRandom},
 };
@@ -331,19 +331,48 @@ impl Store {
         .await
     }
 
-    /// The newest notices, for the admin.
+    /// The order that this payment paid, or is about to.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn newest_notices(&self, limit: u32) -> Result<Vec<Notice>, StoreError> {
+    pub async fn order_of(&self, payment: &str) -> Result<Option<Order>, StoreError> {
+        let (pool, payment) = (self.pool.clone(), payment.to_owned());
+        let id: Option<(String,)> = self
+            .to_the_end(async move {
+                Ok(on!(
+                    pool,
+                    sqlx::query_as("SELECT id FROM orders WHERE payment_intent = $1")
+                        .bind(&payment)
+                        .fetch_optional(pool)
+                        .await?
+                ))
+            })
+            .await?;
+        match id {
+            Some((id,)) => self.order(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The newest notices, for the admin: all of them, or those of one payment.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_notices(
+        &self,
+        payment: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Notice>, StoreError> {
         type Row = (String, Option<String>, Option<String>, String, i64);
-        let pool = self.pool.clone();
+        let (pool, payment) = (self.pool.clone(), payment.map(str::to_owned));
         self.to_the_end(async move {
             let rows: Vec<Row> = on!(
                 pool,
                 sqlx::query_as(
-                    "SELECT kind, order_id, payment_intent, detail, created_at FROM notices ORDER BY id DESC LIMIT $1",
+                    "SELECT kind, order_id, payment_intent, detail, created_at FROM notices
+                     WHERE CAST($1 AS TEXT) IS NULL OR payment_intent = $1 ORDER BY id DESC LIMIT $2",
                 )
+                .bind(&payment)
                 .bind(i64::from(limit))
                 .fetch_all(pool)
                 .await?
@@ -361,6 +390,76 @@ impl Store {
         })
         .await
     }
+
+    /// Opens a session of the back room for so long, and forgets those that are over.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn open_session(
+        &self,
+        id: String,
+        csrf: String,
+        lifetime: Duration,
+    ) -> Result<(), StoreError> {
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            let ends = now().saturating_add_unsigned(lifetime.as_secs());
+            on!(pool, {
+                sqlx::query("DELETE FROM sessions WHERE ends_at <= $1")
+                    .bind(now())
+                    .execute(pool)
+                    .await?;
+                sqlx::query("INSERT INTO sessions (id, csrf, ends_at) VALUES ($1, $2, $3)")
+                    .bind(id)
+                    .bind(csrf)
+                    .bind(ends)
+                    .execute(pool)
+                    .await?;
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// The token for the forms of this session, if it lives.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn session(&self, id: String) -> Result<Option<String>, StoreError> {
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            let row: Option<(String,)> = on!(
+                pool,
+                sqlx::query_as("SELECT csrf FROM sessions WHERE id = $1 AND ends_at > $2")
+                    .bind(id)
+                    .bind(now())
+                    .fetch_optional(pool)
+                    .await?
+            );
+            Ok(row.map(|(csrf,)| csrf))
+        })
+        .await
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn end_session(&self, id: String) -> Result<(), StoreError> {
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            on!(
+                pool,
+                sqlx::query("DELETE FROM sessions WHERE id = $1")
+                    .bind(id)
+                    .execute(pool)
+                    .await
+                    .map(drop)
+            )?;
+            Ok(())
+        })
+        .await
+    }
 }
 
 /// How long somebody waits for a connection, and in SQLite for the turn to write. Both together end well before a webhook's handler has to (20 s).
@@ -369,7 +468,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The migrations are a part of the program: it needs no files beside it, and no database while it is compiled.
 const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/1_shop.sql"),
-    include_str!("../migrations/sqlite/2_outbox.sql"),
+    include_str!("../migrations/sqlite/2_processes.sql"),
 ];
 const POSTGRES: &[&str] = &[include_str!("../migrations/postgres/1_shop.sql")];
 

@@ -9,6 +9,7 @@ pub struct Visit {
     origin: Option<String>,
     fetch_site: Option<String>,
     content_type: Option<String>,
+    authorization: Option<String>,
     cookies: String,
     peer: Option<IpAddr>,
     body: Vec<u8>,
@@ -31,6 +32,7 @@ impl Visit {
             origin: header("origin"),
             fetch_site: header("sec-fetch-site"),
             content_type: header("content-type"),
+            authorization: header("authorization"),
             cookies: header("cookie").unwrap_or_default(),
             peer,
             body,
@@ -51,6 +53,15 @@ impl Visit {
 
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// The token of `Authorization: Bearer …`.
+    pub(crate) fn bearer(&self) -> &str {
+        let value = self.authorization.as_deref().unwrap_or_default();
+        match value.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => "",
+        }
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -154,7 +165,28 @@ mod tests {
     }
 
     #[test]
+    fn a_bearers_token_is_found() {
+        for (value, token) in [
+            ("Bearer abc", "abc"),
+            ("bearer  abc ", "abc"),
+            ("Basic abc", ""),
+            ("Bearer", ""),
+            ("", ""),
+        ] {
+            assert_eq!(
+                visit(&[("authorization", value)]).bearer(),
+                token,
+                "{value}"
+            );
+        }
+        assert_eq!(Visit::default().bearer(), "");
+    }
+
+    #[test]
     fn debug_shows_no_cookie() {
-        assert!(!format!("{:?}", visit(&[("cookie", "admin=s3cr3t")])).contains("s3cr3t"));
+        for header in ["cookie", "authorization"] {
+            let visit = visit(&[(header, "admin=s3cr3t")]);
+            assert!(!format!("{visit:?}").contains("s3cr3t"));
+        }
     }
 }

@@ -71,3 +71,10 @@ CREATE TABLE outbox (
 );
 
 CREATE INDEX outbox_open ON outbox (id) WHERE sent_at IS NULL;
+
+-- Who is in the back room, whichever process let them in. The id is a hash of the cookie and the password: a new password ends every session.
+CREATE TABLE sessions (
+    id      TEXT   NOT NULL PRIMARY KEY,
+    csrf    TEXT   NOT NULL,
+    ends_at BIGINT NOT NULL
+);

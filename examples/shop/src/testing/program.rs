@@ -72,7 +72,11 @@ fn open(path: &str) -> Open {
 
 fn start(path: &str, folder: &Path) -> Program {
     let mut command = Program::command(path, folder);
-    command.envs([("ADMIN_PASSWORD", PASSWORD), ("STRIPE_SANDBOX", "1")]);
+    command.envs([
+        ("ADMIN_PASSWORD", PASSWORD),
+        ("METRICS_TOKEN", "a token for the tests"),
+        ("STRIPE_SANDBOX", "1"),
+    ]);
     Program::start(command)
 }
 
@@ -121,6 +125,14 @@ pub fn every_route_answers(path: &str) {
     expect(shop.ask("POST", "/api/orders", &[], &items), 415, &[]);
 
     back_room(shop);
+
+    expect(shop.ask("GET", "/metrics", &[], ""), 401, &[]);
+    let token = [("authorization", "Bearer a token for the tests")];
+    let counts = expect(shop.ask("GET", "/metrics", &token, ""), 200, &[]);
+    assert!(
+        counts.body.contains("stripe_checkout_events{"),
+        "{counts:?}"
+    );
 
     let nowhere = expect(shop.ask("GET", "/nowhere", &[], ""), 404, &[]);
     assert!(nowhere.body.contains("We looked under every stone"));
@@ -186,7 +198,13 @@ fn odd_headers(shop: &Program) {
 fn back_room(shop: &Program) {
     let refused = expect(shop.ask("GET", "/admin", &[], ""), 303, &["location"]);
     assert_eq!(refused.header("location"), Some("/admin/login"));
-    for post in ["/admin/logout", "/admin/events/evt_1/replay"] {
+    let elsewhere = shop.ask("GET", "/admin/payments/pi_1", &[], "");
+    expect(elsewhere, 303, &["location"]);
+    for post in [
+        "/admin/logout",
+        "/admin/events/evt_1/replay",
+        "/admin/events/evt_1/drop",
+    ] {
         expect(shop.ask("POST", post, &[FORM], ""), 303, &["location"]);
     }
     let page = shop.ask("GET", "/admin/login", &[], "");
@@ -212,8 +230,18 @@ fn back_room(shop: &Program) {
         .split_once("name=\"csrf\" value=\"")
         .expect("a token");
     let form = format!("csrf={}", rest.split('"').next().unwrap_or_default());
-    let replay = "/admin/events/evt_none/replay";
-    expect(shop.ask("POST", replay, &[FORM, session], &form), 404, &[]);
+    for decision in [
+        "/admin/events/evt_none/replay",
+        "/admin/events/evt_none/drop",
+    ] {
+        expect(
+            shop.ask("POST", decision, &[FORM, session], &form),
+            404,
+            &[],
+        );
+    }
+    let none = shop.ask("GET", "/admin/payments/pi_none", &[session], "");
+    expect(none, 404, &[]);
     let out = shop.ask("POST", "/admin/logout", &[FORM, session], &form);
     expect(out, 303, &["location", "set-cookie"]);
     expect(

@@ -53,6 +53,7 @@ async fn open_at(url: &str, queued: bool) -> Open {
         admin: Admin::new(PASSWORD),
         sandbox: true,
         secure_cookies: false,
+        metrics: None,
     })
     .unwrap();
     Open {

@@ -27,7 +27,7 @@ async fn db(open: &Open) -> impl shop::Connection {
 }
 
 async fn kinds(open: &Open) -> Vec<String> {
-    let notices = open.store.newest_notices(10).await.unwrap();
+    let notices = open.store.newest_notices(None, 10).await.unwrap();
     notices.into_iter().map(|notice| notice.kind).collect()
 }
 

@@ -43,7 +43,7 @@ async fn every_page_forbids_what_it_does_not_need() {
         open.shop.home(&visit(&[], "")),
         open.shop.cart(&visit(&[], "")),
         open.shop.order(&visit(&[], ""), &id).await,
-        open.shop.log_in_page(&visit(&[], "")),
+        open.shop.log_in_page(&visit(&[], "")).await,
         open.shop.problem(Problem::NotFound),
     ] {
         let policy = header(&page, "content-security-policy");

@@ -1,0 +1,529 @@
+//! The back room: what a merchant sees, and may do, behind the log-in. It shows ids, amounts and states, and neither names nor addresses: those are at Stripe.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use minijinja::{Value, context};
+use stripe_checkout_core::{
+    InboxError,
+    fulfillment::{EventFilter, EventRecord, EventState},
+};
+use time::OffsetDateTime;
+
+use crate::{
+    admin::{self, LogInError},
+    answer::{Answer, Cookie},
+    cart::Cart,
+    money,
+    order::{Order, Status},
+    problem::Problem,
+    random,
+    shop::Shop,
+    store::Notice,
+    upkeep,
+    visit::Visit,
+};
+
+const SESSION: &str = "admin";
+const LOG_IN: &str = "login";
+
+/// The states in which an event needs somebody to look, and in which it can be replayed or dropped.
+const OPEN: [EventState; 3] = [EventState::Mismatch, EventState::Dead, EventState::Pending];
+
+/// All states, in the order in which their counts are shown.
+const STATES: [EventState; 6] = [
+    EventState::Pending,
+    EventState::Dead,
+    EventState::Mismatch,
+    EventState::Done,
+    EventState::Superseded,
+    EventState::Dropped,
+];
+
+impl Shop {
+    /// `GET /admin`: what needs a look, orders, events.
+    pub async fn admin(&self, visit: &Visit) -> Answer {
+        match self.csrf(visit).await {
+            Ok(Some(csrf)) => self.page(self.admin_page(&csrf, 200, None).await),
+            Ok(None) => Answer::see_other("/admin/login"),
+            Err(problem) => self.problem(problem),
+        }
+    }
+
+    /// `GET /admin/payments/{id}`: what happened to a payment, and to its order.
+    pub async fn payment(&self, visit: &Visit, id: &str) -> Answer {
+        match self.csrf(visit).await {
+            Ok(Some(csrf)) => self.page(self.payment_page(&csrf, id, 200, None).await),
+            Ok(None) => Answer::see_other("/admin/login"),
+            Err(problem) => self.problem(problem),
+        }
+    }
+
+    /// `GET /admin/login`.
+    pub async fn log_in_page(&self, visit: &Visit) -> Answer {
+        match self.csrf(visit).await {
+            Ok(Some(_)) => Answer::see_other("/admin"),
+            Ok(None) => self.log_in_form(200, None),
+            Err(problem) => self.problem(problem),
+        }
+    }
+
+    /// `POST /admin/login`.
+    pub async fn log_in(&self, visit: &Visit) -> Answer {
+        let form = visit.form();
+        // There is no session yet that could know a token, so the form and a cookie have to agree: another site can write neither of both.
+        if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(LOG_IN)) {
+            return self.problem(Problem::ForgedForm);
+        }
+        let password = field(&form, "password");
+        match self
+            .inner
+            .admin
+            .log_in(visit.peer(), password, Instant::now())
+        {
+            Ok(()) => self.page(self.open_session().await),
+            Err(LogInError::Wrong) => self.log_in_form(403, Some("That is not the password.")),
+            Err(LogInError::TooMany { retry_after }) => self.problem(Problem::TooMany(retry_after)),
+        }
+    }
+
+    /// `POST /admin/logout`.
+    pub async fn log_out(&self, visit: &Visit) -> Answer {
+        if let Err(refused) = self.authorised(visit).await {
+            return refused;
+        }
+        let session = self.inner.admin.session_id(visit.cookie(SESSION));
+        if let Err(error) = self.inner.store.end_session(session).await {
+            return self.problem(error.into());
+        }
+        self.with_admin_cookie(
+            Answer::see_other("/admin/login"),
+            SESSION,
+            "",
+            Duration::ZERO,
+        )
+    }
+
+    /// `POST /admin/events/{id}/replay`: runs the hook of an event again that failed, or did not fit.
+    pub async fn replay(&self, visit: &Visit, id: &str) -> Answer {
+        self.decide(visit, id, async |event| {
+            self.inner.checkout.replay(event).await.map(drop)
+        })
+        .await
+    }
+
+    /// `POST /admin/events/{id}/drop`: gives an event up that failed, or did not fit.
+    pub async fn drop_event(&self, visit: &Visit, id: &str) -> Answer {
+        self.decide(visit, id, async |event| {
+            self.inner.checkout.discard(event).await
+        })
+        .await
+    }
+
+    async fn decide(
+        &self,
+        visit: &Visit,
+        id: &str,
+        decision: impl AsyncFn(&EventRecord) -> Result<(), InboxError>,
+    ) -> Answer {
+        let csrf = match self.authorised(visit).await {
+            Ok(csrf) => csrf,
+            Err(refused) => return refused,
+        };
+        let form = visit.form();
+        let event = match self.event(field(&form, "payment"), id).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return self.problem(Problem::NotFound),
+            Err(error) => return self.problem(error.into()),
+        };
+        let decided = decision(&event).await.map_err(|error| error.to_string());
+        match (decided, &event.payment) {
+            (Ok(()), Some(payment)) => Answer::see_other(format!("/admin/payments/{payment}")),
+            (Ok(()), None) => Answer::see_other("/admin"),
+            (Err(error), Some(payment)) => {
+                self.page(self.payment_page(&csrf, payment, 409, Some(error)).await)
+            }
+            (Err(error), None) => self.page(self.admin_page(&csrf, 409, Some(error)).await),
+        }
+    }
+}
+
+/// What the pages are made of.
+impl Shop {
+    /// One event: of the payment that the page's form names, or one of those on the first page.
+    async fn event(&self, payment: &str, id: &str) -> Result<Option<EventRecord>, InboxError> {
+        let events = if payment.is_empty() {
+            let mut events = self.to_look_at().await?;
+            events.extend(self.inner.checkout.events(EventFilter::default()).await?);
+            events
+        } else {
+            self.events_of(payment).await?
+        };
+        Ok(events.into_iter().find(|event| event.id == id))
+    }
+
+    async fn events_of(&self, payment: &str) -> Result<Vec<EventRecord>, InboxError> {
+        let filter = EventFilter::default().payment(payment).limit(1000);
+        self.inner.checkout.events(filter).await
+    }
+
+    /// The events that need somebody, however old they are. One that was just received, and is being worked on, is among them for a moment.
+    async fn to_look_at(&self) -> Result<Vec<EventRecord>, InboxError> {
+        let mut events = Vec::new();
+        for state in OPEN {
+            let filter = EventFilter::default().state(state);
+            events.extend(self.inner.checkout.events(filter).await?);
+        }
+        Ok(events)
+    }
+
+    async fn admin_page(
+        &self,
+        csrf: &str,
+        status: u16,
+        message: Option<String>,
+    ) -> Result<Answer, Problem> {
+        let (store, checkout) = (&self.inner.store, &self.inner.checkout);
+        let now = SystemTime::now();
+        let alerts = checkout.alerts(upkeep::UNFULFILLED).await?;
+        let alerts: Vec<String> = alerts.iter().map(ToString::to_string).collect();
+        let stats = checkout.stats().await?;
+        let counts = STATES.map(|state| {
+            context! { state => state.as_str(), name => name(state), count => stats.count(state) }
+        });
+        let events = |events: Vec<EventRecord>| -> Vec<Value> {
+            events.iter().map(|event| shown(event, now)).collect()
+        };
+        let look = events(self.to_look_at().await?);
+        let newest = events(checkout.events(EventFilter::default().limit(30)).await?);
+        let orders = store.newest_orders(100).await?.into_iter().map(|order| {
+            context! {
+                id => order.id,
+                status => order.status.as_str(),
+                total => money::price(order.total),
+                payment => order.payment_intent,
+                shipments => order.shipments,
+                when => utc(order.created),
+            }
+        });
+        let notices = store.newest_notices(None, 100).await?.into_iter();
+        let notices = notices.map(|notice| {
+            context! {
+                kind => notice.kind,
+                order => notice.order_id,
+                payment => notice.payment_intent,
+                detail => notice.detail,
+                when => utc(notice.created),
+            }
+        });
+        let (orders, notices): (Vec<Value>, Vec<Value>) = (orders.collect(), notices.collect());
+        self.render(
+            status,
+            "admin.html",
+            &Cart::default(),
+            context! { csrf, message, alerts, counts, look, notices, orders, newest },
+        )
+    }
+
+    async fn payment_page(
+        &self,
+        csrf: &str,
+        id: &str,
+        status: u16,
+        message: Option<String>,
+    ) -> Result<Answer, Problem> {
+        let store = &self.inner.store;
+        let now = SystemTime::now();
+        let events = self.events_of(id).await?;
+        let notices = store.newest_notices(Some(id), 100).await?;
+        let mut order = store.order_of(id).await?;
+        if order.is_none() {
+            // A second payment, or one that did not fit: its events and notices know the order.
+            let named = events.iter().find_map(|event| event.order.as_ref());
+            let named = named.map(|order| order.reference.as_str());
+            let named = named.or(notices.iter().find_map(|notice| notice.order_id.as_deref()));
+            if let Some(named) = named {
+                order = store.order(named).await?;
+            }
+        }
+        if order.is_none() && events.is_empty() && notices.is_empty() {
+            return Err(Problem::NotFound);
+        }
+        let verdict = verdict(id, &events, &notices, order.as_ref(), now);
+        let line = time_line(&events, &notices, order.as_ref(), now);
+        let order = order.map(|order| {
+            context! {
+                id => order.id,
+                status => order.status.as_str(),
+                total => money::price(order.total),
+                shipments => order.shipments.len(),
+                paid_by => order.payment_intent,
+            }
+        });
+        let dashboard = (!self.inner.sandbox).then(|| {
+            // Cookies are secure where real money is taken.
+            let test = if self.inner.secure_cookies {
+                ""
+            } else {
+                "test/"
+            };
+            format!("https://dashboard.stripe.com/{test}payments/{id}")
+        });
+        self.render(
+            status,
+            "payment.html",
+            &Cart::default(),
+            context! { csrf, message, id, verdict, order, line, dashboard },
+        )
+    }
+}
+
+/// The log-in.
+impl Shop {
+    fn log_in_form(&self, status: u16, message: Option<&str>) -> Answer {
+        let form = || {
+            let csrf = random::token()?;
+            let answer = self.render(
+                status,
+                "login.html",
+                &Cart::default(),
+                context! { csrf => &csrf, message },
+            )?;
+            Ok(self.with_admin_cookie(answer, LOG_IN, &csrf, admin::SESSION))
+        };
+        self.page(form())
+    }
+
+    async fn open_session(&self) -> Result<Answer, Problem> {
+        let (cookie, csrf) = (random::token()?, random::token()?);
+        let id = self.inner.admin.session_id(&cookie);
+        self.inner
+            .store
+            .open_session(id, csrf, admin::SESSION)
+            .await?;
+        let answer = Answer::see_other("/admin");
+        let answer = self.with_admin_cookie(answer, SESSION, &cookie, admin::SESSION);
+        Ok(self.with_admin_cookie(answer, LOG_IN, "", Duration::ZERO))
+    }
+
+    /// The token for the forms, if this is somebody who logged in.
+    async fn csrf(&self, visit: &Visit) -> Result<Option<String>, Problem> {
+        let cookie = visit.cookie(SESSION);
+        if cookie.is_empty() {
+            return Ok(None);
+        }
+        let id = self.inner.admin.session_id(cookie);
+        Ok(self.inner.store.session(id).await?)
+    }
+
+    /// Whether this is a form of the session's own page; if so, the session's token.
+    async fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
+        let csrf = match self.csrf(visit).await {
+            Ok(Some(csrf)) => csrf,
+            Ok(None) => return Err(Answer::see_other("/admin/login")),
+            Err(problem) => return Err(self.problem(problem)),
+        };
+        if visit.is_cross_site() || !admin::same(field(&visit.form(), "csrf"), &csrf) {
+            return Err(self.problem(Problem::ForgedForm));
+        }
+        Ok(csrf)
+    }
+
+    fn with_admin_cookie(
+        &self,
+        answer: Answer,
+        name: &'static str,
+        value: &str,
+        lifetime: Duration,
+    ) -> Answer {
+        let secure = self.inner.secure_cookies;
+        answer.with_cookie(&Cookie {
+            name,
+            value,
+            path: "/admin",
+            seconds: lifetime.as_secs(),
+            strict: true,
+            secure,
+        })
+    }
+}
+
+/// In a sentence, what this payment needs of a person, and how urgent that looks.
+fn verdict(
+    payment: &str,
+    events: &[EventRecord],
+    notices: &[Notice],
+    order: Option<&Order>,
+    now: SystemTime,
+) -> Value {
+    let any = |state| events.iter().any(|event| event.state == state);
+    let failing = events
+        .iter()
+        .find(|event| event.state == EventState::Pending && event.last_error.is_some());
+    let paid_by_this = order.is_some_and(|order| order.payment_intent.as_deref() == Some(payment));
+    let (look, text) = if any(EventState::Dead) {
+        (
+            "bad",
+            "The shop could not do what an event asks for, however often it tried, and does not try any more. Mend what the error below says; then replay the event."
+                .to_owned(),
+        )
+    } else if any(EventState::Mismatch) {
+        (
+            "bad",
+            "The money does not fit the order, so nothing was shipped. Compare both. Mend the order and replay the event, or drop the event and give the money back at Stripe."
+                .to_owned(),
+        )
+    } else if let Some(event) = failing {
+        (
+            "wait",
+            format!(
+                "The shop could not do what an event asks for. It tries again by itself, next {}.",
+                due(event, now)
+            ),
+        )
+    } else if any(EventState::Pending) {
+        ("wait", "An event waits for its turn.".to_owned())
+    } else if notices
+        .iter()
+        .any(|notice| notice.kind == "duplicate payment")
+    {
+        (
+            "bad",
+            "The order was paid before by another payment. Nothing was shipped for this one: give the money back at Stripe."
+                .to_owned(),
+        )
+    } else if let (true, Some(order)) = (paid_by_this, order) {
+        match order.status {
+            Status::Paid => (
+                "good",
+                "Paid, and the shipment is written. Nothing is to be done.".to_owned(),
+            ),
+            Status::Refunded => ("good", "Paid, and given back in full.".to_owned()),
+            Status::Review => (
+                "bad",
+                "Somebody has to look at this order before it is shipped.".to_owned(),
+            ),
+            _ => ("wait", "Not paid yet.".to_owned()),
+        }
+    } else {
+        ("wait", "Nothing is to be done.".to_owned())
+    };
+    context! { look, text }
+}
+
+/// Everything that happened, the oldest first: what the shop wrote, what Stripe told, and what became of that.
+fn time_line(
+    events: &[EventRecord],
+    notices: &[Notice],
+    order: Option<&Order>,
+    now: SystemTime,
+) -> Vec<Value> {
+    let mut line: Vec<(i64, Value)> = Vec::new();
+    let own = |at: i64, title: String, detail: Option<&str>| {
+        (at, context! { when => utc(at), title, detail })
+    };
+    if let Some(order) = order {
+        line.push(own(order.created, "Order made".to_owned(), None));
+    }
+    // What is listed the newest first.
+    for event in events.iter().rev() {
+        let at = seconds(event.received);
+        line.push((at, context! { when => utc(at), ..shown(event, now) }));
+    }
+    for notice in notices.iter().rev() {
+        let title = format!("Noted: {}", notice.kind);
+        line.push(own(notice.created, title, Some(&notice.detail)));
+    }
+    for shipment in order.map_or(&[][..], |order| &order.shipments) {
+        let title = format!("Parcel no. {} written", shipment.id);
+        line.push(own(shipment.created, title, None));
+    }
+    // Stable: within a second, the cause stays before what it caused.
+    line.sort_by_key(|(at, _)| *at);
+    line.into_iter().map(|(_, entry)| entry).collect()
+}
+
+fn shown(event: &EventRecord, now: SystemTime) -> Value {
+    let due = (event.state == EventState::Pending).then(|| due(event, now));
+    let age = now.duration_since(event.received).unwrap_or_default();
+    context! {
+        id => &event.id,
+        event_type => &event.event_type,
+        payment => &event.payment,
+        order => event.order.as_ref().map(|order| &order.reference),
+        state => event.state.as_str(),
+        state_name => name(event.state),
+        open => OPEN.contains(&event.state),
+        ago => format!("{} ago", span(age)),
+        attempts => event.attempts,
+        error => &event.last_error,
+        due,
+    }
+}
+
+/// When the next attempt is.
+fn due(event: &EventRecord, now: SystemTime) -> String {
+    match event.due.duration_since(now) {
+        Ok(wait) if wait.as_secs() > 0 => format!("in {}", span(wait)),
+        _ => "now".to_owned(),
+    }
+}
+
+/// What a state means, in a merchant's words.
+fn name(state: EventState) -> &'static str {
+    match state {
+        EventState::Pending => "to be done",
+        EventState::Done => "done",
+        EventState::Superseded => "old news",
+        EventState::Mismatch => "does not fit",
+        EventState::Dead => "failed",
+        EventState::Dropped => "dropped",
+        _ => "unknown",
+    }
+}
+
+fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+    form.iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .unwrap_or_default()
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().cast_signed()
+}
+
+/// A time for a person, like `2030-01-31 23:59:59`, in UTC.
+fn utc(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hour, minute, second) = time.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02}", time.date())
+}
+
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3_600 => format!("{} min", seconds / 60),
+        seconds @ 3_600..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(utc(1_893_455_999), "2029-12-31 23:59:59");
+        for (seconds, text) in [
+            (59, "59 s"),
+            (60, "1 min"),
+            (7_199, "1 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+}

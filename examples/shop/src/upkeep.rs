@@ -1,0 +1,83 @@
+//! What the shop does by itself while it is open, in each of its processes; it ends when the shop closes.
+
+use std::{pin::Pin, time::Duration};
+
+use stripe_checkout_core::Checkout;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::{closing::Closing, metrics::Metrics};
+
+/// A payment that is older and not fulfilled needs somebody: a handler that failed has been tried again several times by then.
+pub(crate) const UNFULFILLED: Duration = Duration::from_secs(15 * 60);
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Begins all of it. What is running when the shop closes is waited for by [`Checkout::drain`].
+pub(crate) fn start(checkout: &Checkout, metrics: Option<Metrics>, closing: &Closing) {
+    // What failed is tried again, whether or not Stripe repeats it.
+    tokio::spawn(checkout.worker().run(closing.clone().told()));
+    let (watched, mut minutes) = (checkout.clone(), Ticks::new(MINUTE, closing));
+    tokio::spawn(async move {
+        let mut known = Vec::new();
+        while minutes.next().await {
+            known = watch(&watched, known).await;
+            if let Some(metrics) = &metrics {
+                metrics.tidy();
+            }
+        }
+    });
+    let (pruned, mut hours) = (checkout.clone(), Ticks::new(HOUR, closing));
+    tokio::spawn(async move {
+        while hours.next().await {
+            match pruned.prune().await {
+                Ok(0) => {}
+                Ok(events) => tracing::info!(events, "old events were forgotten"),
+                Err(error) => {
+                    tracing::error!(error = %crate::causes(&error), "old events could not be forgotten; it will be tried again");
+                }
+            }
+        }
+    });
+}
+
+/// Says in the log what somebody has to look at, each kind once until it is gone. Asking also brings the counts of what is stored up to date.
+async fn watch(checkout: &Checkout, known: Vec<&'static str>) -> Vec<&'static str> {
+    let alerts = match checkout.alerts(UNFULFILLED).await {
+        Ok(alerts) => alerts,
+        Err(error) => {
+            tracing::error!(error = %crate::causes(&error), "the inbox cannot be asked how it is");
+            return known;
+        }
+    };
+    for alert in &alerts {
+        if !known.contains(&alert.as_str()) {
+            tracing::warn!(kind = alert.as_str(), "{alert}");
+        }
+    }
+    alerts.iter().map(|alert| alert.as_str()).collect()
+}
+
+/// Now, and then each time that so much time has passed, until the shop closes.
+struct Ticks {
+    interval: Interval,
+    told: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Ticks {
+    fn new(pause: Duration, closing: &Closing) -> Self {
+        let mut interval = interval(pause);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            interval,
+            told: Box::pin(closing.clone().told()),
+        }
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            () = &mut self.told => false,
+            _ = self.interval.tick() => true,
+        }
+    }
+}
