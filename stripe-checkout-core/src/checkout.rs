@@ -5,6 +5,8 @@ mod builder;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
+mod reconcile;
+#[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
 mod tasks;
@@ -16,6 +18,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::builder::{CheckoutBuilder, Ours};
+#[cfg(feature = "intent")]
+pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;
 pub use self::worker::Worker;
 use crate::call::{Body, BodyFault, Call};
