@@ -7,6 +7,8 @@ mod clock;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
+mod reconcile;
+#[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
 mod tasks;
@@ -22,6 +24,8 @@ use tracing::{Instrument, field};
 pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
 use self::clock::Clock;
+#[cfg(feature = "intent")]
+pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;
 pub use self::worker::Worker;
 use crate::call::{Body, BodyFault, Call};

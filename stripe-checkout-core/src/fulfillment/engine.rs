@@ -92,6 +92,18 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn event<'a>(
+        &'a self,
+        scope: &'a Scope,
+        event: &'a str,
+    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>>;
+    /// What is stored, if it is due: what failed has its pause.
+    #[cfg(feature = "intent")]
+    fn run_if_due<'a>(
+        &'a self,
+        event: &'a EventRecord,
+    ) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>>;
     fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>>;
     fn prune<'a>(
@@ -552,6 +564,23 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>> {
         Box::pin(self.inbox.events(filter))
+    }
+
+    #[cfg(feature = "intent")]
+    fn event<'a>(
+        &'a self,
+        scope: &'a Scope,
+        event: &'a str,
+    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>> {
+        Box::pin(self.inbox.event(scope, event))
+    }
+
+    #[cfg(feature = "intent")]
+    fn run_if_due<'a>(
+        &'a self,
+        event: &'a EventRecord,
+    ) -> BoxFuture<'a, Result<Received, InboxError>> {
+        Box::pin(self.stored(event, false))
     }
 
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
