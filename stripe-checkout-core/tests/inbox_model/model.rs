@@ -449,15 +449,18 @@ impl Model {
         {
             all.push(self.clone());
         }
-        for when in [
+        let moments = [
             Moment::Asked,
             Moment::Stored,
             Moment::Taken,
             Moment::Committed,
-        ] {
+        ];
+        let leased = false;
+        let dies = moments.map(|when| Behave::Die { when, leased });
+        // It may also have died of one of those that waited.
+        for this in dies.into_iter().chain([Behave::Well]) {
             let mut after = self.clone();
-            let leased = false;
-            if after.apply(&happening.with(Behave::Die { when, leased })) == Answer::Died {
+            if after.apply(&happening.with(this)) == Answer::Died {
                 all.push(after);
             }
         }
@@ -568,7 +571,10 @@ impl Model {
                 .flatten()
         });
         let Some((_, event)) = due.min() else {
-            return Answer::Worked(false);
+            return match script.this.dies(Moment::Asked) {
+                true => Answer::Died,
+                false => Answer::Worked(false),
+            };
         };
         let did = self.step(event, Turn::Now, script.this);
         let died = match did {

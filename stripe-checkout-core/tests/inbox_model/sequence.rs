@@ -47,7 +47,7 @@ fn behave() -> impl Strategy<Value = Behave> {
 
 fn script() -> impl Strategy<Value = Script> {
     let others = prop_oneof![2 => Just(Behave::Well), 1 => behave()];
-    let this = prop_oneof![5 => behave(), 1 => (1..40_u8).prop_map(Behave::DieSomewhere)];
+    let this = prop_oneof![3 => behave(), 1 => (1..40_u8).prop_map(Behave::DieSomewhere)];
     (this, others).prop_map(|(this, others)| Script { this, others })
 }
 
