@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Checkout;
 use crate::config::API_VERSION;
+use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus};
 
 impl Checkout {
@@ -24,7 +25,8 @@ impl Checkout {
             return;
         };
         let checkout = self.clone();
-        let taken = self.to_the_end(async move { checkout.take_in(event, false).await });
+        let taken =
+            self.to_the_end(async move { checkout.take_in(event, Origin::Retrieved).await });
         if let Err(error) = taken.await {
             tracing::warn!(payment = payment.id(), %error, "a retrieved payment was not taken in; its webhook will be");
         }

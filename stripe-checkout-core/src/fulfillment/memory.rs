@@ -12,7 +12,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
-use super::settle;
+use super::{retry, settle};
 use crate::error::InboxError;
 
 /// An inbox in memory, for tests, for learning, and for applications whose handler needs no database.
@@ -228,13 +228,13 @@ impl MemoryInbox {
             .map_err(|_| InboxError::Busy)
     }
 
-    /// The event that is due, if one is, leased at once, so that nobody else takes it while this one waits for the locks; and until when, and since when it was due.
-    fn lease(&self, scope: &Scope, terms: Terms) -> Option<(Key, Leased)> {
+    /// The event that is due, if one is, leased at once, so that nobody else takes it while this one waits for the locks; and until when.
+    fn lease(&self, scope: &Scope, terms: Terms) -> Option<(Key, SystemTime)> {
         let mut state = self.state();
         let now = SystemTime::now();
         let pending = state.pending.iter().filter(|(of, _)| of == scope);
         let due = pending.filter_map(|key| Some((state.events.get(key)?.due, key)));
-        let (since, id) = due
+        let (_, id) = due
             .filter(|(due, _)| *due <= now)
             .min_by_key(|(due, _)| *due)?;
         let id = id.clone();
@@ -242,17 +242,18 @@ impl MemoryInbox {
         let until = now + terms.lease;
         record.due = until;
         state.put_event(record, now);
-        Some((id, Leased { since, until }))
+        Some((id, until))
     }
 
-    /// Ends a lease without a dispatch: the event is due as before, unless somebody else was at it.
-    fn give_back(&self, id: &Key, leased: Leased) {
+    /// Ends a lease without a dispatch: the event is due again after this time, unless somebody else was at it.
+    fn give_back(&self, id: &Key, leased_until: SystemTime, again: Duration) {
         let mut state = self.state();
         let record = state.events.get(id).cloned();
-        let untouched = |record: &EventRecord| record.due == leased.until;
+        let untouched = |record: &EventRecord| record.due == leased_until;
         if let Some(mut record) = record.filter(untouched) {
-            record.due = leased.since;
-            state.put_event(record, SystemTime::now());
+            let now = SystemTime::now();
+            record.due = now + again;
+            state.put_event(record, now);
         }
     }
 
@@ -263,13 +264,6 @@ impl MemoryInbox {
             .cloned()
             .ok_or(InboxError::UnknownEvent)
     }
-}
-
-/// When an event was due that somebody took, and when it is again if nothing comes of it.
-#[derive(Clone, Copy)]
-struct Leased {
-    since: SystemTime,
-    until: SystemTime,
 }
 
 /// Holds the lock, and takes it out of the table when nobody else wants it.
@@ -506,11 +500,16 @@ impl Inbox for MemoryInbox {
         if later(&before) {
             return Ok(None);
         }
-        let _locked = match self.lock(&before, terms.patience).await {
+        let patience = match leased {
+            // Others are due too.
+            Some(_) => terms.patience.min(retry::PATIENCE_WHEN_DUE),
+            None => terms.patience,
+        };
+        let _locked = match self.lock(&before, patience).await {
             Ok(locked) => locked,
             Err(busy) => {
-                if let Some(leased) = leased {
-                    self.give_back(&id, leased);
+                if let Some(until) = leased {
+                    self.give_back(&id, until, retry::after_no_attempt(&busy));
                 }
                 return Err(busy);
             }
@@ -529,7 +528,7 @@ impl Inbox for MemoryInbox {
             // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
             return Ok(Some(Step::new(record, Stepped::Failed)));
         }
-        if leased.is_some_and(|leased| leased.until != record.due) {
+        if leased.is_some_and(|until| until != record.due) {
             // It ran meanwhile in other hands, and failed: its turn comes again after its pause.
             return Ok(Some(Step::new(record, Stepped::Waiting)));
         }
@@ -541,7 +540,7 @@ impl Inbox for MemoryInbox {
             record
                 .last_error
                 .get_or_insert_with(|| "no attempt came to an end".to_owned());
-            state.give_up(&record, Settled::Dead, now);
+            state.die(&record, now);
             state.put_event(record, now);
             return Ok(Some(Step::new(taken, Stepped::Now(EventState::Dead))));
         }
@@ -607,7 +606,7 @@ impl Inbox for MemoryInbox {
             Verdict::Failed { error, again: None } => {
                 record.last_error = Some(error);
                 record.state = EventState::Dead;
-                state.give_up(&record, Settled::Dead, now);
+                state.die(&record, now);
                 Stepped::Now(EventState::Dead)
             }
         };
@@ -667,7 +666,7 @@ impl Inbox for MemoryInbox {
         record.due = now;
         let mut state = self.state();
         let mut payment = state.payment(&record);
-        if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+        if record.settles && settle::may_be_replayed(payment.success) {
             payment.success = Settled::Pending;
             state.put_payment_of(&record, payment, now);
         }
@@ -694,17 +693,8 @@ impl Inbox for MemoryInbox {
         };
         let now = SystemTime::now();
         let mut state = self.state();
-        let others = state.events.entries.values().map(|(other, _)| other);
-        let left: Vec<_> = others
-            .filter(|other| {
-                other.settles
-                    && other.payment == record.payment
-                    && other.scope == record.scope
-                    && other.id != record.id
-            })
-            .map(|other| other.state)
-            .collect();
-        if let Some(row) = settle::dropped(&record, &state.payment(&record), &left) {
+        let others = state.other_copies(&record);
+        if let Some(row) = settle::dropped(&record, &state.payment(&record), &others) {
             state.put_payment_of(&record, row, now);
         }
         state.put_event(record, now);
@@ -727,10 +717,7 @@ impl Inbox for MemoryInbox {
             }
             let open = event.settles && (pending || event.state == EventState::Dead);
             if let Some(payment) = event.payment.as_deref().filter(|_| open)
-                && matches!(
-                    state.payment(event).success,
-                    Settled::No | Settled::Pending | Settled::Dead
-                )
+                && settle::is_unfulfilled(state.payment(event).success)
             {
                 let since = unfulfilled.entry(payment).or_insert(event.received);
                 *since = (*since).min(event.received);
@@ -842,8 +829,28 @@ impl State {
         }
     }
 
-    fn give_up(&mut self, event: &EventRecord, how: Settled, now: SystemTime) {
-        if let Some(row) = settle::given_up(event, &self.payment(event), how) {
+    /// The states of the other event objects of this success.
+    fn other_copies(&self, event: &EventRecord) -> Vec<EventState> {
+        let events = self.events.entries.values().map(|(event, _)| event);
+        events
+            .filter(|other| {
+                other.settles
+                    && other.payment == event.payment
+                    && other.scope == event.scope
+                    && other.id != event.id
+            })
+            .map(|other| other.state)
+            .collect()
+    }
+
+    /// Writes that a success has had its last attempt.
+    fn die(&mut self, event: &EventRecord, now: SystemTime) {
+        // Only then all events are looked through.
+        let others = match event.settles {
+            true => self.other_copies(event),
+            false => Vec::new(),
+        };
+        if let Some(row) = settle::died(event, &self.payment(event), &others) {
             self.put_payment_of(event, row, now);
         }
     }

@@ -74,11 +74,37 @@ pub(super) fn given_up(
 ) -> Option<PaymentRecord> {
     let open = match current.success {
         Settled::No | Settled::Pending => true,
-        Settled::Dead | Settled::Mismatch => how == Settled::GivenUp,
+        Settled::Dead | Settled::Broken | Settled::Mismatch => how == Settled::GivenUp,
         Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp => false,
     };
     (event.settles && open).then(|| PaymentRecord {
         success: how,
         ..current.clone()
     })
+}
+
+/// The payment's row when this success has had its last attempt, or nothing if that changes nothing. Of the states of the other event objects of the same success one
+/// that is pending is its next chance.
+pub(super) fn died(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    others: &[EventState],
+) -> Option<PaymentRecord> {
+    if others.contains(&EventState::Pending) {
+        return None;
+    }
+    given_up(event, current, Settled::Dead)
+}
+
+/// Whether the success of a payment gets another chance when its event is replayed.
+pub(super) fn may_be_replayed(success: Settled) -> bool {
+    matches!(success, Settled::Dead | Settled::Broken | Settled::Mismatch)
+}
+
+/// Whether a payment whose success has come, and whose event is pending or dead, is not fulfilled.
+pub(super) fn is_unfulfilled(success: Settled) -> bool {
+    matches!(
+        success,
+        Settled::No | Settled::Pending | Settled::Dead | Settled::Broken
+    )
 }

@@ -276,7 +276,7 @@ impl Inbox for SqliteInbox {
             .filter(|_| event.record.settles)
         {
             let known = rows::payment(&mut tx, scope, payment).await?;
-            if matches!(known.record.success, Settled::Dead | Settled::Mismatch) {
+            if settle::may_be_replayed(known.record.success) {
                 let record = PaymentRecord {
                     success: Settled::Pending,
                     ..known.record.clone()
@@ -302,13 +302,7 @@ impl Inbox for SqliteInbox {
         event.record.state = EventState::Dropped;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if let Some(payment) = &event.record.payment {
-            let left = rows::others_that_settle(&mut tx, &event).await?;
-            let known = rows::payment(&mut tx, scope, payment).await?;
-            if let Some(row) = settle::dropped(&event.record, &known.record, &left) {
-                rows::put_payment(&mut tx, scope, payment, &row, &known).await?;
-            }
-        }
+        step::give_up(&mut tx, &event, settle::dropped).await?;
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
         Ok(())

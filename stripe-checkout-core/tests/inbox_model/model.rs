@@ -761,7 +761,11 @@ impl Model {
             known.erred = true;
             known.leased = false;
         }
-        if event.settles() {
+        // Another event object of the same success that is pending is its next chance: whoever waits, waits for that one.
+        let next_chance = self.events.iter().any(|(other, known)| {
+            other.settles() && other.pay == event.pay && known.state == EventState::Pending
+        });
+        if event.settles() && !next_chance {
             let payment = self.payments.entry(event.pay).or_default();
             if matches!(payment.success, Settled::No | Settled::Pending) {
                 payment.success = Settled::Dead;

@@ -186,7 +186,7 @@ impl Tables {
             (SELECT min(received) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending') AS oldest, \
             count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
             LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead')";
+            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
         let row = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
             .bind(mode(scope.mode))

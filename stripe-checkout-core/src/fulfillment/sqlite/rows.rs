@@ -195,7 +195,7 @@ pub(super) async fn update_event(
         record.state,
         EventState::Done | EventState::Superseded | EventState::Dropped
     );
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE stripe_checkout_events \
          SET state = ?2, attempts = ?3, due = ?4, claim = ?5, taken = ?6, last_error = ?7, body = CASE WHEN ?8 THEN x'' ELSE body END \
          WHERE seq = ?1",
@@ -211,7 +211,11 @@ pub(super) async fn update_event(
     .execute(db)
     .await
     .map_err(failed)?;
-    Ok(())
+    // A mark that touched no row is no mark.
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(unavailable("the row of an event could not be written")),
+    }
 }
 
 /// What is known of a payment: its row, and what events said since it was written.
@@ -328,15 +332,14 @@ pub(super) async fn put_payment(
     Ok(())
 }
 
-/// How the other events stand that are the success of this one's payment.
-pub(super) async fn others_that_settle(
+/// The states of the other event objects of this success.
+pub(super) async fn other_copies(
     db: &mut SqliteConnection,
     event: &Stored,
 ) -> Result<Vec<EventState>, InboxError> {
     let scope = &event.record.scope;
     let states: Vec<String> = sqlx::query_scalar(
-        "SELECT state FROM stripe_checkout_events \
-         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND seq <> ?4",
+        "SELECT DISTINCT state FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND seq <> ?4",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
