@@ -45,6 +45,8 @@ pub struct Checkout {
 
 struct Inner {
     application: String,
+    /// Its first name, under which the inbox keeps what it knows.
+    stored_as: String,
     mode: Option<Mode>,
     verifier: Verifier,
     fulfillment: Arc<dyn Fulfillment>,
@@ -303,7 +305,7 @@ impl Checkout {
 
     fn scope(&self, mode: Mode) -> Scope {
         Scope {
-            application: self.inner.application.clone(),
+            application: self.inner.stored_as.clone(),
             mode,
         }
     }

@@ -151,7 +151,7 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The application's name, needed with prices: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
+    /// The application's name, needed with prices and with an inbox in a database, which several applications may share: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
     /// on one Stripe account never share a PaymentIntent and never fulfil each other's orders. Do not change it while payments are open, or name the old one
     /// with [`former_application`](Self::former_application).
     pub fn application(mut self, name: impl Into<String>) -> Self {
@@ -159,7 +159,8 @@ impl CheckoutBuilder {
         self
     }
 
-    /// A name that the application had before: payments marked with it are still its own.
+    /// A name that the application had before: payments marked with it are still its own. Name the oldest one first: under that name the inbox goes on to keep what
+    /// it knows, so that nothing is forgotten, and processes of both names can run side by side.
     pub fn former_application(mut self, name: impl Into<String>) -> Self {
         self.former.push(name.into());
         self
@@ -304,6 +305,10 @@ impl CheckoutBuilder {
         #[cfg(not(feature = "intent"))]
         let has_prices = false;
         let application = self.application.unwrap_or_default();
+        if application.is_empty() && fulfillment.survives_restart() {
+            return Err(BuildError::NoApplication);
+        }
+        let stored_as = self.former.first().unwrap_or(&application).clone();
         let ours = match self.ours {
             Some(Ours::All) => OursRule::All,
             Some(Ours::By(rule)) => OursRule::By(rule),
@@ -330,6 +335,7 @@ impl CheckoutBuilder {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {
                 application,
+                stored_as,
                 mode,
                 verifier,
                 fulfillment,

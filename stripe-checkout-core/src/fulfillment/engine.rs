@@ -144,27 +144,29 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
     async fn step(&self, event: &EventRecord, turn: Turn<'_>) -> Result<Received, InboxError> {
-        let received = self.step_alone(event, turn).await?;
-        self.step_those_who_waited(event).await;
+        let (received, now) = self.step_alone(event, turn).await?;
+        self.step_those_who_waited(event, now).await;
         Ok(received)
     }
 
+    /// Also says whether the event came to its end now.
     async fn step_alone(
         &self,
         event: &EventRecord,
         turn: Turn<'_>,
-    ) -> Result<Received, InboxError> {
+    ) -> Result<(Received, bool), InboxError> {
         let Some(step) = self.watched_step(&event.scope, turn).await? else {
-            return Ok(Received::Queued);
+            return Ok((Received::Queued, false));
         };
-        Ok(match step.did {
+        let received = match step.did {
             // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
             Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
             Stepped::Failed => Received::Failed,
             Stepped::Now(state) => Received::Done(state),
             Stepped::Already(state) => Received::Duplicate(state),
             Stepped::Waiting => Received::Waiting,
-        })
+        };
+        Ok((received, matches!(step.did, Stepped::Now(_))))
     }
 
     /// Steps the event that is due, if one is, and says whether one was.
@@ -173,7 +175,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             return Ok(false);
         };
         if matches!(step.did, Stepped::Now(_)) {
-            self.step_those_who_waited(&step.event).await;
+            self.step_those_who_waited(&step.event, true).await;
         }
         Ok(true)
     }
@@ -190,11 +192,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     fn terms(&self) -> Terms {
-        let lease = self.deadline + self.patience + Duration::from_secs(5);
+        let rest = self.patience + Duration::from_secs(5);
+        let lease = self.deadline.saturating_add(rest);
         Terms::new(self.patience, lease, self.max_attempts)
     }
 
-    async fn step_those_who_waited(&self, success: &EventRecord) {
+    /// At once, if the success came to its end now. If it was over before, what failed since has its own time.
+    async fn step_those_who_waited(&self, success: &EventRecord, now: bool) {
         let Some(payment) = success.payment.as_deref().filter(|_| success.settles) else {
             return;
         };
@@ -204,7 +208,11 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         filter.scope = Some(success.scope.clone());
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
-            if let Err(error) = self.step_alone(event, Turn::Now(&event.id)).await {
+            let turn = match now {
+                true => Turn::Now(&event.id),
+                false => Turn::IfDue(&event.id),
+            };
+            if let Err(error) = self.step_alone(event, turn).await {
                 tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
             }
         }
@@ -213,6 +221,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
+            tracing::Span::current().record("payment", known.payment.as_deref());
             return self.stored(&known, delivery.at_once).await;
         }
         let at_once = delivery.at_once;
@@ -607,7 +616,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
             self.inbox
                 .discard(&event.scope, &event.id, patience)
                 .await?;
-            self.step_those_who_waited(event).await;
+            self.step_those_who_waited(event, true).await;
             Ok(())
         })
     }

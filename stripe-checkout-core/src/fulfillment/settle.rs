@@ -1,6 +1,6 @@
 //! How what was decided meets what was written meanwhile: the same in every inbox.
 
-use super::inbox::{EventRecord, IntentRecord, PaymentRecord, Settled};
+use super::inbox::{EventRecord, EventState, IntentRecord, PaymentRecord, Settled};
 
 /// The payment's row: what was decided about it, and what was noted since it was read.
 pub(super) fn payment(
@@ -51,11 +51,53 @@ pub(super) fn given_up(
 ) -> Option<PaymentRecord> {
     let open = match current.success {
         Settled::No | Settled::Pending => true,
-        Settled::Dead | Settled::Mismatch => how == Settled::GivenUp,
+        Settled::Dead | Settled::Broken | Settled::Mismatch => how == Settled::GivenUp,
         Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp => false,
     };
     (event.settles && open).then(|| PaymentRecord {
         success: how,
         ..current.clone()
     })
+}
+
+/// The payment's row when this success has had its last attempt, or nothing if that changes nothing. Of the states of the other event objects of the same success one
+/// that is pending is its next chance.
+pub(super) fn died(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    others: &[EventState],
+) -> Option<PaymentRecord> {
+    if others.contains(&EventState::Pending) {
+        return None;
+    }
+    given_up(event, current, Settled::Dead)
+}
+
+/// The payment's row when this success was discarded, or nothing if that changes nothing: another event object that can still run, or be replayed, decides.
+pub(super) fn discarded(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    others: &[EventState],
+) -> Option<PaymentRecord> {
+    if others.contains(&EventState::Pending) || others.contains(&EventState::Mismatch) {
+        return None;
+    }
+    let how = match others.contains(&EventState::Dead) {
+        true => Settled::Dead,
+        false => Settled::GivenUp,
+    };
+    given_up(event, current, how)
+}
+
+/// Whether the success of a payment gets another chance when its event is replayed.
+pub(super) fn may_be_replayed(success: Settled) -> bool {
+    matches!(success, Settled::Dead | Settled::Broken | Settled::Mismatch)
+}
+
+/// Whether a payment whose success has come, and whose event is pending or dead, is not fulfilled.
+pub(super) fn is_unfulfilled(success: Settled) -> bool {
+    matches!(
+        success,
+        Settled::No | Settled::Pending | Settled::Dead | Settled::Broken
+    )
 }

@@ -64,6 +64,7 @@ words! { "success", Settled, settled, read_settled,
     Settled::Refunded = "refunded",
     Settled::Mismatch = "mismatch",
     Settled::Dead = "dead",
+    Settled::Broken = "broken",
     Settled::GivenUp = "given_up",
 }
 

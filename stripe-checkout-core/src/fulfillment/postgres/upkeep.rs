@@ -188,7 +188,7 @@ impl Tables {
             (SELECT count(*) FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND length(refunds) = 2 AND refunded_total = 0) AS duplicates, \
             count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
             LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead')";
+            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
         let row = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
             .bind(mode(scope.mode))

@@ -32,7 +32,7 @@ pub(super) async fn stats(db: &mut SqliteConnection, scope: &Scope) -> Result<St
          AS duplicates, unfulfilled, since \
          FROM (SELECT count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM stripe_checkout_events e \
          LEFT JOIN stripe_checkout_payments p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-         WHERE e.application = ?1 AND e.mode = ?2 AND e.state IN ('pending', 'dead') AND e.settles AND coalesce(p.success, 'no') IN ('no', 'dead'))",
+         WHERE e.application = ?1 AND e.mode = ?2 AND e.state IN ('pending', 'dead') AND e.settles AND coalesce(p.success, 'no') IN ('no', 'dead', 'broken'))",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
