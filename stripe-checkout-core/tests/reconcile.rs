@@ -643,6 +643,7 @@ async fn refused_without_keys_or_with_an_inbox_that_forgets() {
     let store = Store::sqlite().await;
     let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
     let keyless = Checkout::builder(config)
+        .application("tea")
         .fulfillment(store.open_sqlite().await, Shop::default())
         .build()
         .unwrap();

@@ -233,6 +233,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
+            tracing::Span::current().record("payment", known.payment.as_deref());
             return self.stored(&known, delivery.at_once).await;
         }
         let at_once = delivery.at_once;
