@@ -171,3 +171,17 @@ fn set(_: &'static str, _: Option<&Scope>, _: &[(&'static str, &'static str)], _
 
 #[cfg(not(feature = "metrics"))]
 fn measure(_: &'static str, _: &[(&'static str, &'static str)], _: std::time::Duration) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_taken_in_has_a_word_of_its_own() {
+        let word = |error| outcome_of(&Err(error));
+        assert_eq!(word(InboxError::Busy), "busy");
+        assert_eq!(word(InboxError::Full { capacity: 1 }), "full");
+        assert_eq!(word(InboxError::Unavailable("away".into())), "unavailable");
+        assert_eq!(outcome_of(&Ok(Received::Queued)), "queued");
+    }
+}
