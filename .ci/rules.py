@@ -19,6 +19,9 @@ CORE = "stripe-checkout-core"
 # Each adapter and its framework.
 ADAPTERS = {"stripe-checkout-axum": "axum", "stripe-checkout-actix": "actix-web", "stripe-checkout-rocket": "rocket"}
 
+# What of the core an application switches on at its adapter, and is not on by default.
+FORWARDED = ("sqlite", "postgres", "metrics", "testing")
+
 FRAMEWORKS = {"axum", "axum-core", "actix-web", "actix-http", "rocket", "rocket_http", "warp", "poem", "tide", "salvo", "tonic"}
 STRIPE = re.compile(r"async-stripe.*")
 CLIENT = {"hyper", "hyper-rustls", "hyper-tls", "rustls", "native-tls", "openssl", "ring", "reqwest", "ureq", "minijinja"}
@@ -97,6 +100,7 @@ def dependencies(packages):
 
     alone = crates(CORE, "--no-default-features")
     rule("webhooks alone bring no async-stripe, HTTP client, TLS or templates", [c for c in alone if c in CLIENT or STRIPE.fullmatch(c)])
+    rule("metrics come with their feature only", {"metrics"} & crates(CORE, "--no-default-features", "--features", "checkout,sqlite,postgres,sandbox,testing"))
     ours, peer = crates(CORE, "--no-default-features", edges="normal,build"), application("async-stripe-webhook")
     rule(f"webhooks alone bring fewer crates ({len(ours)}) than async-stripe-webhook ({len(peer)})", ours if len(ours) >= len(peer) else [])
 
@@ -113,6 +117,9 @@ def dependencies(packages):
         rule(f"{adapter} with webhooks alone brings no async-stripe, HTTP client, TLS or templates", found)
         for feature in ("checkout", "intent", "webhook"):
             rule(f"{adapter} has the feature {feature}, on by default", {feature} - set(package["features"].get("default", [])))
+        for feature in FORWARDED:
+            forwarded = package["features"].get(feature, [])
+            rule(f"{adapter} forwards the feature {feature}, and that only", {f"{CORE}/{feature}"} ^ set(forwarded))
 
     for example in sorted(name for name in packages if name.startswith("custom-webhook-")):
         found = [c for c in crates(example) if c in CLIENT - {"hyper"} or STRIPE.fullmatch(c)]

@@ -1,7 +1,9 @@
 //! One value that holds everything: keys, prices, page, inbox and handler. An adapter turns a request into a [`Call`], hands it to
 //! [`Checkout::handle`], and turns the [`Reply`] back; all that decides anything is behind it, once for every framework.
 
+mod alerts;
 mod builder;
+mod clock;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
@@ -17,7 +19,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::{Instrument, field};
+
+pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
+use self::clock::Clock;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;
@@ -31,6 +37,7 @@ use crate::fulfillment::{
 };
 use crate::reply::{Problem, Reply};
 use crate::secret::Mode;
+use crate::telemetry::{self, Origin};
 use crate::webhook::{Event, Verifier};
 
 /// A ready-made checkout. Cheap to clone; clones are one and the same.
@@ -42,6 +49,8 @@ pub struct Checkout {
 
 struct Inner {
     application: String,
+    /// Its first name, under which the inbox keeps what it knows.
+    stored_as: String,
     mode: Option<Mode>,
     verifier: Verifier,
     fulfillment: Arc<dyn Fulfillment>,
@@ -53,6 +62,7 @@ struct Inner {
     #[cfg(feature = "intent")]
     guesses: tokio::sync::Semaphore,
     tasks: Tasks,
+    clock: Clock,
 }
 
 /// What only a checkout with prices has.
@@ -129,6 +139,15 @@ impl Checkout {
         body: Body,
         signatures: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Event, VerifyError> {
+        self.verified(body, signatures)
+            .inspect_err(telemetry::refused)
+    }
+
+    fn verified<'a>(
+        &self,
+        body: Body,
+        signatures: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Event, VerifyError> {
         let limit = body.limit();
         let payload = body.finish().map_err(|fault| match fault {
             BodyFault::TooLarge => VerifyError::TooLarge { limit },
@@ -139,7 +158,10 @@ impl Checkout {
         if signatures.next().is_some() {
             return Err(SignatureError::Repeated.into());
         }
-        self.inner.verifier.verify(&payload, header)?;
+        let now = SystemTime::now();
+        let signed = self.inner.verifier.verify_at(&payload, header, now);
+        self.inner.clock.heard(&signed, now);
+        signed?;
         Ok(Event::parse(payload)?)
     }
 
@@ -154,7 +176,7 @@ impl Checkout {
     /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
     pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
         let checkout = self.clone();
-        self.to_the_end(async move { checkout.take_in(event, true).await })
+        self.to_the_end(async move { checkout.take_in(event, Origin::Webhook).await })
             .await
     }
 
@@ -168,8 +190,30 @@ impl Checkout {
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
     }
 
-    async fn take_in(&self, event: Event, at_once: bool) -> Result<Received, InboxError> {
-        let mode = Mode::from_livemode(event.livemode());
+    async fn take_in(&self, event: Event, origin: Origin) -> Result<Received, InboxError> {
+        let scope = self.scope(Mode::from_livemode(event.livemode()));
+        let span = tracing::info_span!(
+            "delivery",
+            event = %event.id(),
+            event_type = event.event_type(),
+            payment = field::Empty,
+            outcome = field::Empty,
+        );
+        let work = self.deliver(event, &scope, origin);
+        let received = work.instrument(span.clone()).await;
+        let outcome = telemetry::outcome_of(&received);
+        span.record("outcome", outcome);
+        telemetry::delivered(&scope, origin, outcome);
+        received
+    }
+
+    async fn deliver(
+        &self,
+        event: Event,
+        scope: &Scope,
+        origin: Origin,
+    ) -> Result<Received, InboxError> {
+        let mode = scope.mode;
         match self.inner.mode {
             Some(Mode::Live) if mode == Mode::Test => {
                 tracing::info!(event = %event.id(), "a test event at a live configuration: not taken in");
@@ -186,10 +230,10 @@ impl Checkout {
             _ => {}
         }
         let delivery = Delivery {
-            scope: self.scope(mode),
+            scope: scope.clone(),
             event,
             received: SystemTime::now(),
-            at_once,
+            at_once: origin == Origin::Webhook,
             lookup: self.lookup(),
         };
         self.inner
@@ -265,7 +309,7 @@ impl Checkout {
 
     fn scope(&self, mode: Mode) -> Scope {
         Scope {
-            application: self.inner.application.clone(),
+            application: self.inner.stored_as.clone(),
             mode,
         }
     }

@@ -507,9 +507,9 @@ pub enum BuildError {
     /// No handler and no inbox were given.
     #[error("a checkout needs .fulfillment(inbox, handler): without it a paid order would be lost")]
     NoFulfillment,
-    /// Prices without a name: two shops on one Stripe account whose orders count from one would share their PaymentIntents.
+    /// No name: two shops on one Stripe account whose orders count from one would share their PaymentIntents, and two applications on one database their events.
     #[error(
-        "a checkout with prices needs .application(\"a name\") that no other application of the same Stripe account has"
+        "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
     NoApplication,
     /// The memory inbox forgets at a restart, which live money does not forgive.

@@ -24,6 +24,7 @@ mod marks;
 mod metadata;
 mod reply;
 mod secret;
+mod telemetry;
 
 pub mod fulfillment;
 #[cfg(feature = "intent")]
@@ -40,7 +41,7 @@ pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Checkout, CheckoutBuilder, Ours, Worker};
+pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
 #[cfg(feature = "intent")]
 pub use checkout::{Reconciled, Reconciler};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};

@@ -10,8 +10,8 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::testing::{EventBody, PaymentIntent};
-use stripe_checkout_core::webhook::{Event, Payment};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, refund};
+use stripe_checkout_core::webhook::{Event, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, Pricing, PricingError, PublishableKey, SecretKey,
     TransportError, Visitor, WebhookSecret,
@@ -67,6 +67,7 @@ struct Ship {
     tried: Arc<AtomicU32>,
     shipped: Arc<AtomicU32>,
     fails: Arc<AtomicBool>,
+    refunds: Arc<AtomicU32>,
 }
 
 impl<C: Send> FulfillmentHandler<C> for Ship {
@@ -81,6 +82,11 @@ impl<C: Send> FulfillmentHandler<C> for Ship {
 
     async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
         Ok(Due::Exactly(PRICE))
+    }
+
+    async fn refunded(&self, _: &Refund, _: &mut C) -> Result<(), BoxError> {
+        self.refunds.fetch_add(1, Ordering::SeqCst);
+        Err("the books are closed".into())
     }
 }
 
@@ -175,4 +181,31 @@ async fn an_inbox_that_forgets_ships_nothing_for_a_page() {
     let shop = checkout(MemoryInbox::new(), &stripe, &ship);
     comes_back(&shop, 2).await;
     assert_eq!(ship.tried.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_page_that_is_reloaded_burns_no_attempts_of_a_refund_hook_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    comes_back(&shop, 1).await;
+    assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
+    let part = refund("re_1", "pi_1", Amount::new(500, Currency::EUR));
+    let event = Event::parse(EventBody::new("refund.created", part).body()).unwrap();
+    assert!(matches!(
+        shop.receive(event).await.unwrap(),
+        Received::Failed
+    ));
+    comes_back(&shop, 30).await;
+    let tried = ship.refunds.load(Ordering::SeqCst);
+    let events = shop.events(EventFilter::default()).await.unwrap();
+    let refund = events
+        .iter()
+        .find(|event| event.event_type == "refund.created")
+        .unwrap();
+    assert!(
+        tried < 15,
+        "{tried} attempts by reloading a page, and now it is {:?}",
+        refund.state
+    );
 }

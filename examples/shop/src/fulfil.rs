@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use sqlx::{Row as _, SqliteConnection};
 use stripe_checkout_core::{
     BoxError,
     fulfillment::{Due, FulfillmentHandler, Mismatch},
@@ -13,8 +12,11 @@ use stripe_checkout_core::{
 };
 use tokio::sync::Notify;
 
-use crate::order::short;
-use crate::store::{self, to_sql};
+use crate::{
+    db::{Connection, now, on},
+    order::short,
+    store::{self, to_sql},
+};
 
 /// The shop's fulfilment.
 #[derive(Debug)]
@@ -29,35 +31,44 @@ impl Fulfil {
     }
 }
 
-impl FulfillmentHandler<SqliteConnection> for Fulfil {
-    async fn payment_succeeded(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
+/// A shop on one database writes `impl FulfillmentHandler<PgConnection> for Fulfil` (or `SqliteConnection`), and needs no [`on!`].
+impl<C: Connection> FulfillmentHandler<C> for Fulfil {
+    async fn payment_succeeded(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
         let order = order_of(payment)?;
-        let paid = sqlx::query(
-            "UPDATE orders SET status = 'paid', payment_intent = ?, updated_at = unixepoch()
-             WHERE id = ? AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
-        )
-        .bind(payment.id())
-        .bind(order)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
+        let paid = on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET status = 'paid', payment_intent = $1, updated_at = $2
+                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+            )
+            .bind(payment.id())
+            .bind(now())
+            .bind(order)
+            .execute(db)
+            .await?
+            .rows_affected()
+        );
         if paid == 0 {
             return self.paid_before(payment, order, db).await;
         }
-        sqlx::query("INSERT INTO shipments (order_id, payment_intent) VALUES (?, ?)")
-            .bind(order)
-            .bind(payment.id())
-            .execute(&mut *db)
-            .await?;
+        on!(
+            db,
+            sqlx::query("INSERT INTO shipments (order_id, payment_intent) VALUES ($1, $2)")
+                .bind(order)
+                .bind(payment.id())
+                .execute(db)
+                .await
+                .map(drop)
+        )?;
         // The e-mail is not sent from here: if the commit fails, it would thank for nothing; and the mail server would hold up the database.
-        sqlx::query("INSERT INTO outbox (kind, order_id) VALUES ('order_paid', ?)")
-            .bind(order)
-            .execute(&mut *db)
-            .await?;
+        on!(
+            db,
+            sqlx::query("INSERT INTO outbox (kind, order_id) VALUES ('order_paid', $1)")
+                .bind(order)
+                .execute(db)
+                .await
+                .map(drop)
+        )?;
         tracing::info!(
             order = short(order),
             payment = payment.id(),
@@ -68,53 +79,57 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn amount_due(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<Due, BoxError> {
-        let row = sqlx::query("SELECT amount, currency FROM orders WHERE id = ?")
-            .bind(order_of(payment)?)
-            .fetch_optional(db)
-            .await?
-            .ok_or_else(|| unknown_order(payment))?;
-        Ok(Due::Exactly(store::amount(&row, "amount")?))
+    async fn amount_due(&self, payment: &Payment, db: &mut C) -> Result<Due, BoxError> {
+        let order = order_of(payment)?;
+        let row: Option<(i64, String)> = on!(
+            db,
+            sqlx::query_as("SELECT amount, currency FROM orders WHERE id = $1")
+                .bind(order)
+                .fetch_optional(db)
+                .await?
+        );
+        let (amount, currency) = row.ok_or_else(|| unknown_order(payment))?;
+        Ok(Due::Exactly(store::amount(amount, &currency)?))
     }
 
-    async fn payment_processing(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
-        let updated = sqlx::query(
-            "UPDATE orders SET status = 'processing', payment_intent = ?, updated_at = unixepoch()
-             WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
-        )
-        .bind(payment.id())
-        .bind(order_of(payment)?)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-        one_or_overtaken(updated, payment, &mut *db).await?;
-        Ok(())
+    async fn payment_processing(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
+        let order = order_of(payment)?;
+        let updated = on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET status = 'processing', payment_intent = $1, updated_at = $2
+                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
+            )
+            .bind(payment.id())
+            .bind(now())
+            .bind(order)
+            .execute(db)
+            .await?
+            .rows_affected()
+        );
+        one_or_overtaken(updated, payment, db).await
     }
 
     async fn payment_failed(
         &self,
         payment: &Payment,
         failure: &Failure,
-        db: &mut SqliteConnection,
+        db: &mut C,
     ) -> Result<(), BoxError> {
         let order = order_of(payment)?;
-        let updated = sqlx::query(
-            "UPDATE orders SET status = 'failed', updated_at = unixepoch()
-             WHERE id = ? AND status IN ('pending', 'processing', 'failed')",
-        )
-        .bind(order)
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-        one_or_overtaken(updated, payment, &mut *db).await?;
+        let updated = on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET status = 'failed', updated_at = $1
+                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed')",
+            )
+            .bind(now())
+            .bind(order)
+            .execute(db)
+            .await?
+            .rows_affected()
+        );
+        one_or_overtaken(updated, payment, db).await?;
         // The decline code is for the merchant's log only: it may say that the card was stolen.
         tracing::info!(
             order = short(order),
@@ -125,36 +140,32 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn payment_canceled(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
+    async fn payment_canceled(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
+        let order = order_of(payment)?;
         // An older intent of the order may be canceled while a newer one is on its way: that one decides.
-        let updated = sqlx::query(
-            "UPDATE orders SET status = 'canceled', updated_at = unixepoch()
-             WHERE id = ? AND status IN ('pending', 'processing', 'failed') AND (payment_intent IS NULL OR payment_intent = ?)",
-        )
-        .bind(order_of(payment)?)
-        .bind(payment.id())
-        .execute(&mut *db)
-        .await?
-        .rows_affected();
-        one_or_overtaken(updated, payment, &mut *db).await?;
-        Ok(())
+        let updated = on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET status = 'canceled', updated_at = $1
+                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed') AND (payment_intent IS NULL OR payment_intent = $3)",
+            )
+            .bind(now())
+            .bind(order)
+            .bind(payment.id())
+            .execute(db)
+            .await?
+            .rows_affected()
+        );
+        one_or_overtaken(updated, payment, db).await
     }
 
-    async fn duplicate_payment(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
+    async fn duplicate_payment(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
         let detail = format!(
             "paid a second time, {}: give it back",
             payment.amount_received()
         );
         note(
-            &mut *db,
+            db,
             "duplicate payment",
             payment.order_id(),
             Some(payment.id()),
@@ -168,11 +179,11 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         &self,
         payment: &Payment,
         mismatch: &Mismatch,
-        db: &mut SqliteConnection,
+        db: &mut C,
     ) -> Result<(), BoxError> {
-        review(payment, &mut *db).await?;
+        review(payment, db).await?;
         note(
-            &mut *db,
+            db,
             "mismatch",
             payment.order_id(),
             Some(payment.id()),
@@ -185,12 +196,12 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
     async fn refunded_before_fulfillment(
         &self,
         payment: &Payment,
-        db: &mut SqliteConnection,
+        db: &mut C,
     ) -> Result<(), BoxError> {
-        review(payment, &mut *db).await?;
+        review(payment, db).await?;
         let detail = "refunded or disputed before it was shipped: nothing was shipped";
         note(
-            &mut *db,
+            db,
             "refunded early",
             payment.order_id(),
             Some(payment.id()),
@@ -200,62 +211,73 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn refunded(&self, refund: &Refund, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn refunded(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
         let payment = refund
             .payment_intent()
             .ok_or("a refund without a payment")?;
-        let row = sqlx::query("SELECT id FROM orders WHERE payment_intent = ?")
-            .bind(payment)
-            .fetch_optional(&mut *db)
-            .await?;
-        let Some(row) = row else {
-            // The second payment of an order goes back: the order itself stays paid.
-            let known = sqlx::query("SELECT 1 FROM notices WHERE payment_intent = ?")
+        let row: Option<(String,)> = on!(
+            db,
+            sqlx::query_as("SELECT id FROM orders WHERE payment_intent = $1")
                 .bind(payment)
-                .fetch_optional(&mut *db)
-                .await?;
-            known.ok_or("a refund of a payment that no order knows")?;
+                .fetch_optional(db)
+                .await?
+        );
+        let Some((order,)) = row else {
+            // The second payment of an order goes back: the order itself stays paid.
+            let known = on!(
+                db,
+                sqlx::query("SELECT 1 FROM notices WHERE payment_intent = $1 LIMIT 1")
+                    .bind(payment)
+                    .fetch_optional(db)
+                    .await?
+                    .is_some()
+            );
+            if !known {
+                return Err("a refund of a payment that no order knows".into());
+            }
             let detail = format!("{} ({})", refund.amount(), word(refund));
-            note(&mut *db, "refund", None, Some(payment), &detail).await?;
+            note(db, "refund", None, Some(payment), &detail).await?;
             return Ok(());
         };
-        let order: String = row.try_get("id")?;
         // The events of one refund may come in any order; only "pending" is never the last word.
-        sqlx::query(
-            "INSERT INTO refunds (id, order_id, amount, status) VALUES (?, ?, ?, ?)
-             ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE excluded.status <> 'pending'",
-        )
-        .bind(refund.id())
-        .bind(&order)
-        .bind(to_sql(refund.amount())?)
-        .bind(word(refund))
-        .execute(&mut *db)
-        .await?;
+        let amount = to_sql(refund.amount())?;
+        on!(
+            db,
+            sqlx::query(
+                "INSERT INTO refunds (id, order_id, amount, status) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE excluded.status <> 'pending'",
+            )
+            .bind(refund.id())
+            .bind(&order)
+            .bind(amount)
+            .bind(word(refund))
+            .execute(db)
+            .await
+            .map(drop)
+        )?;
         // A refund can still fail after it had succeeded: then the order is merely paid again.
-        sqlx::query(
-            "UPDATE orders SET updated_at = unixepoch(), status = CASE
-                 WHEN amount <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = orders.id AND status = 'succeeded') THEN 'refunded'
-                 WHEN status = 'refunded' THEN 'paid'
-                 ELSE status END
-             WHERE id = ? AND status IN ('paid', 'review', 'refunded')",
-        )
-        .bind(&order)
-        .execute(&mut *db)
-        .await?;
+        on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET updated_at = $1, status = CASE
+                     WHEN amount <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = orders.id AND status = 'succeeded') THEN 'refunded'
+                     WHEN status = 'refunded' THEN 'paid'
+                     ELSE status END
+                 WHERE id = $2 AND status IN ('paid', 'review', 'refunded')",
+            )
+            .bind(now())
+            .bind(&order)
+            .execute(db)
+            .await
+            .map(drop)
+        )?;
         if matches!(refund.status(), Some(RefundStatus::Failed)) {
             let detail = format!(
                 "{} could not be given back: {}",
                 refund.amount(),
                 refund.failure_reason().unwrap_or("no reason given")
             );
-            note(
-                &mut *db,
-                "refund failed",
-                Some(&order),
-                Some(payment),
-                &detail,
-            )
-            .await?;
+            note(db, "refund failed", Some(&order), Some(payment), &detail).await?;
         }
         tracing::info!(
             order = short(&order),
@@ -266,14 +288,14 @@ impl FulfillmentHandler<SqliteConnection> for Fulfil {
         Ok(())
     }
 
-    async fn disputed(&self, dispute: &Dispute, db: &mut SqliteConnection) -> Result<(), BoxError> {
+    async fn disputed(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
         let detail = format!(
             "{}, {}, {}",
             dispute.id(),
             dispute.amount(),
             dispute.status().as_str()
         );
-        note(&mut *db, "dispute", None, dispute.payment_intent(), &detail).await?;
+        note(db, "dispute", None, dispute.payment_intent(), &detail).await?;
         Ok(())
     }
 }
@@ -284,14 +306,17 @@ impl Fulfil {
         &self,
         payment: &Payment,
         order: &str,
-        db: &mut SqliteConnection,
+        db: &mut impl Connection,
     ) -> Result<(), BoxError> {
-        let row = sqlx::query("SELECT payment_intent FROM orders WHERE id = ?")
-            .bind(order)
-            .fetch_optional(&mut *db)
-            .await?
-            .ok_or_else(|| unknown_order(payment))?;
-        if row.try_get::<Option<&str>, _>("payment_intent")? == Some(payment.id()) {
+        let row: Option<(Option<String>,)> = on!(
+            db,
+            sqlx::query_as("SELECT payment_intent FROM orders WHERE id = $1")
+                .bind(order)
+                .fetch_optional(db)
+                .await?
+        );
+        let (paid_by,) = row.ok_or_else(|| unknown_order(payment))?;
+        if paid_by.as_deref() == Some(payment.id()) {
             tracing::info!(
                 order = short(order),
                 payment = payment.id(),
@@ -323,51 +348,69 @@ fn unknown_order(payment: &Payment) -> BoxError {
 async fn one_or_overtaken(
     updated: u64,
     payment: &Payment,
-    db: &mut SqliteConnection,
+    db: &mut impl Connection,
 ) -> Result<(), BoxError> {
     if updated == 1 {
         return Ok(());
     }
-    let order = sqlx::query("SELECT 1 FROM orders WHERE id = ?")
-        .bind(order_of(payment)?)
-        .fetch_optional(db)
-        .await?;
-    order.map(|_| ()).ok_or_else(|| unknown_order(payment))
+    let order = order_of(payment)?;
+    let known = on!(
+        db,
+        sqlx::query("SELECT 1 FROM orders WHERE id = $1")
+            .bind(order)
+            .fetch_optional(db)
+            .await?
+            .is_some()
+    );
+    if known {
+        Ok(())
+    } else {
+        Err(unknown_order(payment))
+    }
 }
 
 /// Keeps the buyer from paying again until somebody has looked.
-async fn review(payment: &Payment, db: &mut SqliteConnection) -> Result<(), BoxError> {
-    let updated = sqlx::query(
-        "UPDATE orders SET status = 'review', payment_intent = ?, updated_at = unixepoch()
-         WHERE id = ? AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
-    )
-    .bind(payment.id())
-    .bind(order_of(payment)?)
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
+async fn review(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    let order = order_of(payment)?;
+    let updated = on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET status = 'review', payment_intent = $1, updated_at = $2
+             WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+        )
+        .bind(payment.id())
+        .bind(now())
+        .bind(order)
+        .execute(db)
+        .await?
+        .rows_affected()
+    );
     one_or_overtaken(updated, payment, db).await
 }
 
 /// Writes something for a person to look at, once.
 async fn note(
-    db: &mut SqliteConnection,
+    db: &mut impl Connection,
     kind: &str,
     order: Option<&str>,
     payment: Option<&str>,
     detail: &str,
 ) -> Result<(), sqlx::Error> {
     // Without an order in the event, the payment tells.
-    sqlx::query(
-        "INSERT INTO notices (kind, order_id, payment_intent, detail)
-         VALUES (?1, coalesce(?2, (SELECT id FROM orders WHERE payment_intent = ?3)), ?3, ?4) ON CONFLICT DO NOTHING",
-    )
-    .bind(kind)
-    .bind(order)
-    .bind(payment)
-    .bind(detail)
-    .execute(db)
-    .await?;
+    on!(
+        db,
+        sqlx::query(
+            "INSERT INTO notices (kind, order_id, payment_intent, detail)
+             VALUES ($1, coalesce($2, (SELECT id FROM orders WHERE payment_intent = $3)), $3, $4) ON CONFLICT DO NOTHING",
+        )
+        .bind(kind)
+        .bind(order)
+        .bind(payment)
+        .bind(detail)
+        .execute(db)
+        .await
+        .map(drop)
+    )?;
     tracing::warn!(
         kind,
         order = order.map(short),

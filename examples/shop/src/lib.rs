@@ -8,6 +8,7 @@ mod answer;
 pub mod cart;
 pub mod catalogue;
 mod closing;
+mod db;
 mod fulfil;
 mod money;
 mod order;
@@ -26,6 +27,7 @@ mod visit;
 
 pub use answer::Answer;
 pub use closing::GRACE;
+pub use db::{Connection, Either, Pool};
 pub use fulfil::Fulfil;
 pub use money::price;
 pub use order::{Order, OrderItem, Shipment, Status};

@@ -5,13 +5,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Row as _;
 use tokio::sync::{Notify, watch};
 
-use crate::order::short;
-use crate::store::{Store, StoreError};
+use crate::{
+    db::{now, on},
+    order::short,
+    store::{Store, StoreError},
+};
 
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a row is somebody's, in seconds: longer than it takes to hand over an e-mail. Who dies in between leaves the row to the others after that.
+const TAKEN: i64 = 60;
 
 /// The running task.
 #[derive(Debug)]
@@ -46,23 +51,32 @@ impl Outbox {
     }
 }
 
-/// Sends everything that is due, the oldest first, and gives how much that was.
+/// Sends everything that is due, the oldest first, and gives how much that was. Any number of processes may do so at once: each row is one's alone.
 ///
 /// # Errors
 /// [`StoreError`]; what was not marked as sent is sent again.
 pub async fn work(store: &Store) -> Result<u64, StoreError> {
+    let pool = store.pool();
     let mut sent = 0;
-    while let Some(row) = sqlx::query(
-        "SELECT id, kind, order_id FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1",
-    )
-    .fetch_optional(store.pool())
-    .await?
-    {
-        let (id, kind, order): (i64, String, String) = (
-            row.try_get("id")?,
-            row.try_get("kind")?,
-            row.try_get("order_id")?,
+    loop {
+        let now = now();
+        // The condition stands twice: two processes may have found the same row, and the one that comes second looks again, at what the first one made of it.
+        let taken: Option<(i64, String, String)> = on!(
+            pool,
+            sqlx::query_as(
+                "UPDATE outbox SET taken_until = $1
+                 WHERE sent_at IS NULL AND taken_until <= $2
+                   AND id = (SELECT id FROM outbox WHERE sent_at IS NULL AND taken_until <= $2 ORDER BY id LIMIT 1)
+                 RETURNING id, kind, order_id",
+            )
+            .bind(now + TAKEN)
+            .bind(now)
+            .fetch_optional(pool)
+            .await?
         );
+        let Some((id, kind, order)) = taken else {
+            return Ok(sent);
+        };
         // Here a real shop hands its e-mail over, with the row's id as the key by which the mail service knows a repetition.
         tracing::info!(
             outbox = id,
@@ -70,11 +84,15 @@ pub async fn work(store: &Store) -> Result<u64, StoreError> {
             order = short(&order),
             "e-mail to the buyer"
         );
-        sqlx::query("UPDATE outbox SET sent_at = unixepoch() WHERE id = ?")
-            .bind(id)
-            .execute(store.pool())
-            .await?;
+        on!(
+            pool,
+            sqlx::query("UPDATE outbox SET sent_at = $1 WHERE id = $2")
+                .bind(now)
+                .bind(id)
+                .execute(pool)
+                .await
+                .map(drop)
+        )?;
         sent += 1;
     }
-    Ok(sent)
 }

@@ -9,8 +9,10 @@ use stripe_checkout_core::{Config, ConfigError};
 pub struct Settings {
     /// `BIND_ADDRESS` (default `127.0.0.1`) and `PORT` (default 3000; 0 takes any that is free).
     pub address: SocketAddr,
-    /// `DATABASE_URL`, default `sqlite://shop.db`: a file that is made if there is none.
+    /// `DATABASE_URL`, default `sqlite://shop.db`: a file that is made if there is none. Or `postgres://…`: a database that is there.
     pub database_url: String,
+    /// `QUEUED`: whether a webhook is answered as soon as its event is stored, and the worker runs it; by default it is answered when it was run.
+    pub queued: bool,
     /// `ADMIN_PASSWORD`; where it is not set, one is made up and printed.
     pub admin_password: Option<AdminPassword>,
     /// Whose Stripe to use.
@@ -106,17 +108,16 @@ impl Settings {
         let port: u16 = parse(text("PORT", PORT)?, "PORT", PORT)?.unwrap_or(3000);
         let host: IpAddr = parse(text("BIND_ADDRESS", BIND)?, "BIND_ADDRESS", BIND)?
             .unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let sandbox = match text("STRIPE_SANDBOX", SANDBOX)?.as_deref() {
-            None => None,
-            Some("1" | "true") => Some(true),
-            Some("0" | "false") => Some(false),
-            Some(_) => {
-                return Err(SettingsError::Invalid {
-                    variable: "STRIPE_SANDBOX",
-                    expected: SANDBOX,
-                });
-            }
+        let switch = |variable: &'static str| match text(variable, SWITCH)?.as_deref() {
+            None => Ok(None),
+            Some("1" | "true") => Ok(Some(true)),
+            Some("0" | "false") => Ok(Some(false)),
+            Some(_) => Err(SettingsError::Invalid {
+                variable,
+                expected: SWITCH,
+            }),
         };
+        let sandbox = switch("STRIPE_SANDBOX")?;
         let stripe = match (variable("STRIPE_SECRET_KEY").is_some(), sandbox) {
             (true, Some(true)) => return Err(SettingsError::SandboxAndKeys),
             (true, _) => Stripe::Keys(Box::new(Config::from_vars(&variable)?)),
@@ -128,6 +129,7 @@ impl Settings {
             address: SocketAddr::new(host, port),
             database_url: text("DATABASE_URL", DATABASE)?
                 .unwrap_or_else(|| "sqlite://shop.db".to_owned()),
+            queued: switch("QUEUED")?.unwrap_or(false),
             admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(AdminPassword),
             stripe,
         })
@@ -136,8 +138,8 @@ impl Settings {
 
 const PORT: &str = "a number from 0 to 65535";
 const BIND: &str = "an IP address, like 127.0.0.1 or 0.0.0.0";
-const SANDBOX: &str = "1 or 0";
-const DATABASE: &str = "an address of SQLite's, like sqlite://shop.db";
+const SWITCH: &str = "1 or 0";
+const DATABASE: &str = "a database, like sqlite://shop.db or postgres://localhost/shop";
 const PASSWORD: &str = "a password, or not set at all";
 
 fn parse<T: std::str::FromStr>(
@@ -178,8 +180,17 @@ mod tests {
         let settings = read(&[], true).expect("the defaults are good");
         assert_eq!(settings.address, SocketAddr::from(([127, 0, 0, 1], 3000)));
         assert_eq!(settings.database_url, "sqlite://shop.db");
+        assert!(!settings.queued);
         assert_eq!(settings.admin_password, None);
         assert!(matches!(settings.stripe, Stripe::Sandbox));
+    }
+
+    #[test]
+    fn it_is_queued_when_it_is_told_to_be() {
+        for (value, queued) in [("1", true), ("true", true), ("0", false), ("false", false)] {
+            let settings = read(&[("QUEUED", value)], true).expect("a value for it");
+            assert_eq!(settings.queued, queued, "{value}");
+        }
     }
 
     #[test]
@@ -232,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_named_and_not_shown() {
-        for variable in ["PORT", "BIND_ADDRESS", "STRIPE_SANDBOX"] {
+        for variable in ["PORT", "BIND_ADDRESS", "STRIPE_SANDBOX", "QUEUED"] {
             let error = read(&[(variable, "s3cr3t")], true).expect_err("not a value for it");
             assert!(error.to_string().starts_with(variable), "{error}");
             assert!(!format!("{error} {error:?}").contains("s3cr3t"));
@@ -242,6 +253,7 @@ mod tests {
             "DATABASE_URL",
             "ADMIN_PASSWORD",
             "STRIPE_SANDBOX",
+            "QUEUED",
             "BIND_ADDRESS",
         ] {
             assert!(

@@ -12,6 +12,7 @@ use stripe_checkout_core::{
     Checkout, InboxError,
     fulfillment::{EventFilter, EventRecord, EventState},
 };
+use time::OffsetDateTime;
 
 use crate::{
     admin::{self, Admin, LogInError},
@@ -450,7 +451,7 @@ impl Shop {
                     total => money::price(order.total),
                     payment_intent => order.payment_intent,
                     shipments => order.shipments,
-                    created => order.created,
+                    created => utc(order.created),
                 }
             });
         let notices = self
@@ -465,7 +466,7 @@ impl Shop {
                     order_id => notice.order_id,
                     payment_intent => notice.payment_intent,
                     detail => notice.detail,
-                    created => notice.created,
+                    created => utc(notice.created),
                 }
             });
         let now = SystemTime::now();
@@ -580,6 +581,18 @@ fn ago(age: Duration) -> String {
         seconds @ 3_600..172_800 => format!("{} h ago", seconds / 3_600),
         seconds => format!("{} days ago", seconds / 86_400),
     }
+}
+
+/// A time for a person, like `2030-01-31 23:59:59`, in UTC.
+fn utc(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    format!(
+        "{} {:02}:{:02}:{:02}",
+        time.date(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 fn api_problem(problem: &Problem) -> Answer {

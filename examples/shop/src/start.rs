@@ -3,7 +3,9 @@
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use stripe_checkout_core::{
-    BoxError, BuildError, Checkout, Config, Mode, SandboxError, sandbox::Sandbox,
+    BoxError, BuildError, Checkout, Config, Mode, SandboxError,
+    fulfillment::{PostgresInbox, SqliteInbox},
+    sandbox::Sandbox,
 };
 use tokio::sync::Notify;
 
@@ -11,6 +13,7 @@ use crate::{
     NAME,
     admin::Admin,
     closing::Closing,
+    db::Either,
     fulfil::Fulfil,
     outbox::Outbox,
     prices::OrderPrices,
@@ -105,6 +108,7 @@ impl App {
         let Settings {
             address,
             database_url,
+            queued,
             admin_password,
             stripe,
         } = settings;
@@ -124,7 +128,7 @@ impl App {
         let live = config.mode() == Some(Mode::Live);
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
-        let checkout = checkout(config, &store, bell)?;
+        let checkout = checkout(config, &store, bell, queued)?;
         // What failed is tried again, whether or not Stripe repeats it; `stop` waits for what it runs.
         tokio::spawn(checkout.worker().run(closing.clone().told()));
         let made_up_password = if admin_password.is_none() {
@@ -207,7 +211,7 @@ impl App {
     }
 }
 
-/// The ten lines that a checkout needs.
+/// The ten lines that a checkout needs, and the choice of a database that yours has made already.
 ///
 /// # Errors
 /// [`BuildError`], most likely for keys that are missing.
@@ -215,14 +219,23 @@ pub fn checkout(
     config: Config,
     store: &Store,
     outbox: Arc<Notify>,
+    queued: bool,
 ) -> Result<Checkout, BuildError> {
-    Checkout::builder(config)
+    let mut builder = Checkout::builder(config)
         .application("crab-and-kettle")
         .shop_name(NAME)
         .order_url("/orders/{reference}")
-        .pricing(OrderPrices::new(store.clone()))
-        .fulfillment(store.inbox(), Fulfil::new(outbox))
-        .build()
+        .pricing(OrderPrices::new(store.clone()));
+    // The inbox beside the orders: an order, its shipment and the mark that its event is done commit together.
+    let handler = Fulfil::new(outbox);
+    builder = match store.pool() {
+        Either::Sqlite(pool) => builder.fulfillment(SqliteInbox::new(pool.clone()), handler),
+        Either::Postgres(pool) => builder.fulfillment(PostgresInbox::new(pool.clone()), handler),
+    };
+    if queued {
+        builder = builder.queued();
+    }
+    builder.build()
 }
 
 /// Who listens everywhere is reached at home.

@@ -1,19 +1,23 @@
-//! Orders in SQLite.
+//! Orders in the database.
 
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    Row as _, SqlSafeStr as _,
+    Postgres, SqlSafeStr as _, Sqlite,
     migrate::{Migration, MigrationType, Migrator},
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-        SqliteSynchronous,
-    },
+    pool::PoolConnection,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use stripe_checkout_core::{Amount, AmountError, Currency, InboxError, fulfillment::SqliteInbox};
+use stripe_checkout_core::{
+    Amount, AmountError, Currency, InboxError,
+    fulfillment::{PostgresInbox, SqliteInbox},
+};
+use tokio::{runtime::Handle, task::JoinError};
 
 use crate::{
     cart::{self, Cart},
+    db::{Either, Pool, on},
     order::{Order, OrderItem, Shipment, Status, short},
     random::{self, NoRandom},
 };
@@ -22,6 +26,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// The address is of no database that the shop knows.
+    #[error("it is neither sqlite://… nor postgres://…")]
+    Address,
     /// The database cannot be reached, or refused.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -37,6 +44,9 @@ pub enum StoreError {
     /// No order id could be made.
     #[error(transparent)]
     Random(#[from] NoRandom),
+    /// The program ends.
+    #[error("the work was cut off")]
+    CutOff(#[from] JoinError),
     /// Somebody wrote into the database what this program does not understand.
     #[error("the row of {table} cannot be read: {column} is not what it should be")]
     Row {
@@ -50,7 +60,8 @@ pub enum StoreError {
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: Pool,
+    runtime: Handle,
 }
 
 /// One line of the admin's list.
@@ -66,8 +77,8 @@ pub struct OrderSummary {
     pub payment_intent: Option<String>,
     /// How many shipments were written. More than one is a bug.
     pub shipments: i64,
-    /// When it was made, as text in UTC.
-    pub created: String,
+    /// When it was made, in seconds since 1970, UTC.
+    pub created: i64,
 }
 
 /// Something that a person has to look at.
@@ -81,49 +92,98 @@ pub struct Notice {
     pub payment_intent: Option<String>,
     /// What is known about it.
     pub detail: String,
-    /// When it was written, as text in UTC.
-    pub created: String,
+    /// When it was written, in seconds since 1970, UTC.
+    pub created: i64,
 }
 
 impl Store {
-    /// Opens the database, makes the file if there is none, and brings its tables up to date.
+    /// Opens the database and brings its tables up to date: any number of processes may do so at once. SQLite's file is made if there is none; PostgreSQL's
+    /// database has to be there.
+    ///
+    /// Call it inside of the tokio runtime that runs as long as the shop.
     ///
     /// # Errors
-    /// [`StoreError`] if the address is not one of SQLite's, the file cannot be opened, or it was made by a newer version of the shop.
+    /// [`StoreError`] if the address is of neither database, it cannot be opened, or its tables were made by a newer version of the shop.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            // Readers do not wait for the writer, and what was answered with 200 survives a power cut.
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // Two writers take turns instead of failing.
-            .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(8)
-            // Together with the wait for the lock this ends well before a webhook's handler has to (20 s).
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options)
-            .await?;
-        migrations().run(&pool).await?;
-        let store = Self { pool };
-        store.inbox().migrate().await?;
-        Ok(store)
-    }
-
-    /// The inbox beside the orders: an order, its shipment and the mark that its event is done commit together.
-    pub(crate) fn inbox(&self) -> SqliteInbox {
-        SqliteInbox::new(self.pool.clone())
+        let pool = match url.split(':').next() {
+            Some("sqlite") => Either::Sqlite(
+                SqlitePoolOptions::new()
+                    .max_connections(8)
+                    .acquire_timeout(PATIENCE)
+                    .connect_with(
+                        SqliteConnectOptions::from_str(url)?
+                            .create_if_missing(true)
+                            // Readers do not wait for the writer, and what was answered with 200 survives a power cut.
+                            .journal_mode(SqliteJournalMode::Wal)
+                            .synchronous(SqliteSynchronous::Full)
+                            .foreign_keys(true)
+                            // Two writers take turns instead of failing.
+                            .busy_timeout(PATIENCE),
+                    )
+                    .await?,
+            ),
+            Some("postgres" | "postgresql") => Either::Postgres(
+                PgPoolOptions::new()
+                    .max_connections(10)
+                    .acquire_timeout(PATIENCE)
+                    .connect(url)
+                    .await?,
+            ),
+            _ => return Err(StoreError::Address),
+        };
+        match &pool {
+            Either::Sqlite(pool) => {
+                // PostgreSQL's are run one process after the other; SQLite has to be asked for that.
+                let mut alone = pool.begin_with("BEGIN IMMEDIATE").await?;
+                migrations(SQLITE)
+                    .run_direct(None, &mut *alone, false)
+                    .await?;
+                alone.commit().await?;
+                SqliteInbox::new(pool.clone()).migrate().await?;
+            }
+            Either::Postgres(pool) => {
+                migrations(POSTGRES).run(pool).await?;
+                PostgresInbox::new(pool.clone()).migrate().await?;
+            }
+        }
+        Ok(Self {
+            pool,
+            runtime: Handle::current(),
+        })
     }
 
     /// The pool, for what goes on outside of the checkout.
-    pub fn pool(&self) -> &SqlitePool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Closes the file properly: what is still in the write-ahead log moves into it.
+    /// A connection on which each statement is a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn acquire(
+        &self,
+    ) -> Result<Either<PoolConnection<Sqlite>, PoolConnection<Postgres>>, StoreError> {
+        Ok(match &self.pool {
+            Either::Sqlite(pool) => Either::Sqlite(pool.acquire().await?),
+            Either::Postgres(pool) => Either::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// Closes it properly: what is still in SQLite's write-ahead log moves into the file.
     pub async fn close(&self) {
-        self.pool.close().await;
+        let pool = &self.pool;
+        on!(pool, pool.close().await);
+    }
+
+    /// Does this to its end, on the runtime on which the store was opened, whoever asks and however long they wait: a buyer who hangs up ends the future that waits
+    /// here, not the work. A `begin` that is dropped half-way would leave its connection in a transaction that nobody ends (sqlx 0.9.0, transact-rs/sqlx#4393), and
+    /// a connection that is opened on one of actix-web's runtimes dies with it.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.runtime.spawn(work).await?
     }
 
     /// Makes an order of what is in the cart, at today's prices, and gives its id.
@@ -133,29 +193,38 @@ impl Store {
     pub async fn create_order(&self, cart: &Cart) -> Result<String, StoreError> {
         let lines = cart.lines()?;
         let total = cart::total(&lines)?;
-        let id = random::token()?;
-        // A browser that hangs up may end this anywhere: SQLite then rolls back. Elsewhere run it in a task of its own: on PostgreSQL a `begin` that is
-        // dropped half-way leaves its connection in a transaction that nobody ends (sqlx 0.9.0, transact-rs/sqlx#4393).
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("INSERT INTO orders (id, amount, currency) VALUES (?, ?, ?)")
-            .bind(&id)
-            .bind(to_sql(total)?)
-            .bind(total.currency().code())
-            .execute(&mut *transaction)
-            .await?;
-        for line in lines {
-            sqlx::query("INSERT INTO order_items (order_id, sku, name, quantity, unit_amount) VALUES (?, ?, ?, ?, ?)")
-                .bind(&id)
-                .bind(line.product.sku)
-                .bind(line.product.name)
-                .bind(i64::from(line.quantity))
-                .bind(to_sql(line.product.price)?)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        transaction.commit().await?;
-        tracing::info!(order = short(&id), amount = %total, "order made");
-        Ok(id)
+        let (id, amount) = (random::token()?, to_sql(total)?);
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            // SQLite's writer takes its turn at once: later, when it has read already, it could only fail.
+            let begin = match pool {
+                Either::Sqlite(_) => "BEGIN IMMEDIATE",
+                Either::Postgres(_) => "BEGIN",
+            };
+            on!(pool, {
+                let mut transaction = pool.begin_with(begin).await?;
+                sqlx::query("INSERT INTO orders (id, amount, currency) VALUES ($1, $2, $3)")
+                    .bind(&id)
+                    .bind(amount)
+                    .bind(total.currency().code())
+                    .execute(&mut *transaction)
+                    .await?;
+                for line in lines {
+                    sqlx::query("INSERT INTO order_items (order_id, sku, name, quantity, unit_amount) VALUES ($1, $2, $3, $4, $5)")
+                        .bind(&id)
+                        .bind(line.product.sku)
+                        .bind(line.product.name)
+                        .bind(i64::from(line.quantity))
+                        .bind(to_sql(line.product.price)?)
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                transaction.commit().await?;
+            });
+            tracing::info!(order = short(&id), amount = %total, "order made");
+            Ok(id)
+        })
+        .await
     }
 
     /// The order with this id, if there is one.
@@ -166,55 +235,63 @@ impl Store {
         if !random::is_token(id) {
             return Ok(None);
         }
-        let Some(row) = sqlx::query(
-            "SELECT id, status, amount, currency, payment_intent, created_at FROM orders WHERE id = ?",
-        )
-        .bind(id)
-        .fetch_optional(&self.pool)
-        .await?
-        else {
-            return Ok(None);
-        };
-        let total = amount(&row, "amount")?;
-        let items = sqlx::query("SELECT sku, name, quantity, unit_amount FROM order_items WHERE order_id = ? ORDER BY rowid")
-            .bind(id)
-            .fetch_all(&self.pool)
-            .await?;
-        let shipments =
-            sqlx::query("SELECT id, created_at FROM shipments WHERE order_id = ? ORDER BY id")
-                .bind(id)
-                .fetch_all(&self.pool)
-                .await?;
-        Ok(Some(Order {
-            id: row.try_get("id")?,
-            status: status(&row)?,
-            total,
-            payment_intent: row.try_get("payment_intent")?,
-            created: row.try_get("created_at")?,
-            items: items
-                .iter()
-                .map(|row| {
-                    Ok(OrderItem {
-                        sku: row.try_get("sku")?,
-                        name: row.try_get("name")?,
-                        quantity: unsigned(row.try_get("quantity")?, "order_items", "quantity")?,
-                        unit: Amount::new(
-                            unsigned(row.try_get("unit_amount")?, "order_items", "unit_amount")?,
-                            total.currency(),
-                        ),
-                    })
+        let (pool, id) = (self.pool.clone(), id.to_owned());
+        self.to_the_end(async move {
+            type Row = (String, i64, String, Option<String>, i64);
+            let row: Option<Row> = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT status, amount, currency, payment_intent, created_at FROM orders WHERE id = $1",
+                )
+                .bind(&id)
+                .fetch_optional(pool)
+                .await?
+            );
+            let Some((word, minor, currency, payment_intent, created)) = row else {
+                return Ok(None);
+            };
+            let items: Vec<(String, String, i64, i64)> = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT sku, name, quantity, unit_amount FROM order_items WHERE order_id = $1 ORDER BY rowid",
+                )
+                .bind(&id)
+                .fetch_all(pool)
+                .await?
+            );
+            let shipments: Vec<(i64, i64)> = on!(
+                pool,
+                sqlx::query_as("SELECT id, created_at FROM shipments WHERE order_id = $1 ORDER BY id")
+                    .bind(&id)
+                    .fetch_all(pool)
+                    .await?
+            );
+            let total = amount(minor, &currency)?;
+            let items = items.into_iter().map(|(sku, name, quantity, unit)| {
+                Ok(OrderItem {
+                    sku,
+                    name,
+                    quantity: unsigned(quantity, "order_items", "quantity")?,
+                    unit: Amount::new(
+                        unsigned(unit, "order_items", "unit_amount")?,
+                        total.currency(),
+                    ),
                 })
-                .collect::<Result<_, StoreError>>()?,
-            shipments: shipments
-                .iter()
-                .map(|row| {
-                    Ok(Shipment {
-                        id: row.try_get("id")?,
-                        created: row.try_get("created_at")?,
-                    })
-                })
-                .collect::<Result<_, StoreError>>()?,
-        }))
+            });
+            let shipments = shipments
+                .into_iter()
+                .map(|(id, created)| Shipment { id, created });
+            Ok(Some(Order {
+                status: status(&word)?,
+                total,
+                payment_intent,
+                created,
+                items: items.collect::<Result<_, StoreError>>()?,
+                shipments: shipments.collect(),
+                id,
+            }))
+        })
+        .await
     }
 
     /// The newest orders, for the admin.
@@ -222,26 +299,36 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn newest_orders(&self, limit: u32) -> Result<Vec<OrderSummary>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, status, amount, currency, payment_intent, datetime(created_at, 'unixepoch') AS created,
-                    (SELECT count(*) FROM shipments WHERE order_id = orders.id) AS shipments
-             FROM orders ORDER BY created_at DESC, rowid DESC LIMIT ?",
-        )
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(OrderSummary {
-                    id: row.try_get("id")?,
-                    status: status(row)?,
-                    total: amount(row, "amount")?,
-                    payment_intent: row.try_get("payment_intent")?,
-                    shipments: row.try_get("shipments")?,
-                    created: row.try_get("created")?,
-                })
-            })
-            .collect()
+        type Row = (String, String, i64, String, Option<String>, i64, i64);
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            let rows: Vec<Row> = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT id, status, amount, currency, payment_intent, created_at,
+                            (SELECT count(*) FROM shipments WHERE order_id = orders.id)
+                     FROM orders ORDER BY created_at DESC, rowid DESC LIMIT $1",
+                )
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await?
+            );
+            rows.into_iter()
+                .map(
+                    |(id, word, minor, currency, payment_intent, created, shipments)| {
+                        Ok(OrderSummary {
+                            id,
+                            status: status(&word)?,
+                            total: amount(minor, &currency)?,
+                            payment_intent,
+                            shipments,
+                            created,
+                        })
+                    },
+                )
+                .collect()
+        })
+        .await
     }
 
     /// The newest notices, for the admin.
@@ -249,59 +336,67 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn newest_notices(&self, limit: u32) -> Result<Vec<Notice>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT kind, order_id, payment_intent, detail, datetime(created_at, 'unixepoch') AS created
-             FROM notices ORDER BY id DESC LIMIT ?",
-        )
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Notice {
-                    kind: row.try_get("kind")?,
-                    order_id: row.try_get("order_id")?,
-                    payment_intent: row.try_get("payment_intent")?,
-                    detail: row.try_get("detail")?,
-                    created: row.try_get("created")?,
-                })
-            })
-            .collect()
+        type Row = (String, Option<String>, Option<String>, String, i64);
+        let pool = self.pool.clone();
+        self.to_the_end(async move {
+            let rows: Vec<Row> = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT kind, order_id, payment_intent, detail, created_at FROM notices ORDER BY id DESC LIMIT $1",
+                )
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await?
+            );
+            let notices = rows.into_iter().map(
+                |(kind, order_id, payment_intent, detail, created)| Notice {
+                    kind,
+                    order_id,
+                    payment_intent,
+                    detail,
+                    created,
+                },
+            );
+            Ok(notices.collect())
+        })
+        .await
     }
 }
 
-/// The migrations, as part of the program: it needs no files beside it, and no database while it is compiled.
-fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "shop".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/1_shop.sql").into_sql_str(),
-        false,
-    )])
+/// How long somebody waits for a connection, and in SQLite for the turn to write. Both together end well before a webhook's handler has to (20 s).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The migrations are a part of the program: it needs no files beside it, and no database while it is compiled.
+const SQLITE: &[&str] = &[
+    include_str!("../migrations/sqlite/1_shop.sql"),
+    include_str!("../migrations/sqlite/2_outbox.sql"),
+];
+const POSTGRES: &[&str] = &[include_str!("../migrations/postgres/1_shop.sql")];
+
+fn migrations(files: &'static [&'static str]) -> Migrator {
+    let versions = (1..).zip(files).map(|(version, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, "shop".into(), kind, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(versions.collect())
 }
 
-/// An amount's minor units for SQLite, whose integers are signed.
+/// An amount's minor units for SQL, whose integers are signed.
 pub(crate) fn to_sql(amount: Amount) -> Result<i64, AmountError> {
     i64::try_from(amount.minor()).map_err(|_| AmountError::OutOfRange)
 }
 
-/// Reads an amount from a row of `orders`.
-pub(crate) fn amount(row: &SqliteRow, column: &'static str) -> Result<Amount, StoreError> {
-    let code: String = row.try_get("currency")?;
-    let currency = Currency::from_str(&code).map_err(|_| StoreError::Row {
+/// The amount in a row of `orders`.
+pub(crate) fn amount(minor: i64, currency: &str) -> Result<Amount, StoreError> {
+    let currency = Currency::from_str(currency).map_err(|_| StoreError::Row {
         table: "orders",
         column: "currency",
     })?;
-    Ok(Amount::new(
-        unsigned(row.try_get(column)?, "orders", column)?,
-        currency,
-    ))
+    Ok(Amount::new(unsigned(minor, "orders", "amount")?, currency))
 }
 
-fn status(row: &SqliteRow) -> Result<Status, StoreError> {
-    let word: String = row.try_get("status")?;
-    Status::parse(&word).ok_or(StoreError::Row {
+fn status(word: &str) -> Result<Status, StoreError> {
+    Status::parse(word).ok_or(StoreError::Row {
         table: "orders",
         column: "status",
     })

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::tasks::Tasks;
 use super::{Checkout, Inner};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
-use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule};
+use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule, Timed};
 use crate::secret::Mode;
+use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
 /// Which payments are this application's; the events of all others go to the hook [`event`](FulfillmentHandler::event).
@@ -140,7 +142,7 @@ impl CheckoutBuilder {
             Arc::new(Engine {
                 deadline: deadline.unwrap_or(inbox.handler_deadline()),
                 inbox,
-                handler,
+                handler: Timed(handler),
                 patience: Duration::from_secs(8),
                 max_attempts,
                 queued,
@@ -149,7 +151,7 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The application's name, needed with prices: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
+    /// The application's name, needed with prices and with an inbox in a database, which several applications may share: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
     /// on one Stripe account never share a PaymentIntent and never fulfil each other's orders. Do not change it while payments are open, or name the old one
     /// with [`former_application`](Self::former_application).
     pub fn application(mut self, name: impl Into<String>) -> Self {
@@ -157,7 +159,8 @@ impl CheckoutBuilder {
         self
     }
 
-    /// A name that the application had before: payments marked with it are still its own.
+    /// A name that the application had before: payments marked with it are still its own. Name the oldest one first: under that name the inbox goes on to keep what
+    /// it knows, so that nothing is forgotten, and processes of both names can run side by side.
     pub fn former_application(mut self, name: impl Into<String>) -> Self {
         self.former.push(name.into());
         self
@@ -302,6 +305,10 @@ impl CheckoutBuilder {
         #[cfg(not(feature = "intent"))]
         let has_prices = false;
         let application = self.application.unwrap_or_default();
+        if application.is_empty() && fulfillment.survives_restart() {
+            return Err(BuildError::NoApplication);
+        }
+        let stored_as = self.former.first().unwrap_or(&application).clone();
         let ours = match self.ours {
             Some(Ours::All) => OursRule::All,
             Some(Ours::By(rule)) => OursRule::By(rule),
@@ -323,10 +330,12 @@ impl CheckoutBuilder {
                 path: self.webhook_path,
             });
         }
+        telemetry::describe();
         Ok(Checkout {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {
                 application,
+                stored_as,
                 mode,
                 verifier,
                 fulfillment,
@@ -337,6 +346,7 @@ impl CheckoutBuilder {
                 #[cfg(feature = "intent")]
                 guesses: tokio::sync::Semaphore::new(4),
                 tasks: Tasks::new(),
+                clock: Clock::new(self.tolerance),
             }),
         })
     }

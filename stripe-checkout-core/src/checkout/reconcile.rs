@@ -24,6 +24,7 @@ use super::{Checkout, Payments};
 use crate::error::{ApiError, InboxError, ReconcileError};
 use crate::fulfillment::{EventState, IntentRecord, IntentState, OrderKey, Received, Scope};
 use crate::secret::Mode;
+use crate::telemetry::Origin;
 use crate::webhook::{EVENT_TYPES, Event, Payment, PaymentStatus};
 
 /// How far back Stripe lists events, and for how long it is asked for an order that waits for its buyer.
@@ -562,7 +563,7 @@ async fn taken(checkout: &Checkout, event: Event, settled: bool) -> Result<Taken
     }
     let received = match settled {
         true => checkout.take_in_settled(event).await,
-        false => checkout.take_in(event, false).await,
+        false => checkout.take_in(event, Origin::Listed).await,
     };
     let how = match received {
         Ok(Received::Done(_)) => How::Run,

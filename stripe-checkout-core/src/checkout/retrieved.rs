@@ -14,6 +14,7 @@ use crate::config::API_VERSION;
 use crate::error::InboxError;
 use crate::fulfillment::{EventFilter, EventState, Received};
 use crate::secret::Mode;
+use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus};
 
 impl Checkout {
@@ -48,7 +49,7 @@ impl Checkout {
         });
         match told {
             Some(told) => fulfillment.run_if_due(told).await,
-            None => self.take_in(event, false).await,
+            None => self.take_in(event, Origin::Retrieved).await,
         }
     }
 }

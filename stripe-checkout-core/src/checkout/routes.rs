@@ -6,6 +6,7 @@ use crate::call::BodyFault;
 use crate::call::Call;
 use crate::endpoint::Route;
 use crate::reply::Reply;
+use crate::telemetry::Origin;
 
 #[cfg(feature = "checkout")]
 use payments::*;
@@ -32,7 +33,7 @@ impl Checkout {
     async fn webhook(&self, call: Call) -> Reply {
         let Call { visitor, body, .. } = call;
         match self.verify(body, visitor.headers(Self::SIGNATURE_HEADER)) {
-            Ok(event) => self.take_in(event, true).await.into(),
+            Ok(event) => self.take_in(event, Origin::Webhook).await.into(),
             Err(error) => error.into(),
         }
     }

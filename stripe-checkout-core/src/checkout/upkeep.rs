@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::Checkout;
 use crate::error::InboxError;
 use crate::fulfillment::Stats;
+use crate::telemetry;
 
 /// How long events are remembered that are done or superseded: a little longer than Stripe lists them, which is 30 days.
 const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
@@ -15,12 +16,21 @@ const BATCH: usize = 500;
 impl Checkout {
     /// How many events are in which state, and what somebody should look at. It counts all events that are stored: ask once a minute, not once a request.
     ///
+    /// With the feature `metrics` it also sets the gauges: call it whenever they are read, or once a minute. Without it they stand still.
+    ///
     /// # Errors
     /// [`InboxError::Unavailable`].
     pub async fn stats(&self) -> Result<Stats, InboxError> {
+        // A recorder that was installed after this checkout was built does not know what the metrics mean.
+        telemetry::describe();
         let mut stats = Stats::default();
         for scope in self.scopes() {
-            stats.add(self.inner.fulfillment.stats(&scope).await?);
+            let these = self.inner.fulfillment.stats(&scope).await?;
+            telemetry::counted(&scope, &these);
+            stats.add(these);
+        }
+        if let Some(ahead) = self.clock_skew() {
+            telemetry::clock(ahead);
         }
         Ok(stats)
     }
@@ -39,6 +49,7 @@ impl Checkout {
                 loop {
                     let fulfillment = &checkout.inner.fulfillment;
                     let batch = fulfillment.prune(&scope, before, BATCH).await?;
+                    telemetry::pruned(&scope, batch);
                     forgotten += batch;
                     if batch < BATCH {
                         break;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing::Instrument;
 
 use super::Checkout;
 use crate::error::InboxError;
@@ -102,7 +103,8 @@ impl Worker {
             let free = self.concurrency.saturating_sub(running.len());
             for _ in 0..free.min(wanted) {
                 let checkout = self.checkout.clone();
-                running.spawn(async move { checkout.run_due().await });
+                let turn = async move { checkout.run_due().await };
+                running.spawn(turn.in_current_span());
             }
         }
         while running.join_next().await.is_some() {}

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stats, Stepped, Terms, Turn, Verdict,
+    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
@@ -155,48 +156,61 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Steps one event, and then whatever of the same payment had waited for it.
     async fn step(&self, event: &EventRecord, turn: Turn<'_>) -> Result<Received, InboxError> {
-        let received = self.step_alone(event, turn).await?;
-        self.step_those_who_waited(event).await;
+        let (received, now) = self.step_alone(event, turn).await?;
+        self.step_those_who_waited(event, now).await;
         Ok(received)
     }
 
+    /// Also says whether the event came to its end now.
     async fn step_alone(
         &self,
         event: &EventRecord,
         turn: Turn<'_>,
-    ) -> Result<Received, InboxError> {
-        let step = self.inbox.step(&event.scope, turn, self.terms(), self);
-        let Some(step) = step.await? else {
-            return Ok(Received::Queued);
+    ) -> Result<(Received, bool), InboxError> {
+        let Some(step) = self.watched_step(&event.scope, turn).await? else {
+            return Ok((Received::Queued, false));
         };
-        Ok(match step.did {
+        let received = match step.did {
             // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
             Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
             Stepped::Failed => Received::Failed,
             Stepped::Now(state) => Received::Done(state),
             Stepped::Already(state) => Received::Duplicate(state),
             Stepped::Waiting => Received::Waiting,
-        })
+        };
+        Ok((received, matches!(step.did, Stepped::Now(_))))
     }
 
     /// Steps the event that is due, if one is, and says whether one was.
     async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
-        let step = self.inbox.step(scope, Turn::Due, self.terms(), self);
-        let Some(step) = step.await? else {
+        let Some(step) = self.watched_step(scope, Turn::Due).await? else {
             return Ok(false);
         };
         if matches!(step.did, Stepped::Now(_)) {
-            self.step_those_who_waited(&step.event).await;
+            self.step_those_who_waited(&step.event, true).await;
         }
         Ok(true)
     }
 
+    async fn watched_step(
+        &self,
+        scope: &Scope,
+        turn: Turn<'_>,
+    ) -> Result<Option<Step>, InboxError> {
+        let watched = Watched::new(self);
+        let step = self.inbox.step(scope, turn, self.terms(), &watched).await;
+        watched.ended(&step);
+        step
+    }
+
     fn terms(&self) -> Terms {
-        let lease = self.deadline + self.patience + Duration::from_secs(5);
+        let rest = self.patience + Duration::from_secs(5);
+        let lease = self.deadline.saturating_add(rest);
         Terms::new(self.patience, lease, self.max_attempts)
     }
 
-    async fn step_those_who_waited(&self, success: &EventRecord) {
+    /// At once, if the success came to its end now. What failed has its own time: a page that is reloaded must not use up its attempts.
+    async fn step_those_who_waited(&self, success: &EventRecord, now: bool) {
         let Some(payment) = success.payment.as_deref().filter(|_| success.settles) else {
             return;
         };
@@ -206,7 +220,11 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         filter.scope = Some(success.scope.clone());
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
-            if let Err(error) = self.step_alone(event, Turn::Now(&event.id)).await {
+            let turn = match now && event.last_error.is_none() {
+                true => Turn::Now(&event.id),
+                false => Turn::IfDue(&event.id),
+            };
+            if let Err(error) = self.step_alone(event, turn).await {
                 tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
             }
         }
@@ -219,6 +237,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
         let at_once = delivery.at_once;
         let outcome = Outcome::of(&delivery.event);
+        tracing::Span::current().record("payment", outcome.payment_id());
         if let Outcome::Unreadable(error) = &outcome {
             tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read");
         }
@@ -625,7 +644,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
             self.inbox
                 .discard(&event.scope, &event.id, patience)
                 .await?;
-            self.step_those_who_waited(event).await;
+            self.step_those_who_waited(event, true).await;
             Ok(())
         })
     }

@@ -273,6 +273,28 @@ where
     }
 }
 
+/// Writes something for every hook: whoever wraps a handler must forget none, because a hook that is not forwarded does nothing.
+macro_rules! for_each_hook {
+    ($write:ident) => {
+        $write! {
+            payment_succeeded(payment: &Payment) -> ();
+            amount_due(payment: &Payment) -> Due;
+            payment_processing(payment: &Payment) -> ();
+            payment_failed(payment: &Payment, failure: &Failure) -> ();
+            payment_canceled(payment: &Payment) -> ();
+            payment_requires_action(payment: &Payment) -> ();
+            capture_required(payment: &Payment) -> ();
+            duplicate_payment(payment: &Payment) -> ();
+            mismatch(payment: &Payment, mismatch: &Mismatch) -> ();
+            refunded(refund: &Refund) -> ();
+            refunded_before_fulfillment(payment: &Payment) -> ();
+            disputed(dispute: &Dispute) -> ();
+            event(event: &Event) -> ();
+        }
+    };
+}
+pub(super) use for_each_hook;
+
 /// Forwards every hook to a handler behind an `Arc`, so that the application can keep one too.
 macro_rules! forward {
     ($($hook:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
@@ -284,18 +306,4 @@ macro_rules! forward {
     };
 }
 
-forward! {
-    payment_succeeded(payment: &Payment) -> ();
-    amount_due(payment: &Payment) -> Due;
-    payment_processing(payment: &Payment) -> ();
-    payment_failed(payment: &Payment, failure: &Failure) -> ();
-    payment_canceled(payment: &Payment) -> ();
-    payment_requires_action(payment: &Payment) -> ();
-    capture_required(payment: &Payment) -> ();
-    duplicate_payment(payment: &Payment) -> ();
-    mismatch(payment: &Payment, mismatch: &Mismatch) -> ();
-    refunded(refund: &Refund) -> ();
-    refunded_before_fulfillment(payment: &Payment) -> ();
-    disputed(dispute: &Dispute) -> ();
-    event(event: &Event) -> ();
-}
+for_each_hook!(forward);

@@ -368,6 +368,9 @@ pub enum Settled {
     Mismatch,
     /// All attempts failed.
     Dead,
+    /// The hook ended the transaction that it was given: whether its work was kept, nobody knows. No other event of the same success runs it again; somebody has to look,
+    /// and to replay or discard the event.
+    Broken,
     /// Somebody dropped the event.
     GivenUp,
 }
@@ -481,6 +484,15 @@ pub enum EventState {
 }
 
 impl EventState {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Done,
+        Self::Superseded,
+        Self::Mismatch,
+        Self::Dead,
+        Self::Dropped,
+    ];
+
     /// The state's name, for logs, lists and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
-use super::settle;
+use super::{retry, settle};
 use crate::error::InboxError;
 
 /// An inbox in memory, for tests, for learning, and for applications whose handler needs no database.
@@ -58,6 +58,8 @@ struct State {
     bookmarks: HashMap<Key, String>,
     /// The events that are pending, so that finding those of one payment does not mean reading them all.
     pending: HashSet<Key>,
+    /// Of these, those whose hook runs, or was cut off.
+    running: HashSet<Key>,
 }
 
 /// An order's row, and when it was written.
@@ -226,13 +228,13 @@ impl MemoryInbox {
             .map_err(|_| InboxError::Busy)
     }
 
-    /// The event that is due, if one is, leased at once, so that nobody else takes it while this one waits for the locks; and until when, and since when it was due.
-    fn lease(&self, scope: &Scope, terms: Terms) -> Option<(Key, Leased)> {
+    /// The event that is due, if one is, leased at once, so that nobody else takes it while this one waits for the locks; and until when.
+    fn lease(&self, scope: &Scope, terms: Terms) -> Option<(Key, SystemTime)> {
         let mut state = self.state();
         let now = SystemTime::now();
         let pending = state.pending.iter().filter(|(of, _)| of == scope);
         let due = pending.filter_map(|key| Some((state.events.get(key)?.due, key)));
-        let (since, id) = due
+        let (_, id) = due
             .filter(|(due, _)| *due <= now)
             .min_by_key(|(due, _)| *due)?;
         let id = id.clone();
@@ -240,17 +242,18 @@ impl MemoryInbox {
         let until = now + terms.lease;
         record.due = until;
         state.put_event(record, now);
-        Some((id, Leased { since, until }))
+        Some((id, until))
     }
 
-    /// Ends a lease without a dispatch: the event is due as before, unless somebody else was at it.
-    fn give_back(&self, id: &Key, leased: Leased) {
+    /// Ends a lease without a dispatch: the event is due again after this time, unless somebody else was at it.
+    fn give_back(&self, id: &Key, leased_until: SystemTime, again: Duration) {
         let mut state = self.state();
         let record = state.events.get(id).cloned();
-        let untouched = |record: &EventRecord| record.due == leased.until;
+        let untouched = |record: &EventRecord| record.due == leased_until;
         if let Some(mut record) = record.filter(untouched) {
-            record.due = leased.since;
-            state.put_event(record, SystemTime::now());
+            let now = SystemTime::now();
+            record.due = now + again;
+            state.put_event(record, now);
         }
     }
 
@@ -261,13 +264,6 @@ impl MemoryInbox {
             .cloned()
             .ok_or(InboxError::UnknownEvent)
     }
-}
-
-/// When an event was due that somebody took, and when it is again if nothing comes of it.
-#[derive(Clone, Copy)]
-struct Leased {
-    since: SystemTime,
-    until: SystemTime,
 }
 
 /// Holds the lock, and takes it out of the table when nobody else wants it.
@@ -346,6 +342,7 @@ impl State {
             self.pending.insert(key.clone());
         } else {
             self.pending.remove(&key);
+            self.running.remove(&key);
         }
         self.events.put(key, event, over, now, self.limits);
     }
@@ -496,16 +493,23 @@ impl Inbox for MemoryInbox {
             let state = before.state;
             return Ok(Some(Step::new(before, Stepped::Already(state))));
         }
+        // What is counted already if nobody else counts until it is this one's turn.
+        let counted = before.attempts + u32::from(!self.state().running.contains(&id));
         let later =
             |record: &EventRecord| matches!(turn, Turn::IfDue(_)) && record.due > SystemTime::now();
         if later(&before) {
             return Ok(None);
         }
-        let _locked = match self.lock(&before, terms.patience).await {
+        let patience = match leased {
+            // Others are due too.
+            Some(_) => terms.patience.min(retry::PATIENCE_WHEN_DUE),
+            None => terms.patience,
+        };
+        let _locked = match self.lock(&before, patience).await {
             Ok(locked) => locked,
             Err(busy) => {
-                if let Some(leased) = leased {
-                    self.give_back(&id, leased);
+                if let Some(until) = leased {
+                    self.give_back(&id, until, retry::after_no_attempt(&busy));
                 }
                 return Err(busy);
             }
@@ -519,11 +523,12 @@ impl Inbox for MemoryInbox {
         if later(&record) {
             return Ok(None);
         }
-        if matches!(turn, Turn::Now(_)) && record.attempts > before.attempts {
+        let running = self.state().running.contains(&id);
+        if matches!(turn, Turn::Now(_)) && !running && record.attempts >= counted {
             // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
             return Ok(Some(Step::new(record, Stepped::Failed)));
         }
-        if leased.is_some_and(|leased| leased.until != record.due) {
+        if leased.is_some_and(|until| until != record.due) {
             // It ran meanwhile in other hands, and failed: its turn comes again after its pause.
             return Ok(Some(Step::new(record, Stepped::Waiting)));
         }
@@ -535,7 +540,7 @@ impl Inbox for MemoryInbox {
             record
                 .last_error
                 .get_or_insert_with(|| "no attempt came to an end".to_owned());
-            state.give_up(&record, Settled::Dead, now);
+            state.die(&record, now);
             state.put_event(record, now);
             return Ok(Some(Step::new(taken, Stepped::Now(EventState::Dead))));
         }
@@ -545,6 +550,7 @@ impl Inbox for MemoryInbox {
             let now = SystemTime::now();
             record.due = now + terms.lease;
             state.put_event(record.clone(), now);
+            state.running.insert(id.clone());
             let intent = record
                 .order
                 .as_ref()
@@ -557,6 +563,7 @@ impl Inbox for MemoryInbox {
             .await;
         let now = SystemTime::now();
         let mut state = self.state();
+        state.running.remove(&id);
         let did = match verdict {
             Verdict::Waiting { again } => {
                 record.attempts -= 1;
@@ -599,7 +606,7 @@ impl Inbox for MemoryInbox {
             Verdict::Failed { error, again: None } => {
                 record.last_error = Some(error);
                 record.state = EventState::Dead;
-                state.give_up(&record, Settled::Dead, now);
+                state.die(&record, now);
                 Stepped::Now(EventState::Dead)
             }
         };
@@ -659,7 +666,7 @@ impl Inbox for MemoryInbox {
         record.due = now;
         let mut state = self.state();
         let mut payment = state.payment(&record);
-        if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+        if record.settles && settle::may_be_replayed(payment.success) {
             payment.success = Settled::Pending;
             state.put_payment_of(&record, payment, now);
         }
@@ -686,19 +693,9 @@ impl Inbox for MemoryInbox {
         };
         let now = SystemTime::now();
         let mut state = self.state();
-        // A dead or mismatched copy can still be replayed.
-        let another = state.events.entries.values().any(|(other, _)| {
-            other.settles
-                && other.payment == record.payment
-                && other.scope == record.scope
-                && other.id != record.id
-                && matches!(
-                    other.state,
-                    EventState::Pending | EventState::Dead | EventState::Mismatch
-                )
-        });
-        if !another {
-            state.give_up(&record, Settled::GivenUp, now);
+        let others = state.other_copies(&record);
+        if let Some(row) = settle::dropped(&record, &state.payment(&record), &others) {
+            state.put_payment_of(&record, row, now);
         }
         state.put_event(record, now);
         Ok(())
@@ -720,10 +717,7 @@ impl Inbox for MemoryInbox {
             }
             let open = event.settles && (pending || event.state == EventState::Dead);
             if let Some(payment) = event.payment.as_deref().filter(|_| open)
-                && matches!(
-                    state.payment(event).success,
-                    Settled::No | Settled::Pending | Settled::Dead
-                )
+                && settle::is_unfulfilled(state.payment(event).success)
             {
                 let since = unfulfilled.entry(payment).or_insert(event.received);
                 *since = (*since).min(event.received);
@@ -835,8 +829,28 @@ impl State {
         }
     }
 
-    fn give_up(&mut self, event: &EventRecord, how: Settled, now: SystemTime) {
-        if let Some(row) = settle::given_up(event, &self.payment(event), how) {
+    /// The states of the other event objects of this success.
+    fn other_copies(&self, event: &EventRecord) -> Vec<EventState> {
+        let events = self.events.entries.values().map(|(event, _)| event);
+        events
+            .filter(|other| {
+                other.settles
+                    && other.payment == event.payment
+                    && other.scope == event.scope
+                    && other.id != event.id
+            })
+            .map(|other| other.state)
+            .collect()
+    }
+
+    /// Writes that a success has had its last attempt.
+    fn die(&mut self, event: &EventRecord, now: SystemTime) {
+        // Only then all events are looked through.
+        let others = match event.settles {
+            true => self.other_copies(event),
+            false => Vec::new(),
+        };
+        if let Some(row) = settle::died(event, &self.payment(event), &others) {
             self.put_payment_of(event, row, now);
         }
     }

@@ -17,6 +17,8 @@ mod settle;
 mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod stored;
+mod timed;
+mod watch;
 
 use std::pin::Pin;
 
@@ -32,6 +34,7 @@ pub use memory::MemoryInbox;
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
+pub(crate) use timed::Timed;
 
 /// A future whose type is gone.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -28,8 +28,11 @@ use crate::error::InboxError;
 /// How long what is not a step waits for rows that others have locked.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Two processes that start at once migrate one after the other: they meet at this advisory lock, "stripe_c" in ASCII.
-const MIGRATING: i64 = 0x7374_7269_7065_5f63;
+/// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often processes that start at once may get into each other's way while they migrate.
+const MIGRATIONS_TRIED: u32 = 20;
 
 /// An inbox in PostgreSQL, for any number of processes on one database.
 ///
@@ -96,6 +99,21 @@ impl PostgresInbox {
     /// # Errors
     /// [`InboxError::Unavailable`].
     pub async fn migrate(&self) -> Result<(), InboxError> {
+        let mut tried = 1;
+        loop {
+            match self.migrate_once().await {
+                // `IF NOT EXISTS` looks first and creates then: who is second gets an error, and finds all of it the next time.
+                Err(error) if tried < MIGRATIONS_TRIED => {
+                    tracing::debug!(%error, tried, "the inbox's tables could not be made yet");
+                    tried += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn migrate_once(&self) -> Result<(), InboxError> {
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
         let done = self.version(&mut tx).await.map_err(unavailable)?;
@@ -124,10 +142,6 @@ impl PostgresInbox {
     }
 
     async fn apply(&self, conn: &mut PgConnection, done: usize) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(MIGRATING)
-            .execute(&mut *conn)
-            .await?;
         if let Some(schema) = self.schema.as_deref() {
             let exists: bool =
                 sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
@@ -148,11 +162,47 @@ impl PostgresInbox {
         sqlx::raw_sql("SET LOCAL client_min_messages = warning")
             .execute(&mut *conn)
             .await?;
-        // Another process may have run them meanwhile: each may be run again.
         for migration in Self::MIGRATIONS.iter().skip(done) {
             sqlx::raw_sql(*migration).execute(&mut *conn).await?;
         }
         Ok(())
+    }
+
+    /// Ends work that waits for a server which says nothing any more. Its connection is closed, because it was not [released](Held::release).
+    async fn in_time<T>(
+        limit: Duration,
+        work: impl Future<Output = Result<T, InboxError>>,
+    ) -> Result<T, InboxError> {
+        let ended = tokio::time::timeout(limit, work).await;
+        ended.unwrap_or_else(|_| Err(unavailable("the database does not answer")))
+    }
+
+    async fn store(&self, event: &NewEvent) -> Result<EventRecord, InboxError> {
+        let mut held = self.held().await?;
+        loop {
+            let mut tx = begin(held.conn(), Some(PATIENCE))
+                .await
+                .map_err(unavailable)?;
+            let new = self
+                .tables
+                .insert_event(&mut tx, event)
+                .await
+                .map_err(busy_or)?;
+            if new && let (Some(payment), Some(order)) = (&event.payment, &event.order) {
+                self.tables
+                    .put_order_of(&mut tx, payment, order)
+                    .await
+                    .map_err(busy_or)?;
+            }
+            // A statement of its own: it sees what others committed while the insert waited for them.
+            let stored = self.tables.event(&mut tx, &event.scope, &event.id).await?;
+            tx.commit().await.map_err(busy_or)?;
+            // Otherwise it was known, and pruned in between.
+            if let Some(stored) = stored {
+                held.release();
+                return Ok(stored);
+            }
+        }
     }
 
     /// A connection that goes back to the pool only when all that was begun on it has ended.
@@ -232,31 +282,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        let mut held = self.held().await?;
-        loop {
-            let mut tx = begin(held.conn(), Some(PATIENCE))
-                .await
-                .map_err(unavailable)?;
-            let new = self
-                .tables
-                .insert_event(&mut tx, &event)
-                .await
-                .map_err(busy_or)?;
-            if new && let (Some(payment), Some(order)) = (&event.payment, &event.order) {
-                self.tables
-                    .put_order_of(&mut tx, payment, order)
-                    .await
-                    .map_err(busy_or)?;
-            }
-            // A statement of its own: it sees what others committed while the insert waited for them.
-            let stored = self.tables.event(&mut tx, &event.scope, &event.id).await?;
-            tx.commit().await.map_err(busy_or)?;
-            // Otherwise it was known, and pruned in between.
-            if let Some(stored) = stored {
-                held.release();
-                return Ok(stored);
-            }
-        }
+        Self::in_time(SILENCE, self.store(&event)).await
     }
 
     async fn step(
@@ -266,7 +292,9 @@ impl Inbox for PostgresInbox {
         terms: Terms,
         dispatch: &dyn Dispatch<PgConnection>,
     ) -> Result<Option<Step>, InboxError> {
-        self.take_and_run(scope, turn, terms, dispatch).await
+        // Longer than all waits and the hook: only silence lasts longer.
+        let limit = terms.lease.saturating_add(SILENCE);
+        Self::in_time(limit, self.take_and_run(scope, turn, terms, dispatch)).await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
@@ -292,7 +320,7 @@ impl Inbox for PostgresInbox {
         record.state = open(record.state, EventState::Pending)?;
         record.attempts = 0;
         let mut payment = locked.payment;
-        if record.settles && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+        if record.settles && settle::may_be_replayed(payment.success) {
             payment.success = Settled::Pending;
         }
         self.tables
@@ -328,13 +356,9 @@ impl Inbox for PostgresInbox {
             .put_event(&mut tx, &record, Wait::AsItIs)
             .await
             .map_err(busy_or)?;
-        let another = self
-            .tables
-            .is_settling(&mut tx, &record)
-            .await
-            .map_err(busy_or)?;
-        let given_up = settle::given_up(&record, &locked.payment, Settled::GivenUp);
-        let payment = given_up.filter(|_| !another).unwrap_or(locked.payment);
+        let others = self.tables.other_copies(&mut tx, &record).await?;
+        let payment = settle::dropped(&record, &locked.payment, &others);
+        let payment = payment.unwrap_or(locked.payment);
         self.tables
             .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
             .await

@@ -4,9 +4,24 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+use crate::error::InboxError;
+
 /// The pause after a first failure is between nothing and this; it doubles with every further one.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// How long who may take any event waits for the payment of the one that it took.
+pub(super) const PATIENCE_WHEN_DUE: Duration = Duration::from_millis(200);
+
+/// When an event that was taken because it was due, and did not run, is due again: not at once, so that it does not stand before all others for ever.
+pub(super) fn after_no_attempt(error: &InboxError) -> Duration {
+    match error {
+        // Its payment is worked on.
+        InboxError::Busy => Duration::from_secs(1),
+        // Something is wrong with it, which somebody has to mend.
+        _ => Duration::from_secs(30),
+    }
+}
 
 /// How long to wait after this many failed attempts: anything up to a limit that doubles, so that what failed together does not come back together.
 pub(super) fn pause(attempts: u32) -> Duration {

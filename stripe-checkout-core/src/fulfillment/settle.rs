@@ -1,6 +1,6 @@
 //! How what was decided meets what was written meanwhile: the same in every inbox.
 
-use super::inbox::{EventRecord, IntentRecord, PaymentRecord, Settled};
+use super::inbox::{EventRecord, EventState, IntentRecord, PaymentRecord, Settled};
 
 /// The payment's row: what was decided about it, and what was noted since it was read.
 pub(super) fn payment(
@@ -42,6 +42,29 @@ pub(super) fn intent(
     })
 }
 
+/// The payment's row after this event was dropped, or nothing if that changes nothing. `left` is how the other events stand that are the success of the same payment: as
+/// long as one is pending, it is waited for; of those that are dead or mismatched one may be replayed, but until somebody does nobody waits.
+pub(super) fn dropped(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    left: &[EventState],
+) -> Option<PaymentRecord> {
+    let success = if left.contains(&EventState::Pending) {
+        return None;
+    } else if left.contains(&EventState::Dead) {
+        Settled::Dead
+    } else if left.contains(&EventState::Mismatch) {
+        Settled::Mismatch
+    } else {
+        return given_up(event, current, Settled::GivenUp);
+    };
+    let waits = matches!(current.success, Settled::No | Settled::Pending);
+    (event.settles && waits).then(|| PaymentRecord {
+        success,
+        ..current.clone()
+    })
+}
+
 /// The payment's row when its success will not run any more, or nothing if this event is not it, or that changes nothing: what was dealt with by another event
 /// object of the same success stays dealt with, and what somebody gave up does not come to life again.
 pub(super) fn given_up(
@@ -51,11 +74,37 @@ pub(super) fn given_up(
 ) -> Option<PaymentRecord> {
     let open = match current.success {
         Settled::No | Settled::Pending => true,
-        Settled::Dead | Settled::Mismatch => how == Settled::GivenUp,
+        Settled::Dead | Settled::Broken | Settled::Mismatch => how == Settled::GivenUp,
         Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp => false,
     };
     (event.settles && open).then(|| PaymentRecord {
         success: how,
         ..current.clone()
     })
+}
+
+/// The payment's row when this success has had its last attempt, or nothing if that changes nothing. Of the states of the other event objects of the same success one
+/// that is pending is its next chance.
+pub(super) fn died(
+    event: &EventRecord,
+    current: &PaymentRecord,
+    others: &[EventState],
+) -> Option<PaymentRecord> {
+    if others.contains(&EventState::Pending) {
+        return None;
+    }
+    given_up(event, current, Settled::Dead)
+}
+
+/// Whether the success of a payment gets another chance when its event is replayed.
+pub(super) fn may_be_replayed(success: Settled) -> bool {
+    matches!(success, Settled::Dead | Settled::Broken | Settled::Mismatch)
+}
+
+/// Whether a payment whose success has come, and whose event is pending or dead, is not fulfilled.
+pub(super) fn is_unfulfilled(success: Settled) -> bool {
+    matches!(
+        success,
+        Settled::No | Settled::Pending | Settled::Dead | Settled::Broken
+    )
 }

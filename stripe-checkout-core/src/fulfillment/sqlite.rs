@@ -19,6 +19,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
 };
+use super::settle;
 use super::stored::{time, unavailable};
 use crate::error::InboxError;
 
@@ -213,12 +214,12 @@ impl Inbox for SqliteInbox {
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
-        let mut attempts = None;
+        let mut first = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
             let seen = match self.look(scope, turn).await? {
                 Looked::Nothing(step) => return Ok(step.map(|step| *step)),
-                Looked::Attempts(seen) => *attempts.get_or_insert(seen),
+                Looked::Pending(seen) => &*first.get_or_insert(seen),
             };
             let mut writer = self.writer(until).await?;
             let tried =
@@ -275,7 +276,7 @@ impl Inbox for SqliteInbox {
             .filter(|_| event.record.settles)
         {
             let known = rows::payment(&mut tx, scope, payment).await?;
-            if matches!(known.record.success, Settled::Dead | Settled::Mismatch) {
+            if settle::may_be_replayed(known.record.success) {
                 let record = PaymentRecord {
                     success: Settled::Pending,
                     ..known.record.clone()
@@ -301,9 +302,7 @@ impl Inbox for SqliteInbox {
         event.record.state = EventState::Dropped;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if !rows::another_settles(&mut tx, &event).await? {
-            step::give_up(&mut tx, &event.record, Settled::GivenUp).await?;
-        }
+        step::give_up(&mut tx, &event, settle::dropped).await?;
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
         Ok(())
@@ -360,8 +359,8 @@ impl Inbox for SqliteInbox {
 enum Looked {
     /// Nothing: this is what the step gives.
     Nothing(Option<Box<Step>>),
-    /// An event that was attempted so often.
-    Attempts(u32),
+    /// This event, which may be run.
+    Pending(Box<rows::Stored>),
 }
 
 impl SqliteInbox {
@@ -376,16 +375,15 @@ impl SqliteInbox {
                 None => return Ok(Looked::Nothing(None)),
             },
         };
-        let event = event.record;
-        let state = event.state;
+        let state = event.record.state;
         if state != EventState::Pending {
-            let step = Step::new(event, Stepped::Already(state));
+            let step = Step::new(event.record, Stepped::Already(state));
             return Ok(Looked::Nothing(Some(Box::new(step))));
         }
-        if matches!(turn, Turn::IfDue(_)) && event.due > SystemTime::now() {
+        if matches!(turn, Turn::IfDue(_)) && event.record.due > SystemTime::now() {
             return Ok(Looked::Nothing(None));
         }
-        Ok(Looked::Attempts(event.attempts))
+        Ok(Looked::Pending(Box::new(event)))
     }
 }
 

@@ -64,6 +64,7 @@ words! { "success", Settled, settled, read_settled,
     Settled::Refunded = "refunded",
     Settled::Mismatch = "mismatch",
     Settled::Dead = "dead",
+    Settled::Broken = "broken",
     Settled::GivenUp = "given_up",
 }
 
@@ -74,6 +75,14 @@ pub(super) fn refunds(refunds: &BTreeMap<String, u64>) -> String {
 
 pub(super) fn read_refunds(json: &str) -> Result<BTreeMap<String, u64>, InboxError> {
     serde_json::from_str(json).map_err(|_| strange("refunds", json))
+}
+
+/// Of how many payments nothing was refunded: a refund that failed is none.
+pub(super) fn not_refunded(payments: &[String]) -> Result<u64, InboxError> {
+    payments.iter().try_fold(0, |count, refunds| {
+        let refunded = read_refunds(refunds)?.values().any(|amount| *amount > 0);
+        Ok(count + u64::from(!refunded))
+    })
 }
 
 /// A note, as a JSON array: its kind and its values.

@@ -2,7 +2,11 @@
 //!
 //! See <https://docs.stripe.com/webhooks#behaviors>.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
@@ -19,7 +23,7 @@ use tokio::{
 
 use super::{ids, objects::event::Event, shared::Shared, store::event_body};
 
-/// Attempts that are on their way at the same time.
+/// Attempts that are on their way to one endpoint at the same time: one that hangs does not hold up the others.
 const MAX_IN_FLIGHT: usize = 32;
 /// Of an endpoint's answer no more than this is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -141,7 +145,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
     let courier = Arc::new(Courier {
         shared,
         client: Client::builder(TokioExecutor::new()).build_http(),
-        in_flight: Semaphore::new(MAX_IN_FLIGHT),
+        in_flight: Mutex::default(),
     });
     let mut tasks = JoinSet::new();
     while let Some(job) = jobs.recv().await {
@@ -153,7 +157,6 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
             while let Ok(Some(job)) = tokio::time::timeout_at(end, jobs.recv()).await {
                 batch.push(job);
             }
-            shuffle_for_certain(&mut batch);
         }
         for job in &batch {
             for _ in 0..job.copies {
@@ -162,7 +165,14 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
             }
         }
         if window.is_some() {
-            tasks.spawn(Arc::clone(&courier).deliver_one_after_another(batch));
+            let mut apart: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+            for job in batch {
+                apart.entry(job.endpoint.clone()).or_default().push(job);
+            }
+            for mut jobs in apart.into_values() {
+                shuffle_for_certain(&mut jobs);
+                tasks.spawn(Arc::clone(&courier).deliver_one_after_another(jobs));
+            }
         } else {
             for job in batch {
                 tasks.spawn(Arc::clone(&courier).deliver(job));
@@ -183,7 +193,8 @@ fn shuffle_for_certain(batch: &mut [Job]) {
 struct Courier {
     shared: Arc<Shared>,
     client: Client<HttpConnector, Full<Bytes>>,
-    in_flight: Semaphore,
+    /// By endpoint.
+    in_flight: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl Courier {
@@ -235,9 +246,20 @@ impl Courier {
         self.shared.changed();
     }
 
+    fn place_for(&self, job: &Job) -> Arc<Semaphore> {
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let places = in_flight
+            .entry(job.endpoint.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(MAX_IN_FLIGHT)));
+        Arc::clone(places)
+    }
+
     /// One try. Whether the delivery is over.
     async fn attempt(&self, job: &Job, attempt: u32) -> bool {
-        let Ok(_permit) = self.in_flight.acquire().await else {
+        let Ok(_permit) = self.place_for(job).acquire_owned().await else {
             return true;
         };
         let timestamp = ids::now();

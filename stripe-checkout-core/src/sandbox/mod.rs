@@ -255,9 +255,14 @@ impl Sandbox {
         Webhooks { sandbox: self }
     }
 
-    /// Every attempt to deliver an event so far, in the order in which they ended.
+    /// Every attempt to deliver an event so far, in the order in which they ended (the last ten thousand, if there were more).
     pub fn deliveries(&self) -> Vec<DeliveryAttempt> {
         self.shared.store().attempts.clone()
+    }
+
+    /// The attempts that [`deliveries`](Self::deliveries) gives, which it then forgets: who asks again and again can count more of them than are remembered.
+    pub fn take_deliveries(&self) -> Vec<DeliveryAttempt> {
+        std::mem::take(&mut self.shared.store().attempts)
     }
 
     /// Every request to the API so far, in the order in which they came (the last ten thousand, if there were more).
@@ -378,7 +383,7 @@ impl Webhooks<'_> {
         self.sandbox.shared.store().controls.copies = times;
     }
 
-    /// Gathers the events of this much time and delivers them one after another in a random order that is never their own. Zero stops that.
+    /// Gathers the events of this much time and delivers them to each endpoint one after another, in a random order that is never their own. Zero stops that.
     pub fn shuffle(&self, window: Duration) {
         self.sandbox.shared.store().controls.shuffle = (!window.is_zero()).then_some(window);
     }

@@ -11,6 +11,7 @@ mod failures;
 mod once;
 mod order;
 mod store;
+mod upkeep;
 mod worker;
 mod world;
 
@@ -133,6 +134,7 @@ fn all<S: Subject>() -> Vec<Case<S>> {
     cases.extend(failures::all());
     cases.extend(crashes::all());
     cases.extend(store::all());
+    cases.extend(upkeep::all());
     cases.extend(worker::all());
     cases
 }

@@ -5,16 +5,19 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
+/// Whether a cluster of our own waits for the disk at each commit. Tests need not: what is written goes to the operating system at once.
+pub(crate) static WAITS_FOR_THE_DISK: AtomicBool = AtomicBool::new(false);
+
 /// A schema of its own.
 pub(crate) struct Database {
-    options: PgConnectOptions,
+    pub(crate) options: PgConnectOptions,
     pub(crate) schema: String,
 }
 
@@ -26,7 +29,7 @@ impl Database {
             let server = server();
             if let Err(why) = &server {
                 // Past the test harness, which shows only what failing tests print.
-                let line = format!("skipped, all of the PostgreSQL inbox's tests: {why}\n");
+                let line = format!("skipped, all that needs PostgreSQL: {why}\n");
                 std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
             server
@@ -154,9 +157,12 @@ fn start() -> Result<PgConnectOptions, String> {
 
 /// The shell waits for the end of its standard input, which is the end of this process.
 fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<Child> {
-    // What is written goes to the operating system at once, but no disk is waited for.
+    let disk = match WAITS_FOR_THE_DISK.load(Ordering::Relaxed) {
+        true => "on",
+        false => "off",
+    };
     let script = r#"
-        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=off -c full_page_writes=off -c max_connections=300 >log 2>&1 </dev/null &
+        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=$2 -c full_page_writes=$2 -c max_connections=300 >log 2>&1 </dev/null &
         server=$!
         cat >/dev/null
         kill -QUIT $server
@@ -168,6 +174,7 @@ fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<
         .arg(script)
         .arg(postgres)
         .arg(folder)
+        .arg(disk)
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -219,7 +226,7 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// In the path, or where Debian keeps the programs of each version.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();

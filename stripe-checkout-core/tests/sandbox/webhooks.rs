@@ -365,6 +365,26 @@ async fn each_endpoint_has_its_own_secret_and_its_own_types() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_hangs_holds_up_no_other() {
+    let sandbox = sandbox().await;
+    let hanging = Receiver::start(|_| 0).await;
+    let receiver = Receiver::start(|_| 200).await;
+    sandbox.webhook_endpoint(&hanging.url).unwrap();
+    sandbox.webhook_endpoint(&receiver.url).unwrap();
+    let client = Client::new(&sandbox);
+    // More than are on their way at the same time; and gathered, so that they go one after another.
+    sandbox.webhooks().duplicate(40);
+    sandbox.webhooks().shuffle(Duration::from_millis(20));
+    client.pay("pm_card_visa").await;
+    sandbox
+        .wait_for(|sandbox| sandbox.deliveries().len() == 3 * 41)
+        .await;
+    assert_eq!(receiver.deliveries().len(), 3 * 41);
+    assert_eq!(sandbox.take_deliveries().len(), 3 * 41);
+    assert!(sandbox.take_deliveries().is_empty() && sandbox.deliveries().is_empty());
+}
+
+#[tokio::test]
 async fn a_rolled_secret_and_the_old_one_both_verify() {
     let sandbox = sandbox().await;
     let receiver = Receiver::start(|_| 200).await;

@@ -1,11 +1,14 @@
 //! Just enough HTTP to ask the shop and the sandbox.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 /// A client for JSON over plain HTTP.
 #[derive(Debug, Clone)]
@@ -43,6 +46,27 @@ impl Http {
             body,
         )
         .await
+    }
+
+    /// Posts to somebody who may not be there, and gives the status and the JSON, which may be none, of what was answered in time.
+    pub(super) async fn try_post(
+        &self,
+        url: &str,
+        content_type: &str,
+        body: String,
+        patience: Duration,
+    ) -> Option<(u16, Value)> {
+        let request = http::Request::post(url)
+            .header("content-type", content_type)
+            .body(Full::from(body))
+            .expect("a request");
+        let answer = async {
+            let response = self.0.request(request).await.ok()?;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.ok()?.to_bytes();
+            Some((status, serde_json::from_slice(&body).unwrap_or_default()))
+        };
+        timeout(patience, answer).await.ok()?
     }
 
     async fn send(&self, request: http::request::Builder, body: String) -> Value {

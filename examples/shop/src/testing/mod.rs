@@ -1,4 +1,5 @@
-//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, and [asking without one](program).
+//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, [asking without one](program), and
+//! [killing its processes meanwhile](crash).
 //!
 //! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
 //! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
@@ -13,6 +14,7 @@
 
 mod another_stripe;
 mod browser;
+pub mod crash;
 mod http;
 pub mod program;
 pub mod scenarios;

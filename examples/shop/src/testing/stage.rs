@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Browser, PATIENCE, StripeOf, Tools, another_stripe::AnotherStripe, http::Http, until};
-use crate::{order::Status, store::Store};
+use crate::{db::on, order::Status, store::Store};
 
 /// What no log may ever contain: keys, client secrets, signatures, card numbers, and what only bodies have.
 const SECRET: &[&str] = &[
@@ -273,16 +273,20 @@ impl Stage {
         ))
         .await
         .expect("the database");
+        let pool = store.pool();
         for change in [
-            "UPDATE orders SET amount = amount * 2 WHERE id = ?",
-            "UPDATE order_items SET quantity = quantity * 2 WHERE order_id = ?",
+            "UPDATE orders SET amount = amount * 2 WHERE id = $1",
+            "UPDATE order_items SET quantity = quantity * 2 WHERE order_id = $1",
         ] {
-            let changed = sqlx::query(change)
-                .bind(id)
-                .execute(store.pool())
-                .await
-                .expect("a change");
-            assert_eq!(changed.rows_affected(), 1);
+            let changed = on!(
+                pool,
+                sqlx::query(change)
+                    .bind(id)
+                    .execute(pool)
+                    .await
+                    .map(|changed| changed.rows_affected())
+            );
+            assert_eq!(changed.expect("a change"), 1);
         }
         store.close().await;
         self.order(id).await["amount"].as_i64().expect("an amount")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgQueryResult, PgRow};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ macro_rules! clock {
 macro_rules! event_columns {
     () => {
         "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, last_error, taken, \
-         taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend"
+         taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend, txid_current_if_assigned() AS transaction"
     };
 }
 
@@ -63,6 +63,16 @@ pub(super) struct EventRow {
     pub(super) leased: bool,
     /// The server's process behind this connection.
     backend: i32,
+    /// The number of the transaction that read it, as soon as it has locked or written anything.
+    transaction: Option<i64>,
+}
+
+impl EventRow {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
 }
 
 /// What a step decides from, read under the locks.
@@ -76,6 +86,8 @@ pub(super) struct Locked {
     pub(super) intent: Option<IntentRecord>,
     /// The server's process behind this connection.
     pub(super) backend: i32,
+    /// The number of the transaction.
+    pub(super) transaction: Option<i64>,
 }
 
 /// The names of the tables.
@@ -168,6 +180,16 @@ impl Tables {
         scope: &Scope,
         id: &str,
     ) -> Result<Option<EventRecord>, InboxError> {
+        let row = self.event_row(conn, scope, id).await?;
+        Ok(row.map(|row| row.record))
+    }
+
+    pub(super) async fn event_row(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        id: &str,
+    ) -> Result<Option<EventRow>, InboxError> {
         let sql = concat!(
             "SELECT ",
             event_columns!(),
@@ -180,10 +202,7 @@ impl Tables {
             .fetch_optional(conn)
             .await
             .map_err(busy_or)?;
-        Ok(row
-            .map(|row| read_event(&row))
-            .transpose()?
-            .map(|row| row.record))
+        row.map(|row| read_event(&row)).transpose()
     }
 
     pub(super) async fn events(
@@ -276,21 +295,26 @@ impl Tables {
             .await
     }
 
-    /// Puts an event that was taken, but not run, back as it was.
+    /// Puts an event back that was taken, but not run: due as before, or after this time.
     pub(super) async fn give_back(
         &self,
         conn: &mut PgConnection,
         found: &EventRecord,
         claim: i64,
+        again: Option<Duration>,
     ) -> Result<(), sqlx::Error> {
-        let sql = "UPDATE {}events SET attempts = attempts - 1, taken = false, due = $5 \
-            WHERE application = $1 AND mode = $2 AND id = $3 AND claim = $4 AND state = 'pending'";
+        let sql = concat!(
+            "UPDATE {}events SET attempts = attempts - 1, taken = false, due = COALESCE(",
+            clock!(),
+            " + $6, $5) WHERE application = $1 AND mode = $2 AND id = $3 AND claim = $4 AND state = 'pending'"
+        );
         sqlx::query(self.sql(sql))
             .bind(text(&found.scope.application))
             .bind(mode(found.scope.mode))
             .bind(text(&found.id))
             .bind(claim)
             .bind(time(found.due))
+            .bind(again.map(micros))
             .execute(conn)
             .await?;
         Ok(())
@@ -333,7 +357,7 @@ impl Tables {
             " + $6, due), last_error = $7, body = CASE WHEN $8 THEN ''::bytea ELSE body END, taken = false, claim = claim + 1 ",
             "WHERE application = $1 AND mode = $2 AND id = $3"
         );
-        sqlx::query(self.sql(sql))
+        let done = sqlx::query(self.sql(sql))
             .bind(text(&event.scope.application))
             .bind(mode(event.scope.mode))
             .bind(text(&event.id))
@@ -344,22 +368,28 @@ impl Tables {
             .bind(over)
             .execute(conn)
             .await?;
-        Ok(())
+        written(&done)
     }
 
-    /// Whether an event that is the success of this one's payment may still run: a dead or mismatched one can be replayed.
-    pub(super) async fn is_settling(
+    /// The states of the other event objects of this success; none if it is no success.
+    pub(super) async fn other_copies(
         &self,
         conn: &mut PgConnection,
         event: &EventRecord,
-    ) -> Result<bool, sqlx::Error> {
-        let sql = "SELECT EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state IN ('pending', 'dead', 'mismatch'))";
-        sqlx::query_scalar(self.sql(sql))
+    ) -> Result<Vec<EventState>, InboxError> {
+        if !event.settles {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT DISTINCT state FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND id <> $4";
+        let states: Vec<String> = sqlx::query_scalar(self.sql(sql))
             .bind(text(&event.scope.application))
             .bind(mode(event.scope.mode))
             .bind(event.payment.as_deref().map(text))
-            .fetch_one(conn)
+            .bind(text(&event.id))
+            .fetch_all(conn)
             .await
+            .map_err(busy_or)?;
+        states.iter().map(|state| read_event_state(state)).collect()
     }
 
     /// The payment's row, and what is known of the payment: also what its events noted since, and whether its success waits for its turn.
@@ -429,7 +459,7 @@ impl Tables {
         }
         let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9 \
             WHERE application = $1 AND mode = $2 AND id = $3";
-        sqlx::query(self.sql(sql))
+        let done = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
             .bind(mode(scope.mode))
             .bind(text(payment))
@@ -441,7 +471,7 @@ impl Tables {
             .bind(record.disputed)
             .execute(conn)
             .await?;
-        Ok(())
+        written(&done)
     }
 
     pub(super) async fn intent(
@@ -623,7 +653,16 @@ impl Tables {
             payment,
             intent,
             backend: row.backend,
+            transaction: row.transaction,
         })
+    }
+}
+
+/// A mark that touched no row is no mark: row security by a setting of the handler's, or a trigger, must not let its work be committed without it.
+fn written(done: &PgQueryResult) -> Result<(), sqlx::Error> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(sqlx::Error::RowNotFound),
     }
 }
 
@@ -729,6 +768,7 @@ fn read_event(row: &PgRow) -> Result<EventRow, InboxError> {
         taken: get(row, "taken")?,
         leased: get(row, "leased")?,
         backend: get(row, "backend")?,
+        transaction: get(row, "transaction")?,
     })
 }
 

@@ -14,7 +14,7 @@ use super::transaction::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
-    Dispatch, EventRecord, EventState, Inbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::fulfillment::stored::unavailable;
 use crate::fulfillment::{retry, settle};
@@ -30,8 +30,6 @@ const BROKEN: &str = "broken_transaction: the handler ended the transaction that
 
 /// Pauses between looks at an event that somebody else has just taken.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-/// How long after it was taken an event is given up by whoever took it and does not hold its row.
-const GONE: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// How the first transaction went.
@@ -39,8 +37,8 @@ enum Take {
     Nothing,
     /// It is not pending.
     Over(EventRecord),
-    /// Somebody else took it, by this claim, and is about to run it, or died before.
-    Elsewhere(i64),
+    /// Somebody else took it, and is about to run it, or died.
+    Elsewhere,
     /// It ran in other hands while this one waited, and failed.
     Failed(EventRecord),
     /// It has had all its attempts.
@@ -56,13 +54,20 @@ struct Taken {
 
 /// Why the handler's transaction cannot be committed.
 enum Undone {
-    /// The handler ended it. What was written, nobody knows.
-    Broken,
-    /// It is rolled back, or will be with the connection.
-    Failed {
-        error: String,
-        again: Option<Duration>,
+    /// It is not there any more, and nobody here knows what was written.
+    Broken {
+        /// How the hook failed, if it did: it may have been cut off, or lost its connection, while it began or ended a transaction inside. Then the server knows that all was
+        /// rolled back, and it is an ordinary failure.
+        failure: Option<Failure>,
     },
+    /// It is rolled back, or will be with the connection.
+    Failed(Failure),
+}
+
+/// What went wrong, and after which time it is tried again; never, if this was the last attempt.
+struct Failure {
+    error: String,
+    again: Option<Duration>,
 }
 
 impl PostgresInbox {
@@ -75,29 +80,23 @@ impl PostgresInbox {
     ) -> Result<Option<Step>, InboxError> {
         let until = Instant::now() + terms.patience;
         let mut pause = FIRST_LOOK;
-        let mut elsewhere: Option<(i64, Instant)> = None;
         // Reading waits for nobody: who has nothing to do takes no step's connection.
         let seen = match turn {
-            Turn::Due => 0,
+            Turn::Due => None,
             Turn::Now(id) | Turn::IfDue(id) => {
-                let found = self.event(scope, id).await?;
-                let found = found.ok_or(InboxError::UnknownEvent)?;
-                let state = found.state;
+                let found = self.look(scope, id).await?;
+                let state = found.record.state;
                 if state != EventState::Pending {
-                    return Ok(Some(Step::new(found, Stepped::Already(state))));
+                    return Ok(Some(Step::new(found.record, Stepped::Already(state))));
                 }
-                found.attempts
+                Some(found)
             }
         };
         loop {
-            // Whoever runs it holds its row, so that we would have waited; who took it and does not come to that is gone, or finds that it was taken from him.
-            let gone = elsewhere
-                .filter(|(_, since)| since.elapsed() >= GONE)
-                .map(|(claim, _)| claim);
             // One connection for both transactions: an event that is taken must not wait for the pool.
             let mut held = self.held_for_a_step(until).await?;
             let take = match self
-                .take(held.conn(), scope, turn, seen, terms, until, gone)
+                .take(held.conn(), scope, turn, seen.as_ref(), terms, until)
                 .await
             {
                 Err(InboxError::Busy) => {
@@ -126,16 +125,11 @@ impl PostgresInbox {
                     }
                 }
                 Take::Mine(taken) => {
-                    if let Some(step) = self.run(held, taken, terms, until, dispatch).await? {
+                    if let Some(step) = self.run(held, taken, turn, terms, until, dispatch).await? {
                         return Ok(Some(step));
                     }
                 }
-                Take::Elsewhere(claim) => {
-                    held.release();
-                    if elsewhere.is_none_or(|(before, _)| before != claim) {
-                        elsewhere = Some((claim, Instant::now()));
-                    }
-                }
+                Take::Elsewhere => held.release(),
             }
             if Instant::now() + pause >= until {
                 return Err(InboxError::Busy);
@@ -143,6 +137,12 @@ impl PostgresInbox {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
+    }
+
+    async fn look(&self, scope: &Scope, id: &str) -> Result<EventRow, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let found = self.tables.event_row(&mut conn, scope, id).await?;
+        found.ok_or(InboxError::UnknownEvent)
     }
 
     async fn held_for_a_step(&self, until: Instant) -> Result<Held, InboxError> {
@@ -163,10 +163,9 @@ impl PostgresInbox {
         conn: &mut PgConnection,
         scope: &Scope,
         turn: Turn<'_>,
-        seen: u32,
+        seen: Option<&EventRow>,
         terms: Terms,
         until: Instant,
-        gone: Option<i64>,
     ) -> Result<Take, InboxError> {
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(conn, Some(left)).await.map_err(unavailable)?;
@@ -188,17 +187,12 @@ impl PostgresInbox {
             Some(row) if matches!(turn, Turn::IfDue(_)) && row.record.due > SystemTime::now() => {
                 Take::Nothing
             }
-            // That of a process that died is free again when it is due; sooner if somebody asks for it and its taker is not to be seen, but for its last attempt, which
-            // may just be about to run.
-            Some(row)
-                if row.leased
-                    && (gone != Some(row.claim) || row.record.attempts >= terms.max_attempts) =>
-            {
-                Take::Elsewhere(row.claim)
-            }
+            // That of a process that died is free again when it is due.
+            Some(row) if row.leased => Take::Elsewhere,
             // Fifty deliveries at once are one attempt, not fifty.
             Some(row)
-                if matches!(turn, Turn::Now(_)) && !row.taken && row.record.attempts > seen =>
+                if matches!(turn, Turn::Now(_))
+                    && seen.is_some_and(|seen| row.failed_since(seen)) =>
             {
                 Take::Failed(row.record)
             }
@@ -253,17 +247,24 @@ impl PostgresInbox {
         &self,
         mut held: Held,
         taken: Taken,
+        turn: Turn<'_>,
         terms: Terms,
         until: Instant,
         dispatch: &dyn Dispatch<PgConnection>,
     ) -> Result<Option<Step>, InboxError> {
+        // Who may take any event does not wait for one whose payment is worked on: others are due too.
+        let until = match turn {
+            Turn::Due => until.min(Instant::now() + retry::PATIENCE_WHEN_DUE),
+            Turn::Now(_) | Turn::IfDue(_) => until,
+        };
         let left = until.saturating_duration_since(Instant::now());
         let mut tx = begin(held.conn(), Some(left)).await.map_err(unavailable)?;
         let locked = match self.tables.lock(&mut tx, &taken.found, until).await {
             Ok(locked) => locked,
             Err(error) => {
                 let rolled_back = tx.rollback().await;
-                self.give_back(held, rolled_back, &taken).await;
+                let again = matches!(turn, Turn::Due).then(|| retry::after_no_attempt(&error));
+                self.give_back(held, rolled_back, &taken, again).await;
                 return Err(error);
             }
         };
@@ -313,7 +314,8 @@ impl PostgresInbox {
             }
             Err(undone) => {
                 drop(held);
-                self.record(&taken, undone, terms).await?
+                self.record(&taken, locked.transaction, undone, terms)
+                    .await?
             }
         };
         Ok(Some(Step::new(locked.record, did)))
@@ -329,13 +331,26 @@ impl PostgresInbox {
     ) -> Result<Stepped, Undone> {
         // A nested transaction whose beginning was cut off takes ours with it, and sqlx would commit nothing without a word.
         if !tx.is_in_transaction() {
-            return Err(Undone::Broken);
+            let failure = match verdict {
+                Verdict::Failed { error, again } => Some(Failure { error, again }),
+                _ => None,
+            };
+            return Err(Undone::Broken { failure });
         }
         let verdict = match verdict {
             Verdict::Failed { error, again } => {
-                self.undo(tx, locked)
-                    .await
-                    .map_err(|undoing| undone(&undoing, error.clone(), again))?;
+                self.undo(tx, locked).await.map_err(|undoing| {
+                    let failure = Failure {
+                        error: error.clone(),
+                        again,
+                    };
+                    match is_broken(&undoing) {
+                        true => Undone::Broken {
+                            failure: Some(failure),
+                        },
+                        false => Undone::Failed(failure),
+                    }
+                })?;
                 Verdict::Failed { error, again }
             }
             verdict => match after_handler(tx).await {
@@ -359,13 +374,22 @@ impl PostgresInbox {
 
     /// Rolls back what the handler wrote. A statement that it left behind is canceled: the server would go on with it although nobody waits.
     async fn undo(&self, conn: &mut PgConnection, locked: &Locked) -> Result<(), sqlx::Error> {
-        let mut undoing = pin!(undo_handler(conn));
-        // By reference: what does not end in time is waited for again, never dropped.
-        if let Ok(undone) = tokio::time::timeout(GRACE, undoing.as_mut()).await {
-            return undone;
+        let undone = {
+            let mut undoing = pin!(undo_handler(conn));
+            // By reference: what does not end in time is waited for again, never dropped.
+            match tokio::time::timeout(GRACE, undoing.as_mut()).await {
+                Ok(undone) => undone,
+                Err(_) => {
+                    self.cancel(locked.backend).await;
+                    undoing.await
+                }
+            }
+        };
+        match undone {
+            // Where the end of a nested transaction was cut off, sqlx first takes back what is not there any more. Ours may still be.
+            Err(error) if is_broken(&error) => undo_handler(conn).await,
+            undone => undone,
         }
-        self.cancel(locked.backend).await;
-        undoing.await
     }
 
     async fn cancel(&self, backend: i32) {
@@ -423,7 +447,9 @@ impl PostgresInbox {
                 let row = intent.and_then(|after| settle::intent(current, current, after));
                 if let (Some(order), Some(row)) = (&record.order, row) {
                     let version = current.map_or(0, |row| row.version);
-                    self.tables.put_intent(conn, order, version, &row).await?;
+                    if !self.tables.put_intent(conn, order, version, &row).await? {
+                        return Err(sqlx::Error::RowNotFound);
+                    }
                 }
                 Stepped::Now(EventState::Done)
             }
@@ -445,8 +471,10 @@ impl PostgresInbox {
             }
             Verdict::Failed { error, again: None } => {
                 record.last_error = Some(error);
-                if let Some(given_up) = settle::given_up(&record, before, Settled::Dead) {
-                    payment = given_up;
+                let others = self.tables.other_copies(conn, &record).await;
+                let others = others.map_err(|error| sqlx::Error::Decode(error.into()))?;
+                if let Some(died) = settle::died(&record, before, &others) {
+                    payment = died;
                 }
                 Stepped::Now(EventState::Dead)
             }
@@ -467,18 +495,13 @@ impl PostgresInbox {
     async fn record(
         &self,
         taken: &Taken,
+        transaction: Option<i64>,
         undone: Undone,
         terms: Terms,
     ) -> Result<Stepped, InboxError> {
-        let (error, again) = match undone {
-            Undone::Broken => (BROKEN.to_owned(), None),
-            Undone::Failed { error, again } => (error, again),
-        };
-        tracing::error!(event = %taken.found.id, %error, dead_letter = again.is_none(), "the handler's transaction is lost; its failure is written down apart");
-        let verdict = Verdict::Failed { error, again };
         let mut tries = 1;
         loop {
-            match self.record_once(taken, verdict.clone(), terms).await {
+            match self.record_once(taken, transaction, &undone, terms).await {
                 Err(error) if tries < 3 => {
                     tracing::warn!(event = %taken.found.id, %error, "its failure could not be written down yet");
                     tries += 1;
@@ -492,7 +515,8 @@ impl PostgresInbox {
     async fn record_once(
         &self,
         taken: &Taken,
-        verdict: Verdict,
+        transaction: Option<i64>,
+        undone: &Undone,
         terms: Terms,
     ) -> Result<Stepped, InboxError> {
         let until = Instant::now() + terms.patience.max(Duration::from_secs(1));
@@ -506,7 +530,33 @@ impl PostgresInbox {
         } else if locked.claim != taken.claim {
             Stepped::Failed
         } else {
-            self.put(&mut tx, &locked, verdict).await.map_err(busy_or)?
+            let failure = match undone {
+                Undone::Failed(failure) => Some(failure),
+                Undone::Broken { failure } => match failure {
+                    Some(failure) if was_rolled_back(&mut tx, transaction).await? => Some(failure),
+                    _ => None,
+                },
+            };
+            let (error, again) = match failure {
+                Some(failure) => (failure.error.as_str(), failure.again),
+                None => (BROKEN, None),
+            };
+            tracing::error!(event = %taken.found.id, error, dead_letter = again.is_none(), "the handler's transaction is lost; its failure is written down apart");
+            let verdict = Verdict::Failed {
+                error: error.to_owned(),
+                again,
+            };
+            let did = self.put(&mut tx, &locked, verdict).await.map_err(busy_or)?;
+            if failure.is_none() {
+                // Its work may have been kept: no other event of the same success may do it again.
+                let row = settle::given_up(&locked.record, &locked.payment, Settled::Broken);
+                let row = row.unwrap_or(locked.payment);
+                self.tables
+                    .put_payment(&mut tx, &locked.record, None, &row)
+                    .await
+                    .map_err(busy_or)?;
+            }
+            did
         };
         tx.commit().await.map_err(unavailable)?;
         held.release();
@@ -514,12 +564,18 @@ impl PostgresInbox {
     }
 
     /// Gives an attempt back that did not run: whoever only lost the wait for a payment that is worked on must not use them up.
-    async fn give_back(&self, mut held: Held, rolled_back: Result<(), sqlx::Error>, taken: &Taken) {
+    async fn give_back(
+        &self,
+        mut held: Held,
+        rolled_back: Result<(), sqlx::Error>,
+        taken: &Taken,
+        again: Option<Duration>,
+    ) {
         let given = async {
             rolled_back?;
             let mut tx = begin(held.conn(), Some(Duration::from_secs(1))).await?;
             self.tables
-                .give_back(&mut tx, &taken.found, taken.claim)
+                .give_back(&mut tx, &taken.found, taken.claim, again)
                 .await?;
             tx.commit().await
         };
@@ -539,17 +595,30 @@ fn again(locked: &Locked, terms: Terms) -> Option<Duration> {
 }
 
 fn failed_at(locked: &Locked, terms: Terms, error: String) -> Undone {
-    Undone::Failed {
+    Undone::Failed(Failure {
         error,
         again: again(locked, terms),
-    }
+    })
+}
+
+/// Whether the server knows that nothing of this transaction was kept.
+async fn was_rolled_back(
+    conn: &mut PgConnection,
+    transaction: Option<i64>,
+) -> Result<bool, InboxError> {
+    let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
+        .bind(transaction)
+        .fetch_one(conn)
+        .await
+        .map_err(busy_or)?;
+    Ok(status.as_deref() == Some("aborted"))
 }
 
 /// What could not be undone or released: because the transaction is not there any more, or because the connection is not.
 fn undone(cause: &sqlx::Error, error: String, again: Option<Duration>) -> Undone {
     if is_broken(cause) {
-        Undone::Broken
+        Undone::Broken { failure: None }
     } else {
-        Undone::Failed { error, again }
+        Undone::Failed(Failure { error, again })
     }
 }

@@ -128,6 +128,8 @@ pub(super) async fn before_handler(
             "SELECT set_config('{setting}', '{limit}', true) WHERE current_setting('{setting}')::interval NOT BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds'; "
         ));
     }
+    // A server that looks whether its client is still there ends a long statement of one that is not. It has the setting since version 14.
+    sql.push_str("SELECT set_config('client_connection_check_interval', '2s', true) WHERE current_setting('client_connection_check_interval', true) = '0'; ");
     sql.push_str("SAVEPOINT stripe_checkout_handler");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
@@ -146,7 +148,9 @@ pub(super) async fn after_handler(conn: &mut PgConnection) -> Result<(), sqlx::E
     Ok(())
 }
 
-const AS_BEFORE: &str = "SELECT set_config('role', current_setting('stripe_checkout.role'), true), set_config('search_path', current_setting('stripe_checkout.search_path'), true); ";
+/// For the session, not only for this transaction: what a handler sets for the session would otherwise go back to the pool with the connection, and the next step
+/// would not find the inbox's tables.
+const AS_BEFORE: &str = "SELECT set_config('role', current_setting('stripe_checkout.role'), false), set_config('search_path', current_setting('stripe_checkout.search_path'), false); ";
 
 /// Undoes what the handler wrote. The transaction and its locks stay.
 pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -179,6 +183,9 @@ pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
 
 /// The words for an error of the handler's transaction.
 pub(super) fn words(error: &sqlx::Error) -> String {
+    if matches!(error, sqlx::Error::RowNotFound) {
+        return "a row of the inbox's own could not be written: does row security, a trigger, or a setting of the handler's keep it from that?".into();
+    }
     if code(error).as_deref() == Some("25P02") {
         return "the handler went on after an SQL error instead of returning it".into();
     }

@@ -13,7 +13,7 @@ use super::transaction::{begin, busy_or};
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{IntentRecord, OrderKey, Scope, Stats};
 use crate::fulfillment::stored::{
-    mode, read_event_state, read_number, read_time, time, unavailable,
+    mode, not_refunded, read_event_state, read_number, read_time, time, unavailable,
 };
 
 /// How long forgetting waits for a payment that is worked on: it can be forgotten next time.
@@ -181,18 +181,16 @@ impl Tables {
                 .events
                 .insert(state, read_number(get(&row, "events")?));
         }
-        // Refunds of two characters are an empty object.
         let sql = "SELECT (SELECT count(*) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending' \
             AND due <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint) AS due, \
             (SELECT min(received) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending') AS oldest, \
-            (SELECT count(*) FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND length(refunds) = 2 AND refunded_total = 0) AS duplicates, \
             count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
             LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead')";
+            WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
         let row = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
             .bind(mode(scope.mode))
-            .fetch_one(conn)
+            .fetch_one(&mut *conn)
             .await
             .map_err(busy_or)?;
         let moment = |column| Ok::<_, InboxError>(get::<Option<i64>>(&row, column)?.map(read_time));
@@ -200,7 +198,14 @@ impl Tables {
         stats.oldest_pending = moment("oldest")?;
         stats.unfulfilled = read_number(get(&row, "unfulfilled")?);
         stats.unfulfilled_since = moment("since")?;
-        stats.duplicate_payments = read_number(get(&row, "duplicates")?);
+        let sql = "SELECT refunds FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND refunded_total = 0";
+        let duplicates: Vec<String> = sqlx::query_scalar(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .fetch_all(conn)
+            .await
+            .map_err(busy_or)?;
+        stats.duplicate_payments = not_refunded(&duplicates)?;
         Ok(stats)
     }
 

@@ -41,6 +41,14 @@ pub(super) struct Stored {
     pub(super) record: EventRecord,
 }
 
+impl Stored {
+    /// Whether an attempt failed between that look and this one. It was counted before the first look, if somebody was at it then.
+    pub(super) fn failed_since(&self, seen: &Self) -> bool {
+        let counted = seen.record.attempts + u32::from(!seen.taken);
+        !self.taken && self.record.attempts >= counted
+    }
+}
+
 macro_rules! select_events {
     ($where:literal) => {
         concat!(
@@ -187,7 +195,7 @@ pub(super) async fn update_event(
         record.state,
         EventState::Done | EventState::Superseded | EventState::Dropped
     );
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE stripe_checkout_events \
          SET state = ?2, attempts = ?3, due = ?4, claim = ?5, taken = ?6, last_error = ?7, body = CASE WHEN ?8 THEN x'' ELSE body END \
          WHERE seq = ?1",
@@ -203,7 +211,11 @@ pub(super) async fn update_event(
     .execute(db)
     .await
     .map_err(failed)?;
-    Ok(())
+    // A mark that touched no row is no mark.
+    match done.rows_affected() {
+        1 => Ok(()),
+        _ => Err(unavailable("the row of an event could not be written")),
+    }
 }
 
 /// What is known of a payment: its row, and what events said since it was written.
@@ -320,23 +332,23 @@ pub(super) async fn put_payment(
     Ok(())
 }
 
-/// Whether the success of this event's payment may still come by another event: a dead or mismatched copy can be replayed.
-pub(super) async fn another_settles(
+/// The states of the other event objects of this success.
+pub(super) async fn other_copies(
     db: &mut SqliteConnection,
     event: &Stored,
-) -> Result<bool, InboxError> {
+) -> Result<Vec<EventState>, InboxError> {
     let scope = &event.record.scope;
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM stripe_checkout_events \
-         WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND state IN ('pending', 'dead', 'mismatch') AND seq <> ?4)",
+    let states: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT state FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND settles AND seq <> ?4",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
     .bind(&event.record.payment)
     .bind(event.seq)
-    .fetch_one(db)
+    .fetch_all(db)
     .await
-    .map_err(failed)
+    .map_err(failed)?;
+    states.iter().map(|state| read_event_state(state)).collect()
 }
 
 pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {

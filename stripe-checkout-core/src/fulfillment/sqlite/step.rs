@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::SqliteConnection;
 
 use super::super::inbox::{
-    Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Settled, Step, Stepped,
-    Terms, Turn, Verdict,
+    Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Step, Stepped, Terms,
+    Turn, Verdict,
 };
 use super::super::stored::{time, unavailable};
 use super::super::{retry, settle};
@@ -44,7 +44,7 @@ pub(super) async fn try_once(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
-    seen: u32,
+    seen: &Stored,
     terms: Terms,
     until: Instant,
     dispatch: &dyn Dispatch<SqliteConnection>,
@@ -58,7 +58,11 @@ pub(super) async fn try_once(
         Ok(tried) => Ok(tried),
         Err(NotRun(error)) => {
             writer.close().await;
-            if let Err(error) = give_back(writer, &claim).await {
+            let due = match turn {
+                Turn::Due => SystemTime::now() + retry::after_no_attempt(&error),
+                Turn::Now(_) | Turn::IfDue(_) => claim.before.due,
+            };
+            if let Err(error) = give_back(writer, &claim, due).await {
                 tracing::warn!(event = %claim.before.id, %error, "an attempt that was none stays counted");
             }
             Err(error)
@@ -71,7 +75,7 @@ async fn take(
     writer: &mut Writer,
     scope: &Scope,
     turn: Turn<'_>,
-    seen: u32,
+    seen: &Stored,
     terms: Terms,
     until: Instant,
 ) -> Result<Result<Claim, Tried>, InboxError> {
@@ -96,15 +100,15 @@ async fn take(
     if matches!(turn, Turn::IfDue(_)) && before.due > now {
         return Ok(Err(Tried::Nobody));
     }
-    if matches!(turn, Turn::Now(_)) && !event.taken && before.attempts > seen {
-        // It ran in other hands while this one waited, and failed. Fifty deliveries at once are one attempt, not fifty.
+    if matches!(turn, Turn::Now(_)) && event.failed_since(seen) {
+        // Fifty deliveries at once are one attempt, not fifty.
         return Ok(Err(ended(before, Stepped::Failed)));
     }
+    if event.taken && before.due > now {
+        // Another process has it, and may just be about to run it: taken from there, it would count an attempt that is none.
+        return Ok(Err(Tried::Elsewhere));
+    }
     if before.attempts >= terms.max_attempts {
-        if event.taken && before.due > now {
-            // Its last attempt may just be about to run.
-            return Ok(Err(Tried::Elsewhere));
-        }
         // What went wrong before tells more than that nothing was heard.
         let error = before.last_error.clone();
         let error = error.unwrap_or_else(|| "no attempt came to an end".to_owned());
@@ -147,6 +151,7 @@ async fn run(
     until: Instant,
     dispatch: &dyn Dispatch<SqliteConnection>,
 ) -> Result<Tried, NotRun> {
+    let patience_of_others = writer.patience_of_others();
     let mut tx = writer.begin(until).await?;
     // From here on nobody else writes: that is the lock of the payment, of its order, and of all others.
     let event = rows::event(&mut tx, &claim.before.scope, &claim.before.id).await?;
@@ -188,6 +193,11 @@ async fn run(
     let mut interrupted = false;
     let written = async {
         interrupted = contained.end(&mut tx, has_failed).await?;
+        if !interrupted && was_cut_off(&verdict) {
+            // What it began on another connection waits for us, in SQLite's own code, which nobody can cut off: it has to give up before we end, or it would be committed
+            // although the hook failed, once for each attempt.
+            tokio::time::sleep(patience_of_others).await;
+        }
         sqlx::raw_sql(if has_failed { UNDO } else { RELEASE })
             .execute(&mut *tx)
             .await?;
@@ -289,6 +299,11 @@ fn after(
     }
 }
 
+/// Whether the hook did not end by itself.
+fn was_cut_off(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Failed { error, .. } if error.contains("did not end within"))
+}
+
 /// A handler that uses another connection than its own gets errors that do not tell why.
 fn explained(verdict: Verdict) -> Verdict {
     let Verdict::Failed { mut error, again } = verdict else {
@@ -377,7 +392,7 @@ async fn fail(
     let Some(again) = again else {
         event.record.state = EventState::Dead;
         rows::update_event(db, event).await?;
-        give_up(db, &event.record, Settled::Dead).await?;
+        give_up(db, event, settle::died).await?;
         return Ok(Stepped::Now(EventState::Dead));
     };
     event.record.due = SystemTime::now() + again;
@@ -385,18 +400,20 @@ async fn fail(
     Ok(Stepped::Failed)
 }
 
-/// Writes that the success of the event's payment will not run any more, if this event is it.
+/// Writes that the success of the event's payment will not run any more, if this event is it, and as the other event objects of it stand.
 pub(super) async fn give_up(
     db: &mut SqliteConnection,
-    event: &EventRecord,
-    how: Settled,
+    event: &Stored,
+    how: fn(&EventRecord, &PaymentRecord, &[EventState]) -> Option<PaymentRecord>,
 ) -> Result<(), InboxError> {
-    let Some(payment) = &event.payment else {
+    let record = &event.record;
+    let Some(payment) = record.payment.as_deref().filter(|_| record.settles) else {
         return Ok(());
     };
-    let known = rows::payment(db, &event.scope, payment).await?;
-    match settle::given_up(event, &known.record, how) {
-        Some(row) => rows::put_payment(db, &event.scope, payment, &row, &known).await,
+    let others = rows::other_copies(db, event).await?;
+    let known = rows::payment(db, &record.scope, payment).await?;
+    match how(record, &known.record, &others) {
+        Some(row) => rows::put_payment(db, &record.scope, payment, &row, &known).await,
         None => Ok(()),
     }
 }
@@ -425,7 +442,7 @@ async fn keep_failure(
 }
 
 /// Gives an attempt back in which no hook ran.
-async fn give_back(writer: &mut Writer, claim: &Claim) -> Result<(), InboxError> {
+async fn give_back(writer: &mut Writer, claim: &Claim, due: SystemTime) -> Result<(), InboxError> {
     let mut tx = writer.begin(Instant::now() + AFTERWARDS).await?;
     let event = rows::event(&mut tx, &claim.before.scope, &claim.before.id).await?;
     let Some(mut event) = event.filter(|event| event.seq == claim.seq) else {
@@ -436,7 +453,7 @@ async fn give_back(writer: &mut Writer, claim: &Claim) -> Result<(), InboxError>
     }
     event.record.attempts = event.record.attempts.saturating_sub(1);
     if event.claim == claim.number {
-        event.record.due = claim.before.due;
+        event.record.due = due;
         event.taken = false;
     }
     rows::update_event(&mut tx, &event).await?;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::inbox::{IntentRecord, OrderKey, Scope, Stats};
-use super::super::stored::{mode, read_event_state, read_number, read_time, time};
+use super::super::stored::{mode, not_refunded, read_event_state, read_number, read_time, time};
 use super::rows::{self, failed, read_intent};
 use crate::error::InboxError;
 
@@ -28,16 +28,15 @@ pub(super) async fn stats(db: &mut SqliteConnection, scope: &Scope) -> Result<St
     let row = sqlx::query(
         "SELECT (SELECT count(*) FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND state = 'pending' AND due <= ?3) AS due, \
          (SELECT min(received) FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND state = 'pending') AS oldest, \
-         (SELECT count(*) FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND success = 'duplicate' AND refunds = '{}' AND refunded_total = 0) \
-         AS duplicates, unfulfilled, since \
+         unfulfilled, since \
          FROM (SELECT count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM stripe_checkout_events e \
          LEFT JOIN stripe_checkout_payments p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-         WHERE e.application = ?1 AND e.mode = ?2 AND e.state IN ('pending', 'dead') AND e.settles AND coalesce(p.success, 'no') IN ('no', 'dead'))",
+         WHERE e.application = ?1 AND e.mode = ?2 AND e.state IN ('pending', 'dead') AND e.settles AND coalesce(p.success, 'no') IN ('no', 'dead', 'broken'))",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
     .bind(time(SystemTime::now()))
-    .fetch_one(db)
+    .fetch_one(&mut *db)
     .await
     .map_err(failed)?;
     let number = |column| row.try_get(column).map(read_number).map_err(failed);
@@ -49,7 +48,15 @@ pub(super) async fn stats(db: &mut SqliteConnection, scope: &Scope) -> Result<St
     stats.oldest_pending = moment("oldest")?;
     stats.unfulfilled = number("unfulfilled")?;
     stats.unfulfilled_since = moment("since")?;
-    stats.duplicate_payments = number("duplicates")?;
+    let duplicates: Vec<String> = sqlx::query_scalar(
+        "SELECT refunds FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND success = 'duplicate' AND refunded_total = 0",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    stats.duplicate_payments = not_refunded(&duplicates)?;
     Ok(stats)
 }
 

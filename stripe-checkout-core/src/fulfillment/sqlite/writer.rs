@@ -29,6 +29,9 @@ struct Found {
     synchronous: i64,
 }
 
+/// How long a connection is waited for at least: also who does not wait for others needs one.
+const LEAST: Duration = Duration::from_secs(1);
+
 /// `PRAGMA synchronous = FULL`: what is committed survives a power cut.
 const FULL: i64 = 2;
 
@@ -47,12 +50,19 @@ impl Writer {
             pool: pool.clone(),
             _turn: turn,
         };
-        writer.open().await?;
+        writer.open(until).await?;
         Ok(writer)
     }
 
-    async fn open(&mut self) -> Result<(), InboxError> {
-        let connection = self.pool.acquire().await.map_err(unavailable)?;
+    async fn open(&mut self, until: Instant) -> Result<(), InboxError> {
+        let acquired = tokio::time::timeout_at(
+            until.max(Instant::now() + LEAST).into(),
+            self.pool.acquire(),
+        );
+        let acquired = acquired.await;
+        let connection = acquired
+            .map_err(|_| InboxError::Busy)?
+            .map_err(unavailable)?;
         // Held from here on, so that one with which something is wrong is closed.
         let connection = self.connection.insert(connection);
         let row = sqlx::query(
@@ -82,7 +92,7 @@ impl Writer {
         until: Instant,
     ) -> Result<Transaction<'_, Sqlite>, InboxError> {
         if self.connection.is_none() {
-            self.open().await?;
+            self.open(until).await?;
         }
         let connection = self.connection.as_mut().ok_or(InboxError::Busy)?;
         let left = until.saturating_duration_since(Instant::now()).as_millis();
@@ -96,6 +106,11 @@ impl Writer {
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(failed)
+    }
+
+    /// How long the other connections of the pool wait for whoever writes, if they are set as this one was found.
+    pub(super) fn patience_of_others(&self) -> Duration {
+        Duration::from_millis(self.found.busy_timeout.max(0).unsigned_abs())
     }
 
     /// Closes the connection and with it whatever is open on it; the next [`begin`](Self::begin) takes another one. It stays this one's turn.

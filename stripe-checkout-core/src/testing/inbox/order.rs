@@ -1,15 +1,15 @@
 //! No going back, no overtaking.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Subject;
 use super::world::{
     Behave, PRICE, Shop, Told, World, check, done, fails, new_event, news, order_key, paid, row,
-    same, stored, success_of, tea, terms, until,
+    same, stored, success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, Note, Settled, Terms, Turn};
+use crate::fulfillment::{EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 
@@ -20,6 +20,7 @@ super::cases! {
     "a canceled intent that was replaced does not cancel the order" => replaced,
     "a refund waits for its success and goes on when that is done" => refund_waits,
     "a refund waits for a success that fails, and goes on when that is dead" => refund_waits_for_dead,
+    "a refund waits as long as one of two event objects of its success is pending" => refund_waits_for_copy,
     "a refund goes on when its success is dropped" => refund_after_drop,
     "a dispute waits too, and a disputed payment is not shipped" => dispute_first,
     "a payment that was refunded in full is not shipped" => refunded_in_full,
@@ -31,8 +32,10 @@ super::cases! {
     "events of one payment do not run at the same time" => one_at_a_time,
     "events of one order do not run at the same time" => one_order_at_a_time,
     "who waits too long for its payment is told so, and has lost nothing" => busy,
-    "who waits too long for its turn is due as before" => busy_when_due,
+    "who takes what is due does not wait for a payment that is worked on, but lets others go first" => busy_when_due,
     "who waits for its payment is not run twice when it fails" => fails_once,
+    "deliveries of an event that wait for its payment are one attempt" => one_attempt,
+    "deliveries that waited while the hook failed are told so, and are no attempts" => failed_for_all,
     "other payments do not wait" => others_go_on,
 }
 
@@ -133,6 +136,24 @@ async fn refund_waits_for_dead<S: Subject>(world: World<S>) -> Told {
     shop.told(paid("evt_1", "pi_1"), 500).await?;
     shop.is("evt_1", EventState::Dead).await?;
     world.did(["refunded re_1"]).await
+}
+
+async fn refund_waits_for_copy<S: Subject>(world: World<S>) -> Told {
+    let shop = world.built(|builder| builder.max_attempts(2)).await?;
+    world.hooks.told.all(Behave::Fail);
+    for (event, state) in [
+        ("evt_1", EventState::Pending),
+        ("evt_2", EventState::Pending),
+        ("evt_1", EventState::Dead),
+    ] {
+        shop.told(paid(event, "pi_1"), 500).await?;
+        shop.is(event, state).await?;
+    }
+    world.hooks.told.all(Behave::Well);
+    shop.told(part("re_1", 500), 503).await?;
+    shop.told(paid("evt_2", "pi_1"), 200).await?;
+    shop.is("evt_re_1", EventState::Done).await?;
+    world.did(["succeeded pi_1", "refunded re_1"]).await
 }
 
 async fn refund_after_drop<S: Subject>(world: World<S>) -> Told {
@@ -467,24 +488,35 @@ async fn busy<S: Subject>(world: World<S>) -> Told {
 async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
     hanging!(world, inbox, script, running);
     let other = world.open().await;
-    let before = stored(&other, "evt_2").await?;
+    // It came first, and is of the payment that is worked on.
+    let mut third = new_event("evt_3", "pi_3", false);
+    third.received = SystemTime::now() + Duration::from_millis(1);
+    if !world.subject.one_writer() {
+        other.receive(third.clone()).await?;
+    }
     let quick = Terms::new(Duration::from_millis(200), terms().lease, 3);
     let step = other.step(&tea(), Turn::Due, quick, &*script).await;
     check(
         matches!(step, Err(InboxError::Busy)),
         format!("{step:?}, not busy"),
     )?;
-    let after = stored(&other, "evt_2").await?;
-    same("attempts", after.attempts, 0)?;
-    check(after.due <= before.due, "it is due later than before")?;
+    same("attempts", stored(&other, "evt_2").await?.attempts, 0)?;
+    if !world.subject.one_writer() {
+        let done = world.script(done);
+        let step = other.step(&tea(), Turn::Due, quick, &done).await?;
+        let did = Some(("evt_3", Stepped::Now(EventState::Done)));
+        same("the other one", took(&step), did)?;
+    }
     script.gate.open();
     running.await??;
-    let step = other.step(&tea(), Turn::Due, quick, &*script).await?;
-    same(
-        "then",
-        super::world::took(&step).map(|(id, _)| id),
-        Some("evt_2"),
-    )
+    other.receive(third).await?;
+    until("all of them ran", || async {
+        other.step(&tea(), Turn::Due, quick, &*script).await?;
+        let stats = other.stats(&tea()).await?;
+        Ok(stats.count(EventState::Done) == 3)
+    })
+    .await?;
+    same("attempts", stored(&other, "evt_2").await?.attempts, 1)
 }
 
 async fn fails_once<S: Subject>(world: World<S>) -> Told {
@@ -537,4 +569,72 @@ async fn others_go_on<S: Subject>(world: World<S>) -> Told {
         effects,
         ["succeeded pi_1", "succeeded pi_2"],
     )
+}
+
+async fn one_attempt<S: Subject>(world: World<S>) -> Told {
+    hanging!(world, inbox, script, running);
+    let waiting_script = Arc::new(world.script(done));
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let (other, script) = (world.open().await, Arc::clone(&waiting_script));
+        waiting.push(tokio::spawn(async move {
+            let turn = Turn::Now("evt_2");
+            other.step(&tea(), turn, terms(), &*script).await
+        }));
+    }
+    // Long enough for each of them to take the others for gone.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    script.gate.open();
+    running.await??;
+    for waiting in waiting {
+        let step = waiting.await??;
+        let state = step.map(|step| step.did);
+        check(
+            matches!(
+                state,
+                Some(Stepped::Now(EventState::Done) | Stepped::Already(EventState::Done))
+            ),
+            format!("{state:?}"),
+        )?;
+    }
+    same("ran", waiting_script.ran(), ["evt_2"])?;
+    same("attempts", stored(&*inbox, "evt_2").await?.attempts, 1)
+}
+
+async fn failed_for_all<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    let script = Arc::new(world.script(fails).hangs());
+    let deliver = |inbox: S::Inbox| {
+        let script = Arc::clone(&script);
+        tokio::spawn(async move {
+            let step = inbox
+                .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                .await?;
+            Ok::<_, InboxError>(step.map(|step| step.did))
+        })
+    };
+    let mut deliveries = vec![deliver(world.open().await)];
+    script.gate.started().await?;
+    for _ in 0..5 {
+        deliveries.push(deliver(world.open().await));
+    }
+    // They have to be there while the hook runs; one that came later would be an attempt of its own.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    same("ran", script.ran(), ["evt_1"])?;
+    script.gate.open();
+    for delivery in deliveries {
+        same("told", delivery.await??, Some(Stepped::Failed))?;
+    }
+    same("ran once", script.ran(), ["evt_1"])?;
+    let record = stored(&inbox, "evt_1").await?;
+    same(
+        "it is",
+        (record.state, record.attempts),
+        (EventState::Pending, 1),
+    )?;
+    // Whoever comes then, comes for another attempt.
+    let again = deliver(world.open().await);
+    same("again", again.await??, Some(Stepped::Failed))?;
+    same("attempts", stored(&inbox, "evt_1").await?.attempts, 2)
 }

@@ -137,7 +137,8 @@ async fn graceful_stop<S: Subject>(world: World<S>) -> Told {
     pending(&world, 1).await?;
     world.hooks.told.all(Behave::Hang);
     let shop = world.shop().await?;
-    let worker = works(&shop, |worker| worker);
+    // One look, and the next one when the hook has ended: no look is on its way when it is told to stop.
+    let worker = works(&shop, |worker| worker.interval(Duration::from_secs(3600)));
     world.hooks.told.gate.started().await?;
     let _ = worker.stop.send(());
     // From now on it takes nothing any more.

@@ -8,8 +8,9 @@ use stripe_checkout_core::{
     Body, Call, Checkout, Config, WebhookSecret,
     testing::{self, PaymentIntent},
 };
-use tempfile::TempDir;
 use tokio::sync::Notify;
+
+use crate::Database;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 const SIGNING_SECRET: &str = "whsec_of_these_tests";
@@ -19,14 +20,21 @@ pub(crate) struct Open {
     pub(crate) store: Store,
     pub(crate) checkout: Checkout,
     pub(crate) url: String,
-    // The database's folder goes when this does.
-    _folder: TempDir,
+    // The database goes when this does.
+    _database: Option<Database>,
 }
 
-pub(crate) async fn open() -> Open {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/shop.db", folder.path().display());
-    let store = Store::open(&url).await.unwrap();
+/// Nothing, if there is no database to open it on.
+pub(crate) async fn open() -> Option<Open> {
+    let database = Database::new().await?;
+    let url = database.url().await;
+    let mut open = open_at(&url, false).await;
+    open._database = Some(database);
+    Some(open)
+}
+
+async fn open_at(url: &str, queued: bool) -> Open {
+    let store = Store::open(url).await.unwrap();
     let vars = |name: &str| {
         let value = match name {
             "STRIPE_SECRET_KEY" => "sk_test_123",
@@ -38,7 +46,7 @@ pub(crate) async fn open() -> Open {
         Some(OsString::from(value))
     };
     let config = Config::from_vars(vars).unwrap();
-    let checkout = shop::checkout(config, &store, Arc::new(Notify::new())).unwrap();
+    let checkout = shop::checkout(config, &store, Arc::new(Notify::new()), queued).unwrap();
     let shop = Shop::new(Parts {
         store: store.clone(),
         checkout: checkout.clone(),
@@ -51,12 +59,22 @@ pub(crate) async fn open() -> Open {
         shop,
         store,
         checkout,
-        url,
-        _folder: folder,
+        url: url.to_owned(),
+        _database: None,
     }
 }
 
 impl Open {
+    /// The same shop once more on the same database, as another process has it.
+    pub(crate) async fn another(&self) -> Self {
+        open_at(&self.url, false).await
+    }
+
+    /// Another one, which answers webhooks before they are worked on.
+    pub(crate) async fn another_queued(&self) -> Self {
+        open_at(&self.url, true).await
+    }
+
     /// An order of two mugs and a packet of tea: 45.50 EUR.
     pub(crate) async fn order(&self) -> String {
         let body = r#"{"items":[{"sku":"mug","quantity":2},{"sku":"tea","quantity":1}]}"#;

@@ -1,0 +1,220 @@
+//! A PostgreSQL of the test's own, in a temporary folder, reached by a socket there: to be stopped, and started again.
+
+use std::{
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fastrand::Rng;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::sleep,
+};
+
+use super::{Run, millis};
+
+/// It ends, and its folder goes, with this process, however that ends.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    folder: PathBuf,
+    shell: Child,
+    tell: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Does what it is told line by line, and cleans up when nobody can tell it anything any more. Not when a terminal interrupts the test: then there is still
+/// somebody who writes.
+const SHELL: &str = r#"
+    trap '' INT TERM HUP
+    cd "$1" || exit 1
+    while read -r command; do
+        case $command in
+            start) "$0" -D data -l log -w -s start >>said 2>&1 </dev/null ;;
+            stop) "$0" -D data -m immediate -s stop >>said 2>&1 </dev/null ;;
+        esac
+        echo $?
+    done
+    "$0" -D data -m immediate -s stop >/dev/null 2>&1 </dev/null
+    cd / && rm -rf "$1"
+"#;
+
+/// What is written goes to the operating system at once, but no disk is waited for: a server that is stopped is no power cut. And a commit waits for nothing,
+/// unless it asks for that: what is acknowledged all the same, is lost.
+const SETTINGS: &str = "
+listen_addresses = ''
+max_connections = 200
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+";
+
+impl Cluster {
+    pub(super) async fn start() -> Result<Self, String> {
+        let initdb = find("initdb").ok_or("initdb is not installed")?;
+        let pg_ctl = initdb.with_file_name("pg_ctl");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Relaxed);
+        let name = format!("shop-pg-{}-{count}", std::process::id());
+        let folder = env::temp_dir().join(name);
+        let io = |error: std::io::Error| error.to_string();
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).map_err(io)?;
+        let as_whom = as_whom(&folder).await?;
+        let data = folder.join("data");
+        let made = command(&as_whom, &initdb)
+            .args(["--no-sync", "-A", "trust", "-U", "postgres", "-E", "UTF8"])
+            .args(["--locale=C", "-D"])
+            .arg(&data)
+            .current_dir(&folder)
+            .output()
+            .await
+            .map_err(io)?;
+        if !made.status.success() {
+            let why = String::from_utf8_lossy(&made.stderr);
+            return Err(format!("initdb failed: {why}"));
+        }
+        let settings = data.join("postgresql.conf");
+        let mut settings = fs::OpenOptions::new()
+            .append(true)
+            .open(settings)
+            .map_err(io)?;
+        let socket = format!("unix_socket_directories = '{}'\n", folder.display());
+        settings
+            .write_all([SETTINGS, &socket].concat().as_bytes())
+            .map_err(io)?;
+        let mut shell = command(&as_whom, Path::new("sh"))
+            .arg("-c")
+            .arg(SHELL)
+            .arg(pg_ctl)
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(io)?;
+        let mut cluster = Self {
+            tell: shell.stdin.take().ok_or("no input")?,
+            answers: BufReader::new(shell.stdout.take().ok_or("no output")?),
+            folder,
+            shell,
+        };
+        cluster.told("start").await?;
+        Ok(cluster)
+    }
+
+    /// `DATABASE_URL`.
+    pub(super) fn url(&self) -> String {
+        let folder = self.folder.display();
+        format!("postgres://postgres@localhost/postgres?host={folder}")
+    }
+
+    /// Has it stop as if it had crashed, and start again, as often as planned.
+    pub(super) async fn stop_and_start(mut self, run: Arc<Run>, mut rng: Rng) -> Self {
+        while !run.is_calm() {
+            sleep(millis(&mut rng, run.plan.life)).await;
+            if !run.is_due(&run.tally.stops, run.plan.stops) {
+                continue;
+            }
+            run.outages.fetch_add(1, Relaxed);
+            let stopped = self.told("stop").await;
+            sleep(millis(&mut rng, Duration::from_secs(1))).await;
+            if let Err(why) = stopped.and(self.told("start").await) {
+                run.wrong().push(why);
+            }
+            run.outages.fetch_add(1, Relaxed);
+            run.tally.stops.fetch_add(1, Relaxed);
+        }
+        self
+    }
+
+    async fn told(&mut self, what: &str) -> Result<(), String> {
+        let io = |error: std::io::Error| error.to_string();
+        let line = format!("{what}\n");
+        self.tell.write_all(line.as_bytes()).await.map_err(io)?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).await.map_err(io)?;
+        if answer.trim() == "0" {
+            return Ok(());
+        }
+        let said = fs::read_to_string(self.folder.join("said")).unwrap_or_default();
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        Err(format!("postgres does not {what}: {said}\n{log}"))
+    }
+
+    pub(super) async fn end(self) {
+        let Self {
+            mut shell, tell, ..
+        } = self;
+        drop(tell);
+        let _ = shell.wait().await;
+    }
+}
+
+/// How to become somebody who may run PostgreSQL, which root may not, and give them the folder.
+async fn as_whom(folder: &Path) -> Result<Vec<String>, String> {
+    if output("id", &["-u"]).await.as_deref() != Some("0") {
+        return Ok(Vec::new());
+    }
+    for user in ["postgres", "nobody"] {
+        let Some(uid) = output("id", &["-u", user]).await else {
+            continue;
+        };
+        let gid = output("id", &["-g", user]).await.unwrap_or_default();
+        let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        let setpriv = ["setpriv", &uid, &gid, "--clear-groups", "--"];
+        let runuser = ["runuser", "-u", user, "--"];
+        for way in [&setpriv[..], &runuser[..]] {
+            let way: Vec<String> = way.iter().map(|&word| word.to_owned()).collect();
+            let ran = command(&way, Path::new("true")).output().await;
+            if ran.is_ok_and(|ran| ran.status.success()) {
+                let chown = Command::new("chown").arg(user).arg(folder).status().await;
+                return match chown {
+                    Ok(status) if status.success() => Ok(way),
+                    _ => Err(format!("the folder cannot be given to {user}")),
+                };
+            }
+        }
+    }
+    Err("root may not run PostgreSQL, and there is no way to be somebody else".to_owned())
+}
+
+fn command(as_whom: &[String], program: &Path) -> Command {
+    match as_whom {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
+async fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let ran = Command::new(program).args(arguments).output().await.ok()?;
+    let text = String::from_utf8(ran.stdout).ok()?;
+    ran.status.success().then(|| text.trim().to_owned())
+}
+
+/// In the path, or where Debian keeps the programs of each version, of which the last one is taken.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut versions: Vec<PathBuf> = versions
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .collect();
+    versions.sort();
+    folders.extend(versions.into_iter().rev());
+    folders
+        .into_iter()
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}

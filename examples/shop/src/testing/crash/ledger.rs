@@ -1,0 +1,223 @@
+//! What is in the shop's database, read past the shop.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
+
+use sqlx::{
+    Connection as _, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
+};
+
+/// The shop's database.
+#[derive(Debug)]
+pub(super) enum Ledger {
+    Sqlite(String),
+    Postgres(String),
+}
+
+/// What was found in it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) paid: usize,
+    pub(super) shipments: usize,
+    /// Orders with more than one shipment.
+    pub(super) double: usize,
+    /// Paid orders without any.
+    pub(super) missing: usize,
+    /// Shipments of orders that are not paid, or not by the payment that they name.
+    pub(super) unpaid: usize,
+    /// Attempts of events besides the first one.
+    pub(super) repeated: usize,
+    /// All that is not as it should be, in words.
+    pub(super) wrong: Vec<String>,
+}
+
+type EventRow = (String, Option<String>, String, i64, Option<String>);
+
+/// An event in the inbox.
+#[derive(Debug)]
+struct Event {
+    id: String,
+    payment: Option<String>,
+    state: String,
+    attempts: i64,
+    last_error: Option<String>,
+}
+
+impl Event {
+    fn words(&self) -> String {
+        let error = self.last_error.as_deref().unwrap_or("no error");
+        format!(
+            "{} is {} after {} attempts, {error}",
+            self.id, self.state, self.attempts
+        )
+    }
+}
+
+impl Ledger {
+    pub(super) fn sqlite(file: &Path) -> Self {
+        Self::Sqlite(format!("sqlite://{}", file.display()))
+    }
+
+    pub(super) fn postgres(url: &str) -> Self {
+        Self::Postgres(url.to_owned())
+    }
+
+    /// `DATABASE_URL`.
+    pub(super) fn url(&self) -> &str {
+        match self {
+            Self::Sqlite(url) | Self::Postgres(url) => url,
+        }
+    }
+
+    /// On a connection of its own, because the server may have been stopped since.
+    async fn rows<T>(&self, sql: &'static str) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        match self {
+            Self::Sqlite(url) => {
+                let mut conn = SqliteConnection::connect(url).await?;
+                let rows = sqlx::query_as(sql).fetch_all(&mut conn).await?;
+                conn.close().await?;
+                Ok(rows)
+            }
+            Self::Postgres(url) => {
+                let mut conn = PgConnection::connect(url).await?;
+                let rows = sqlx::query_as(sql).fetch_all(&mut conn).await?;
+                conn.close().await?;
+                Ok(rows)
+            }
+        }
+    }
+
+    /// How many events wait.
+    pub(super) async fn pending(&self) -> Result<i64, sqlx::Error> {
+        let sql = "SELECT count(*) FROM stripe_checkout_events WHERE state = 'pending'";
+        let rows: Vec<(i64,)> = self.rows(sql).await?;
+        Ok(rows[0].0)
+    }
+
+    /// What somebody has taken is anybody's from now on.
+    pub(super) async fn expire_leases(&self) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE stripe_checkout_events SET due = 0 WHERE state = 'pending' AND taken RETURNING id";
+        let _: Vec<(String,)> = self.rows(sql).await?;
+        Ok(())
+    }
+
+    async fn events(&self) -> Result<Vec<Event>, sqlx::Error> {
+        let sql = "SELECT id, payment, state, attempts, last_error FROM stripe_checkout_events";
+        let rows = self.rows::<EventRow>(sql).await?;
+        let event = |(id, payment, state, attempts, last_error)| Event {
+            id,
+            payment,
+            state,
+            attempts,
+            last_error,
+        };
+        Ok(rows.into_iter().map(event).collect())
+    }
+
+    /// Compares what is there with the payments that were made, by order, and with the events that were acknowledged.
+    pub(super) async fn compare(
+        &self,
+        paid: &BTreeMap<String, Vec<String>>,
+        acknowledged: &HashSet<String>,
+    ) -> Result<Found, sqlx::Error> {
+        let shipped: Vec<(String, String)> = self
+            .rows("SELECT order_id, payment_intent FROM shipments")
+            .await?;
+        let marked: Vec<(String,)> = self
+            .rows("SELECT id FROM orders WHERE status <> 'pending' AND status <> 'failed'")
+            .await?;
+        let notices: Vec<(String, String)> = self.rows("SELECT kind, detail FROM notices").await?;
+        let events = self.events().await?;
+
+        let mut found = Found {
+            paid: paid.len(),
+            shipments: shipped.len(),
+            ..Found::default()
+        };
+        let mut shipments: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (order, payment) in &shipped {
+            shipments.entry(order).or_default().push(payment);
+        }
+        let events_of = |payment: &str| -> Vec<String> {
+            let of_it = |event: &&Event| event.payment.as_deref() == Some(payment);
+            events.iter().filter(of_it).map(Event::words).collect()
+        };
+        for (order, payments) in paid {
+            let [payment] = payments.as_slice() else {
+                let wrong = format!("the order {order} was paid more than once: {payments:?}");
+                found.wrong.push(wrong);
+                continue;
+            };
+            if !shipments.contains_key(order.as_str()) {
+                found.missing += 1;
+                let events = events_of(payment);
+                let wrong = format!("the order {order} is paid and not shipped: {events:?}");
+                found.wrong.push(wrong);
+            }
+        }
+        for (order, payments) in &shipments {
+            if payments.len() > 1 {
+                found.double += 1;
+                let events = events_of(payments[0]);
+                let wrong = format!(
+                    "the order {order} is shipped {} times: {events:?}",
+                    payments.len()
+                );
+                found.wrong.push(wrong);
+            }
+            for payment in payments {
+                let paid = paid.get(*order);
+                if !paid.is_some_and(|paid| paid.iter().any(|paid| paid == payment)) {
+                    found.unpaid += 1;
+                    let wrong =
+                        format!("the order {order} is shipped for {payment}, which did not pay it");
+                    found.wrong.push(wrong);
+                }
+            }
+        }
+        // An order and its shipment are written together.
+        for (order,) in &marked {
+            if !shipments.contains_key(order.as_str()) {
+                let wrong = format!("the order {order} is marked as paid and not shipped");
+                found.wrong.push(wrong);
+            }
+        }
+        if marked.len() != shipments.len() {
+            let wrong = format!(
+                "{} orders are marked as paid, {} are shipped",
+                marked.len(),
+                shipments.len()
+            );
+            found.wrong.push(wrong);
+        }
+        for notice in notices {
+            found
+                .wrong
+                .push(format!("somebody has to look at this: {notice:?}"));
+        }
+        let known: HashSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
+        for event in acknowledged {
+            if !known.contains(event.as_str()) {
+                let wrong = format!("the event {event} was acknowledged and is not there");
+                found.wrong.push(wrong);
+            }
+        }
+        for event in &events {
+            let attempts = usize::try_from(event.attempts).unwrap_or_default();
+            match event.state.as_str() {
+                "done" => found.repeated += attempts.saturating_sub(1),
+                // The attempt that found it superseded was given back.
+                "superseded" => found.repeated += attempts,
+                _ => found
+                    .wrong
+                    .push(format!("not dealt with: {}", event.words())),
+            }
+        }
+        Ok(found)
+    }
+}

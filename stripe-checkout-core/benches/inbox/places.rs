@@ -1,0 +1,150 @@
+//! Where it is stored: a database of PostgreSQL's or a file of SQLite's, new for each measurement; and the tool that PostgreSQL is measured with.
+
+use std::path::PathBuf;
+use std::process::{Command, id};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{PgPool, SqlitePool};
+use stripe_checkout_core::fulfillment::{PostgresInbox, SqliteInbox};
+
+use crate::postgres_server::{Database, find};
+
+/// A schema with the inbox's tables.
+pub(crate) struct Postgres {
+    database: Database,
+    pub(crate) pool: PgPool,
+    pub(crate) inbox: PostgresInbox,
+}
+
+impl Postgres {
+    /// Nothing if there is no PostgreSQL.
+    pub(crate) async fn new(connections: u32) -> Option<Self> {
+        let database = Database::new().await?;
+        let pool = database.pool(connections, "").await;
+        let inbox = PostgresInbox::new(pool.clone());
+        inbox.migrate().await.unwrap();
+        Some(Self {
+            database,
+            pool,
+            inbox,
+        })
+    }
+
+    /// The same tables by a pool of another size, with all of its connections open.
+    pub(crate) async fn inbox_with(&self, connections: u32) -> PostgresInbox {
+        let pool = self.database.pool(connections, "").await;
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            open.push(pool.acquire().await.unwrap());
+        }
+        drop(open);
+        PostgresInbox::new(pool)
+    }
+
+    pub(crate) async fn run(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// Every run begins with tables that are as empty, and with the same work for the server ahead.
+    pub(crate) async fn empty(&self) {
+        self.run("TRUNCATE stripe_checkout_events, stripe_checkout_payments, stripe_checkout_intents, stripe_checkout_orders_of_payments")
+            .await;
+        self.checkpoint().await;
+    }
+
+    pub(crate) async fn checkpoint(&self) {
+        // Not everybody may; it only makes runs more alike.
+        let _ = sqlx::raw_sql("CHECKPOINT").execute(&self.pool).await;
+    }
+
+    /// Transactions a second of this script, by so many clients, in this schema.
+    pub(crate) fn pgbench(&self, script: &str, body: &str, clients: u32, seconds: u64) -> f64 {
+        let program = find("pgbench").expect("pgbench is beside the server's programs");
+        let file = env::temp_dir().join(format!("stripe-checkout-pgbench-{}", id()));
+        fs::write(&file, script).unwrap();
+        let options = format!(
+            "-c search_path={} -c synchronous_commit=on",
+            self.database.schema
+        );
+        let mut command = Command::new(program);
+        command
+            .env("PGOPTIONS", options)
+            .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
+            .arg(format!("--client={clients}"))
+            .arg(format!("--time={seconds}"))
+            .arg(format!("--define=body={body}"))
+            .arg("--file")
+            .arg(&file);
+        match env::var("DATABASE_URL") {
+            Ok(url) => command.arg(url),
+            Err(_) => {
+                let options = &self.database.options;
+                command
+                    .arg("--host")
+                    .arg(options.get_socket().unwrap())
+                    .arg(format!("--port={}", options.get_port()))
+                    .arg(format!("--username={}", options.get_username()))
+                    .arg(options.get_database().unwrap())
+            }
+        };
+        let output = command.output().unwrap();
+        let _ = fs::remove_file(&file);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate = said
+            .lines()
+            .find_map(|line| line.strip_prefix("tps = ")?.split(' ').next())
+            .and_then(|rate| rate.parse().ok());
+        rate.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// A file with the inbox's tables, in a folder of its own, which goes with it.
+pub(crate) struct Sqlite {
+    folder: PathBuf,
+    pub(crate) pool: SqlitePool,
+    pub(crate) inbox: SqliteInbox,
+}
+
+impl Sqlite {
+    pub(crate) async fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("stripe-checkout-bench-{}-{count}", id()));
+        fs::create_dir_all(&folder).unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join("shop.db"))
+            .create_if_missing(true);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .unwrap();
+        let inbox = SqliteInbox::new(pool.clone());
+        inbox.migrate().await.unwrap();
+        Self {
+            folder,
+            pool,
+            inbox,
+        }
+    }
+
+    pub(crate) async fn run(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    }
+
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,294 @@
+//! What somebody must look at, now: money that came and was not earned, and what keeps it from being.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use super::Checkout;
+use crate::error::InboxError;
+use crate::fulfillment::{EventState, Stats};
+
+/// Something that does not mend itself. Prints as a sentence that says what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Alert {
+    /// Buyers have paid, and got nothing for longer than is normal.
+    Unfulfilled {
+        /// How many payments are paid and not fulfilled, however long.
+        payments: u64,
+        /// When the success of the oldest was received.
+        since: SystemTime,
+        /// How long ago that was when this was asked.
+        oldest: Duration,
+    },
+    /// Events that failed at every attempt; they are not run again by themselves.
+    DeadLetters {
+        /// How many.
+        events: u64,
+    },
+    /// Money that does not fit its order, or events about a payment that cannot be read: nothing was fulfilled.
+    Mismatches {
+        /// How many events.
+        events: u64,
+    },
+    /// Payments of orders that were paid already, of which nothing was refunded.
+    DuplicatePayments {
+        /// How many.
+        payments: u64,
+    },
+    /// This machine's clock and Stripe's are a minute or more apart, or further than a shorter tolerance of yours.
+    ClockSkew {
+        /// How many seconds this machine's is ahead; negative if it is behind. See [`Checkout::clock_skew`].
+        ahead_seconds: i64,
+    },
+}
+
+impl Alert {
+    /// Its stable name, for metrics, pagers and style sheets.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unfulfilled { .. } => "unfulfilled",
+            Self::DeadLetters { .. } => "dead_letters",
+            Self::Mismatches { .. } => "mismatches",
+            Self::DuplicatePayments { .. } => "duplicate_payments",
+            Self::ClockSkew { .. } => "clock_skew",
+        }
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfulfilled {
+                payments: 1,
+                oldest,
+                ..
+            } => write!(
+                f,
+                "1 payment is paid and not fulfilled, for {}: see what its event says, and whether a worker runs.",
+                Words(oldest.as_secs())
+            ),
+            Self::Unfulfilled {
+                payments, oldest, ..
+            } => write!(
+                f,
+                "{payments} payments are paid and not fulfilled, the oldest for {}: see what their events say, and whether a worker runs.",
+                Words(oldest.as_secs())
+            ),
+            Self::DeadLetters { events: 1 } => f.write_str(
+                "1 event failed at every attempt and does not run again by itself: mend what its error says, then replay it, or drop it.",
+            ),
+            Self::DeadLetters { events } => write!(
+                f,
+                "{events} events failed at every attempt and do not run again by themselves: mend what their errors say, then replay them, or drop them."
+            ),
+            Self::Mismatches { events: 1 } => f.write_str(
+                "1 payment does not fit its order or cannot be read, and nothing was delivered for it: see why, then replay its event, or drop it and refund the buyer.",
+            ),
+            Self::Mismatches { events } => write!(
+                f,
+                "{events} payments do not fit their orders or cannot be read, and nothing was delivered for them: see why, then replay their events, or drop them and refund the buyers."
+            ),
+            Self::DuplicatePayments { payments: 1 } => {
+                f.write_str("1 order was paid twice: refund its second payment.")
+            }
+            Self::DuplicatePayments { payments } => write!(
+                f,
+                "{payments} payments were for orders that had been paid already: refund them."
+            ),
+            Self::ClockSkew { ahead_seconds } if *ahead_seconds < 0 => write!(
+                f,
+                "This machine's clock is {} behind Stripe's: old deliveries pass for new ones. Set it by NTP.",
+                Words(ahead_seconds.unsigned_abs())
+            ),
+            Self::ClockSkew { ahead_seconds } => write!(
+                f,
+                "This machine's clock is {} ahead of Stripe's, or somebody sends old deliveries again: webhooks that seem too old are refused. Set it by NTP.",
+                Words(ahead_seconds.unsigned_abs())
+            ),
+        }
+    }
+}
+
+/// Seconds as one says them.
+struct Words(u64);
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(seconds) = *self;
+        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+        match seconds {
+            0..120 => write!(f, "{seconds} s"),
+            120..7200 => write!(f, "{minutes} min"),
+            7200..172_800 => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} days"),
+        }
+    }
+}
+
+impl Checkout {
+    /// What somebody must look at, the most urgent first; nothing if all is well. A payment counts as unfulfilled when its success was received longer ago than
+    /// `unfulfilled_after` and is not dealt with: a quarter of an hour leaves room for a few attempts. It counts all events that are stored, as
+    /// [`stats`](Self::stats) does: ask once a minute, not once a request.
+    ///
+    /// ```no_run
+    /// # async fn look(checkout: stripe_checkout_core::Checkout) -> Result<(), stripe_checkout_core::InboxError> {
+    /// for alert in checkout.alerts(std::time::Duration::from_secs(15 * 60)).await? {
+    ///     println!("{}: {alert}", alert.as_str());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InboxError::Unavailable`]: that is one, too.
+    pub async fn alerts(&self, unfulfilled_after: Duration) -> Result<Vec<Alert>, InboxError> {
+        let stats = self.stats().await?;
+        let clock = self.inner.clock.alert();
+        let mut alerts = of(&stats, unfulfilled_after, SystemTime::now());
+        alerts.extend(clock);
+        Ok(alerts)
+    }
+
+    /// By how many seconds this machine's clock is ahead of Stripe's, or behind if negative; `None` before the first webhook. It is the smallest difference of now
+    /// and the time of a genuine signature in the last five to ten minutes, so a second or two of it is the way, and a single old delivery that somebody sends
+    /// again does not pass for a wrong clock, unless nothing else came meanwhile. Refused deliveries count if their signature is good.
+    pub fn clock_skew(&self) -> Option<i64> {
+        self.inner.clock.ahead()
+    }
+}
+
+fn of(stats: &Stats, unfulfilled_after: Duration, now: SystemTime) -> Vec<Alert> {
+    let unfulfilled = stats.unfulfilled_since.and_then(|since| {
+        // A clock that was put back since then has no age to tell.
+        let oldest = now.duration_since(since).unwrap_or_default();
+        (oldest >= unfulfilled_after).then_some(Alert::Unfulfilled {
+            payments: stats.unfulfilled,
+            since,
+            oldest,
+        })
+    });
+    let some = |count: u64| (count > 0).then_some(count);
+    let dead = some(stats.count(EventState::Dead)).map(|events| Alert::DeadLetters { events });
+    let mismatches =
+        some(stats.count(EventState::Mismatch)).map(|events| Alert::Mismatches { events });
+    let duplicates =
+        some(stats.duplicate_payments).map(|payments| Alert::DuplicatePayments { payments });
+    [unfulfilled, dead, mismatches, duplicates]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_when_nothing_is_wrong() {
+        let now = SystemTime::now();
+        let mut stats = Stats::default();
+        stats.events.insert(EventState::Done, 1000);
+        stats.events.insert(EventState::Pending, 3);
+        stats.unfulfilled = 1;
+        stats.unfulfilled_since = Some(now - Duration::from_secs(899));
+        assert_eq!(of(&stats, Duration::from_secs(900), now), []);
+    }
+
+    #[test]
+    fn each_thing_that_is_wrong_is_told_with_what_to_do() {
+        let now = SystemTime::now();
+        let since = now - Duration::from_secs(900);
+        let mut stats = Stats {
+            unfulfilled: 2,
+            unfulfilled_since: Some(since),
+            duplicate_payments: 3,
+            ..Stats::default()
+        };
+        stats.events.insert(EventState::Dead, 4);
+        stats.events.insert(EventState::Mismatch, 5);
+        let alerts = of(&stats, Duration::from_secs(900), now);
+        assert_eq!(
+            alerts,
+            [
+                Alert::Unfulfilled {
+                    payments: 2,
+                    since,
+                    oldest: Duration::from_secs(900)
+                },
+                Alert::DeadLetters { events: 4 },
+                Alert::Mismatches { events: 5 },
+                Alert::DuplicatePayments { payments: 3 },
+            ]
+        );
+        assert!(alerts.iter().map(Alert::as_str).eq([
+            "unfulfilled",
+            "dead_letters",
+            "mismatches",
+            "duplicate_payments"
+        ]));
+        let said: Vec<_> = alerts.iter().map(Alert::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "2 payments are paid and not fulfilled, the oldest for 15 min: see what their events say, and whether a worker runs.",
+                "4 events failed at every attempt and do not run again by themselves: mend what their errors say, then replay them, or drop them.",
+                "5 payments do not fit their orders or cannot be read, and nothing was delivered for them: see why, then replay their events, or drop them and refund the buyers.",
+                "3 payments were for orders that had been paid already: refund them.",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_is_one() {
+        let one = [
+            Alert::Unfulfilled {
+                payments: 1,
+                since: SystemTime::UNIX_EPOCH,
+                oldest: Duration::from_secs(7500),
+            },
+            Alert::DeadLetters { events: 1 },
+            Alert::Mismatches { events: 1 },
+            Alert::DuplicatePayments { payments: 1 },
+        ];
+        for (alert, begins) in one.iter().zip([
+            "1 payment is paid and not fulfilled, for 2 h 5 min: ",
+            "1 event failed ",
+            "1 payment does not fit its order ",
+            "1 order was paid twice: ",
+        ]) {
+            assert!(alert.to_string().starts_with(begins), "{alert}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_ahead_or_behind() {
+        let clock = |ahead_seconds| Alert::ClockSkew { ahead_seconds };
+        assert_eq!(clock(1).as_str(), "clock_skew");
+        assert!(
+            clock(420)
+                .to_string()
+                .starts_with("This machine's clock is 7 min ahead of Stripe's, or somebody ")
+        );
+        assert!(
+            clock(-90)
+                .to_string()
+                .starts_with("This machine's clock is 90 s behind Stripe's: ")
+        );
+        assert!(
+            clock(i64::MIN)
+                .to_string()
+                .contains(" days behind Stripe's")
+        );
+    }
+
+    #[test]
+    fn what_was_received_by_a_clock_that_was_ahead_is_not_unfulfilled_for_long() {
+        let now = SystemTime::now();
+        let stats = Stats {
+            unfulfilled: 1,
+            unfulfilled_since: Some(now + Duration::from_secs(3600)),
+            ..Stats::default()
+        };
+        assert_eq!(of(&stats, Duration::from_secs(1), now), []);
+    }
+}

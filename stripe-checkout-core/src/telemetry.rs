@@ -1,0 +1,177 @@
+//! What is counted and measured: one function for each thing that happens, so that whoever does it says so in one line. Without the feature `metrics` all of them
+//! do nothing.
+//!
+//! Labels have few values: a hook's name, an outcome, the application's name. Never an id: each would be a series for ever.
+
+#[cfg(feature = "metrics")]
+mod recorded;
+#[cfg(feature = "metrics")]
+pub(crate) use recorded::describe;
+#[cfg(feature = "metrics")]
+use recorded::{count, measure, set};
+
+use std::time::{Instant, SystemTime};
+
+use crate::error::{InboxError, SignatureError, VerifyError};
+use crate::fulfillment::{EventState, Received, Scope, Stats};
+
+const DELIVERIES: &str = "stripe_checkout_deliveries_total";
+const REFUSED: &str = "stripe_checkout_webhooks_refused_total";
+const ATTEMPTS: &str = "stripe_checkout_attempts_total";
+const HANDLER: &str = "stripe_checkout_handler_duration_seconds";
+const DEAD_LETTERS: &str = "stripe_checkout_dead_letters_total";
+const MISMATCHES: &str = "stripe_checkout_mismatches_total";
+const DUPLICATES: &str = "stripe_checkout_duplicate_payments_total";
+const PRUNED: &str = "stripe_checkout_pruned_events_total";
+const EVENTS: &str = "stripe_checkout_events";
+const DUE: &str = "stripe_checkout_due_events";
+const OLDEST_PENDING: &str = "stripe_checkout_oldest_pending_event_age_seconds";
+const UNFULFILLED: &str = "stripe_checkout_unfulfilled_payments";
+const OLDEST_UNFULFILLED: &str = "stripe_checkout_oldest_unfulfilled_payment_age_seconds";
+const DUPLICATES_OPEN: &str = "stripe_checkout_open_duplicate_payments";
+const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Stripe sent it.
+    Webhook,
+    /// Stripe was asked what it had sent.
+    #[cfg_attr(not(feature = "intent"), expect(dead_code))]
+    Listed,
+    /// Stripe was asked how a payment stands.
+    #[cfg_attr(not(feature = "intent"), expect(dead_code))]
+    Retrieved,
+}
+
+/// In one word, what became of an event that came.
+pub(crate) fn outcome_of(received: &Result<Received, InboxError>) -> &'static str {
+    match received {
+        Ok(Received::Done(state)) => state.as_str(),
+        Ok(Received::Duplicate(_)) => "duplicate",
+        Ok(Received::Ignored) => "ignored",
+        Ok(Received::Failed) => "failed",
+        Ok(Received::Queued) => "queued",
+        Ok(Received::Waiting) => "waiting",
+        Err(InboxError::Busy) => "busy",
+        Err(InboxError::Full { .. }) => "full",
+        Err(_) => "unavailable",
+    }
+}
+
+/// An event came.
+pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
+    let origin = match origin {
+        Origin::Webhook => "webhook",
+        Origin::Listed => "listed",
+        Origin::Retrieved => "retrieved",
+    };
+    count(
+        DELIVERIES,
+        Some(scope),
+        &[("origin", origin), ("outcome", outcome)],
+        1,
+    );
+}
+
+/// A webhook was refused: it never came to be an event.
+pub(crate) fn refused(error: &VerifyError) {
+    let reason = match error {
+        VerifyError::Signature(SignatureError::Missing) => "missing",
+        VerifyError::Signature(SignatureError::Repeated) => "repeated",
+        VerifyError::Signature(SignatureError::Timestamp) => "timestamp",
+        VerifyError::Signature(SignatureError::NoSignature) => "no_signature",
+        VerifyError::Signature(SignatureError::Mismatch) => "signature",
+        VerifyError::Signature(SignatureError::TooOld { .. }) => "too_old",
+        VerifyError::Event(_) => "not_an_event",
+        VerifyError::TooLarge { .. } => "too_large",
+        VerifyError::Incomplete => "incomplete",
+    };
+    count(REFUSED, None, &[("reason", reason)], 1);
+}
+
+/// An event had its turn.
+pub(crate) fn attempted(scope: &Scope, outcome: &'static str) {
+    count(ATTEMPTS, Some(scope), &[("outcome", outcome)], 1);
+}
+
+/// An event is a dead letter from now on.
+pub(crate) fn died(scope: &Scope) {
+    count(DEAD_LETTERS, Some(scope), &[], 1);
+}
+
+/// Money came that does not fit.
+pub(crate) fn mismatched(scope: &Scope) {
+    count(MISMATCHES, Some(scope), &[], 1);
+}
+
+/// An order was paid that was paid already.
+pub(crate) fn paid_twice(scope: &Scope) {
+    count(DUPLICATES, Some(scope), &[], 1);
+}
+
+/// Events were forgotten.
+pub(crate) fn pruned(scope: &Scope, events: usize) {
+    count(PRUNED, Some(scope), &[], events as u64);
+}
+
+/// Measures a hook until it is dropped: also one that is cut off, or panics.
+pub(crate) struct Timer {
+    hook: &'static str,
+    began: Instant,
+}
+
+impl Timer {
+    pub(crate) fn start(hook: &'static str) -> Self {
+        Self {
+            hook,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        measure(HANDLER, &[("hook", self.hook)], self.began.elapsed());
+    }
+}
+
+/// What stands in the inbox now.
+pub(crate) fn counted(scope: &Scope, stats: &Stats) {
+    let age = |since: Option<SystemTime>| {
+        let age = since.and_then(|since| since.elapsed().ok());
+        age.unwrap_or_default().as_secs_f64()
+    };
+    // Also those of which there are none: what was pending and is not any more must be seen to be gone.
+    for state in EventState::ALL {
+        let labels = [("state", state.as_str())];
+        set(EVENTS, Some(scope), &labels, stats.count(state) as f64);
+    }
+    let gauges = [
+        (DUE, stats.due as f64),
+        (OLDEST_PENDING, age(stats.oldest_pending)),
+        (UNFULFILLED, stats.unfulfilled as f64),
+        (OLDEST_UNFULFILLED, age(stats.unfulfilled_since)),
+        (DUPLICATES_OPEN, stats.duplicate_payments as f64),
+    ];
+    for (name, value) in gauges {
+        set(name, Some(scope), &[], value);
+    }
+}
+
+/// This machine's clock is ahead of Stripe's by so much, as far as is known.
+pub(crate) fn clock(ahead: i64) {
+    set(CLOCK_SKEW, None, &[], ahead as f64);
+}
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) fn describe() {}
+
+#[cfg(not(feature = "metrics"))]
+fn count(_: &'static str, _: Option<&Scope>, _: &[(&'static str, &'static str)], _: u64) {}
+
+#[cfg(not(feature = "metrics"))]
+fn set(_: &'static str, _: Option<&Scope>, _: &[(&'static str, &'static str)], _: f64) {}
+
+#[cfg(not(feature = "metrics"))]
+fn measure(_: &'static str, _: &[(&'static str, &'static str)], _: std::time::Duration) {}

@@ -1,0 +1,811 @@
+//! What the promises say, as a machine that is small enough to be read: no database, no clock, no locks.
+//!
+//! It is written from the promises and from the words of the trait, not from the code that decides. What it does not say is how anything is stored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use stripe_checkout_core::fulfillment::{EventState, Settled};
+
+/// After so many attempts an event is a dead letter.
+pub(crate) const MAX: u32 = 3;
+/// What each payment brings, in minor units.
+pub(crate) const WHOLE: u64 = 1000;
+/// What the refunds take back.
+pub(crate) const PART: u64 = 300;
+pub(crate) const REST: u64 = 700;
+
+/// The PaymentIntents. The first two are of one order, the last one is of none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pay {
+    A,
+    B,
+    C,
+    D,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    Tea,
+    Cake,
+}
+
+impl Pay {
+    pub(crate) const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
+
+    pub(crate) fn id(self) -> String {
+        format!("pi_{self:?}")
+    }
+
+    pub(crate) fn order(self) -> Option<Order> {
+        match self {
+            Self::A | Self::B => Some(Order::Tea),
+            Self::C => Some(Order::Cake),
+            Self::D => None,
+        }
+    }
+}
+
+impl Order {
+    pub(crate) const ALL: [Self; 2] = [Self::Tea, Self::Cake];
+
+    pub(crate) fn reference(self) -> &'static str {
+        match self {
+            Self::Tea => "tea",
+            Self::Cake => "cake",
+        }
+    }
+}
+
+/// What an event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    Succeeded,
+    Processing,
+    Failed,
+    RequiresAction,
+    Capturable,
+    Canceled,
+    /// Two refunds, which are the whole together; the second one may fail afterwards.
+    PartRefunded,
+    RestRefunded,
+    RestFailed,
+    /// A refund of a payment that was paid before this inbox was there.
+    LongAgoRefunded,
+    /// The charge says that all of it was refunded.
+    AllRefunded,
+    DisputeOpened,
+    DisputeWon,
+    /// It is about no payment.
+    Unrelated,
+}
+
+impl What {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Succeeded,
+        Self::Processing,
+        Self::Failed,
+        Self::RequiresAction,
+        Self::Capturable,
+        Self::Canceled,
+        Self::PartRefunded,
+        Self::RestRefunded,
+        Self::RestFailed,
+        Self::LongAgoRefunded,
+        Self::AllRefunded,
+        Self::DisputeOpened,
+        Self::DisputeWon,
+        Self::Unrelated,
+    ];
+
+    /// Whether it says something that counts although its turn has not come.
+    pub(crate) fn is_noted(self) -> bool {
+        matches!(
+            self,
+            Self::PartRefunded
+                | Self::RestRefunded
+                | Self::RestFailed
+                | Self::LongAgoRefunded
+                | Self::AllRefunded
+                | Self::DisputeOpened
+                | Self::DisputeWon
+        )
+    }
+}
+
+/// An event object: Stripe makes several of one happening, and delivers each of them any number of times.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Event {
+    pub(crate) what: What,
+    pub(crate) pay: Pay,
+    pub(crate) copy: u8,
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id())
+    }
+}
+
+impl Event {
+    pub(crate) fn id(self) -> String {
+        format!("evt_{:?}_{:?}_{}", self.what, self.pay, self.copy)
+    }
+
+    /// The payment that it is about.
+    pub(crate) fn payment(self) -> Option<Pay> {
+        (self.what != What::Unrelated).then_some(self.pay)
+    }
+
+    fn settles(self) -> bool {
+        self.what == What::Succeeded
+    }
+}
+
+/// How a step goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behave {
+    Well,
+    /// The hook fails, and the pause is over at once.
+    Fail,
+    /// The hook fails, and the pause is long.
+    FailForLong,
+    Panic,
+    Die {
+        when: Moment,
+        /// Whether nobody may take the event for long. Otherwise the lease is over at once.
+        leased: bool,
+    },
+}
+
+/// When a process dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The event was stored, if it was new.
+    Stored,
+    /// The attempt is counted, and nothing was decided.
+    Taken,
+    /// The hook wrote, and has not come to its end.
+    InHook,
+    /// The hook came to its end, and nothing is committed.
+    Ran,
+    /// All is committed, and nobody was told.
+    Committed,
+}
+
+impl Behave {
+    fn dies(self, at: Moment) -> bool {
+        matches!(self, Self::Die { when, .. } if when == at)
+    }
+}
+
+/// How the step of the event that is asked for goes, and how those go that waited for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Script {
+    pub(crate) this: Behave,
+    pub(crate) others: Behave,
+}
+
+/// By which way an event comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The webhook, which runs it on the spot.
+    Inline,
+    /// The webhook of an application that queues.
+    Queued,
+    /// A page that somebody reloads: it runs what is due, and nothing else.
+    Page,
+}
+
+/// What happens.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Happening {
+    Deliver {
+        event: Event,
+        door: Door,
+        script: Script,
+    },
+    /// A worker takes what is due.
+    Work {
+        script: Script,
+    },
+    Replay {
+        event: Event,
+        script: Script,
+    },
+    Discard {
+        event: Event,
+        others: Behave,
+    },
+    /// What is over is forgotten, about so many.
+    Prune {
+        most: usize,
+    },
+    /// The merchant changes what an order costs, to what its payments bring or to something else.
+    Price {
+        order: Order,
+        right: bool,
+    },
+    /// The buyer opens the page: the order gets this PaymentIntent.
+    Ask {
+        pay: Pay,
+    },
+}
+
+// One line each: the shortest sequence that goes wrong is there to be read.
+impl fmt::Debug for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deliver {
+                event,
+                door,
+                script,
+            } => write!(f, "deliver {event:?} {door:?}, {script:?}"),
+            Self::Work { script } => write!(f, "work, {script:?}"),
+            Self::Replay { event, script } => write!(f, "replay {event:?}, {script:?}"),
+            Self::Discard { event, others } => write!(f, "discard {event:?}, others {others:?}"),
+            Self::Prune { most } => write!(f, "prune {most}"),
+            Self::Price { order, right } => write!(f, "price of {order:?} is right: {right}"),
+            Self::Ask { pay } => write!(f, "ask {pay:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this {:?}, others {:?}", self.this, self.others)
+    }
+}
+
+impl fmt::Debug for Behave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well => f.write_str("well"),
+            Self::Fail => f.write_str("fails"),
+            Self::FailForLong => f.write_str("fails for long"),
+            Self::Panic => f.write_str("panics"),
+            Self::Die { when, leased } => {
+                let lease = if *leased { " and is leased" } else { "" };
+                write!(f, "dies when {when:?}{lease}")
+            }
+        }
+    }
+}
+
+/// What whoever asked is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done(EventState),
+    Duplicate(EventState),
+    Failed,
+    Queued,
+    Waiting,
+    /// Whether there was work.
+    Worked(bool),
+    /// An operator asked for what cannot be.
+    Refused,
+    /// It is done, and there is nothing to tell.
+    Quiet,
+    /// Nobody is there to answer.
+    Died,
+}
+
+/// What is known of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) state: EventState,
+    pub(crate) attempts: u32,
+    /// Since when it is due; not for long, if this is nothing.
+    pub(crate) due: Option<u64>,
+    /// A process died of it, and nobody can know yet.
+    pub(crate) leased: bool,
+    /// Whether something is known to have gone wrong.
+    pub(crate) erred: bool,
+    arrived: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Payment {
+    pub(crate) success: Settled,
+    pub(crate) capturable: bool,
+    pub(crate) canceled: bool,
+    pub(crate) disputed: bool,
+    pub(crate) part: u64,
+    /// Nothing is known of it, or so much was refunded.
+    pub(crate) rest: Option<u64>,
+    pub(crate) long_ago: u64,
+    pub(crate) total: u64,
+}
+
+impl Payment {
+    pub(crate) fn returned(&self) -> u64 {
+        (self.part + self.rest.unwrap_or_default() + self.long_ago).max(self.total)
+    }
+
+    /// Whether its success came to an end, whichever.
+    fn ended(&self) -> bool {
+        !matches!(self.success, Settled::No | Settled::Pending)
+    }
+
+    fn hear(&mut self, what: What) {
+        match what {
+            What::Succeeded if self.success == Settled::No => self.success = Settled::Pending,
+            What::PartRefunded => self.part = PART,
+            // Once it failed it stays failed, whatever comes late.
+            What::RestRefunded => self.rest = Some(self.rest.unwrap_or(REST)),
+            What::RestFailed => self.rest = Some(0),
+            What::LongAgoRefunded => self.long_ago = PART,
+            What::AllRefunded => self.total = WHOLE,
+            What::DisputeOpened => self.disputed = true,
+            What::DisputeWon => self.disputed = false,
+            _ => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OrderBook {
+    /// The PaymentIntent that the order goes on with.
+    pub(crate) present: Option<Pay>,
+    pub(crate) paid_by: Option<Pay>,
+    /// Whether it costs something else than its payments bring.
+    pub(crate) repriced: bool,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Model {
+    pub(crate) events: BTreeMap<Event, Known>,
+    pub(crate) payments: BTreeMap<Pay, Payment>,
+    pub(crate) orders: BTreeMap<Order, OrderBook>,
+    /// What hooks did for good, in order.
+    pub(crate) effects: Vec<String>,
+    clock: u64,
+    /// Whether somebody had to wait for a lease.
+    waits: bool,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (event, known) in &self.events {
+            writeln!(f, "  {event:?}: {known:?}")?;
+        }
+        writeln!(f, "  {:?}\n  {:?}", self.payments, self.orders)?;
+        write!(f, "  {:?}", self.effects)
+    }
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Now,
+    IfDue,
+}
+
+/// What came of a step.
+enum Did {
+    NotDue,
+    Already(EventState),
+    Now(EventState),
+    Waits,
+    Failed,
+    Died,
+}
+
+/// What is to be done with an event.
+enum Todo {
+    /// It is old news.
+    Nothing,
+    /// Something else comes first.
+    Wait,
+    Hook(&'static str),
+}
+
+impl Model {
+    /// Whether this may be tried: not where it would be a matter of seconds what becomes of it. As long as a lease lasts somebody may just be about to run the event, so
+    /// whoever asks for it is to wait.
+    pub(crate) fn allows(&self, happening: &Happening) -> bool {
+        if let Happening::Ask { pay } = happening {
+            return pay
+                .order()
+                .is_some_and(|order| self.order(order).paid_by.is_none());
+        }
+        let mut after = self.clone();
+        after.apply(happening);
+        !after.waits
+    }
+
+    pub(crate) fn apply(&mut self, happening: &Happening) -> Answer {
+        match *happening {
+            Happening::Deliver {
+                event,
+                door,
+                script,
+            } => self.deliver(event, door, script),
+            Happening::Work { script } => self.work(script),
+            Happening::Replay { event, script } => self.replay(event, script),
+            Happening::Discard { event, others } => self.discard(event, others),
+            Happening::Prune { .. } => {
+                self.events.retain(|_, known| !is_over(known.state));
+                Answer::Quiet
+            }
+            Happening::Price { order, right } => {
+                self.orders.entry(order).or_default().repriced = !right;
+                Answer::Quiet
+            }
+            Happening::Ask { pay } => {
+                if let Some(order) = pay.order() {
+                    self.orders.entry(order).or_default().present = Some(pay);
+                }
+                Answer::Quiet
+            }
+        }
+    }
+
+    /// What an inbox forgot in truth.
+    pub(crate) fn forget(&mut self, event: Event) {
+        self.events.remove(&event);
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn payment(&self, event: Event) -> Payment {
+        let payment = event.payment().and_then(|pay| self.payments.get(&pay));
+        payment.cloned().unwrap_or_default()
+    }
+
+    fn order(&self, order: Order) -> OrderBook {
+        self.orders.get(&order).cloned().unwrap_or_default()
+    }
+
+    fn deliver(&mut self, event: Event, door: Door, script: Script) -> Answer {
+        if !self.events.contains_key(&event) {
+            let now = self.tick();
+            let new = Known {
+                state: EventState::Pending,
+                attempts: 0,
+                due: Some(now),
+                leased: false,
+                erred: false,
+                arrived: now,
+            };
+            self.events.insert(event, new);
+            if let Some(pay) = event.payment() {
+                self.payments.entry(pay).or_default().hear(event.what);
+            }
+            if script.this.dies(Moment::Stored) {
+                return Answer::Died;
+            }
+        }
+        let turn = match door {
+            Door::Inline => Turn::Now,
+            Door::Page => Turn::IfDue,
+            Door::Queued => {
+                return match self.events[&event].state {
+                    EventState::Pending => Answer::Queued,
+                    EventState::Dead => Answer::Failed,
+                    state => Answer::Duplicate(state),
+                };
+            }
+        };
+        self.step_and_those_who_waited(event, turn, script)
+    }
+
+    fn step_and_those_who_waited(&mut self, event: Event, turn: Turn, script: Script) -> Answer {
+        let did = self.step(event, turn, script.this);
+        if matches!(did, Did::Died) || self.those_who_waited(event, script.others) {
+            return Answer::Died;
+        }
+        match did {
+            Did::NotDue => Answer::Queued,
+            // A dead letter stays loud.
+            Did::Failed | Did::Already(EventState::Dead) | Did::Now(EventState::Dead) => {
+                Answer::Failed
+            }
+            Did::Already(state) => Answer::Duplicate(state),
+            Did::Now(state) => Answer::Done(state),
+            Did::Waits => Answer::Waiting,
+            Did::Died => Answer::Died,
+        }
+    }
+
+    fn work(&mut self, script: Script) -> Answer {
+        let due = self.events.iter().filter_map(|(event, known)| {
+            (known.state == EventState::Pending)
+                .then_some(known.due.map(|since| (since, *event)))
+                .flatten()
+        });
+        let Some((_, event)) = due.min() else {
+            return Answer::Worked(false);
+        };
+        let did = self.step(event, Turn::Now, script.this);
+        let died = match did {
+            Did::Died => true,
+            Did::Now(_) => self.those_who_waited(event, script.others),
+            _ => false,
+        };
+        match died {
+            true => Answer::Died,
+            false => Answer::Worked(true),
+        }
+    }
+
+    fn replay(&mut self, event: Event, script: Script) -> Answer {
+        let now = self.tick();
+        let Some(known) = self.events.get_mut(&event) else {
+            return Answer::Refused;
+        };
+        if is_over(known.state) || known.state == EventState::Dropped {
+            return Answer::Refused;
+        }
+        known.state = EventState::Pending;
+        known.attempts = 0;
+        known.due = Some(now);
+        known.leased = false;
+        if event.settles() {
+            let payment = self.payments.entry(event.pay).or_default();
+            if matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+                payment.success = Settled::Pending;
+            }
+        }
+        self.step_and_those_who_waited(event, Turn::Now, script)
+    }
+
+    fn discard(&mut self, event: Event, others: Behave) -> Answer {
+        let Some(known) = self.events.get_mut(&event) else {
+            return Answer::Refused;
+        };
+        if is_over(known.state) || known.state == EventState::Dropped {
+            return Answer::Refused;
+        }
+        known.state = EventState::Dropped;
+        known.leased = false;
+        if event.settles() {
+            // What is left of the payment's success, and may still run.
+            let open: Vec<_> = self
+                .events
+                .iter()
+                .filter(|(other, known)| {
+                    other.settles()
+                        && other.pay == event.pay
+                        && !is_over(known.state)
+                        && known.state != EventState::Dropped
+                })
+                .map(|(_, known)| known.state)
+                .collect();
+            let payment = self.payments.entry(event.pay).or_default();
+            let undecided = matches!(
+                payment.success,
+                Settled::No | Settled::Pending | Settled::Dead | Settled::Mismatch
+            );
+            if open.is_empty() && undecided {
+                payment.success = Settled::GivenUp;
+            } else if payment.success == Settled::Pending && !open.contains(&EventState::Pending) {
+                // Nothing is to be waited for: all that is left needs somebody to look.
+                payment.success = match open.contains(&EventState::Dead) {
+                    true => Settled::Dead,
+                    false => Settled::Mismatch,
+                };
+            }
+        }
+        match self.those_who_waited(event, others) {
+            true => Answer::Died,
+            false => Answer::Quiet,
+        }
+    }
+
+    /// After a success, whatever of its payment waited has its turn, the oldest first. What failed keeps its pause. Says whether the process died of it.
+    fn those_who_waited(&mut self, success: Event, behave: Behave) -> bool {
+        if !success.settles() {
+            return false;
+        }
+        let mut waiting: Vec<_> = self
+            .events
+            .iter()
+            .filter(|(event, known)| {
+                event.payment() == Some(success.pay)
+                    && !event.settles()
+                    && known.state == EventState::Pending
+            })
+            .map(|(event, known)| (known.arrived, *event, known.erred))
+            .collect();
+        waiting.sort();
+        for (_, event, erred) in waiting {
+            let turn = if erred { Turn::IfDue } else { Turn::Now };
+            if matches!(self.step(event, turn, behave), Did::Died) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step(&mut self, event: Event, turn: Turn, behave: Behave) -> Did {
+        let now = self.tick();
+        let known = self.events[&event];
+        if known.state != EventState::Pending {
+            return Did::Already(known.state);
+        }
+        if turn == Turn::IfDue && known.due.is_none() {
+            return Did::NotDue;
+        }
+        self.waits |= known.leased;
+        if known.attempts >= MAX {
+            // It took its process with it each time.
+            self.bury(event);
+            return self.committed(behave, Did::Now(EventState::Dead));
+        }
+        let todo = self.todo(event);
+        let dies = match behave {
+            Behave::Die { when, leased } => match (when, &todo) {
+                (Moment::Taken | Moment::Ran, _) | (Moment::InHook, Todo::Hook(_)) => Some(leased),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(known) = self.events.get_mut(&event) else {
+            return Did::NotDue;
+        };
+        known.leased = false;
+        if let Some(leased) = dies {
+            known.attempts += 1;
+            known.due = (!leased).then_some(now);
+            known.leased = leased;
+            return Did::Died;
+        }
+        let hook = match todo {
+            // What did not run was no attempt.
+            Todo::Wait => {
+                known.due = Some(now);
+                return self.committed(behave, Did::Waits);
+            }
+            Todo::Nothing => {
+                known.state = EventState::Superseded;
+                return self.committed(behave, Did::Now(EventState::Superseded));
+            }
+            Todo::Hook(hook) => hook,
+        };
+        known.attempts += 1;
+        if matches!(behave, Behave::Fail | Behave::FailForLong | Behave::Panic) {
+            known.erred = true;
+            if known.attempts >= MAX {
+                self.bury(event);
+                return Did::Now(EventState::Dead);
+            }
+            known.due = (behave != Behave::FailForLong).then_some(now);
+            return Did::Failed;
+        }
+        let state = match hook {
+            "mismatch" => EventState::Mismatch,
+            _ => EventState::Done,
+        };
+        known.state = state;
+        known.erred |= state == EventState::Mismatch;
+        self.effects.push(line(event, hook));
+        self.remember(event, hook);
+        self.committed(behave, Did::Now(state))
+    }
+
+    fn committed(&self, behave: Behave, did: Did) -> Did {
+        match behave.dies(Moment::Committed) {
+            true => Did::Died,
+            false => did,
+        }
+    }
+
+    fn bury(&mut self, event: Event) {
+        if let Some(known) = self.events.get_mut(&event) {
+            known.state = EventState::Dead;
+            known.erred = true;
+            known.leased = false;
+        }
+        if event.settles() {
+            let payment = self.payments.entry(event.pay).or_default();
+            if matches!(payment.success, Settled::No | Settled::Pending) {
+                payment.success = Settled::Dead;
+            }
+        }
+    }
+
+    /// What the promises say that is to be done with an event now.
+    fn todo(&self, event: Event) -> Todo {
+        let payment = self.payment(event);
+        let order = event
+            .payment()
+            .and_then(Pay::order)
+            .map(|order| self.order(order))
+            .unwrap_or_default();
+        let over = payment.ended() || payment.canceled;
+        match event.what {
+            // One payment, one success. A dead one that comes again gets its chance.
+            What::Succeeded if payment.ended() && payment.success != Settled::Dead => Todo::Nothing,
+            // One order, one payment.
+            What::Succeeded if order.paid_by.is_some_and(|by| by != event.pay) => {
+                Todo::Hook("duplicate_payment")
+            }
+            What::Succeeded if payment.disputed || payment.returned() >= WHOLE => {
+                Todo::Hook("refunded_before_fulfillment")
+            }
+            What::Succeeded if order.repriced => Todo::Hook("mismatch"),
+            What::Succeeded => Todo::Hook("payment_succeeded"),
+            // One that was replaced does not cancel its order.
+            What::Canceled if over || order.present.is_some_and(|pay| pay != event.pay) => {
+                Todo::Nothing
+            }
+            What::Canceled => Todo::Hook("payment_canceled"),
+            // No going back.
+            What::Capturable | What::Processing | What::Failed | What::RequiresAction
+                if over || payment.capturable =>
+            {
+                Todo::Nothing
+            }
+            What::Capturable => Todo::Hook("capture_required"),
+            What::Processing => Todo::Hook("payment_processing"),
+            What::Failed => Todo::Hook("payment_failed"),
+            What::RequiresAction => Todo::Hook("payment_requires_action"),
+            // No overtaking. Of a success of long ago nothing will be heard any more.
+            What::PartRefunded
+            | What::RestRefunded
+            | What::RestFailed
+            | What::LongAgoRefunded
+            | What::DisputeOpened
+            | What::DisputeWon
+                if payment.success == Settled::Pending
+                    || (payment.success == Settled::No && event.what != What::LongAgoRefunded) =>
+            {
+                Todo::Wait
+            }
+            What::PartRefunded | What::RestRefunded | What::RestFailed | What::LongAgoRefunded => {
+                Todo::Hook("refunded")
+            }
+            What::DisputeOpened | What::DisputeWon => Todo::Hook("disputed"),
+            What::AllRefunded | What::Unrelated => Todo::Hook("event"),
+        }
+    }
+
+    /// What is known from now on, because this hook ran.
+    fn remember(&mut self, event: Event, hook: &str) {
+        let Some(pay) = event.payment() else {
+            return;
+        };
+        let payment = self.payments.entry(pay).or_default();
+        match hook {
+            "payment_succeeded" => payment.success = Settled::Fulfilled,
+            "duplicate_payment" => payment.success = Settled::Duplicate,
+            "refunded_before_fulfillment" => payment.success = Settled::Refunded,
+            "mismatch" => payment.success = Settled::Mismatch,
+            "payment_canceled" => payment.canceled = true,
+            "capture_required" => payment.capturable = true,
+            _ => {}
+        }
+        let Some(order) = pay.order() else {
+            return;
+        };
+        let order = self.orders.entry(order).or_default();
+        match hook {
+            "payment_succeeded" | "refunded_before_fulfillment" => {
+                order.paid_by = Some(pay);
+                order.present.get_or_insert(pay);
+            }
+            // Nothing is done about the order before somebody has looked; and what goes back does not say whose it was.
+            "mismatch" | "refunded" | "disputed" | "event" => {}
+            _ => {
+                order.present.get_or_insert(pay);
+            }
+        }
+    }
+}
+
+/// Dealt with, for good: it may be forgotten.
+pub(crate) fn is_over(state: EventState) -> bool {
+    matches!(state, EventState::Done | EventState::Superseded)
+}
+
+/// What a hook writes.
+pub(crate) fn line(event: Event, hook: &str) -> String {
+    match event.payment() {
+        Some(pay) => format!("{} {hook} {}", event.id(), pay.id()),
+        None => format!("{} {hook}", event.id()),
+    }
+}

@@ -1,0 +1,549 @@
+//! One thing after the other: after each, the inbox stands as the model says.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use stripe_checkout_core::fulfillment::{
+    EventRecord, EventState, Inbox, IntentRecord, IntentState, OrderKey, Received, Settled, Stats,
+};
+use stripe_checkout_core::{Checkout, InboxError};
+
+use crate::model::{
+    Answer, Behave, Door, Event, Happening, MAX, Model, Moment, Order, Pay, Script, WHOLE, What,
+    is_over,
+};
+use crate::promises::{Lives, Seen, kept, kept_since};
+use crate::shop::{Process, Stage, amount, body};
+use crate::stores::{self, Store};
+use crate::{config, runtime};
+
+/// Makes sequences.
+struct Sequences;
+
+fn behave() -> impl Strategy<Value = Behave> {
+    let moment = select(vec![
+        Moment::Stored,
+        Moment::Taken,
+        Moment::InHook,
+        Moment::Ran,
+        Moment::Committed,
+    ]);
+    let dies =
+        (moment, prop::bool::weighted(0.1)).prop_map(|(when, leased)| Behave::Die { when, leased });
+    prop_oneof![
+        8 => Just(Behave::Well),
+        3 => Just(Behave::Fail),
+        2 => Just(Behave::FailForLong),
+        1 => Just(Behave::Panic),
+        4 => dies,
+    ]
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let others = prop_oneof![2 => Just(Behave::Well), 1 => behave()];
+    (behave(), others).prop_map(|(this, others)| Script { this, others })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let pay =
+        prop_oneof![6 => Just(Pay::A), 4 => Just(Pay::B), 1 => Just(Pay::C), 1 => Just(Pay::D)];
+    let what = prop_oneof![3 => Just(What::Succeeded), 5 => select(What::ALL.to_vec())];
+    (what, pay, 0..2_u8).prop_map(|(what, pay, copy)| Event { what, pay, copy })
+}
+
+impl ReferenceStateMachine for Sequences {
+    type State = Model;
+    type Transition = Happening;
+
+    fn init_state() -> BoxedStrategy<Model> {
+        Just(Model::default()).boxed()
+    }
+
+    fn transitions(model: &Model) -> BoxedStrategy<Happening> {
+        let known: Vec<_> = model.events.keys().copied().collect();
+        let open = model
+            .events
+            .iter()
+            .filter(|(_, known)| !is_over(known.state) && known.state != EventState::Dropped);
+        let open: Vec<_> = open.map(|(event, _)| *event).collect();
+        let mut some = vec![(4, event().boxed())];
+        let mut decided = vec![(1, event().boxed())];
+        if !known.is_empty() {
+            some.push((2, select(known.clone()).boxed()));
+            decided.push((1, select(known).boxed()));
+        }
+        if !open.is_empty() {
+            some.push((3, select(open.clone()).boxed()));
+            decided.push((5, select(open).boxed()));
+        }
+        let some = proptest::strategy::Union::new_weighted(some);
+        let decided = proptest::strategy::Union::new_weighted(decided);
+        let door =
+            prop_oneof![6 => Just(Door::Inline), 2 => Just(Door::Queued), 1 => Just(Door::Page)];
+        prop_oneof![
+            10 => (some, door, script()).prop_map(|(event, door, script)| Happening::Deliver { event, door, script }),
+            4 => script().prop_map(|script| Happening::Work { script }),
+            2 => (decided.clone(), script()).prop_map(|(event, script)| Happening::Replay { event, script }),
+            1 => (decided, behave()).prop_map(|(event, others)| Happening::Discard { event, others }),
+            1 => select(vec![1, 2, 1000]).prop_map(|most| Happening::Prune { most }),
+            1 => (select(Order::ALL.to_vec()), any::<bool>()).prop_map(|(order, right)| Happening::Price { order, right }),
+            1 => select(vec![Pay::A, Pay::B, Pay::C]).prop_map(|pay| Happening::Ask { pay }),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut model: Model, happening: &Happening) -> Model {
+        model.apply(happening);
+        model
+    }
+
+    fn preconditions(model: &Model, happening: &Happening) -> bool {
+        model.allows(happening)
+    }
+}
+
+/// A shop on a real inbox, and the model that it is to be like.
+///
+/// The model is one of its own and not the one by which the sequence was made: what an inbox forgets when it is pruned is its own affair as long as it may be forgotten,
+/// so the model learns that from it.
+struct Shop<S: Store> {
+    stage: Arc<Stage<S>>,
+    process: Process<S>,
+    inline: Checkout,
+    queued: Checkout,
+    model: Model,
+    seen: Seen,
+    lives: Lives,
+    story: Vec<String>,
+}
+
+impl<S: Store> Shop<S> {
+    async fn open() -> Option<Self> {
+        let stage = Stage::new(S::fresh().await?);
+        for order in Order::ALL {
+            stage.price(order, true);
+        }
+        let process = stage.start().await;
+        Some(Self {
+            inline: process.checkout(false, MAX),
+            queued: process.checkout(true, MAX),
+            process,
+            stage,
+            model: Model::default(),
+            seen: Seen::default(),
+            lives: Lives::default(),
+            story: Vec::new(),
+        })
+    }
+
+    async fn happens(&mut self, happening: &Happening) {
+        if !self.model.allows(happening) {
+            return;
+        }
+        let answer = self.really(happening).await;
+        if self.process.is_dead() {
+            self.process = self.stage.start().await;
+            self.inline = self.process.checkout(false, MAX);
+            self.queued = self.process.checkout(true, MAX);
+        }
+        let before = std::mem::replace(
+            &mut self.seen,
+            Seen::by(&self.stage, self.process.inbox()).await,
+        );
+        let forgotten = matches!(happening, Happening::Prune { .. });
+        let expected = match happening {
+            Happening::Prune { most } => self.learn_what_is_forgotten(&before, *most),
+            happening => self.model.apply(happening),
+        };
+        self.story
+            .push(format!("{happening:?}\n      → {answer:?}"));
+        let wrong = kept(&self.seen, &self.lives, MAX)
+            .and_then(|()| {
+                kept_since(&before, &self.seen, forgotten, |pay| {
+                    let payment = self.model.payments.get(&pay);
+                    payment.is_some_and(|payment| payment.returned() >= WHOLE || payment.disputed)
+                })
+            })
+            .and_then(|()| self.acknowledged(happening, answer))
+            .and_then(|()| same("2, one at a time", &self.stage.complaints(), &Vec::new()))
+            .and_then(|()| same("the answer", &answer, &expected))
+            .and_then(|()| self.like_the_model());
+        if let Err(wrong) = wrong {
+            panic!("{wrong}\n{}", self.told());
+        }
+    }
+
+    fn told(&self) -> String {
+        let story = self.story.join("\n  ");
+        format!("after\n  {story}\n{:#?}", self.model)
+    }
+
+    async fn really(&mut self, happening: &Happening) -> Answer {
+        match happening {
+            Happening::Deliver {
+                event,
+                door,
+                script,
+            } => {
+                self.stage.script(*script);
+                self.process.as_a_page(*door == Door::Page);
+                let checkout = match door {
+                    Door::Queued => &self.queued,
+                    Door::Inline | Door::Page => &self.inline,
+                };
+                let received = checkout.receive(body(*event)).await;
+                self.process.as_a_page(false);
+                self.answer(received.map(told))
+            }
+            Happening::Work { script } => {
+                self.stage.script(*script);
+                let worked = self.inline.run_due().await;
+                self.answer(worked.map(Answer::Worked))
+            }
+            Happening::Replay { event, script } => {
+                self.stage.script(*script);
+                let received = self.inline.replay(&self.record(*event)).await;
+                self.answer(received.map(told))
+            }
+            Happening::Discard { event, others } => {
+                self.stage.script(Script {
+                    this: *others,
+                    others: *others,
+                });
+                let discarded = self.inline.discard(&self.record(*event)).await;
+                self.answer(discarded.map(|()| Answer::Quiet))
+            }
+            Happening::Prune { most } => {
+                let (inbox, scope) = (self.process.inbox(), self.stage.scope());
+                let before = SystemTime::now() + Duration::from_secs(1);
+                let forgotten = inbox.prune(&scope, before, *most).await.unwrap();
+                let stored = Seen::by(&self.stage, inbox).await.events.len();
+                assert_eq!(
+                    self.seen.events.len() - stored,
+                    forgotten,
+                    "how many were forgotten"
+                );
+                Answer::Quiet
+            }
+            Happening::Price { order, right } => {
+                self.stage.price(*order, *right);
+                Answer::Quiet
+            }
+            Happening::Ask { pay } => {
+                self.ask(*pay).await;
+                Answer::Quiet
+            }
+        }
+    }
+
+    fn answer(&self, answer: Result<Answer, InboxError>) -> Answer {
+        match answer {
+            _ if self.process.is_dead() => Answer::Died,
+            Ok(answer) => answer,
+            Err(InboxError::UnknownEvent | InboxError::WrongState { .. }) => Answer::Refused,
+            Err(error) => panic!(
+                "{error}: {:?}\n{}",
+                std::error::Error::source(&error),
+                self.told()
+            ),
+        }
+    }
+
+    /// As an operator's page has it, who may have looked long ago.
+    fn record(&self, event: Event) -> EventRecord {
+        let known = self.seen.events.get(&event).cloned();
+        known.unwrap_or_else(|| {
+            let mut record = self.seen.events.values().next().cloned();
+            if let Some(record) = &mut record {
+                record.id = event.id();
+            }
+            record.unwrap_or(EventRecord {
+                ..unknown(&self.stage.scope(), event)
+            })
+        })
+    }
+
+    /// What the page writes when it has made a PaymentIntent; and whoever read an older row than the present one writes nothing.
+    async fn ask(&self, pay: Pay) {
+        let key = OrderKey {
+            scope: self.stage.scope(),
+            account: None,
+            reference: pay.order().unwrap().reference().to_owned(),
+        };
+        let inbox = self.process.inbox();
+        let row = inbox.intent(&key).await.unwrap();
+        let version = row.as_ref().map(|row| row.version);
+        let record = IntentRecord {
+            version: 0,
+            attempt: row.map_or(1, |row| row.attempt + 1),
+            fingerprint: "of what was asked".to_owned(),
+            asked: amount(WHOLE),
+            payment: Some(pay.id()),
+            secret_hash: None,
+            state: IntentState::Open,
+            paid_by: None,
+        };
+        let other = version.map_or(Some(1), |version| version.checked_sub(1).filter(|v| *v > 0));
+        for (expected, done) in [(other, false), (version, true), (version, false)] {
+            let put = inbox.put_intent(&key, expected, record.clone());
+            assert_eq!(
+                put.await.unwrap(),
+                done,
+                "written over version {version:?}, expected {expected:?}"
+            );
+        }
+    }
+
+    /// An inbox may keep what could be forgotten: how much goes at a time is "about so many". But what nothing needs must go.
+    fn learn_what_is_forgotten(&mut self, before: &Seen, most: usize) -> Answer {
+        let over = |seen: &Seen, event: &Event| {
+            seen.events
+                .get(event)
+                .is_some_and(|record| is_over(record.state))
+        };
+        for event in before.events.keys() {
+            if !self.seen.events.contains_key(event) {
+                self.model.forget(*event);
+                *self.lives.entry(*event).or_default() +=
+                    usize::from(before.events[event].state == EventState::Done);
+                continue;
+            }
+            // What takes a payment back may be needed as long as other such news of it are not over.
+            let needed = event.what.is_noted()
+                && before.events.keys().any(|other| {
+                    other.what.is_noted() && other.pay == event.pay && !over(before, other)
+                });
+            assert!(
+                most < 1000 || needed || !over(before, event),
+                "7, bounded: {} is over, and stays",
+                event.id()
+            );
+        }
+        let plain = |event: &&Event| !event.what.is_noted() && over(before, event);
+        let gone = before.events.len() - self.seen.events.len();
+        assert!(
+            gone > 0 || !before.events.keys().any(|event| plain(&event)),
+            "7, bounded: nothing was forgotten"
+        );
+        Answer::Quiet
+    }
+
+    /// Whatever Stripe will not deliver again is safe.
+    fn acknowledged(&self, happening: &Happening, answer: Answer) -> Result<(), String> {
+        let Happening::Deliver { event, .. } = happening else {
+            return Ok(());
+        };
+        let state = self.seen.events.get(event).map(|record| record.state);
+        let safe = match answer {
+            Answer::Done(told) | Answer::Duplicate(told) => {
+                state == Some(told) && !matches!(told, EventState::Pending | EventState::Dead)
+            }
+            Answer::Queued => state == Some(EventState::Pending),
+            Answer::Failed => matches!(state, Some(EventState::Pending | EventState::Dead)),
+            Answer::Waiting => state == Some(EventState::Pending),
+            Answer::Died => true,
+            Answer::Worked(_) | Answer::Refused | Answer::Quiet => false,
+        };
+        match safe {
+            true => Ok(()),
+            false => Err(format!(
+                "4, never acknowledge what is not safe: {answer:?}, and {} is {state:?}",
+                event.id()
+            )),
+        }
+    }
+
+    fn like_the_model(&self) -> Result<(), String> {
+        let (seen, model) = (&self.seen, &self.model);
+        same("what hooks did", &seen.lines, &model.effects)?;
+        let now = SystemTime::now();
+        let events: BTreeMap<_, _> = seen
+            .events
+            .iter()
+            .map(|(event, record)| {
+                let due = record.state == EventState::Pending && record.due <= now;
+                let erred = record.last_error.is_some();
+                (*event, (record.state, record.attempts, due, erred))
+            })
+            .collect();
+        let expected: BTreeMap<_, _> = model
+            .events
+            .iter()
+            .map(|(event, known)| {
+                let due = known.state == EventState::Pending && known.due.is_some();
+                (*event, (known.state, known.attempts, due, known.erred))
+            })
+            .collect();
+        same(
+            "the events (state, attempts, due, erred)",
+            &events,
+            &expected,
+        )?;
+        for pay in Pay::ALL {
+            let record = seen.payments.get(&pay).cloned().unwrap_or_default();
+            let payment = model.payments.get(&pay).cloned().unwrap_or_default();
+            same(
+                &format!("{pay:?} (success, capturable, canceled, disputed, returned)"),
+                &(
+                    record.success,
+                    record.capturable,
+                    record.canceled,
+                    record.disputed,
+                    record.returned(),
+                ),
+                &(
+                    payment.success,
+                    payment.capturable,
+                    payment.canceled,
+                    payment.disputed,
+                    payment.returned(),
+                ),
+            )?;
+        }
+        for order in Order::ALL {
+            let row = seen.orders.get(&order);
+            let book = model.orders.get(&order).cloned().unwrap_or_default();
+            same(
+                &format!("{order:?} (present, paid by, paid)"),
+                &(
+                    row.and_then(|row| row.payment.clone()),
+                    row.and_then(|row| row.paid_by.clone()),
+                    row.is_some_and(|row| row.state == IntentState::Paid),
+                ),
+                &(
+                    book.present.map(Pay::id),
+                    book.paid_by.map(Pay::id),
+                    book.paid_by.is_some(),
+                ),
+            )?;
+        }
+        self.counts()
+    }
+
+    fn counts(&self) -> Result<(), String> {
+        let mut expected = Stats::default();
+        let mut duplicates = (0, 0);
+        for known in self.model.events.values() {
+            *expected.events.entry(known.state).or_default() += 1;
+            let pending = known.state == EventState::Pending;
+            expected.due += u64::from(pending && known.due.is_some());
+        }
+        for (pay, payment) in &self.model.payments {
+            let waits = matches!(
+                payment.success,
+                Settled::No | Settled::Pending | Settled::Dead
+            );
+            let open = self.model.events.iter().any(|(event, known)| {
+                event.what == What::Succeeded
+                    && event.pay == *pay
+                    && matches!(known.state, EventState::Pending | EventState::Dead)
+            });
+            expected.unfulfilled += u64::from(waits && open);
+            if payment.success == Settled::Duplicate {
+                // Whether news whose turn has not come count already is left open.
+                let coming = self.model.events.iter().any(|(event, known)| {
+                    event.pay == *pay && event.what.is_noted() && !is_over(known.state)
+                });
+                let kept = payment.returned() == 0;
+                duplicates.0 += u64::from(kept && !coming);
+                duplicates.1 += u64::from(kept || coming);
+            }
+        }
+        let found = self.seen.stats.duplicate_payments;
+        expected.duplicate_payments = found.clamp(duplicates.0, duplicates.1);
+        let of = |state: &[EventState]| {
+            let records = self.seen.events.values();
+            let records = records.filter(|record| state.contains(&record.state));
+            records.map(|record| record.received).min()
+        };
+        expected.oldest_pending = of(&[EventState::Pending]);
+        expected.unfulfilled_since = self.seen.stats.unfulfilled_since;
+        same("the counts", &self.seen.stats, &expected)
+    }
+}
+
+fn unknown(scope: &stripe_checkout_core::fulfillment::Scope, event: Event) -> EventRecord {
+    EventRecord {
+        scope: scope.clone(),
+        id: event.id(),
+        event_type: String::new(),
+        payment: None,
+        order: None,
+        ours: true,
+        settles: false,
+        body: Default::default(),
+        received: SystemTime::UNIX_EPOCH,
+        state: EventState::Pending,
+        attempts: 0,
+        due: SystemTime::UNIX_EPOCH,
+        last_error: None,
+    }
+}
+
+fn told(received: Received) -> Answer {
+    match received {
+        Received::Done(state) => Answer::Done(state),
+        Received::Duplicate(state) => Answer::Duplicate(state),
+        Received::Failed => Answer::Failed,
+        Received::Queued => Answer::Queued,
+        Received::Waiting => Answer::Waiting,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!(
+            "{what}:\n  found    {found:?}\n  expected {expected:?}"
+        )),
+    }
+}
+
+struct OneByOne<S>(PhantomData<S>);
+
+impl<S: Store> StateMachineTest for OneByOne<S> {
+    type SystemUnderTest = Option<Shop<S>>;
+    type Reference = Sequences;
+
+    fn init_test(_: &Model) -> Option<Shop<S>> {
+        runtime().block_on(Shop::open())
+    }
+
+    fn apply(shop: Option<Shop<S>>, _: &Model, happening: Happening) -> Option<Shop<S>> {
+        let mut shop = shop?;
+        runtime().block_on(shop.happens(&happening));
+        Some(shop)
+    }
+}
+
+type OfMemory = OneByOne<stores::Memory>;
+#[cfg(feature = "sqlite")]
+type OfSqlite = OneByOne<stores::Sqlite>;
+#[cfg(feature = "postgres")]
+type OfPostgres = OneByOne<stores::Postgres>;
+
+prop_state_machine! {
+    #![proptest_config(config(64))]
+    #[test]
+    fn memory_is_like_the_model(sequential 1..40 => OfMemory);
+}
+
+#[cfg(feature = "sqlite")]
+prop_state_machine! {
+    #![proptest_config(config(24))]
+    #[test]
+    fn sqlite_is_like_the_model(sequential 1..40 => OfSqlite);
+}
+
+#[cfg(feature = "postgres")]
+prop_state_machine! {
+    #![proptest_config(config(24))]
+    #[test]
+    fn postgres_is_like_the_model(sequential 1..40 => OfPostgres);
+}

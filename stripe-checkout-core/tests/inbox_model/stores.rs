@@ -1,0 +1,247 @@
+//! The three stores. One of each serves all cases, each under an application's name of its own, which is cheaper than a store of its own and tries that they keep
+//! apart.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use stripe_checkout_core::BoxError;
+use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox};
+
+/// A store as one application sees it, and an append-only table beside the inbox's own, without any key that would hide a double.
+pub(crate) trait Store: Send + Sync + Sized + 'static {
+    type Inbox: Inbox;
+
+    /// For another application; nothing where there is no such store.
+    fn fresh() -> impl Future<Output = Option<Self>> + Send;
+
+    /// The application's name.
+    fn application(&self) -> &str;
+
+    /// The inbox, as another process has it.
+    fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
+
+    /// Writes a line in the inbox's own transaction.
+    fn write(
+        &self,
+        db: &mut <Self::Inbox as Inbox>::Connection,
+        line: &str,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// What a step that was committed had written, and at which place in the order, for a store that has no transactions.
+    fn commit(&self, _lines: Vec<(usize, String)>) {}
+
+    /// The lines that anybody can see, in order.
+    fn lines(&self) -> impl Future<Output = Vec<String>> + Send;
+}
+
+fn next_application() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    format!("shop-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) struct Memory {
+    application: String,
+    inbox: MemoryInbox,
+    lines: Mutex<BTreeMap<usize, String>>,
+}
+
+impl Store for Memory {
+    type Inbox = MemoryInbox;
+
+    async fn fresh() -> Option<Self> {
+        Some(Self {
+            application: next_application(),
+            inbox: MemoryInbox::new(),
+            lines: Mutex::default(),
+        })
+    }
+
+    fn application(&self) -> &str {
+        &self.application
+    }
+
+    async fn open(&self) -> MemoryInbox {
+        self.inbox.clone()
+    }
+
+    async fn write(&self, (): &mut (), _: &str) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn commit(&self, lines: Vec<(usize, String)>) {
+        let mut written = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend(lines);
+    }
+
+    async fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.values().cloned().collect()
+    }
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::Sqlite;
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+    use sqlx::{SqliteConnection, SqlitePool};
+    use stripe_checkout_core::fulfillment::SqliteInbox;
+    use tempfile::TempDir;
+    use tokio::sync::OnceCell;
+
+    use super::{BoxError, Store, next_application};
+
+    /// A database file in a folder that goes with it.
+    struct File {
+        folder: TempDir,
+        outside: SqlitePool,
+    }
+
+    pub(crate) struct Sqlite {
+        application: String,
+        file: &'static File,
+    }
+
+    impl File {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let outside = pool(&folder).await;
+            sqlx::raw_sql("CREATE TABLE lines (id INTEGER PRIMARY KEY AUTOINCREMENT, shop TEXT, line TEXT); CREATE INDEX by_shop ON lines (shop)")
+                .execute(&outside)
+                .await
+                .unwrap();
+            SqliteInbox::new(pool(&folder).await)
+                .migrate()
+                .await
+                .unwrap();
+            Self { folder, outside }
+        }
+    }
+
+    async fn pool(folder: &TempDir) -> SqlitePool {
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("shop.db"))
+            .create_if_missing(true);
+        SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .unwrap()
+    }
+
+    impl Store for Sqlite {
+        type Inbox = SqliteInbox;
+
+        async fn fresh() -> Option<Self> {
+            static FILE: OnceCell<File> = OnceCell::const_new();
+            Some(Self {
+                application: next_application(),
+                file: FILE.get_or_init(File::new).await,
+            })
+        }
+
+        fn application(&self) -> &str {
+            &self.application
+        }
+
+        async fn open(&self) -> SqliteInbox {
+            SqliteInbox::new(pool(&self.file.folder).await)
+        }
+
+        async fn write(&self, db: &mut SqliteConnection, line: &str) -> Result<(), BoxError> {
+            sqlx::query("INSERT INTO lines (shop, line) VALUES (?, ?)")
+                .bind(&self.application)
+                .bind(line)
+                .execute(db)
+                .await?;
+            Ok(())
+        }
+
+        async fn lines(&self) -> Vec<String> {
+            sqlx::query_scalar("SELECT line FROM lines WHERE shop = ? ORDER BY id")
+                .bind(&self.application)
+                .fetch_all(&self.file.outside)
+                .await
+                .unwrap()
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::Postgres;
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use sqlx::{PgConnection, PgPool};
+    use stripe_checkout_core::fulfillment::PostgresInbox;
+    use tokio::sync::OnceCell;
+
+    use super::{BoxError, Store, next_application};
+    use crate::postgres_server::Database;
+
+    struct Schema {
+        outside: PgPool,
+        database: Database,
+    }
+
+    pub(crate) struct Postgres {
+        application: String,
+        schema: &'static Schema,
+    }
+
+    impl Schema {
+        async fn new() -> Option<Self> {
+            let database = Database::new().await?;
+            let outside = database.pool(2, "").await;
+            sqlx::raw_sql("CREATE TABLE lines (id bigserial PRIMARY KEY, shop text, line text); CREATE INDEX ON lines (shop)")
+                .execute(&outside)
+                .await
+                .unwrap();
+            PostgresInbox::new(database.pool(2, "").await)
+                .migrate()
+                .await
+                .unwrap();
+            Some(Self { outside, database })
+        }
+    }
+
+    impl Store for Postgres {
+        type Inbox = PostgresInbox;
+
+        async fn fresh() -> Option<Self> {
+            static SCHEMA: OnceCell<Option<Schema>> = OnceCell::const_new();
+            let schema = SCHEMA.get_or_init(Schema::new).await.as_ref()?;
+            Some(Self {
+                application: next_application(),
+                schema,
+            })
+        }
+
+        fn application(&self) -> &str {
+            &self.application
+        }
+
+        async fn open(&self) -> PostgresInbox {
+            PostgresInbox::new(self.schema.database.pool(4, "").await)
+        }
+
+        async fn write(&self, db: &mut PgConnection, line: &str) -> Result<(), BoxError> {
+            sqlx::query("INSERT INTO lines (shop, line) VALUES ($1, $2)")
+                .bind(&self.application)
+                .bind(line)
+                .execute(db)
+                .await?;
+            Ok(())
+        }
+
+        async fn lines(&self) -> Vec<String> {
+            sqlx::query_scalar("SELECT line FROM lines WHERE shop = $1 ORDER BY id")
+                .bind(&self.application)
+                .fetch_all(&self.schema.outside)
+                .await
+                .unwrap()
+        }
+    }
+}
