@@ -36,7 +36,10 @@ const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
 pub(crate) enum Origin {
     /// Stripe sent it.
     Webhook,
-    /// Stripe was asked.
+    /// Stripe was asked what it had sent.
+    #[cfg_attr(not(feature = "intent"), expect(dead_code))]
+    Listed,
+    /// Stripe was asked how a payment stands.
     #[cfg_attr(not(feature = "intent"), expect(dead_code))]
     Retrieved,
 }
@@ -60,6 +63,7 @@ pub(crate) fn outcome_of(received: &Result<Received, InboxError>) -> &'static st
 pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
     let origin = match origin {
         Origin::Webhook => "webhook",
+        Origin::Listed => "listed",
         Origin::Retrieved => "retrieved",
     };
     count(

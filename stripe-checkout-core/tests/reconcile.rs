@@ -959,3 +959,204 @@ async fn a_page_behind_an_event_that_expired_meanwhile_is_asked_for_anew() {
         ReconcileError::Api(ApiError::InvalidRequest { .. })
     ));
 }
+
+/// What Stripe would deliver now: the success of this payment, as old as it is.
+async fn late_success(world: &World, payment: &str) -> Event {
+    let query = "/events?type=payment_intent.succeeded&limit=100";
+    let list = world.gateway.get(query, None).await.unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let events = list["data"].as_array().unwrap();
+    let event = events
+        .iter()
+        .find(|event| event["data"]["object"]["id"] == payment);
+    Event::parse(event.unwrap().to_string()).unwrap()
+}
+
+const LATE: Duration = Duration::from_secs(16 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_success_whose_money_went_back_unheard_is_not_shipped() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let refunded = world.paid("refunded").await;
+        let disputed = world.paid("disputed").await;
+        let in_part = world.paid("in part").await;
+        let good = world.paid("good").await;
+        world.lose_events();
+        world.refund(&refunded, PRICE.minor()).await;
+        world.refund(&in_part, 1998).await;
+        assert!(world.sandbox.dispute(&disputed));
+        world.sandbox.pass_time(LATE);
+        let before = world.sandbox.requests().len();
+        for payment in [&refunded, &disputed, &in_part, &good] {
+            let event = late_success(&world, payment).await;
+            let received = world.checkout.receive(event.clone()).await.unwrap();
+            assert_eq!(received, Received::Done(EventState::Done));
+            let received = world.checkout.receive(event).await.unwrap();
+            assert_eq!(received, Received::Duplicate(EventState::Done));
+        }
+        let lines = [
+            "keep refunded",
+            "keep disputed",
+            "ship in part",
+            "ship good",
+        ];
+        assert_eq!(world.shop.lines(), lines);
+        let asked = world.asked(before);
+        let asked = asked
+            .iter()
+            .filter(|r| r.contains("/payment_intents/pi_"))
+            .count();
+        assert_eq!(asked, 4, "each once");
+        // No attempt was burnt by the way to Stripe.
+        for event in world.checkout.events(EventFilter::default()).await.unwrap() {
+            assert_eq!(event.attempts, 1, "{event:?}");
+        }
+        // It is written down, for whatever comes later.
+        let (all, part) = match &world.store {
+            Store::Sqlite(_) => {
+                let inbox = world.store.open_sqlite().await;
+                (
+                    inbox.payment(&scope(), &refunded).await,
+                    inbox.payment(&scope(), &in_part).await,
+                )
+            }
+            Store::Postgres(_) => {
+                let inbox = world.store.open_postgres().await;
+                (
+                    inbox.payment(&scope(), &refunded).await,
+                    inbox.payment(&scope(), &in_part).await,
+                )
+            }
+        };
+        assert_eq!(all.unwrap().unwrap().refunded_total, 1999);
+        assert_eq!(part.unwrap().unwrap().refunded_total, 1998);
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_news_costs_no_call() {
+    let world = World::new().await;
+    let payment = world.paid("a").await;
+    world.sandbox.pass_time(Duration::from_secs(14 * 60));
+    let event = late_success(&world, &payment).await;
+    let before = world.sandbox.requests().len();
+    world.checkout.receive(event).await.unwrap();
+    assert_eq!(world.shop.lines(), ["ship a"]);
+    assert_eq!(world.asked(before), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_old_success_waits_for_stripe_and_is_never_lost() {
+    let world = World::new().await;
+    let payment = world.paid("a").await;
+    world.sandbox.pass_time(LATE);
+    let event = late_success(&world, &payment).await;
+    let away = Fault::StatusWith {
+        status: 503,
+        headers: vec![("Stripe-Should-Retry".into(), "false".into())],
+    };
+    for _ in 0..3 {
+        world.sandbox.faults().next(1, away.clone());
+        let received = world.checkout.receive(event.clone()).await.unwrap();
+        assert_eq!(received, Received::Waiting);
+        assert_eq!(world.sandbox.faults().waiting(), 0);
+    }
+    let stored = world
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!((stored.state, stored.attempts), (EventState::Pending, 0));
+    let pause = stored.due.duration_since(SystemTime::now()).unwrap();
+    assert!(pause > Duration::from_secs(30), "{pause:?}");
+    assert!(world.shop.lines().is_empty());
+    // An operator, or Stripe's own repetition, brings it on.
+    let received = world.checkout.replay(&stored).await.unwrap();
+    assert_eq!(received, Received::Done(EventState::Done));
+    assert_eq!(world.shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn what_stripe_does_not_tell_of_is_taken_at_its_word() {
+    let world = World::new().await;
+    let gone = world.paid("gone").await;
+    let denied = world.paid("denied").await;
+    world.sandbox.pass_time(LATE);
+    let gone = late_success(&world, &gone).await;
+    let denied = late_success(&world, &denied).await;
+    world.sandbox.faults().next(1, Fault::Status(404));
+    world.checkout.receive(gone).await.unwrap();
+    // With the charge, and without.
+    world.sandbox.faults().next(2, Fault::Status(403));
+    world.checkout.receive(denied).await.unwrap();
+    assert_eq!(world.shop.lines(), ["ship gone", "ship denied"]);
+    assert_eq!(world.sandbox.faults().waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_restricted_key_that_may_not_see_charges_still_reads_the_payment() {
+    let world = World::new().await;
+    world.lose_events();
+    world.paid("a").await;
+    world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+    world.sandbox.faults().next(1, Fault::Status(403));
+    let report = world.reconcile().await;
+    assert_eq!((report.settled, report.run), (1, 1));
+    assert_eq!(world.shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn a_worker_asks_as_well_and_so_does_a_handler_that_failed_for_long() {
+    let world = World::new().await;
+    let queued = Checkout::builder(world.sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .queued()
+        .fulfillment(world.store.open_sqlite().await, world.shop.clone())
+        .build()
+        .unwrap();
+    let payment = world.paid("a").await;
+    world.lose_events();
+    world.refund(&payment, PRICE.minor()).await;
+    world.sandbox.pass_time(LATE);
+    let event = late_success(&world, &payment).await;
+    assert_eq!(queued.receive(event).await.unwrap(), Received::Queued);
+    assert!(queued.run_due().await.unwrap());
+    assert_eq!(world.shop.lines(), ["keep a"]);
+    assert!(!queued.run_due().await.unwrap());
+}
+
+#[tokio::test]
+async fn money_that_went_back_before_anybody_heard_of_it_is_not_shipped_by_the_reconciler() {
+    let world = World::new().await;
+    let listed = world.paid("listed").await;
+    world.lose_events();
+    let never = world.paid("never").await;
+    world.refund(&listed, PRICE.minor()).await;
+    world.refund(&never, PRICE.minor()).await;
+    world.sandbox.pass_time(LATE);
+    let report = world.reconcile().await;
+    assert_eq!((report.run, report.waiting, report.failed), (2, 0, 0));
+    assert_eq!(world.shop.sorted(), ["keep listed", "keep never"]);
+}
+
+#[tokio::test]
+async fn without_keys_an_old_success_is_taken_at_its_word() {
+    let store = Store::sqlite().await;
+    let shop = Shop::default();
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let keyless = Checkout::builder(config)
+        .application("tea")
+        .fulfillment(store.open_sqlite().await, shop.clone())
+        .build()
+        .unwrap();
+    let paid = PaymentIntent::new("pi_1", PRICE)
+        .status("succeeded")
+        .metadata("order_id", "a");
+    let event = EventBody::new("payment_intent.succeeded", paid.object());
+    let event = Event::parse(event.created(now() - DAY).body()).unwrap();
+    keyless.receive(event).await.unwrap();
+    assert_eq!(shop.lines(), ["ship a"]);
+}

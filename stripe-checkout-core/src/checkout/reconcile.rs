@@ -563,7 +563,7 @@ async fn taken(checkout: &Checkout, event: Event, settled: bool) -> Result<Taken
     }
     let received = match settled {
         true => checkout.take_in_settled(event).await,
-        false => checkout.take_in(event, Origin::Retrieved).await,
+        false => checkout.take_in(event, Origin::Listed).await,
     };
     let how = match received {
         Ok(Received::Done(_)) => How::Run,

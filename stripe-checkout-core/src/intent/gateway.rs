@@ -19,6 +19,7 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
+use crate::fulfillment::Lookup;
 use crate::secret::SecretKey;
 use crate::webhook::{Event, Payment};
 
@@ -220,6 +221,28 @@ impl Gateway {
             Err(ApiError::Permission { .. }) => self.retrieve_intent_whole(id, account).await,
             answered => answered,
         }
+    }
+
+    /// For the inbox, which sometimes must know more of a payment than an event says.
+    pub(crate) fn into_lookup(self) -> Lookup {
+        Box::new(move |id, account| {
+            let gateway = self.clone();
+            Box::pin(async move {
+                let retrieved = gateway.retrieve_intent_and_charge(&id, account.as_deref());
+                match retrieved.await {
+                    Ok((payment, _)) => Ok(Some(payment)),
+                    // Not to be had, now or ever: a redelivery would change nothing.
+                    Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
+                    Err(
+                        error @ (ApiError::Permission { .. } | ApiError::UnexpectedAnswer { .. }),
+                    ) => {
+                        tracing::error!(payment = id, %error, "a payment of which an event tells could not be looked up");
+                        Ok(None)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            })
+        })
     }
 
     async fn retrieve(
