@@ -7,8 +7,8 @@ use std::fmt;
 
 use stripe_checkout_core::fulfillment::{EventState, Settled};
 
-/// After so many attempts an event is a dead letter.
-pub(crate) const MAX: u32 = 3;
+/// After so many attempts an event is a dead letter: few, so that there are some.
+pub(crate) const MAX: u32 = 2;
 /// What each payment brings, in minor units.
 pub(crate) const WHOLE: u64 = 1000;
 /// What the refunds take back.

@@ -92,7 +92,7 @@ impl ReferenceStateMachine for Sequences {
             4 => script().prop_map(|script| Happening::Work { script }),
             2 => (decided.clone(), script()).prop_map(|(event, script)| Happening::Replay { event, script }),
             1 => (decided, behave()).prop_map(|(event, others)| Happening::Discard { event, others }),
-            1 => select(vec![1, 2, 1000]).prop_map(|most| Happening::Prune { most }),
+            2 => select(vec![1, 1000, 1000]).prop_map(|most| Happening::Prune { most }),
             1 => (select(Order::ALL.to_vec()), any::<bool>()).prop_map(|(order, right)| Happening::Price { order, right }),
             1 => select(vec![Pay::A, Pay::B, Pay::C]).prop_map(|pay| Happening::Ask { pay }),
         ]

@@ -423,6 +423,10 @@ impl<S: Store> Stage<S> {
         *left == 0
     }
 
+    fn is_crowded(&self) -> bool {
+        matches!(*lock(&self.plan), Plan::Attempts(_))
+    }
+
     fn dies_when_stored(&self) -> bool {
         match &*lock(&self.plan) {
             Plan::Script(script, _) => dies(script.this, Moment::Stored),
@@ -634,6 +638,8 @@ impl<S: Store> Merchant<S> {
                 act.death.notify_one();
                 std::future::pending::<()>().await;
             }
+            // Time for others to come in between, where there are any.
+            _ if self.0.is_crowded() => tokio::time::sleep(Duration::from_millis(3)).await,
             _ => tokio::task::yield_now().await,
         }
         // While nobody else works on this payment: so the numbers tell the order.
