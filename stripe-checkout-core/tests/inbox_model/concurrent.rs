@@ -12,7 +12,7 @@ use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::{Checkout, InboxError};
 use tokio::task::JoinSet;
 
-use crate::model::{Behave, Event, MAX, Moment, Order, Pay, What, is_over};
+use crate::model::{Behave, Event, Moment, Order, Pay, What, is_over};
 use crate::promises::{Lives, Seen, kept};
 use crate::shop::{Process, Stage, body};
 use crate::stores::{self, Store};
@@ -102,7 +102,7 @@ impl Storm {
 
     /// An attempt counts, too, of which the process died of another event's: then nobody can say how many there will be.
     fn max_attempts(&self) -> u32 {
-        if self.is_deadly() { 100 } else { MAX }
+        if self.is_deadly() { 100 } else { 3 }
     }
 }
 

@@ -7,8 +7,8 @@ use std::fmt;
 
 use stripe_checkout_core::fulfillment::{EventState, Settled};
 
-/// After so many attempts an event is a dead letter.
-pub(crate) const MAX: u32 = 3;
+/// After so many attempts an event is a dead letter: few, so that there are some.
+pub(crate) const MAX: u32 = 2;
 /// What each payment brings, in minor units.
 pub(crate) const WHOLE: u64 = 1000;
 /// What the refunds take back.
@@ -156,6 +156,8 @@ pub(crate) enum Behave {
         /// Whether nobody may take the event for long. Otherwise the lease is over at once.
         leased: bool,
     },
+    /// The process dies when what it does has had to wait so often, wherever that is: nobody knows where, but it is one of the moments.
+    DieSomewhere(u8),
 }
 
 /// When a process dies.
@@ -163,6 +165,8 @@ pub(crate) enum Behave {
 pub(crate) enum Moment {
     /// The event was stored, if it was new.
     Stored,
+    /// The step was asked for, and nothing of it was done.
+    Asked,
     /// The attempt is counted, and nothing was decided.
     Taken,
     /// The hook wrote, and has not come to its end.
@@ -232,6 +236,29 @@ pub(crate) enum Happening {
     },
 }
 
+impl Happening {
+    /// How the step goes that is asked for.
+    pub(crate) fn behave(&self) -> Option<Behave> {
+        match self {
+            Self::Deliver { script, .. } | Self::Work { script } | Self::Replay { script, .. } => {
+                Some(script.this)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, if that step goes like this.
+    pub(crate) fn with(&self, this: Behave) -> Self {
+        let mut other = self.clone();
+        if let Self::Deliver { script, .. } | Self::Work { script } | Self::Replay { script, .. } =
+            &mut other
+        {
+            script.this = this;
+        }
+        other
+    }
+}
+
 // One line each: the shortest sequence that goes wrong is there to be read.
 impl fmt::Debug for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -268,6 +295,7 @@ impl fmt::Debug for Behave {
                 let lease = if *leased { " and is leased" } else { "" };
                 write!(f, "dies when {when:?}{lease}")
             }
+            Self::DieSomewhere(polls) => write!(f, "dies after {polls} waits"),
         }
     }
 }
@@ -414,6 +442,31 @@ impl Model {
         !after.waits
     }
 
+    /// What may have become of it, if its process died somewhere in the middle.
+    pub(crate) fn after_death(&self, happening: &Happening) -> Vec<Self> {
+        let mut all = Vec::new();
+        if matches!(happening, Happening::Deliver { event, .. } if !self.events.contains_key(event))
+        {
+            all.push(self.clone());
+        }
+        let moments = [
+            Moment::Asked,
+            Moment::Stored,
+            Moment::Taken,
+            Moment::Committed,
+        ];
+        let leased = false;
+        let dies = moments.map(|when| Behave::Die { when, leased });
+        // It may also have died of one of those that waited.
+        for this in dies.into_iter().chain([Behave::Well]) {
+            let mut after = self.clone();
+            if after.apply(&happening.with(this)) == Answer::Died {
+                all.push(after);
+            }
+        }
+        all
+    }
+
     pub(crate) fn apply(&mut self, happening: &Happening) -> Answer {
         match *happening {
             Happening::Deliver {
@@ -518,7 +571,10 @@ impl Model {
                 .flatten()
         });
         let Some((_, event)) = due.min() else {
-            return Answer::Worked(false);
+            return match script.this.dies(Moment::Asked) {
+                true => Answer::Died,
+                false => Answer::Worked(false),
+            };
         };
         let did = self.step(event, Turn::Now, script.this);
         let died = match did {
@@ -623,6 +679,9 @@ impl Model {
 
     fn step(&mut self, event: Event, turn: Turn, behave: Behave) -> Did {
         let now = self.tick();
+        if behave.dies(Moment::Asked) {
+            return Did::Died;
+        }
         let known = self.events[&event];
         if known.state != EventState::Pending {
             return Did::Already(known.state);
@@ -638,6 +697,8 @@ impl Model {
         }
         let todo = self.todo(event);
         let dies = match behave {
+            // Somewhere; whoever wants to know looks.
+            Behave::DieSomewhere(_) => Some(false),
             Behave::Die { when, leased } => match (when, &todo) {
                 (Moment::Taken | Moment::Ran, _) | (Moment::InHook, Todo::Hook(_)) => Some(leased),
                 _ => None,
@@ -700,7 +761,11 @@ impl Model {
             known.erred = true;
             known.leased = false;
         }
-        if event.settles() {
+        // Another event object of the same success that is pending is its next chance: whoever waits, waits for that one.
+        let next_chance = self.events.iter().any(|(other, known)| {
+            other.settles() && other.pay == event.pay && known.state == EventState::Pending
+        });
+        if event.settles() && !next_chance {
             let payment = self.payments.entry(event.pay).or_default();
             if matches!(payment.success, Settled::No | Settled::Pending) {
                 payment.success = Settled::Dead;

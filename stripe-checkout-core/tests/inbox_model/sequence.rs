@@ -28,6 +28,7 @@ struct Sequences;
 fn behave() -> impl Strategy<Value = Behave> {
     let moment = select(vec![
         Moment::Stored,
+        Moment::Asked,
         Moment::Taken,
         Moment::InHook,
         Moment::Ran,
@@ -46,7 +47,8 @@ fn behave() -> impl Strategy<Value = Behave> {
 
 fn script() -> impl Strategy<Value = Script> {
     let others = prop_oneof![2 => Just(Behave::Well), 1 => behave()];
-    (behave(), others).prop_map(|(this, others)| Script { this, others })
+    let this = prop_oneof![3 => behave(), 1 => (1..40_u8).prop_map(Behave::DieSomewhere)];
+    (this, others).prop_map(|(this, others)| Script { this, others })
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -90,7 +92,7 @@ impl ReferenceStateMachine for Sequences {
             4 => script().prop_map(|script| Happening::Work { script }),
             2 => (decided.clone(), script()).prop_map(|(event, script)| Happening::Replay { event, script }),
             1 => (decided, behave()).prop_map(|(event, others)| Happening::Discard { event, others }),
-            1 => select(vec![1, 2, 1000]).prop_map(|most| Happening::Prune { most }),
+            2 => select(vec![1, 1000, 1000]).prop_map(|most| Happening::Prune { most }),
             1 => (select(Order::ALL.to_vec()), any::<bool>()).prop_map(|(order, right)| Happening::Price { order, right }),
             1 => select(vec![Pay::A, Pay::B, Pay::C]).prop_map(|pay| Happening::Ask { pay }),
         ]
@@ -113,13 +115,29 @@ impl ReferenceStateMachine for Sequences {
 /// so the model learns that from it.
 struct Shop<S: Store> {
     stage: Arc<Stage<S>>,
-    process: Process<S>,
-    inline: Checkout,
-    queued: Checkout,
+    running: Running<S>,
     model: Model,
     seen: Seen,
     lives: Lives,
     story: Vec<String>,
+}
+
+/// A process, and its two ways to take events in.
+struct Running<S: Store> {
+    process: Process<S>,
+    inline: Checkout,
+    queued: Checkout,
+}
+
+impl<S: Store> Running<S> {
+    async fn start(stage: &Arc<Stage<S>>) -> Self {
+        let process = stage.start().await;
+        Self {
+            inline: process.checkout(false, MAX),
+            queued: process.checkout(true, MAX),
+            process,
+        }
+    }
 }
 
 impl<S: Store> Shop<S> {
@@ -128,11 +146,8 @@ impl<S: Store> Shop<S> {
         for order in Order::ALL {
             stage.price(order, true);
         }
-        let process = stage.start().await;
         Some(Self {
-            inline: process.checkout(false, MAX),
-            queued: process.checkout(true, MAX),
-            process,
+            running: Running::start(&stage).await,
             stage,
             model: Model::default(),
             seen: Seen::default(),
@@ -141,23 +156,26 @@ impl<S: Store> Shop<S> {
         })
     }
 
-    async fn happens(&mut self, happening: &Happening) {
+    async fn happens(mut self, happening: &Happening) -> Self {
         if !self.model.allows(happening) {
-            return;
+            return self;
         }
         let answer = self.really(happening).await;
-        if self.process.is_dead() {
-            self.process = self.stage.start().await;
-            self.inline = self.process.checkout(false, MAX);
-            self.queued = self.process.checkout(true, MAX);
+        if self.running.process.is_dead() {
+            drop(self.running);
+            self.stage.store.is_quiet().await;
+            self.running = Running::start(&self.stage).await;
         }
         let before = std::mem::replace(
             &mut self.seen,
-            Seen::by(&self.stage, self.process.inbox()).await,
+            Seen::by(&self.stage, self.running.process.inbox()).await,
         );
         let forgotten = matches!(happening, Happening::Prune { .. });
         let expected = match happening {
             Happening::Prune { most } => self.learn_what_is_forgotten(&before, *most),
+            happening if matches!(happening.behave(), Some(Behave::DieSomewhere(_))) => {
+                self.learn_where_it_died(happening, answer)
+            }
             happening => self.model.apply(happening),
         };
         self.story
@@ -176,6 +194,7 @@ impl<S: Store> Shop<S> {
         if let Err(wrong) = wrong {
             panic!("{wrong}\n{}", self.told());
         }
+        self
     }
 
     fn told(&self) -> String {
@@ -191,23 +210,23 @@ impl<S: Store> Shop<S> {
                 script,
             } => {
                 self.stage.script(*script);
-                self.process.as_a_page(*door == Door::Page);
+                self.running.process.as_a_page(*door == Door::Page);
                 let checkout = match door {
-                    Door::Queued => &self.queued,
-                    Door::Inline | Door::Page => &self.inline,
+                    Door::Queued => &self.running.queued,
+                    Door::Inline | Door::Page => &self.running.inline,
                 };
                 let received = checkout.receive(body(*event)).await;
-                self.process.as_a_page(false);
+                self.running.process.as_a_page(false);
                 self.answer(received.map(told))
             }
             Happening::Work { script } => {
                 self.stage.script(*script);
-                let worked = self.inline.run_due().await;
+                let worked = self.running.inline.run_due().await;
                 self.answer(worked.map(Answer::Worked))
             }
             Happening::Replay { event, script } => {
                 self.stage.script(*script);
-                let received = self.inline.replay(&self.record(*event)).await;
+                let received = self.running.inline.replay(&self.record(*event)).await;
                 self.answer(received.map(told))
             }
             Happening::Discard { event, others } => {
@@ -215,11 +234,11 @@ impl<S: Store> Shop<S> {
                     this: *others,
                     others: *others,
                 });
-                let discarded = self.inline.discard(&self.record(*event)).await;
+                let discarded = self.running.inline.discard(&self.record(*event)).await;
                 self.answer(discarded.map(|()| Answer::Quiet))
             }
             Happening::Prune { most } => {
-                let (inbox, scope) = (self.process.inbox(), self.stage.scope());
+                let (inbox, scope) = (self.running.process.inbox(), self.stage.scope());
                 let before = SystemTime::now() + Duration::from_secs(1);
                 let forgotten = inbox.prune(&scope, before, *most).await.unwrap();
                 let stored = Seen::by(&self.stage, inbox).await.events.len();
@@ -243,7 +262,7 @@ impl<S: Store> Shop<S> {
 
     fn answer(&self, answer: Result<Answer, InboxError>) -> Answer {
         match answer {
-            _ if self.process.is_dead() => Answer::Died,
+            _ if self.running.process.is_dead() => Answer::Died,
             Ok(answer) => answer,
             Err(InboxError::UnknownEvent | InboxError::WrongState { .. }) => Answer::Refused,
             Err(error) => panic!(
@@ -275,7 +294,7 @@ impl<S: Store> Shop<S> {
             account: None,
             reference: pay.order().unwrap().reference().to_owned(),
         };
-        let inbox = self.process.inbox();
+        let inbox = self.running.process.inbox();
         let row = inbox.intent(&key).await.unwrap();
         let version = row.as_ref().map(|row| row.version);
         let record = IntentRecord {
@@ -297,6 +316,22 @@ impl<S: Store> Shop<S> {
                 "written over version {version:?}, expected {expected:?}"
             );
         }
+    }
+
+    /// A process that dies at any wait leaves what it would leave if it had died at one of the moments.
+    fn learn_where_it_died(&mut self, happening: &Happening, answer: Answer) -> Answer {
+        let before = self.model.clone();
+        if answer != Answer::Died {
+            return self.model.apply(&happening.with(Behave::Well));
+        }
+        for after in before.after_death(happening) {
+            self.model = after;
+            if self.like_the_model().is_ok() {
+                return answer;
+            }
+        }
+        self.model = before;
+        answer
     }
 
     /// An inbox may keep what could be forgotten: how much goes at a time is "about so many". But what nothing needs must go.
@@ -516,9 +551,7 @@ impl<S: Store> StateMachineTest for OneByOne<S> {
     }
 
     fn apply(shop: Option<Shop<S>>, _: &Model, happening: Happening) -> Option<Shop<S>> {
-        let mut shop = shop?;
-        runtime().block_on(shop.happens(&happening));
-        Some(shop)
+        Some(runtime().block_on(shop?.happens(&happening)))
     }
 }
 

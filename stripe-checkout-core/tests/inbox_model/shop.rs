@@ -1,8 +1,11 @@
 //! A shop of which everything can be told how it goes: the merchant's hooks, the clock of leases and pauses, and when its process dies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
@@ -100,6 +103,8 @@ pub(crate) struct Stage<S> {
     collided: Mutex<Vec<String>>,
     /// Pauses that were longer than they may be, and deliveries that should not have been.
     wrong: Mutex<Vec<String>>,
+    /// How often what goes on may still have to wait before its process dies.
+    fuse: Mutex<Option<u8>>,
     /// How many hooks came to their end.
     ended: AtomicUsize,
     /// How often each event was attempted, counted by whoever attempts.
@@ -149,6 +154,7 @@ impl<S: Store> Stage<S> {
             running: Mutex::default(),
             collided: Mutex::default(),
             wrong: Mutex::default(),
+            fuse: Mutex::default(),
             ended: AtomicUsize::new(0),
             attempted: Mutex::default(),
             received: Mutex::default(),
@@ -168,6 +174,10 @@ impl<S: Store> Stage<S> {
     }
 
     pub(crate) fn script(&self, script: Script) {
+        *lock(&self.fuse) = match script.this {
+            Behave::DieSomewhere(waits) => Some(waits),
+            _ => None,
+        };
         *lock(&self.plan) = Plan::Script(script, AtomicUsize::new(0));
     }
 
@@ -295,6 +305,14 @@ impl<S: Store> Process<S> {
         work: impl Future<Output = Result<T, InboxError>>,
     ) -> Result<T, InboxError> {
         let mut dead = self.life.dead.subscribe();
+        let mut work = pin!(work);
+        let work = poll_fn(|context| {
+            let done = work.as_mut().poll(context);
+            if done.is_pending() && self.stage().burns_down() {
+                return Poll::Ready(self.die());
+            }
+            done
+        });
         tokio::select! {
             biased;
             _ = dead.wait_for(|dead| *dead) => Err(died()),
@@ -395,6 +413,20 @@ impl<S: Store> Stage<S> {
         }
     }
 
+    /// Whether that was the last wait.
+    fn burns_down(&self) -> bool {
+        let mut fuse = lock(&self.fuse);
+        let Some(left) = &mut *fuse else {
+            return false;
+        };
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
+
+    fn is_crowded(&self) -> bool {
+        matches!(*lock(&self.plan), Plan::Attempts(_))
+    }
+
     fn dies_when_stored(&self) -> bool {
         match &*lock(&self.plan) {
             Plan::Script(script, _) => dies(script.this, Moment::Stored),
@@ -470,7 +502,10 @@ impl<S: Store> Inbox for Process<S> {
             return inbox.step(scope, turn, terms, dispatch).await;
         }
         let scripted = self.stage().scripted();
-        if let Some(Behave::Die { leased: false, .. }) = scripted {
+        if scripted.is_some_and(|behave| dies(behave, Moment::Asked)) {
+            return self.die();
+        }
+        if let Some(Behave::Die { leased: false, .. } | Behave::DieSomewhere(_)) = scripted {
             // As if the lease had been over since.
             terms.lease = Duration::ZERO;
         }
@@ -499,6 +534,7 @@ impl<S: Store> Inbox for Process<S> {
             () = watched.death.notified() => return self.die(),
             step = self.living(inbox.step(scope, turn, terms, &watched)) => step?,
         };
+        *lock(&self.stage().fuse) = None;
         let ended = std::mem::take(&mut *lock(&watched.ended));
         match step.as_ref().map(|step| (step.did, &step.event.id)) {
             Some((Stepped::Now(EventState::Done | EventState::Mismatch), id)) => {
@@ -602,6 +638,8 @@ impl<S: Store> Merchant<S> {
                 act.death.notify_one();
                 std::future::pending::<()>().await;
             }
+            // Time for others to come in between, where there are any.
+            _ if self.0.is_crowded() => tokio::time::sleep(Duration::from_millis(3)).await,
             _ => tokio::task::yield_now().await,
         }
         // While nobody else works on this payment: so the numbers tell the order.

@@ -18,6 +18,11 @@ pub(crate) trait Store: Send + Sync + Sized + 'static {
     /// The application's name.
     fn application(&self) -> &str;
 
+    /// Waits until nothing of a dead process goes on, not even what it had asked of a server before. All of its handles are dropped.
+    fn is_quiet(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// The inbox, as another process has it.
     fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
 
@@ -150,6 +155,12 @@ mod sqlite {
             SqliteInbox::new(pool(&self.file.folder).await)
         }
 
+        async fn is_quiet(&self) {
+            // Whoever was about to commit has locked everybody else out.
+            let outside = self.file.outside.begin_with("BEGIN IMMEDIATE");
+            outside.await.unwrap().commit().await.unwrap();
+        }
+
         async fn write(&self, db: &mut SqliteConnection, line: &str) -> Result<(), BoxError> {
             sqlx::query("INSERT INTO lines (shop, line) VALUES (?, ?)")
                 .bind(&self.application)
@@ -174,6 +185,8 @@ pub(crate) use postgres::Postgres;
 
 #[cfg(feature = "postgres")]
 mod postgres {
+    use std::time::Duration;
+
     use sqlx::{PgConnection, PgPool};
     use stripe_checkout_core::fulfillment::PostgresInbox;
     use tokio::sync::OnceCell;
@@ -224,7 +237,21 @@ mod postgres {
         }
 
         async fn open(&self) -> PostgresInbox {
-            PostgresInbox::new(self.schema.database.pool(4, "").await)
+            // The server says by this name which of its processes work for whom; there are few of them.
+            let name = format!("SET application_name = '{}'", self.application);
+            PostgresInbox::new(self.schema.database.pool(4, name.leak()).await)
+        }
+
+        async fn is_quiet(&self) {
+            let working = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+            let working = || {
+                sqlx::query_scalar::<_, i64>(working)
+                    .bind(&self.application)
+                    .fetch_one(&self.schema.outside)
+            };
+            while working().await.unwrap() > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         }
 
         async fn write(&self, db: &mut PgConnection, line: &str) -> Result<(), BoxError> {
