@@ -39,6 +39,13 @@ const STATES: [EventState; 6] = [
     EventState::Dropped,
 ];
 
+/// What a merchant decides of an event that is open.
+#[derive(Clone, Copy)]
+enum Decision {
+    Replay,
+    Drop,
+}
+
 impl Shop {
     /// `GET /admin`: what needs a look, orders, events.
     pub async fn admin(&self, visit: &Visit) -> Answer {
@@ -105,26 +112,15 @@ impl Shop {
 
     /// `POST /admin/events/{id}/replay`: runs the hook of an event again that failed, or did not fit.
     pub async fn replay(&self, visit: &Visit, id: &str) -> Answer {
-        self.decide(visit, id, async |event| {
-            self.inner.checkout.replay(event).await.map(drop)
-        })
-        .await
+        self.decide(visit, id, Decision::Replay).await
     }
 
     /// `POST /admin/events/{id}/drop`: gives an event up that failed, or did not fit.
     pub async fn drop_event(&self, visit: &Visit, id: &str) -> Answer {
-        self.decide(visit, id, async |event| {
-            self.inner.checkout.discard(event).await
-        })
-        .await
+        self.decide(visit, id, Decision::Drop).await
     }
 
-    async fn decide(
-        &self,
-        visit: &Visit,
-        id: &str,
-        decision: impl AsyncFn(&EventRecord) -> Result<(), InboxError>,
-    ) -> Answer {
+    async fn decide(&self, visit: &Visit, id: &str, decision: Decision) -> Answer {
         let csrf = match self.authorised(visit).await {
             Ok(csrf) => csrf,
             Err(refused) => return refused,
@@ -135,7 +131,12 @@ impl Shop {
             Ok(None) => return self.problem(Problem::NotFound),
             Err(error) => return self.problem(error.into()),
         };
-        let decided = decision(&event).await.map_err(|error| error.to_string());
+        let checkout = &self.inner.checkout;
+        let decided = match decision {
+            Decision::Replay => checkout.replay(&event).await.map(drop),
+            Decision::Drop => checkout.discard(&event).await,
+        };
+        let decided = decided.map_err(|error| error.to_string());
         match (decided, &event.payment) {
             (Ok(()), Some(payment)) => Answer::see_other(format!("/admin/payments/{payment}")),
             (Ok(()), None) => Answer::see_other("/admin"),
