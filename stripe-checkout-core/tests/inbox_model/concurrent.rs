@@ -217,7 +217,8 @@ fn to_be_delivered_again(storm: &Storm, seen: &Seen) -> Vec<Event> {
             && event.what.is_noted()
             && event.what != What::AllRefunded;
         let hopeless = !has_success(storm, event.pay);
-        !state(event).is_some_and(is_over) && !(waits && hopeless)
+        let over = state(event).is_some_and(is_over);
+        !(over || waits && hopeless)
     });
     left.copied().collect()
 }
