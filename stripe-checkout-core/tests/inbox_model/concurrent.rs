@@ -317,7 +317,7 @@ proptest! {
 
 #[cfg(feature = "postgres")]
 proptest! {
-    #![proptest_config(config(16))]
+    #![proptest_config(config(12))]
     #[test]
     fn postgres_comes_to_a_good_end(storm in storm()) {
         runtime().block_on(rages::<stores::Postgres>(&storm));

@@ -587,7 +587,7 @@ prop_state_machine! {
 
 #[cfg(feature = "postgres")]
 prop_state_machine! {
-    #![proptest_config(config(24))]
+    #![proptest_config(config(16))]
     #[test]
     fn postgres_is_like_the_model(sequential 1..40 => OfPostgres);
 }
