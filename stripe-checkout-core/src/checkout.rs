@@ -7,6 +7,8 @@ mod clock;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
+mod reconcile;
+#[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
 mod tasks;
@@ -22,6 +24,8 @@ use tracing::{Instrument, field};
 pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
 use self::clock::Clock;
+#[cfg(feature = "intent")]
+pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;
 pub use self::worker::Worker;
 use crate::call::{Body, BodyFault, Call};
@@ -29,7 +33,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, Group};
 use crate::error::{InboxError, SignatureError, VerifyError};
 use crate::fulfillment::{
-    Delivery, EventFilter, EventRecord, Fulfillment, Lookup, OursRule, Received, Scope,
+    Delivery, EventFilter, EventRecord, Fulfillment, OursRule, Received, Scope,
 };
 use crate::reply::{Problem, Reply};
 use crate::secret::Mode;
@@ -230,41 +234,11 @@ impl Checkout {
             event,
             received: SystemTime::now(),
             at_once: origin == Origin::Webhook,
-            lookup: self.lookup(),
         };
         self.inner
             .fulfillment
             .deliver(delivery, &self.inner.ours)
             .await
-    }
-
-    #[cfg(feature = "intent")]
-    fn lookup(&self) -> Option<Lookup> {
-        use crate::error::ApiError;
-
-        let gateway = self.inner.payments.as_ref()?.gateway.clone();
-        Some(Box::new(move |id, account| {
-            let gateway = gateway.clone();
-            Box::pin(async move {
-                match gateway.retrieve_intent(&id, account.as_deref()).await {
-                    Ok(payment) => Ok(Some(payment)),
-                    // Not to be had, now or ever: a redelivery would change nothing.
-                    Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
-                    Err(
-                        error @ (ApiError::Permission { .. } | ApiError::UnexpectedAnswer { .. }),
-                    ) => {
-                        tracing::error!(payment = id, %error, "whose payment an event takes back could not be looked up: it goes to the hook `event`");
-                        Ok(None)
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            })
-        }))
-    }
-
-    #[cfg(not(feature = "intent"))]
-    fn lookup(&self) -> Option<Lookup> {
-        None
     }
 
     /// The events received, the newest first, for an operator's page.

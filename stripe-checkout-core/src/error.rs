@@ -450,6 +450,26 @@ pub enum IntentError {
     NoPricing,
 }
 
+/// Why a run of the [reconciler](crate::Checkout::reconcile) did not come to its end. The next one goes on where it stopped.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReconcileError {
+    /// This checkout was built without pricing and keys, so it cannot ask Stripe.
+    #[error("a checkout without pricing and keys cannot ask Stripe what it missed")]
+    NoPricing,
+    /// The inbox forgets at a restart: what Stripe tells of last week would be done again.
+    #[error(
+        "MemoryInbox forgets everything at a restart, so the orders of the last 30 days would be fulfilled again: use a database's inbox"
+    )]
+    Forgetful,
+    /// Stripe, or the way to it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The inbox could not take in what Stripe told.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+}
+
 /// What went wrong inside an inbox.
 #[derive(Debug, Error)]
 #[non_exhaustive]

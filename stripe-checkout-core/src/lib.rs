@@ -42,6 +42,8 @@ pub mod webhook;
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use call::{Body, Call, Visitor, VisitorData};
 pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
+#[cfg(feature = "intent")]
+pub use checkout::{Reconciled, Reconciler};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
 pub use endpoint::{Endpoint, Group, Method};

@@ -36,7 +36,10 @@ const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
 pub(crate) enum Origin {
     /// Stripe sent it.
     Webhook,
-    /// Stripe was asked.
+    /// Stripe was asked what it had sent.
+    #[cfg_attr(not(feature = "intent"), expect(dead_code))]
+    Listed,
+    /// Stripe was asked how a payment stands.
     #[cfg_attr(not(feature = "intent"), expect(dead_code))]
     Retrieved,
 }
@@ -60,6 +63,7 @@ pub(crate) fn outcome_of(received: &Result<Received, InboxError>) -> &'static st
 pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
     let origin = match origin {
         Origin::Webhook => "webhook",
+        Origin::Listed => "listed",
         Origin::Retrieved => "retrieved",
     };
     count(
@@ -171,3 +175,17 @@ fn set(_: &'static str, _: Option<&Scope>, _: &[(&'static str, &'static str)], _
 
 #[cfg(not(feature = "metrics"))]
 fn measure(_: &'static str, _: &[(&'static str, &'static str)], _: std::time::Duration) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_taken_in_has_a_word_of_its_own() {
+        let word = |error| outcome_of(&Err(error));
+        assert_eq!(word(InboxError::Busy), "busy");
+        assert_eq!(word(InboxError::Full { capacity: 1 }), "full");
+        assert_eq!(word(InboxError::Unavailable("away".into())), "unavailable");
+        assert_eq!(outcome_of(&Ok(Received::Queued)), "queued");
+    }
+}

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, Received, SqliteInbox,
+    Due, EventFilter, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey,
+    Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
@@ -13,8 +15,8 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, refund};
 use stripe_checkout_core::webhook::{Event, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Config, Currency, Pricing, PricingError, PublishableKey, SecretKey,
-    TransportError, Visitor, WebhookSecret,
+    Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError, PublishableKey,
+    SecretKey, TransportError, Visitor, WebhookSecret,
 };
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -46,6 +48,28 @@ impl Transport for Stripe {
             headers: Vec::new(),
             body: body.to_string().into(),
         })
+    }
+}
+
+/// The same, and what it was asked: path and connected account.
+#[derive(Clone, Default)]
+struct Asked {
+    stripe: Stripe,
+    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+}
+
+impl Asked {
+    fn seen(&self) -> Vec<(String, Option<String>)> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+impl Transport for Asked {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let (_, path) = request.url.split_once("/v1").unwrap();
+        let account = request.header("stripe-account").map(str::to_owned);
+        self.seen.lock().unwrap().push((path.to_owned(), account));
+        self.stripe.send(request).await
     }
 }
 
@@ -90,7 +114,7 @@ impl<C: Send> FulfillmentHandler<C> for Ship {
     }
 }
 
-fn checkout<I: Inbox>(inbox: I, stripe: &Stripe, ship: &Ship) -> Checkout {
+fn checkout<I: Inbox>(inbox: I, stripe: &(impl Transport + Clone), ship: &Ship) -> Checkout {
     let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
     let config = config
         .with_keys(
@@ -208,4 +232,97 @@ async fn a_page_that_is_reloaded_burns_no_attempts_of_a_refund_hook_that_fails()
         "{tried} attempts by reloading a page, and now it is {:?}",
         refund.state
     );
+}
+
+#[tokio::test]
+async fn who_asks_for_a_payment_that_is_unknown_or_has_no_secret_costs_no_call_to_stripe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Asked::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    let request = PaymentRequest::new("order-1", PRICE);
+    let made = shop.create_intent(&request).await.unwrap();
+    let secret = made.client_secret().unwrap().expose();
+    stripe.seen();
+    for (payment, secret) in [
+        ("pi_2", secret),
+        ("pi_1", "pi_1_secret_guessed"),
+        ("pi_1", ""),
+    ] {
+        let found = shop.retrieve_intent(payment, secret).await.unwrap();
+        assert!(found.is_none());
+        assert_eq!(stripe.seen(), [], "{payment} {secret}");
+    }
+    assert!(
+        shop.retrieve_intent("pi_1", secret)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    let (path, account) = stripe.seen().remove(0);
+    // With its charge: what went back of the money stands there.
+    assert!(path.starts_with("/payment_intents/pi_1?expand"), "{path}");
+    assert_eq!(account, None);
+}
+
+#[tokio::test]
+async fn the_account_of_a_payment_is_the_one_of_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Asked::default(), Ship::default());
+    let inbox = sqlite(&folder).await;
+    let made = PaymentIntent::new("pi_1", PRICE).metadata("order_id", "theirs");
+    *stripe.stripe.0.lock().unwrap() = Some(made);
+    let order = OrderKey {
+        scope: Scope {
+            application: "tea".into(),
+            mode: Mode::Test,
+        },
+        account: Some("acct_1".into()),
+        reference: "theirs".into(),
+    };
+    let row = IntentRecord {
+        version: 0,
+        attempt: 1,
+        fingerprint: String::new(),
+        asked: PRICE,
+        payment: Some("pi_1".into()),
+        secret_hash: None,
+        state: IntentState::Open,
+        paid_by: None,
+    };
+    assert!(inbox.put_intent(&order, None, row).await.unwrap());
+    let shop = checkout(inbox, &stripe, &ship);
+    let found = shop.retrieve_intent("pi_1", "pi_1_secret_test").await;
+    assert_eq!(found.unwrap().unwrap().account(), Some("acct_1"));
+    assert_eq!(stripe.seen().remove(0).1.as_deref(), Some("acct_1"));
+    assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_is_reloaded_burns_no_attempts_of_a_webhook_that_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    let request = PaymentRequest::new("order-1", PRICE);
+    let made = shop.create_intent(&request).await.unwrap();
+    let secret = made.client_secret().unwrap().expose();
+    ship.fails.store(true, Ordering::SeqCst);
+    let event = webhook(&stripe);
+    // Until the next attempt is not due for long; the pause is random, so it takes some.
+    let stored = loop {
+        shop.receive(event.clone()).await.unwrap();
+        let stored = shop.events(EventFilter::default()).await.unwrap().remove(0);
+        assert!(stored.last_error.is_some());
+        if stored.due > SystemTime::now() + Duration::from_secs(30) {
+            break stored;
+        }
+    };
+    let tried = ship.tried.load(Ordering::SeqCst);
+    for _ in 0..20 {
+        shop.retrieve_intent("pi_1", secret).await.unwrap().unwrap();
+    }
+    assert_eq!(ship.tried.load(Ordering::SeqCst), tried);
+    let events = shop.events(EventFilter::default()).await.unwrap();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!(events[0].attempts, stored.attempts);
+    assert_eq!(events[0].due, stored.due);
 }

@@ -10,7 +10,9 @@ use super::{Checkout, Inner};
 use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
-use crate::fulfillment::{Engine, Fulfillment, FulfillmentHandler, Inbox, OursRule, Timed};
+use crate::fulfillment::{
+    Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
+};
 use crate::secret::Mode;
 use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
@@ -59,8 +61,7 @@ pub struct CheckoutBuilder {
     ours: Option<Ours>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline: a name would not say more.
-    fulfillment:
-        Option<Box<dyn FnOnce(Option<Duration>, u32, bool) -> Arc<dyn Fulfillment> + Send>>,
+    fulfillment: Option<Box<dyn FnOnce(Settings, Option<Lookup>) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Option<Duration>,
     max_attempts: u32,
     queued: bool,
@@ -137,16 +138,8 @@ impl CheckoutBuilder {
         I: Inbox,
         H: FulfillmentHandler<I::Connection>,
     {
-        self.fulfillment = Some(Box::new(move |deadline, max_attempts, queued| {
-            // A second delivery of the same payment waits a little less than Stripe waits for its answer.
-            Arc::new(Engine {
-                deadline: deadline.unwrap_or(inbox.handler_deadline()),
-                inbox,
-                handler: Timed(handler),
-                patience: Duration::from_secs(8),
-                max_attempts,
-                queued,
-            })
+        self.fulfillment = Some(Box::new(move |settings, lookup| {
+            Arc::new(Engine::new(inbox, Timed(handler), settings, lookup))
         }));
         self
     }
@@ -261,13 +254,6 @@ impl CheckoutBuilder {
     pub fn build(self) -> Result<Checkout, BuildError> {
         let mode = self.config.mode();
         let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?;
-        let fulfillment = fulfillment(self.deadline, self.max_attempts, self.queued);
-        if self.queued && !fulfillment.survives_restart() {
-            return Err(BuildError::MemoryQueued);
-        }
-        if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
-            return Err(BuildError::MemoryInLiveMode);
-        }
         #[cfg(feature = "intent")]
         let payments = match self.pricing {
             None => None,
@@ -304,6 +290,24 @@ impl CheckoutBuilder {
         let has_prices = payments.is_some();
         #[cfg(not(feature = "intent"))]
         let has_prices = false;
+        #[cfg(feature = "intent")]
+        let lookup = payments
+            .as_ref()
+            .map(|payments| payments.gateway.clone().into_lookup());
+        #[cfg(not(feature = "intent"))]
+        let lookup = None;
+        let settings = Settings {
+            deadline: self.deadline,
+            max_attempts: self.max_attempts,
+            queued: self.queued,
+        };
+        let fulfillment = fulfillment(settings, lookup);
+        if self.queued && !fulfillment.survives_restart() {
+            return Err(BuildError::MemoryQueued);
+        }
+        if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
+            return Err(BuildError::MemoryInLiveMode);
+        }
         let application = self.application.unwrap_or_default();
         if application.is_empty() && fulfillment.survives_restart() {
             return Err(BuildError::NoApplication);

@@ -74,7 +74,7 @@ impl Checkout {
         };
         let (payment, whole) = match payments
             .gateway
-            .retrieve_intent_whole(payment, account.as_deref())
+            .retrieve_intent_and_charge(payment, account.as_deref())
             .await
         {
             Ok(found) => found,
@@ -119,7 +119,7 @@ impl Checkout {
     }
 
     /// The mode of the keys; without keys there are no intents.
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         self.inner.mode.unwrap_or(Mode::Test)
     }
 

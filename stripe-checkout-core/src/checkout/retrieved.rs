@@ -3,13 +3,17 @@
 //! The buyer is often back before the webhook, and some events never come. So a payment that was retrieved, and is settled, goes the way of every event: an id of its
 //! own, stored first, one effect. The webhook that follows is another event object of the same success.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::Checkout;
 use crate::config::API_VERSION;
+use crate::error::InboxError;
+use crate::fulfillment::{EventFilter, EventState, Received};
+use crate::secret::Mode;
 use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus};
 
@@ -25,16 +29,33 @@ impl Checkout {
             return;
         };
         let checkout = self.clone();
-        let taken =
-            self.to_the_end(async move { checkout.take_in(event, Origin::Retrieved).await });
+        let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
         if let Err(error) = taken.await {
             tracing::warn!(payment = payment.id(), %error, "a retrieved payment was not taken in; its webhook will be");
+        }
+    }
+
+    /// Takes in what [`event_of`] made. Where Stripe's own event is here already and its hook fails, there is nothing new to tell: that one has its attempts and its
+    /// pauses, and another event object would have as many again.
+    pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
+        let fulfillment = &self.inner.fulfillment;
+        let mut filter = EventFilter::default().payment(event.object_id().unwrap_or_default());
+        filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
+        let told = fulfillment.events(&filter).await?;
+        let told = told.iter().find(|told| {
+            told.event_type == event.event_type()
+                && told.id != event.id()
+                && matches!(told.state, EventState::Pending | EventState::Dead)
+        });
+        match told {
+            Some(told) => fulfillment.run_if_due(told).await,
+            None => self.take_in(event, Origin::Retrieved).await,
         }
     }
 }
 
 /// The event that Stripe sends, or has sent, when a payment comes to this status; none if more is to come.
-fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
+pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         id: String,
@@ -49,7 +70,14 @@ fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     }
     #[derive(Serialize)]
     struct Data<'a> {
-        object: &'a RawValue,
+        object: BTreeMap<String, &'a RawValue>,
+    }
+    #[derive(Serialize)]
+    struct Charge<'a> {
+        id: &'a str,
+        object: &'static str,
+        amount_refunded: u64,
+        disputed: bool,
     }
     let event_type = match payment.status() {
         PaymentStatus::Succeeded => "payment_intent.succeeded",
@@ -57,6 +85,21 @@ fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         PaymentStatus::RequiresCapture => "payment_intent.amount_capturable_updated",
         _ => return None,
     };
+    let mut object: BTreeMap<String, &RawValue> = serde_json::from_slice(whole).ok()?;
+    let mut charge = None;
+    if let (Some(id), Some(returned)) = (payment.latest_charge(), payment.returned()) {
+        // Of the charge only what decides: the rest is the buyer's name, address and card.
+        let kept = Charge {
+            id,
+            object: "charge",
+            amount_refunded: returned.refunded,
+            disputed: returned.disputed,
+        };
+        charge = Some(to_raw_value(&kept).ok()?);
+    }
+    if let Some(charge) = &charge {
+        object.insert("latest_charge".to_owned(), charge);
+    }
     let envelope = Envelope {
         // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
         id: format!("retrieved_{}_{}", payment.id(), payment.status().as_str()),
@@ -69,9 +112,7 @@ fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
             .as_secs(),
         livemode: payment.livemode(),
         event_type,
-        data: Data {
-            object: serde_json::from_slice(whole).ok()?,
-        },
+        data: Data { object },
     };
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
@@ -88,6 +129,22 @@ mod tests {
         });
         let body = object.to_string();
         event_of(&serde_json::from_str(&body).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn of_an_expanded_charge_only_what_went_back_is_kept() {
+        let object = serde_json::json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 1999, "amount_received": 1999, "currency": "eur", "status": "succeeded",
+            "livemode": false, "metadata": {},
+            "latest_charge": {"id": "ch_1", "object": "charge", "amount_refunded": 500, "disputed": true, "billing_details": {"email": "jane@example.com"}},
+        });
+        let body = object.to_string();
+        let event = event_of(&serde_json::from_str(&body).unwrap(), body.as_bytes()).unwrap();
+        assert!(!event.body().contains("jane"), "{}", event.body());
+        let payment: Payment = event.object().unwrap();
+        assert_eq!(payment.latest_charge(), Some("ch_1"));
+        let returned = payment.returned().unwrap();
+        assert_eq!((returned.refunded, returned.disputed), (500, true));
     }
 
     #[test]

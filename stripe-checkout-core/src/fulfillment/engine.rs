@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
+use super::fresh::{self, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
@@ -39,8 +40,6 @@ pub(crate) struct Delivery {
     pub(crate) received: SystemTime,
     /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
     pub(crate) at_once: bool,
-    /// For what takes a payment back without saying whose it was.
-    pub(crate) lookup: Option<Lookup>,
 }
 
 /// What became of an event.
@@ -92,6 +91,18 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         filter: &'a EventFilter,
     ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn event<'a>(
+        &'a self,
+        scope: &'a Scope,
+        event: &'a str,
+    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>>;
+    /// What is stored, if it is due: what failed has its pause.
+    #[cfg(feature = "intent")]
+    fn run_if_due<'a>(
+        &'a self,
+        event: &'a EventRecord,
+    ) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>>;
     fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>>;
     fn prune<'a>(
@@ -125,23 +136,45 @@ pub(crate) trait Fulfillment: Send + Sync {
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
 
-pub(crate) struct Engine<I, H> {
-    pub(crate) inbox: I,
-    pub(crate) handler: H,
-    /// How long a handler may run.
-    pub(crate) deadline: Duration,
-    /// How long a delivery waits for another one of the same payment.
-    pub(crate) patience: Duration,
-    /// After how many failed attempts an event is a dead letter.
+/// How an inbox is worked through, as the merchant said.
+pub(crate) struct Settings {
+    pub(crate) deadline: Option<Duration>,
     pub(crate) max_attempts: u32,
-    /// Whether a delivery is answered as soon as it is stored.
     pub(crate) queued: bool,
+}
+
+pub(crate) struct Engine<I, H> {
+    inbox: I,
+    handler: H,
+    /// How long a handler may run.
+    deadline: Duration,
+    /// How long a delivery waits for another one of the same payment.
+    patience: Duration,
+    /// After how many failed attempts an event is a dead letter.
+    max_attempts: u32,
+    /// Whether a delivery is answered as soon as it is stored.
+    queued: bool,
+    fresh: Fresh,
 }
 
 /// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
 const OVERTAKEN: Duration = Duration::from_secs(30);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
+    /// With a look-up at Stripe for what takes a payment back without saying whose it was, and for a success that comes late.
+    pub(crate) fn new(inbox: I, handler: H, settings: Settings, lookup: Option<Lookup>) -> Self {
+        Self {
+            deadline: settings.deadline.unwrap_or(inbox.handler_deadline()),
+            inbox,
+            handler,
+            // A second delivery of the same payment waits a little less than Stripe waits for its answer.
+            patience: Duration::from_secs(8),
+            max_attempts: settings.max_attempts,
+            queued: settings.queued,
+            fresh: Fresh::new(lookup),
+        }
+    }
+
     /// Steps one event, and then whatever of the same payment had waited for it.
     async fn step(&self, event: &EventRecord, turn: Turn<'_>) -> Result<Received, InboxError> {
         let (received, now) = self.step_alone(event, turn).await?;
@@ -185,6 +218,18 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         scope: &Scope,
         turn: Turn<'_>,
     ) -> Result<Option<Step>, InboxError> {
+        let step = self.one_step(scope, turn).await?;
+        // A success waits for nobody but Stripe.
+        let waits = |step: &&Step| step.did == Stepped::Waiting && step.event.settles;
+        match step.as_ref().filter(waits) {
+            Some(waiting) if self.fresh.look(&waiting.event, self.patience).await => {
+                self.one_step(scope, Turn::Now(&waiting.event.id)).await
+            }
+            _ => Ok(step),
+        }
+    }
+
+    async fn one_step(&self, scope: &Scope, turn: Turn<'_>) -> Result<Option<Step>, InboxError> {
         let watched = Watched::new(self);
         let step = self.inbox.step(scope, turn, self.terms(), &watched).await;
         watched.ended(&step);
@@ -221,6 +266,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
+            tracing::Span::current().record("payment", known.payment.as_deref());
             return self.stored(&known, delivery.at_once).await;
         }
         let at_once = delivery.at_once;
@@ -301,7 +347,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             // With its order: who fulfils it must also write down that the order is paid.
             return Ok(Some(outcome.payment().and_then(order_of)));
         }
-        let looked_up = match (&delivery.lookup, ours) {
+        let looked_up = match (self.fresh.lookup(), ours) {
             (_, OursRule::All) => None,
             (_, OursRule::Marked(_)) if account.is_some() => None,
             (Some(lookup), _) if takes_back(outcome) => {
@@ -419,10 +465,20 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         } else {
             Outcome::NotAboutPayment
         };
-        let decision = decide(&outcome, age(&event), before, intent);
-        match decision {
-            Decision::Superseded => return Ok(Verdict::Superseded),
-            Decision::Wait => return Ok(Verdict::Waiting { again: OVERTAKEN }),
+        let known = match &outcome {
+            Outcome::Succeeded(payment) => &self.fresh.known(before, payment),
+            _ => before,
+        };
+        let decision = decide(&outcome, age(&event), known, intent);
+        match (decision, &outcome) {
+            (Decision::Superseded, _) => return Ok(Verdict::Superseded),
+            (Decision::Wait, _) => return Ok(Verdict::Waiting { again: OVERTAKEN }),
+            (Decision::Fulfill, Outcome::Succeeded(payment))
+                if self.fresh.is_missing(&event, payment) =>
+            {
+                let again = fresh::AGAIN;
+                return Ok(Verdict::Waiting { again });
+            }
             _ => {}
         }
         if let (Decision::Fulfill, Outcome::Succeeded(payment)) = (decision, &outcome)
@@ -433,7 +489,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             self.handler.mismatch(payment, &mismatch, db).await?;
             let payment = PaymentRecord {
                 success: Settled::Mismatch,
-                ..before.clone()
+                ..known.clone()
             };
             return Ok(Verdict::Mismatch {
                 payment,
@@ -450,7 +506,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => None,
         };
-        let payment = payment_after(&outcome, decision, before);
+        let payment = payment_after(&outcome, decision, known);
         Ok(Verdict::Done {
             payment,
             intent: after,
@@ -554,6 +610,23 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         Box::pin(self.inbox.events(filter))
     }
 
+    #[cfg(feature = "intent")]
+    fn event<'a>(
+        &'a self,
+        scope: &'a Scope,
+        event: &'a str,
+    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>> {
+        Box::pin(self.inbox.event(scope, event))
+    }
+
+    #[cfg(feature = "intent")]
+    fn run_if_due<'a>(
+        &'a self,
+        event: &'a EventRecord,
+    ) -> BoxFuture<'a, Result<Received, InboxError>> {
+        Box::pin(self.stored(event, false))
+    }
+
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
         Box::pin(Engine::step_due(self, scope))
     }
@@ -652,7 +725,7 @@ fn row_of(payment: &Payment) -> IntentRecord {
 }
 
 /// How long ago an event happened. One that does not say when is as old as can be.
-fn age(event: &Event) -> Duration {
+pub(super) fn age(event: &Event) -> Duration {
     let created = Duration::from_secs(event.created().max(0).unsigned_abs());
     UNIX_EPOCH
         .elapsed()

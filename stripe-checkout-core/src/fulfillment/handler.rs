@@ -41,7 +41,7 @@ use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not handle payments with the connection `{C}` of this inbox",
     label = "needs `impl FulfillmentHandler<{C}> for {Self}`",
-    note = "the handler's type parameter is the inbox's `Connection`: `()` for `MemoryInbox`; write `impl<C: Send> FulfillmentHandler<C> for …` to serve every inbox"
+    note = "the handler's type parameter is the inbox's `Connection`: `()` for `MemoryInbox`, `sqlx::SqliteConnection` for `SqliteInbox`, `sqlx::PgConnection` for `PostgresInbox`; write `impl<C: Send> FulfillmentHandler<C> for …` to serve every inbox"
 )]
 pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
     /// The money is there: deliver what was bought.

@@ -6,6 +6,7 @@
 
 mod decide;
 mod engine;
+mod fresh;
 mod handler;
 mod inbox;
 mod memory;
@@ -23,7 +24,7 @@ mod watch;
 use std::pin::Pin;
 
 pub use engine::Received;
-pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule};
+pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,

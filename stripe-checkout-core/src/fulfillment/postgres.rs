@@ -183,19 +183,11 @@ impl PostgresInbox {
             let mut tx = begin(held.conn(), Some(PATIENCE))
                 .await
                 .map_err(unavailable)?;
-            let new = self
-                .tables
-                .insert_event(&mut tx, event)
-                .await
-                .map_err(busy_or)?;
-            if new && let (Some(payment), Some(order)) = (&event.payment, &event.order) {
-                self.tables
-                    .put_order_of(&mut tx, payment, order)
-                    .await
-                    .map_err(busy_or)?;
-            }
-            // A statement of its own: it sees what others committed while the insert waited for them.
-            let stored = self.tables.event(&mut tx, &event.scope, &event.id).await?;
+            let stored = match self.tables.insert_event(&mut tx, event).await? {
+                Some(new) => Some(new),
+                // A statement of its own: it sees what others committed while the insert waited for them.
+                None => self.tables.event(&mut tx, &event.scope, &event.id).await?,
+            };
             tx.commit().await.map_err(busy_or)?;
             // Otherwise it was known, and pruned in between.
             if let Some(stored) = stored {

@@ -14,6 +14,11 @@ pub(super) fn payment(
     }
     row.capturable |= after.capturable;
     row.canceled |= after.canceled;
+    // What Stripe said of money that went back when it was asked: no event may ever say it.
+    row.refunded_total = row.refunded_total.max(after.refunded_total);
+    if after.disputed != before.disputed {
+        row.disputed = after.disputed;
+    }
     row
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use stripe::StripeRequest as _;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use stripe_core::payment_intent::{CancelPaymentIntent, RetrievePaymentIntent};
@@ -18,8 +19,9 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
+use crate::fulfillment::Lookup;
 use crate::secret::SecretKey;
-use crate::webhook::Payment;
+use crate::webhook::{Event, Payment};
 
 const USER_AGENT: &str = concat!("stripe-checkout/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -203,14 +205,97 @@ impl Gateway {
         id: &str,
         account: Option<&str>,
     ) -> Result<(Payment, Bytes), ApiError> {
+        self.retrieve(RetrievePaymentIntent::new(id), id, account)
+            .await
+    }
+
+    /// The same, with its latest charge expanded: what went back of the money stands there, and not in the PaymentIntent.
+    pub(crate) async fn retrieve_intent_and_charge(
+        &self,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<(Payment, Bytes), ApiError> {
+        let expanded = RetrievePaymentIntent::new(id).expand(["latest_charge".to_owned()]);
+        match self.retrieve(expanded, id, account).await {
+            // A restricted key may be for payments and not for charges.
+            Err(ApiError::Permission { .. }) => self.retrieve_intent_whole(id, account).await,
+            answered => answered,
+        }
+    }
+
+    /// For the inbox, which sometimes must know more of a payment than an event says.
+    pub(crate) fn into_lookup(self) -> Lookup {
+        Box::new(move |id, account| {
+            let gateway = self.clone();
+            Box::pin(async move {
+                let retrieved = gateway.retrieve_intent_and_charge(&id, account.as_deref());
+                match retrieved.await {
+                    Ok((payment, _)) => Ok(Some(payment)),
+                    // Not to be had, now or ever: a redelivery would change nothing.
+                    Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
+                    Err(
+                        error @ (ApiError::Permission { .. } | ApiError::UnexpectedAnswer { .. }),
+                    ) => {
+                        tracing::error!(payment = id, %error, "a payment of which an event tells could not be looked up");
+                        Ok(None)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            })
+        })
+    }
+
+    async fn retrieve(
+        &self,
+        request: RetrievePaymentIntent,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<(Payment, Bytes), ApiError> {
         check_id(id)?;
-        let request = RetrievePaymentIntent::new(id).build();
+        let request = request.build();
         let call = Call {
             account,
             ..Call::of(&request)
         };
         let answer = self.send(call).await?;
         Ok((read(&answer, account)?, answer.body))
+    }
+
+    /// A page of the events of these types that were created from this time on and before that one (seconds since 1970), the newest first:
+    /// [`GET /v1/events`](https://docs.stripe.com/api/events/list). Stripe goes back 30 days.
+    pub(crate) async fn list_events(
+        &self,
+        types: &[&str],
+        from: u64,
+        until: Option<u64>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<EventPage, ApiError> {
+        let mut query = vec![
+            ("limit", limit.to_string()),
+            ("created[gte]", from.to_string()),
+        ];
+        query.extend(until.map(|until| ("created[lt]", until.to_string())));
+        query.extend(after.map(|after| ("starting_after", after.to_owned())));
+        query.extend(types.iter().map(|wanted| ("types[]", (*wanted).to_owned())));
+        let query = serde_html_form::to_string(query).map_err(|_| unsendable("types"))?;
+        let answer = self
+            .send(Call {
+                method: "GET",
+                path: "/events",
+                query: Some(&query),
+                form: None,
+                key: None,
+                account: None,
+            })
+            .await?;
+        EventPage::read(&answer.body).ok_or_else(|| {
+            tracing::warn!("the list of events that Stripe sent could not be read");
+            ApiError::UnexpectedAnswer {
+                status: answer.status,
+                request_id: request_id(&answer),
+            }
+        })
     }
 
     /// Sends any other GET request and returns the JSON of the answer.
@@ -368,6 +453,30 @@ impl fmt::Debug for Gateway {
             .field("api_base", &self.api_base)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// A page of a list of events.
+pub(crate) struct EventPage {
+    /// The newest first.
+    pub(crate) events: Vec<Event>,
+    pub(crate) has_more: bool,
+}
+
+impl EventPage {
+    fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct List<'a> {
+            #[serde(borrow)]
+            data: Vec<&'a RawValue>,
+            has_more: bool,
+        }
+        let list: List<'_> = serde_json::from_slice(body).ok()?;
+        let events = list.data.iter().map(|event| Event::parse(event.get()).ok());
+        Some(Self {
+            events: events.collect::<Option<_>>()?,
+            has_more: list.has_more,
+        })
     }
 }
 

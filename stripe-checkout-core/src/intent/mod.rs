@@ -11,6 +11,7 @@ mod request;
 mod retry;
 mod transport;
 
+pub(crate) use gateway::EventPage;
 pub use gateway::Gateway;
 pub use idempotency::{IdempotencyKey, Operation};
 pub use pool::PooledTransport;

@@ -321,6 +321,14 @@ impl Sandbox {
         done
     }
 
+    /// Makes everything that happened so far older by this much, in whole seconds, as if so much time had passed. Events older than 30 days are then unknown,
+    /// as with Stripe. What is on its way to an endpoint stays as it is.
+    pub fn pass_time(&self, time: Duration) {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        self.shared.store().age(seconds);
+        self.shared.changed();
+    }
+
     /// Waits until every delivery is acknowledged or given up.
     pub async fn wait_idle(&self) {
         let mut unfinished = self.shared.unfinished.subscribe();

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::config::API_VERSION;
 
+/// For how long Stripe knows an event, in seconds: 30 days.
+const EVENTS_KEPT: i64 = 30 * 24 * 60 * 60;
+
 /// What caused an event.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cause {
@@ -144,6 +147,17 @@ impl Store {
             self.events.insert(event);
             self.enqueue(jobs);
         }
+    }
+
+    /// Makes everything that happened older. Of events Stripe knows those of the last 30 days only.
+    pub(super) fn age(&mut self, seconds: i64) {
+        self.intents.age(seconds);
+        self.charges.age(seconds);
+        self.payment_methods.age(seconds);
+        self.refunds.age(seconds);
+        self.events.age(seconds);
+        self.events
+            .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
 
     /// The endpoint has the event.

@@ -13,6 +13,7 @@ pub(super) trait Row {
     /// The connected account that it belongs to; `None` is the sandbox's own.
     fn account(&self) -> Option<&str>;
     fn created(&self) -> i64;
+    fn created_mut(&mut self) -> &mut i64;
 }
 
 macro_rules! rows {
@@ -26,6 +27,9 @@ macro_rules! rows {
             }
             fn created(&self) -> i64 {
                 self.created
+            }
+            fn created_mut(&mut self) -> &mut i64 {
+                &mut self.created
             }
         }
     )*};
@@ -68,6 +72,25 @@ impl<T: Row> Table<T> {
 
     pub(super) fn find_mut(&mut self, id: &str) -> Option<&mut T> {
         self.rows.get_mut(*self.places.get(id)?)
+    }
+
+    /// Makes every row older.
+    pub(super) fn age(&mut self, seconds: i64) {
+        for row in &mut self.rows {
+            let created = row.created_mut();
+            *created = created.saturating_sub(seconds);
+        }
+    }
+
+    /// Forgets the rows that were made before.
+    pub(super) fn forget_before(&mut self, created: i64) {
+        self.rows.retain(|row| row.created() >= created);
+        self.places = self
+            .rows
+            .iter()
+            .enumerate()
+            .map(|(place, row)| (row.id().to_owned(), place))
+            .collect();
     }
 
     /// Newest first, as Stripe lists.

@@ -14,7 +14,7 @@ mod signature;
 
 pub use event::{Event, RelatedObject};
 pub use failure::Failure;
-pub use outcome::Outcome;
+pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
 pub use reversal::{ChargeRefunded, Dispute, DisputeStatus, Refund, RefundStatus};
 pub use signature::{Signed, Verifier};

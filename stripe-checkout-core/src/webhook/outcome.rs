@@ -1,6 +1,27 @@
 use super::{ChargeRefunded, Dispute, Event, Failure, Payment, PaymentStatus, Refund};
 use crate::error::EventError;
 
+/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list. As many as one list takes, 20, they never
+/// exceed. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
+pub const EVENT_TYPES: &[&str] = &[
+    "payment_intent.succeeded",
+    "payment_intent.processing",
+    "payment_intent.canceled",
+    "payment_intent.amount_capturable_updated",
+    "payment_intent.requires_action",
+    "payment_intent.payment_failed",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refund.updated",
+    "charge.refunded",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
+];
+
 /// What an event says happened to a payment.
 ///
 /// Money is counted as paid only where the event's name and its object agree: a `payment_intent.succeeded` whose object is anything but a PaymentIntent with the
@@ -55,6 +76,9 @@ impl Outcome {
     }
 
     fn read(event: &Event) -> Result<Self, EventError> {
+        if !EVENT_TYPES.contains(&event.event_type()) {
+            return Ok(Self::NotAboutPayment);
+        }
         Ok(match event.event_type() {
             "payment_intent.succeeded" => Self::Succeeded(paid(event)?),
             "payment_intent.processing" => {
@@ -138,4 +162,20 @@ fn failed(event: &Event) -> Result<Payment, EventError> {
 
 fn contradiction(event: &Event) -> EventError {
     event.unexpected::<Payment>("its status contradicts the event's name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_that_is_asked_for_is_read_and_one_list_takes_them_all() {
+        assert!(EVENT_TYPES.len() <= 20, "Stripe's limit for one request");
+        for event_type in EVENT_TYPES {
+            let event =
+                format!(r#"{{"id":"evt_1","type":"{event_type}","data":{{"object":{{}}}}}}"#);
+            let outcome = Outcome::of(&Event::parse(event).unwrap());
+            assert!(matches!(outcome, Outcome::Unreadable(_)), "{event_type}");
+        }
+    }
 }

@@ -68,6 +68,7 @@ pub struct Payment {
     created: i64,
     client_secret: Option<ClientSecret>,
     latest_charge: Option<String>,
+    returned: Option<Returned>,
     receipt_email: Option<String>,
     description: Option<String>,
     customer: Option<String>,
@@ -135,6 +136,11 @@ impl Payment {
     /// The id of the latest attempt's charge, like `ch_3MmlLrLkdIwHu7ix0snN0B15`.
     pub fn latest_charge(&self) -> Option<&str> {
         self.latest_charge.as_deref()
+    }
+
+    /// What went back of it; known only where whoever retrieved it had its latest charge expanded.
+    pub(crate) fn returned(&self) -> Option<Returned> {
+        self.returned
     }
 
     /// Where Stripe sends the receipt. Personal data.
@@ -208,6 +214,15 @@ impl fmt::Debug for Payment {
     }
 }
 
+/// What a charge says of money that went back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Returned {
+    /// Minor units refunded.
+    pub(crate) refunded: u64,
+    /// Whether it was ever disputed. Stripe leaves that so when the dispute is won.
+    pub(crate) disputed: bool,
+}
+
 /// What Stripe sends. Every field without `Lenient` must be right, or the whole is refused.
 #[derive(Deserialize)]
 struct Object {
@@ -226,7 +241,7 @@ struct Object {
     #[serde(default)]
     client_secret: Lenient<ClientSecret>,
     #[serde(default)]
-    latest_charge: Lenient<Reference>,
+    latest_charge: Lenient<LatestCharge>,
     #[serde(default)]
     charges: Lenient<Charges>,
     #[serde(default)]
@@ -239,6 +254,42 @@ struct Object {
     payment_method_types: Lenient<Vec<String>>,
     #[serde(default)]
     last_payment_error: Lenient<Failure>,
+}
+
+/// Its id, or the whole of it where whoever asked had it expanded.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LatestCharge {
+    Id(String),
+    Expanded {
+        id: String,
+        amount_refunded: Minor,
+        disputed: bool,
+    },
+    Other(Reference),
+}
+
+impl LatestCharge {
+    fn returned(&self) -> Option<Returned> {
+        match self {
+            Self::Expanded {
+                amount_refunded,
+                disputed,
+                ..
+            } => Some(Returned {
+                refunded: amount_refunded.0,
+                disputed: *disputed,
+            }),
+            _ => None,
+        }
+    }
+
+    fn id(self) -> Option<String> {
+        match self {
+            Self::Id(id) | Self::Expanded { id, .. } => Some(id).filter(|id| !id.is_empty()),
+            Self::Other(reference) => Lenient::Is(reference).id(),
+        }
+    }
 }
 
 /// Before 2022-11-15 there was a list of charges, the latest first, in place of `latest_charge`.
@@ -263,6 +314,7 @@ impl TryFrom<Named<Object>> for Payment {
             None if object.status == PaymentStatus::Succeeded => object.amount,
             other => other.unwrap_or(Minor(0)),
         };
+        let charge = object.latest_charge.ok();
         let former_charge = || object.charges.ok()?.data.into_iter().next()?.id();
         Ok(Self {
             id: object.id,
@@ -274,7 +326,8 @@ impl TryFrom<Named<Object>> for Payment {
             livemode: object.livemode,
             created: object.created.ok().unwrap_or_default(),
             client_secret: object.client_secret.ok(),
-            latest_charge: object.latest_charge.id().or_else(former_charge),
+            returned: charge.as_ref().and_then(LatestCharge::returned),
+            latest_charge: charge.and_then(LatestCharge::id).or_else(former_charge),
             receipt_email: object.receipt_email.ok(),
             description: object.description.ok(),
             customer: object.customer.id(),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use metrics::Unit;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
 };
@@ -481,4 +481,42 @@ fn a_recorder_that_comes_later_is_told_what_it_records() {
     assert!(!early.described().is_empty(), "before the first delivery");
     recorded(&late, async { shop.checkout.stats().await.unwrap() });
     assert_eq!(late.described(), early.described());
+}
+
+/// Does its work, and then ends the transaction that it was given: the hook says Ok, and the inbox keeps nothing of it.
+struct Commits;
+
+impl FulfillmentHandler<SqliteConnection> for Commits {
+    async fn payment_succeeded(
+        &self,
+        _: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
+        sqlx::raw_sql("COMMIT").execute(db).await?;
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut SqliteConnection) -> Result<Due, BoxError> {
+        Ok(Due::AsAsked)
+    }
+}
+
+#[test]
+fn what_the_hook_said_does_not_count_until_it_is_committed() {
+    let (recorder, folder) = (Recorder::default(), tempfile::tempdir().unwrap());
+    recorded(&recorder, async {
+        let builder = Checkout::builder(Config::new([secret()]).unwrap());
+        let inbox = sqlite(&folder).await;
+        let builder = builder.application("tea").fulfillment(inbox, Commits);
+        let shop = Shop {
+            checkout: builder.build().unwrap(),
+            ship: Ship::default(),
+        };
+        assert_eq!(shop.send(paid("evt_1", "pi_1", "1")).await, 500);
+    });
+    let attempts = recorder.starting("stripe_checkout_attempts_total");
+    let dead = "stripe_checkout_attempts_total{application=tea,mode=test,outcome=dead}";
+    assert_eq!(attempts, [(dead.to_owned(), 1.0)]);
+    let dead = recorder.starting("stripe_checkout_dead_letters_total");
+    assert_eq!(dead.len(), 1, "{dead:?}");
 }

@@ -1,5 +1,7 @@
 //! Lists: newest first, in pages that neither lose nor repeat anything.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use stripe_checkout_core::sandbox::Sandbox;
 
@@ -185,6 +187,37 @@ async fn events_by_type() {
         client.get(&format!("/v1/events/{}", id(one))).await.json(),
         *one
     );
+}
+
+#[tokio::test]
+async fn time_passes_and_events_are_known_for_thirty_days() {
+    const DAYS_20: Duration = Duration::from_secs(20 * 24 * 60 * 60);
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let old = id(&client.create("").await).to_owned();
+    let events = client.get("/v1/events").await.json();
+    let old_event = ids(&events)[0].clone();
+    let created = events["data"][0]["created"].as_i64().unwrap();
+    sandbox.pass_time(DAYS_20);
+    client.create("").await;
+    let events = client.get("/v1/events").await.json();
+    let aged = &events["data"][1];
+    assert_eq!(id(aged), old_event);
+    assert_eq!(aged["created"].as_i64().unwrap(), created - 1_728_000);
+    let after = format!("/v1/events?starting_after={old_event}");
+    assert_eq!(client.get(&after).await.status, 200);
+
+    sandbox.pass_time(DAYS_20);
+    let events = client.get("/v1/events").await.json();
+    assert_eq!(ids(&events).len(), 1);
+    let refused = client.get(&after).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["code"], "resource_missing");
+    let retrieved = client.get(&format!("/v1/events/{old_event}")).await;
+    assert_eq!(retrieved.status, 404);
+    // Payments stay.
+    let retrieved = client.get(&format!("/v1/payment_intents/{old}")).await;
+    assert_eq!(retrieved.status, 200);
 }
 
 #[tokio::test]

@@ -36,6 +36,17 @@ macro_rules! event_columns {
     };
 }
 
+macro_rules! put_order_of {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO {}orders_of_payments AS o (application, mode, payment, account, reference) ",
+            $rows,
+            " ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
+             WHERE (o.account, o.reference) <> (excluded.account, excluded.reference)"
+        )
+    };
+}
+
 macro_rules! intent_columns {
     () => {
         "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by"
@@ -121,21 +132,27 @@ impl Tables {
         AssertSqlSafe(statement.replace("{}", &self.prefix))
     }
 
-    /// Stores an event unless its id is known, and says whether it did.
+    /// Stores an event unless its id is known, and with it to which order its payment belongs; gives what it stored. In one statement: it is asked for with every event.
     pub(super) async fn insert_event(
         &self,
         conn: &mut PgConnection,
         event: &NewEvent,
-    ) -> Result<bool, sqlx::Error> {
+    ) -> Result<Option<EventRecord>, InboxError> {
         let order = event.order.as_ref();
         // It is due at once; not later, if the clock of whoever received it is fast.
         let sql = concat!(
-            "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+            "WITH new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
             "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 0, LEAST($12, ",
             clock!(),
-            "), false, 0) ON CONFLICT (application, mode, id) DO NOTHING"
+            "), false, 0) ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
+            event_columns!(),
+            "), whose AS (",
+            put_order_of!(
+                "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL"
+            ),
+            ") SELECT * FROM new"
         );
-        let done = sqlx::query(self.sql(sql))
+        let row = sqlx::query(self.sql(sql))
             .bind(text(&event.scope.application))
             .bind(mode(event.scope.mode))
             .bind(text(&event.id))
@@ -148,9 +165,13 @@ impl Tables {
             .bind(event.note.as_ref().map(note))
             .bind(&event.body[..])
             .bind(time(event.received))
-            .execute(conn)
-            .await?;
-        Ok(done.rows_affected() > 0)
+            .fetch_optional(conn)
+            .await
+            .map_err(busy_or)?;
+        Ok(row
+            .map(|row| read_event(&row))
+            .transpose()?
+            .map(|row| row.record))
     }
 
     /// Writes down which order a PaymentIntent belongs to.
@@ -160,9 +181,7 @@ impl Tables {
         payment: &str,
         order: &OrderKey,
     ) -> Result<(), sqlx::Error> {
-        let sql = "INSERT INTO {}orders_of_payments AS o (application, mode, payment, account, reference) VALUES ($1, $2, $3, $4, $5) \
-            ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
-            WHERE (o.account, o.reference) <> (excluded.account, excluded.reference)";
+        let sql = put_order_of!("VALUES ($1, $2, $3, $4, $5)");
         sqlx::query(self.sql(sql))
             .bind(text(&order.scope.application))
             .bind(mode(order.scope.mode))

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::PostgresInbox;
 use super::rows::{EventRow, Locked, Wait};
 use super::transaction::{
-    Held, after_handler, before_handler, begin, busy_or, is_broken, is_refusal, undo_handler, words,
+    Held, after_handler, before_handler, begin, begin_for_handler, busy_or, is_broken, is_refusal,
+    undo_handler, words,
 };
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
@@ -258,7 +259,9 @@ impl PostgresInbox {
             Turn::Now(_) | Turn::IfDue(_) => until,
         };
         let left = until.saturating_duration_since(Instant::now());
-        let mut tx = begin(held.conn(), Some(left)).await.map_err(unavailable)?;
+        let mut tx = begin_for_handler(held.conn(), left)
+            .await
+            .map_err(unavailable)?;
         let locked = match self.tables.lock(&mut tx, &taken.found, until).await {
             Ok(locked) => locked,
             Err(error) => {

@@ -50,33 +50,31 @@ impl Drop for Held {
     }
 }
 
-/// Where the session's own settings stand while ours are set: a handler gets back what it would have without us.
-macro_rules! kept {
-    ($setting:literal) => {
-        concat!(
-            "SELECT set_config('stripe_checkout.",
-            $setting,
-            "', current_setting('",
-            $setting,
-            "'), true); "
-        )
-    };
-}
-
 /// Begins a transaction of which a commit is durable, and in which a lock is waited for no longer than this.
 pub(super) async fn begin(
     conn: &mut PgConnection,
     wait: Option<Duration>,
 ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    begin_with(conn, "", wait).await
+}
+
+/// As [`begin`], for a handler, who gets back the settings that the session would have without us.
+pub(super) async fn begin_for_handler(
+    conn: &mut PgConnection,
+    wait: Duration,
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    begin_with(conn, KEEP, Some(wait)).await
+}
+
+/// One message to the server and its answer, and as few statements in it as can be: no transaction goes without.
+async fn begin_with<'c>(
+    conn: &'c mut PgConnection,
+    keep: &str,
+    wait: Option<Duration>,
+) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
     // The level by name, because a database's default may be another: under REPEATABLE READ, a duplicate that waited gets an error instead of an answer.
-    let mut begin = concat!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ",
-        kept!("lock_timeout"),
-        kept!("idle_in_transaction_session_timeout"),
-        kept!("search_path"),
-        kept!("role"),
-    )
-    .to_owned();
+    let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned();
+    begin.push_str(keep);
     begin.push_str(DURABLE);
     // Nothing of ours makes the server wait: a process that stands still must not keep its locks.
     begin.push_str("SET LOCAL idle_in_transaction_session_timeout = '10s'; ");
@@ -85,6 +83,31 @@ pub(super) async fn begin(
     }
     conn.begin_with(AssertSqlSafe(begin)).await
 }
+
+/// Where the session's own settings stand while ours are set.
+macro_rules! kept {
+    ($setting:literal) => {
+        concat!(
+            "set_config('stripe_checkout.",
+            $setting,
+            "', current_setting('",
+            $setting,
+            "'), true)"
+        )
+    };
+}
+
+const KEEP: &str = concat!(
+    "SELECT ",
+    kept!("lock_timeout"),
+    ", ",
+    kept!("idle_in_transaction_session_timeout"),
+    ", ",
+    kept!("search_path"),
+    ", ",
+    kept!("role"),
+    "; "
+);
 
 /// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'; ";

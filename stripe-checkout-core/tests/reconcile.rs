@@ -1,0 +1,1162 @@
+//! What never came is found: lost webhooks, events that Stripe never made, debits of days ago; once each, whoever else looks, and however often it breaks off.
+
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use stripe_checkout_core::fulfillment::{
+    Due, EventFilter, EventState, FulfillmentHandler, Inbox, IntentRecord, IntentState,
+    MemoryInbox, OrderKey, PostgresInbox, Received, Scope, SqliteInbox,
+};
+use stripe_checkout_core::intent::{
+    Gateway, IdempotencyKey, PaymentRequest, Transport, TransportRequest, TransportResponse,
+};
+use stripe_checkout_core::sandbox::{Fault, Sandbox};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
+use stripe_checkout_core::webhook::{Event, Payment, Refund};
+use stripe_checkout_core::{
+    Amount, ApiError, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
+    PublishableKey, ReconcileError, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
+};
+use tokio::sync::oneshot;
+
+#[path = "postgres_server/mod.rs"]
+mod postgres_server;
+use postgres_server::Database;
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+const DAY: i64 = 24 * 60 * 60;
+const BOOKMARK: &str = "events";
+
+struct OnePrice;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+impl Pricing for OnePrice {
+    type Order = Nothing;
+
+    async fn price(&self, _: Nothing, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Ok(PaymentRequest::new("order-1", PRICE))
+    }
+}
+
+/// Writes down what it is told.
+#[derive(Clone, Default)]
+struct Shop {
+    lines: Arc<Mutex<Vec<String>>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Shop {
+    fn line(&self, what: &str, of: &str) -> Result<(), BoxError> {
+        self.lines.lock().unwrap().push(format!("{what} {of}"));
+        match self.fails.load(Ordering::SeqCst) {
+            true => Err("no parcel left".into()),
+            false => Ok(()),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn sorted(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.sort();
+        lines
+    }
+}
+
+impl<C: Send> FulfillmentHandler<C> for Shop {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("ship", payment.order_id().unwrap())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(PRICE))
+    }
+
+    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("capture", payment.order_id().unwrap())
+    }
+
+    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("cancel", payment.order_id().unwrap())
+    }
+
+    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
+        self.line("refund", &refund.amount().minor().to_string())
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.line("keep", payment.order_id().unwrap())
+    }
+
+    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
+        self.line("event", event.id())
+    }
+}
+
+/// Where an inbox is: each `open` is another process.
+enum Store {
+    Sqlite(tempfile::TempDir),
+    Postgres(Database),
+}
+
+impl Store {
+    async fn sqlite() -> Self {
+        let store = Self::Sqlite(tempfile::tempdir().unwrap());
+        store.open_sqlite().await.migrate().await.unwrap();
+        store
+    }
+
+    /// None where there is no server; a line has said so.
+    async fn postgres() -> Option<Self> {
+        let store = Self::Postgres(Database::new().await?);
+        store.open_postgres().await.migrate().await.unwrap();
+        Some(store)
+    }
+
+    async fn each() -> Vec<Self> {
+        let mut stores = vec![Self::sqlite().await];
+        stores.extend(Self::postgres().await);
+        stores
+    }
+
+    async fn pool(&self) -> SqlitePool {
+        let Self::Sqlite(folder) = self else {
+            panic!("another database");
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(folder.path().join("shop.db"))
+            .create_if_missing(true);
+        let pool = SqlitePoolOptions::new().max_connections(4);
+        pool.connect_with(options).await.unwrap()
+    }
+
+    async fn open_sqlite(&self) -> SqliteInbox {
+        SqliteInbox::new(self.pool().await)
+    }
+
+    async fn open_postgres(&self) -> PostgresInbox {
+        let Self::Postgres(database) = self else {
+            panic!("another database");
+        };
+        PostgresInbox::new(database.pool(6, "").await)
+    }
+
+    async fn checkout(&self, config: &Config, shop: &Shop) -> Checkout {
+        let builder = Checkout::builder(config.clone())
+            .application("tea")
+            .max_attempts(60)
+            .pricing(OnePrice);
+        let builder = match self {
+            Self::Sqlite(_) => builder.fulfillment(self.open_sqlite().await, shop.clone()),
+            Self::Postgres(_) => builder.fulfillment(self.open_postgres().await, shop.clone()),
+        };
+        builder.build().unwrap()
+    }
+
+    async fn bookmark(&self, value: Option<&str>) -> Option<String> {
+        let scope = scope();
+        let inbox = self.open_sqlite().await;
+        if let Some(value) = value {
+            inbox.put_bookmark(&scope, BOOKMARK, value).await.unwrap();
+        }
+        inbox.bookmark(&scope, BOOKMARK).await.unwrap()
+    }
+}
+
+fn scope() -> Scope {
+    Scope {
+        application: "tea".into(),
+        mode: Mode::Test,
+    }
+}
+
+/// A shop whose webhooks go nowhere.
+struct World {
+    sandbox: Sandbox,
+    gateway: Gateway,
+    store: Store,
+    shop: Shop,
+    checkout: Checkout,
+}
+
+impl World {
+    async fn on(store: Store) -> Self {
+        let sandbox = Sandbox::start().await.unwrap();
+        let gateway = Gateway::new(&sandbox.config()).unwrap();
+        let shop = Shop::default();
+        let checkout = store.checkout(&sandbox.config(), &shop).await;
+        Self {
+            sandbox,
+            gateway,
+            store,
+            shop,
+            checkout,
+        }
+    }
+
+    async fn new() -> Self {
+        Self::on(Store::sqlite().await).await
+    }
+
+    async fn order(&self, order: &str) -> String {
+        let request = PaymentRequest::new(order, PRICE);
+        let payment = self.checkout.create_intent(&request).await.unwrap();
+        payment.id().to_owned()
+    }
+
+    async fn post(&self, path: &str, form: &str, account: Option<&str>) -> serde_json::Value {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let key = format!("test-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let key: IdempotencyKey = key.parse().unwrap();
+        let answer = self.gateway.post(path, form, &key, account).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    async fn confirm(&self, payment: &str, card: &str, account: Option<&str>) {
+        let form = format!("payment_method={card}&return_url=https://shop.example/");
+        let path = format!("/payment_intents/{payment}/confirm");
+        self.post(&path, &form, account).await;
+    }
+
+    /// An order that somebody pays.
+    async fn paid(&self, order: &str) -> String {
+        let payment = self.order(order).await;
+        self.confirm(&payment, "pm_card_visa", None).await;
+        payment
+    }
+
+    async fn refund(&self, payment: &str, amount: u64) {
+        let form = format!("payment_intent={payment}&amount={amount}");
+        self.post("/refunds", &form, None).await;
+    }
+
+    /// From here on Stripe makes no events.
+    fn lose_events(&self) {
+        self.sandbox.webhooks().lose_events(usize::MAX);
+    }
+
+    async fn reconcile(&self) -> Reconciled {
+        self.checkout.reconcile().once().await.unwrap()
+    }
+
+    async fn state_of(&self, order: &str) -> IntentState {
+        self.row(&order_key(order, None)).await.unwrap().state
+    }
+
+    async fn row(&self, order: &OrderKey) -> Option<IntentRecord> {
+        match &self.store {
+            Store::Sqlite(_) => self.store.open_sqlite().await.intent(order).await,
+            Store::Postgres(_) => self.store.open_postgres().await.intent(order).await,
+        }
+        .unwrap()
+    }
+
+    async fn put_row(&self, order: &OrderKey, row: IntentRecord) {
+        let put = match &self.store {
+            Store::Sqlite(_) => {
+                let inbox = self.store.open_sqlite().await;
+                inbox.put_intent(order, None, row).await
+            }
+            Store::Postgres(_) => {
+                let inbox = self.store.open_postgres().await;
+                inbox.put_intent(order, None, row).await
+            }
+        };
+        assert!(put.unwrap());
+    }
+
+    /// What Stripe was asked, as `GET path`, since the count was so many.
+    fn asked(&self, since: usize) -> Vec<String> {
+        let requests = self.sandbox.requests();
+        requests[since..]
+            .iter()
+            .map(|request| format!("{} {}", request.method, request.path))
+            .collect()
+    }
+}
+
+fn order_key(order: &str, account: Option<&str>) -> OrderKey {
+    OrderKey {
+        scope: scope(),
+        account: account.map(str::to_owned),
+        reference: order.to_owned(),
+    }
+}
+
+fn open_row(payment: &str) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt: 1,
+        fingerprint: String::new(),
+        asked: PRICE,
+        payment: Some(payment.to_owned()),
+        secret_hash: None,
+        state: IntentState::Open,
+        paid_by: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_that_were_lost_are_found_in_stripes_list_and_once() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        for order in ["a", "b", "c"] {
+            world.paid(order).await;
+        }
+        let report = world.reconcile().await;
+        assert_eq!(world.shop.sorted(), ["ship a", "ship b", "ship c"]);
+        assert_eq!((report.events, report.new, report.run), (3, 3, 3));
+        // They are paid: nobody needs to be asked for them.
+        assert_eq!((report.intents, report.failed, report.waiting), (0, 0, 0));
+        assert_eq!(world.state_of("a").await, IntentState::Paid);
+        // Stripe lists an hour of them again.
+        let report = world.reconcile().await;
+        assert_eq!((report.events, report.new, report.run), (3, 0, 0));
+        assert_eq!(world.shop.lines().len(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_whose_event_was_never_made_is_found_by_its_order() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let still_open = world.order("open").await;
+        world.lose_events();
+        world.paid("paid").await;
+        let canceled = world.order("canceled").await;
+        let path = format!("/payment_intents/{canceled}/cancel");
+        world.post(&path, "", None).await;
+        assert!(
+            world
+                .sandbox
+                .events()
+                .iter()
+                .all(|(_, t)| t == "payment_intent.created")
+        );
+
+        let before = world.sandbox.requests().len();
+        let report = world.reconcile().await;
+        assert_eq!(world.shop.sorted(), ["cancel canceled", "ship paid"]);
+        assert_eq!((report.events, report.new, report.run), (0, 2, 2));
+        assert_eq!((report.intents, report.settled), (3, 2));
+        let asked = world.asked(before);
+        assert!(
+            asked.contains(&format!("GET /v1/payment_intents/{still_open}")),
+            "{asked:?}"
+        );
+        // What is over is not asked for again.
+        let report = world.reconcile().await;
+        assert_eq!((report.intents, report.settled, report.new), (1, 0, 0));
+        assert_eq!(world.state_of("canceled").await, IntentState::Canceled);
+    }
+}
+
+#[tokio::test]
+async fn a_debit_that_settles_days_later_is_found() {
+    let world = World::new().await;
+    let payment = world.order("debit").await;
+    let fails = world.order("fails").await;
+    world.lose_events();
+    for payment in [&payment, &fails] {
+        world
+            .confirm(payment, "pm_card_sandboxProcessing", None)
+            .await;
+    }
+    let report = world.reconcile().await;
+    assert_eq!((report.intents, report.changed, report.settled), (2, 2, 0));
+    assert_eq!(world.state_of("debit").await, IntentState::Processing);
+    assert_eq!(world.reconcile().await.changed, 0, "known by now");
+
+    world
+        .sandbox
+        .pass_time(Duration::from_secs(40 * 24 * 60 * 60));
+    assert!(world.sandbox.settle(&payment, true));
+    assert!(world.sandbox.settle(&fails, false));
+    let report = world.reconcile().await;
+    assert_eq!(world.shop.lines(), ["ship debit"]);
+    assert_eq!((report.settled, report.changed, report.run), (1, 1, 1));
+    // Its buyer may try again.
+    assert_eq!(world.state_of("fails").await, IntentState::Open);
+    world.confirm(&fails, "pm_card_visa", None).await;
+    world.reconcile().await;
+    assert_eq!(world.shop.lines(), ["ship debit", "ship fails"]);
+}
+
+#[tokio::test]
+async fn an_authorised_payment_waits_to_be_captured_and_is_told_of_once() {
+    let world = World::new().await;
+    let form = format!(
+        "amount=1999&currency=eur&capture_method=manual&metadata[order_id]=later&{}",
+        "payment_method=pm_card_visa&confirm=true&return_url=https://shop.example/"
+    );
+    world.lose_events();
+    let made = world.post("/payment_intents", &form, None).await;
+    let row = open_row(made["id"].as_str().unwrap());
+    world.put_row(&order_key("later", None), row).await;
+    assert_eq!(world.reconcile().await.run, 1);
+    let report = world.reconcile().await;
+    assert_eq!((report.settled, report.new, report.run), (1, 0, 0));
+    assert_eq!(world.shop.lines(), ["capture later"]);
+    assert_eq!(world.state_of("later").await, IntentState::Processing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_a_connected_account_is_asked_for_there() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let account = Some("acct_1");
+        let request = PaymentRequest::new("theirs", PRICE);
+        let params = request.intent_params("tea").unwrap();
+        let key: IdempotencyKey = "theirs-1".parse().unwrap();
+        let made = world.gateway.create_intent(&params, &key, account).await;
+        let made = made.unwrap().id().to_owned();
+        world
+            .put_row(&order_key("theirs", account), open_row(&made))
+            .await;
+        world.lose_events();
+        world.confirm(&made, "pm_card_visa", account).await;
+        world.paid("ours").await;
+
+        let report = world.reconcile().await;
+        assert_eq!((report.intents, report.settled, report.unknown), (2, 2, 0));
+        assert_eq!(world.shop.sorted(), ["ship ours", "ship theirs"]);
+        let theirs = world.row(&order_key("theirs", account)).await.unwrap();
+        assert_eq!(theirs.state, IntentState::Paid);
+    }
+}
+
+#[tokio::test]
+async fn what_stripe_does_not_know_is_counted_and_stops_nobody() {
+    let world = World::new().await;
+    for (order, payment) in [("0", "pi_gone"), ("1", "of another kind")] {
+        let order = order_key(order, None);
+        world.put_row(&order, open_row(payment)).await;
+    }
+    world.lose_events();
+    world.paid("z").await;
+    let report = world.reconcile().await;
+    assert_eq!((report.intents, report.unknown, report.settled), (3, 2, 1));
+    assert_eq!(world.shop.lines(), ["ship z"]);
+}
+
+#[tokio::test]
+async fn an_account_that_left_stops_nobody_but_a_key_that_may_not_ask_does() {
+    let world = World::new().await;
+    let order = order_key("theirs", Some("acct_1"));
+    world.put_row(&order, open_row("pi_1")).await;
+    // The list is asked for first; the payment with its charge, and then without.
+    let slow = Fault::Slow(Duration::ZERO);
+    world.sandbox.faults().next(1, slow.clone());
+    world.sandbox.faults().next(2, Fault::Status(403));
+    assert_eq!(world.reconcile().await.unknown, 1);
+
+    world.paid("a").await;
+    world.shop.fails.store(true, Ordering::SeqCst);
+    world.lose_events();
+    world.order("ours").await;
+    world.sandbox.faults().next(1, Fault::Status(403));
+    let error = world.checkout.reconcile().once().await.unwrap_err();
+    let denied = ReconcileError::Api(ApiError::Permission { request_id: None });
+    assert_eq!(error.to_string(), denied.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_do_nothing_twice() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let other = world
+            .store
+            .checkout(&world.sandbox.config(), &world.shop)
+            .await;
+        let mut orders = Vec::new();
+        for n in 0..6 {
+            world.paid(&format!("listed-{n}")).await;
+            orders.push(format!("ship listed-{n}"));
+        }
+        world.lose_events();
+        for n in 0..6 {
+            world.paid(&format!("never-{n}")).await;
+            orders.push(format!("ship never-{n}"));
+        }
+        let (one, two) = (world.checkout.reconcile(), other.reconcile());
+        let (one, two) = tokio::join!(one.once(), two.once());
+        let (one, two) = (one.unwrap(), two.unwrap());
+        orders.sort();
+        assert_eq!(world.shop.sorted(), orders, "{one:?} {two:?}");
+        assert_eq!((one.failed, two.failed), (0, 0));
+        let report = world.reconcile().await;
+        assert_eq!((report.new, report.run, report.waiting), (0, 0, 0));
+        assert_eq!(world.shop.lines().len(), 12);
+    }
+}
+
+#[tokio::test]
+async fn a_refund_comes_after_its_success_however_late_both_come() {
+    let world = World::new().await;
+    let payment = world.paid("a").await;
+    world.refund(&payment, 500).await;
+    // Whoever hears of a refund after an hour takes its success for older than the inbox.
+    world.sandbox.pass_time(Duration::from_secs(2 * 60 * 60));
+    world.reconcile().await;
+    let lines = world.shop.lines();
+    assert_eq!(lines[0], "ship a");
+    assert!(
+        lines[1..].iter().any(|line| line == "refund 500"),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_keeps_its_attempts_and_its_pause() {
+    let world = World::new().await;
+    world.shop.fails.store(true, Ordering::SeqCst);
+    world.paid("a").await;
+    let one = || async {
+        let mut events = world.checkout.events(EventFilter::default()).await.unwrap();
+        assert_eq!(events.len(), 1, "{events:?}");
+        events.remove(0)
+    };
+    assert_eq!(world.reconcile().await.failed, 1);
+    // Each failure doubles the longest pause; it is random, so until it is a long one.
+    let mut event = one().await;
+    let soon = |due: SystemTime| due < SystemTime::now() + Duration::from_secs(120);
+    while soon(event.due) {
+        let again = Event::parse(event.body.clone()).unwrap();
+        assert_eq!(
+            world.checkout.receive(again).await.unwrap(),
+            Received::Failed
+        );
+        event = one().await;
+    }
+    let tried = world.shop.lines().len();
+    for _ in 0..3 {
+        let report = world.reconcile().await;
+        // The event that Stripe lists, and the order that Stripe says is paid: one and the same event waits.
+        assert_eq!((report.events, report.settled, report.waiting), (1, 1, 2));
+        assert_eq!((report.new, report.run, report.failed), (0, 0, 0));
+    }
+    assert_eq!(world.shop.lines().len(), tried);
+    assert_eq!(one().await.attempts, event.attempts);
+    assert_eq!(event.state, EventState::Pending);
+}
+
+#[tokio::test]
+async fn what_failed_and_is_due_is_tried_again_first() {
+    let world = World::new().await;
+    world.shop.fails.store(true, Ordering::SeqCst);
+    world.paid("a").await;
+    world.reconcile().await;
+    world.shop.fails.store(false, Ordering::SeqCst);
+    // The first pause is a second at most.
+    let event = world
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    while SystemTime::now() <= event.due {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let report = world.reconcile().await;
+    assert_eq!((report.redriven, report.run), (1, 0), "{report:?}");
+    assert_eq!(world.shop.lines(), ["ship a", "ship a"]);
+    assert_eq!(world.state_of("a").await, IntentState::Paid);
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_waited_out_and_an_outage_ends_the_run_which_goes_on_later() {
+    let world = World::new().await;
+    world.paid("a").await;
+    world.lose_events();
+    world.paid("b").await;
+    let limited = Fault::StatusWith {
+        status: 429,
+        headers: vec![("Retry-After".into(), "0".into())],
+    };
+    world.sandbox.faults().next(1, limited);
+    world.reconcile().await;
+    assert_eq!(world.shop.sorted(), ["ship a", "ship b"]);
+
+    world.paid("c").await;
+    let never = Fault::StatusWith {
+        status: 503,
+        headers: vec![("Stripe-Should-Retry".into(), "false".into())],
+    };
+    world.sandbox.faults().next(1, never);
+    let error = world.checkout.reconcile().once().await.unwrap_err();
+    assert!(matches!(
+        error,
+        ReconcileError::Api(ApiError::Unavailable { .. })
+    ));
+    assert_eq!(world.shop.lines().len(), 2);
+    world.reconcile().await;
+    assert_eq!(world.shop.lines().len(), 3);
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_gone_ends_the_run_and_nothing_is_taken_for_done() {
+    let world = World::new().await;
+    world.paid("a").await;
+    let pool = world.store.pool().await;
+    let broken = Checkout::builder(world.sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .fulfillment(SqliteInbox::new(pool.clone()), world.shop.clone())
+        .build()
+        .unwrap();
+    sqlx::raw_sql("CREATE TRIGGER full BEFORE INSERT ON stripe_checkout_events BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let error = broken.reconcile().once().await.unwrap_err();
+    assert!(matches!(error, ReconcileError::Inbox(_)), "{error:?}");
+    assert_eq!(world.store.bookmark(None).await, None);
+    sqlx::raw_sql("DROP TRIGGER full")
+        .execute(&pool)
+        .await
+        .unwrap();
+    world.reconcile().await;
+    assert_eq!(world.shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn refused_without_keys_or_with_an_inbox_that_forgets() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let forgetful = Checkout::builder(sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .fulfillment(MemoryInbox::new(), Shop::default())
+        .build()
+        .unwrap();
+    let store = Store::sqlite().await;
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let keyless = Checkout::builder(config)
+        .application("tea")
+        .fulfillment(store.open_sqlite().await, Shop::default())
+        .build()
+        .unwrap();
+    for checkout in [forgetful, keyless] {
+        let once = checkout.reconcile().once().await.unwrap_err();
+        // It does not wait for anybody to stop it.
+        let run = checkout.reconcile().run(pending()).await.unwrap_err();
+        assert_eq!(once.to_string(), run.to_string());
+        assert!(matches!(
+            once,
+            ReconcileError::NoPricing | ReconcileError::Forgetful
+        ));
+    }
+    assert!(sandbox.requests().is_empty());
+}
+
+#[tokio::test]
+async fn it_runs_at_once_and_then_again_until_it_is_stopped() {
+    let world = World::new().await;
+    world.paid("a").await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let reconciler = world.checkout.reconcile().interval(Duration::ZERO);
+    let running = tokio::spawn(reconciler.run(async {
+        let _ = stopped.await;
+    }));
+    let lists = |sandbox: &Sandbox| {
+        let requests = sandbox.requests();
+        requests.iter().filter(|r| r.path == "/v1/events").count()
+    };
+    world.sandbox.wait_for(|sandbox| lists(sandbox) >= 1).await;
+    let long_ago = world.sandbox.requests().len();
+    world.paid("b").await;
+    world.sandbox.wait_for(|sandbox| lists(sandbox) >= 2).await;
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    assert!(world.sandbox.requests().len() > long_ago);
+    let lists_then = lists(&world.sandbox);
+    world.reconcile().await;
+    assert_eq!(world.shop.sorted(), ["ship a", "ship b"]);
+    assert_eq!(lists(&world.sandbox), lists_then + 1);
+}
+
+/// A Stripe that has nothing but events, of whatever age, and knows nobody's payment.
+#[derive(Clone, Default)]
+struct Archive(Arc<Mutex<Shelves>>);
+
+#[derive(Default)]
+struct Shelves {
+    /// When it was created and its id, the newest first.
+    events: Vec<(i64, String)>,
+    /// What was asked: from when on, before when, behind which event.
+    asked: Vec<Asked>,
+    /// After how many answers no more come.
+    ends: Option<usize>,
+    /// Behind which event nothing can be asked for, the next so many times.
+    expired: Option<(String, usize)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Asked {
+    from: i64,
+    until: Option<i64>,
+    after: Option<String>,
+}
+
+impl Archive {
+    /// So many events, one every so many seconds, the newest just now.
+    fn with(count: usize, every: i64) -> Self {
+        let archive = Self::default();
+        let newest = now();
+        archive.0.lock().unwrap().events = (0..count)
+            .map(|n| {
+                let age = i64::try_from(n).unwrap() * every;
+                (newest - age, format!("evt_{:05}", count - n))
+            })
+            .collect();
+        archive
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.0.lock().unwrap().asked)
+    }
+
+    fn body(created: i64, id: &str) -> serde_json::Value {
+        let paid = PaymentIntent::new(&format!("pi_of_{id}"), PRICE).status("succeeded");
+        let event = EventBody::new("payment_intent.succeeded", paid.object());
+        serde_json::from_slice(&event.id(id).created(created).body()).unwrap()
+    }
+}
+
+impl Transport for Archive {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let mut shelves = self.0.lock().unwrap();
+        if let Some(ends) = &mut shelves.ends {
+            match ends.checked_sub(1) {
+                Some(left) => *ends = left,
+                None => return Err(TransportError::Connect("unplugged".into())),
+            }
+        }
+        let (path, query) = request.url.split_once('?').unwrap();
+        assert!(path.ends_with("/v1/events"), "{path}");
+        let query: Vec<(String, String)> = serde_html_form::from_str(query).unwrap();
+        let get = |name: &str| {
+            let found = query.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let number = |name: &str| get(name).map(|value| value.parse::<i64>().unwrap());
+        let types = query.iter().filter(|(name, _)| name == "types[]");
+        assert!((1..=20).contains(&types.count()));
+        let asked = Asked {
+            from: number("created[gte]").unwrap(),
+            until: number("created[lt]"),
+            after: get("starting_after"),
+        };
+        shelves.asked.push(asked.clone());
+        let answer = |status, body: serde_json::Value| {
+            Ok(TransportResponse {
+                status,
+                headers: Vec::new(),
+                body: body.to_string().into(),
+            })
+        };
+        if let Some((expired, times)) = shelves.expired.clone()
+            && asked.after.as_ref() == Some(&expired)
+            && times > 0
+        {
+            shelves.expired = Some((expired, times - 1));
+            let error = serde_json::json!({"error": {
+                "type": "invalid_request_error", "code": "resource_missing", "param": "starting_after", "message": "No such notification",
+            }});
+            return answer(400, error);
+        }
+        let limit = usize::try_from(number("limit").unwrap()).unwrap();
+        let mut wanted: Vec<_> = shelves
+            .events
+            .iter()
+            .skip_while(|(_, id)| asked.after.is_some() && asked.after.as_ref() != Some(id))
+            .skip(usize::from(asked.after.is_some()))
+            .filter(|(created, _)| {
+                *created >= asked.from && asked.until.is_none_or(|until| *created < until)
+            })
+            .take(limit + 1)
+            .collect();
+        let has_more = wanted.len() > limit;
+        wanted.truncate(limit);
+        let data: Vec<_> = wanted
+            .into_iter()
+            .map(|(created, id)| Self::body(*created, id))
+            .collect();
+        answer(
+            200,
+            serde_json::json!({"object": "list", "data": data, "has_more": has_more}),
+        )
+    }
+}
+
+/// A shop with an archive for Stripe. The events are nobody's, so that their hook is `event`.
+async fn over(archive: &Archive, store: &Store, shop: &Shop) -> Checkout {
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let config = config
+        .with_keys(
+            SecretKey::new("sk_test_1").unwrap(),
+            PublishableKey::new("pk_test_1").unwrap(),
+        )
+        .unwrap();
+    Checkout::builder(config)
+        .application("tea")
+        .pricing(OnePrice)
+        .transport(archive.clone())
+        .fulfillment(store.open_sqlite().await, shop.clone())
+        .build()
+        .unwrap()
+}
+
+fn told(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
+    range.map(|n| format!("event evt_{n:05}")).collect()
+}
+
+#[tokio::test]
+async fn a_first_run_goes_back_thirty_days_and_takes_the_oldest_in_first() {
+    let (archive, store, shop) = (
+        Archive::with(250, 4 * 60 * 60 + 1),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let checkout = over(&archive, &store, &shop).await;
+    let report = checkout.reconcile().once().await.unwrap();
+    // Six a day, of 30 days.
+    assert_eq!(report.events, 180);
+    assert_eq!(shop.lines(), told(71..=250));
+    let asked = archive.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!((now() - 30 * DAY - asked[0].from).abs() < 60, "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_bookmark_overlaps_by_an_hour_and_does_not_reach_back_beyond_thirty_days() {
+    let (archive, store, shop) = (Archive::with(3, 60), Store::sqlite().await, Shop::default());
+    let checkout = over(&archive, &store, &shop).await;
+    let newest = archive.0.lock().unwrap().events[0].0;
+    checkout.reconcile().once().await.unwrap();
+    let mark = store.bookmark(None).await.unwrap();
+    assert_eq!(mark, format!("{{\"created\":{newest}}}"));
+    archive.asked();
+    // Stripe lists one late, and older than what was listed before.
+    archive
+        .0
+        .lock()
+        .unwrap()
+        .events
+        .push((newest - 3000, "evt_late".into()));
+    let report = checkout.reconcile().once().await.unwrap();
+    assert_eq!(archive.asked()[0].from, newest - 3600);
+    assert_eq!((report.events, report.new), (4, 1));
+    assert_eq!(shop.lines().last().unwrap(), "event evt_late");
+    assert_eq!(
+        store.bookmark(None).await.unwrap(),
+        mark,
+        "it never goes back"
+    );
+
+    for old in ["{\"created\":1600000000}", "from another version"] {
+        store.bookmark(Some(old)).await;
+        checkout.reconcile().once().await.unwrap();
+        let from = archive.asked()[0].from;
+        assert!((now() - 30 * DAY - from).abs() < 60, "{old}: {from}");
+    }
+    assert_eq!(shop.lines().len(), 4);
+}
+
+#[tokio::test]
+async fn more_than_can_be_held_comes_in_parts_that_lose_and_repeat_nothing() {
+    let (archive, store, shop) = (
+        Archive::with(1300, 97),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    {
+        // Most at the end, and many in one second.
+        let mut shelves = archive.0.lock().unwrap();
+        let newest = shelves.events[0].0;
+        for (created, _) in shelves.events.iter_mut().take(600) {
+            *created = newest;
+        }
+    }
+    let checkout = over(&archive, &store, &shop).await;
+    let report = checkout.reconcile().once().await.unwrap();
+    assert_eq!((report.events, report.run), (1300, 1300));
+    assert_eq!(shop.lines(), told(1..=1300));
+    let asked = archive.asked().len();
+    // Each page twice at most.
+    assert!(asked <= 26, "{asked}");
+}
+
+#[tokio::test]
+async fn a_run_that_broke_off_half_way_goes_on_from_there() {
+    let (archive, store, shop) = (
+        Archive::with(700, 600),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let checkout = over(&archive, &store, &shop).await;
+    // Five pages are too many to hold; what is older are two, and then Stripe is gone.
+    archive.0.lock().unwrap().ends = Some(8);
+    let error = checkout.reconcile().once().await.unwrap_err();
+    assert!(
+        matches!(error, ReconcileError::Api(ApiError::Unavailable { .. })),
+        "{error:?}"
+    );
+    let first = shop.lines();
+    assert!((100..600).contains(&first.len()), "{}", first.len());
+    assert_eq!(first, told(1..=first.len()));
+    archive.asked();
+
+    archive.0.lock().unwrap().ends = None;
+    let report = over(&archive, &store, &shop)
+        .await
+        .reconcile()
+        .once()
+        .await
+        .unwrap();
+    assert_eq!(shop.lines(), told(1..=700));
+    assert_eq!(report.new, 700 - u64::try_from(first.len()).unwrap());
+    // An hour of them again: six.
+    assert_eq!(report.events, report.new + 7);
+}
+
+#[tokio::test]
+async fn a_page_behind_an_event_that_expired_meanwhile_is_asked_for_anew() {
+    let (archive, store, shop) = (
+        Archive::with(150, 60),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let checkout = over(&archive, &store, &shop).await;
+    archive.0.lock().unwrap().expired = Some(("evt_00051".into(), 1));
+    let report = checkout.reconcile().once().await.unwrap();
+    assert_eq!(report.events, 150);
+    assert_eq!(shop.lines(), told(1..=150));
+    let asked: Vec<_> = archive
+        .asked()
+        .into_iter()
+        .map(|asked| asked.after)
+        .collect();
+    let last = Some("evt_00051".to_owned());
+    assert_eq!(asked, [None, last.clone(), None, last]);
+    // Once: what stays so is an error, and no endless loop.
+    archive.0.lock().unwrap().expired = Some(("evt_00051".into(), 9));
+    store.bookmark(Some("{\"created\":0}")).await;
+    let error = checkout.reconcile().once().await.unwrap_err();
+    assert!(matches!(
+        error,
+        ReconcileError::Api(ApiError::InvalidRequest { .. })
+    ));
+}
+
+/// What Stripe would deliver now: the success of this payment, as old as it is.
+async fn late_success(world: &World, payment: &str) -> Event {
+    let query = "/events?type=payment_intent.succeeded&limit=100";
+    let list = world.gateway.get(query, None).await.unwrap();
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let events = list["data"].as_array().unwrap();
+    let event = events
+        .iter()
+        .find(|event| event["data"]["object"]["id"] == payment);
+    Event::parse(event.unwrap().to_string()).unwrap()
+}
+
+const LATE: Duration = Duration::from_secs(16 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_success_whose_money_went_back_unheard_is_not_shipped() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let refunded = world.paid("refunded").await;
+        let disputed = world.paid("disputed").await;
+        let in_part = world.paid("in part").await;
+        let good = world.paid("good").await;
+        world.lose_events();
+        world.refund(&refunded, PRICE.minor()).await;
+        world.refund(&in_part, 1998).await;
+        assert!(world.sandbox.dispute(&disputed));
+        world.sandbox.pass_time(LATE);
+        let before = world.sandbox.requests().len();
+        for payment in [&refunded, &disputed, &in_part, &good] {
+            let event = late_success(&world, payment).await;
+            let received = world.checkout.receive(event.clone()).await.unwrap();
+            assert_eq!(received, Received::Done(EventState::Done));
+            let received = world.checkout.receive(event).await.unwrap();
+            assert_eq!(received, Received::Duplicate(EventState::Done));
+        }
+        let lines = [
+            "keep refunded",
+            "keep disputed",
+            "ship in part",
+            "ship good",
+        ];
+        assert_eq!(world.shop.lines(), lines);
+        let asked = world.asked(before);
+        let asked = asked
+            .iter()
+            .filter(|r| r.contains("/payment_intents/pi_"))
+            .count();
+        assert_eq!(asked, 4, "each once");
+        // No attempt was burnt by the way to Stripe.
+        for event in world.checkout.events(EventFilter::default()).await.unwrap() {
+            assert_eq!(event.attempts, 1, "{event:?}");
+        }
+        // It is written down, for whatever comes later.
+        let (all, part) = match &world.store {
+            Store::Sqlite(_) => {
+                let inbox = world.store.open_sqlite().await;
+                (
+                    inbox.payment(&scope(), &refunded).await,
+                    inbox.payment(&scope(), &in_part).await,
+                )
+            }
+            Store::Postgres(_) => {
+                let inbox = world.store.open_postgres().await;
+                (
+                    inbox.payment(&scope(), &refunded).await,
+                    inbox.payment(&scope(), &in_part).await,
+                )
+            }
+        };
+        assert_eq!(all.unwrap().unwrap().refunded_total, 1999);
+        assert_eq!(part.unwrap().unwrap().refunded_total, 1998);
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_is_news_costs_no_call() {
+    let world = World::new().await;
+    let payment = world.paid("a").await;
+    world.sandbox.pass_time(Duration::from_secs(14 * 60));
+    let event = late_success(&world, &payment).await;
+    let before = world.sandbox.requests().len();
+    world.checkout.receive(event).await.unwrap();
+    assert_eq!(world.shop.lines(), ["ship a"]);
+    assert_eq!(world.asked(before), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_old_success_waits_for_stripe_and_is_never_lost() {
+    let world = World::new().await;
+    let payment = world.paid("a").await;
+    world.sandbox.pass_time(LATE);
+    let event = late_success(&world, &payment).await;
+    let away = Fault::StatusWith {
+        status: 503,
+        headers: vec![("Stripe-Should-Retry".into(), "false".into())],
+    };
+    for _ in 0..3 {
+        world.sandbox.faults().next(1, away.clone());
+        let received = world.checkout.receive(event.clone()).await.unwrap();
+        assert_eq!(received, Received::Waiting);
+        assert_eq!(world.sandbox.faults().waiting(), 0);
+    }
+    let stored = world
+        .checkout
+        .events(EventFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!((stored.state, stored.attempts), (EventState::Pending, 0));
+    let pause = stored.due.duration_since(SystemTime::now()).unwrap();
+    assert!(pause > Duration::from_secs(30), "{pause:?}");
+    assert!(world.shop.lines().is_empty());
+    // An operator, or Stripe's own repetition, brings it on.
+    let received = world.checkout.replay(&stored).await.unwrap();
+    assert_eq!(received, Received::Done(EventState::Done));
+    assert_eq!(world.shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn what_stripe_does_not_tell_of_is_taken_at_its_word() {
+    let world = World::new().await;
+    let gone = world.paid("gone").await;
+    let denied = world.paid("denied").await;
+    world.sandbox.pass_time(LATE);
+    let gone = late_success(&world, &gone).await;
+    let denied = late_success(&world, &denied).await;
+    world.sandbox.faults().next(1, Fault::Status(404));
+    world.checkout.receive(gone).await.unwrap();
+    // With the charge, and without.
+    world.sandbox.faults().next(2, Fault::Status(403));
+    world.checkout.receive(denied).await.unwrap();
+    assert_eq!(world.shop.lines(), ["ship gone", "ship denied"]);
+    assert_eq!(world.sandbox.faults().waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_restricted_key_that_may_not_see_charges_still_reads_the_payment() {
+    let world = World::new().await;
+    world.lose_events();
+    world.paid("a").await;
+    world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+    world.sandbox.faults().next(1, Fault::Status(403));
+    let report = world.reconcile().await;
+    assert_eq!((report.settled, report.run), (1, 1));
+    assert_eq!(world.shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn a_worker_asks_as_well_and_so_does_a_handler_that_failed_for_long() {
+    let world = World::new().await;
+    let queued = Checkout::builder(world.sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .queued()
+        .fulfillment(world.store.open_sqlite().await, world.shop.clone())
+        .build()
+        .unwrap();
+    let payment = world.paid("a").await;
+    world.lose_events();
+    world.refund(&payment, PRICE.minor()).await;
+    world.sandbox.pass_time(LATE);
+    let event = late_success(&world, &payment).await;
+    assert_eq!(queued.receive(event).await.unwrap(), Received::Queued);
+    assert!(queued.run_due().await.unwrap());
+    assert_eq!(world.shop.lines(), ["keep a"]);
+    assert!(!queued.run_due().await.unwrap());
+}
+
+#[tokio::test]
+async fn money_that_went_back_before_anybody_heard_of_it_is_not_shipped_by_the_reconciler() {
+    let world = World::new().await;
+    let listed = world.paid("listed").await;
+    world.lose_events();
+    let never = world.paid("never").await;
+    world.refund(&listed, PRICE.minor()).await;
+    world.refund(&never, PRICE.minor()).await;
+    world.sandbox.pass_time(LATE);
+    let report = world.reconcile().await;
+    assert_eq!((report.run, report.waiting, report.failed), (2, 0, 0));
+    assert_eq!(world.shop.sorted(), ["keep listed", "keep never"]);
+}
+
+#[tokio::test]
+async fn without_keys_an_old_success_is_taken_at_its_word() {
+    let store = Store::sqlite().await;
+    let shop = Shop::default();
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let keyless = Checkout::builder(config)
+        .application("tea")
+        .fulfillment(store.open_sqlite().await, shop.clone())
+        .build()
+        .unwrap();
+    let paid = PaymentIntent::new("pi_1", PRICE)
+        .status("succeeded")
+        .metadata("order_id", "a");
+    let event = EventBody::new("payment_intent.succeeded", paid.object());
+    let event = Event::parse(event.created(now() - DAY).body()).unwrap();
+    keyless.receive(event).await.unwrap();
+    assert_eq!(shop.lines(), ["ship a"]);
+}
