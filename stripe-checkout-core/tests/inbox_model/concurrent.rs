@@ -217,7 +217,8 @@ fn to_be_delivered_again(storm: &Storm, seen: &Seen) -> Vec<Event> {
             && event.what.is_noted()
             && event.what != What::AllRefunded;
         let hopeless = !has_success(storm, event.pay);
-        !state(event).is_some_and(is_over) && !(waits && hopeless)
+        let over = state(event).is_some_and(is_over);
+        !(over || waits && hopeless)
     });
     left.copied().collect()
 }
@@ -316,7 +317,7 @@ proptest! {
 
 #[cfg(feature = "postgres")]
 proptest! {
-    #![proptest_config(config(16))]
+    #![proptest_config(config(12))]
     #[test]
     fn postgres_comes_to_a_good_end(storm in storm()) {
         runtime().block_on(rages::<stores::Postgres>(&storm));
