@@ -15,8 +15,8 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, refund};
 use stripe_checkout_core::webhook::{Event, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError, PublishableKey,
-    SecretKey, TransportError, Visitor, WebhookSecret,
+    Amount, ApiError, BoxError, Checkout, Config, Currency, IntentError, Mode, Pricing,
+    PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -325,4 +325,36 @@ async fn a_page_that_is_reloaded_burns_no_attempts_of_a_webhook_that_fails() {
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!(events[0].attempts, stored.attempts);
     assert_eq!(events[0].due, stored.due);
+}
+
+/// A Stripe that keeps everybody waiting.
+#[derive(Clone, Default)]
+struct Slow(Arc<AtomicU32>);
+
+impl Transport for Slow {
+    async fn send(&self, _: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+/// After a restart an inbox that forgets does not know who has paid, so it asks; but whoever guesses must not use up the shop's rate limit.
+#[tokio::test]
+async fn an_inbox_that_forgets_asks_for_what_it_does_not_know_and_for_few_at_a_time() {
+    let (stripe, ship) = (Slow::default(), Ship::default());
+    let shop = checkout(MemoryInbox::new(), &stripe, &ship);
+    let mut waiting = tokio::task::JoinSet::new();
+    for n in 0..4 {
+        let shop = shop.clone();
+        waiting.spawn(async move { shop.retrieve_intent(&format!("pi_{n}"), "x").await });
+    }
+    while stripe.0.load(Ordering::SeqCst) < 4 {
+        tokio::task::yield_now().await;
+    }
+    let refused = shop.retrieve_intent("pi_4", "x").await.unwrap_err();
+    assert!(
+        matches!(refused, IntentError::Api(ApiError::RateLimited { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(stripe.0.load(Ordering::SeqCst), 4);
 }
