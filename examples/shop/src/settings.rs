@@ -13,6 +13,8 @@ pub struct Settings {
     pub database_url: String,
     /// `QUEUED`: whether a webhook is answered as soon as its event is stored, and the worker runs it; by default it is answered when it was run.
     pub queued: bool,
+    /// `RECONCILE`: whether Stripe is asked at the start, and each hour, for what was lost on the way; by default it is.
+    pub reconcile: bool,
     /// `ADMIN_PASSWORD`; where it is not set, one is made up and printed.
     pub admin_password: Option<Password>,
     /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
@@ -132,6 +134,7 @@ impl Settings {
             database_url: text("DATABASE_URL", DATABASE)?
                 .unwrap_or_else(|| "sqlite://shop.db".to_owned()),
             queued: switch("QUEUED")?.unwrap_or(false),
+            reconcile: switch("RECONCILE")?.unwrap_or(true),
             admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(Password),
             metrics_token: text("METRICS_TOKEN", TOKEN)?.map(Password),
             stripe,
@@ -184,16 +187,18 @@ mod tests {
         let settings = read(&[], true).expect("the defaults are good");
         assert_eq!(settings.address, SocketAddr::from(([127, 0, 0, 1], 3000)));
         assert_eq!(settings.database_url, "sqlite://shop.db");
-        assert!(!settings.queued);
+        assert!(!settings.queued && settings.reconcile);
         assert_eq!(settings.admin_password, None);
         assert!(matches!(settings.stripe, Stripe::Sandbox));
     }
 
     #[test]
-    fn it_is_queued_when_it_is_told_to_be() {
+    fn it_is_queued_and_reconciled_when_it_is_told_to_be() {
         for (value, queued) in [("1", true), ("true", true), ("0", false), ("false", false)] {
             let settings = read(&[("QUEUED", value)], true).expect("a value for it");
             assert_eq!(settings.queued, queued, "{value}");
+            let settings = read(&[("RECONCILE", value)], true).expect("a value for it");
+            assert_eq!(settings.reconcile, queued, "{value}");
         }
     }
 

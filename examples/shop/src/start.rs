@@ -114,6 +114,7 @@ impl App {
             address,
             database_url,
             queued,
+            reconcile,
             admin_password,
             metrics_token,
             stripe,
@@ -139,7 +140,7 @@ impl App {
             Some(token) => Some(Metrics::install(&token)?),
             None => None,
         };
-        upkeep::start(&checkout, metrics.clone(), &closing);
+        upkeep::start(&checkout, reconcile, metrics.clone(), &closing);
         let made_up_password = if admin_password.is_none() {
             if matches!(store.pool(), Either::Postgres(_)) {
                 tracing::warn!(

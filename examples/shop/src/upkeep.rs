@@ -14,11 +14,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Begins all of it. What is running when the shop closes is waited for by [`Checkout::drain`].
-pub(crate) fn start(checkout: &Checkout, metrics: Option<Metrics>, closing: &Closing) {
+pub(crate) fn start(
+    checkout: &Checkout,
+    reconcile: bool,
+    metrics: Option<Metrics>,
+    closing: &Closing,
+) {
     // What failed is tried again, whether or not Stripe repeats it.
     tokio::spawn(checkout.worker().run(closing.clone().told()));
     // What was lost on the way is asked for, once an hour.
-    tokio::spawn(checkout.reconcile().run(closing.clone().told()));
+    if reconcile {
+        tokio::spawn(checkout.reconcile().run(closing.clone().told()));
+    }
     let (watched, mut minutes) = (checkout.clone(), Ticks::new(MINUTE, closing));
     tokio::spawn(async move {
         let mut known = Vec::new();

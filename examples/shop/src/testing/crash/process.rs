@@ -62,6 +62,9 @@ impl Process {
         if run.variant.queued {
             environment.push(("QUEUED", "1".to_owned()));
         }
+        if run.variant.acknowledged_once {
+            environment.push(("RECONCILE", "0".to_owned()));
+        }
         Self {
             program: program.to_owned(),
             folder: log.parent().map(Path::to_owned).unwrap_or_default(),
