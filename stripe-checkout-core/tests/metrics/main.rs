@@ -114,6 +114,8 @@ fn paid(event: &str, payment: &str, order: &str) -> EventBody {
 async fn pool(folder: &tempfile::TempDir) -> SqlitePool {
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("shop.db"))
+        // After a hook that was cut off the inbox waits for as long as others may wait for it.
+        .busy_timeout(Duration::from_millis(500))
         .create_if_missing(true);
     let pool = SqlitePoolOptions::new().max_connections(4);
     pool.connect_with(options).await.unwrap()
