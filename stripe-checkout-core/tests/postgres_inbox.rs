@@ -1809,6 +1809,23 @@ async fn a_payment_that_is_worked_on_for_long_does_not_stop_the_worker() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_server_is_nobody_who_is_waited_for() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.execute(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END'; \
+         CREATE TRIGGER slowly BEFORE INSERT ON stripe_checkout_payments FOR EACH ROW EXECUTE FUNCTION slowly()",
+    )
+    .await;
+    shop.store(succeeded("evt_1", "pi_1")).await;
+    // A worker has less patience than that, but only with those who work on the same payment.
+    assert!(shop.checkout.run_due().await.unwrap());
+    assert_eq!(shop.effects().await, ["succeeded pi_1"]);
+}
+
 /// A later version of this crate may have written it.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {

@@ -437,9 +437,19 @@ impl Model {
                 .order()
                 .is_some_and(|order| self.order(order).paid_by.is_none());
         }
-        let mut after = self.clone();
-        after.apply(happening);
-        !after.waits
+        // One that dies somewhere may also live.
+        let lives = match happening.behave() {
+            Some(Behave::DieSomewhere(_)) => Some(happening.with(Behave::Well)),
+            _ => None,
+        };
+        [Some(happening), lives.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(|happening| {
+                let mut after = self.clone();
+                after.apply(happening);
+                !after.waits
+            })
     }
 
     /// What may have become of it, if its process died somewhere in the middle.
