@@ -51,15 +51,18 @@ impl Transport for Stripe {
     }
 }
 
-/// The same, and what it was asked: path and connected account.
+/// Path and connected account.
+type Call = (String, Option<String>);
+
+/// The same, and what it was asked.
 #[derive(Clone, Default)]
 struct Asked {
     stripe: Stripe,
-    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    seen: Arc<Mutex<Vec<Call>>>,
 }
 
 impl Asked {
-    fn seen(&self) -> Vec<(String, Option<String>)> {
+    fn seen(&self) -> Vec<Call> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 }
