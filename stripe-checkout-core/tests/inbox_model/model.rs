@@ -574,13 +574,21 @@ impl Model {
         }
     }
 
+    /// What is due, that first which has been for the longest time.
+    pub(crate) fn due(&self) -> Vec<Event> {
+        let pending = self
+            .events
+            .iter()
+            .filter(|(_, known)| known.state == EventState::Pending);
+        let mut due: Vec<_> = pending
+            .filter_map(|(event, known)| Some((known.due?, *event)))
+            .collect();
+        due.sort();
+        due.into_iter().map(|(_, event)| event).collect()
+    }
+
     fn work(&mut self, script: Script) -> Answer {
-        let due = self.events.iter().filter_map(|(event, known)| {
-            (known.state == EventState::Pending)
-                .then_some(known.due.map(|since| (since, *event)))
-                .flatten()
-        });
-        let Some((_, event)) = due.min() else {
+        let Some(event) = self.due().first().copied() else {
             return match script.this.dies(Moment::Asked) {
                 true => Answer::Died,
                 false => Answer::Worked(false),
