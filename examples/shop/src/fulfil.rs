@@ -31,7 +31,7 @@ impl Fulfil {
     }
 }
 
-/// A shop on one database writes `impl FulfillmentHandler<PgConnection> for Fulfil` (or `SqliteConnection`), and needs no [`on!`].
+/// A shop on one database writes `impl FulfillmentHandler<PgConnection> for Fulfil` (or `SqliteConnection`), and needs no `on!`.
 impl<C: Connection> FulfillmentHandler<C> for Fulfil {
     async fn payment_succeeded(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
         let order = order_of(payment)?;

@@ -53,7 +53,7 @@ macro_rules! ships {
     };
 }
 
-ships!((), |_payment, _db| ());
+ships!((), |_payment, _db| std::future::ready(()).await);
 ships!(SqliteConnection, |payment, db| {
     sqlx::query("INSERT INTO shipments (payment) VALUES (?1)")
         .bind(payment.id())
