@@ -43,9 +43,8 @@ async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBu
     println!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn python() {
-    ask("STRIPE_SDK_PYTHON", "ask.py", |python, script| {
+async fn ask_python(script: &str) {
+    ask("STRIPE_SDK_PYTHON", script, |python, script| {
         let mut command = Command::new(python);
         command.arg(script);
         command
@@ -53,12 +52,31 @@ async fn python() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn node() {
-    ask("STRIPE_SDK_NODE", "ask.mjs", |folder, script| {
+async fn ask_node(script: &str) {
+    ask("STRIPE_SDK_NODE", script, |folder, script| {
         let mut command = Command::new("node");
         command.arg(script).env("STRIPE_SDK_NODE", folder);
         command
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python() {
+    ask_python("ask.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node() {
+    ask_node("ask.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_cards() {
+    ask_python("cards.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_cards() {
+    ask_node("cards.mjs").await;
 }

@@ -45,9 +45,25 @@ pub(super) enum Behaviour {
     Dispute,
     /// Stays `processing` until the test says how it ends.
     Process,
-    /// Needs 3-D Secure, then succeeds.
-    Authenticate,
+    /// Needs 3-D Secure, and then succeeds or is declined after all.
+    Authenticate {
+        away: Away,
+        then: Option<&'static Decline>,
+    },
     Decline(&'static Decline),
+    /// Can be saved, but every charge of it is declined.
+    DeclineCharges(&'static Decline),
+}
+
+/// What a card that needs 3-D Secure does where the buyer is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    /// It always needs it.
+    Refused,
+    /// It does not if it was set up for that.
+    IfSetUp,
+    /// It never does.
+    Accepted,
 }
 
 /// Why an issuer says no.
@@ -213,17 +229,60 @@ pub static TEST_CARDS: &[TestCard] = &[
         "is blocked as fraudulent",
     ),
     card(
+        "4000000000000341",
+        "pm_card_chargeCustomerFail",
+        "visa",
+        Behaviour::DeclineCharges(&GENERIC),
+        "can be saved, and is then declined",
+    ),
+    card(
         "4000002500003155",
+        "pm_card_authenticationRequiredOnSetup",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::IfSetUp,
+            then: None,
+        },
+        "needs 3-D Secure, but not while the buyer is away, if it was saved for that",
+    ),
+    card(
+        "4000002760003184",
         "pm_card_authenticationRequired",
         "visa",
-        Behaviour::Authenticate,
-        "needs 3-D Secure",
+        Behaviour::Authenticate {
+            away: Away::Refused,
+            then: None,
+        },
+        "always needs 3-D Secure",
+    ),
+    card(
+        "4000003800000446",
+        "pm_card_authenticationRequiredSetupForOffSession",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::Accepted,
+            then: None,
+        },
+        "needs 3-D Secure, but never while the buyer is away",
+    ),
+    card(
+        "4000008260003178",
+        "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::Accepted,
+            then: Some(&INSUFFICIENT_FUNDS),
+        },
+        "needs 3-D Secure, and is then declined: insufficient funds",
     ),
     card(
         "4000000000003220",
         "pm_card_threeDSecure2Required",
         "visa",
-        Behaviour::Authenticate,
+        Behaviour::Authenticate {
+            away: Away::Refused,
+            then: None,
+        },
         "needs 3-D Secure 2",
     ),
     card(

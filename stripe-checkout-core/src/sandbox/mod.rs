@@ -19,7 +19,8 @@
 //! ```
 //!
 //! # What it has
-//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; webhook
+//! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that cards can be saved and charged while the buyer is away.
+//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, events; `expand`; idempotency keys; webhook
 //!   endpoints; connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
 //! - The [test cards](TEST_CARDS), 3-D Secure among them.
 //! - `/stripe.js`, a stand-in for Stripe.js with a card form.

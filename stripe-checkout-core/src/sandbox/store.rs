@@ -17,8 +17,9 @@ use super::{
     idempotency::Idempotency,
     ids,
     objects::{
-        balance_transaction, charge::Charge, event::Event, payment_intent::PaymentIntent,
-        payment_method::PaymentMethod, refund::Refund,
+        balance_transaction, charge::Charge, customer::Customer, customer_session::CustomerSession,
+        event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+        setup_intent::SetupIntent,
     },
     requests::LoggedRequest,
     table::Table,
@@ -64,6 +65,9 @@ pub(super) struct Store {
     pub(super) charges: Table<Charge>,
     pub(super) payment_methods: Table<PaymentMethod>,
     pub(super) refunds: Table<Refund>,
+    pub(super) customers: Table<Customer>,
+    pub(super) customer_sessions: Table<CustomerSession>,
+    pub(super) setup_intents: Table<SetupIntent>,
     pub(super) events: Table<Event>,
     /// The charge that a balance transaction belongs to.
     pub(super) balance_transactions: HashMap<String, String>,
@@ -94,6 +98,9 @@ impl Store {
             charges: Table::default(),
             payment_methods: Table::default(),
             refunds: Table::default(),
+            customers: Table::default(),
+            customer_sessions: Table::default(),
+            setup_intents: Table::default(),
             events: Table::default(),
             balance_transactions: HashMap::new(),
             idempotency: Idempotency::default(),
@@ -155,6 +162,9 @@ impl Store {
         self.charges.age(seconds);
         self.payment_methods.age(seconds);
         self.refunds.age(seconds);
+        self.customers.age(seconds);
+        self.customer_sessions.age(seconds);
+        self.setup_intents.age(seconds);
         self.events.age(seconds);
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
@@ -193,6 +203,11 @@ impl Store {
                 .get(account, id)
                 .map(PaymentMethod::render),
             "re" => self.refunds.get(account, id).map(Refund::render),
+            "cus" => self.customers.get(account, id).map(Customer::render),
+            "seti" => self
+                .setup_intents
+                .get(account, id)
+                .map(|intent| caller.render_setup(intent)),
             "txn" => self
                 .charges
                 .get(account, self.balance_transactions.get(id)?)

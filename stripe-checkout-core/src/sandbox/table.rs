@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
-    refund::Refund,
+    charge::Charge, customer::Customer, customer_session::CustomerSession, event::Event,
+    payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+    setup_intent::SetupIntent,
 };
 
 /// What every object has.
@@ -34,7 +35,16 @@ macro_rules! rows {
         }
     )*};
 }
-rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+rows!(
+    PaymentIntent,
+    SetupIntent,
+    Charge,
+    PaymentMethod,
+    Refund,
+    Customer,
+    CustomerSession,
+    Event
+);
 
 /// All objects of one kind.
 #[derive(Debug)]

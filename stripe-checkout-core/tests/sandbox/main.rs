@@ -2,6 +2,7 @@
 #![cfg(feature = "sandbox")]
 
 mod browser;
+mod cards;
 mod faults;
 mod http;
 mod idempotency;

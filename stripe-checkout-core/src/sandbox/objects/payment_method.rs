@@ -1,5 +1,7 @@
 //! The PaymentMethod: <https://docs.stripe.com/api/payment_methods/object>.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::super::cards::TestCard;
@@ -15,6 +17,15 @@ pub(in crate::sandbox) struct PaymentMethod {
     pub(in crate::sandbox) exp_year: u64,
     pub(in crate::sandbox) has_cvc: bool,
     pub(in crate::sandbox) billing_details: Value,
+    pub(in crate::sandbox) metadata: BTreeMap<String, String>,
+    /// Whether the buyer agreed that it is shown to him again.
+    pub(in crate::sandbox) allow_redisplay: &'static str,
+    /// The customer that it is attached to.
+    pub(in crate::sandbox) customer: Option<String>,
+    /// Whether the buyer agreed at his bank that it is charged while he is away.
+    pub(in crate::sandbox) set_up: bool,
+    /// Used or detached without a customer to keep it: nobody can use it again.
+    pub(in crate::sandbox) spent: bool,
 }
 
 impl PaymentMethod {
@@ -91,7 +102,7 @@ impl PaymentMethod {
         json!({
             "id": self.id,
             "object": "payment_method",
-            "allow_redisplay": "unspecified",
+            "allow_redisplay": self.allow_redisplay,
             "billing_details": self.billing_details,
             "card": {
                 "brand": self.card.brand,
@@ -110,10 +121,10 @@ impl PaymentMethod {
                 "wallet": null,
             },
             "created": self.created,
-            "customer": null,
+            "customer": self.customer,
             "customer_account": null,
             "livemode": false,
-            "metadata": {},
+            "metadata": self.metadata,
             "radar_options": {},
             "type": "card",
         })

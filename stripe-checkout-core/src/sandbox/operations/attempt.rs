@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     caller::{Caller, Role},
-    cards::{self, Behaviour, Decline},
+    cards::{self, Away, Behaviour, Decline},
     ids,
     objects::{
         charge::{Charge, ChargeStatus},
@@ -102,7 +102,7 @@ impl Attempt {
     }
 }
 
-fn is_absolute(url: &str) -> bool {
+pub(super) fn is_absolute(url: &str) -> bool {
     url.parse::<Uri>()
         .is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some())
 }
@@ -125,11 +125,16 @@ impl Store {
             ));
         };
         let decline = match method.card.behaviour {
-            Behaviour::Decline(decline) => Some(decline),
-            Behaviour::Authenticate if attempt.off_session || attempt.error_on_requires_action => {
+            Behaviour::Decline(decline) | Behaviour::DeclineCharges(decline) => Some(decline),
+            Behaviour::Authenticate { away, then } if attempt.off_session => match away {
+                Away::Accepted => then,
+                Away::IfSetUp if method.set_up => then,
+                Away::IfSetUp | Away::Refused => Some(&cards::AUTHENTICATION_REQUIRED),
+            },
+            Behaviour::Authenticate { .. } if attempt.error_on_requires_action => {
                 Some(&cards::AUTHENTICATION_REQUIRED)
             }
-            Behaviour::Authenticate => {
+            Behaviour::Authenticate { .. } => {
                 self.challenge(&cause, id, attempt);
                 return Ok(());
             }
@@ -189,13 +194,23 @@ impl Store {
 
     /// What the buyer made of the challenge.
     pub(in crate::sandbox) fn answer_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
-        if passed {
-            self.take_money(cause, id, true);
-            return;
-        }
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
+        match method.card.behaviour {
+            Behaviour::Authenticate {
+                then: Some(decline),
+                ..
+            } if passed => {
+                self.decline(cause, id, decline);
+                return;
+            }
+            _ if passed => {
+                self.take_money(cause, id, true);
+                return;
+            }
+            _ => {}
+        }
         intent.last_payment_error = Some(json!({
             "code": "payment_intent_authentication_failure",
             "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
@@ -222,6 +237,7 @@ impl Store {
             ChargeStatus::Succeeded
         };
         let mut charge = new_charge(&intent, &method, status, authenticated);
+        self.save_or_spend(cause, &intent, &method.id);
         charge.captured = !manual && !pending;
         intent.latest_charge = Some(charge.id.clone());
         intent.last_payment_error = None;
@@ -244,6 +260,23 @@ impl Store {
             self.capture_charge(&charge_id, None);
             self.emit_charge(cause, "charge.succeeded", &charge_id);
             self.succeed(cause, id, &charge_id);
+        }
+    }
+
+    /// What becomes of a payment method that was charged: kept for its customer if the buyer agreed, else good for nothing any more.
+    fn save_or_spend(&mut self, cause: &Cause, intent: &PaymentIntent, method: &str) {
+        let saved = match (&intent.customer, intent.setup_future_usage) {
+            (Some(customer), Some(_)) => {
+                self.attach(cause, method, customer);
+                true
+            }
+            // Whoever wants to keep it attaches it later.
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if let Some(method) = self.payment_methods.find_mut(method) {
+            method.set_up |= saved;
+            method.spent |= !saved && method.customer.is_none();
         }
     }
 

@@ -91,6 +91,7 @@ impl Store {
         };
         intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
         details.apply(&mut intent)?;
+        self.must_be_customer(caller, intent.customer.as_deref())?;
         if confirm {
             attempt.check_return_url(caller, &intent)?;
         }
@@ -100,6 +101,9 @@ impl Store {
             (None, Some(id)) => Some(self.named_payment_method(caller, &id)?),
             (None, None) => None,
         };
+        if let Some(method) = &method {
+            self.must_be_usable(caller, method, intent.customer.as_deref())?;
+        }
         if method.is_some() {
             intent.payment_method = method;
             intent.status = Status::RequiresConfirmation;
@@ -116,7 +120,7 @@ impl Store {
 }
 
 /// `Some(None)`: they are switched off.
-fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, Refusal> {
+pub(super) fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, Refusal> {
     let Some(Some(mut group)) = params.group("automatic_payment_methods")? else {
         return Ok(None);
     };
@@ -128,11 +132,11 @@ fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, R
     Ok(Some(enabled.then(|| redirects.unwrap_or("always"))))
 }
 
-fn card_only() -> Vec<String> {
+pub(super) fn card_only() -> Vec<String> {
     vec!["card".to_owned()]
 }
 
-fn checked_types(types: Vec<String>) -> Result<Vec<String>, Refusal> {
+pub(super) fn checked_types(types: Vec<String>) -> Result<Vec<String>, Refusal> {
     let other = types.iter().find(|kind| *kind != "card");
     match other {
         None if types.is_empty() => Ok(card_only()),

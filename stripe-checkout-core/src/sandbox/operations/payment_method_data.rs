@@ -1,5 +1,7 @@
 //! PaymentMethods: from what a card form collected, or one of the ready-made ones.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -16,9 +18,11 @@ use super::{
     shared_params::read_address,
 };
 
+/// Whether the buyer agreed that a payment method is shown to him again.
+pub(super) const ALLOW_REDISPLAY: &[&str] = &["always", "limited", "unspecified"];
+
 /// What Stripe.js adds about the browser.
 const ABOUT_THE_BROWSER: &[&str] = &[
-    "allow_redisplay",
     "client_attribution_metadata",
     "client_user_agent",
     "guid",
@@ -37,6 +41,7 @@ const ABOUT_THE_BROWSER: &[&str] = &[
 pub(super) struct Given {
     card: CardGiven,
     billing_details: Value,
+    allow_redisplay: &'static str,
 }
 
 enum CardGiven {
@@ -58,9 +63,14 @@ impl std::fmt::Debug for CardGiven {
 
 /// Reads the parameters of `payment_method_data`.
 pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
-    let Some(Some(mut data)) = params.group("payment_method_data")? else {
+    let Some(Some(data)) = params.group("payment_method_data")? else {
         return Ok(None);
     };
+    read_itself(data).map(Some)
+}
+
+/// The parameters of a PaymentMethod, wherever they stand.
+pub(super) fn read_itself(mut data: Params) -> Result<Given, Refusal> {
     let kind = data.required_text("type")?;
     if kind != "card" {
         return Err(Refusal::invalid(format!(
@@ -70,6 +80,7 @@ pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
         .param("payment_method_data[type]"));
     }
     data.accept(ABOUT_THE_BROWSER);
+    let allow_redisplay = data.choice("allow_redisplay", ALLOW_REDISPLAY)?;
     let billing_details = read_billing_details(&mut data)?;
     let Some(Some(mut card)) = data.group("card")? else {
         return Err(data.missing("card"));
@@ -86,15 +97,21 @@ pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
     };
     card.finish()?;
     data.finish()?;
-    Ok(Some(Given {
+    Ok(Given {
         card: given,
         billing_details,
-    }))
+        allow_redisplay: allow_redisplay.unwrap_or("unspecified"),
+    })
 }
 
 fn read_billing_details(data: &mut Params) -> Result<Value, Refusal> {
+    Ok(read_new_billing_details(data)?.unwrap_or_else(no_billing_details))
+}
+
+/// Those that a request brings, if it does.
+pub(super) fn read_new_billing_details(data: &mut Params) -> Result<Option<Value>, Refusal> {
     let Some(Some(mut details)) = data.group("billing_details")? else {
-        return Ok(no_billing_details());
+        return Ok(None);
     };
     let address = match details.group("address")? {
         Some(Some(address)) => read_address(address)?,
@@ -108,7 +125,7 @@ fn read_billing_details(data: &mut Params) -> Result<Value, Refusal> {
         "tax_id": details.setting("tax_id")?.flatten(),
     });
     details.finish()?;
-    Ok(value)
+    Ok(Some(value))
 }
 
 fn no_address() -> Value {
@@ -150,14 +167,18 @@ impl Store {
                 (card, exp_month, full_year, cvc.is_some())
             }
         };
-        Ok(self.keep_payment_method(
+        let id = self.keep_payment_method(
             caller.account.clone(),
             card,
             exp_month,
             exp_year,
             has_cvc,
             given.billing_details,
-        ))
+        );
+        if let Some(method) = self.payment_methods.find_mut(&id) {
+            method.allow_redisplay = given.allow_redisplay;
+        }
+        Ok(id)
     }
 
     /// The PaymentMethod that a request names: an existing one, or a new one of a ready-made card.
@@ -210,6 +231,11 @@ impl Store {
             exp_year,
             has_cvc,
             billing_details,
+            metadata: BTreeMap::new(),
+            allow_redisplay: "unspecified",
+            customer: None,
+            set_up: false,
+            spent: false,
         });
         id
     }
