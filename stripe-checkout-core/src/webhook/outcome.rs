@@ -1,4 +1,7 @@
-use super::{ChargeRefunded, Dispute, Event, Failure, Payment, PaymentStatus, Refund};
+use super::{
+    ChargeRefunded, Dispute, Event, Failure, Payment, PaymentMethod, PaymentStatus, Refund,
+    SetupIntent, SetupStatus,
+};
 use crate::error::EventError;
 
 /// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list. As many as one list takes, 20, they never
@@ -20,6 +23,10 @@ pub const EVENT_TYPES: &[&str] = &[
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
+    "setup_intent.succeeded",
+    "setup_intent.setup_failed",
+    "payment_method.attached",
+    "payment_method.detached",
 ];
 
 /// What an event says happened to a payment.
@@ -62,6 +69,14 @@ pub enum Outcome {
     ChargeRefunded(ChargeRefunded),
     /// A dispute was opened, changed, moved money, or was closed: see its status.
     Disputed(Dispute),
+    /// A payment method was saved without a payment.
+    SetupSucceeded(SetupIntent),
+    /// An attempt to save one failed. The buyer may try again on the same SetupIntent.
+    SetupFailed(SetupIntent, Failure),
+    /// A payment method was attached to a customer.
+    PaymentMethodAttached(PaymentMethod),
+    /// A payment method was taken from its customer, for good.
+    PaymentMethodDetached(PaymentMethod),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
     /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
@@ -105,6 +120,14 @@ impl Outcome {
             | "charge.dispute.funds_withdrawn"
             | "charge.dispute.funds_reinstated"
             | "charge.dispute.closed" => Self::Disputed(Dispute::of(event)?),
+            "setup_intent.succeeded" => Self::SetupSucceeded(set_up(event)?),
+            "setup_intent.setup_failed" => {
+                let setup = SetupIntent::of(event)?;
+                let failure = setup.last_error().cloned().unwrap_or_default();
+                Self::SetupFailed(setup, failure)
+            }
+            "payment_method.attached" => Self::PaymentMethodAttached(PaymentMethod::of(event)?),
+            "payment_method.detached" => Self::PaymentMethodDetached(PaymentMethod::of(event)?),
             _ => Self::NotAboutPayment,
         })
     }
@@ -122,12 +145,16 @@ impl Outcome {
         }
     }
 
-    /// The id of the PaymentIntent that it is about.
+    /// The id of what it is about: a PaymentIntent; a SetupIntent or a payment method where no payment is.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
             Self::Refunded(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
             Self::Disputed(dispute) => dispute.payment_intent(),
+            Self::SetupSucceeded(setup) | Self::SetupFailed(setup, _) => Some(setup.id()),
+            Self::PaymentMethodAttached(method) | Self::PaymentMethodDetached(method) => {
+                Some(method.id())
+            }
             _ => self.payment().map(Payment::id),
         }
     }
@@ -148,6 +175,15 @@ fn paid(event: &Event) -> Result<Payment, EventError> {
         return Err(event.unexpected::<Payment>("it succeeded, but nothing was received"));
     }
     Ok(payment)
+}
+
+fn set_up(event: &Event) -> Result<SetupIntent, EventError> {
+    let setup = SetupIntent::of(event)?;
+    if *setup.status() == SetupStatus::Succeeded {
+        Ok(setup)
+    } else {
+        Err(event.unexpected::<SetupIntent>("its status contradicts the event's name"))
+    }
 }
 
 /// After a failed attempt a PaymentIntent waits for the next one, or is canceled.
