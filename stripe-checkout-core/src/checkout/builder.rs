@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BuildError;
 use crate::fulfillment::{
-    Declines, Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
+    Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
 };
 use crate::secret::Mode;
 use crate::telemetry;
@@ -322,10 +322,12 @@ impl CheckoutBuilder {
         #[cfg(not(feature = "intent"))]
         let lookup = None;
         #[cfg(feature = "intent")]
-        let declines = payments.as_ref().map(|payments| Declines {
-            max: payments.max_declines,
-            cancel: payments.gateway.clone().into_cancel(),
-        });
+        let declines = payments
+            .as_ref()
+            .map(|payments| crate::fulfillment::Declines {
+                max: payments.max_declines,
+                cancel: payments.gateway.clone().into_cancel(),
+            });
         #[cfg(not(feature = "intent"))]
         let declines = None;
         let settings = Settings {

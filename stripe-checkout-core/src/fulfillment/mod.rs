@@ -25,8 +25,7 @@ mod watch;
 use std::pin::Pin;
 
 #[cfg(feature = "intent")]
-pub(crate) use declines::Cancel;
-pub(crate) use declines::Declines;
+pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
