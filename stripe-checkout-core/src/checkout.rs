@@ -7,6 +7,8 @@ mod clock;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
+mod operations;
+#[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
 mod retrieved;

@@ -493,6 +493,32 @@ pub enum IntentError {
     NoPricing,
 }
 
+/// Why an operation under the caller's own reference (a refund, a capture, a customer) has no result.
+///
+/// After [`Api`](Self::Api) and [`Inbox`](Self::Inbox) it may or may not have been done: ask again with the same reference and the same parameters, and it is done once.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// The request is not one that Stripe takes.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The reference was used before, with other parameters. Nothing was sent: each operation has a reference of its own.
+    #[error("this reference stands for an operation with other parameters")]
+    Differs,
+    /// Other calls with the same reference got ahead, several times in a row.
+    #[error("another call with the same reference is in flight")]
+    InFlight,
+    /// Stripe, or the way to it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The inbox could not remember it.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// This checkout was built without pricing and keys.
+    #[error("this checkout has no pricing and keys, so it cannot ask Stripe for anything")]
+    NoPricing,
+}
+
 /// Why a run of the [reconciler](crate::Checkout::reconcile) did not come to its end. The next one goes on where it stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -425,7 +425,7 @@ fn is_canceled(payment: &Payment) -> bool {
     *payment.status() == PaymentStatus::Canceled
 }
 
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

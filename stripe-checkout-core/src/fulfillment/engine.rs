@@ -12,6 +12,8 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+#[cfg(feature = "intent")]
+use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
@@ -120,6 +122,18 @@ pub(crate) trait Fulfillment: Send + Sync {
         since: SystemTime,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn operation<'a>(
+        &'a self,
+        key: &'a OperationKey,
+    ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>>;
+    #[cfg(feature = "intent")]
+    fn put_operation<'a>(
+        &'a self,
+        key: &'a OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> BoxFuture<'a, Result<bool, InboxError>>;
     #[cfg(feature = "intent")]
     fn bookmark<'a>(
         &'a self,
@@ -669,6 +683,24 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>> {
         Box::pin(self.inbox.open_intents(scope, after, since, most))
+    }
+
+    #[cfg(feature = "intent")]
+    fn operation<'a>(
+        &'a self,
+        key: &'a OperationKey,
+    ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>> {
+        Box::pin(self.inbox.operation(key))
+    }
+
+    #[cfg(feature = "intent")]
+    fn put_operation<'a>(
+        &'a self,
+        key: &'a OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> BoxFuture<'a, Result<bool, InboxError>> {
+        Box::pin(self.inbox.put_operation(key, expected, record))
     }
 
     #[cfg(feature = "intent")]

@@ -11,6 +11,7 @@ mod fresh;
 mod handler;
 mod inbox;
 mod memory;
+mod operation;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retry;
@@ -34,6 +35,7 @@ pub use inbox::{
     Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
+pub use operation::{OperationKey, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]

@@ -748,7 +748,7 @@ where
     row.try_get(column).map_err(unavailable)
 }
 
-fn read_count(row: &PgRow, column: &'static str) -> Result<u32, InboxError> {
+pub(super) fn read_count(row: &PgRow, column: &'static str) -> Result<u32, InboxError> {
     Ok(read_number(get(row, column)?)
         .try_into()
         .unwrap_or(u32::MAX))
