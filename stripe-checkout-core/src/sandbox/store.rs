@@ -156,6 +156,7 @@ impl Store {
         self.payment_methods.age(seconds);
         self.refunds.age(seconds);
         self.events.age(seconds);
+        self.idempotency.age(seconds);
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
