@@ -11,6 +11,8 @@ mod operations;
 #[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
+mod refunds;
+#[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
 mod tasks;

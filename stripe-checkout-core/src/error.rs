@@ -505,6 +505,15 @@ pub enum OperationError {
     /// The reference was used before, with other parameters. Nothing was sent: each operation has a reference of its own.
     #[error("this reference stands for an operation with other parameters")]
     Differs,
+    /// Nothing is left of the payment: it was refunded in full, or is being.
+    #[error("nothing is left of the payment")]
+    NothingLeft,
+    /// More than is left of the payment.
+    #[error("the amount is more than is left of the payment")]
+    MoreThanLeft,
+    /// The payment is disputed: the bank has taken the money, and it cannot be given back a second time.
+    #[error("the payment is disputed, so nothing of it can be refunded")]
+    Disputed,
     /// Other calls with the same reference got ahead, several times in a row.
     #[error("another call with the same reference is in flight")]
     InFlight,

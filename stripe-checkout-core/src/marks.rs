@@ -9,6 +9,9 @@ const APPLICATION: &str = "checkout_application";
 const AMOUNT: &str = "checkout_amount";
 const CURRENCY: &str = "checkout_currency";
 
+/// The caller's own reference of what was asked: by it, it is found again.
+pub(crate) const OPERATION: &str = "checkout_operation";
+
 /// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
 const KEYS: usize = 4;
@@ -57,6 +60,33 @@ pub(crate) fn marked(
         })?;
     }
     Ok(metadata)
+}
+
+/// The merchant's metadata of an operation, with the marks by which it is found again when no key can tell any more whether it was done.
+#[cfg(feature = "intent")]
+pub(crate) fn marked_operation(
+    mut metadata: Metadata,
+    application: &str,
+    reference: &str,
+) -> Result<Metadata, MetadataError> {
+    let marks = [(APPLICATION, application), (OPERATION, reference)];
+    for (key, value) in marks {
+        metadata.insert(key, value).map_err(|error| match error {
+            MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
+                limit: Metadata::MAX_KEYS - marks.len(),
+            },
+            other => other,
+        })?;
+    }
+    Ok(metadata)
+}
+
+/// The reference of the operation of this application that left these marks.
+#[cfg(feature = "intent")]
+pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Option<&'a str> {
+    metadata
+        .get(OPERATION)
+        .filter(|_| metadata.get(APPLICATION) == Some(application))
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ impl Gateway {
         key: &IdempotencyKey,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = params.update(id).map_err(|_| unsendable("amount"))?;
         self.payment(Call {
             key: Some(key),
@@ -177,7 +177,7 @@ impl Gateway {
         key: &IdempotencyKey,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = CancelPaymentIntent::new(id).build();
         self.payment(Call {
             key: Some(key),
@@ -268,7 +268,7 @@ impl Gateway {
         id: &str,
         account: Option<&str>,
     ) -> Result<(Payment, Bytes), ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = request.build();
         let call = Call {
             account,
@@ -619,8 +619,9 @@ fn is_id(text: &str, prefix: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-fn check_id(id: &str) -> Result<(), ApiError> {
-    if is_id(id, "pi_") {
+/// Whether this can be an id of this kind: what cannot be one, Stripe need not be asked for.
+pub(crate) fn check_id(id: &str, prefix: &str) -> Result<(), ApiError> {
+    if is_id(id, prefix) {
         return Ok(());
     }
     Err(ApiError::InvalidRequest {

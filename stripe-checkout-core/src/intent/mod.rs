@@ -7,14 +7,16 @@
 mod gateway;
 mod idempotency;
 mod pool;
+mod refund;
 mod request;
 mod retry;
 mod transport;
 
 pub use gateway::Gateway;
-pub(crate) use gateway::{EventPage, Unsuccessful};
+pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
 pub use idempotency::{IdempotencyKey, Operation};
 pub use pool::PooledTransport;
+pub use refund::{RefundReason, RefundRequest};
 pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
 pub use transport::{Transport, TransportRequest, TransportResponse};

@@ -235,7 +235,7 @@ macro_rules! fill {
     ($request:ident, $params:ident) => {{
         let mut request = $request;
         if !$params.metadata.is_empty() {
-            request = request.metadata($params.metadata_map());
+            request = request.metadata(metadata_map(&$params.metadata));
         }
         if let Some(address) = &$params.receipt_email {
             request = request.receipt_email(address.as_str());
@@ -316,13 +316,6 @@ impl IntentParams {
         let Ok(currency) = self.amount.currency().code().parse();
         currency
     }
-
-    fn metadata_map(&self) -> std::collections::HashMap<String, String> {
-        self.metadata
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
-    }
 }
 
 impl fmt::Debug for IntentParams {
@@ -334,8 +327,16 @@ impl fmt::Debug for IntentParams {
     }
 }
 
+/// As async-stripe's request types want it.
+pub(super) fn metadata_map(metadata: &Metadata) -> std::collections::HashMap<String, String> {
+    let pairs = metadata.iter();
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Puts the pairs of the form in alphabetical order. Nothing is lost: every pair has a name of its own, array elements too.
-fn sorted(mut request: RequestBuilder) -> RequestBuilder {
+pub(super) fn sorted(mut request: RequestBuilder) -> RequestBuilder {
     request.body = request.body.map(|form| {
         let mut pairs: Vec<&str> = form.split('&').collect();
         pairs.sort_unstable();

@@ -323,7 +323,7 @@ impl Sandbox {
     }
 
     /// Makes everything that happened so far older by this much, in whole seconds, as if so much time had passed. Events older than 30 days are then unknown,
-    /// as with Stripe. What is on its way to an endpoint stays as it is.
+    /// as with Stripe, and idempotency keys are forgotten after 24 hours. What is on its way to an endpoint stays as it is.
     pub fn pass_time(&self, time: Duration) {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         self.shared.store().age(seconds);

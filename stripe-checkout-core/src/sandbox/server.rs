@@ -255,9 +255,15 @@ async fn execute(shared: Arc<Shared>, request: ApiRequest, fault: Option<Fault>)
     }
 
     let mut store = shared.store();
-    let result = match fault {
-        Some(Fault::StatusAndKeep(status)) => Err(faults::refusal(status).executed()),
+    let result = match &fault {
+        Some(Fault::StatusAndKeep(status)) => Err(faults::refusal(*status).executed()),
         _ => routes::execute(&mut store, &caller, &request.method, &request.path, params),
+    };
+    let result = match (fault, result) {
+        (Some(Fault::StatusAfterExecution(status)), Ok(_)) => {
+            Err(faults::refusal(status).executed())
+        }
+        (_, result) => result,
     };
     let (answer, executed) = match result {
         Ok(value) => (Answer::json(StatusCode::OK, &value), true),

@@ -166,6 +166,7 @@ impl Store {
         self.customer_sessions.age(seconds);
         self.setup_intents.age(seconds);
         self.events.age(seconds);
+        self.idempotency.age(seconds);
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }

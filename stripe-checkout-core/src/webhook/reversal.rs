@@ -6,7 +6,9 @@ use super::{
     Event,
     json::{Lenient, Minor, Named, Reference, open_enum},
 };
-use crate::{amount::Amount, currency::Currency, error::EventError};
+use crate::{
+    amount::Amount, currency::Currency, error::EventError, marks::OPERATION, metadata::Metadata,
+};
 
 open_enum! {
     /// Where a refund stands. See <https://docs.stripe.com/api/refunds/object#refund_object-status>.
@@ -67,6 +69,7 @@ pub struct Refund {
     status: Option<RefundStatus>,
     reason: Option<String>,
     failure_reason: Option<String>,
+    metadata: Metadata,
     payment: PaymentOf,
 }
 
@@ -89,6 +92,16 @@ impl Refund {
     /// Why, as who made it said: `duplicate`, `fraudulent`, `requested_by_customer`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// The metadata that was set when it was made.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The merchant's own reference of it, where it was made by [`Checkout::refund`](crate::Checkout).
+    pub fn reference(&self) -> Option<&str> {
+        self.metadata.get(OPERATION)
     }
 
     /// Why it failed, like `lost_or_stolen_card`.
@@ -195,6 +208,15 @@ macro_rules! about_a_payment {
                 self.payment.account.as_deref()
             }
 
+            /// As Stripe answered when it was asked, which does not say whose it is.
+            #[cfg(feature = "intent")]
+            #[allow(dead_code, reason = "not everything is asked for")]
+            pub(crate) fn asked_for(mut self, livemode: bool, account: Option<&str>) -> Self {
+                self.payment.livemode = livemode;
+                self.payment.account = account.map(str::to_owned);
+                self
+            }
+
             pub(super) fn of(event: &Event) -> Result<Self, EventError> {
                 let mut this: Self = event.object()?;
                 this.payment.livemode = event.livemode();
@@ -219,6 +241,8 @@ struct RefundObject {
     #[serde(default)]
     failure_reason: Lenient<String>,
     #[serde(default)]
+    metadata: Lenient<Metadata>,
+    #[serde(default)]
     payment_intent: Lenient<Reference>,
     #[serde(default)]
     charge: Lenient<Reference>,
@@ -235,6 +259,7 @@ impl TryFrom<Named<RefundObject>> for Refund {
             status: object.status.ok(),
             reason: object.reason.ok(),
             failure_reason: object.failure_reason.ok(),
+            metadata: object.metadata.ok().unwrap_or_default(),
             payment: PaymentOf::new(object.payment_intent, object.charge),
         })
     }
