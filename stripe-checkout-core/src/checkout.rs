@@ -9,10 +9,14 @@ mod intents;
 #[cfg(feature = "intent")]
 mod operations;
 #[cfg(feature = "intent")]
+mod people;
+#[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
+#[cfg(feature = "intent")]
+mod saved_charge;
 mod tasks;
 mod upkeep;
 mod worker;

@@ -488,6 +488,9 @@ pub enum IntentError {
     /// The inbox could not remember the intent.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was charged.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing, so it takes no payments")]
     NoPricing,
@@ -514,6 +517,9 @@ pub enum OperationError {
     /// The inbox could not remember it.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was done to it.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing and keys, so it cannot ask Stripe for anything")]
     NoPricing,

@@ -59,6 +59,15 @@ pub(crate) fn marked(
     Ok(metadata)
 }
 
+/// Metadata of what belongs to no order.
+#[cfg(feature = "intent")]
+pub(crate) fn with_application(
+    metadata: Metadata,
+    application: &str,
+) -> Result<Metadata, MetadataError> {
+    metadata.with(APPLICATION, application)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
