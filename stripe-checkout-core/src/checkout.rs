@@ -5,6 +5,8 @@ mod alerts;
 mod builder;
 mod clock;
 #[cfg(feature = "intent")]
+mod customer_routes;
+#[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
 mod operations;
@@ -77,6 +79,7 @@ struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     max_declines: u32,
     cap: u64,
     origins: Vec<String>,

@@ -587,6 +587,9 @@ pub enum BuildError {
         "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
     NoApplication,
+    /// Only who takes payments has customers.
+    #[error("a checkout with .customers(…) needs .pricing(…) too")]
+    CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"

@@ -247,6 +247,14 @@ impl Problem {
         )
     }
 
+    pub(crate) fn not_signed_in() -> Self {
+        Self::new(
+            403,
+            "not_signed_in",
+            "Please sign in to the shop first. Cards are saved with your account.",
+        )
+    }
+
     pub(crate) fn unknown_payment() -> Self {
         Self::new(404, "unknown_payment", "We do not know this payment.")
     }
