@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
-    refund::Refund,
+    balance_transaction::BalanceTransaction, charge::Charge, dispute::Dispute, event::Event,
+    mandate::Mandate, payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
 };
 
 /// What every object has.
@@ -34,7 +34,16 @@ macro_rules! rows {
         }
     )*};
 }
-rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+rows!(
+    PaymentIntent,
+    Charge,
+    PaymentMethod,
+    Mandate,
+    Refund,
+    Dispute,
+    BalanceTransaction,
+    Event
+);
 
 /// All objects of one kind.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ pub(super) mod balance_transaction;
 pub(super) mod charge;
 pub(super) mod dispute;
 pub(super) mod event;
+pub(super) mod mandate;
 pub(super) mod payment_intent;
 pub(super) mod payment_method;
 pub(super) mod refund;

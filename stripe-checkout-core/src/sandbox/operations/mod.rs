@@ -1,10 +1,12 @@
 //! What the routes do.
 
+mod agenda;
 mod attempt;
 mod cancel;
 mod capture;
 mod confirm;
 mod create;
+mod dispute;
 mod list;
 mod payment_method_data;
 mod refund;
@@ -14,3 +16,4 @@ mod update;
 mod webhook_endpoint;
 
 pub(super) use attempt::Attempt;
+pub(super) use dispute::Opening;

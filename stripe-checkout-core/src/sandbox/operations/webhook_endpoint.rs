@@ -39,13 +39,7 @@ impl Store {
         let change = params.metadata()?;
         params.accept(&["api_version", "connect"]);
         params.finish()?;
-        let url = endpoint::parse(&address).ok_or_else(|| {
-            Refusal::invalid(
-                "Invalid URL: the sandbox sends webhooks only to this machine, by plain http.",
-            )
-            .code("url_invalid")
-            .param("url")
-        })?;
+        let url = endpoint::parse(&address).ok_or_else(elsewhere)?;
         let mut endpoint = Endpoint::new(url, address, enabled_events);
         endpoint.description = description;
         if let Some(change) = change {
@@ -85,6 +79,48 @@ impl Store {
             .ok_or_else(|| no_such(id))
     }
 
+    pub(in crate::sandbox) fn update_webhook_endpoint(
+        &mut self,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let address = params.text("url")?;
+        let enabled_events = params.list("enabled_events")?;
+        let disabled = params.boolean("disabled")?;
+        let description = params.setting_up_to("description", 5000)?;
+        let change = params.metadata()?;
+        params.finish()?;
+        let place = self
+            .endpoints
+            .iter()
+            .position(|endpoint| endpoint.id == id)
+            .ok_or_else(|| no_such(id))?;
+        let endpoint = self.endpoints.get_mut(place).ok_or_else(|| no_such(id))?;
+        let mut changed = endpoint.clone();
+        if let Some(address) = address {
+            changed.url = endpoint::parse(&address).ok_or_else(elsewhere)?;
+            changed.address = address;
+        }
+        match enabled_events {
+            Some(events) if events.is_empty() => {
+                return Err(Refusal::invalid("enabled_events cannot be empty.")
+                    .code("parameter_invalid_empty")
+                    .param("enabled_events"));
+            }
+            Some(events) => changed.enabled_events = events,
+            None => {}
+        }
+        if let Some(description) = description {
+            changed.description = description;
+        }
+        if let Some(change) = change {
+            merge_metadata(&mut changed.metadata, change)?;
+        }
+        changed.disabled = disabled.unwrap_or(changed.disabled);
+        *endpoint = changed;
+        Ok(endpoint.render())
+    }
+
     pub(in crate::sandbox) fn delete_webhook_endpoint(
         &mut self,
         id: &str,
@@ -98,6 +134,12 @@ impl Store {
         }
         Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
     }
+}
+
+fn elsewhere() -> Refusal {
+    Refusal::invalid("Invalid URL: the sandbox sends webhooks only to this machine, by plain http.")
+        .code("url_invalid")
+        .param("url")
 }
 
 fn no_such(id: &str) -> Refusal {
