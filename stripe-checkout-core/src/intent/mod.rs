@@ -11,9 +11,10 @@ mod request;
 mod retry;
 mod transport;
 
-pub(crate) use gateway::EventPage;
 pub use gateway::Gateway;
+pub(crate) use gateway::{EventPage, Unsuccessful};
 pub use idempotency::{IdempotencyKey, Operation};
 pub use pool::PooledTransport;
+pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
 pub use transport::{Transport, TransportRequest, TransportResponse};

@@ -23,7 +23,7 @@ pub(super) struct Endpoint {
     pub(super) secrets: Vec<String>,
     /// Names of event types, or `*`.
     pub(super) enabled_events: Vec<String>,
-    /// It gets no events, until it is enabled again.
+    /// Gets nothing for now.
     pub(super) disabled: bool,
     pub(super) created: i64,
     pub(super) description: Option<String>,
