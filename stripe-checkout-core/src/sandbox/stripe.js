@@ -1,5 +1,5 @@
-// A stand-in for Stripe.js, served by the sandbox: the part of the interface that Stripe documents for the Payment Element, with a card form that says what it
-// is. See https://docs.stripe.com/js. It keeps to a strict Content-Security-Policy as Stripe.js does: no inline style or script, and it talks to nobody but
+// A stand-in for Stripe.js, served by the sandbox: the part of the interface that Stripe documents for the Payment Element, with a form for cards and bank
+// accounts that says what it is. See https://docs.stripe.com/js. It keeps to a strict Content-Security-Policy as Stripe.js does: no inline style or script, and it talks to nobody but
 // the sandbox that it came from.
 //
 // Where Stripe.js puts an iframe, this puts its fields into the page: there is nothing here to protect, and a learner can look at it.
@@ -11,8 +11,9 @@
   /** @typedef {import("@stripe/stripe-js").Appearance} Appearance */
   /** @typedef {import("@stripe/stripe-js").PaymentIntent} PaymentIntent */
   /** @typedef {{paymentIntent: PaymentIntent, error?: undefined} | {error: StripeError, paymentIntent?: undefined}} Result */
-  /** @typedef {{mode?: string, amount?: number, currency?: string, clientSecret?: string, appearance?: Appearance}} ElementsOptions */
+  /** @typedef {{mode?: string, amount?: number, currency?: string, captureMethod?: string, paymentMethodTypes?: string[], clientSecret?: string, appearance?: Appearance}} ElementsOptions */
   /** @typedef {{number: string, then: string}} TestCard */
+  /** @typedef {{iban: string, then: string}} TestAccount */
 
   const api = new URL(/** @type {HTMLScriptElement} */ (document.currentScript).src).origin;
 
@@ -31,9 +32,26 @@
     { number: "4000000000003220", then: "3-D Secure 2" },
     { number: "4000000000000077", then: "Available at once" },
     { number: "4000000000000259", then: "Disputed later" },
+    { number: "4000000000001976", then: "The bank asks later" },
+    { number: "4000000000007726", then: "Refunds are pending" },
+    { number: "4000000000005126", then: "Refunds come back" },
     { number: "4000000000001000", then: "Stays processing" },
     { number: "5555555555554444", then: "Succeeds (Mastercard)" },
     { number: "378282246310005", then: "Succeeds (American Express)" },
+  ];
+
+  /** @type {TestAccount[]} */
+  const FIRST_ACCOUNTS = [
+    { iban: "DE89370400440532013000", then: "Succeeds after a while" },
+    { iban: "DE62370400440532013001", then: "Fails after a while" },
+    { iban: "DE35370400440532013002", then: "Disputed later" },
+  ];
+  /** @type {TestAccount[]} */
+  const MORE_ACCOUNTS = [
+    { iban: "DE08370400440532013003", then: "Succeeds in three minutes" },
+    { iban: "DE78370400440532013004", then: "Fails in three minutes" },
+    { iban: "DE65370400440002222227", then: "Insufficient funds" },
+    { iban: "FR1420041010050500013M02606", then: "Succeeds (France)" },
   ];
 
   /** What Stripe.js throws when it is called wrongly. */
@@ -54,7 +72,17 @@
     }
     .StripeSandbox *, .StripeSandbox-dialog * { box-sizing: border-box; }
     .StripeSandbox fieldset { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; min-width: 0; margin: 0; padding: 0; border: 0; }
+    .StripeSandbox fieldset.all { display: block; }
     .StripeSandbox .wide { grid-column: 1 / -1; }
+    .StripeSandbox [role="tablist"] { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; margin-bottom: 12px; }
+    .StripeSandbox [role="tab"] {
+      min-height: 48px; padding: 6px 12px; border: 1px solid var(--ss-line); border-radius: var(--ss-radius);
+      background: var(--ss-ground); color: inherit; font: inherit; font-weight: 500; text-align: start; cursor: pointer;
+    }
+    .StripeSandbox [role="tab"]:hover { border-color: var(--ss-primary); }
+    .StripeSandbox [role="tab"][aria-selected="true"] { border-color: var(--ss-primary); box-shadow: 0 0 0 1px var(--ss-primary); color: var(--ss-primary); }
+    .StripeSandbox [hidden] { display: none !important; }
+    .StripeSandbox .mandate { margin: 0; color: var(--ss-muted); font-size: 13px; }
     .StripeSandbox .notice { padding: 10px 12px; border: 1px dashed var(--ss-line); border-radius: var(--ss-radius); font-size: 14px; }
     .StripeSandbox .notice p { margin: 0; }
     .StripeSandbox .cards { display: grid; gap: 6px; margin-top: 8px; }
@@ -166,7 +194,23 @@
     return digits.length > 2 ? `${digits.slice(0, 2)} / ${digits.slice(2)}` : digits;
   }
 
-  /** @typedef {"number" | "expiry" | "cvc"} FieldName */
+  // ---- Bank accounts ----
+
+  const compact = (/** @type {string} */ text) => text.replace(/[^0-9A-Za-z]/g, "").toUpperCase();
+  const inFours = (/** @type {string} */ text) => (compact(text).slice(0, 34).match(/.{1,4}/g) ?? []).join(" ");
+
+  /** The check digits (ISO 7064, modulo 97). @param {string} iban */
+  function hasValidIbanDigits(iban) {
+    let remainder = 0;
+    for (const character of iban.slice(4) + iban.slice(0, 4)) {
+      const value = parseInt(character, 36);
+      remainder = (remainder * (value > 9 ? 100 : 10) + value) % 97;
+    }
+    return remainder === 1;
+  }
+
+  /** @typedef {"number" | "expiry" | "cvc" | "iban" | "name" | "email"} FieldName */
+  /** @typedef {"card" | "sepa_debit"} MethodType */
   /** @typedef {{code: string, message: string} | undefined} Flaw */
 
   /** @type {Record<FieldName, (value: string, number: string) => Flaw>} */
@@ -188,7 +232,25 @@
       const wanted = isAmex(digitsOf(number)) ? 4 : 3;
       if (digitsOf(value).length < wanted) return { code: "incomplete_cvc", message: "Your card’s security code is incomplete." };
     },
+    iban(value) {
+      const iban = compact(value);
+      if (iban.length < 15) return { code: "incomplete_iban", message: "Your IBAN is incomplete." };
+      if (!hasValidIbanDigits(iban)) return { code: "invalid_iban", message: "Your IBAN is invalid." };
+    },
+    name(value) {
+      if (!value.trim()) return { code: "incomplete_name", message: "Your name is incomplete." };
+    },
+    email(value) {
+      if (!value.trim()) return { code: "incomplete_email", message: "Your email is incomplete." };
+      if (!/^[^\s@]+@[^\s@]+$/.test(value.trim())) return { code: "invalid_email", message: "Your email is invalid." };
+    },
   };
+
+  /** What each way to pay asks for, in the order of its fields. @type {Record<MethodType, FieldName[]>} */
+  const FIELDS = { card: ["number", "expiry", "cvc"], sepa_debit: ["name", "email", "iban"] };
+  /** @type {Record<MethodType, string>} */
+  const METHOD_NAMES = { card: "Card", sepa_debit: "SEPA Debit" };
+  const isMethod = (/** @type {string} */ type) => type in FIELDS;
 
   // ---- The Payment Element ----
 
@@ -197,32 +259,71 @@
     #handlers = new Map();
     #destroyed = false;
     #ready = false;
+    #offered = "";
+    /** The way to pay that is shown. @type {MethodType} */
+    type = "card";
 
-    /** @param {() => void} forget */
-    constructor(forget) {
+    /**
+     * @param {() => Promise<string[]>} types the ways to pay that the payment takes
+     * @param {() => void} forget
+     */
+    constructor(types, forget) {
+      this.types = types;
       this.forget = forget;
+      const digitsOnly = (/** @type {(digits: string) => string} */ format) => (/** @type {string} */ typed) => format(digitsOf(typed));
+      const asTyped = (/** @type {string} */ typed) => typed;
       this.fields = {
-        number: this.#field("number", "Card number", "1234 1234 1234 1234", "cc-number", grouped),
+        number: this.#field("number", "Card number", "1234 1234 1234 1234", "cc-number", digitsOnly(grouped)),
         expiry: this.#field("expiry", "Expiration date", "MM / YY", "cc-exp", expiry),
-        cvc: this.#field("cvc", "Security code", "CVC", "cc-csc", (typed) => typed.slice(0, 4)),
+        cvc: this.#field("cvc", "Security code", "CVC", "cc-csc", digitsOnly((digits) => digits.slice(0, 4))),
+        iban: this.#field("iban", "IBAN", "DE00 0000 0000 0000 0000 00", "off", inFours, "text"),
+        name: this.#field("name", "Full name", "First and last name", "name", asTyped, "text"),
+        email: this.#field("email", "Email", "you@example.com", "email", asTyped, "email"),
       };
-      const more = make("details", {}, make("summary", {}, "More test cards"), this.#cards(MORE_CARDS));
-      this.fieldset = make(
-        "fieldset",
-        { "aria-label": "Card, in a sandbox" },
-        make(
-          "div",
-          { class: "notice wide" },
-          make("p", {}, make("strong", {}, "Sandbox: no real money moves."), " Never type a real card here. Choose a test card:"),
-          this.#cards(FIRST_CARDS),
-          more,
+      const cards = make("details", {}, make("summary", {}, "More test cards"), this.#cards(MORE_CARDS));
+      const accounts = make("details", {}, make("summary", {}, "More test accounts"), this.#accounts(MORE_ACCOUNTS));
+      const warning = () => make("strong", {}, "Sandbox: no real money moves.");
+      this.panels = {
+        card: make(
+          "fieldset",
+          { id: "Panel-card", "aria-label": "Card, in a sandbox" },
+          make(
+            "div",
+            { class: "notice wide" },
+            make("p", {}, warning(), " Never type a real card here. Choose a test card:"),
+            this.#cards(FIRST_CARDS),
+            cards,
+          ),
+          this.fields.number.box,
+          this.fields.expiry.box,
+          this.fields.cvc.box,
         ),
-        this.fields.number.box,
-        this.fields.expiry.box,
-        this.fields.cvc.box,
-      );
-      this.fields.number.box.classList.add("wide");
+        sepa_debit: make(
+          "fieldset",
+          { id: "Panel-sepa_debit", "aria-label": "Bank account, in a sandbox" },
+          make(
+            "div",
+            { class: "notice wide" },
+            make("p", {}, warning(), " Never type a real account here. Choose a test account:"),
+            this.#accounts(FIRST_ACCOUNTS),
+            accounts,
+          ),
+          this.fields.name.box,
+          this.fields.email.box,
+          this.fields.iban.box,
+          make(
+            "p",
+            { class: "mandate wide" },
+            "By providing your IBAN and confirming this payment, you authorise the shop and its payment service provider to send instructions to your bank to debit " +
+              "your account. A real debit takes days to settle.",
+          ),
+        ),
+      };
+      for (const name of /** @type {const} */ (["number", "iban"])) this.fields[name].box.classList.add("wide");
+      this.tabs = make("div", { role: "tablist", "aria-label": "How to pay" });
+      this.fieldset = make("fieldset", { class: "all" }, this.tabs, this.panels.card, this.panels.sepa_debit);
       this.root = make("div", { class: "StripeSandbox" }, this.fieldset);
+      this.#offer(["card"]);
       this.root.addEventListener("focusin", (event) => this.#crossed(event) && this.emit("focus"));
       this.root.addEventListener("focusout", (event) => this.#crossed(event) && this.emit("blur"));
       this.root.addEventListener("keydown", (event) => event.key === "Escape" && this.emit("escape"));
@@ -235,15 +336,16 @@
      * @param {string} placeholder
      * @param {AutoFill} autocomplete
      * @param {(typed: string) => string} format
+     * @param {string} [inputmode]
      */
-    #field(name, label, placeholder, autocomplete, format) {
+    #field(name, label, placeholder, autocomplete, format, inputmode = "numeric") {
       const id = `Field-${name}Input`;
       const error = make("p", { class: "error", id: `Field-${name}Error` });
       const input = make("input", {
         id,
         placeholder,
         autocomplete,
-        inputmode: "numeric",
+        inputmode,
         spellcheck: "false",
         "aria-required": "true",
         "aria-describedby": error.id,
@@ -251,7 +353,7 @@
       input.addEventListener("input", (event) => {
         // Deleting is left alone: what formatting adds could otherwise never be deleted.
         const deleting = event instanceof InputEvent && event.inputType.startsWith("delete");
-        if (!deleting) this.#reformat(input, name === "expiry" ? format : (typed) => format(digitsOf(typed)));
+        if (!deleting) this.#reformat(input, format);
         this.#judge(name, false);
         this.#changed();
       });
@@ -260,17 +362,19 @@
     }
 
     /**
-     * Formats what is typed and leaves the caret behind the digit that it was behind.
+     * Formats what is typed and leaves the caret behind the letter or digit that it was behind.
      * @param {HTMLInputElement} input
      * @param {(typed: string) => string} format
      */
     #reformat(input, format) {
       const atEnd = input.selectionStart === input.value.length;
-      let before = digitsOf(input.value.slice(0, input.selectionStart ?? 0)).length;
-      input.value = format(input.value);
+      const formatted = format(input.value);
+      if (formatted === input.value) return;
+      let before = compact(input.value.slice(0, input.selectionStart ?? 0)).length;
+      input.value = formatted;
       if (atEnd) return;
       let at = 0;
-      for (; at < input.value.length && before > 0; at += 1) if (/\d/.test(input.value.charAt(at))) before -= 1;
+      for (; at < input.value.length && before > 0; at += 1) if (/\w/.test(input.value.charAt(at))) before -= 1;
       input.setSelectionRange(at, at);
     }
 
@@ -295,8 +399,84 @@
       this.#changed();
     }
 
+    /** @param {TestAccount[]} accounts */
+    #accounts(accounts) {
+      const box = make("div", { class: "cards" });
+      for (const { iban, then } of accounts) {
+        const button = make("button", { type: "button", "data-iban": iban }, make("span", {}, then), make("small", {}, inFours(iban)));
+        button.addEventListener("click", () => this.#fillAccount(iban));
+        box.append(button);
+      }
+      return box;
+    }
+
+    /** What a buyer has typed already stays. @param {string} iban */
+    #fillAccount(iban) {
+      this.fields.iban.input.value = inFours(iban);
+      this.fields.name.input.value ||= "Jenny Rosen";
+      this.fields.email.input.value ||= "jenny@example.com";
+      for (const name of this.#names()) this.#judge(name, true);
+      this.#changed();
+    }
+
+    /** Shows a tab for each way to pay, if there is more than one. @param {string[]} types */
+    #offer(types) {
+      const offered = /** @type {MethodType[]} */ (types.filter(isMethod));
+      if (this.#offered === offered.join()) return;
+      this.#offered = offered.join();
+      if (!offered.includes(this.type)) this.type = offered[0] ?? "card";
+      this.tabs.replaceChildren(
+        ...offered.map((type) => {
+          const tab = make("button", { type: "button", role: "tab", id: `Tab-${type}`, "data-method": type, "aria-controls": `Panel-${type}` }, METHOD_NAMES[type]);
+          tab.addEventListener("click", () => this.#select(type));
+          tab.addEventListener("keydown", ({ key }) => {
+            const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+            const next = step && offered[(offered.indexOf(type) + step + offered.length) % offered.length];
+            if (!next) return;
+            this.#select(next);
+            /** @type {HTMLElement | null} */ (this.root.querySelector(`#Tab-${next}`))?.focus();
+          });
+          return tab;
+        }),
+      );
+      const several = offered.length > 1;
+      this.tabs.hidden = !several;
+      for (const [type, panel] of Object.entries(this.panels)) {
+        if (several) {
+          panel.setAttribute("role", "tabpanel");
+          panel.setAttribute("aria-labelledby", `Tab-${type}`);
+        } else {
+          panel.removeAttribute("role");
+          panel.removeAttribute("aria-labelledby");
+        }
+      }
+      this.#show();
+    }
+
+    #show() {
+      for (const [type, panel] of Object.entries(this.panels)) panel.hidden = type !== this.type;
+      for (const tab of this.tabs.children) {
+        const selected = tab.id === `Tab-${this.type}`;
+        tab.setAttribute("aria-selected", String(selected));
+        tab.setAttribute("tabindex", selected ? "0" : "-1");
+      }
+    }
+
+    /** @param {MethodType} type */
+    #select(type) {
+      if (type === this.type) return;
+      this.type = type;
+      this.#show();
+      this.#changed();
+    }
+
+    /** Asks again which ways to pay there are. */
+    async refresh() {
+      this.#offer(await this.types());
+    }
+
     #names() {
-      return /** @type {FieldName[]} */ (Object.keys(this.fields));
+      return FIELDS[this.type];
     }
 
     /** @param {FieldName} name */
@@ -323,7 +503,7 @@
         empty: names.every((name) => !this.fields[name].input.value),
         complete: names.every((name) => !this.#flaw(name)),
         collapsed: false,
-        value: { type: "card" },
+        value: { type: this.type },
       });
     }
 
@@ -347,8 +527,19 @@
       }
     }
 
-    /** The parameters of the PaymentMethod, as Stripe's API takes them. */
+    /**
+     * The parameters of the PaymentMethod, as Stripe's API takes them.
+     * @returns {Record<string, string>}
+     */
     params() {
+      if (this.type === "sepa_debit") {
+        return {
+          "payment_method_data[type]": "sepa_debit",
+          "payment_method_data[sepa_debit][iban]": compact(this.fields.iban.input.value),
+          "payment_method_data[billing_details][name]": this.fields.name.input.value.trim(),
+          "payment_method_data[billing_details][email]": this.fields.email.input.value.trim(),
+        };
+      }
       const expires = digitsOf(this.fields.expiry.input.value);
       return {
         "payment_method_data[type]": "card",
@@ -367,7 +558,8 @@
       container.replaceChildren(this.root);
       container.classList.add("StripeElement");
       queueMicrotask(() => this.emit("loaderstart"));
-      setTimeout(() => {
+      setTimeout(async () => {
+        await this.refresh();
         if (this.#destroyed || !this.root.isConnected) return;
         this.#ready = true;
         this.emit("ready");
@@ -399,7 +591,7 @@
     }
 
     focus() {
-      this.fields.number.input.focus();
+      this.fields[this.#names()[0] ?? "number"].input.focus();
     }
 
     blur() {
@@ -455,9 +647,13 @@
     /** Whether what is typed has been submitted since it last changed. */
     submitted = false;
 
-    /** @param {ElementsOptions} options */
-    constructor(options) {
+    /**
+     * @param {ElementsOptions} options
+     * @param {string} key
+     */
+    constructor(options, key) {
       this.options = options;
+      this.key = key;
       this.#check();
     }
 
@@ -475,13 +671,26 @@
       if (!/^[a-z]{3}$/.test(currency ?? "")) throw new IntegrationError("elements(): currency must be three lower-case letters.");
     }
 
+    /** The ways to pay, as the PaymentIntent has them or will have them. */
+    async #types() {
+      const { clientSecret, paymentMethodTypes, currency, captureMethod } = this.options;
+      if (clientSecret !== undefined) {
+        const { paymentIntent } = await call("GET", `/v1/payment_intents/${intentId(clientSecret)}`, { key: this.key, client_secret: clientSecret });
+        return paymentIntent?.payment_method_types ?? ["card"];
+      }
+      return paymentMethodTypes ?? (currency === "eur" && captureMethod !== "manual" ? ["card", "sepa_debit"] : ["card"]);
+    }
+
     /** @param {string} type */
     create(type) {
       if (type !== "payment") throw new IntegrationError(`The sandbox has the Payment Element only, not "${type}".`);
       if (this.payment) throw new IntegrationError("Can only create one Element of type payment through the same Elements instance.");
-      const payment = new PaymentElement(() => {
-        this.payment = undefined;
-      });
+      const payment = new PaymentElement(
+        () => this.#types(),
+        () => {
+          this.payment = undefined;
+        },
+      );
       payment.on("change", () => {
         this.submitted = false;
       });
@@ -502,7 +711,7 @@
       this.#check();
       this.submitted = false;
       if (this.payment) applyAppearance(this.payment.root, this.options.appearance);
-      await undefined;
+      await this.payment?.refresh();
       for (const handler of this.#updateEnd) handler();
     }
 
@@ -520,7 +729,7 @@
       const error = this.payment.validate();
       if (error) return { error };
       this.submitted = true;
-      return { selectedPaymentMethod: "card" };
+      return { selectedPaymentMethod: this.payment.type };
     }
   }
 
@@ -606,7 +815,7 @@
 
     /** @param {ElementsOptions} [options] */
     elements(options = {}) {
-      return new Elements({ ...options });
+      return new Elements({ ...options }, this.#key);
     }
 
     /**
