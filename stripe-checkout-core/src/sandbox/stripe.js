@@ -10,8 +10,15 @@
   /** @typedef {import("@stripe/stripe-js").StripeError} StripeError */
   /** @typedef {import("@stripe/stripe-js").Appearance} Appearance */
   /** @typedef {import("@stripe/stripe-js").PaymentIntent} PaymentIntent */
+  /** @typedef {import("@stripe/stripe-js").SetupIntent} SetupIntent */
+  /** @typedef {PaymentIntent | SetupIntent} Intent */
+  /** @typedef {{intent: Intent, error?: undefined} | {error: StripeError, intent?: undefined}} Told */
   /** @typedef {{paymentIntent: PaymentIntent, error?: undefined} | {error: StripeError, paymentIntent?: undefined}} Result */
-  /** @typedef {{mode?: string, amount?: number, currency?: string, captureMethod?: string, paymentMethodTypes?: string[], clientSecret?: string, appearance?: Appearance}} ElementsOptions */
+  /** @typedef {{setupIntent: SetupIntent, error?: undefined} | {error: StripeError, setupIntent?: undefined}} SetupResult */
+  /** @typedef {{id: string, card?: {brand: string, last4: string, exp_month: number, exp_year: number}, sepa_debit?: {last4: string}}} SavedMethod */
+  /** @typedef {{mode?: string, amount?: number, currency?: string, captureMethod?: string, paymentMethodTypes?: string[], clientSecret?: string, customerSessionClientSecret?: string, setupFutureUsage?: string, appearance?: Appearance}} ElementsOptions */
+  /** @typedef {{return_url?: string, payment_method_data?: {allow_redisplay?: string}}} ConfirmParams */
+  /** @typedef {{elements?: Elements, clientSecret?: string, confirmParams?: ConfirmParams, redirect?: "always" | "if_required"}} ConfirmOptions */
   /** @typedef {{number: string, then: string}} TestCard */
   /** @typedef {{iban: string, then: string}} TestAccount */
 
@@ -29,7 +36,9 @@
     { number: "4000000000000069", then: "Expired card" },
     { number: "4000000000000127", then: "Wrong CVC" },
     { number: "4000000000000119", then: "Processing error" },
+    { number: "4000002760003184", then: "3-D Secure each time" },
     { number: "4000000000003220", then: "3-D Secure 2" },
+    { number: "4000000000000341", then: "Can be saved, then declined" },
     { number: "4000000000000077", then: "Available at once" },
     { number: "4000000000000259", then: "Disputed later" },
     { number: "4000000000001976", then: "The bank asks later" },
@@ -109,6 +118,21 @@
     .StripeSandbox input::placeholder { color: var(--ss-placeholder); opacity: 1; }
     .StripeSandbox input[aria-invalid="true"] { border-color: var(--ss-danger); box-shadow: 0 0 0 1px var(--ss-danger); }
     .StripeSandbox input:disabled { opacity: .6; }
+    .StripeSandbox .saved { display: grid; grid-template-columns: 1fr; gap: 6px; margin: 0 0 12px; }
+    .StripeSandbox .saved .row { display: flex; align-items: center; border: 1px solid var(--ss-line); border-radius: var(--ss-radius); background: var(--ss-ground); }
+    .StripeSandbox .saved .row:has(:checked) { border-color: var(--ss-primary); box-shadow: 0 0 0 1px var(--ss-primary); }
+    .StripeSandbox .saved label {
+      display: flex; flex: 1; flex-wrap: wrap; align-items: center; gap: 0 12px; min-height: 48px; margin: 0; padding: 6px 12px; font-size: 16px; cursor: pointer;
+    }
+    .StripeSandbox .saved small { color: var(--ss-muted); font-size: 14px; font-weight: 400; font-variant-numeric: tabular-nums; }
+    .StripeSandbox .saved button {
+      min-width: 48px; min-height: 48px; padding: 6px 12px; border: 0; border-radius: var(--ss-radius); background: none; color: var(--ss-muted); font: inherit; font-size: 14px; cursor: pointer;
+    }
+    .StripeSandbox .saved button:hover { color: var(--ss-danger); text-decoration: underline; }
+    .StripeSandbox .keep { display: flex; align-items: center; gap: 12px; min-height: 44px; margin: 0; font-weight: 400; cursor: pointer; }
+    .StripeSandbox input[type="radio"], .StripeSandbox input[type="checkbox"] {
+      flex: none; width: 20px; min-height: 20px; height: 20px; margin: 0; padding: 0; accent-color: var(--ss-primary);
+    }
     .StripeSandbox .error { margin: 4px 0 0; color: var(--ss-danger); font-size: 14px; }
     .StripeSandbox .error:empty { display: none; }
     .StripeSandbox :focus-visible, .StripeSandbox-dialog :focus-visible { outline: 3px solid var(--ss-primary); outline-offset: 1px; }
@@ -252,6 +276,89 @@
   const METHOD_NAMES = { card: "Card", sepa_debit: "SEPA Debit" };
   const isMethod = (/** @type {string} */ type) => type in FIELDS;
 
+  // ---- What the customer saved ----
+
+  /** The payment methods of a customer session: one of them is chosen, or none, and then another one is typed in. */
+  class SavedMethods {
+    /** The chosen one's id. @type {string | undefined} */
+    chosen;
+    /** What a new one that is to be kept will be used for, if the session lets the buyer keep one. @type {string | undefined} */
+    keepFor;
+    root = make("fieldset", { class: "saved", "aria-label": "Saved payment methods", hidden: "" });
+
+    /**
+     * @param {string | undefined} secret
+     * @param {string} key
+     * @param {() => void} changed
+     */
+    constructor(secret, key, changed) {
+      this.secret = secret;
+      this.key = key;
+      this.changed = changed;
+    }
+
+    async load() {
+      if (!this.secret) return;
+      const { answer } = await request("GET", "/v1/elements/saved_payment_methods", { key: this.key, client_secret: this.secret });
+      if (!answer) return;
+      const { payment_method_save, payment_method_save_usage, payment_method_remove } = answer.features;
+      this.keepFor = payment_method_save === "enabled" ? (payment_method_save_usage ?? "off_session") : undefined;
+      /** @type {SavedMethod[]} */
+      const methods = answer.payment_methods;
+      this.root.hidden = methods.length === 0;
+      this.chosen = methods[0]?.id;
+      const rows = methods.map((method) => this.#row(method, payment_method_remove === "enabled"));
+      this.root.replaceChildren(...rows, make("div", { class: "row" }, this.#choice(undefined, "Another payment method")));
+      this.changed();
+    }
+
+    /**
+     * @param {string | undefined} id
+     * @param {...(Node | string)} words
+     */
+    #choice(id, ...words) {
+      const input = make("input", { type: "radio", name: "StripeSandbox-saved", value: id ?? "" });
+      input.checked = id === this.chosen;
+      input.addEventListener("change", () => {
+        this.chosen = id;
+        this.changed();
+      });
+      return make("label", {}, input, make("span", {}, ...words));
+    }
+
+    /**
+     * @param {SavedMethod} method
+     * @param {boolean} removable
+     */
+    #row(method, removable) {
+      const brand = method.card ? method.card.brand.charAt(0).toUpperCase() + method.card.brand.slice(1) : "Bank account";
+      const name = `${brand} •••• ${(method.card ?? method.sepa_debit)?.last4 ?? ""}`;
+      const until = method.card ? ` ${String(method.card.exp_month).padStart(2, "0")} / ${method.card.exp_year % 100}` : "";
+      const row = make("div", { class: "row", "data-saved": method.id }, this.#choice(method.id, name, make("small", {}, until)));
+      if (!removable) return row;
+      const remove = make("button", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
+      remove.addEventListener("click", async () => {
+        // A slip of the finger is not enough: a card that is removed cannot be brought back.
+        if (remove.textContent !== "Really?") {
+          remove.textContent = "Really?";
+          return;
+        }
+        remove.disabled = true;
+        const { error } = await request("POST", "/v1/elements/saved_payment_methods", {
+          key: this.key,
+          client_secret: String(this.secret),
+          payment_method: method.id,
+        });
+        if (error) {
+          remove.disabled = false;
+          remove.textContent = "Remove";
+        } else await this.load();
+      });
+      row.append(remove);
+      return row;
+    }
+  }
+
   // ---- The Payment Element ----
 
   class PaymentElement {
@@ -266,8 +373,12 @@
     /**
      * @param {() => Promise<string[]>} types the ways to pay that the payment takes
      * @param {() => void} forget
+     * @param {{secret?: string | undefined, key: string}} session of the customer, if he is known
      */
-    constructor(types, forget) {
+    constructor(types, forget, session) {
+      this.saved = new SavedMethods(session.secret, session.key, () => this.#chosen());
+      this.keep = make("input", { type: "checkbox", id: "Field-saveInput" });
+      this.keepBox = make("label", { class: "keep wide", for: "Field-saveInput", hidden: "" }, this.keep, "Save payment details for future purchases");
       this.types = types;
       this.forget = forget;
       const digitsOnly = (/** @type {(digits: string) => string} */ format) => (/** @type {string} */ typed) => format(digitsOf(typed));
@@ -297,6 +408,7 @@
           this.fields.number.box,
           this.fields.expiry.box,
           this.fields.cvc.box,
+          this.keepBox,
         ),
         sepa_debit: make(
           "fieldset",
@@ -322,7 +434,7 @@
       for (const name of /** @type {const} */ (["number", "iban"])) this.fields[name].box.classList.add("wide");
       this.tabs = make("div", { role: "tablist", "aria-label": "How to pay" });
       this.fieldset = make("fieldset", { class: "all" }, this.tabs, this.panels.card, this.panels.sepa_debit);
-      this.root = make("div", { class: "StripeSandbox" }, this.fieldset);
+      this.root = make("div", { class: "StripeSandbox" }, this.saved.root, this.fieldset);
       this.#offer(["card"]);
       this.root.addEventListener("focusin", (event) => this.#crossed(event) && this.emit("focus"));
       this.root.addEventListener("focusout", (event) => this.#crossed(event) && this.emit("blur"));
@@ -470,6 +582,13 @@
       this.#changed();
     }
 
+    /** Another saved payment method was chosen, or none. */
+    #chosen() {
+      this.fieldset.hidden = this.saved.chosen !== undefined;
+      this.keepBox.hidden = this.saved.keepFor === undefined;
+      this.#changed();
+    }
+
     /** Asks again which ways to pay there are. */
     async refresh() {
       this.#offer(await this.types());
@@ -499,6 +618,10 @@
 
     #changed() {
       const names = this.#names();
+      if (this.saved.chosen) {
+        const value = { type: "card", payment_method: { id: this.saved.chosen, billing_details: {} } };
+        return this.emit("change", { empty: false, complete: true, collapsed: false, value });
+      }
       this.emit("change", {
         empty: names.every((name) => !this.fields[name].input.value),
         complete: names.every((name) => !this.#flaw(name)),
@@ -517,6 +640,7 @@
      * @returns {StripeError | undefined}
      */
     validate() {
+      if (this.saved.chosen) return undefined;
       const names = this.#names();
       for (const name of names) this.#judge(name, true);
       for (const name of names) {
@@ -532,6 +656,7 @@
      * @returns {Record<string, string>}
      */
     params() {
+      if (this.saved.chosen) return { payment_method: this.saved.chosen };
       if (this.type === "sepa_debit") {
         return {
           "payment_method_data[type]": "sepa_debit",
@@ -547,6 +672,7 @@
         "payment_method_data[card][exp_month]": String(Number(expires.slice(0, 2))),
         "payment_method_data[card][exp_year]": `20${expires.slice(2)}`,
         "payment_method_data[card][cvc]": this.fields.cvc.input.value,
+        ...(this.saved.keepFor && this.keep.checked && { setup_future_usage: this.saved.keepFor, "payment_method_data[allow_redisplay]": "always" }),
       };
     }
 
@@ -559,7 +685,7 @@
       container.classList.add("StripeElement");
       queueMicrotask(() => this.emit("loaderstart"));
       setTimeout(async () => {
-        await this.refresh();
+        await Promise.all([this.refresh(), this.saved.load()]);
         if (this.#destroyed || !this.root.isConnected) return;
         this.#ready = true;
         this.emit("ready");
@@ -604,7 +730,7 @@
 
     /** @param {{readOnly?: boolean}} options */
     update(options) {
-      if (options.readOnly !== undefined) this.fieldset.disabled = options.readOnly;
+      if (options.readOnly !== undefined) this.fieldset.disabled = this.saved.root.disabled = options.readOnly;
       return this;
     }
 
@@ -661,10 +787,11 @@
       const { mode, amount, currency, clientSecret } = this.options;
       if (clientSecret !== undefined) {
         if (mode !== undefined) throw new IntegrationError("Pass either mode or clientSecret to elements(), not both.");
-        intentId(clientSecret);
+        named(clientSecret);
         return;
       }
-      if (mode !== "payment") throw new IntegrationError('The sandbox has elements({clientSecret}) and elements({mode: "payment"}) only.');
+      if (mode === "setup") return;
+      if (mode !== "payment") throw new IntegrationError('The sandbox has elements({clientSecret}) and elements({mode: "payment"}) or elements({mode: "setup"}) only.');
       if (!Number.isSafeInteger(amount) || Number(amount) <= 0) {
         throw new IntegrationError("elements(): amount must be a whole number of the currency's smallest unit, above zero.");
       }
@@ -673,11 +800,12 @@
 
     /** The ways to pay, as the PaymentIntent has them or will have them. */
     async #types() {
-      const { clientSecret, paymentMethodTypes, currency, captureMethod } = this.options;
+      const { mode, clientSecret, paymentMethodTypes, currency, captureMethod } = this.options;
       if (clientSecret !== undefined) {
-        const { paymentIntent } = await call("GET", `/v1/payment_intents/${intentId(clientSecret)}`, { key: this.key, client_secret: clientSecret });
-        return paymentIntent?.payment_method_types ?? ["card"];
+        const { intent } = await call("GET", named(clientSecret).path, { key: this.key, client_secret: clientSecret });
+        return intent?.payment_method_types ?? ["card"];
       }
+      if (mode === "setup") return paymentMethodTypes ?? ["card"];
       return paymentMethodTypes ?? (currency === "eur" && captureMethod !== "manual" ? ["card", "sepa_debit"] : ["card"]);
     }
 
@@ -690,6 +818,7 @@
         () => {
           this.payment = undefined;
         },
+        { secret: this.options.customerSessionClientSecret, key: this.key },
       );
       payment.on("change", () => {
         this.submitted = false;
@@ -735,20 +864,23 @@
 
   // ---- The API ----
 
-  /** The id that a client secret begins with. @param {unknown} clientSecret */
-  function intentId(clientSecret) {
-    const id = typeof clientSecret === "string" && /^(pi_\w+?)_secret_\w+$/.exec(clientSecret)?.[1];
-    if (!id) throw new IntegrationError("The client secret must be that of a PaymentIntent: pi_…_secret_….");
-    return id;
+  /**
+   * What a client secret names, and where it is.
+   * @param {unknown} clientSecret
+   */
+  function named(clientSecret) {
+    const [, id, kind] = (typeof clientSecret === "string" && /^((pi|seti)_\w+?)_secret_\w+$/.exec(clientSecret)) || [];
+    if (!id) throw new IntegrationError("The client secret must be that of a PaymentIntent, pi_…_secret_…, or of a SetupIntent, seti_…_secret_….");
+    return kind === "pi" ? { id, name: "payment_intent", path: `/v1/payment_intents/${id}` } : { id, name: "setup_intent", path: `/v1/setup_intents/${id}` };
   }
 
   /**
    * @param {string} method
    * @param {string} path
    * @param {Record<string, string>} params
-   * @returns {Promise<Result>}
+   * @returns {Promise<{answer: any, error?: undefined} | {error: StripeError, answer?: undefined}>}
    */
-  async function call(method, path, params) {
+  async function request(method, path, params) {
     const form = new URLSearchParams(params);
     try {
       const response = await fetch(`${api}${path}${method === "GET" ? `?${form}` : ""}`, {
@@ -758,17 +890,29 @@
         referrerPolicy: "no-referrer",
       });
       const answer = await response.json();
-      return response.ok ? { paymentIntent: answer } : { error: answer.error };
+      return response.ok ? { answer } : { error: answer.error };
     } catch {
       return { error: { type: "api_connection_error", message: "We are experiencing issues connecting to our payments provider. Please try again." } };
     }
+  }
+
+  /**
+   * A request whose answer is the intent.
+   * @param {string} method
+   * @param {string} path
+   * @param {Record<string, string>} params
+   * @returns {Promise<Told>}
+   */
+  async function call(method, path, params) {
+    const { answer, error } = await request(method, path, params);
+    return error ? { error } : { intent: answer };
   }
 
   // ---- 3-D Secure ----
 
   /**
    * What the buyer's bank would show. Closing it is refusing.
-   * @param {PaymentIntent} intent
+   * @param {Intent} intent
    * @param {Appearance | undefined} appearance
    * @returns {Promise<"succeed" | "fail">}
    */
@@ -781,7 +925,7 @@
         { class: "StripeSandbox-dialog", "aria-labelledby": "sandbox-3ds-title", "aria-describedby": "sandbox-3ds-text" },
         make("h2", { id: "sandbox-3ds-title" }, "3-D Secure, in a sandbox"),
         make("p", { id: "sandbox-3ds-text" }, "Here the buyer’s bank would ask for a code or a confirmation in its application. What should it answer?"),
-        make("p", { class: "muted" }, `${intent.id}: ${intent.amount} ${intent.currency.toUpperCase()} in minor units`),
+        make("p", { class: "muted" }, "amount" in intent ? `${intent.id}: ${intent.amount} ${intent.currency.toUpperCase()} in minor units` : `${intent.id}: the card is only saved`),
         make("div", { class: "choice" }, yes, no),
       );
       applyAppearance(dialog, appearance);
@@ -819,25 +963,47 @@
     }
 
     /**
-     * @param {{elements?: Elements, clientSecret?: string, confirmParams?: {return_url?: string}, redirect?: "always" | "if_required"}} options
+     * @param {ConfirmOptions} options
      * @returns {Promise<Result>}
      */
-    async confirmPayment({ elements, clientSecret, confirmParams = {}, redirect = "always" }) {
+    async confirmPayment(options) {
+      const { intent, error } = await this.#confirm("pi", options);
+      return error ? { error } : { paymentIntent: /** @type {PaymentIntent} */ (intent) };
+    }
+
+    /**
+     * @param {ConfirmOptions} options
+     * @returns {Promise<SetupResult>}
+     */
+    async confirmSetup(options) {
+      const { intent, error } = await this.#confirm("seti", options);
+      return error ? { error } : { setupIntent: /** @type {SetupIntent} */ (intent) };
+    }
+
+    /**
+     * @param {"pi" | "seti"} kind
+     * @param {ConfirmOptions} options
+     * @returns {Promise<Told>}
+     */
+    async #confirm(kind, { elements, clientSecret, confirmParams = {}, redirect = "always" }) {
+      const [method, mode] = kind === "pi" ? ["confirmPayment()", "payment"] : ["confirmSetup()", "setup"];
       const secret = clientSecret ?? elements?.options.clientSecret;
-      const id = intentId(secret);
+      const { id, name, path } = named(secret);
+      if (!id.startsWith(`${kind}_`)) throw new IntegrationError(`${method} takes the client secret of another kind of intent: ${kind}_…_secret_….`);
       const returnUrl = confirmParams.return_url;
-      if (redirect === "always" && !returnUrl) throw new IntegrationError("confirmPayment(): confirmParams.return_url is required unless redirect is if_required.");
+      if (redirect === "always" && !returnUrl) throw new IntegrationError(`${method}: confirmParams.return_url is required unless redirect is if_required.`);
       if (returnUrl) new URL(returnUrl);
-      if (!elements?.payment?.isMounted) throw new IntegrationError("confirmPayment() needs elements with a Payment Element that is mounted.");
+      if (!elements?.payment?.isMounted) throw new IntegrationError(`${method} needs elements with a Payment Element that is mounted.`);
       const auth = { key: this.#key, client_secret: String(secret) };
 
       if (elements.options.mode) {
-        if (!elements.submitted) throw new IntegrationError("elements.submit() must be called before stripe.confirmPayment().");
-        const { paymentIntent, error } = await call("GET", `/v1/payment_intents/${id}`, auth);
+        if (elements.options.mode !== mode) throw new IntegrationError(`${method} needs elements({mode: "${mode}"}).`);
+        if (!elements.submitted) throw new IntegrationError(`elements.submit() must be called before stripe.${method}.`);
+        const { intent, error } = await call("GET", path, auth);
         if (error) return { error };
-        if (paymentIntent.amount !== elements.options.amount || paymentIntent.currency !== elements.options.currency) {
+        if ("amount" in intent && (intent.amount !== elements.options.amount || intent.currency !== elements.options.currency)) {
           const message = "The amount or currency of Elements is not that of the PaymentIntent. Call elements.update() first.";
-          return { error: { type: "invalid_request_error", message, payment_intent: paymentIntent } };
+          return { error: { type: "invalid_request_error", message, payment_intent: intent } };
         }
       } else {
         const error = elements.payment.validate();
@@ -846,32 +1012,34 @@
 
       /** @type {Record<string, string>} */
       const params = { ...auth, ...elements.payment.params(), use_stripe_sdk: "true" };
+      const redisplay = confirmParams.payment_method_data?.allow_redisplay;
+      if (redisplay && !params.payment_method) params["payment_method_data[allow_redisplay]"] = redisplay;
       if (returnUrl) params.return_url = returnUrl;
-      let result = await call("POST", `/v1/payment_intents/${id}/confirm`, params);
-      const action = result.paymentIntent?.status === "requires_action" ? result.paymentIntent.next_action : null;
-      if (result.paymentIntent && action?.type === "redirect_to_url" && action.redirect_to_url?.url) {
+      let result = await call("POST", `${path}/confirm`, params);
+      const action = result.intent?.status === "requires_action" ? result.intent.next_action : null;
+      if (result.intent && action?.type === "redirect_to_url" && action.redirect_to_url?.url) {
         location.assign(action.redirect_to_url.url);
         return forever();
       }
-      if (result.paymentIntent && action) {
-        const outcome = await askForAuthentication(result.paymentIntent, elements.options.appearance);
+      if (result.intent && action) {
+        const outcome = await askForAuthentication(result.intent, elements.options.appearance);
         result = await call("POST", `/sandbox/3ds/${id}`, { client_secret: auth.client_secret, outcome });
       }
 
-      const intent = result.paymentIntent;
+      const intent = result.intent;
       if (!intent) return result;
       if (intent.status === "requires_payment_method" || intent.status === "requires_action") {
-        const last = intent.last_payment_error;
+        const last = "amount" in intent ? intent.last_payment_error : intent.last_setup_error;
         const message = last?.message ?? "We are unable to authenticate your payment method. Please choose a different payment method and try again.";
-        const code = last?.code ?? "payment_intent_authentication_failure";
+        const code = last?.code ?? `${name}_authentication_failure`;
         // The fields that a browser is told, and no others.
         const type = /** @type {StripeError["type"]} */ (last?.type ?? "invalid_request_error");
-        return { error: { type, code, message, ...(last?.decline_code && { decline_code: last.decline_code }), payment_intent: intent } };
+        return { error: { type, code, message, ...(last?.decline_code && { decline_code: last.decline_code }), [name]: intent } };
       }
       if (redirect === "always" && returnUrl) {
         const url = new URL(returnUrl);
-        url.searchParams.set("payment_intent", intent.id);
-        url.searchParams.set("payment_intent_client_secret", auth.client_secret);
+        url.searchParams.set(name, intent.id);
+        url.searchParams.set(`${name}_client_secret`, auth.client_secret);
         url.searchParams.set("redirect_status", intent.status === "processing" ? "pending" : "succeeded");
         location.assign(url);
         return forever();
@@ -879,10 +1047,22 @@
       return result;
     }
 
-    /** @param {string} clientSecret */
+    /**
+     * @param {string} clientSecret
+     * @returns {Promise<Result>}
+     */
     async retrievePaymentIntent(clientSecret) {
-      const id = intentId(clientSecret);
-      return call("GET", `/v1/payment_intents/${id}`, { key: this.#key, client_secret: clientSecret });
+      const { intent, error } = await call("GET", named(clientSecret).path, { key: this.#key, client_secret: clientSecret });
+      return error ? { error } : { paymentIntent: /** @type {PaymentIntent} */ (intent) };
+    }
+
+    /**
+     * @param {string} clientSecret
+     * @returns {Promise<SetupResult>}
+     */
+    async retrieveSetupIntent(clientSecret) {
+      const { intent, error } = await call("GET", named(clientSecret).path, { key: this.#key, client_secret: clientSecret });
+      return error ? { error } : { setupIntent: /** @type {SetupIntent} */ (intent) };
     }
   }
 
