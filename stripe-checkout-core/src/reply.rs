@@ -247,6 +247,15 @@ impl Problem {
         )
     }
 
+    pub(crate) fn unknown_visitor() -> Self {
+        Self::new(
+            503,
+            "unavailable",
+            "The shop cannot tell who you are at the moment. Please try again in a minute.",
+        )
+        .later(30)
+    }
+
     pub(crate) fn not_signed_in() -> Self {
         Self::new(
             403,

@@ -19,14 +19,15 @@ impl Checkout {
         };
         let asked = tokio::time::timeout(MERCHANT_DEADLINE, customers.customer(visitor)).await;
         let told = asked.unwrap_or_else(|_| Err("no answer in time".into()));
-        told.map_err(|error| {
-            if let PricingError::Unavailable(cause) = &error {
+        told.map_err(|error| match &error {
+            PricingError::Unavailable(cause) => {
                 tracing::error!(
                     cause = &**cause as &dyn std::error::Error,
                     "nobody can tell who a visitor is"
                 );
+                Problem::unknown_visitor()
             }
-            Problem::from(&error)
+            refused => Problem::from(refused),
         })
     }
 
