@@ -518,7 +518,7 @@ async fn a_charge_whose_answer_is_lost_is_one_charge() {
         let reference = format!("order-{n}");
         let mut charged = None;
         // The n-th request of the call is hit, then the call is repeated: nobody knows at which of them a connection breaks.
-        for healthy in 0..6 {
+        for healthy in 0..5 {
             for _ in 0..healthy {
                 world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
             }
