@@ -304,7 +304,7 @@ impl Transport for Stripe {
             serde_json::json!({"error": {"type": kind, "code": code}}).to_string()
         };
         let path = request.url.split("/v1").nth(1).unwrap_or_default();
-        if let Some((status, body)) = people(&request.method, path, &field) {
+        if let Some((status, body)) = people(request.method, path, &field) {
             return answer(status, body);
         }
         if request.method == "POST" {
