@@ -13,13 +13,14 @@ use stripe_checkout_core::fulfillment::{
 };
 use stripe_checkout_core::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,
-    SavedChargeOutcome, SetupFutureUsage, SetupRequest,
+    SavedChargeOutcome, SetupFutureUsage, SetupRequest, Transport, TransportRequest,
+    TransportResponse,
 };
 use stripe_checkout_core::sandbox::{Fault, Sandbox};
 use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, IntentError, Mode, OperationError, Pricing, PricingError,
-    Visitor,
+    TransportError, Visitor,
 };
 use tokio::task::JoinSet;
 
@@ -393,6 +394,7 @@ async fn another_customers_card_is_neither_charged_nor_detached() {
     let world = World::new().await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let adas = world.attached(&ada, "pm_card_visa").await;
+    let bobs = world.attached(&bob, "pm_card_visa").await;
     let nobodys = world
         .post("/payment_methods", "type=card&card[token]=tok_visa")
         .await;
@@ -424,13 +426,10 @@ async fn another_customers_card_is_neither_charged_nor_detached() {
         still.iter().map(PaymentMethod::id).collect::<Vec<_>>(),
         [&adas]
     );
-    assert!(
-        world
-            .checkout
-            .payment_methods(&bob)
-            .await
-            .unwrap()
-            .is_empty()
+    let still = world.checkout.payment_methods(&bob).await.unwrap();
+    assert_eq!(
+        still.iter().map(PaymentMethod::id).collect::<Vec<_>>(),
+        [&bobs]
     );
     // No intent was made for a charge that cannot be.
     let intents = world.get("/payment_intents").await;
@@ -777,4 +776,62 @@ async fn a_customer_session_is_of_one_customer() {
     let secret = world.checkout.customer_session(&ada).await.unwrap();
     assert!(secret.expose().starts_with("cuss_secret_"));
     assert!(!format!("{secret:?}").contains("cuss_secret_"));
+}
+
+/// A Stripe that gives whichever payment method it is asked for, and says that it is somebody else's.
+#[derive(Clone, Default)]
+struct Liar(Arc<Mutex<Vec<String>>>);
+
+impl Transport for Liar {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        self.0
+            .lock()
+            .unwrap()
+            .push(format!("{} {}", request.method, request.url));
+        let body = match request.url.contains("/payment_methods/") {
+            true => {
+                json!({ "id": "pm_1", "object": "payment_method", "type": "card", "customer": "cus_bob" })
+            }
+            false => json!({ "id": "cus_ada", "object": "customer", "data": [] }),
+        };
+        Ok(TransportResponse {
+            status: 200,
+            headers: Vec::new(),
+            body: body.to_string().into(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn whose_a_card_is_is_read_and_not_only_asked() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let stripe = Liar::default();
+    let checkout = Checkout::builder(sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .transport(stripe.clone())
+        .fulfillment(MemoryInbox::new(), Told::default())
+        .build()
+        .unwrap();
+    let ada = checkout
+        .customer(&CustomerRequest::new("ada"))
+        .await
+        .unwrap();
+    stripe.0.lock().unwrap().clear();
+    let charge = SavedCharge::new(order("order-1"), &ada, "pm_1");
+    let charged = checkout.charge_saved(&charge).await;
+    assert!(
+        matches!(charged, Err(IntentError::NotTheirs)),
+        "{charged:?}"
+    );
+    let detached = checkout.detach(&ada, "pm_1").await;
+    assert!(
+        matches!(detached, Err(OperationError::NotTheirs)),
+        "{detached:?}"
+    );
+    let asked = stripe.0.lock().unwrap().clone();
+    assert!(
+        asked.iter().all(|asked| asked.starts_with("GET ")),
+        "{asked:?}"
+    );
 }
