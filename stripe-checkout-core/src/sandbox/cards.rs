@@ -43,6 +43,14 @@ pub(super) enum Behaviour {
     Succeed,
     /// Succeeds, and the buyer's bank then disputes it.
     Dispute,
+    /// Succeeds, and the buyer then says that nothing came.
+    DisputeNotReceived,
+    /// Succeeds, and the buyer's bank then asks about it.
+    Inquiry,
+    /// Succeeds; a refund of it is pending for a while.
+    RefundLater,
+    /// Succeeds; a refund of it comes back after a while.
+    RefundComesBack,
     /// Stays `processing` until the test says how it ends.
     Process,
     /// Needs 3-D Secure, and then succeeds or is declined after all.
@@ -69,8 +77,11 @@ pub(super) enum Away {
 /// Why an issuer says no.
 #[derive(Debug)]
 pub(super) struct Decline {
+    /// The error's `type`.
+    pub(super) kind: &'static str,
     pub(super) code: &'static str,
-    pub(super) decline_code: &'static str,
+    /// Only issuers of cards have one.
+    pub(super) decline_code: Option<&'static str>,
     pub(super) message: &'static str,
     pub(super) param: Option<&'static str>,
     pub(super) advice_code: Option<&'static str>,
@@ -81,8 +92,9 @@ const NO_DETAILS: &str = "The bank did not return any further details with this 
 
 const fn declined(decline_code: &'static str, message: &'static str) -> Decline {
     Decline {
+        kind: "card_error",
         code: "card_declined",
-        decline_code,
+        decline_code: Some(decline_code),
         message,
         param: None,
         advice_code: Some("try_again_later"),
@@ -298,6 +310,34 @@ pub static TEST_CARDS: &[TestCard] = &[
         "visa",
         Behaviour::Dispute,
         "succeeds, then is disputed",
+    ),
+    card(
+        "4000000000002685",
+        "pm_card_createDisputeProductNotReceived",
+        "visa",
+        Behaviour::DisputeNotReceived,
+        "succeeds, then is disputed: not received",
+    ),
+    card(
+        "4000000000001976",
+        "pm_card_createDisputeInquiry",
+        "visa",
+        Behaviour::Inquiry,
+        "succeeds, then the bank asks about it",
+    ),
+    card(
+        "4000000000007726",
+        "pm_card_pendingRefund",
+        "visa",
+        Behaviour::RefundLater,
+        "succeeds; a refund is pending at first",
+    ),
+    card(
+        "4000000000005126",
+        "pm_card_refundFail",
+        "visa",
+        Behaviour::RefundComesBack,
+        "succeeds; a refund fails later",
     ),
     card(
         "4000000000001000",

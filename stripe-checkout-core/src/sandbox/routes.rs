@@ -86,6 +86,17 @@ pub(super) fn execute(
         ("POST", ["v1", "refunds"]) => store.create_refund(caller, params),
         ("GET", ["v1", "refunds"]) => store.list_refunds(caller, params),
         ("GET", ["v1", "refunds", id]) => store.retrieve_refund(caller, id, params),
+        ("POST", ["v1", "refunds", id]) => store.update_refund(caller, id, params),
+        ("POST", ["v1", "refunds", id, "cancel"]) => store.cancel_refund(caller, id, params),
+        ("GET", ["v1", "disputes"]) => store.list_disputes(caller, params),
+        ("GET", ["v1", "disputes", id]) => store.retrieve_dispute(caller, id, params),
+        ("POST", ["v1", "disputes", id]) => store.update_dispute(caller, id, params),
+        ("POST", ["v1", "disputes", id, "close"]) => store.close_dispute(caller, id, params),
+        ("GET", ["v1", "balance_transactions"]) => store.list_balance_transactions(caller, params),
+        ("GET", ["v1", "balance_transactions", id]) => {
+            store.retrieve_balance_transaction(caller, id, params)
+        }
+        ("GET", ["v1", "mandates", id]) => store.retrieve_mandate(caller, id, params),
         ("GET", ["v1", "events"]) => store.list_events(caller, params),
         ("GET", ["v1", "events", id]) => store.retrieve_event(caller, id, params),
         ("POST", ["v1", "webhook_endpoints"]) => store.create_webhook_endpoint(params),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, customer::Customer, customer_session::CustomerSession, event::Event,
+    balance_transaction::BalanceTransaction, charge::Charge, customer::Customer,
+    customer_session::CustomerSession, dispute::Dispute, event::Event, mandate::Mandate,
     payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
     setup_intent::SetupIntent,
 };
@@ -40,7 +41,10 @@ rows!(
     SetupIntent,
     Charge,
     PaymentMethod,
+    Mandate,
     Refund,
+    Dispute,
+    BalanceTransaction,
     Customer,
     CustomerSession,
     Event

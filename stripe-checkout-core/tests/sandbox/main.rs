@@ -3,11 +3,14 @@
 
 mod browser;
 mod cards;
+mod debits;
+mod disputes;
 mod faults;
 mod http;
 mod idempotency;
 mod lists;
 mod payments;
 mod receiver;
+mod refunds;
 mod validation;
 mod webhooks;

@@ -3,24 +3,7 @@
 use serde_json::{Value, json};
 use stripe_checkout_core::sandbox::{Sandbox, TEST_CARDS};
 
-use crate::http::{Client, id};
-
-/// The types of the events about an intent and its charges, oldest first.
-async fn events_of(client: &Client, intent: &str) -> Vec<String> {
-    let list = client.get("/v1/events?limit=100").await.json();
-    let mut types: Vec<String> = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|event| {
-            let object = &event["data"]["object"];
-            object["id"] == intent || object["payment_intent"] == intent
-        })
-        .map(|event| event["type"].as_str().unwrap().to_owned())
-        .collect();
-    types.reverse();
-    types
-}
+use crate::http::{Client, events_of, id};
 
 #[tokio::test]
 async fn an_intent_begins_as_stripes_does() {
@@ -53,7 +36,7 @@ async fn an_intent_begins_as_stripes_does() {
             "automatic_payment_methods",
             json!({ "allow_redirects": "always", "enabled": true }),
         ),
-        ("payment_method_types", json!(["card"])),
+        ("payment_method_types", json!(["card", "sepa_debit"])),
         ("metadata", json!({ "order_id": "7" })),
         ("receipt_email", json!("a@example.com")),
         ("description", json!("Two books")),
@@ -125,7 +108,12 @@ async fn each_card_does_what_it_is_for() {
                     "payment_intent.processing",
                 ],
             ),
-            "4000000000000259" => (
+            "4000000000001976" => (
+                &json,
+                "succeeded",
+                [PAID, &["charge.dispute.created"]].concat(),
+            ),
+            "4000000000000259" | "4000000000002685" => (
                 &json,
                 "succeeded",
                 [

@@ -1,5 +1,6 @@
 //! What the routes do.
 
+mod agenda;
 mod attempt;
 mod cancel;
 mod capture;
@@ -7,6 +8,7 @@ mod confirm;
 mod create;
 mod customer;
 mod customer_session;
+mod dispute;
 mod list;
 mod payment_method;
 mod payment_method_data;
@@ -18,3 +20,4 @@ mod update;
 mod webhook_endpoint;
 
 pub(super) use attempt::Attempt;
+pub(super) use dispute::Opening;

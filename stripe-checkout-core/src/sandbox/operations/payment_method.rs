@@ -7,7 +7,7 @@ use super::{
     super::{
         caller::Caller,
         cards::Behaviour,
-        objects::payment_method::PaymentMethod,
+        objects::payment_method::{Instrument, PaymentMethod},
         params::Params,
         refusal::Refusal,
         store::{Cause, Store},
@@ -60,8 +60,10 @@ impl Store {
         }
         changed.allow_redisplay = allow_redisplay.unwrap_or(changed.allow_redisplay);
         changed.billing_details = billing_details.unwrap_or(changed.billing_details);
-        changed.exp_month = expiry.0.unwrap_or(changed.exp_month);
-        changed.exp_year = expiry.1.unwrap_or(changed.exp_year);
+        if let Instrument::Card(card) = &mut changed.instrument {
+            card.exp_month = expiry.0.unwrap_or(card.exp_month);
+            card.exp_year = expiry.1.unwrap_or(card.exp_year);
+        }
         let rendered = changed.render();
         if let Some(method) = self.payment_methods.find_mut(id) {
             *method = changed;
@@ -159,7 +161,7 @@ impl Store {
                 // Without a customer Stripe lists what belongs to its own Treasury only: nothing, here.
                 customer.is_some()
                     && method.customer.as_deref() == customer
-                    && kind.as_deref().is_none_or(|kind| kind == "card")
+                    && kind.as_deref().is_none_or(|kind| kind == method.kind())
                     && allow_redisplay.is_none_or(|wanted| wanted == method.allow_redisplay)
             },
             PaymentMethod::render,
@@ -187,7 +189,7 @@ impl Store {
         self.must_be_usable(caller, &id, Some(customer))?;
         let method = self.method(caller, &id)?;
         // The bank is asked whether there is such a card at all.
-        if let Behaviour::Decline(decline) = method.card.behaviour {
+        if let Some(Behaviour::Decline(decline)) = method.card_behaviour() {
             return Err(Refusal::card(decline.code, decline.message)
                 .with("decline_code", json!(decline.decline_code)));
         }

@@ -21,7 +21,7 @@ use super::{
     },
     attempt::is_absolute,
     confirm::FROM_STRIPE_JS,
-    create::{card_only, checked_types, read_automatic, refuse_confirmation_token},
+    create::{card_only, read_automatic, refuse_confirmation_token},
     list::Page,
     payment_method_data,
     shared_params::merge_metadata,
@@ -105,7 +105,7 @@ impl Store {
                 )
                 .param("automatic_payment_methods"));
             }
-            (_, Some(types)) => (None, checked_types(types)?),
+            (_, Some(types)) => (None, only_cards(types)?),
             (Some(automatic), None) => (automatic, card_only()),
             (None, None) => (Some("always"), card_only()),
         };
@@ -328,6 +328,13 @@ impl Store {
             (None, None) => return Ok(None),
         };
         self.must_be_usable(caller, &method, intent.customer.as_deref())?;
+        let kind = self.method(caller, &method)?.kind();
+        if kind != "card" {
+            return Err(Refusal::invalid(format!(
+                "The PaymentMethod provided ({kind}) is not allowed for this SetupIntent. The sandbox saves cards only."
+            ))
+            .param("payment_method"));
+        }
         Ok(Some(method))
     }
 
@@ -351,7 +358,7 @@ impl Store {
         if let Some(intent) = self.setup_intents.find_mut(id) {
             intent.latest_attempt = Some(ids::id("setatt"));
         }
-        match method.card.behaviour {
+        match method.card_behaviour().unwrap_or(Behaviour::Succeed) {
             Behaviour::Decline(decline) => {
                 let fields = self.fail_setup(&cause, id, &method, decline);
                 let mut refusal = Refusal::card(decline.code, decline.message);
@@ -548,6 +555,16 @@ impl Store {
         if let Some(object) = self.setup_intents.find(id).map(SetupIntent::render) {
             self.emit(cause, event_type, object);
         }
+    }
+}
+
+fn only_cards(types: Vec<String>) -> Result<Vec<String>, Refusal> {
+    match types.iter().find(|kind| *kind != "card") {
+        None => Ok(card_only()),
+        Some(other) => Err(Refusal::invalid(format!(
+            "The payment method type \"{other}\" is invalid. The sandbox saves cards only."
+        ))
+        .param("payment_method_types")),
     }
 }
 

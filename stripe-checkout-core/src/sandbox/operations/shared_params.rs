@@ -23,7 +23,6 @@ pub(super) const IGNORED: &[&str] = &[
     "excluded_payment_method_types",
     "hooks",
     "mandate",
-    "mandate_data",
     "payment_details",
     "payment_method_configuration",
     "payment_method_options",

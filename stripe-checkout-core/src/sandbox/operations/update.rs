@@ -7,7 +7,7 @@ use super::{
         caller::Caller, objects::payment_intent::Status, params::Params, refusal::Refusal,
         store::Store,
     },
-    create::CAPTURE_METHODS,
+    create::{CAPTURE_METHODS, eligible_types},
     payment_method_data,
     shared_params::{self, Details, IGNORED},
 };
@@ -61,6 +61,10 @@ impl Store {
         shared_params::check_amount(changed.amount, changed.currency)?;
         self.must_be_customer(caller, details.customer())?;
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
+        if changed.automatic.is_some() {
+            changed.payment_method_types =
+                eligible_types(changed.currency, Some(changed.capture_method));
+        }
         details.apply(&mut changed)?;
 
         let method = match (given_method, named_method) {
