@@ -174,6 +174,16 @@ impl Visitor {
         &self.query
     }
 
+    /// The fields of a form that a page posted, in place of a query: where there is none they say which order it is.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn set_form(&mut self, form: &[u8]) {
+        if self.query.is_empty()
+            && let Ok(form) = std::str::from_utf8(form)
+        {
+            self.query = form.to_owned();
+        }
+    }
+
     /// What the application put into the request's extensions as [`VisitorData`], if it is a `T`.
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.data.as_ref().and_then(|data| data.0.downcast_ref())

@@ -11,6 +11,8 @@ mod reconcile;
 #[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
+#[cfg(feature = "intent")]
+mod sessions;
 mod tasks;
 mod upkeep;
 mod worker;
@@ -72,6 +74,8 @@ struct Payments {
     gateway: crate::intent::Gateway,
     cap: u64,
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }

@@ -39,6 +39,8 @@ pub(crate) enum Route {
     Complete,
     #[cfg(feature = "intent")]
     CreateIntent,
+    #[cfg(feature = "sessions")]
+    CreateSession,
     #[cfg(feature = "intent")]
     Status,
     Webhook,
@@ -50,7 +52,7 @@ pub(crate) enum Route {
 pub enum Group {
     /// The page and its assets.
     Checkout,
-    /// `create-payment-intent` and `checkout/status`.
+    /// `create-payment-intent`, `create-checkout-session` and `checkout/status`.
     Intent,
     /// The webhook. Keep it outside of log-in layers: Stripe cannot log in.
     Webhook,
@@ -88,6 +90,8 @@ impl Endpoint {
             | Route::Complete => Group::Checkout,
             #[cfg(feature = "intent")]
             Route::CreateIntent | Route::Status => Group::Intent,
+            #[cfg(feature = "sessions")]
+            Route::CreateSession => Group::Intent,
             Route::Webhook => Group::Webhook,
         }
     }
@@ -105,6 +109,13 @@ impl Endpoint {
             path: path.into(),
             body_limit: limit,
         }
+    }
+
+    /// The route that leads to Stripe's own page.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn create_session(body_limit: usize) -> Self {
+        let path = "/create-checkout-session";
+        Self::new(Route::CreateSession, Method::Post, path, body_limit)
     }
 
     /// Every route of a checkout that takes payments (`payments`), or of one that only hears of them.

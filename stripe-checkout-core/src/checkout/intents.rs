@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
@@ -106,6 +106,9 @@ impl Checkout {
             _ => None,
         };
         let Some(id) = id else { return Ok(None) };
+        if is_session(&id) {
+            return self.nothing_to_pay_in_session(&order, &id).await;
+        }
         // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
         let gateway = &self.payments()?.gateway;
         match gateway.retrieve_intent(&id, order.account.as_deref()).await {
@@ -123,7 +126,7 @@ impl Checkout {
         self.inner.mode.unwrap_or(Mode::Test)
     }
 
-    fn order_key(&self, reference: &str) -> OrderKey {
+    pub(super) fn order_key(&self, reference: &str) -> OrderKey {
         OrderKey {
             scope: self.scope(self.mode()),
             account: None,
@@ -150,6 +153,14 @@ impl Attempt<'_> {
                 Some(row) => match (row.state, row.payment.clone()) {
                     (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
+                    // Of Stripe's own page: nobody shall pay there and here.
+                    (_, Some(session)) if is_session(&session) => {
+                        let leave = self.checkout.leave_session(self.order, row, &session);
+                        match leave.await? {
+                            Some(row) => self.begin(Some(row)).await?,
+                            None => None,
+                        }
+                    }
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
                     (_, None) if row.fingerprint != self.fingerprint() => {
                         self.begin(Some(row)).await?
@@ -207,16 +218,7 @@ impl Attempt<'_> {
                 Ok(None)
             }
             Err(error) => {
-                // The key is used up: it can only bring this answer again.
-                let spent = match &error {
-                    ApiError::Declined { .. }
-                    | ApiError::InvalidRequest { .. }
-                    | ApiError::Authentication { .. }
-                    | ApiError::Permission { .. } => true,
-                    ApiError::Unavailable { replayed, .. } => *replayed,
-                    _ => false,
-                };
-                if spent {
+                if is_spent(&error) {
                     let next = IntentRecord {
                         attempt: row.attempt.saturating_add(1),
                         ..row.clone()
@@ -387,8 +389,20 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether the key is used up: it can only bring this answer again.
+pub(super) fn is_spent(error: &ApiError) -> bool {
+    match error {
+        ApiError::Declined { .. }
+        | ApiError::InvalidRequest { .. }
+        | ApiError::Authentication { .. }
+        | ApiError::Permission { .. } => true,
+        ApiError::Unavailable { replayed, .. } => *replayed,
+        _ => false,
+    }
+}
+
 /// Why a PaymentIntent cannot be paid any more, other than that it was canceled.
-fn closed(payment: &Payment) -> Option<IntentError> {
+pub(super) fn closed(payment: &Payment) -> Option<IntentError> {
     match payment.status() {
         PaymentStatus::Succeeded => Some(IntentError::AlreadyPaid),
         PaymentStatus::Processing | PaymentStatus::RequiresCapture => Some(IntentError::Processing),
@@ -396,11 +410,11 @@ fn closed(payment: &Payment) -> Option<IntentError> {
     }
 }
 
-fn is_canceled(payment: &Payment) -> bool {
+pub(super) fn is_canceled(payment: &Payment) -> bool {
     *payment.status() == PaymentStatus::Canceled
 }
 
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

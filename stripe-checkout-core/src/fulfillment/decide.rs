@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
-use crate::webhook::{CheckoutSession, Dispute, DisputeStatus, Outcome, Payment, Refund, RefundStatus};
+use crate::webhook::{
+    CheckoutSession, Dispute, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
+};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

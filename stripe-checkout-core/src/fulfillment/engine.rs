@@ -5,9 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::decide::{
-    Decision, decide, intent_after, is_present, note, payment_after, settles,
-};
+use super::decide::{Decision, decide, intent_after, is_present, note, payment_after, settles};
 use super::fresh::{self, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
@@ -222,7 +220,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     ) -> Result<Option<Step>, InboxError> {
         let step = self.one_step(scope, turn).await?;
         // A success waits for nobody but Stripe.
-        let waits = |step: &&Step| step.did == Stepped::Waiting && step.event.settles;
+        let waits = |step: &&Step| step.did == Stepped::Waiting;
         match step.as_ref().filter(waits) {
             Some(waiting) if self.fresh.look(&waiting.event, self.patience).await => {
                 self.one_step(scope, Turn::Now(&waiting.event.id)).await
@@ -335,7 +333,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         };
         // Before a buyer pays, the order knows the session only.
         let session = outcome.payment().and_then(Payment::session);
-        let session = session.map(CheckoutSession::id).filter(|known| *known != id);
+        let session = session
+            .map(CheckoutSession::id)
+            .filter(|known| *known != id);
         for known in [Some(id), session].into_iter().flatten() {
             if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, known).await? {
                 // Whatever another account says of our payment is not said by our money.
@@ -489,6 +489,18 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => {}
         }
+        let outcome = match outcome {
+            Outcome::Succeeded(payment)
+                if decision == Decision::Fulfill && payment.is_told_by_session() =>
+            {
+                let again = fresh::AGAIN;
+                match self.fresh.in_session(&payment) {
+                    Some(payment) => Outcome::Succeeded(payment),
+                    None => return Ok(Verdict::Waiting { again }),
+                }
+            }
+            other => other,
+        };
         if let (Decision::Fulfill, Some(payment)) = (decision, outcome.settled())
             && let Some(mismatch) = self
                 .mismatch(payment, record.order.as_ref(), intent, db)

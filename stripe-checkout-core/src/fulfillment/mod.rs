@@ -23,6 +23,8 @@ mod watch;
 
 use std::pin::Pin;
 
+#[cfg(feature = "intent")]
+pub(crate) use decide::is_session;
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};

@@ -5,6 +5,8 @@
 //! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
 
 mod gateway;
+#[cfg(feature = "sessions")]
+mod hosted;
 mod idempotency;
 mod pool;
 mod request;
@@ -13,6 +15,10 @@ mod transport;
 
 pub(crate) use gateway::EventPage;
 pub use gateway::Gateway;
+#[cfg(feature = "sessions")]
+pub use hosted::HostedCheckout;
+#[cfg(feature = "sessions")]
+pub(crate) use hosted::SessionParams;
 pub use idempotency::{IdempotencyKey, Operation};
 pub use pool::PooledTransport;
 pub use request::{IntentParams, Line, PaymentRequest};

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
 
-  /** @typedef {{payment_intent: string, payment_intent_client_secret: string}} Ticket */
+  /** @typedef {{payment_intent: string, payment_intent_client_secret: string} | {session_id: string}} Ticket */
   /** @typedef {{ticket: Ticket, order?: string}} Kept */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
@@ -21,6 +21,9 @@
    */
   function takeTicket() {
     const query = new URLSearchParams(location.search);
+    // That of Stripe's own page is no secret: it stays, so that a reload shows the same.
+    const session_id = query.get("session_id");
+    if (session_id) return { ticket: { session_id } };
     const payment_intent = query.get("payment_intent");
     const payment_intent_client_secret = query.get("payment_intent_client_secret");
     if (!payment_intent || !payment_intent_client_secret) return history.state?.ticket ? history.state : undefined;
@@ -61,6 +64,7 @@
     const order = link("view-order");
     if (!order || !kept) return;
     const url = order.getAttribute("href");
+    if ("session_id" in kept.ticket) return;
     if (url) history.replaceState({ ...kept, order: url }, "");
     else if (kept.order) {
       order.href = kept.order;

@@ -196,11 +196,14 @@ fn of_session(event: &Event) -> Result<Outcome, EventError> {
         ("checkout.session.expired", Unpaid | NoPaymentRequired) if expired => {
             Outcome::Canceled(payment)
         }
-        (
-            "checkout.session.completed" | "checkout.session.async_payment_succeeded",
-            Paid,
-        ) if !expired => {
-            if no_total || payment.session().is_none_or(|of| of.payment_intent().is_none()) {
+        ("checkout.session.completed" | "checkout.session.async_payment_succeeded", Paid)
+            if !expired =>
+        {
+            if no_total
+                || payment
+                    .session()
+                    .is_none_or(|of| of.payment_intent().is_none())
+            {
                 return Err(event.unexpected::<CheckoutSession>("it is paid, but with nothing"));
             }
             Outcome::Succeeded(payment)
@@ -214,8 +217,9 @@ fn of_session(event: &Event) -> Result<Outcome, EventError> {
             Outcome::Failed(payment.failed(), failure)
         }
         _ => {
-            return Err(event
-                .unexpected::<CheckoutSession>("its status contradicts the event's name"));
+            return Err(
+                event.unexpected::<CheckoutSession>("its status contradicts the event's name")
+            );
         }
     })
 }

@@ -171,18 +171,32 @@ impl Payment {
         self.last_error.as_ref()
     }
 
+    /// The same payment, in this session.
+    #[cfg(feature = "intent")]
+    pub(crate) fn in_session(mut self, session: CheckoutSession) -> Self {
+        self.session = Some(Box::new(session.into_parts().session));
+        self
+    }
+
     /// The Checkout Session that it was paid in, in news of that session: there are the order's own price, what was taken off, and what was added. News of the
     /// PaymentIntent alone, such as a declined card, do not bring it.
     pub fn session(&self) -> Option<&CheckoutSession> {
         self.session.as_deref()
     }
 
-    /// What of this payment is the price of its order: the subtotal, where it was paid in a Checkout Session, and all that was received where it was not.
+    /// What of this payment is the price of its order: the subtotal, where it was paid in full in a Checkout Session, and all that was received where it was not.
     pub fn amount_for_order(&self) -> Amount {
-        match &self.session {
-            Some(session) => session.subtotal(),
-            None => self.amount_received,
-        }
+        let Some(session) = &self.session else {
+            return self.amount_received;
+        };
+        // What is missing of the total, because only a part was captured, is missing of the price.
+        let (received, total) = (self.amount_received.minor(), session.total().minor());
+        let subtotal = session.subtotal();
+        let minor = match received.checked_sub(total) {
+            Some(above) => subtotal.minor().saturating_add(above),
+            None => subtotal.minor().saturating_sub(total - received),
+        };
+        Amount::new(minor, subtotal.currency())
     }
 
     /// As which attempt of its order its Checkout Session was made; none if it was paid otherwise.

@@ -159,7 +159,7 @@ impl CheckoutSession {
     }
 
     /// The PaymentIntent, where it was expanded.
-    #[cfg(feature = "sessions")]
+    #[cfg(feature = "intent")]
     pub(crate) fn intent(&self) -> Option<&Payment> {
         self.intent.as_deref()
     }
@@ -311,7 +311,10 @@ impl TryFrom<Named<Object>> for CheckoutSession {
             intent,
             url: object.url.ok(),
             client_secret: object.client_secret.ok(),
-            email: object.customer_details.ok().and_then(|details| details.email),
+            email: object
+                .customer_details
+                .ok()
+                .and_then(|details| details.email),
             customer: object.customer.id(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),
         })
