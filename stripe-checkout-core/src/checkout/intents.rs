@@ -117,6 +117,32 @@ impl Checkout {
         }
     }
 
+    /// Refuses an order that was declined too often.
+    pub(super) async fn may_be_tried(
+        &self,
+        order: &OrderKey,
+        row: &IntentRecord,
+    ) -> Result<(), IntentError> {
+        let payments = self.payments()?;
+        let declines = row.declines;
+        if row.state == IntentState::Paid || declines < payments.max_declines {
+            return Ok(());
+        }
+        if let Some(payment) = row
+            .payment
+            .as_deref()
+            .filter(|_| row.state != IntentState::Canceled)
+        {
+            // To cancel twice does no harm.
+            let key = IdempotencyKey::once();
+            let account = order.account.as_deref();
+            if let Err(error) = payments.gateway.close(payment, &key, account).await {
+                tracing::warn!(payment, %error, "what was declined too often stays open");
+            }
+        }
+        Err(IntentError::TooManyDeclines { declines })
+    }
+
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
         self.inner.payments.as_ref().ok_or(IntentError::NoPricing)
     }
@@ -148,6 +174,9 @@ impl Attempt<'_> {
     async fn run(&self) -> Result<Payment, IntentError> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
+            if let Some(row) = &row {
+                self.checkout.may_be_tried(self.order, row).await?;
+            }
             let round = match row {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
@@ -188,6 +217,7 @@ impl Attempt<'_> {
             secret_hash: None,
             state: IntentState::Creating,
             paid_by: None,
+            declines: before.as_ref().map_or(0, |row| row.declines),
         };
         self.put(before.map(|row| row.version), next).await?;
         Ok(None)

@@ -6,7 +6,7 @@
 use super::Checkout;
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
-use crate::intent::{IdempotencyKey, Operation};
+use crate::intent::IdempotencyKey;
 use crate::webhook::{
     CheckoutSession, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
 };
@@ -131,9 +131,8 @@ impl Checkout {
         if !fulfillment.put_intent(order, version, replaced).await? {
             return Ok(());
         }
-        // Expired twice does no harm: a key of its own, because an answer that it was too early would be repeated.
-        let nonce = fastrand::u128(..).to_be_bytes();
-        let key = session_key(order, "expire-session", &row, &nonce);
+        // Expired twice does no harm.
+        let key = IdempotencyKey::once();
         let gateway = &self.payments()?.gateway;
         match gateway
             .expire_session(id, &key, order.account.as_deref())
@@ -171,30 +170,13 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
     }
 }
 
-fn session_key(
-    order: &OrderKey,
-    name: &str,
-    row: &IntentRecord,
-    parameters: &[u8],
-) -> IdempotencyKey {
-    let operation = Operation {
-        name,
-        application: &order.scope.application,
-        mode: order.scope.mode,
-        account: order.account.as_deref(),
-        reference: &order.reference,
-        attempt: row.attempt,
-    };
-    IdempotencyKey::derive(&operation, parameters)
-}
-
 #[cfg(feature = "sessions")]
 mod create {
     use super::super::Payments;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
     use super::*;
     use crate::fulfillment::is_session;
-    use crate::intent::{PaymentRequest, SessionParams};
+    use crate::intent::{Operation, PaymentRequest, SessionParams};
 
     impl Checkout {
         /// Makes the Checkout Session of an order, or gives the one that is open for it. If the order has an open PaymentIntent or a session that was made
@@ -238,6 +220,9 @@ mod create {
         async fn run(&self) -> Result<CheckoutSession, IntentError> {
             for _ in 0..ROUNDS {
                 let row = self.checkout.inner.fulfillment.intent(self.order).await?;
+                if let Some(row) = &row {
+                    self.checkout.may_be_tried(self.order, row).await?;
+                }
                 let round = match row {
                     None => self.begin(None).await?,
                     Some(row) => match (row.state, row.payment.clone()) {
@@ -274,6 +259,7 @@ mod create {
                 secret_hash: None,
                 state: IntentState::Creating,
                 paid_by: None,
+                declines: before.as_ref().map_or(0, |row| row.declines),
             };
             self.put(before.map(|row| row.version), next).await?;
             Ok(None)
@@ -283,7 +269,15 @@ mod create {
         async fn create(&self, row: IntentRecord) -> Result<Option<CheckoutSession>, IntentError> {
             let request = self.params.create(row.attempt)?;
             let form = request.body.as_deref().unwrap_or_default();
-            let key = session_key(self.order, "create-session", &row, form.as_bytes());
+            let operation = Operation {
+                name: "create-session",
+                application: &self.order.scope.application,
+                mode: self.order.scope.mode,
+                account: self.account(),
+                reference: &self.order.reference,
+                attempt: row.attempt,
+            };
+            let key = IdempotencyKey::derive(&operation, form.as_bytes());
             let gateway = &self.payments.gateway;
             match gateway.create_session(&request, &key, self.account()).await {
                 Ok(session) => {
@@ -326,7 +320,7 @@ mod create {
                     || (now.attempt == row.attempt && now.payment.is_none())
             });
             if !same {
-                let key = session_key(self.order, "expire-session", row, made.id().as_bytes());
+                let key = IdempotencyKey::once();
                 let gateway = &self.payments.gateway;
                 if let Err(error) = gateway
                     .expire_session(made.id(), &key, self.account())
@@ -395,8 +389,7 @@ mod create {
             if !self.put(Some(row.version), replaced).await? {
                 return Ok(None);
             }
-            let nonce = fastrand::u128(..).to_be_bytes();
-            let key = session_key(self.order, "cancel", &row, &nonce);
+            let key = IdempotencyKey::once();
             match gateway.cancel_intent(id, &key, self.account()).await {
                 Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
                 Err(error) => Err(error.into()),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::BoxFuture;
+use super::operation::{OperationKey, OperationRecord};
 use crate::amount::Amount;
 use crate::error::InboxError;
 use crate::secret::Mode;
@@ -144,6 +145,21 @@ pub trait Inbox: Send + Sync + 'static {
         most: usize,
     ) -> impl Future<Output = Result<Vec<(OrderKey, IntentRecord)>, InboxError>> + Send;
 
+    /// The row of an operation at Stripe.
+    fn operation(
+        &self,
+        key: &OperationKey,
+    ) -> impl Future<Output = Result<Option<OperationRecord>, InboxError>> + Send;
+
+    /// Writes the row of an operation if its version is still `expected` (`None`: if there is no row), and says whether it did. The stored row's version is one
+    /// higher; that of the first is 1. It is never forgotten.
+    fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> impl Future<Output = Result<bool, InboxError>> + Send;
+
     /// A note of the core's own under this name: how far it has read.
     fn bookmark(
         &self,
@@ -263,6 +279,8 @@ pub struct IntentRecord {
     pub state: IntentState,
     /// The PaymentIntent that paid the order: a second one is a duplicate payment.
     pub paid_by: Option<String>,
+    /// How many attempts to pay the order failed, with all its PaymentIntents.
+    pub declines: u32,
 }
 
 /// How far an order's intent is.

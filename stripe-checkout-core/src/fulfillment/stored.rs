@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::inbox::{EventState, IntentState, Note, Settled};
+use super::operation::OperationState;
+use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
 
@@ -56,6 +58,12 @@ words! { "state", IntentState, intent_state, read_intent_state,
     IntentState::Canceled = "canceled",
 }
 
+words! { "state", OperationState, operation_state, read_operation_state,
+    OperationState::Sending = "sending",
+    OperationState::Done = "done",
+    OperationState::Refused = "refused",
+}
+
 words! { "success", Settled, settled, read_settled,
     Settled::No = "no",
     Settled::Pending = "pending",
@@ -66,6 +74,18 @@ words! { "success", Settled, settled, read_settled,
     Settled::Dead = "dead",
     Settled::Broken = "broken",
     Settled::GivenUp = "given_up",
+}
+
+/// An amount in two columns, both empty where there is none.
+pub(super) fn read_amount(
+    minor: Option<i64>,
+    currency: Option<&str>,
+) -> Result<Option<Amount>, InboxError> {
+    let Some((minor, code)) = minor.zip(currency) else {
+        return Ok(None);
+    };
+    let currency = code.parse().map_err(|_| strange("currency", code))?;
+    Ok(Some(Amount::new(read_number(minor), currency)))
 }
 
 /// Refunds by id, as a JSON object of minor units.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use stripe::StripeRequest as _;
 use stripe_client_core::{RequestBuilder, StripeMethod};
@@ -19,7 +20,7 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
-use crate::fulfillment::Lookup;
+use crate::fulfillment::{Cancel, Lookup, is_session};
 use crate::secret::SecretKey;
 use crate::webhook::{CheckoutSession, Event, Payment};
 
@@ -280,6 +281,21 @@ impl Gateway {
         read_session(&answer)
     }
 
+    /// Sees to it that nobody can pay any more what an order's row has: a PaymentIntent is canceled, a Checkout Session expired.
+    pub(crate) async fn close(
+        &self,
+        id: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<(), ApiError> {
+        if is_session(id) {
+            self.expire_session(id, key, account).await?;
+        } else {
+            self.cancel_intent(id, key, account).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a Checkout Session, and says whether Stripe only repeated an earlier answer: then it is retrieved as it stands now.
     #[cfg(feature = "sessions")]
     pub(crate) async fn create_session(
@@ -352,6 +368,22 @@ impl Gateway {
                         tracing::error!(payment = id, %error, "a payment of which an event tells could not be looked up");
                         Ok(None)
                     }
+                    Err(error) => Err(error.into()),
+                }
+            })
+        })
+    }
+
+    /// For the inbox, which ends an order that was declined too often.
+    pub(crate) fn into_cancel(self) -> Cancel {
+        Box::new(move |id, account| {
+            let gateway = self.clone();
+            Box::pin(async move {
+                // To cancel twice does no harm, so the key is nothing to remember.
+                let key = IdempotencyKey::once();
+                match gateway.close(&id, &key, account.as_deref()).await {
+                    // Paid in this moment, or canceled already.
+                    Ok(()) | Err(ApiError::InvalidRequest { .. }) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
             })
@@ -480,7 +512,55 @@ impl Gateway {
         read(&self.send(call).await?, account)
     }
 
+    /// A POST of an operation with a row of its own; also says whether Stripe only repeated an earlier answer.
+    pub(crate) async fn operate<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<(T, bool), Unsuccessful> {
+        let answer = self
+            .ask(Call {
+                method: "POST",
+                path,
+                query: None,
+                form: Some(form),
+                key: Some(key),
+                account,
+            })
+            .await?;
+        Ok((read_as(&answer)?, retry::is_replayed(&answer)))
+    }
+
+    /// A GET of any object.
+    pub(crate) async fn fetch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        account: Option<&str>,
+    ) -> Result<T, ApiError> {
+        let query = serde_html_form::to_string(query).map_err(|_| unsendable("query"))?;
+        let answer = self
+            .send(Call {
+                method: "GET",
+                path,
+                query: Some(&query),
+                form: None,
+                key: None,
+                account,
+            })
+            .await?;
+        read_as(&answer)
+    }
+
     async fn send(&self, call: Call<'_>) -> Result<TransportResponse, ApiError> {
+        self.ask(call)
+            .await
+            .map_err(|unsuccessful| unsuccessful.error)
+    }
+
+    async fn ask(&self, call: Call<'_>) -> Result<TransportResponse, Unsuccessful> {
         let request = self.request(call)?;
         let span = tracing::debug_span!(
             "stripe",
@@ -500,12 +580,13 @@ impl Gateway {
                 here.record("status", answer.status);
                 here.record("request_id", request_id(answer));
             }
+            let replayed = outcome.as_ref().is_ok_and(retry::is_replayed);
             let outcome = outcome.map_err(unanswered).and_then(answered);
             match &outcome {
                 Ok(_) => tracing::debug!("Stripe answered"),
                 Err(error) => tracing::debug!(%error, "the call failed"),
             }
-            outcome
+            outcome.map_err(|error| Unsuccessful { error, replayed })
         }
         .instrument(span)
         .await
@@ -593,6 +674,22 @@ impl EventPage {
     }
 }
 
+/// Why a call brought nothing, and whether that was only a repeat of what Stripe answered to an earlier one with the same key: then no other answer comes with it.
+#[derive(Debug)]
+pub(crate) struct Unsuccessful {
+    pub(crate) error: ApiError,
+    pub(crate) replayed: bool,
+}
+
+impl From<ApiError> for Unsuccessful {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            replayed: false,
+        }
+    }
+}
+
 struct Call<'a> {
     method: &'static str,
     path: &'a str,
@@ -621,22 +718,23 @@ impl<'a> Call<'a> {
 }
 
 fn read(answer: &TransportResponse, account: Option<&str>) -> Result<Payment, ApiError> {
-    let payment = serde_json::from_slice::<Payment>(&answer.body);
-    payment
-        .map(|payment| payment.on_account(account))
-        .map_err(|error| {
-            // Where it went wrong, not what stands there.
-            tracing::warn!(
-                line = error.line(),
-                column = error.column(),
-                category = ?error.classify(),
-                "the PaymentIntent that Stripe sent could not be read"
-            );
-            ApiError::UnexpectedAnswer {
-                status: answer.status,
-                request_id: request_id(answer),
-            }
-        })
+    read_as::<Payment>(answer).map(|payment| payment.on_account(account))
+}
+
+fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiError> {
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        // Where it went wrong, not what stands there.
+        tracing::warn!(
+            line = error.line(),
+            column = error.column(),
+            category = ?error.classify(),
+            "the object that Stripe sent could not be read"
+        );
+        ApiError::UnexpectedAnswer {
+            status: answer.status,
+            request_id: request_id(answer),
+        }
+    })
 }
 
 fn read_session(answer: &TransportResponse) -> Result<CheckoutSession, ApiError> {

@@ -13,13 +13,14 @@ mod request;
 mod retry;
 mod transport;
 
-pub(crate) use gateway::EventPage;
 pub use gateway::Gateway;
+pub(crate) use gateway::{EventPage, Unsuccessful};
 #[cfg(feature = "sessions")]
 pub use hosted::HostedCheckout;
 #[cfg(feature = "sessions")]
 pub(crate) use hosted::SessionParams;
 pub use idempotency::{IdempotencyKey, Operation};
 pub use pool::PooledTransport;
+pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
 pub use transport::{Transport, TransportRequest, TransportResponse};

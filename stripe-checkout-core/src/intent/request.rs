@@ -150,10 +150,7 @@ impl PaymentRequest {
     /// # Errors
     /// The first [`RequestError`] found.
     pub fn validate(&self, cap: u64) -> Result<(), RequestError> {
-        let reference_fits = (1..=MAX_REFERENCE).contains(&self.reference.chars().count());
-        if !reference_fits || self.reference.chars().any(char::is_control) {
-            return Err(RequestError::Reference);
-        }
+        check_reference(&self.reference)?;
         self.amount.chargeable(cap)?;
         if !self.lines.is_empty() {
             let total = Amount::sum(self.amount.currency(), self.lines.iter().map(Line::amount));
@@ -365,6 +362,15 @@ pub(super) fn sorted(mut request: RequestBuilder) -> RequestBuilder {
         pairs.join("&")
     });
     request
+}
+
+/// Whether this can be the reference of an order, or of an operation.
+pub(crate) fn check_reference(reference: &str) -> Result<(), RequestError> {
+    let fits = (1..=MAX_REFERENCE).contains(&reference.chars().count());
+    if !fits || reference.chars().any(char::is_control) {
+        return Err(RequestError::Reference);
+    }
+    Ok(())
 }
 
 /// Whether this can be an address at all. Which ones exist is for the mail server to say.

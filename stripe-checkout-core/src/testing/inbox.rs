@@ -9,6 +9,7 @@
 mod crashes;
 mod failures;
 mod once;
+mod operations;
 mod order;
 mod store;
 mod upkeep;
@@ -134,6 +135,7 @@ fn all<S: Subject>() -> Vec<Case<S>> {
     cases.extend(failures::all());
     cases.extend(crashes::all());
     cases.extend(store::all());
+    cases.extend(operations::all());
     cases.extend(upkeep::all());
     cases.extend(worker::all());
     cases

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, Mismatch, NewEvent, OrderKey, PaymentRecord, Scope, Stats, Step, Stepped, Terms,
-    Turn, Verdict,
+    IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
+    Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
@@ -608,6 +608,19 @@ impl<S: Store> Inbox for Process<S> {
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
         self.alive()?.open_intents(scope, after, since, most).await
+    }
+
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        self.alive()?.operation(key).await
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        self.alive()?.put_operation(key, expected, record).await
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
