@@ -21,8 +21,10 @@
 //! # What it has
 //! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; webhook
 //!   endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
+//! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
+//!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
 //! - The [test cards](TEST_CARDS), 3-D Secure among them.
-//! - `/stripe.js`, a stand-in for Stripe.js with a card form.
+//! - `/stripe.js`, a stand-in for Stripe.js with a card form and embedded Checkout.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
 //!
@@ -36,6 +38,7 @@ mod endpoint;
 mod expand;
 mod faults;
 mod form;
+mod hosted;
 mod idempotency;
 mod ids;
 mod objects;

@@ -17,8 +17,14 @@ use super::{
     idempotency::Idempotency,
     ids,
     objects::{
-        balance_transaction, charge::Charge, event::Event, payment_intent::PaymentIntent,
-        payment_method::PaymentMethod, refund::Refund,
+        balance_transaction,
+        charge::Charge,
+        checkout_session::CheckoutSession,
+        coupon::{Coupon, PromotionCode},
+        event::Event,
+        payment_intent::PaymentIntent,
+        payment_method::PaymentMethod,
+        refund::Refund,
     },
     requests::LoggedRequest,
     table::Table,
@@ -65,6 +71,9 @@ pub(super) struct Store {
     pub(super) payment_methods: Table<PaymentMethod>,
     pub(super) refunds: Table<Refund>,
     pub(super) events: Table<Event>,
+    pub(super) sessions: Table<CheckoutSession>,
+    pub(super) coupons: Table<Coupon>,
+    pub(super) promotion_codes: Table<PromotionCode>,
     /// The charge that a balance transaction belongs to.
     pub(super) balance_transactions: HashMap<String, String>,
     pub(super) idempotency: Idempotency,
@@ -88,13 +97,16 @@ impl Store {
         unfinished: watch::Sender<usize>,
         retry_after: Vec<Duration>,
     ) -> Self {
-        Self {
+        let mut store = Self {
             url,
             intents: Table::default(),
             charges: Table::default(),
             payment_methods: Table::default(),
             refunds: Table::default(),
             events: Table::default(),
+            sessions: Table::default(),
+            coupons: Table::default(),
+            promotion_codes: Table::default(),
             balance_transactions: HashMap::new(),
             idempotency: Idempotency::default(),
             faults: VecDeque::new(),
@@ -106,7 +118,9 @@ impl Store {
             connections: 0,
             jobs,
             unfinished,
-        }
+        };
+        store.add_ready_made_codes();
+        store
     }
 
     /// Makes an event of the object as it is now, and sends it to every endpoint that wants it.
@@ -156,6 +170,11 @@ impl Store {
         self.payment_methods.age(seconds);
         self.refunds.age(seconds);
         self.events.age(seconds);
+        self.sessions.age(seconds);
+        self.sessions.each(|session| {
+            session.expires_at = session.expires_at.saturating_sub(seconds);
+        });
+        self.end_old_sessions();
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
@@ -193,6 +212,11 @@ impl Store {
                 .get(account, id)
                 .map(PaymentMethod::render),
             "re" => self.refunds.get(account, id).map(Refund::render),
+            "cs" => self.sessions.get(account, id).map(CheckoutSession::render),
+            "promo" => self
+                .promotion_codes
+                .get(account, id)
+                .map(PromotionCode::render),
             "txn" => self
                 .charges
                 .get(account, self.balance_transactions.get(id)?)

@@ -3,7 +3,12 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
+    charge::Charge,
+    checkout_session::CheckoutSession,
+    coupon::{Coupon, PromotionCode},
+    event::Event,
+    payment_intent::PaymentIntent,
+    payment_method::PaymentMethod,
     refund::Refund,
 };
 
@@ -34,7 +39,16 @@ macro_rules! rows {
         }
     )*};
 }
-rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+rows!(
+    PaymentIntent,
+    Charge,
+    PaymentMethod,
+    Refund,
+    Event,
+    CheckoutSession,
+    Coupon,
+    PromotionCode
+);
 
 /// All objects of one kind.
 #[derive(Debug)]
@@ -80,6 +94,10 @@ impl<T: Row> Table<T> {
             let created = row.created_mut();
             *created = created.saturating_sub(seconds);
         }
+    }
+
+    pub(super) fn each(&mut self, change: impl FnMut(&mut T)) {
+        self.rows.iter_mut().for_each(change);
     }
 
     /// Forgets the rows that were made before.

@@ -2,6 +2,8 @@
 
 pub(super) mod balance_transaction;
 pub(super) mod charge;
+pub(super) mod checkout_session;
+pub(super) mod coupon;
 pub(super) mod dispute;
 pub(super) mod event;
 pub(super) mod payment_intent;

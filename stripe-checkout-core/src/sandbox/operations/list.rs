@@ -19,7 +19,7 @@ const DEFAULT_LIMIT: u64 = 10;
 const MAX_TYPES: usize = 20;
 
 /// Which page of which rows.
-struct Page {
+pub(super) struct Page {
     limit: usize,
     starting_after: Option<String>,
     ending_before: Option<String>,
@@ -33,7 +33,7 @@ struct Created {
 }
 
 impl Page {
-    fn read(params: &mut Params) -> Result<Self, Refusal> {
+    pub(super) fn read(params: &mut Params) -> Result<Self, Refusal> {
         let limit = params.integer("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
         if limit > MAX_LIMIT {
             return Err(Refusal::invalid(format!(
@@ -58,7 +58,7 @@ impl Page {
         })
     }
 
-    fn render<T: Row>(
+    pub(super) fn render<T: Row>(
         &self,
         url: &str,
         what: &str,
