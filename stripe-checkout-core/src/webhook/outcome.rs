@@ -241,4 +241,81 @@ mod tests {
             assert!(matches!(outcome, Outcome::Unreadable(_)), "{event_type}");
         }
     }
+
+    /// A session in an event of this type, with these fields changed.
+    fn session(event_type: &str, changes: serde_json::Value) -> Outcome {
+        let mut object = serde_json::json!({
+            "id": "cs_1", "object": "checkout.session", "mode": "payment", "status": "complete", "payment_status": "paid", "currency": "eur",
+            "amount_subtotal": 2000, "amount_total": 1800, "payment_intent": "pi_1", "livemode": false, "metadata": {"order_id": "7"},
+        });
+        let fields = object.as_object_mut().unwrap();
+        fields.extend(changes.as_object().unwrap().clone());
+        let event = serde_json::json!({
+            "id": "evt_1", "type": format!("checkout.session.{event_type}"), "livemode": false, "data": {"object": object},
+        });
+        Outcome::of(&Event::parse(event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_session_is_paid_only_where_its_event_its_status_and_its_money_agree() {
+        use serde_json::json;
+        let paid = session("completed", json!({}));
+        assert!(matches!(&paid, Outcome::Succeeded(it) if it.amount_for_order().minor() == 2000));
+        let nothing = json!({});
+        for (event_type, changes) in [
+            ("completed", json!({"status": "expired"})),
+            ("completed", json!({"payment_status": "refunded"})),
+            ("completed", json!({"payment_intent": null})),
+            ("completed", json!({"amount_total": 0})),
+            ("completed", json!({"amount_total": null})),
+            ("completed", json!({"amount_subtotal": -1})),
+            ("completed", json!({"currency": null})),
+            ("completed", json!({"object": "payment_intent"})),
+            ("completed", json!({"livemode": true})),
+            // Nothing is to be paid, and yet something is.
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required"}),
+            ),
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required", "payment_intent": null}),
+            ),
+            ("async_payment_failed", nothing.clone()),
+            (
+                "async_payment_succeeded",
+                json!({"payment_status": "unpaid"}),
+            ),
+            ("expired", nothing.clone()),
+            ("expired", json!({"payment_status": "unpaid"})),
+        ] {
+            let outcome = session(event_type, changes.clone());
+            assert!(
+                matches!(outcome, Outcome::Unreadable(_)),
+                "{event_type} {changes}: {outcome:?}"
+            );
+        }
+        for mode in ["setup", "subscription", "new"] {
+            let other = session("completed", json!({"mode": mode, "amount_total": null}));
+            assert!(matches!(other, Outcome::NotAboutPayment), "{mode}");
+        }
+    }
+
+    #[test]
+    fn an_expanded_payment_intent_is_the_same_payment_and_tells_what_went_back() {
+        let intent = serde_json::json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 1800, "currency": "eur", "status": "succeeded",
+            "latest_charge": {"id": "ch_1", "object": "charge", "amount_refunded": 500, "disputed": false},
+        });
+        let Outcome::Succeeded(payment) =
+            session("completed", serde_json::json!({"payment_intent": intent}))
+        else {
+            panic!("it is paid");
+        };
+        assert_eq!(payment.id(), "pi_1");
+        assert_eq!(
+            payment.returned().map(|returned| returned.refunded),
+            Some(500)
+        );
+    }
 }

@@ -108,12 +108,7 @@ async fn what_cannot_be_paid_is_told_as_a_page_or_as_json() {
         assert_eq!(reply.status(), status, "{content_type} {body}");
         assert_eq!(json(&reply)["code"], code, "{content_type} {body}");
     }
-    for (body, status) in [
-        ("", 400),
-        ("what=1", 400),
-        ("order=none", 422),
-        ("order=%ff", 400),
-    ] {
+    for (body, status) in [("", 400), ("what=1", 400), ("order=none", 422)] {
         let reply = create(&world.checkout, "", FORM, body).await;
         assert_eq!(reply.status(), status, "{body}");
         let kind = reply.header("content-type").unwrap();
