@@ -62,3 +62,23 @@ async fn node() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sessions() {
+    ask("STRIPE_SDK_PYTHON", "sessions.py", |python, script| {
+        let mut command = Command::new(python);
+        command.arg(script);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_sessions() {
+    ask("STRIPE_SDK_NODE", "sessions.mjs", |folder, script| {
+        let mut command = Command::new("node");
+        command.arg(script).env("STRIPE_SDK_NODE", folder);
+        command
+    })
+    .await;
+}
