@@ -153,7 +153,7 @@ async fn a_free_order_is_given_once_and_is_paid() {
 }
 
 /// A session that bears the marks of the order 1, and was made past the shop.
-fn by_hand(more: &str) -> String {
+pub(crate) fn by_hand(more: &str) -> String {
     let marks = "[order_id]=1&@[checkout_application]=tea&@[checkout_amount]=2000&@[checkout_currency]=eur&@[checkout_session]=9";
     let marks = |place: &str| format!("{place}{}", marks.replace('@', place));
     format!(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::Received;
 
-use super::world::{DELAYED, GOOD, World};
+use super::fulfilment::by_hand;
+use super::world::{DELAYED, GOOD, Shop, World};
 
 #[tokio::test]
 async fn the_buyer_who_comes_back_settles_what_no_webhook_told() {
@@ -45,6 +46,38 @@ async fn an_unknown_id_tells_nothing_and_leaves_the_path_alone() {
             "{id}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_shop_that_forgot_knows_its_own_sessions_by_their_mark() {
+    let world = World::new().await;
+    let own = world.open("1").await;
+    let other = world
+        .post(
+            "/checkout/sessions",
+            &by_hand("").replace("]=tea", "]=coffee"),
+        )
+        .await;
+    let newcomer = world.newcomer(&Shop::default());
+    let found = newcomer.retrieve_session(own.id()).await.unwrap();
+    assert_eq!(found.unwrap().order_id(), Some("1"));
+    let other = other["id"].as_str().unwrap();
+    assert!(newcomer.retrieve_session(other).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_reconciler_finds_money_that_was_authorised() {
+    let world = World::new().await;
+    let form = by_hand("&payment_intent_data[capture_method]=manual");
+    let session = world.post("/checkout/sessions", &form).await;
+    let id = session["id"].as_str().unwrap();
+    world.put_open("1", id).await;
+    world.sandbox.webhooks().lose_events(100);
+    world.pay(id, GOOD).await;
+    let run = world.checkout.reconcile().once().await.unwrap();
+    assert_eq!((run.intents, run.changed), (1, 1), "{run:?}");
+    let run = world.checkout.reconcile().once().await.unwrap();
+    assert_eq!((run.intents, run.changed), (1, 0), "{run:?}");
 }
 
 /// Which kind of end, and what the shop hears.

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, Received, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
+    Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, HostedCheckout, PaymentRequest};
 use stripe_checkout_core::sandbox::Sandbox;
 use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Pricing, PricingError,
+    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Mode, Pricing, PricingError,
     Visitor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -271,6 +272,31 @@ impl World {
         sessions
             .map(|session| session["id"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// Writes down that this session is open for the order.
+    pub(crate) async fn put_open(&self, reference: &str, session: &str) {
+        let order = OrderKey {
+            scope: Scope {
+                application: "tea".into(),
+                mode: Mode::Test,
+            },
+            account: None,
+            reference: reference.into(),
+        };
+        let row = IntentRecord {
+            version: 0,
+            attempt: 9,
+            fingerprint: "f".into(),
+            asked: PRICE,
+            payment: Some(session.into()),
+            secret_hash: None,
+            state: IntentState::Open,
+            paid_by: None,
+            declines: 0,
+        };
+        let inbox = sqlite(&self.folder).await;
+        assert!(inbox.put_intent(&order, None, row).await.unwrap());
     }
 
     pub(crate) async fn intent_of(&self, session: &str) -> String {

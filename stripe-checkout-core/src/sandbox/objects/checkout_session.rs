@@ -409,7 +409,7 @@ mod tests {
     fn parts_are_rounded_once() {
         assert_eq!(share(1999, 10_00), 200);
         assert_eq!(share(1994, 10_00), 199);
-        assert_eq!(share(u64::MAX, 100_00), u64::MAX);
+        assert_eq!(share(u64::MAX, 10_000), u64::MAX);
         assert_eq!(share_without(1100), 1000);
         assert_eq!(proportion(100, 1, 3), 33);
         assert_eq!(proportion(100, 0, 0), 0);

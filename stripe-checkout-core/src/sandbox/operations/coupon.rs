@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 /// The codes that every sandbox knows from the start: what the buyer types in, what it takes off in hundredths of a per cent, and its name.
 const READY_MADE: &[(&str, u64, &str)] = &[
-    ("SANDBOX10", 10_00, "10 % off"),
-    ("SANDBOXFREE", 100_00, "All of it"),
+    ("SANDBOX10", 1_000, "10 % off"),
+    ("SANDBOXFREE", 10_000, "All of it"),
 ];
 
 impl Store {

@@ -94,11 +94,11 @@ impl Store {
             return Err(Refusal::invalid("Please enter your e-mail address.").param("email"));
         };
         if !session.countries.is_empty() {
-            let allowed = address["country"].as_str();
+            let allowed = address.get("country").and_then(Value::as_str);
             if !allowed.is_some_and(|code| session.countries.iter().any(|known| known == code)) {
                 return Err(Refusal::invalid("Please choose a country.").param("country"));
             }
-            if name.is_none() || address["line1"].is_null() {
+            if name.is_none() || address.get("line1").is_none_or(Value::is_null) {
                 return Err(Refusal::invalid("Please enter your name and address.").param("line1"));
             }
         }
@@ -132,7 +132,7 @@ impl Store {
         self.confirm_intent(&buyer, &intent, Params::new(form))?;
         let action = self.intents.find(&intent).and_then(|intent| {
             let action = intent.next_action.as_ref()?;
-            Some(action["redirect_to_url"]["url"].as_str()?.to_owned())
+            Some(action.pointer("/redirect_to_url/url")?.as_str()?.to_owned())
         });
         Ok(action)
     }
@@ -162,7 +162,11 @@ impl Store {
         );
         let merchant = caller(session, Role::Secret);
         let made = self.create_intent(&merchant, Params::new(params))?;
-        let id = made["id"].as_str().unwrap_or_default().to_owned();
+        let id = made
+            .get("id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         if let Some(session) = self.sessions.find_mut(&session.id) {
             session.payment_intent = Some(id.clone());
         }
@@ -282,6 +286,6 @@ pub(in crate::sandbox) fn shown(session: &CheckoutSession, last_error: Option<&V
         "after": (session.status == SessionStatus::Complete).then(|| session.after()).flatten(),
         "embedded": session.embedded,
         "redirect": session.redirect_on_completion,
-        "last_error": last_error.and_then(|error| error["message"].as_str()),
+        "last_error": last_error.and_then(|error| error.get("message")?.as_str()),
     })
 }
