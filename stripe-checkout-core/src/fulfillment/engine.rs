@@ -784,7 +784,11 @@ fn row_of(payment: &Payment) -> IntentRecord {
         fingerprint: String::new(),
         asked: Marks::of(payment.metadata())
             .and_then(|marks| marks.asked)
-            .unwrap_or(payment.amount()),
+            .unwrap_or(
+                payment
+                    .session()
+                    .map_or(payment.amount(), CheckoutSession::subtotal),
+            ),
         payment: Some(
             payment
                 .session()

@@ -128,6 +128,24 @@ async fn an_order_whose_price_changed_meanwhile_is_a_mismatch() {
 }
 
 #[tokio::test]
+async fn a_session_pays_the_order_that_it_was_made_for_whatever_its_metadata_say_now() {
+    let world = World::new().await;
+    let session = world.open("1").await;
+    world.pay(session.id(), GOOD).await;
+    let completed = world.events().await.pop().unwrap();
+    let changed = completed
+        .body()
+        .replace(r#""order_id":"1""#, r#""order_id":"2""#);
+    assert_ne!(changed, completed.body());
+    let changed = Event::parse(changed).unwrap();
+    world.checkout.receive(changed).await.unwrap();
+    assert_eq!(
+        world.shop.lines(),
+        ["mismatch (made for order 1, names order 2) 2"]
+    );
+}
+
+#[tokio::test]
 async fn a_free_order_is_given_once_and_is_paid() {
     let world = World::new().await;
     let session = world.open("1").await;
