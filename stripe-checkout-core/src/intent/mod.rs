@@ -5,6 +5,8 @@
 //! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
 
 mod gateway;
+#[cfg(feature = "sessions")]
+mod hosted;
 mod idempotency;
 mod people;
 mod pool;
@@ -16,6 +18,10 @@ mod transport;
 
 pub use gateway::Gateway;
 pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
+#[cfg(feature = "sessions")]
+pub use hosted::HostedCheckout;
+#[cfg(feature = "sessions")]
+pub(crate) use hosted::SessionParams;
 pub use idempotency::{IdempotencyKey, Operation};
 pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;

@@ -381,6 +381,26 @@ impl IntentParams {
     }
 }
 
+/// For a Checkout Session, which has the same in other places.
+#[cfg(feature = "sessions")]
+impl IntentParams {
+    pub(super) fn all_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub(super) fn receipt_to(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
+    pub(super) fn described(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    pub(super) fn suffix(&self) -> Option<&str> {
+        self.statement_descriptor_suffix.as_deref()
+    }
+}
+
 impl fmt::Debug for IntentParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IntentParams")
