@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
+use super::decide::{Decision, RefundNews, decide, intent_after, note, payment_after, settles};
 use super::fresh::{self, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
@@ -416,8 +416,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (_, Outcome::RequiresAction(payment)) => {
                 handler.payment_requires_action(payment, db).await
             }
-            (_, Outcome::Refunded(refund)) => handler.refunded(refund, db).await,
-            (_, Outcome::Disputed(dispute)) => handler.disputed(dispute, db).await,
+            (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
+                Some(RefundNews::Succeeded) => handler.refunded(refund, db).await,
+                Some(RefundNews::Failed) => handler.refund_failed(refund, db).await,
+                _ => handler.refund_pending(refund, db).await,
+            },
+            (_, Outcome::DisputeOpened(dispute)) => handler.dispute_opened(dispute, db).await,
+            (_, Outcome::DisputeUpdated(dispute, change)) => {
+                handler.dispute_updated(dispute, *change, db).await
+            }
+            (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
             _ => handler.event(event, db).await,
         }
     }
@@ -730,8 +738,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 fn takes_back(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Refunded(_) | Outcome::ChargeRefunded(_) | Outcome::Disputed(_)
-    )
+        Outcome::Refunded(_) | Outcome::ChargeRefundUpdated(_) | Outcome::ChargeRefunded(_)
+    ) || outcome.dispute().is_some()
 }
 
 /// What can be read of an object that cannot be read otherwise.

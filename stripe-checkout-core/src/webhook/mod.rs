@@ -16,5 +16,5 @@ pub use event::{Event, RelatedObject};
 pub use failure::Failure;
 pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
-pub use reversal::{ChargeRefunded, Dispute, DisputeStatus, Refund, RefundStatus};
+pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};
 pub use signature::{Signed, Verifier};

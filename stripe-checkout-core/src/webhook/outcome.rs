@@ -1,4 +1,6 @@
-use super::{ChargeRefunded, Dispute, Event, Failure, Payment, PaymentStatus, Refund};
+use super::{
+    ChargeRefunded, Dispute, DisputeChange, Event, Failure, Payment, PaymentStatus, Refund,
+};
 use crate::error::EventError;
 
 /// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list. As many as one list takes, 20, they never
@@ -56,12 +58,18 @@ pub enum Outcome {
     Capturable(Payment),
     /// The buyer must do something, for example 3-D Secure.
     RequiresAction(Payment),
-    /// A refund was made, changed, or failed: see its status.
+    /// A refund was made, changed, or failed: see its status. Read from `refund.*` only.
     Refunded(Refund),
+    /// The same once more, as `charge.refund.updated` says it.
+    ChargeRefundUpdated(Refund),
     /// Something, or all, of a charge has been refunded; the sum is in it.
     ChargeRefunded(ChargeRefunded),
-    /// A dispute was opened, changed, moved money, or was closed: see its status.
-    Disputed(Dispute),
+    /// A dispute was opened.
+    DisputeOpened(Dispute),
+    /// A dispute changed, or moved money.
+    DisputeUpdated(Dispute, DisputeChange),
+    /// A dispute was closed: see its status.
+    DisputeClosed(Dispute),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
     /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
@@ -96,15 +104,22 @@ impl Outcome {
                 let failure = payment.last_error().cloned().unwrap_or_default();
                 Self::Failed(payment, failure)
             }
-            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            "refund.created" | "refund.updated" | "refund.failed" => {
                 Self::Refunded(Refund::of(event)?)
             }
+            "charge.refund.updated" => Self::ChargeRefundUpdated(Refund::of(event)?),
             "charge.refunded" => Self::ChargeRefunded(ChargeRefunded::of(event)?),
-            "charge.dispute.created"
-            | "charge.dispute.updated"
-            | "charge.dispute.funds_withdrawn"
-            | "charge.dispute.funds_reinstated"
-            | "charge.dispute.closed" => Self::Disputed(Dispute::of(event)?),
+            "charge.dispute.created" => Self::DisputeOpened(Dispute::of(event)?),
+            "charge.dispute.updated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::Updated)
+            }
+            "charge.dispute.funds_withdrawn" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsWithdrawn)
+            }
+            "charge.dispute.funds_reinstated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsReinstated)
+            }
+            "charge.dispute.closed" => Self::DisputeClosed(Dispute::of(event)?),
             _ => Self::NotAboutPayment,
         })
     }
@@ -122,12 +137,22 @@ impl Outcome {
         }
     }
 
+    /// The dispute, where it is about one.
+    pub fn dispute(&self) -> Option<&Dispute> {
+        match self {
+            Self::DisputeOpened(dispute)
+            | Self::DisputeUpdated(dispute, _)
+            | Self::DisputeClosed(dispute) => Some(dispute),
+            _ => None,
+        }
+    }
+
     /// The id of the PaymentIntent that it is about.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
-            Self::Refunded(refund) => refund.payment_intent(),
+            Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
-            Self::Disputed(dispute) => dispute.payment_intent(),
+            _ if self.dispute().is_some() => self.dispute()?.payment_intent(),
             _ => self.payment().map(Payment::id),
         }
     }
