@@ -16,39 +16,39 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "charge.dispute.closed.2018-07-27.json",
-        "disputed dp_1CvRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR charge_refunded fraudulent due 1790899199",
+        "dispute closed dp_1CvRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR charge_refunded fraudulent due 1790899199",
     ),
     (
         "charge.dispute.closed.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR lost fraudulent due 1790899199",
+        "dispute closed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR lost fraudulent due 1790899199",
     ),
     (
         "charge.dispute.closed.unknown_status.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR a_status_of_2031 fraudulent due 1790899199",
+        "dispute closed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR a_status_of_2031 fraudulent due 1790899199",
     ),
     (
         "charge.dispute.created.2015-10-16.json",
-        "disputed dp_16vRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR needs_response fraudulent",
+        "dispute opened dp_16vRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR needs_response fraudulent",
     ),
     (
         "charge.dispute.created.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
+        "dispute opened du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
     ),
     (
         "charge.dispute.created.inquiry.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 25.00 EUR warning_needs_response not_a_reason_that_we_know",
+        "dispute opened du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 25.00 EUR warning_needs_response not_a_reason_that_we_know",
     ),
     (
         "charge.dispute.funds_reinstated.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR won fraudulent due 1790899199",
+        "dispute FundsReinstated du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR won fraudulent due 1790899199",
     ),
     (
         "charge.dispute.funds_withdrawn.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
+        "dispute FundsWithdrawn du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
     ),
     (
         "charge.dispute.updated.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR under_review fraudulent due 1790899199",
+        "dispute Updated du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR under_review fraudulent due 1790899199",
     ),
     (
         "charge.failed.2026-09-30.endive.json",
@@ -56,11 +56,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "charge.refund.updated.2015-10-16.json",
-        "refunded re_3S0aBcLkdIwHu7ix1Zy0aBcD - 5.00 EUR -",
+        "charge refund updated re_3S0aBcLkdIwHu7ix1Zy0aBcD - 5.00 EUR -",
     ),
     (
         "charge.refund.updated.2026-09-30.endive.json",
-        "refunded re_3S0aBcLkdIwHu7ix1Zy0aBcD pi_3S0aBcLkdIwHu7ix1VKx9xQz 5.00 EUR succeeded",
+        "charge refund updated re_3S0aBcLkdIwHu7ix1Zy0aBcD pi_3S0aBcLkdIwHu7ix1VKx9xQz 5.00 EUR succeeded",
     ),
     (
         "charge.refunded.2015-10-16.json",
@@ -348,7 +348,11 @@ fn summary(outcome: &Outcome) -> String {
                 or_dash(failure.decline_code())
             )
         }
-        Outcome::Refunded(it) => {
+        Outcome::Refunded(it) | Outcome::ChargeRefundUpdated(it) => {
+            let news = match outcome {
+                Outcome::Refunded(_) => "refunded",
+                _ => "charge refund updated",
+            };
             let (intent, status) = (
                 or_dash(it.payment_intent()),
                 or_dash(it.status().map(|status| status.as_str())),
@@ -358,7 +362,7 @@ fn summary(outcome: &Outcome) -> String {
                 .map(|reason| format!(" {reason}"))
                 .unwrap_or_default();
             format!(
-                "refunded {} {intent} {} {status}{reason}",
+                "{news} {} {intent} {} {status}{reason}",
                 it.id(),
                 it.amount()
             )
@@ -371,14 +375,21 @@ fn summary(outcome: &Outcome) -> String {
                 it.amount_refunded()
             )
         }
-        Outcome::Disputed(it) => {
+        Outcome::DisputeOpened(it)
+        | Outcome::DisputeUpdated(it, _)
+        | Outcome::DisputeClosed(it) => {
+            let news = match outcome {
+                Outcome::DisputeOpened(_) => "opened".to_owned(),
+                Outcome::DisputeUpdated(_, change) => format!("{change:?}"),
+                _ => "closed".to_owned(),
+            };
             let (intent, reason) = (or_dash(it.payment_intent()), or_dash(it.reason()));
             let due = it
                 .due_by()
                 .map(|due| format!(" due {due}"))
                 .unwrap_or_default();
             format!(
-                "disputed {} {intent} {} {} {reason}{due}",
+                "dispute {news} {} {intent} {} {} {reason}{due}",
                 it.id(),
                 it.amount(),
                 it.status()
@@ -546,7 +557,7 @@ fn references_are_ids_whether_expanded_or_not() {
     );
     assert!(payment.livemode());
 
-    let Outcome::Refunded(refund) =
+    let Outcome::ChargeRefundUpdated(refund) =
         Outcome::of(&event("charge.refund.updated.2026-09-30.endive.json"))
     else {
         panic!()

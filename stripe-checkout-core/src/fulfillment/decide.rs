@@ -1,10 +1,11 @@
 //! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
 use crate::webhook::{
-    CheckoutSession, Dispute, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
+    CheckoutSession, Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
 };
 
 /// What is to be done.
@@ -18,6 +19,8 @@ pub(super) enum Decision {
     RefundedBefore,
     /// Run the hook that fits the outcome.
     Tell,
+    /// Run the hook for every other event.
+    TellAsEvent,
     /// Old news.
     Superseded,
     /// Its turn has not come.
@@ -70,7 +73,7 @@ pub(super) fn decide(
             let paid_by = intent.and_then(|intent| intent.paid_by.as_deref());
             if paid_by.is_some_and(|by| by != paid.id()) {
                 Decision::Duplicate
-            } else if payment.disputed || payment.returned() >= paid.amount_received().minor() {
+            } else if payment.disputed || all_went_back(payment, paid) {
                 Decision::RefundedBefore
             } else {
                 Decision::Fulfill
@@ -108,13 +111,31 @@ pub(super) fn decide(
         Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..) if settled => Decision::Superseded,
         Outcome::PaymentMethodAttached(_) if settled || payment.canceled => Decision::Superseded,
         Outcome::PaymentMethodDetached(_) if payment.canceled => Decision::Superseded,
-        Outcome::Refunded(_) | Outcome::Disputed(_)
+        // The end of an authorisation that was never captured: no money came, and none goes back.
+        Outcome::Refunded(_) if payment.canceled && payment.success == Settled::No => {
+            Decision::TellAsEvent
+        }
+        Outcome::Refunded(_)
+        | Outcome::DisputeOpened(_)
+        | Outcome::DisputeUpdated(..)
+        | Outcome::DisputeClosed(_)
             if payment.success == Settled::Pending
                 || (payment.success == Settled::No && age < OVERTAKEN) =>
         {
             Decision::Wait
         }
-        _ => Decision::Tell,
+        Outcome::Refunded(refund) => match RefundNews::of(refund) {
+            Some(news) if news.is_old(told_of(payment, refund.id())) => Decision::Superseded,
+            Some(_) => Decision::Tell,
+            // A status that nobody knows.
+            None => Decision::TellAsEvent,
+        },
+        _ => match outcome.dispute() {
+            Some(dispute) if is_old_news(outcome, dispute, told_of(payment, dispute.id())) => {
+                Decision::Superseded
+            }
+            _ => Decision::Tell,
+        },
     }
 }
 
@@ -135,6 +156,112 @@ pub(crate) fn is_session(id: &str) -> bool {
     id.starts_with("cs_")
 }
 
+/// Whether nothing of what was captured is left.
+fn all_went_back(known: &PaymentRecord, paid: &Payment) -> bool {
+    let received = paid.amount_received().minor();
+    let released = paid.amount().minor().saturating_sub(received);
+    known.returned_of_captured(released) >= received
+}
+
+/// What a hook hears of a refund: each once, and nothing after what comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefundNews {
+    Pending,
+    RequiresAction,
+    Succeeded,
+    /// Or canceled.
+    Failed,
+}
+
+impl RefundNews {
+    const ALL: [Self; 4] = [
+        Self::Pending,
+        Self::RequiresAction,
+        Self::Succeeded,
+        Self::Failed,
+    ];
+
+    /// None where the status is unknown.
+    pub(super) fn of(refund: &Refund) -> Option<Self> {
+        Some(match refund.status()? {
+            RefundStatus::Pending => Self::Pending,
+            RefundStatus::RequiresAction => Self::RequiresAction,
+            RefundStatus::Succeeded => Self::Succeeded,
+            RefundStatus::Failed | RefundStatus::Canceled => Self::Failed,
+            RefundStatus::Other(_) => return None,
+        })
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::RequiresAction => "requires_action",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// A refund that succeeded may still fail, when the buyer's bank sends the money back. Nothing else goes backwards.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Pending | Self::RequiresAction => 0,
+            Self::Succeeded => 1,
+            Self::Failed => 2,
+        }
+    }
+
+    fn is_old(self, told: Option<&BTreeSet<String>>) -> bool {
+        let told = |news: &Self| told.is_some_and(|told| told.contains(news.word()));
+        told(&self)
+            || Self::ALL
+                .iter()
+                .any(|news| news.rank() > self.rank() && told(news))
+    }
+}
+
+/// What a hook hears of a dispute, in a word that is the same for two event objects of one change, and for no other change. An update may bring anything: it has none.
+fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
+    let movements = dispute.movements();
+    match outcome {
+        Outcome::DisputeOpened(_) => Some("opened".to_owned()),
+        Outcome::DisputeClosed(_) => Some(format!("closed {}", dispute.status())),
+        Outcome::DisputeUpdated(_, DisputeChange::FundsWithdrawn) => {
+            Some(format!("withdrawn {movements}"))
+        }
+        Outcome::DisputeUpdated(_, DisputeChange::FundsReinstated) => {
+            Some(format!("reinstated {movements}"))
+        }
+        _ => None,
+    }
+}
+
+fn is_old_news(outcome: &Outcome, dispute: &Dispute, told: Option<&BTreeSet<String>>) -> bool {
+    let Some(told) = told else { return false };
+    let closed = || told.iter().any(|word| word.starts_with("closed "));
+    match (outcome, dispute_word(outcome, dispute)) {
+        (_, Some(word)) if told.contains(&word) => true,
+        (Outcome::DisputeOpened(_), _) => closed(),
+        (Outcome::DisputeUpdated(_, DisputeChange::Updated), _) => {
+            closed() && !dispute.status().is_closed()
+        }
+        _ => false,
+    }
+}
+
+fn told_of<'a>(payment: &'a PaymentRecord, id: &str) -> Option<&'a BTreeSet<String>> {
+    payment.told.get(id)
+}
+
+/// Whose news was told, and the word for it.
+fn told(outcome: &Outcome) -> Option<(&str, String)> {
+    if let Outcome::Refunded(refund) = outcome {
+        let news = RefundNews::of(refund)?;
+        return Some((refund.id(), news.word().to_owned()));
+    }
+    let dispute = outcome.dispute()?;
+    Some((dispute.id(), dispute_word(outcome, dispute)?))
+}
+
 /// The payment's row after the event was dealt with.
 pub(super) fn payment_after(
     outcome: &Outcome,
@@ -151,6 +278,11 @@ pub(super) fn payment_after(
         }
         (Outcome::Canceled(_) | Outcome::PaymentMethodDetached(_), _) => after.canceled = true,
         (Outcome::Capturable(_), _) => after.capturable = true,
+        (_, Decision::Tell) => {
+            if let Some((id, word)) = told(outcome) {
+                after.told.entry(id.to_owned()).or_default().insert(word);
+            }
+        }
         _ => {}
     }
     after
@@ -200,12 +332,15 @@ pub(super) fn intent_after(
 /// What an event says that must be known before its turn comes.
 pub(super) fn note(outcome: &Outcome) -> Option<Note> {
     match outcome {
-        Outcome::Refunded(refund) => Some(note_refund(refund)),
+        Outcome::Refunded(refund) | Outcome::ChargeRefundUpdated(refund) => {
+            Some(note_refund(refund))
+        }
         Outcome::ChargeRefunded(charge) => {
             Some(Note::RefundedTotal(charge.amount_refunded().minor()))
         }
-        Outcome::Disputed(dispute) => Some(Note::Disputed(!is_won(dispute))),
-        _ => None,
+        _ => outcome
+            .dispute()
+            .map(|dispute| Note::Disputed(!is_won(dispute))),
     }
 }
 

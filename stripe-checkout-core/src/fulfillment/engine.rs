@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::decide::{Decision, decide, intent_after, is_present, note, payment_after, settles};
+use super::decide::{
+    Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
+};
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
@@ -443,8 +445,6 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (_, Outcome::RequiresAction(payment)) => {
                 handler.payment_requires_action(payment, db).await
             }
-            (_, Outcome::Refunded(refund)) => handler.refunded(refund, db).await,
-            (_, Outcome::Disputed(dispute)) => handler.disputed(dispute, db).await,
             (_, Outcome::SetupSucceeded(setup)) => handler.setup_succeeded(setup, db).await,
             (_, Outcome::SetupFailed(setup, failure)) => {
                 handler.setup_failed(setup, failure, db).await
@@ -455,6 +455,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (_, Outcome::PaymentMethodDetached(method)) => {
                 handler.payment_method_detached(method, db).await
             }
+            (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
+                Some(RefundNews::Succeeded) => handler.refunded(refund, db).await,
+                Some(RefundNews::Failed) => handler.refund_failed(refund, db).await,
+                _ => handler.refund_pending(refund, db).await,
+            },
+            (_, Outcome::DisputeOpened(dispute)) => handler.dispute_opened(dispute, db).await,
+            (_, Outcome::DisputeUpdated(dispute, change)) => {
+                handler.dispute_updated(dispute, *change, db).await
+            }
+            (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
             _ => handler.event(event, db).await,
         }
     }
@@ -793,8 +803,8 @@ fn is_a_setup(outcome: &Outcome) -> bool {
 fn takes_back(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Refunded(_) | Outcome::ChargeRefunded(_) | Outcome::Disputed(_)
-    )
+        Outcome::Refunded(_) | Outcome::ChargeRefundUpdated(_) | Outcome::ChargeRefunded(_)
+    ) || outcome.dispute().is_some()
 }
 
 /// What can be read of an object that cannot be read otherwise.

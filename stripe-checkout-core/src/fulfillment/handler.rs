@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::amount::Amount;
 use crate::error::BoxError;
-use crate::webhook::{Dispute, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 
 /// What the merchant does when something happens to a payment.
 ///
@@ -145,8 +147,33 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Money is going back, or failed to: look at [`Refund::status`]. Comes only after the success of its payment was dealt with.
+    /// Money is on its way back to the buyer, and not there yet, or waits for the buyer to say where it shall go: see [`Refund::status`].
+    ///
+    /// Of a refund each status is told once, and nothing that came before it afterwards: no `refund_pending` after [`refunded`](Self::refunded) or
+    /// [`refund_failed`](Self::refund_failed). All three come only after the success of the payment was dealt with, and also for refunds that somebody made in Stripe's
+    /// Dashboard; [`Refund::reference`] tells your own.
+    fn refund_pending(
+        &self,
+        refund: &Refund,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (refund, db);
+        async { Ok(()) }
+    }
+
+    /// Money went back: the buyer has it, or will have it in a few days. It may still come back to you, weeks later: then [`refund_failed`](Self::refund_failed) runs.
     fn refunded(
+        &self,
+        refund: &Refund,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (refund, db);
+        async { Ok(()) }
+    }
+
+    /// Money did not go back, or came back to you (the card was closed, the bank refused it), or the refund was given up: see [`Refund::failure_reason`]. The buyer still has
+    /// to get it, in another way.
+    fn refund_failed(
         &self,
         refund: &Refund,
         db: &mut C,
@@ -165,8 +192,31 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A dispute was opened, changed or closed: look at [`Dispute::status`]. Comes only after the success of its payment was dealt with.
-    fn disputed(
+    /// The buyer's bank takes the payment back, or asks about it: see [`Dispute::due_by`] for how long you can answer. Once for each dispute, and only after the success of
+    /// its payment was dealt with.
+    fn dispute_opened(
+        &self,
+        dispute: &Dispute,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (dispute, db);
+        async { Ok(()) }
+    }
+
+    /// A dispute changed, or moved money: each movement is told once, also one that comes after [`dispute_closed`](Self::dispute_closed), because no order is promised. Of
+    /// one that is closed no older state is told.
+    fn dispute_updated(
+        &self,
+        dispute: &Dispute,
+        change: DisputeChange,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (dispute, change, db);
+        async { Ok(()) }
+    }
+
+    /// A dispute was decided: won, lost, or an early warning that came to nothing; see [`Dispute::status`]. Each decision once.
+    fn dispute_closed(
         &self,
         dispute: &Dispute,
         db: &mut C,
@@ -342,9 +392,13 @@ macro_rules! for_each_hook {
             capture_required(payment: &Payment) -> ();
             duplicate_payment(payment: &Payment) -> ();
             mismatch(payment: &Payment, mismatch: &Mismatch) -> ();
+            refund_pending(refund: &Refund) -> ();
             refunded(refund: &Refund) -> ();
+            refund_failed(refund: &Refund) -> ();
             refunded_before_fulfillment(payment: &Payment) -> ();
-            disputed(dispute: &Dispute) -> ();
+            dispute_opened(dispute: &Dispute) -> ();
+            dispute_updated(dispute: &Dispute, change: DisputeChange) -> ();
+            dispute_closed(dispute: &Dispute) -> ();
             setup_succeeded(setup: &SetupIntent) -> ();
             setup_failed(setup: &SetupIntent, failure: &Failure) -> ();
             payment_method_attached(method: &PaymentMethod) -> ();

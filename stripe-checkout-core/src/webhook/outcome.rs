@@ -1,6 +1,7 @@
 use super::{
-    ChargeRefunded, CheckoutSession, Dispute, Event, Failure, Payment, PaymentMethod,
-    PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent, SetupStatus,
+    ChargeRefunded, CheckoutSession, Dispute, DisputeChange, Event, Failure, Payment,
+    PaymentMethod, PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent,
+    SetupStatus,
 };
 use crate::error::EventError;
 
@@ -66,12 +67,18 @@ pub enum Outcome {
     Capturable(Payment),
     /// The buyer must do something, for example 3-D Secure.
     RequiresAction(Payment),
-    /// A refund was made, changed, or failed: see its status.
+    /// A refund was made, changed, or failed: see its status. Read from `refund.*` only.
     Refunded(Refund),
+    /// The same once more, as `charge.refund.updated` says it.
+    ChargeRefundUpdated(Refund),
     /// Something, or all, of a charge has been refunded; the sum is in it.
     ChargeRefunded(ChargeRefunded),
-    /// A dispute was opened, changed, moved money, or was closed: see its status.
-    Disputed(Dispute),
+    /// A dispute was opened.
+    DisputeOpened(Dispute),
+    /// A dispute changed, or moved money.
+    DisputeUpdated(Dispute, DisputeChange),
+    /// A dispute was closed: see its status.
+    DisputeClosed(Dispute),
     /// A payment method was saved without a payment.
     SetupSucceeded(SetupIntent),
     /// An attempt to save one failed. The buyer may try again on the same SetupIntent.
@@ -120,15 +127,22 @@ impl Outcome {
             | "checkout.session.async_payment_succeeded"
             | "checkout.session.async_payment_failed"
             | "checkout.session.expired" => return of_session(event),
-            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            "refund.created" | "refund.updated" | "refund.failed" => {
                 Self::Refunded(Refund::of(event)?)
             }
+            "charge.refund.updated" => Self::ChargeRefundUpdated(Refund::of(event)?),
             "charge.refunded" => Self::ChargeRefunded(ChargeRefunded::of(event)?),
-            "charge.dispute.created"
-            | "charge.dispute.updated"
-            | "charge.dispute.funds_withdrawn"
-            | "charge.dispute.funds_reinstated"
-            | "charge.dispute.closed" => Self::Disputed(Dispute::of(event)?),
+            "charge.dispute.created" => Self::DisputeOpened(Dispute::of(event)?),
+            "charge.dispute.updated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::Updated)
+            }
+            "charge.dispute.funds_withdrawn" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsWithdrawn)
+            }
+            "charge.dispute.funds_reinstated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsReinstated)
+            }
+            "charge.dispute.closed" => Self::DisputeClosed(Dispute::of(event)?),
             "setup_intent.succeeded" => Self::SetupSucceeded(set_up(event)?),
             "setup_intent.setup_failed" => {
                 let setup = SetupIntent::of(event)?;
@@ -155,6 +169,16 @@ impl Outcome {
         }
     }
 
+    /// The dispute, where it is about one.
+    pub fn dispute(&self) -> Option<&Dispute> {
+        match self {
+            Self::DisputeOpened(dispute)
+            | Self::DisputeUpdated(dispute, _)
+            | Self::DisputeClosed(dispute) => Some(dispute),
+            _ => None,
+        }
+    }
+
     /// The payment whose order is to be delivered, if the event says that one is: paid, or nothing to pay.
     pub(crate) fn settled(&self) -> Option<&Payment> {
         match self {
@@ -166,13 +190,13 @@ impl Outcome {
     /// The id of what it is about: a PaymentIntent, or a Checkout Session that has none; a SetupIntent or a payment method where no payment is.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
-            Self::Refunded(refund) => refund.payment_intent(),
+            Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
-            Self::Disputed(dispute) => dispute.payment_intent(),
             Self::SetupSucceeded(setup) | Self::SetupFailed(setup, _) => Some(setup.id()),
             Self::PaymentMethodAttached(method) | Self::PaymentMethodDetached(method) => {
                 Some(method.id())
             }
+            _ if self.dispute().is_some() => self.dispute()?.payment_intent(),
             _ => self.payment().map(Payment::id),
         }
     }

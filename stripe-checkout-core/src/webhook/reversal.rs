@@ -1,6 +1,7 @@
 //! What takes a payment back: refunds and disputes.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{
     Event,
@@ -58,6 +59,18 @@ impl DisputeStatus {
             Self::WarningClosed | Self::Won | Self::Lost | Self::Prevented | Self::ChargeRefunded
         )
     }
+}
+
+/// What changed of a dispute that stays open, or is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisputeChange {
+    /// Evidence was handed in, or something else about it changed: see its status.
+    Updated,
+    /// The money was taken from your balance.
+    FundsWithdrawn,
+    /// The money came back to your balance.
+    FundsReinstated,
 }
 
 /// Money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
@@ -146,6 +159,7 @@ pub struct Dispute {
     status: DisputeStatus,
     reason: Option<String>,
     due_by: Option<i64>,
+    movements: usize,
     payment: PaymentOf,
 }
 
@@ -168,6 +182,11 @@ impl Dispute {
     /// Why, as the bank says: `fraudulent`, `product_not_received`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// How often it has moved money so far: none before it was taken, one when it was, two when it came back.
+    pub(crate) fn movements(&self) -> usize {
+        self.movements
     }
 
     /// Until when evidence can be handed in, in seconds since 1970; none where the bank takes no evidence (older API versions write 0 for that).
@@ -304,6 +323,8 @@ struct DisputeObject {
     #[serde(default)]
     reason: Lenient<String>,
     #[serde(default)]
+    balance_transactions: Lenient<Vec<IgnoredAny>>,
+    #[serde(default)]
     evidence_details: Lenient<EvidenceDetails>,
     #[serde(default)]
     payment_intent: Lenient<Reference>,
@@ -326,6 +347,7 @@ impl TryFrom<Named<DisputeObject>> for Dispute {
             amount: Amount::new(object.amount.0, object.currency),
             status: object.status,
             reason: object.reason.ok(),
+            movements: object.balance_transactions.ok().map_or(0, |all| all.len()),
             due_by: object
                 .evidence_details
                 .ok()

@@ -20,7 +20,9 @@ use crate::fulfillment::{
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
-use crate::webhook::{Dispute, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 use crate::{Amount, Currency};
 
 /// What a case comes to.
@@ -489,8 +491,22 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         self.paid("mismatch", payment, db).await
     }
 
+    async fn refund_pending(
+        &self,
+        refund: &Refund,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("refund pending {}", refund.id());
+        self.hook(line, refund.payment_intent(), None, db).await
+    }
+
     async fn refunded(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
         let line = format!("refunded {}", refund.id());
+        self.hook(line, refund.payment_intent(), None, db).await
+    }
+
+    async fn refund_failed(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
+        let line = format!("refund failed {}", refund.id());
         self.hook(line, refund.payment_intent(), None, db).await
     }
 
@@ -502,8 +518,31 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         self.paid("refunded before", payment, db).await
     }
 
-    async fn disputed(&self, dispute: &Dispute, db: &mut Connection<S>) -> Result<(), BoxError> {
-        let line = format!("disputed {}", dispute.id());
+    async fn dispute_opened(
+        &self,
+        dispute: &Dispute,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute opened {}", dispute.id());
+        self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn dispute_updated(
+        &self,
+        dispute: &Dispute,
+        change: DisputeChange,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute {change:?} {}", dispute.id());
+        self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn dispute_closed(
+        &self,
+        dispute: &Dispute,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute {} {}", dispute.status(), dispute.id());
         self.hook(line, dispute.payment_intent(), None, db).await
     }
 
