@@ -388,6 +388,16 @@ impl IntentParams {
         &self.metadata
     }
 
+    #[cfg(feature = "sessions")]
+    pub(super) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
+        self.setup_future_usage
+    }
+
     pub(super) fn receipt_to(&self) -> Option<&str> {
         self.receipt_email.as_deref()
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use stripe_checkout_core::IntentError;
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::intent::{PaymentRequest, SetupFutureUsage};
 use stripe_checkout_core::sandbox::Fault;
 use tokio::task::JoinSet;
 
@@ -28,6 +28,30 @@ async fn who_clicks_twice_gets_one_session() {
     assert_eq!(given.len(), 1, "{given:?}");
     assert_eq!(world.sessions("open").await.len(), 1);
     assert_eq!(world.sessions("expired").await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_customer_pays_and_keeps_the_card_on_stripes_page_too() {
+    let world = World::new().await;
+    let customer = world.post("/customers", "name=Ada").await;
+    let customer = customer["id"].as_str().unwrap();
+    let request = request("1")
+        .customer(customer)
+        .setup_future_usage(SetupFutureUsage::OffSession);
+    let session = world.checkout.create_session(&request).await.unwrap();
+    let made = world
+        .get(&format!("/checkout/sessions/{}", session.id()))
+        .await;
+    assert_eq!(made["customer"], customer);
+    world.pay(session.id(), GOOD).await;
+    let intent = world.intent_of(session.id()).await;
+    let intent = world.get(&format!("/payment_intents/{intent}")).await;
+    assert_eq!(intent["customer"], customer);
+    assert_eq!(intent["setup_future_usage"], "off_session");
+    let kept = world
+        .get(&format!("/customers/{customer}/payment_methods"))
+        .await;
+    assert_eq!(kept["data"][0]["id"], intent["payment_method"]);
 }
 
 #[tokio::test]
