@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +47,13 @@ impl Call {
     #[must_use]
     pub fn authority(mut self, authority: Option<&str>) -> Self {
         self.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
+        self
+    }
+
+    /// The address at the other end of the connection, if the framework knows it.
+    #[must_use]
+    pub fn peer(mut self, peer: Option<IpAddr>) -> Self {
+        self.visitor.peer = peer;
         self
     }
 
@@ -142,6 +150,7 @@ pub struct Visitor {
     headers: Vec<(String, Vec<u8>)>,
     authority: Option<Vec<u8>>,
     query: String,
+    peer: Option<IpAddr>,
     data: Option<VisitorData>,
 }
 
@@ -172,6 +181,12 @@ impl Visitor {
     /// The query string, without the question mark and still percent-encoded; empty if there is none.
     pub fn query(&self) -> &str {
         &self.query
+    }
+
+    /// The address at the other end of the connection, if the framework knows it: behind a proxy it is the proxy's, and the visitor's stands in a header that the
+    /// proxy sets.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// What the application put into the request's extensions as [`VisitorData`], if it is a `T`.
@@ -246,6 +261,7 @@ mod tests {
             headers: vec![("cookie".into(), b"session=s3cr3t".to_vec())],
             authority: Some(b"s3cr3t".to_vec()),
             query: "payment_intent_client_secret=s3cr3t".into(),
+            peer: None,
             data: Some(VisitorData::new("s3cr3t")),
         };
         let call = Body::whole(b"s3cr3t", 10);

@@ -74,6 +74,8 @@ struct Inner {
 struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
+    guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    max_declines: u32,
     cap: u64,
     origins: Vec<String>,
     #[cfg(feature = "checkout")]

@@ -277,6 +277,43 @@ impl<E: Into<BoxError>> From<E> for PricingError {
     }
 }
 
+/// Why a [`Guard`](crate::Guard) does not let a buyer start a payment. Any error that a guard meets can be returned with `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// This buyer may not (403). The text is shown to the buyer.
+    Refused {
+        /// A sentence that the buyer may read.
+        message: String,
+        /// A stable `snake_case` code for the browser.
+        code: &'static str,
+    },
+    /// Not so many (429).
+    TooMany {
+        /// When it may be tried again: whole seconds, at least one.
+        retry_after: std::time::Duration,
+    },
+    /// Nobody can tell now (503). The cause is logged, never shown.
+    Unavailable(BoxError),
+}
+
+impl GuardError {
+    /// Refuses with a sentence that the buyer may read.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused {
+            message: message.into(),
+            code: "visitor_refused",
+        }
+    }
+}
+
+// As with `PricingError`: neither `Display` nor `Error`, so that `?` takes any other error.
+impl<E: Into<BoxError>> From<E> for GuardError {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
 /// Why a [`PaymentRequest`](crate::intent::PaymentRequest) is not one that Stripe takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -439,6 +476,12 @@ pub enum IntentError {
     /// Another request for the same order won, several times in a row.
     #[error("another request for the same order is in flight")]
     InFlight,
+    /// So many attempts to pay the order were declined that no other one is allowed: see [`max_declines`](crate::CheckoutBuilder::max_declines).
+    #[error("{declines} attempts to pay this order were declined, and it takes no more")]
+    TooManyDeclines {
+        /// How many.
+        declines: u32,
+    },
     /// Stripe, or the way to it.
     #[error(transparent)]
     Api(#[from] ApiError),

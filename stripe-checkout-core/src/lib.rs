@@ -28,6 +28,8 @@ mod telemetry;
 
 pub mod fulfillment;
 #[cfg(feature = "intent")]
+mod guard;
+#[cfg(feature = "intent")]
 pub mod intent;
 #[cfg(feature = "checkout")]
 mod page;
@@ -48,6 +50,8 @@ pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
+#[cfg(feature = "intent")]
+pub use guard::{Attempt, Guard};
 pub use metadata::Metadata;
 #[cfg(feature = "intent")]
 pub use pricing::{ClientAmount, Pricing};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 #[cfg(feature = "intent")]
-use crate::error::{ApiError, IntentError, PricingError};
+use crate::error::{ApiError, GuardError, IntentError, PricingError};
 use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
 
@@ -351,6 +351,29 @@ impl From<&PricingError> for Problem {
 }
 
 #[cfg(feature = "intent")]
+impl From<&GuardError> for Problem {
+    fn from(error: &GuardError) -> Self {
+        match error {
+            GuardError::Refused { message, code } => Self::new(403, code, message),
+            GuardError::TooMany { retry_after } => Self {
+                retry_after: Some(*retry_after),
+                ..Self::new(
+                    429,
+                    "too_many_attempts",
+                    "That were many attempts in a short time. Please wait a little and try again.",
+                )
+            },
+            GuardError::Unavailable(_) => Self::new(
+                503,
+                "unavailable",
+                "Payments cannot be started at the moment. Please try again in a minute.",
+            )
+            .later(30),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
 fn already_paid() -> Problem {
     Problem::new(
         409,
@@ -380,6 +403,11 @@ impl From<&IntentError> for Problem {
                 "This order is being prepared for payment. Please try again in a moment.",
             )
             .later(1),
+            IntentError::TooManyDeclines { .. } => Self::new(
+                403,
+                "too_many_declines",
+                "Too many payments for this order were declined. Please contact the shop.",
+            ),
             IntentError::Api(error) => error.into(),
             IntentError::Inbox(error) => error.into(),
             IntentError::NoPricing => Self::internal(),

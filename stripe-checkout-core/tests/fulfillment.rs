@@ -865,6 +865,7 @@ fn row(payment: &str) -> IntentRecord {
         secret_hash: None,
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 

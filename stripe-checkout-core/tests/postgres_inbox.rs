@@ -285,6 +285,7 @@ fn row(payment: &str) -> IntentRecord {
         secret_hash: Some("h".into()),
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 

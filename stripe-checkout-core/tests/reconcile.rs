@@ -305,6 +305,7 @@ fn open_row(payment: &str) -> IntentRecord {
         secret_hash: None,
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 

@@ -697,6 +697,7 @@ fn row(payment: Option<&str>) -> IntentRecord {
         secret_hash: Some("hash".into()),
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 

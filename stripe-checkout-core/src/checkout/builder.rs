@@ -74,6 +74,10 @@ pub struct CheckoutBuilder {
     #[allow(clippy::type_complexity)]
     transport: Option<Box<dyn FnOnce(crate::intent::Gateway) -> crate::intent::Gateway + Send>>,
     #[cfg(feature = "intent")]
+    guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    #[cfg(feature = "intent")]
+    max_declines: u32,
+    #[cfg(feature = "intent")]
     cap: u64,
     #[cfg(feature = "intent")]
     origins: Vec<String>,
@@ -112,6 +116,10 @@ impl CheckoutBuilder {
             pricing: None,
             #[cfg(feature = "intent")]
             transport: None,
+            #[cfg(feature = "intent")]
+            guard: None,
+            #[cfg(feature = "intent")]
+            max_declines: 10,
             #[cfg(feature = "intent")]
             cap: crate::amount::DEFAULT_CAP,
             #[cfg(feature = "intent")]
@@ -210,6 +218,21 @@ impl CheckoutBuilder {
         self
     }
 
+    /// Who may start a payment: a limit per address, a captcha. Without one, everybody may.
+    #[cfg(feature = "intent")]
+    pub fn guard(mut self, guard: impl crate::Guard) -> Self {
+        self.guard = Some(Arc::new(guard));
+        self
+    }
+
+    /// How many attempts to pay one order may be declined (default 10, at least 1). Then its PaymentIntent is canceled, and no other one is made: whoever needs more is
+    /// no buyer, or better off with a word from the shop. A new order has a new reference, and attempts of its own.
+    #[cfg(feature = "intent")]
+    pub fn max_declines(mut self, attempts: u32) -> Self {
+        self.max_declines = attempts.max(1);
+        self
+    }
+
     /// The largest amount in minor units (default [`DEFAULT_CAP`](crate::DEFAULT_CAP)): an order above it is refused with 422.
     #[cfg(feature = "intent")]
     pub fn max_amount(mut self, minor_units: u64) -> Self {
@@ -269,6 +292,8 @@ impl CheckoutBuilder {
                 Some(super::Payments {
                     pricing,
                     gateway,
+                    guard: self.guard,
+                    max_declines: self.max_declines,
                     cap: self.cap,
                     origins: self.origins,
                     #[cfg(feature = "checkout")]
@@ -296,10 +321,20 @@ impl CheckoutBuilder {
             .map(|payments| payments.gateway.clone().into_lookup());
         #[cfg(not(feature = "intent"))]
         let lookup = None;
+        #[cfg(feature = "intent")]
+        let declines = payments
+            .as_ref()
+            .map(|payments| crate::fulfillment::Declines {
+                max: payments.max_declines,
+                cancel: payments.gateway.clone().into_cancel(),
+            });
+        #[cfg(not(feature = "intent"))]
+        let declines = None;
         let settings = Settings {
             deadline: self.deadline,
             max_attempts: self.max_attempts,
             queued: self.queued,
+            declines,
         };
         let fulfillment = fulfillment(settings, lookup);
         if self.queued && !fulfillment.survives_restart() {

@@ -145,6 +145,9 @@ impl Attempt<'_> {
     async fn run(&self) -> Result<Payment, IntentError> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
+            if let Some(row) = &row {
+                self.may_be_tried(row).await?;
+            }
             let round = match row {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
@@ -164,6 +167,27 @@ impl Attempt<'_> {
         Err(IntentError::InFlight)
     }
 
+    /// Refuses an order that was declined too often.
+    async fn may_be_tried(&self, row: &IntentRecord) -> Result<(), IntentError> {
+        let declines = row.declines;
+        if row.state == IntentState::Paid || declines < self.payments.max_declines {
+            return Ok(());
+        }
+        if let Some(payment) = row
+            .payment
+            .as_deref()
+            .filter(|_| row.state != IntentState::Canceled)
+        {
+            let key = self.key("close", row, payment.as_bytes());
+            let gateway = &self.payments.gateway;
+            let canceled = gateway.cancel_intent(payment, &key, self.account()).await;
+            if let Err(error) = canceled {
+                tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
+            }
+        }
+        Err(IntentError::TooManyDeclines { declines })
+    }
+
     /// Writes down that the next attempt begins, with what is asked now.
     async fn begin(&self, before: Option<IntentRecord>) -> Result<Option<Payment>, IntentError> {
         let next = IntentRecord {
@@ -177,6 +201,7 @@ impl Attempt<'_> {
             secret_hash: None,
             state: IntentState::Creating,
             paid_by: None,
+            declines: before.as_ref().map_or(0, |row| row.declines),
         };
         self.put(before.map(|row| row.version), next).await?;
         Ok(None)

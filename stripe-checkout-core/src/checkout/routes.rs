@@ -47,7 +47,8 @@ mod payments {
 
     use super::*;
     use crate::call::{Body, Visitor};
-    use crate::error::{ApiError, IntentError, PricingError};
+    use crate::error::{ApiError, GuardError, IntentError, PricingError};
+    use crate::guard::Attempt;
     use crate::intent::PaymentRequest;
     use crate::pricing::OrderError;
     use crate::reply::Problem;
@@ -65,6 +66,7 @@ mod payments {
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
             let request = self.price(&body, &visitor).await?;
+            self.admit(&visitor, Attempt::Payment(&request)).await?;
             let payment = self
                 .create_intent(&request)
                 .await
@@ -130,7 +132,7 @@ mod payments {
         ) -> Result<PaymentRequest, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let pricing = payments.pricing.price(body, visitor);
-            let priced = tokio::time::timeout(PRICING_DEADLINE, pricing).await;
+            let priced = tokio::time::timeout(MERCHANT_DEADLINE, pricing).await;
             priced
                 .unwrap_or_else(|_| Err(OrderError::Pricing("no price in time".into())))
                 .map_err(|error| match error {
@@ -156,6 +158,35 @@ mod payments {
                 })
         }
 
+        /// Asks the merchant's guard, if there is one.
+        pub(super) async fn admit(
+            &self,
+            visitor: &Visitor,
+            attempt: Attempt<'_>,
+        ) -> Result<(), Problem> {
+            let payments = self.payments().map_err(|error| Problem::from(&error))?;
+            let Some(guard) = &payments.guard else {
+                return Ok(());
+            };
+            let asked = tokio::time::timeout(MERCHANT_DEADLINE, guard.admit(visitor, attempt));
+            let admitted = asked
+                .await
+                .unwrap_or_else(|_| Err("no answer in time".into()));
+            admitted.map_err(|error| {
+                match &error {
+                    GuardError::Unavailable(cause) => {
+                        tracing::error!(
+                            cause = &**cause as &dyn std::error::Error,
+                            "the guard cannot tell who may pay"
+                        );
+                    }
+                    GuardError::Refused { code, .. } => tracing::warn!(code, "visitor refused"),
+                    GuardError::TooMany { .. } => tracing::warn!("too many attempts of a visitor"),
+                }
+                Problem::from(&error)
+            })
+        }
+
         /// The payment of a buyer who comes back with its id and client secret.
         pub(super) async fn returned(&self, asked: &Returned) -> Result<Payment, Problem> {
             let found = self
@@ -169,8 +200,8 @@ mod payments {
         }
     }
 
-    /// How long the merchant's prices may take: a hung look-up must not pile up requests.
-    const PRICING_DEADLINE: Duration = Duration::from_secs(20);
+    /// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
+    const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
 
     /// What Stripe's redirect brings, and what the page sends on.
     #[derive(Deserialize)]
@@ -197,6 +228,9 @@ mod payments {
             }
             IntentError::Api(ApiError::Declined { .. }) => {
                 tracing::info!(order, %error, "no PaymentIntent");
+            }
+            IntentError::TooManyDeclines { .. } => {
+                tracing::warn!(order, %error, "no PaymentIntent");
             }
             _ => tracing::error!(order, %error, "no PaymentIntent"),
         }

@@ -241,6 +241,10 @@ pub(super) fn intent_after(
     let mut after = before.clone();
     let present = before.payment.as_deref() == outcome.payment_id();
     let paid = before.state == IntentState::Paid;
+    // Also of an earlier one: it is the order that is tried out.
+    if matches!(outcome, Outcome::Failed(..)) {
+        after.declines = after.declines.saturating_add(1);
+    }
     match outcome {
         Outcome::Succeeded(payment)
             if matches!(decision, Decision::Fulfill | Decision::RefundedBefore) =>

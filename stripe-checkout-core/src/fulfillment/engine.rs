@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{Decision, RefundNews, decide, intent_after, note, payment_after, settles};
+use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
@@ -155,6 +156,7 @@ pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_attempts: u32,
     pub(crate) queued: bool,
+    pub(crate) declines: Option<Declines>,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -168,6 +170,7 @@ pub(crate) struct Engine<I, H> {
     max_attempts: u32,
     /// Whether a delivery is answered as soon as it is stored.
     queued: bool,
+    declines: Option<Declines>,
     fresh: Fresh,
 }
 
@@ -185,6 +188,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             patience: Duration::from_secs(8),
             max_attempts: settings.max_attempts,
             queued: settings.queued,
+            declines: settings.declines,
             fresh: Fresh::new(lookup),
         }
     }
@@ -205,6 +209,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let Some(step) = self.watched_step(&event.scope, turn).await? else {
             return Ok((Received::Queued, false));
         };
+        self.look_after_declines(&step).await;
         let received = match step.did {
             // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
             Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
@@ -221,10 +226,21 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let Some(step) = self.watched_step(scope, Turn::Due).await? else {
             return Ok(false);
         };
+        self.look_after_declines(&step).await;
         if matches!(step.did, Stepped::Now(_)) {
             self.step_those_who_waited(&step.event, true).await;
         }
         Ok(true)
+    }
+
+    async fn look_after_declines(&self, step: &Step) {
+        if let Some(declines) = self
+            .declines
+            .as_ref()
+            .filter(|_| matches!(step.did, Stepped::Now(_)))
+        {
+            declines.after(&self.inbox, &step.event).await;
+        }
     }
 
     async fn watched_step(
@@ -761,6 +777,7 @@ fn row_of(payment: &Payment) -> IntentRecord {
         secret_hash: None,
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 

@@ -279,6 +279,8 @@ pub struct IntentRecord {
     pub state: IntentState,
     /// The PaymentIntent that paid the order: a second one is a duplicate payment.
     pub paid_by: Option<String>,
+    /// How many attempts to pay the order failed, with all its PaymentIntents.
+    pub declines: u32,
 }
 
 /// How far an order's intent is.

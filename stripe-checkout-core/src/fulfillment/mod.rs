@@ -5,6 +5,7 @@
 //! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
 
 mod decide;
+mod declines;
 mod engine;
 mod fresh;
 mod handler;
@@ -24,6 +25,8 @@ mod watch;
 
 use std::pin::Pin;
 
+#[cfg(feature = "intent")]
+pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};

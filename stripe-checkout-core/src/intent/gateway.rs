@@ -20,7 +20,7 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
-use crate::fulfillment::Lookup;
+use crate::fulfillment::{Cancel, Lookup};
 use crate::secret::SecretKey;
 use crate::webhook::{Event, Payment};
 
@@ -240,6 +240,22 @@ impl Gateway {
                         tracing::error!(payment = id, %error, "a payment of which an event tells could not be looked up");
                         Ok(None)
                     }
+                    Err(error) => Err(error.into()),
+                }
+            })
+        })
+    }
+
+    /// For the inbox, which ends an order that was declined too often.
+    pub(crate) fn into_cancel(self) -> Cancel {
+        Box::new(move |id, account| {
+            let gateway = self.clone();
+            Box::pin(async move {
+                // To cancel twice does no harm, so the key is nothing to remember.
+                let key = IdempotencyKey::once();
+                match gateway.cancel_intent(&id, &key, account.as_deref()).await {
+                    // Paid in this moment, or canceled already.
+                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
             })

@@ -20,7 +20,7 @@
 //!
 //! # What it has
 //! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; webhook
-//!   endpoints; connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
+//!   endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
 //! - The [test cards](TEST_CARDS), 3-D Secure among them.
 //! - `/stripe.js`, a stand-in for Stripe.js with a card form.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).

@@ -50,6 +50,7 @@ pub(super) fn execute(
         ("POST", ["v1", "webhook_endpoints"]) => store.create_webhook_endpoint(params),
         ("GET", ["v1", "webhook_endpoints"]) => store.list_webhook_endpoints(params),
         ("GET", ["v1", "webhook_endpoints", id]) => store.retrieve_webhook_endpoint(id, params),
+        ("POST", ["v1", "webhook_endpoints", id]) => store.update_webhook_endpoint(id, params),
         ("DELETE", ["v1", "webhook_endpoints", id]) => store.delete_webhook_endpoint(id, params),
         _ => Err(Refusal::invalid_with_status(
             StatusCode::NOT_FOUND,

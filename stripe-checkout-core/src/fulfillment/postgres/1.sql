@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash text,
     state text NOT NULL DEFAULT 'creating',
     paid_by text,
+    declines bigint NOT NULL DEFAULT 0,
     -- When the row was written.
     changed bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (application, mode, account, reference)

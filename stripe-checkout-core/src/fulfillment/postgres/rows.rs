@@ -49,7 +49,7 @@ macro_rules! put_order_of {
 
 macro_rules! intent_columns {
     () => {
-        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by"
+        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by, declines"
     };
 }
 pub(super) use intent_columns;
@@ -570,7 +570,7 @@ impl Tables {
         expected: u64,
         record: &IntentRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, \
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, \
             changed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
             WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
         let done = sqlx::query(self.sql(sql))
@@ -588,6 +588,7 @@ impl Tables {
             .bind(record.secret_hash.as_deref().map(text))
             .bind(intent_state(record.state))
             .bind(record.paid_by.as_deref().map(text))
+            .bind(i64::from(record.declines))
             .execute(&mut *conn)
             .await?;
         if done.rows_affected() == 0 {
@@ -816,5 +817,6 @@ pub(super) fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
         secret_hash: get(row, "secret_hash")?,
         state: read_intent_state(get(row, "state")?)?,
         paid_by: get(row, "paid_by")?,
+        declines: read_count(row, "declines")?,
     })
 }

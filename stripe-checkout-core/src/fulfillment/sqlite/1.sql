@@ -69,6 +69,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash TEXT,
     state       TEXT    NOT NULL,
     paid_by     TEXT,
+    declines    INTEGER NOT NULL DEFAULT 0,
     -- When the row was written.
     changed     INTEGER NOT NULL,
     UNIQUE (application, mode, reference, account)

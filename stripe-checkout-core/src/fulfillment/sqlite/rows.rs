@@ -367,6 +367,7 @@ pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
         secret_hash: row.try_get("secret_hash").map_err(failed)?,
         state: read_intent_state(row.try_get("state").map_err(failed)?)?,
         paid_by: row.try_get("paid_by").map_err(failed)?,
+        declines: row.try_get("declines").map_err(failed)?,
     })
 }
 
@@ -375,7 +376,7 @@ pub(super) async fn intent(
     order: &OrderKey,
 ) -> Result<Option<IntentRecord>, InboxError> {
     let row = sqlx::query(
-        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by FROM stripe_checkout_intents \
+        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
          WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4",
     )
     .bind(&order.scope.application)
@@ -394,7 +395,7 @@ pub(super) async fn intent_of_payment(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let row = sqlx::query(
-        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by \
+        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by, declines \
          FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i \
          ON i.application = o.application AND i.mode = o.mode AND i.reference = o.reference AND i.account IS o.account \
          WHERE o.application = ?1 AND o.mode = ?2 AND o.payment = ?3",
@@ -426,13 +427,13 @@ pub(super) async fn put_intent(
     let query = match expected {
         None => sqlx::query(
             "INSERT INTO stripe_checkout_intents \
-             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
         ),
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
-             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14 \
-             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?15",
+             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15 \
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?16",
         ),
     };
     let query = query
@@ -449,7 +450,8 @@ pub(super) async fn put_intent(
         .bind(&record.secret_hash)
         .bind(intent_state(record.state))
         .bind(&record.paid_by)
-        .bind(time(SystemTime::now()));
+        .bind(time(SystemTime::now()))
+        .bind(record.declines);
     let query = match expected {
         None => query,
         Some(version) => query.bind(number(version)),

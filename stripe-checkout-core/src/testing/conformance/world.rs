@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
@@ -11,8 +12,8 @@ use crate::intent::{PaymentRequest, Transport, TransportRequest, TransportRespon
 use crate::testing::{EventBody, PaymentIntent, now};
 use crate::webhook::Payment;
 use crate::{
-    Amount, BoxError, Checkout, Config, Currency, Group, Pricing, PricingError, PublishableKey,
-    SecretKey, TransportError, Visitor, VisitorData, WebhookSecret,
+    Amount, Attempt, BoxError, Checkout, Config, Currency, Group, Guard, GuardError, Pricing,
+    PricingError, PublishableKey, SecretKey, TransportError, Visitor, VisitorData, WebhookSecret,
 };
 
 /// The header by which a visitor of the suite says who they are; see [`Application`].
@@ -105,6 +106,7 @@ fn checkout(
             .order_url("/orders/{reference}")
             .max_amount(1_000_000)
             .pricing(Prices)
+            .guard(Gatekeeper)
             .transport(Stripe::default())
             .fulfillment(MemoryInbox::new(), Warehouse(Arc::clone(state)));
         Ok::<_, BoxError>(more(builder).build()?)
@@ -224,6 +226,28 @@ impl Pricing for Prices {
             _ => PRICE,
         };
         Ok(PaymentRequest::new(reference, amount).line("Tea & <b>biscuits</b>", 2, amount))
+    }
+}
+
+/// Who may pay stands in the order's name too.
+struct Gatekeeper;
+
+impl Guard for Gatekeeper {
+    async fn admit(&self, visitor: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
+        let Attempt::Payment(request) = attempt else {
+            return Ok(());
+        };
+        match request.reference() {
+            "banned" => Err(GuardError::refused("Please contact the shop.")),
+            "too-often" => Err(GuardError::TooMany {
+                retry_after: Duration::from_secs(60),
+            }),
+            "guard-down" => Err(std::io::Error::other("the list cannot be read").into()),
+            "from-here" if !visitor.peer().is_some_and(|peer| peer.is_loopback()) => {
+                Err(GuardError::refused("From elsewhere."))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -664,6 +664,7 @@ pub(super) fn row(payment: &str) -> IntentRecord {
         secret_hash: Some("0123456789abcdef".repeat(4)),
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     }
 }
 
