@@ -272,7 +272,9 @@ mod tests {
 
     #[test]
     fn the_targets_own_host_outranks_the_header() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let host = |authority| {
             let call = Call::new(&endpoint).authority(authority);
             let visitor = call.header("Host", b"a.example").visitor;
@@ -285,7 +287,9 @@ mod tests {
 
     #[test]
     fn header_names_have_any_case_and_values_are_bytes() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let call = Call::new(&endpoint)
             .header("X-A", b"\xff")
             .header("x-a", b"2");

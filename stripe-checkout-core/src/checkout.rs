@@ -5,9 +5,13 @@ mod alerts;
 mod builder;
 mod clock;
 #[cfg(feature = "intent")]
+mod customer_routes;
+#[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
 mod operations;
+#[cfg(feature = "intent")]
+mod people;
 #[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
@@ -15,6 +19,8 @@ mod refunds;
 #[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
+#[cfg(feature = "intent")]
+mod saved_charge;
 mod tasks;
 mod upkeep;
 mod worker;
@@ -75,6 +81,7 @@ struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     max_declines: u32,
     cap: u64,
     origins: Vec<String>,

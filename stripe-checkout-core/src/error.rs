@@ -488,6 +488,9 @@ pub enum IntentError {
     /// The inbox could not remember the intent.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was charged.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing, so it takes no payments")]
     NoPricing,
@@ -523,6 +526,9 @@ pub enum OperationError {
     /// The inbox could not remember it.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was done to it.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing and keys, so it cannot ask Stripe for anything")]
     NoPricing,
@@ -590,6 +596,9 @@ pub enum BuildError {
         "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
     NoApplication,
+    /// Only who takes payments has customers.
+    #[error("a checkout with .customers(…) needs .pricing(…) too")]
+    CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"

@@ -89,6 +89,15 @@ pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Opt
         .filter(|_| metadata.get(APPLICATION) == Some(application))
 }
 
+/// Metadata of what belongs to no order.
+#[cfg(feature = "intent")]
+pub(crate) fn with_application(
+    metadata: Metadata,
+    application: &str,
+) -> Result<Metadata, MetadataError> {
+    metadata.with(APPLICATION, application)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 #[cfg(feature = "intent")]
-use crate::error::{ApiError, GuardError, IntentError, PricingError};
+use crate::error::{ApiError, GuardError, IntentError, OperationError, PricingError};
 use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
 
@@ -247,6 +247,23 @@ impl Problem {
         )
     }
 
+    pub(crate) fn unknown_visitor() -> Self {
+        Self::new(
+            503,
+            "unavailable",
+            "The shop cannot tell who you are at the moment. Please try again in a minute.",
+        )
+        .later(30)
+    }
+
+    pub(crate) fn not_signed_in() -> Self {
+        Self::new(
+            403,
+            "not_signed_in",
+            "Please sign in to the shop first. Cards are saved with your account.",
+        )
+    }
+
     pub(crate) fn unknown_payment() -> Self {
         Self::new(404, "unknown_payment", "We do not know this payment.")
     }
@@ -383,6 +400,28 @@ fn already_paid() -> Problem {
 }
 
 #[cfg(feature = "intent")]
+fn not_theirs() -> Problem {
+    Problem::new(
+        404,
+        "unknown_payment_method",
+        "We do not know this card. Please choose another one.",
+    )
+}
+
+#[cfg(feature = "intent")]
+impl From<&OperationError> for Problem {
+    fn from(error: &OperationError) -> Self {
+        match error {
+            OperationError::Api(error) => error.into(),
+            OperationError::Inbox(error) => error.into(),
+            OperationError::InFlight => Self::from(&IntentError::InFlight),
+            OperationError::NotTheirs => not_theirs(),
+            _ => Self::internal(),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
 impl From<&IntentError> for Problem {
     fn from(error: &IntentError) -> Self {
         match error {
@@ -408,6 +447,7 @@ impl From<&IntentError> for Problem {
                 "too_many_declines",
                 "Too many payments for this order were declined. Please contact the shop.",
             ),
+            IntentError::NotTheirs => not_theirs(),
             IntentError::Api(error) => error.into(),
             IntentError::Inbox(error) => error.into(),
             IntentError::NoPricing => Self::internal(),

@@ -181,11 +181,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "payment_method.attached.2026-09-30.endive.json",
-        "not about a payment",
+        "attached pm_1S0aBcLkdIwHu7ixQm2Y0wYb of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "payment_method.detached.2026-09-30.endive.json",
-        "not about a payment",
+        "detached pm_1S0aBcLkdIwHu7ixQm2Y0wYb of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "payment_method.updated.2026-09-30.endive.json",
@@ -217,11 +217,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "setup_intent.setup_failed.2026-09-30.endive.json",
-        "not about a payment",
+        "setup failed seti_1S0aEfLkdIwHu7ixnEs1Wm0X of cus_T4kJ8sQh2bVxYz: insufficient_funds",
     ),
     (
         "setup_intent.succeeded.2026-09-30.endive.json",
-        "not about a payment",
+        "set up seti_1S0aEfLkdIwHu7ixnEs1Wm0X of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "v1.billing.meter.error_report_triggered.thin.json",
@@ -372,6 +372,23 @@ fn summary(outcome: &Outcome) -> String {
                 it.amount(),
                 it.status()
             )
+        }
+        Outcome::SetupSucceeded(it) => {
+            format!("set up {} of {}", it.id(), or_dash(it.customer()))
+        }
+        Outcome::SetupFailed(it, failure) => {
+            let code = or_dash(failure.decline_code());
+            format!(
+                "setup failed {} of {}: {code}",
+                it.id(),
+                or_dash(it.customer())
+            )
+        }
+        Outcome::PaymentMethodAttached(it) => {
+            format!("attached {} of {}", it.id(), or_dash(it.customer()))
+        }
+        Outcome::PaymentMethodDetached(it) => {
+            format!("detached {} of {}", it.id(), or_dash(it.former_customer()))
         }
         Outcome::NotAboutPayment => "not about a payment".into(),
         other => format!("{other:?}"),

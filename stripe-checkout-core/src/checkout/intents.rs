@@ -124,9 +124,13 @@ impl Checkout {
     }
 
     fn order_key(&self, reference: &str) -> OrderKey {
+        self.order_key_on(reference, None)
+    }
+
+    pub(super) fn order_key_on(&self, reference: &str, account: Option<&str>) -> OrderKey {
         OrderKey {
             scope: self.scope(self.mode()),
-            account: None,
+            account: account.map(str::to_owned),
             reference: reference.to_owned(),
         }
     }
@@ -302,6 +306,10 @@ impl Attempt<'_> {
         }
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
+        }
+        if !self.params.can_follow(&payment) {
+            let nonce = fastrand::u128(..).to_be_bytes();
+            return self.replace(row, id, &nonce).await;
         }
         // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. Until Stripe has the parameters the row
         // says that they are being sent; whoever asks for the same meanwhile, or after a crash, sends them as well.

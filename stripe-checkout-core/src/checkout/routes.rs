@@ -8,6 +8,8 @@ use crate::endpoint::Route;
 use crate::reply::Reply;
 use crate::telemetry::Origin;
 
+#[cfg(feature = "intent")]
+pub(super) use payments::MERCHANT_DEADLINE;
 #[cfg(feature = "checkout")]
 use payments::*;
 
@@ -23,6 +25,16 @@ impl Checkout {
             #[cfg(feature = "intent")]
             Route::Status => self
                 .status(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "intent")]
+            Route::CreateSetup => self
+                .create_setup(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "intent")]
+            Route::CustomerSession => self
+                .open_customer_session(call)
                 .await
                 .unwrap_or_else(|problem| problem.json()),
             #[cfg(feature = "checkout")]
@@ -52,7 +64,7 @@ mod payments {
     use crate::intent::PaymentRequest;
     use crate::pricing::OrderError;
     use crate::reply::Problem;
-    use crate::webhook::{Payment, PaymentStatus};
+    use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
         pub(super) async fn create(&self, call: Call) -> Result<Reply, Problem> {
@@ -67,6 +79,7 @@ mod payments {
             let body = self.json_body(&visitor, body)?;
             let request = self.price(&body, &visitor).await?;
             self.admit(&visitor, Attempt::Payment(&request)).await?;
+            let request = self.paid_by_visitor(request, &visitor).await?;
             let payment = self
                 .create_intent(&request)
                 .await
@@ -94,6 +107,14 @@ mod payments {
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
+            if let Ok(asked) = serde_json::from_slice::<SetupReturned>(&body) {
+                let setup = self.returned_setup(&asked).await?;
+                let status = Status {
+                    status: setup.status().as_str(),
+                    message: setup_message_for_buyer(&setup),
+                };
+                return Ok(Reply::json(200, &status));
+            }
             let asked: Returned =
                 serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
             let payment = self.returned(&asked).await?;
@@ -107,7 +128,11 @@ mod payments {
         }
 
         /// A JSON body from this site's own page.
-        fn json_body(&self, visitor: &Visitor, body: Body) -> Result<bytes::Bytes, Problem> {
+        pub(in crate::checkout) fn json_body(
+            &self,
+            visitor: &Visitor,
+            body: Body,
+        ) -> Result<bytes::Bytes, Problem> {
             let origins = self
                 .inner
                 .payments
@@ -159,7 +184,7 @@ mod payments {
         }
 
         /// Asks the merchant's guard, if there is one.
-        pub(super) async fn admit(
+        pub(in crate::checkout) async fn admit(
             &self,
             visitor: &Visitor,
             attempt: Attempt<'_>,
@@ -200,8 +225,40 @@ mod payments {
         }
     }
 
+    impl Checkout {
+        /// The SetupIntent of a buyer who comes back with its id and client secret.
+        pub(super) async fn returned_setup(
+            &self,
+            asked: &SetupReturned,
+        ) -> Result<SetupIntent, Problem> {
+            let found = self
+                .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
+                .await
+                .map_err(|error| {
+                    tracing::error!(%error, "a SetupIntent could not be looked up");
+                    Problem::from(&error)
+                })?;
+            found.ok_or_else(Problem::unknown_payment)
+        }
+    }
+
+    /// The same where a card was saved.
+    #[derive(Deserialize)]
+    pub(super) struct SetupReturned {
+        pub(super) setup_intent: String,
+        pub(super) setup_intent_client_secret: String,
+    }
+
+    pub(super) fn setup_message_for_buyer(setup: &SetupIntent) -> Option<&'static str> {
+        let failed = *setup.status() == SetupStatus::RequiresPaymentMethod;
+        setup
+            .last_error()
+            .filter(|_| failed)
+            .map(|failure| failure.message_for_buyer())
+    }
+
     /// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
-    const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
+    pub(in crate::checkout) const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
 
     /// What Stripe's redirect brings, and what the page sends on.
     #[derive(Deserialize)]
@@ -284,7 +341,9 @@ mod payments {
         use crate::endpoint::Endpoint;
 
         fn visitor(headers: &[(&str, &str)]) -> Visitor {
-            let endpoint = Endpoint::table(true, "/webhook", 10).pop().unwrap();
+            let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+                .pop()
+                .unwrap();
             let call = Call::new(&endpoint);
             headers
                 .iter()
@@ -384,10 +443,11 @@ mod pages {
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
     use crate::page::{
-        self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place, ProblemView,
+        self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
+        ProblemView, SetupCompleteView, SetupState, SetupView,
     };
     use crate::reply::Problem;
-    use crate::webhook::{Payment, PaymentStatus};
+    use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
         pub(super) async fn page_route(&self, route: Route, call: Call) -> Reply {
@@ -407,6 +467,14 @@ mod pages {
                     .complete_page(front, visitor)
                     .await
                     .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem)),
+                Route::Setup => self
+                    .setup_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::Setup, &problem)),
+                Route::SetupComplete => self
+                    .setup_complete_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::SetupComplete, &problem)),
                 _ => self
                     .checkout_page(front, visitor)
                     .await
@@ -415,6 +483,7 @@ mod pages {
         }
 
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
             let nothing_to_pay = self.nothing_to_pay(request.reference()).await;
             let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
@@ -443,12 +512,55 @@ mod pages {
                 stripe_js_url: &front.stripe_js_url,
                 order_url: order_url.as_deref(),
                 back_url: order_url.as_deref(),
+                saved_cards: payments.customers.is_some(),
             };
             let html = front
                 .pages
                 .checkout(&view)
                 .map_err(|error| broken(&*error))?;
             Ok(Reply::html(200, &front.policy, html))
+        }
+
+        async fn setup_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            if self.user(visitor).await?.is_none() {
+                return Err(Problem::not_signed_in());
+            }
+            let view = SetupView {
+                shop: &front.shop,
+                publishable_key: front.publishable_key.expose(),
+                stripe_js_url: &front.stripe_js_url,
+                account_url: front.account_url.as_deref(),
+            };
+            let html = front.pages.setup(&view).map_err(|error| broken(&*error))?;
+            Ok(Reply::html(200, &front.policy, html))
+        }
+
+        async fn setup_complete_page(
+            &self,
+            front: &Front,
+            visitor: &Visitor,
+        ) -> Result<Reply, Problem> {
+            let query = visitor.query();
+            let unknown = |status| front.setup_complete(status, SetupState::Unknown, None);
+            let asked = match serde_html_form::from_str::<SetupReturned>(query) {
+                Ok(asked) => asked,
+                // The address of a page whose script took the client secret out.
+                Err(_)
+                    if query
+                        .split('&')
+                        .any(|pair| pair.starts_with("setup_intent=")) =>
+                {
+                    return unknown(200);
+                }
+                Err(_) => return Err(Problem::malformed()),
+            };
+            match self.returned_setup(&asked).await {
+                Ok(setup) => {
+                    let message = setup_message_for_buyer(&setup);
+                    front.setup_complete(200, setup_state_of(&setup), message)
+                }
+                Err(problem) => Ok(unknown(problem.status)?.with_retry_after(problem.retry_after)),
+            }
         }
 
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
@@ -502,6 +614,25 @@ mod pages {
             Ok(Reply::html(status, PLAIN_POLICY, html))
         }
 
+        fn setup_complete(
+            &self,
+            status: u16,
+            state: SetupState,
+            message: Option<&str>,
+        ) -> Result<Reply, Problem> {
+            let view = SetupCompleteView {
+                shop: &self.shop,
+                state,
+                message,
+                account_url: self.account_url.as_deref(),
+            };
+            let html = self
+                .pages
+                .setup_complete(&view)
+                .map_err(|error| broken(&*error))?;
+            Ok(Reply::html(status, PLAIN_POLICY, html))
+        }
+
         /// Tells nothing: the page's script takes the client secret out of the address, and asks with the one that it has.
         fn look_it_up(&self, status: u16) -> Result<Reply, Problem> {
             let view = CompleteView {
@@ -526,6 +657,10 @@ mod pages {
             shop: &front.shop,
             place,
             title: match problem.status {
+                403 if problem.code == "not_signed_in" => "Please sign in",
+                400 | 422 if matches!(place, Place::Setup | Place::SetupComplete) => {
+                    "Your card could not be saved"
+                }
                 404 => "Payment not found",
                 409 if problem.code == "payment_processing" => "Your payment is on its way",
                 409 => "This order is paid",
@@ -546,6 +681,18 @@ mod pages {
     fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
         tracing::error!(error, "a template failed");
         Problem::internal()
+    }
+
+    fn setup_state_of(setup: &SetupIntent) -> SetupState {
+        match setup.status() {
+            SetupStatus::Succeeded => SetupState::Succeeded,
+            SetupStatus::RequiresPaymentMethod | SetupStatus::RequiresConfirmation => {
+                SetupState::RequiresPaymentMethod
+            }
+            SetupStatus::RequiresAction => SetupState::RequiresAction,
+            SetupStatus::Canceled => SetupState::Canceled,
+            _ => SetupState::Processing,
+        }
     }
 
     fn state_of(payment: &Payment) -> CompleteState {

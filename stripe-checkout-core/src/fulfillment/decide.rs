@@ -75,6 +75,10 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
+        // Nothing of these is about a payment. Each SetupIntent and each payment method has a row of its own, and comes to each end once.
+        Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..) if settled => Decision::Superseded,
+        Outcome::PaymentMethodAttached(_) if settled || payment.canceled => Decision::Superseded,
+        Outcome::PaymentMethodDetached(_) if payment.canceled => Decision::Superseded,
         // The end of an authorisation that was never captured: no money came, and none goes back.
         Outcome::Refunded(_) if payment.canceled && payment.success == Settled::No => {
             Decision::TellAsEvent
@@ -220,7 +224,10 @@ pub(super) fn payment_after(
         (_, Decision::Fulfill) => after.success = Settled::Fulfilled,
         (_, Decision::Duplicate) => after.success = Settled::Duplicate,
         (_, Decision::RefundedBefore) => after.success = Settled::Refunded,
-        (Outcome::Canceled(_), _) => after.canceled = true,
+        (Outcome::SetupSucceeded(_) | Outcome::PaymentMethodAttached(_), _) => {
+            after.success = Settled::Fulfilled;
+        }
+        (Outcome::Canceled(_) | Outcome::PaymentMethodDetached(_), _) => after.canceled = true,
         (Outcome::Capturable(_), _) => after.capturable = true,
         (_, Decision::Tell) => {
             if let Some((id, word)) = told(outcome) {

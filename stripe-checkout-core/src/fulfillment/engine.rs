@@ -393,6 +393,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             .or(bare.as_ref().map(|bare| &bare.metadata));
         let marks = metadata.and_then(Marks::of);
         let is_ours = match ours {
+            // A payment method has no mark, and a rule about payments says nothing of a card that is saved.
+            _ if is_a_method(outcome) => account.is_none(),
+            OursRule::By(_) if is_a_setup(outcome) => account.is_none(),
             OursRule::All => account.is_none(),
             OursRule::Marked(names) => {
                 account.is_none()
@@ -442,6 +445,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 handler.dispute_updated(dispute, *change, db).await
             }
             (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
+            (_, Outcome::SetupSucceeded(setup)) => handler.setup_succeeded(setup, db).await,
+            (_, Outcome::SetupFailed(setup, failure)) => {
+                handler.setup_failed(setup, failure, db).await
+            }
+            (_, Outcome::PaymentMethodAttached(method)) => {
+                handler.payment_method_attached(method, db).await
+            }
+            (_, Outcome::PaymentMethodDetached(method)) => {
+                handler.payment_method_detached(method, db).await
+            }
             _ => handler.event(event, db).await,
         }
     }
@@ -748,6 +761,20 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
             Ok(())
         })
     }
+}
+
+fn is_a_method(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::PaymentMethodAttached(_) | Outcome::PaymentMethodDetached(_)
+    )
+}
+
+fn is_a_setup(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..)
+    )
 }
 
 /// Whether the event takes a payment back, and does not say whose it was.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::amount::Amount;
 use crate::error::BoxError;
-use crate::webhook::{Dispute, DisputeChange, Event, Failure, Payment, Refund};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 
 /// What the merchant does when something happens to a payment.
 ///
@@ -211,6 +213,49 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// A payment method was saved without a payment. Comes once per SetupIntent.
+    fn setup_succeeded(
+        &self,
+        setup: &SetupIntent,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (setup, db);
+        async { Ok(()) }
+    }
+
+    /// An attempt to save a payment method failed. The buyer may try again on the same SetupIntent.
+    fn setup_failed(
+        &self,
+        setup: &SetupIntent,
+        failure: &Failure,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (setup, failure, db);
+        async { Ok(()) }
+    }
+
+    /// A payment method was saved for a customer, with or without a payment. Comes once per payment method, and not after it was detached.
+    ///
+    /// Customers belong to the Stripe account and not to one application on it: look whether [`PaymentMethod::customer`] is one of yours.
+    fn payment_method_attached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (method, db);
+        async { Ok(()) }
+    }
+
+    /// A payment method was taken from its customer, [whose it was](PaymentMethod::former_customer): it can never be charged again. Comes once per payment method.
+    fn payment_method_detached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (method, db);
+        async { Ok(()) }
+    }
+
     /// Every other verified event: of other types, of payments that are not this application's, or of a shape that cannot be read.
     fn event(
         &self,
@@ -341,6 +386,10 @@ macro_rules! for_each_hook {
             dispute_opened(dispute: &Dispute) -> ();
             dispute_updated(dispute: &Dispute, change: DisputeChange) -> ();
             dispute_closed(dispute: &Dispute) -> ();
+            setup_succeeded(setup: &SetupIntent) -> ();
+            setup_failed(setup: &SetupIntent, failure: &Failure) -> ();
+            payment_method_attached(method: &PaymentMethod) -> ();
+            payment_method_detached(method: &PaymentMethod) -> ();
             event(event: &Event) -> ();
         }
     };

@@ -593,7 +593,7 @@ fn read(answer: &TransportResponse, account: Option<&str>) -> Result<Payment, Ap
     read_as::<Payment>(answer).map(|payment| payment.on_account(account))
 }
 
-fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiError> {
+pub(super) fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiError> {
     serde_json::from_slice(&answer.body).map_err(|error| {
         // Where it went wrong, not what stands there.
         tracing::warn!(
@@ -610,7 +610,7 @@ fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiErro
 }
 
 /// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.
-fn is_id(text: &str, prefix: &str) -> bool {
+pub(super) fn is_id(text: &str, prefix: &str) -> bool {
     text.len() > prefix.len()
         && text.len() <= 255
         && text.starts_with(prefix)
@@ -633,7 +633,7 @@ pub(crate) fn check_id(id: &str, prefix: &str) -> Result<(), ApiError> {
 }
 
 /// What Stripe would refuse, refused here: it cannot be put into a request.
-fn unsendable(param: &str) -> ApiError {
+pub(super) fn unsendable(param: &str) -> ApiError {
     ApiError::InvalidRequest {
         status: 400,
         code: Some("parameter_invalid".into()),

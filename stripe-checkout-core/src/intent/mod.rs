@@ -6,17 +6,23 @@
 
 mod gateway;
 mod idempotency;
+mod people;
 mod pool;
 mod refund;
 mod request;
 mod retry;
+mod saved;
 mod transport;
 
 pub use gateway::Gateway;
 pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
 pub use idempotency::{IdempotencyKey, Operation};
+pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;
 pub use refund::{RefundReason, RefundRequest};
 pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
+pub use saved::{
+    Customer, CustomerRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage, SetupRequest,
+};
 pub use transport::{Transport, TransportRequest, TransportResponse};

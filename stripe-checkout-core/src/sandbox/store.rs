@@ -1,15 +1,13 @@
 //! Everything that the sandbox remembers, behind one lock that is held only for as long as one request's work takes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    agenda::{Agenda, Patience},
     caller::Caller,
     delivery::{Controls, DeliveryAttempt, Job},
     endpoint::Endpoint,
@@ -17,8 +15,10 @@ use super::{
     idempotency::Idempotency,
     ids,
     objects::{
-        balance_transaction, charge::Charge, event::Event, payment_intent::PaymentIntent,
-        payment_method::PaymentMethod, refund::Refund,
+        balance_transaction::BalanceTransaction, charge::Charge, customer::Customer,
+        customer_session::CustomerSession, dispute::Dispute, event::Event, mandate::Mandate,
+        payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+        setup_intent::SetupIntent,
     },
     requests::LoggedRequest,
     table::Table,
@@ -63,10 +63,16 @@ pub(super) struct Store {
     pub(super) intents: Table<PaymentIntent>,
     pub(super) charges: Table<Charge>,
     pub(super) payment_methods: Table<PaymentMethod>,
+    pub(super) mandates: Table<Mandate>,
     pub(super) refunds: Table<Refund>,
+    pub(super) customers: Table<Customer>,
+    pub(super) customer_sessions: Table<CustomerSession>,
+    pub(super) setup_intents: Table<SetupIntent>,
+    pub(super) disputes: Table<Dispute>,
+    pub(super) balance_transactions: Table<BalanceTransaction>,
     pub(super) events: Table<Event>,
-    /// The charge that a balance transaction belongs to.
-    pub(super) balance_transactions: HashMap<String, String>,
+    pub(super) agenda: Agenda,
+    pub(super) patience: Patience,
     pub(super) idempotency: Idempotency,
     pub(super) faults: faults::Queue,
     pub(super) endpoints: Vec<Endpoint>,
@@ -93,9 +99,16 @@ impl Store {
             intents: Table::default(),
             charges: Table::default(),
             payment_methods: Table::default(),
+            mandates: Table::default(),
             refunds: Table::default(),
+            customers: Table::default(),
+            customer_sessions: Table::default(),
+            setup_intents: Table::default(),
+            disputes: Table::default(),
+            balance_transactions: Table::default(),
             events: Table::default(),
-            balance_transactions: HashMap::new(),
+            agenda: Agenda::default(),
+            patience: Patience::default(),
             idempotency: Idempotency::default(),
             faults: VecDeque::new(),
             endpoints: Vec::new(),
@@ -154,7 +167,13 @@ impl Store {
         self.intents.age(seconds);
         self.charges.age(seconds);
         self.payment_methods.age(seconds);
+        self.mandates.age(seconds);
         self.refunds.age(seconds);
+        self.customers.age(seconds);
+        self.customer_sessions.age(seconds);
+        self.setup_intents.age(seconds);
+        self.disputes.age(seconds);
+        self.balance_transactions.age(seconds);
         self.events.age(seconds);
         self.idempotency.age(seconds);
         self.events
@@ -188,16 +207,26 @@ impl Store {
                 .intents
                 .get(account, id)
                 .map(|intent| caller.render(intent)),
-            "ch" => self.charges.get(account, id).map(Charge::render),
+            "ch" | "py" => self.charges.get(account, id).map(Charge::render),
             "pm" => self
                 .payment_methods
                 .get(account, id)
                 .map(PaymentMethod::render),
-            "re" => self.refunds.get(account, id).map(Refund::render),
+            "mandate" => self.mandates.get(account, id).map(Mandate::render),
+            "re" | "pyr" => self.refunds.get(account, id).map(Refund::render),
+            "du" => self
+                .disputes
+                .get(account, id)
+                .map(|dispute| self.rendered_dispute(dispute)),
+            "cus" => self.customers.get(account, id).map(Customer::render),
+            "seti" => self
+                .setup_intents
+                .get(account, id)
+                .map(|intent| caller.render_setup(intent)),
             "txn" => self
-                .charges
-                .get(account, self.balance_transactions.get(id)?)
-                .map(|charge| balance_transaction::render(id, charge)),
+                .balance_transactions
+                .get(account, id)
+                .map(BalanceTransaction::render),
             _ => None,
         }
     }

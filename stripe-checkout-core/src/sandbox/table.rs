@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
-    refund::Refund,
+    balance_transaction::BalanceTransaction, charge::Charge, customer::Customer,
+    customer_session::CustomerSession, dispute::Dispute, event::Event, mandate::Mandate,
+    payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+    setup_intent::SetupIntent,
 };
 
 /// What every object has.
@@ -34,7 +36,19 @@ macro_rules! rows {
         }
     )*};
 }
-rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+rows!(
+    PaymentIntent,
+    SetupIntent,
+    Charge,
+    PaymentMethod,
+    Mandate,
+    Refund,
+    Dispute,
+    BalanceTransaction,
+    Customer,
+    CustomerSession,
+    Event
+);
 
 /// All objects of one kind.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //!
 //! **Not part of the stable interface**: cases are added and changed in any release.
 
+mod cards;
 mod crashes;
 mod failures;
 mod once;
@@ -136,6 +137,7 @@ fn all<S: Subject>() -> Vec<Case<S>> {
     cases.extend(crashes::all());
     cases.extend(store::all());
     cases.extend(operations::all());
+    cases.extend(cards::all());
     cases.extend(upkeep::all());
     cases.extend(worker::all());
     cases

@@ -10,6 +10,7 @@ mod json;
 mod outcome;
 mod payment;
 mod reversal;
+mod saved;
 mod signature;
 
 pub use event::{Event, RelatedObject};
@@ -17,4 +18,5 @@ pub use failure::Failure;
 pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
 pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};
+pub use saved::{Card, PaymentMethod, SetupIntent, SetupStatus};
 pub use signature::{Signed, Verifier};

@@ -1,5 +1,6 @@
 use super::{
-    ChargeRefunded, Dispute, DisputeChange, Event, Failure, Payment, PaymentStatus, Refund,
+    ChargeRefunded, Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, PaymentStatus,
+    Refund, SetupIntent, SetupStatus,
 };
 use crate::error::EventError;
 
@@ -22,6 +23,10 @@ pub const EVENT_TYPES: &[&str] = &[
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
+    "setup_intent.succeeded",
+    "setup_intent.setup_failed",
+    "payment_method.attached",
+    "payment_method.detached",
 ];
 
 /// What an event says happened to a payment.
@@ -70,6 +75,14 @@ pub enum Outcome {
     DisputeUpdated(Dispute, DisputeChange),
     /// A dispute was closed: see its status.
     DisputeClosed(Dispute),
+    /// A payment method was saved without a payment.
+    SetupSucceeded(SetupIntent),
+    /// An attempt to save one failed. The buyer may try again on the same SetupIntent.
+    SetupFailed(SetupIntent, Failure),
+    /// A payment method was attached to a customer.
+    PaymentMethodAttached(PaymentMethod),
+    /// A payment method was taken from its customer, for good.
+    PaymentMethodDetached(PaymentMethod),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
     /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
@@ -120,6 +133,14 @@ impl Outcome {
                 Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsReinstated)
             }
             "charge.dispute.closed" => Self::DisputeClosed(Dispute::of(event)?),
+            "setup_intent.succeeded" => Self::SetupSucceeded(set_up(event)?),
+            "setup_intent.setup_failed" => {
+                let setup = SetupIntent::of(event)?;
+                let failure = setup.last_error().cloned().unwrap_or_default();
+                Self::SetupFailed(setup, failure)
+            }
+            "payment_method.attached" => Self::PaymentMethodAttached(PaymentMethod::of(event)?),
+            "payment_method.detached" => Self::PaymentMethodDetached(PaymentMethod::of(event)?),
             _ => Self::NotAboutPayment,
         })
     }
@@ -147,11 +168,15 @@ impl Outcome {
         }
     }
 
-    /// The id of the PaymentIntent that it is about.
+    /// The id of what it is about: a PaymentIntent; a SetupIntent or a payment method where no payment is.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
             Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
+            Self::SetupSucceeded(setup) | Self::SetupFailed(setup, _) => Some(setup.id()),
+            Self::PaymentMethodAttached(method) | Self::PaymentMethodDetached(method) => {
+                Some(method.id())
+            }
             _ if self.dispute().is_some() => self.dispute()?.payment_intent(),
             _ => self.payment().map(Payment::id),
         }
@@ -173,6 +198,15 @@ fn paid(event: &Event) -> Result<Payment, EventError> {
         return Err(event.unexpected::<Payment>("it succeeded, but nothing was received"));
     }
     Ok(payment)
+}
+
+fn set_up(event: &Event) -> Result<SetupIntent, EventError> {
+    let setup = SetupIntent::of(event)?;
+    if *setup.status() == SetupStatus::Succeeded {
+        Ok(setup)
+    } else {
+        Err(event.unexpected::<SetupIntent>("its status contradicts the event's name"))
+    }
 }
 
 /// After a failed attempt a PaymentIntent waits for the next one, or is canceled.

@@ -72,6 +72,7 @@ pub struct Payment {
     receipt_email: Option<String>,
     description: Option<String>,
     customer: Option<String>,
+    saves_payment_method: bool,
     payment_method_types: Vec<String>,
     last_error: Option<Failure>,
     account: Option<String>,
@@ -156,6 +157,11 @@ impl Payment {
     /// The id of the customer, like `cus_NffrFeUfNV2Hib`.
     pub fn customer(&self) -> Option<&str> {
         self.customer.as_deref()
+    }
+
+    /// Whether paying saves the payment method for the customer.
+    pub fn saves_payment_method(&self) -> bool {
+        self.saves_payment_method
     }
 
     /// The payment methods that it may be paid with, like `card`.
@@ -251,6 +257,8 @@ struct Object {
     #[serde(default)]
     customer: Lenient<Reference>,
     #[serde(default)]
+    setup_future_usage: Lenient<String>,
+    #[serde(default)]
     payment_method_types: Lenient<Vec<String>>,
     #[serde(default)]
     last_payment_error: Lenient<Failure>,
@@ -331,6 +339,7 @@ impl TryFrom<Named<Object>> for Payment {
             receipt_email: object.receipt_email.ok(),
             description: object.description.ok(),
             customer: object.customer.id(),
+            saves_payment_method: object.setup_future_usage.ok().is_some(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),
             last_error: object.last_payment_error.ok(),
             account: None,

@@ -1,16 +1,23 @@
 //! What the routes do.
 
+mod agenda;
 mod attempt;
 mod cancel;
 mod capture;
 mod confirm;
 mod create;
+mod customer;
+mod customer_session;
+mod dispute;
 mod list;
+mod payment_method;
 mod payment_method_data;
 mod refund;
 mod retrieve;
+mod setup_intent;
 mod shared_params;
 mod update;
 mod webhook_endpoint;
 
 pub(super) use attempt::Attempt;
+pub(super) use dispute::Opening;

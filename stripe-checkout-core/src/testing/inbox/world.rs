@@ -20,7 +20,9 @@ use crate::fulfillment::{
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
-use crate::webhook::{Dispute, DisputeChange, Event, Failure, Payment, Refund};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 use crate::{Amount, Currency};
 
 /// What a case comes to.
@@ -538,6 +540,43 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
     ) -> Result<(), BoxError> {
         let line = format!("dispute {} {}", dispute.status(), dispute.id());
         self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn setup_succeeded(
+        &self,
+        setup: &SetupIntent,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("set up {}", setup.id());
+        self.hook(line, Some(setup.id()), None, db).await
+    }
+
+    async fn setup_failed(
+        &self,
+        setup: &SetupIntent,
+        _: &Failure,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("setup failed {}", setup.id());
+        self.hook(line, Some(setup.id()), None, db).await
+    }
+
+    async fn payment_method_attached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("attached {}", method.id());
+        self.hook(line, Some(method.id()), None, db).await
+    }
+
+    async fn payment_method_detached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("detached {}", method.id());
+        self.hook(line, Some(method.id()), None, db).await
     }
 
     async fn event(&self, event: &Event, db: &mut Connection<S>) -> Result<(), BoxError> {
