@@ -3,6 +3,8 @@
 
 mod alerts;
 mod builder;
+#[cfg(feature = "intent")]
+mod captures;
 mod clock;
 #[cfg(feature = "intent")]
 mod customer_routes;
@@ -33,6 +35,8 @@ use tracing::{Instrument, field};
 
 pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
+#[cfg(feature = "intent")]
+pub use self::captures::Totals;
 use self::clock::Clock;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};

@@ -514,6 +514,9 @@ pub enum OperationError {
     /// More than is left of the payment.
     #[error("the amount is more than is left of the payment")]
     MoreThanLeft,
+    /// The payment is not, or no more, in a state in which this can be done: nothing is reserved, it is paid, or on its way.
+    #[error("the payment is in a state in which this cannot be done")]
+    WrongState,
     /// The payment is disputed: the bank has taken the money, and it cannot be given back a second time.
     #[error("the payment is disputed, so nothing of it can be refunded")]
     Disputed,

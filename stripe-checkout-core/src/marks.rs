@@ -12,9 +12,13 @@ const CURRENCY: &str = "checkout_currency";
 /// The caller's own reference of what was asked: by it, it is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
 
-/// How many keys that makes, with the order's reference.
+/// The same of a capture, which has no object of its own: it stands in the PaymentIntent.
 #[cfg(feature = "intent")]
-const KEYS: usize = 4;
+pub(crate) const CAPTURE: &str = "checkout_capture";
+
+/// How many keys that makes, with the order's reference, and that of its capture.
+#[cfg(feature = "intent")]
+const KEYS: usize = 5;
 
 /// What the marks say.
 pub(crate) struct Marks<'a> {

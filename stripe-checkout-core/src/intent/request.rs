@@ -52,6 +52,7 @@ pub struct PaymentRequest {
     statement_descriptor_suffix: Option<String>,
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
 }
 
 /// One line of the summary that the buyer sees.
@@ -92,6 +93,7 @@ impl PaymentRequest {
             statement_descriptor_suffix: None,
             customer: None,
             setup_future_usage: None,
+            manual_capture: false,
         }
     }
 
@@ -106,7 +108,7 @@ impl PaymentRequest {
         self
     }
 
-    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and three keys that begin with `checkout_` are added, and
+    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and up to four keys that begin with `checkout_` are added, and
     /// win over the merchant's own of the same name.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -149,6 +151,16 @@ impl PaymentRequest {
     #[must_use]
     pub fn setup_future_usage(mut self, usage: SetupFutureUsage) -> Self {
         self.setup_future_usage = Some(usage);
+        self
+    }
+
+    /// Only reserves the amount. The money comes when you [`capture`](crate::Checkout::capture) it, in full or in part, and goes when you
+    /// [`cancel`](crate::Checkout::cancel), or when the authorisation expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The hook
+    /// [`capture_required`](crate::fulfillment::FulfillmentHandler::capture_required) runs when it is reserved. Not every payment method can do that: Stripe leaves the others
+    /// out. See Stripe's [place a hold](https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+    #[must_use]
+    pub fn capture_manually(mut self) -> Self {
+        self.manual_capture = true;
         self
     }
 
@@ -236,6 +248,7 @@ impl PaymentRequest {
             statement_descriptor_suffix: self.statement_descriptor_suffix.clone(),
             customer: self.customer.clone(),
             setup_future_usage: self.setup_future_usage,
+            manual_capture: self.manual_capture,
         })
     }
 }
@@ -265,6 +278,7 @@ pub struct IntentParams {
     statement_descriptor_suffix: Option<String>,
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
 }
 
 /// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
@@ -301,6 +315,7 @@ impl IntentParams {
             statement_descriptor_suffix: None,
             customer: None,
             setup_future_usage: None,
+            manual_capture: false,
         }
     }
 
@@ -325,7 +340,9 @@ impl IntentParams {
             (Some(_), None) => !saves,
             (None, _) => true,
         };
-        same_customer && (saves || !open.saves_payment_method())
+        same_customer
+            && (saves || !open.saves_payment_method())
+            && self.manual_capture == open.captures_manually()
     }
 
     /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
@@ -365,7 +382,9 @@ impl IntentParams {
             .setup_future_usage
             .map(|usage| format!("setup_future_usage={}", usage.as_str()));
         request.body = request.body.map(|form| {
-            let mut pairs: Vec<&str> = form.split('&').chain(usage.as_deref()).collect();
+            let capture = self.manual_capture.then_some("capture_method=manual");
+            let pairs = form.split('&').chain(usage.as_deref()).chain(capture);
+            let mut pairs: Vec<&str> = pairs.collect();
             pairs.sort_unstable();
             pairs.join("&")
         });
@@ -626,7 +645,7 @@ mod tests {
     #[test]
     fn the_same_parameters_are_the_same_bytes() {
         // Each hash map has an order of its own: fifty keys would not come out alike twice.
-        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
+        let metadata = (0..45).fold(Metadata::new(), |metadata, n| {
             metadata
                 .with(format!("key {n} &=%"), format!("value {n} ä&=%"))
                 .unwrap()
@@ -676,8 +695,8 @@ mod tests {
                 .intent_params("tea-shop")
                 .map(|_| ())
         };
-        assert_eq!(of(46), Ok(()));
-        assert_eq!(of(47), Err(MetadataError::TooManyKeys { limit: 46 }.into()));
+        assert_eq!(of(45), Ok(()));
+        assert_eq!(of(46), Err(MetadataError::TooManyKeys { limit: 45 }.into()));
         assert!(matches!(
             request().intent_params(&"x".repeat(501)),
             Err(RequestError::Metadata(MetadataError::ValueLength { .. }))
