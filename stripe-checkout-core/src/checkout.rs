@@ -9,6 +9,8 @@ mod clock;
 #[cfg(feature = "intent")]
 mod customer_routes;
 #[cfg(feature = "intent")]
+mod expire;
+#[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
 mod operations;
@@ -38,6 +40,8 @@ pub use self::builder::{CheckoutBuilder, Ours};
 #[cfg(feature = "intent")]
 pub use self::captures::Totals;
 use self::clock::Clock;
+#[cfg(feature = "intent")]
+pub use self::expire::Expired;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;

@@ -476,6 +476,9 @@ pub enum IntentError {
     /// Another request for the same order won, several times in a row.
     #[error("another request for the same order is in flight")]
     InFlight,
+    /// The order was called off: see [`Checkout::expire`](crate::Checkout).
+    #[error("the order was called off")]
+    CalledOff,
     /// So many attempts to pay the order were declined that no other one is allowed: see [`max_declines`](crate::CheckoutBuilder::max_declines).
     #[error("{declines} attempts to pay this order were declined, and it takes no more")]
     TooManyDeclines {

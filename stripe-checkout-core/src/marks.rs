@@ -16,9 +16,9 @@ pub(crate) const OPERATION: &str = "checkout_operation";
 #[cfg(feature = "intent")]
 pub(crate) const CAPTURE: &str = "checkout_capture";
 
-/// How many keys that makes, with the order's reference, and that of its capture.
+/// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
-const KEYS: usize = 5;
+pub(crate) const KEYS: usize = 4;
 
 /// What the marks say.
 pub(crate) struct Marks<'a> {

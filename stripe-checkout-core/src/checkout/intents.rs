@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::expire::is_called_off;
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
@@ -34,6 +35,7 @@ impl Checkout {
             order: &order,
             params: &params,
             form: params.create_form()?,
+            reopens: request.reopens(),
         };
         attempt.run().await
     }
@@ -143,6 +145,8 @@ struct Attempt<'a> {
     order: &'a OrderKey,
     params: &'a IntentParams,
     form: String,
+    /// Whether an order that was called off is open again.
+    reopens: bool,
 }
 
 impl Attempt<'_> {
@@ -156,6 +160,9 @@ impl Attempt<'_> {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
                     (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
+                    _ if is_called_off(&row) && !self.reopens => {
+                        return Err(IntentError::CalledOff);
+                    }
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
                     (_, None) if row.fingerprint != self.fingerprint() => {

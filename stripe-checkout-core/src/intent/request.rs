@@ -12,8 +12,8 @@ use stripe_core::payment_intent::{
 
 use super::saved::SetupFutureUsage;
 use crate::amount::Amount;
-use crate::error::{AmountError, RequestError};
-use crate::marks::marked;
+use crate::error::{AmountError, MetadataError, RequestError};
+use crate::marks::{KEYS, marked};
 use crate::metadata::Metadata;
 use crate::webhook::Payment;
 
@@ -53,6 +53,7 @@ pub struct PaymentRequest {
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
     manual_capture: bool,
+    reopen: bool,
 }
 
 /// One line of the summary that the buyer sees.
@@ -94,6 +95,7 @@ impl PaymentRequest {
             customer: None,
             setup_future_usage: None,
             manual_capture: false,
+            reopen: false,
         }
     }
 
@@ -162,6 +164,17 @@ impl PaymentRequest {
     pub fn capture_manually(mut self) -> Self {
         self.manual_capture = true;
         self
+    }
+
+    /// The order may be paid although it was [called off](crate::Checkout::expire): its goods are there again.
+    #[must_use]
+    pub fn reopen(mut self) -> Self {
+        self.reopen = true;
+        self
+    }
+
+    pub(crate) fn reopens(&self) -> bool {
+        self.reopen
     }
 
     /// The customer, if one is named.
@@ -240,6 +253,11 @@ impl PaymentRequest {
             &self.reference,
             self.amount,
         )?;
+        // A capture leaves a mark in it too.
+        if self.manual_capture && metadata.len() == Metadata::MAX_KEYS {
+            let limit = Metadata::MAX_KEYS - KEYS - 1;
+            return Err(MetadataError::TooManyKeys { limit }.into());
+        }
         Ok(IntentParams {
             amount: self.amount,
             metadata,
@@ -463,7 +481,6 @@ fn is_descriptor(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::MetadataError;
     use std::collections::BTreeMap;
 
     use super::*;
@@ -645,7 +662,7 @@ mod tests {
     #[test]
     fn the_same_parameters_are_the_same_bytes() {
         // Each hash map has an order of its own: fifty keys would not come out alike twice.
-        let metadata = (0..45).fold(Metadata::new(), |metadata, n| {
+        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
             metadata
                 .with(format!("key {n} &=%"), format!("value {n} ä&=%"))
                 .unwrap()
@@ -695,8 +712,8 @@ mod tests {
                 .intent_params("tea-shop")
                 .map(|_| ())
         };
-        assert_eq!(of(45), Ok(()));
-        assert_eq!(of(46), Err(MetadataError::TooManyKeys { limit: 45 }.into()));
+        assert_eq!(of(46), Ok(()));
+        assert_eq!(of(47), Err(MetadataError::TooManyKeys { limit: 46 }.into()));
         assert!(matches!(
             request().intent_params(&"x".repeat(501)),
             Err(RequestError::Metadata(MetadataError::ValueLength { .. }))
