@@ -8,6 +8,7 @@ use stripe::StripeRequest as _;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionLineItems,
     CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSessionPaymentIntentDataCaptureMethod as CaptureMethod,
     CreateCheckoutSessionPaymentIntentDataSetupFutureUsage as SavesFor,
     CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
     CreateCheckoutSessionShippingOptionsShippingRateData,
@@ -295,6 +296,10 @@ impl SessionParams {
         paying.description = self.params.described().map(str::to_owned);
         paying.receipt_email = self.params.receipt_to().map(str::to_owned);
         paying.statement_descriptor_suffix = self.params.suffix().map(str::to_owned);
+        paying.capture_method = self
+            .params
+            .captures_manually()
+            .then_some(CaptureMethod::Manual);
         paying.setup_future_usage = self.params.saves().map(|usage| match usage {
             SetupFutureUsage::OnSession => SavesFor::OnSession,
             SetupFutureUsage::OffSession => SavesFor::OffSession,
