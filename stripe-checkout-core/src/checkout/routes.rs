@@ -74,6 +74,9 @@ mod payments {
                 client_secret: &'a str,
                 amount: u64,
                 currency: &'a str,
+                /// For Stripe.js.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                stripe_account: Option<&'a str>,
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
@@ -94,6 +97,7 @@ mod payments {
                     client_secret: secret.expose(),
                     amount: payment.amount().minor(),
                     currency: payment.amount().currency().code(),
+                    stripe_account: payment.account(),
                 },
             ))
         }
@@ -488,7 +492,9 @@ mod pages {
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
-            let nothing_to_pay = self.nothing_to_pay(request.reference()).await;
+            let nothing_to_pay = self
+                .nothing_to_pay(request.reference(), request.account())
+                .await;
             let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
             if let Some(error) = nothing_to_pay {
                 // No form that would only fail.
@@ -515,7 +521,9 @@ mod pages {
                 stripe_js_url: &front.stripe_js_url,
                 order_url: order_url.as_deref(),
                 back_url: order_url.as_deref(),
-                saved_cards: payments.customers.is_some(),
+                stripe_account: request.account(),
+                // The platform's customers are none of a connected account's.
+                saved_cards: payments.customers.is_some() && request.account().is_none(),
             };
             let html = front
                 .pages
