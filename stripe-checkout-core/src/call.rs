@@ -183,6 +183,16 @@ impl Visitor {
         &self.query
     }
 
+    /// The fields of a form that a page posted, in place of a query: where there is none they say which order it is.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn set_form(&mut self, form: &[u8]) {
+        if self.query.is_empty()
+            && let Ok(form) = std::str::from_utf8(form)
+        {
+            self.query = form.to_owned();
+        }
+    }
+
     /// The address at the other end of the connection, if the framework knows it: behind a proxy it is the proxy's, and the visitor's stands in a header that the
     /// proxy sets.
     pub fn peer(&self) -> Option<IpAddr> {

@@ -25,6 +25,8 @@ mod retrieved;
 mod routes;
 #[cfg(feature = "intent")]
 mod saved_charge;
+#[cfg(feature = "intent")]
+mod sessions;
 mod tasks;
 mod upkeep;
 mod worker;
@@ -93,6 +95,8 @@ struct Payments {
     max_declines: u32,
     cap: u64,
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }

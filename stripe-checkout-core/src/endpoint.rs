@@ -43,6 +43,8 @@ pub(crate) enum Route {
     SetupComplete,
     #[cfg(feature = "intent")]
     CreateIntent,
+    #[cfg(feature = "sessions")]
+    CreateSession,
     #[cfg(feature = "intent")]
     Status,
     #[cfg(feature = "intent")]
@@ -58,7 +60,7 @@ pub(crate) enum Route {
 pub enum Group {
     /// The page and its assets.
     Checkout,
-    /// `create-payment-intent`, `checkout/status`, and what customers need to save cards.
+    /// `create-payment-intent`, `create-checkout-session`, `checkout/status`, and what customers need to save cards.
     Intent,
     /// The webhook. Keep it outside of log-in layers: Stripe cannot log in.
     Webhook,
@@ -110,6 +112,8 @@ impl Endpoint {
             Route::CreateIntent | Route::Status | Route::CreateSetup | Route::CustomerSession => {
                 Group::Intent
             }
+            #[cfg(feature = "sessions")]
+            Route::CreateSession => Group::Intent,
             Route::Webhook => Group::Webhook,
         }
     }
@@ -127,6 +131,13 @@ impl Endpoint {
             path: path.into(),
             body_limit: limit,
         }
+    }
+
+    /// The route that leads to Stripe's own page.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn create_session(body_limit: usize) -> Self {
+        let path = "/create-checkout-session";
+        Self::new(Route::CreateSession, Method::Post, path, body_limit)
     }
 
     /// Every route of a checkout that offers this.

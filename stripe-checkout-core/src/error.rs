@@ -349,6 +349,10 @@ pub enum RequestError {
     /// The description is longer than 1000 characters.
     #[error("the description must have at most 1000 characters")]
     Description,
+    /// Of the ways to ship that a [`HostedCheckout`](crate::intent::HostedCheckout) offers, none is in the order's currency, or more than five are.
+    #[cfg(feature = "sessions")]
+    #[error("none of the ways to ship is in the currency of the order, or more than five are")]
+    ShippingOptions,
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -630,6 +634,13 @@ pub enum BuildError {
     Path {
         /// The path.
         path: String,
+    },
+    /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
+    #[cfg(feature = "sessions")]
+    #[error("the hosted checkout cannot be: {flaw}")]
+    HostedCheckout {
+        /// What is wrong.
+        flaw: &'static str,
     },
     /// A template of the merchant's does not compile.
     #[error("the template {name} does not compile")]

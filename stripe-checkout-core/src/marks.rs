@@ -8,6 +8,7 @@ use crate::metadata::Metadata;
 const APPLICATION: &str = "checkout_application";
 const AMOUNT: &str = "checkout_amount";
 const CURRENCY: &str = "checkout_currency";
+const SESSION: &str = "checkout_session";
 
 /// The caller's own reference of what was asked: by it, it is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
@@ -19,6 +20,27 @@ pub(crate) const CAPTURE: &str = "checkout_capture";
 /// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
 pub(crate) const KEYS: usize = 4;
+
+/// As which attempt of its order the Checkout Session was made that this metadata, a session's or its PaymentIntent's, belongs to.
+pub(crate) fn session_attempt(metadata: &Metadata) -> Option<u32> {
+    metadata.get(SESSION)?.parse().ok()
+}
+
+/// The marked metadata, with the mark of a Checkout Session.
+#[cfg(feature = "sessions")]
+pub(crate) fn marked_session(
+    mut metadata: Metadata,
+    attempt: u32,
+) -> Result<Metadata, MetadataError> {
+    let inserted = metadata.insert(SESSION, attempt.to_string());
+    inserted.map_err(|error| match error {
+        MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
+            limit: Metadata::MAX_KEYS - KEYS - 1,
+        },
+        other => other,
+    })?;
+    Ok(metadata)
+}
 
 /// What the marks say.
 pub(crate) struct Marks<'a> {

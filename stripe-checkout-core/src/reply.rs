@@ -139,6 +139,20 @@ impl Reply {
         reply
     }
 
+    /// To another page, after a form was posted.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn see_other(location: &str) -> Self {
+        let mut reply = Self::new(
+            303,
+            "text/plain; charset=utf-8",
+            NOTHING,
+            "no-store",
+            Bytes::new(),
+        );
+        reply.headers.push(("location", location.to_owned()));
+        reply
+    }
+
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         if let Some(wait) = retry_after {
             self.headers

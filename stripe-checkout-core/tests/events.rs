@@ -81,19 +81,35 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "checkout.session.async_payment_failed.2026-09-30.endive.json",
-        "not about a payment",
+        "failed pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735: - -",
     ),
     (
         "checkout.session.async_payment_succeeded.2026-09-30.endive.json",
-        "not about a payment",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
     ),
     (
         "checkout.session.completed.2026-09-30.endive.json",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
+    ),
+    (
+        "checkout.session.completed.delayed.json",
+        "processing pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
+    ),
+    (
+        "checkout.session.completed.discounted.json",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 22.89 EUR order 6735 for 19.99 EUR",
+    ),
+    (
+        "checkout.session.completed.free.json",
+        "free cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u 0.00 EUR order 6735 for 19.99 EUR",
+    ),
+    (
+        "checkout.session.completed.subscription.json",
         "not about a payment",
     ),
     (
         "checkout.session.expired.2026-09-30.endive.json",
-        "not about a payment",
+        "canceled cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u 19.99 EUR order 6735",
     ),
     (
         "customer.discount.deleted.without_version.json",
@@ -309,11 +325,17 @@ fn summary(outcome: &Outcome) -> String {
             .order_id()
             .map(|order| format!(" order {order}"))
             .unwrap_or_default();
-        format!("{} {amount}{order}", payment.id())
+        let price = payment.session().map(|session| session.subtotal());
+        let price = price.filter(|price| *price != payment.amount());
+        let price = price
+            .map(|price| format!(" for {price}"))
+            .unwrap_or_default();
+        format!("{} {amount}{order}{price}", payment.id())
     };
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     match outcome {
         Outcome::Succeeded(it) => format!("succeeded {}", payment(it)),
+        Outcome::Free(it) => format!("free {}", payment(it)),
         Outcome::Processing(it) => format!("processing {}", payment(it)),
         Outcome::Canceled(it) => format!("canceled {}", payment(it)),
         Outcome::Capturable(it) => format!("capturable {}", payment(it)),

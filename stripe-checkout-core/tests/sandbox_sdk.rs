@@ -85,3 +85,13 @@ async fn python_cards() {
 async fn node_cards() {
     ask_node("cards.mjs").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sessions() {
+    ask_python("sessions.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_sessions() {
+    ask_node("sessions.mjs").await;
+}

@@ -84,6 +84,8 @@ pub struct CheckoutBuilder {
     cap: u64,
     #[cfg(feature = "intent")]
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     shop: String,
     #[cfg(feature = "checkout")]
@@ -131,6 +133,8 @@ impl CheckoutBuilder {
             cap: crate::amount::DEFAULT_CAP,
             #[cfg(feature = "intent")]
             origins: Vec::new(),
+            #[cfg(feature = "sessions")]
+            hosted: None,
             #[cfg(feature = "checkout")]
             shop: "Checkout".into(),
             #[cfg(feature = "checkout")]
@@ -146,6 +150,13 @@ impl CheckoutBuilder {
     #[cfg(feature = "intent")]
     pub fn pricing(mut self, pricing: impl crate::pricing::Pricing) -> Self {
         self.pricing = Some(Arc::new(pricing));
+        self
+    }
+
+    /// Lets orders be paid on Stripe's own page: with it comes the route `POST /create-checkout-session`. Needs prices.
+    #[cfg(feature = "sessions")]
+    pub fn hosted_checkout(mut self, hosted: crate::intent::HostedCheckout) -> Self {
+        self.hosted = Some(hosted);
         self
     }
 
@@ -311,6 +322,10 @@ impl CheckoutBuilder {
                 if self.application.as_deref().unwrap_or_default().is_empty() {
                     return Err(BuildError::NoApplication);
                 }
+                #[cfg(feature = "sessions")]
+                if let Some(flaw) = self.hosted.as_ref().and_then(|hosted| hosted.flaw()) {
+                    return Err(BuildError::HostedCheckout { flaw });
+                }
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
                     gateway = transport(gateway);
@@ -323,6 +338,8 @@ impl CheckoutBuilder {
                     max_declines: self.max_declines,
                     cap: self.cap,
                     origins: self.origins,
+                    #[cfg(feature = "sessions")]
+                    hosted: self.hosted,
                     #[cfg(feature = "checkout")]
                     front: Front {
                         pages: crate::page::Pages::new(self.templates)?,
@@ -343,6 +360,10 @@ impl CheckoutBuilder {
         let has_prices = payments.is_some();
         #[cfg(not(feature = "intent"))]
         let (has_prices, has_customers) = (false, false);
+        #[cfg(feature = "sessions")]
+        let has_hosted = payments
+            .as_ref()
+            .is_some_and(|payments| payments.hosted.is_some());
         #[cfg(feature = "intent")]
         let lookup = payments
             .as_ref()
@@ -391,7 +412,12 @@ impl CheckoutBuilder {
             customers: has_customers,
         };
         let verifier = Verifier::new(self.config.webhook_secrets()).tolerance(self.tolerance);
-        let endpoints = Endpoint::table(offers, &self.webhook_path, self.body_limit);
+        #[allow(unused_mut)]
+        let mut endpoints = Endpoint::table(offers, &self.webhook_path, self.body_limit);
+        #[cfg(feature = "sessions")]
+        if has_hosted {
+            endpoints.push(Endpoint::create_session(self.body_limit));
+        }
         // Frameworks differ in what two routes of one path mean: axum panics or tells them apart by verb, in actix-web the first one hides the second.
         let webhooks = endpoints
             .iter()

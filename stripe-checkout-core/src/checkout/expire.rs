@@ -4,7 +4,7 @@ use super::Checkout;
 use crate::amount::Amount;
 use crate::currency::Currency;
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, check_id};
 use crate::webhook::{Payment, PaymentStatus};
 
@@ -18,7 +18,7 @@ const CALLED_OFF: &str = "called off";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expired {
-    /// Its PaymentIntent is canceled now: nobody can pay it any more.
+    /// Its PaymentIntent is canceled now, or its Checkout Session expired: nobody can pay it any more.
     Expired(Payment),
     /// There was none to be paid, and there will be none.
     NothingOpen,
@@ -80,6 +80,10 @@ impl Checkout {
             // One that is being made at this moment is canceled by whoever makes it: the row's attempt is another one now.
             _ => return Ok(Expired::NothingOpen),
         };
+        if is_session(id) {
+            let id = id.clone();
+            return self.call_off_session(order, row, &id).await;
+        }
         check_id(id, "pi_")?;
         if row.state != IntentState::Paid {
             // To cancel twice does no harm, and an answer of another day would.
@@ -157,7 +161,11 @@ impl Checkout {
     }
 
     /// What the event will say too. If the row changed meanwhile, the event has said so, or somebody opened the order again.
-    async fn mark_canceled(&self, order: &OrderKey, row: IntentRecord) -> Result<(), IntentError> {
+    pub(super) async fn mark_canceled(
+        &self,
+        order: &OrderKey,
+        row: IntentRecord,
+    ) -> Result<(), IntentError> {
         if row.state != IntentState::Canceled {
             let version = row.version;
             let canceled = IntentRecord {

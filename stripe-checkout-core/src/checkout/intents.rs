@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::expire::is_called_off;
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
@@ -109,12 +109,41 @@ impl Checkout {
             _ => None,
         };
         let Some(id) = id else { return Ok(None) };
+        if is_session(&id) {
+            return self.nothing_to_pay_in_session(&order, &id).await;
+        }
         // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
         let gateway = &self.payments()?.gateway;
         match gateway.retrieve_intent(&id, order.account.as_deref()).await {
             Ok(payment) => Ok(closed(&payment)),
             Err(_) => Ok(Some(IntentError::Processing)),
         }
+    }
+
+    /// Refuses an order that was declined too often.
+    pub(super) async fn may_be_tried(
+        &self,
+        order: &OrderKey,
+        row: &IntentRecord,
+    ) -> Result<(), IntentError> {
+        let payments = self.payments()?;
+        let declines = row.declines;
+        if row.state == IntentState::Paid || declines < payments.max_declines {
+            return Ok(());
+        }
+        if let Some(payment) = row
+            .payment
+            .as_deref()
+            .filter(|_| row.state != IntentState::Canceled)
+        {
+            // To cancel twice does no harm.
+            let key = IdempotencyKey::once();
+            let account = order.account.as_deref();
+            if let Err(error) = payments.gateway.close(payment, &key, account).await {
+                tracing::warn!(payment, %error, "what was declined too often stays open");
+            }
+        }
+        Err(IntentError::TooManyDeclines { declines })
     }
 
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
@@ -151,7 +180,7 @@ impl Attempt<'_> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
             if let Some(row) = &row {
-                self.may_be_tried(row).await?;
+                self.checkout.may_be_tried(self.order, row).await?;
             }
             let round = match row {
                 None => self.begin(None).await?,
@@ -161,6 +190,14 @@ impl Attempt<'_> {
                         return Err(IntentError::CalledOff);
                     }
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
+                    // Of Stripe's own page: nobody shall pay there and here.
+                    (_, Some(session)) if is_session(&session) => {
+                        let leave = self.checkout.leave_session(self.order, row, &session);
+                        match leave.await? {
+                            Some(row) => self.begin(Some(row)).await?,
+                            None => None,
+                        }
+                    }
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
                     (_, None) if row.fingerprint != self.fingerprint() => {
                         self.begin(Some(row)).await?
@@ -173,27 +210,6 @@ impl Attempt<'_> {
             }
         }
         Err(IntentError::InFlight)
-    }
-
-    /// Refuses an order that was declined too often.
-    async fn may_be_tried(&self, row: &IntentRecord) -> Result<(), IntentError> {
-        let declines = row.declines;
-        if row.state == IntentState::Paid || declines < self.payments.max_declines {
-            return Ok(());
-        }
-        if let Some(payment) = row
-            .payment
-            .as_deref()
-            .filter(|_| row.state != IntentState::Canceled)
-        {
-            let key = self.key("close", row, payment.as_bytes());
-            let gateway = &self.payments.gateway;
-            let canceled = gateway.cancel_intent(payment, &key, self.account()).await;
-            if let Err(error) = canceled {
-                tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
-            }
-        }
-        Err(IntentError::TooManyDeclines { declines })
     }
 
     /// Writes down that the next attempt begins, with what is asked now.
@@ -240,16 +256,7 @@ impl Attempt<'_> {
                 Ok(None)
             }
             Err(error) => {
-                // The key is used up: it can only bring this answer again.
-                let spent = match &error {
-                    ApiError::Declined { .. }
-                    | ApiError::InvalidRequest { .. }
-                    | ApiError::Authentication { .. }
-                    | ApiError::Permission { .. } => true,
-                    ApiError::Unavailable { replayed, .. } => *replayed,
-                    _ => false,
-                };
-                if spent {
+                if is_spent(&error) {
                     let next = IntentRecord {
                         attempt: row.attempt.saturating_add(1),
                         ..row.clone()
@@ -424,8 +431,20 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether the key is used up: it can only bring this answer again.
+pub(super) fn is_spent(error: &ApiError) -> bool {
+    match error {
+        ApiError::Declined { .. }
+        | ApiError::InvalidRequest { .. }
+        | ApiError::Authentication { .. }
+        | ApiError::Permission { .. } => true,
+        ApiError::Unavailable { replayed, .. } => *replayed,
+        _ => false,
+    }
+}
+
 /// Why a PaymentIntent cannot be paid any more, other than that it was canceled.
-fn closed(payment: &Payment) -> Option<IntentError> {
+pub(super) fn closed(payment: &Payment) -> Option<IntentError> {
     match payment.status() {
         PaymentStatus::Succeeded => Some(IntentError::AlreadyPaid),
         PaymentStatus::Processing | PaymentStatus::RequiresCapture => Some(IntentError::Processing),
@@ -433,7 +452,7 @@ fn closed(payment: &Payment) -> Option<IntentError> {
     }
 }
 
-fn is_canceled(payment: &Payment) -> bool {
+pub(super) fn is_canceled(payment: &Payment) -> bool {
     *payment.status() == PaymentStatus::Canceled
 }
 

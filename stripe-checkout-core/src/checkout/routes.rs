@@ -22,6 +22,8 @@ impl Checkout {
                 .create(call)
                 .await
                 .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "sessions")]
+            Route::CreateSession => self.create_session_route(call).await,
             #[cfg(feature = "intent")]
             Route::Status => self
                 .status(call)
@@ -119,8 +121,7 @@ mod payments {
                 };
                 return Ok(Reply::json(200, &status));
             }
-            let asked: Returned =
-                serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+            let asked: Ticket = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
             let payment = self.returned(&asked).await?;
             Ok(Reply::json(
                 200,
@@ -137,17 +138,26 @@ mod payments {
             visitor: &Visitor,
             body: Body,
         ) -> Result<bytes::Bytes, Problem> {
+            self.same_site(visitor)?;
+            if !is_type(visitor, b"application/json") {
+                return Err(Problem::not_json());
+            }
+            self.whole(body)
+        }
+
+        fn same_site(&self, visitor: &Visitor) -> Result<(), Problem> {
             let origins = self
                 .inner
                 .payments
                 .as_ref()
                 .map_or(&[][..], |payments| &payments.origins);
-            if !is_same_site(visitor, origins) {
-                return Err(Problem::cross_site());
+            match is_same_site(visitor, origins) {
+                true => Ok(()),
+                false => Err(Problem::cross_site()),
             }
-            if !is_json(visitor) {
-                return Err(Problem::not_json());
-            }
+        }
+
+        fn whole(&self, body: Body) -> Result<bytes::Bytes, Problem> {
             body.finish().map_err(|fault| match fault {
                 BodyFault::TooLarge => Problem::too_large(),
                 BodyFault::Incomplete => Problem::incomplete(),
@@ -217,14 +227,18 @@ mod payments {
         }
 
         /// The payment of a buyer who comes back with its id and client secret.
-        pub(super) async fn returned(&self, asked: &Returned) -> Result<Payment, Problem> {
-            let found = self
-                .retrieve_intent(&asked.payment_intent, &asked.payment_intent_client_secret)
-                .await
-                .map_err(|error| {
-                    tracing::error!(%error, "a payment could not be looked up");
-                    Problem::from(&error)
-                })?;
+        pub(super) async fn returned(&self, asked: &Ticket) -> Result<Payment, Problem> {
+            let found = match asked {
+                Ticket::Session { session_id } => self.retrieve_session(session_id).await,
+                Ticket::Intent(asked) => {
+                    let secret = &asked.payment_intent_client_secret;
+                    self.retrieve_intent(&asked.payment_intent, secret).await
+                }
+            };
+            let found = found.map_err(|error| {
+                tracing::error!(%error, "a payment could not be looked up");
+                Problem::from(&error)
+            })?;
             found.ok_or_else(Problem::unknown_payment)
         }
     }
@@ -263,6 +277,33 @@ mod payments {
 
     /// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
     pub(in crate::checkout) const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
+
+    /// How a buyer who comes back says which payment it is.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Ticket {
+        Intent(Returned),
+        /// From Stripe's own page.
+        Session {
+            session_id: String,
+        },
+    }
+
+    impl Ticket {
+        /// From the address that Stripe sent the buyer to.
+        #[cfg(feature = "checkout")]
+        pub(super) fn read(query: &str) -> Option<Self> {
+            #[derive(Deserialize)]
+            struct Query {
+                session_id: String,
+            }
+            if let Ok(returned) = serde_html_form::from_str(query) {
+                return Some(Self::Intent(returned));
+            }
+            let Query { session_id } = serde_html_form::from_str(query).ok()?;
+            Some(Self::Session { session_id })
+        }
+    }
 
     /// What Stripe's redirect brings, and what the page sends on.
     #[derive(Deserialize)]
@@ -330,15 +371,105 @@ mod payments {
         }
     }
 
-    /// `application/json`, with or without parameters. It is also what makes a cross-site form impossible.
-    fn is_json(visitor: &Visitor) -> bool {
+    /// A content type, with or without parameters. JSON is also what makes a cross-site form impossible.
+    fn is_type(visitor: &Visitor, wanted: &[u8]) -> bool {
         let mut types = visitor.headers("content-type");
         let essence = types
             .next()
             .and_then(|value| value.split(|byte| *byte == b';').next());
         types.next().is_none()
-            && essence
-                .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+            && essence.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(wanted))
+    }
+
+    #[cfg(feature = "sessions")]
+    mod hosted {
+        use super::*;
+
+        const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+        impl Checkout {
+            /// To a script the address of Stripe's page, or the secret to show it in a frame; a form is sent there.
+            pub(in super::super) async fn create_session_route(&self, call: Call) -> Reply {
+                let is_form = is_type(&call.visitor, FORM);
+                match self.session_reply(call, is_form).await {
+                    Ok(reply) => reply,
+                    Err(problem) => self.problem_reply(&problem, is_form),
+                }
+            }
+
+            async fn session_reply(&self, call: Call, is_form: bool) -> Result<Reply, Problem> {
+                #[derive(Serialize)]
+                #[serde(untagged, rename_all_fields = "camelCase")]
+                enum Created<'a> {
+                    Hosted {
+                        url: &'a str,
+                    },
+                    Embedded {
+                        client_secret: &'a str,
+                        /// For Stripe.js.
+                        #[serde(skip_serializing_if = "Option::is_none")]
+                        stripe_account: Option<&'a str>,
+                    },
+                }
+                let Call {
+                    mut visitor, body, ..
+                } = call;
+                let body = if is_form {
+                    self.same_site(&visitor)?;
+                    let form = self.whole(body)?;
+                    visitor.set_form(&form);
+                    bytes::Bytes::new()
+                } else {
+                    self.json_body(&visitor, body)?
+                };
+                let hosted = self.payments().ok().and_then(|of| of.hosted.as_ref());
+                let embedded = hosted.is_some_and(|hosted| hosted.is_embedded());
+                if is_form && embedded {
+                    // There is no page to send a browser to.
+                    return Err(Problem::not_json());
+                }
+                let request = self.price(&body, &visitor).await?;
+                self.admit(&visitor, Attempt::Payment(&request)).await?;
+                let session = self
+                    .create_session(&request)
+                    .await
+                    .map_err(|error| logged(&error, &request))?;
+                let (url, secret) = (session.url(), session.client_secret());
+                let url = url.filter(|url| url.bytes().all(|byte| byte.is_ascii_graphic()));
+                match (url, secret) {
+                    (_, Some(secret)) if embedded => {
+                        let (client_secret, stripe_account) = (secret.expose(), request.account());
+                        Ok(Reply::json(
+                            200,
+                            &Created::Embedded {
+                                client_secret,
+                                stripe_account,
+                            },
+                        ))
+                    }
+                    (Some(url), _) if is_form => Ok(Reply::see_other(url)),
+                    (Some(url), _) if !embedded => Ok(Reply::json(200, &Created::Hosted { url })),
+                    _ => {
+                        tracing::error!(
+                            session = session.id(),
+                            "Stripe gave neither an address nor a client secret"
+                        );
+                        Err(Problem::internal())
+                    }
+                }
+            }
+
+            /// Who posted a form looks at a page.
+            fn problem_reply(&self, problem: &Problem, is_form: bool) -> Reply {
+                #[cfg(feature = "checkout")]
+                if let (true, Ok(payments)) = (is_form, self.payments()) {
+                    let place = crate::page::Place::Checkout;
+                    return super::super::pages::problem_page(&payments.front, place, problem);
+                }
+                let _ = is_form;
+                problem.json()
+            }
+        }
     }
 
     #[cfg(test)]
@@ -346,6 +477,10 @@ mod payments {
         use super::*;
         use crate::call::Call;
         use crate::endpoint::Endpoint;
+
+        fn is_json(visitor: &Visitor) -> bool {
+            is_type(visitor, b"application/json")
+        }
 
         fn visitor(headers: &[(&str, &str)]) -> Visitor {
             let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
@@ -576,17 +711,16 @@ mod pages {
 
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let query = visitor.query();
-            let asked = match serde_html_form::from_str::<Returned>(query) {
-                Ok(asked) => asked,
+            let asked = match Ticket::read(query) {
+                Some(asked) => asked,
                 // The address of a page whose script took the client secret out.
-                Err(_)
-                    if query
-                        .split('&')
-                        .any(|pair| pair.starts_with("payment_intent=")) =>
+                None if query
+                    .split('&')
+                    .any(|pair| pair.starts_with("payment_intent=")) =>
                 {
                     return front.look_it_up(200);
                 }
-                Err(_) => return Err(Problem::malformed()),
+                None => return Err(Problem::malformed()),
             };
             let payment = match self.returned(&asked).await {
                 Ok(payment) => payment,
@@ -659,7 +793,7 @@ mod pages {
         }
     }
 
-    fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
+    pub(super) fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
         let order_url = problem
             .reference
             .as_deref()
@@ -728,7 +862,10 @@ mod pages {
                 !name.is_empty()
                     && !matches!(
                         name,
-                        "payment_intent" | "payment_intent_client_secret" | "redirect_status"
+                        "payment_intent"
+                            | "payment_intent_client_secret"
+                            | "redirect_status"
+                            | "session_id"
                     )
             })
             .collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
 use crate::webhook::{
-    Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
+    CheckoutSession, Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
 };
 
 /// What is to be done.
@@ -39,7 +39,32 @@ pub(super) fn decide(
     intent: Option<&IntentRecord>,
 ) -> Decision {
     let settled = !matches!(payment.success, Settled::No | Settled::Pending);
+    let state = |news: &Payment| {
+        let present = intent.filter(|intent| is_present(intent, news));
+        present.map(|intent| intent.state)
+    };
     match outcome {
+        // What was paid in a Checkout Session is told by the session, unless the money was authorised there and collected since.
+        Outcome::Succeeded(news) if news.is_told_by_session() && !payment.capturable => {
+            Decision::Superseded
+        }
+        Outcome::Processing(news) if news.is_told_by_session() => Decision::Superseded,
+        // The session tells that a payment that was on its way has failed; a card that is declined on its page it does not tell.
+        Outcome::Failed(news, _)
+            if news.is_told_by_session()
+                && matches!(
+                    state(news),
+                    Some(IntentState::Processing | IntentState::Canceled)
+                ) =>
+        {
+            Decision::Superseded
+        }
+        // A session that failed or expired does not come back to life.
+        Outcome::Processing(news) | Outcome::Failed(news, _)
+            if news.session().is_some() && state(news) == Some(IntentState::Canceled) =>
+        {
+            Decision::Superseded
+        }
         // A dead success that comes as another event object gets its chance; all others were dealt with.
         Outcome::Succeeded(_) if settled && payment.success != Settled::Dead => {
             Decision::Superseded
@@ -54,15 +79,22 @@ pub(super) fn decide(
                 Decision::Fulfill
             }
         }
+        Outcome::Free(_) if settled && payment.success != Settled::Dead => Decision::Superseded,
+        // Nothing is to be given back, and nothing to be delivered twice.
+        Outcome::Free(free)
+            if intent
+                .and_then(|intent| intent.paid_by.as_deref())
+                .is_some_and(|by| by != free.id()) =>
+        {
+            Decision::Superseded
+        }
+        Outcome::Free(_) => Decision::Fulfill,
         Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
         // One that was, or is being, replaced: the order goes on with another PaymentIntent, which is not canceled.
         Outcome::Canceled(canceled)
             if intent.is_some_and(|intent| {
                 intent.state == IntentState::Creating
-                    || intent
-                        .payment
-                        .as_deref()
-                        .is_some_and(|present| present != canceled.id())
+                    || (intent.payment.is_some() && !is_present(intent, canceled))
             }) =>
         {
             Decision::Superseded
@@ -105,6 +137,23 @@ pub(super) fn decide(
             _ => Decision::Tell,
         },
     }
+}
+
+/// Whether the news are of what the order's row has now: of its PaymentIntent, of its Checkout Session, or of the PaymentIntent that was made in that.
+pub(super) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
+    let Some(now) = row.payment.as_deref() else {
+        return false;
+    };
+    let session = news.session().map(CheckoutSession::id);
+    now == news.id()
+        || session == Some(now)
+        // The PaymentIntent does not know its session, but which attempt it was.
+        || (is_session(now) && session.is_none() && news.session_attempt() == Some(row.attempt))
+}
+
+/// Whether this is the id of a Checkout Session.
+pub(crate) fn is_session(id: &str) -> bool {
+    id.starts_with("cs_")
 }
 
 /// Whether nothing of what was captured is left.
@@ -246,14 +295,17 @@ pub(super) fn intent_after(
     before: &IntentRecord,
 ) -> Option<IntentRecord> {
     let mut after = before.clone();
-    let present = before.payment.as_deref() == outcome.payment_id();
+    let present = match outcome.payment() {
+        Some(news) => is_present(before, news),
+        None => before.payment.as_deref() == outcome.payment_id(),
+    };
     let paid = before.state == IntentState::Paid;
     // Also of an earlier one: it is the order that is tried out.
     if matches!(outcome, Outcome::Failed(..)) {
         after.declines = after.declines.saturating_add(1);
     }
     match outcome {
-        Outcome::Succeeded(payment)
+        Outcome::Succeeded(payment) | Outcome::Free(payment)
             if matches!(decision, Decision::Fulfill | Decision::RefundedBefore) =>
         {
             after.state = IntentState::Paid;
@@ -261,6 +313,10 @@ pub(super) fn intent_after(
         }
         _ if !present || paid => {}
         Outcome::Processing(_) | Outcome::Capturable(_) => after.state = IntentState::Processing,
+        // Its session is over: the buyer needs another one.
+        Outcome::Failed(payment, _) if payment.session().is_some() => {
+            after.state = IntentState::Canceled;
+        }
         // One that is being replaced is not opened again by news that come late.
         Outcome::Failed(..) | Outcome::RequiresAction(_)
             if before.state != IntentState::Creating =>
@@ -307,5 +363,7 @@ fn is_won(dispute: &Dispute) -> bool {
 
 /// Whether the outcome is the success that refunds and disputes of the same payment wait for.
 pub(super) fn settles(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Succeeded(_))
+    outcome
+        .settled()
+        .is_some_and(|payment| !payment.is_told_by_session())
 }

@@ -56,7 +56,8 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
     /// What the order of this payment costs *now*, read from the merchant's own records.
     ///
     /// It is asked just before [`payment_succeeded`](Self::payment_succeeded): a payment of another amount or currency goes to
-    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order.
+    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order. Of a payment in a Checkout Session it is the
+    /// [subtotal](crate::webhook::CheckoutSession::subtotal) that must be due: what promotion codes take off, and shipping and tax add, the merchant allowed.
     fn amount_due(
         &self,
         payment: &Payment,
@@ -112,6 +113,17 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (payment, db);
         async { Ok(()) }
+    }
+
+    /// The buyer ordered in a Checkout Session in which nothing was to be paid: a promotion took off all of it. Deliver what was bought; unless you write this hook,
+    /// [`payment_succeeded`](Self::payment_succeeded) does. There is no PaymentIntent: [`Payment::id`] is the session's, and there is nothing to refund. Comes once
+    /// per session, and not for an order that is paid already.
+    fn order_free(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.payment_succeeded(payment, db)
     }
 
     /// A second PaymentIntent of an order that is paid already succeeded: deliver nothing, give the money back.
@@ -371,6 +383,7 @@ macro_rules! for_each_hook {
     ($write:ident) => {
         $write! {
             payment_succeeded(payment: &Payment) -> ();
+            order_free(payment: &Payment) -> ();
             amount_due(payment: &Payment) -> Due;
             payment_processing(payment: &Payment) -> ();
             payment_failed(payment: &Payment, failure: &Failure) -> ();

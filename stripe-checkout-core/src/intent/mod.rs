@@ -6,6 +6,8 @@
 
 mod capture;
 mod gateway;
+#[cfg(feature = "sessions")]
+mod hosted;
 mod idempotency;
 mod people;
 mod pool;
@@ -18,6 +20,10 @@ mod transport;
 pub use capture::{CancelReason, CancelRequest, CaptureRequest};
 pub use gateway::Gateway;
 pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
+#[cfg(feature = "sessions")]
+pub use hosted::HostedCheckout;
+#[cfg(feature = "sessions")]
+pub(crate) use hosted::SessionParams;
 pub use idempotency::{IdempotencyKey, Operation};
 pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;

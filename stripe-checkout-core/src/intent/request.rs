@@ -472,20 +472,16 @@ impl IntentParams {
         Ok(self.sorted(fill!(request, self).build()))
     }
 
-    /// Puts the pairs of the form in alphabetical order. Nothing is lost: every pair has a name of its own, array elements too.
     fn sorted(&self, mut request: RequestBuilder) -> RequestBuilder {
         // async-stripe has this one's type in another crate only.
-        let usage = self
-            .setup_future_usage
-            .map(|usage| format!("setup_future_usage={}", usage.as_str()));
-        request.body = request.body.map(|form| {
-            let capture = self.manual_capture.then_some("capture_method=manual");
-            let pairs = form.split('&').chain(usage.as_deref()).chain(capture);
-            let mut pairs: Vec<&str> = pairs.collect();
-            pairs.sort_unstable();
-            pairs.join("&")
-        });
-        request
+        if let (Some(usage), Some(form)) = (self.setup_future_usage, &mut request.body) {
+            form.push_str("&setup_future_usage=");
+            form.push_str(usage.as_str());
+        }
+        if let (true, Some(form)) = (self.manual_capture, &mut request.body) {
+            form.push_str("&capture_method=manual");
+        }
+        sorted(request)
     }
 
     fn amount_i64(&self) -> Result<i64, AmountError> {
@@ -499,6 +495,51 @@ impl IntentParams {
         // Cannot fail: a code that async-stripe does not know is sent as it is.
         let Ok(currency) = self.amount.currency().code().parse();
         currency
+    }
+}
+
+/// For a Checkout Session, which has the same in other places.
+#[cfg(feature = "sessions")]
+impl IntentParams {
+    pub(super) fn all_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn captures_manually(&self) -> bool {
+        self.manual_capture
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn destination(&self) -> Option<&str> {
+        self.connect.destination.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn application_fee(&self) -> Option<Amount> {
+        self.connect.fee
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
+        self.setup_future_usage
+    }
+
+    pub(super) fn receipt_to(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
+    pub(super) fn described(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    pub(super) fn suffix(&self) -> Option<&str> {
+        self.statement_descriptor_suffix.as_deref()
     }
 }
 

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
 
-  /** @typedef {Record<string, string>} Ticket the id and the client secret of a PaymentIntent, or of a SetupIntent where a card was saved */
+  /** @typedef {Record<string, string>} Ticket the id and the client secret of a PaymentIntent, or of a SetupIntent where a card was saved; or the id of a Checkout Session */
   /** @typedef {{ticket: Ticket, order?: string}} Kept */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
@@ -21,6 +21,9 @@
    */
   function takeTicket() {
     const query = new URLSearchParams(location.search);
+    // That of Stripe's own page is no secret: it stays, so that a reload shows the same.
+    const session_id = query.get("session_id");
+    if (session_id) return { ticket: { session_id } };
     for (const name of ["payment_intent", "setup_intent"]) {
       const id = query.get(name);
       const secret = query.get(`${name}_client_secret`);
@@ -64,6 +67,7 @@
     const order = link("view-order");
     if (!order || !kept) return;
     const url = order.getAttribute("href");
+    if ("session_id" in kept.ticket) return;
     if (url) history.replaceState({ ...kept, order: url }, "");
     else if (kept.order) {
       order.href = kept.order;

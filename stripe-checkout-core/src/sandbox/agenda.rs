@@ -113,3 +113,28 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_first_is_done_first() {
+        let deadline = |name: &str| Due::Deadline {
+            dispute: name.to_owned(),
+        };
+        let mut agenda = Agenda::default();
+        for (seconds, name) in [(3, "late"), (1, "early"), (1, "early too"), (9, "never")] {
+            agenda.add(Duration::from_secs(seconds), deadline(name));
+        }
+        assert_eq!(agenda.take_due(), None);
+        assert_eq!(agenda.quiet_for(), Some(Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        agenda.pass(Duration::from_secs(2));
+        for name in ["early", "early too", "late"] {
+            assert_eq!(agenda.take_due(), Some(deadline(name)));
+        }
+        assert_eq!(agenda.take_due(), None);
+        assert_eq!(agenda.quiet_for(), Some(Duration::from_secs(6)));
+    }
+}

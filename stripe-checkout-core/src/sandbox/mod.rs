@@ -24,8 +24,10 @@
 //!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors.
 //! - The [test cards](TEST_CARDS), 3-D Secure among them, and [test bank accounts](TEST_ACCOUNTS) for SEPA Direct Debit, whose payments are `processing` for as
 //!   long as [the banks](Sandbox::banks) are told to take.
+//! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
+//!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
 //! - Refunds that are pending or come back, and disputes from the first question to the decision.
-//! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts.
+//! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts, and embedded Checkout.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
 //!
@@ -42,6 +44,7 @@ mod endpoint;
 mod expand;
 mod faults;
 mod form;
+mod hosted;
 mod idempotency;
 mod ids;
 mod objects;

@@ -27,6 +27,19 @@ impl Params {
         Self::new(Tree::new())
     }
 
+    /// The parameters of a group of this name.
+    pub(super) fn within(tree: Tree, name: &str) -> Self {
+        Self {
+            tree,
+            within: Some(name.to_owned()),
+        }
+    }
+
+    /// A group as it came, or a list, whose names are numbers.
+    pub(super) fn take_group(&mut self, name: &str) -> Result<Option<Tree>, Refusal> {
+        Ok(self.group(name)?.flatten().map(|group| group.tree))
+    }
+
     /// How Stripe writes the parameter's full name.
     fn full_name(&self, name: &str) -> String {
         self.within

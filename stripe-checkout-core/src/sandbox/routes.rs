@@ -44,6 +44,21 @@ pub(super) fn execute(
         ("POST", ["v1", "payment_intents", id, "cancel"]) => {
             store.cancel_intent(caller, id, params)
         }
+        ("POST", ["v1", "checkout", "sessions"]) => store.create_session(caller, params),
+        ("GET", ["v1", "checkout", "sessions"]) => store.list_sessions(caller, params),
+        ("GET", ["v1", "checkout", "sessions", id]) => {
+            store.retrieve_session(caller, id, params, &expansions)
+        }
+        ("POST", ["v1", "checkout", "sessions", id, "expire"]) => {
+            store.expire_session(caller, id, params)
+        }
+        ("GET", ["v1", "checkout", "sessions", id, "line_items"]) => {
+            store.list_session_items(caller, id, params)
+        }
+        ("POST", ["v1", "coupons"]) => store.create_coupon(caller, params),
+        ("GET", ["v1", "coupons", id]) => store.retrieve_coupon(caller, id, params),
+        ("POST", ["v1", "promotion_codes"]) => store.create_promotion_code(caller, params),
+        ("GET", ["v1", "promotion_codes", id]) => store.retrieve_promotion_code(caller, id, params),
         ("GET", ["v1", "charges"]) => store.list_charges(caller, params),
         ("GET", ["v1", "charges", id]) => store.retrieve_charge(caller, id, params),
         ("GET", ["v1", "payment_methods", id]) => store.retrieve_payment_method(caller, id, params),

@@ -15,9 +15,18 @@ use super::{
     idempotency::Idempotency,
     ids,
     objects::{
-        balance_transaction::BalanceTransaction, charge::Charge, customer::Customer,
-        customer_session::CustomerSession, dispute::Dispute, event::Event, mandate::Mandate,
-        payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+        balance_transaction::BalanceTransaction,
+        charge::Charge,
+        checkout_session::CheckoutSession,
+        coupon::{Coupon, PromotionCode},
+        customer::Customer,
+        customer_session::CustomerSession,
+        dispute::Dispute,
+        event::Event,
+        mandate::Mandate,
+        payment_intent::PaymentIntent,
+        payment_method::PaymentMethod,
+        refund::Refund,
         setup_intent::SetupIntent,
     },
     requests::LoggedRequest,
@@ -73,6 +82,9 @@ pub(super) struct Store {
     pub(super) events: Table<Event>,
     pub(super) agenda: Agenda,
     pub(super) patience: Patience,
+    pub(super) sessions: Table<CheckoutSession>,
+    pub(super) coupons: Table<Coupon>,
+    pub(super) promotion_codes: Table<PromotionCode>,
     pub(super) idempotency: Idempotency,
     pub(super) faults: faults::Queue,
     pub(super) endpoints: Vec<Endpoint>,
@@ -94,7 +106,7 @@ impl Store {
         unfinished: watch::Sender<usize>,
         retry_after: Vec<Duration>,
     ) -> Self {
-        Self {
+        let mut store = Self {
             url,
             intents: Table::default(),
             charges: Table::default(),
@@ -109,6 +121,9 @@ impl Store {
             events: Table::default(),
             agenda: Agenda::default(),
             patience: Patience::default(),
+            sessions: Table::default(),
+            coupons: Table::default(),
+            promotion_codes: Table::default(),
             idempotency: Idempotency::default(),
             faults: VecDeque::new(),
             endpoints: Vec::new(),
@@ -119,7 +134,9 @@ impl Store {
             connections: 0,
             jobs,
             unfinished,
-        }
+        };
+        store.add_ready_made_codes();
+        store
     }
 
     /// Makes an event of the object as it is now, and sends it to every endpoint that wants it.
@@ -176,6 +193,11 @@ impl Store {
         self.balance_transactions.age(seconds);
         self.events.age(seconds);
         self.idempotency.age(seconds);
+        self.sessions.age(seconds);
+        self.sessions.each(|session| {
+            session.expires_at = session.expires_at.saturating_sub(seconds);
+        });
+        self.end_old_sessions();
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
@@ -223,6 +245,11 @@ impl Store {
                 .setup_intents
                 .get(account, id)
                 .map(|intent| caller.render_setup(intent)),
+            "cs" => self.sessions.get(account, id).map(CheckoutSession::render),
+            "promo" => self
+                .promotion_codes
+                .get(account, id)
+                .map(PromotionCode::render),
             "txn" => self
                 .balance_transactions
                 .get(account, id)

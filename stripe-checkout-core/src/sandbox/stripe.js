@@ -945,6 +945,47 @@
     });
   }
 
+  // ---- Embedded Checkout ----
+
+  class EmbeddedCheckout {
+    #frame;
+    #destroyed = false;
+    /** @param {MessageEvent} event */
+    #heard = (event) => {
+      if (event.origin !== api || event.source !== this.#frame.contentWindow || event.data?.sandboxCheckout !== this.id) return;
+      const { height, go, complete } = event.data;
+      if (typeof height === "number") this.#frame.height = String(height);
+      if (typeof go === "string" && /^https?:/.test(go)) location.assign(go);
+      if (complete) this.onComplete?.();
+    };
+
+    /** @param {string} id @param {(() => void) | undefined} onComplete */
+    constructor(id, onComplete) {
+      this.id = id;
+      this.onComplete = onComplete;
+      this.#frame = make("iframe", { src: `${api}/sandbox/checkout/${id}`, title: "Checkout (sandbox)", width: "100%", height: "900", frameborder: "0" });
+    }
+
+    /** @param {string | HTMLElement} where */
+    mount(where) {
+      if (this.#destroyed) throw new IntegrationError("This embedded Checkout has been destroyed. Please create a new one.");
+      const container = typeof where === "string" ? document.querySelector(where) : where;
+      if (!container) throw new IntegrationError(`The selector you specified (${where}) applies to no DOM elements that are currently on the page.`);
+      window.addEventListener("message", this.#heard);
+      container.replaceChildren(this.#frame);
+    }
+
+    unmount() {
+      window.removeEventListener("message", this.#heard);
+      this.#frame.remove();
+    }
+
+    destroy() {
+      this.unmount();
+      this.#destroyed = true;
+    }
+  }
+
   // ---- Stripe ----
 
   class Stripe {
@@ -1045,6 +1086,23 @@
         return forever();
       }
       return result;
+    }
+
+    /**
+     * A Checkout Session in a frame of the page's.
+     * @param {{clientSecret?: string, fetchClientSecret?: () => Promise<string>, onComplete?: () => void}} options
+     */
+    async createEmbeddedCheckoutPage({ clientSecret, fetchClientSecret, onComplete }) {
+      if (!clientSecret === !fetchClientSecret) throw new IntegrationError("createEmbeddedCheckoutPage(): pass either clientSecret or fetchClientSecret.");
+      const secret = clientSecret ?? (await fetchClientSecret?.());
+      const id = typeof secret === "string" && /^(cs_test_\w+?)_secret_\w+$/.exec(secret)?.[1];
+      if (!id) throw new IntegrationError("The client secret must be that of an embedded Checkout Session: cs_test_…_secret_….");
+      return new EmbeddedCheckout(id, onComplete);
+    }
+
+    /** The name that it had before. @param {Parameters<Stripe["createEmbeddedCheckoutPage"]>[0]} options */
+    initEmbeddedCheckout(options) {
+      return this.createEmbeddedCheckoutPage(options);
     }
 
     /**

@@ -3,9 +3,18 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    balance_transaction::BalanceTransaction, charge::Charge, customer::Customer,
-    customer_session::CustomerSession, dispute::Dispute, event::Event, mandate::Mandate,
-    payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
+    balance_transaction::BalanceTransaction,
+    charge::Charge,
+    checkout_session::CheckoutSession,
+    coupon::{Coupon, PromotionCode},
+    customer::Customer,
+    customer_session::CustomerSession,
+    dispute::Dispute,
+    event::Event,
+    mandate::Mandate,
+    payment_intent::PaymentIntent,
+    payment_method::PaymentMethod,
+    refund::Refund,
     setup_intent::SetupIntent,
 };
 
@@ -47,7 +56,10 @@ rows!(
     BalanceTransaction,
     Customer,
     CustomerSession,
-    Event
+    Event,
+    CheckoutSession,
+    Coupon,
+    PromotionCode
 );
 
 /// All objects of one kind.
@@ -94,6 +106,10 @@ impl<T: Row> Table<T> {
             let created = row.created_mut();
             *created = created.saturating_sub(seconds);
         }
+    }
+
+    pub(super) fn each(&mut self, change: impl FnMut(&mut T)) {
+        self.rows.iter_mut().for_each(change);
     }
 
     /// Forgets the rows that were made before.

@@ -12,6 +12,7 @@ mod failures;
 mod once;
 mod operations;
 mod order;
+mod sessions;
 mod store;
 mod upkeep;
 mod worker;
@@ -133,6 +134,7 @@ use cases;
 fn all<S: Subject>() -> Vec<Case<S>> {
     let mut cases = once::all();
     cases.extend(order::all());
+    cases.extend(sessions::all());
     cases.extend(failures::all());
     cases.extend(crashes::all());
     cases.extend(store::all());

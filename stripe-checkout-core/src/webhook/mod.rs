@@ -11,6 +11,7 @@ mod outcome;
 mod payment;
 mod reversal;
 mod saved;
+mod session;
 mod signature;
 
 pub use event::{Event, RelatedObject};
@@ -19,4 +20,5 @@ pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
 pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};
 pub use saved::{Card, PaymentMethod, SetupIntent, SetupStatus};
+pub use session::{CheckoutSession, SessionPaymentStatus, SessionStatus};
 pub use signature::{Signed, Verifier};

@@ -1,11 +1,11 @@
 use super::{
-    ChargeRefunded, Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, PaymentStatus,
-    Refund, SetupIntent, SetupStatus,
+    ChargeRefunded, CheckoutSession, Dispute, DisputeChange, Event, Failure, Payment,
+    PaymentMethod, PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent,
+    SetupStatus,
 };
 use crate::error::EventError;
 
-/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list. As many as one list takes, 20, they never
-/// exceed. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
+/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list, which takes 20 of them at a time. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
 pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.succeeded",
     "payment_intent.processing",
@@ -13,6 +13,10 @@ pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.amount_capturable_updated",
     "payment_intent.requires_action",
     "payment_intent.payment_failed",
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
     "refund.created",
     "refund.updated",
     "refund.failed",
@@ -83,6 +87,8 @@ pub enum Outcome {
     PaymentMethodAttached(PaymentMethod),
     /// A payment method was taken from its customer, for good.
     PaymentMethodDetached(PaymentMethod),
+    /// A Checkout Session was completed in which nothing was to be paid: a promotion took off all of it. There is no PaymentIntent; the session is the payment.
+    Free(Payment),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
     /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
@@ -117,6 +123,10 @@ impl Outcome {
                 let failure = payment.last_error().cloned().unwrap_or_default();
                 Self::Failed(payment, failure)
             }
+            "checkout.session.completed"
+            | "checkout.session.async_payment_succeeded"
+            | "checkout.session.async_payment_failed"
+            | "checkout.session.expired" => return of_session(event),
             "refund.created" | "refund.updated" | "refund.failed" => {
                 Self::Refunded(Refund::of(event)?)
             }
@@ -153,7 +163,8 @@ impl Outcome {
             | Self::Failed(payment, _)
             | Self::Canceled(payment)
             | Self::Capturable(payment)
-            | Self::RequiresAction(payment) => Some(payment),
+            | Self::RequiresAction(payment)
+            | Self::Free(payment) => Some(payment),
             _ => None,
         }
     }
@@ -168,7 +179,15 @@ impl Outcome {
         }
     }
 
-    /// The id of what it is about: a PaymentIntent; a SetupIntent or a payment method where no payment is.
+    /// The payment whose order is to be delivered, if the event says that one is: paid, or nothing to pay.
+    pub(crate) fn settled(&self) -> Option<&Payment> {
+        match self {
+            Self::Succeeded(payment) | Self::Free(payment) => Some(payment),
+            _ => None,
+        }
+    }
+
+    /// The id of what it is about: a PaymentIntent, or a Checkout Session that has none; a SetupIntent or a payment method where no payment is.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
             Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
@@ -219,6 +238,49 @@ fn failed(event: &Event) -> Result<Payment, EventError> {
     }
 }
 
+/// A session knows what its PaymentIntent does not: the price of the order, what was taken off, what was added.
+fn of_session(event: &Event) -> Result<Outcome, EventError> {
+    use SessionPaymentStatus::{NoPaymentRequired, Paid, Unpaid};
+    let Some(session) = CheckoutSession::of(event)? else {
+        return Ok(Outcome::NotAboutPayment);
+    };
+    let paid = session.payment_status().clone();
+    let expired = session.status() == Some(&SessionStatus::Expired);
+    let is_free = session.payment_intent().is_none() && session.total().is_zero();
+    let no_total = session.total().is_zero();
+    let payment = Payment::of_session(session).on_account(event.account());
+    Ok(match (event.event_type(), paid) {
+        ("checkout.session.expired", Unpaid | NoPaymentRequired) if expired => {
+            Outcome::Canceled(payment)
+        }
+        ("checkout.session.completed" | "checkout.session.async_payment_succeeded", Paid)
+            if !expired =>
+        {
+            if no_total
+                || payment
+                    .session()
+                    .is_none_or(|of| of.payment_intent().is_none())
+            {
+                return Err(event.unexpected::<CheckoutSession>("it is paid, but with nothing"));
+            }
+            Outcome::Succeeded(payment)
+        }
+        ("checkout.session.completed", Unpaid) if !expired => Outcome::Processing(payment),
+        ("checkout.session.completed", NoPaymentRequired) if !expired && is_free => {
+            Outcome::Free(payment)
+        }
+        ("checkout.session.async_payment_failed", Unpaid) if !expired => {
+            let failure = payment.last_error().cloned().unwrap_or_default();
+            Outcome::Failed(payment.failed(), failure)
+        }
+        _ => {
+            return Err(
+                event.unexpected::<CheckoutSession>("its status contradicts the event's name")
+            );
+        }
+    })
+}
+
 fn contradiction(event: &Event) -> EventError {
     event.unexpected::<Payment>("its status contradicts the event's name")
 }
@@ -228,13 +290,89 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_that_is_asked_for_is_read_and_one_list_takes_them_all() {
-        assert!(EVENT_TYPES.len() <= 20, "Stripe's limit for one request");
+    fn every_type_that_is_asked_for_is_read() {
         for event_type in EVENT_TYPES {
             let event =
                 format!(r#"{{"id":"evt_1","type":"{event_type}","data":{{"object":{{}}}}}}"#);
             let outcome = Outcome::of(&Event::parse(event).unwrap());
             assert!(matches!(outcome, Outcome::Unreadable(_)), "{event_type}");
         }
+    }
+
+    /// A session in an event of this type, with these fields changed.
+    fn session(event_type: &str, changes: serde_json::Value) -> Outcome {
+        let mut object = serde_json::json!({
+            "id": "cs_1", "object": "checkout.session", "mode": "payment", "status": "complete", "payment_status": "paid", "currency": "eur",
+            "amount_subtotal": 2000, "amount_total": 1800, "payment_intent": "pi_1", "livemode": false, "metadata": {"order_id": "7"},
+        });
+        let fields = object.as_object_mut().unwrap();
+        fields.extend(changes.as_object().unwrap().clone());
+        let event = serde_json::json!({
+            "id": "evt_1", "type": format!("checkout.session.{event_type}"), "livemode": false, "data": {"object": object},
+        });
+        Outcome::of(&Event::parse(event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_session_is_paid_only_where_its_event_its_status_and_its_money_agree() {
+        use serde_json::json;
+        let paid = session("completed", json!({}));
+        assert!(matches!(&paid, Outcome::Succeeded(it) if it.amount_for_order().minor() == 2000));
+        let nothing = json!({});
+        for (event_type, changes) in [
+            ("completed", json!({"status": "expired"})),
+            ("completed", json!({"payment_status": "refunded"})),
+            ("completed", json!({"payment_intent": null})),
+            ("completed", json!({"amount_total": 0})),
+            ("completed", json!({"amount_total": null})),
+            ("completed", json!({"amount_subtotal": -1})),
+            ("completed", json!({"currency": null})),
+            ("completed", json!({"object": "payment_intent"})),
+            ("completed", json!({"livemode": true})),
+            // Nothing is to be paid, and yet something is.
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required"}),
+            ),
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required", "payment_intent": null}),
+            ),
+            ("async_payment_failed", nothing.clone()),
+            (
+                "async_payment_succeeded",
+                json!({"payment_status": "unpaid"}),
+            ),
+            ("expired", nothing.clone()),
+            ("expired", json!({"payment_status": "unpaid"})),
+        ] {
+            let outcome = session(event_type, changes.clone());
+            assert!(
+                matches!(outcome, Outcome::Unreadable(_)),
+                "{event_type} {changes}: {outcome:?}"
+            );
+        }
+        for mode in ["setup", "subscription", "new"] {
+            let other = session("completed", json!({"mode": mode, "amount_total": null}));
+            assert!(matches!(other, Outcome::NotAboutPayment), "{mode}");
+        }
+    }
+
+    #[test]
+    fn an_expanded_payment_intent_is_the_same_payment_and_tells_what_went_back() {
+        let intent = serde_json::json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 1800, "currency": "eur", "status": "succeeded",
+            "latest_charge": {"id": "ch_1", "object": "charge", "amount_refunded": 500, "disputed": false},
+        });
+        let Outcome::Succeeded(payment) =
+            session("completed", serde_json::json!({"payment_intent": intent}))
+        else {
+            panic!("it is paid");
+        };
+        assert_eq!(payment.id(), "pi_1");
+        assert_eq!(
+            payment.returned().map(|returned| returned.refunded),
+            Some(500)
+        );
     }
 }

@@ -122,21 +122,20 @@ const taken = await pay("pm_sepaDebit_disputed_de", { mandate_data });
 await until(async () => (await stripe.disputes.list({ payment_intent: taken.id })).data, ([dispute]) => dispute?.status === "lost");
 equal((await stripe.refunds.create({ payment_intent: debited.id, amount: 1 })).status, "succeeded");
 
-// Refunds that take their time, come back, or are called off.
+// Refunds that take their time, or come back. One that has arrived cannot be called off.
 const slow = await pay("pm_card_pendingRefund");
 const pending = await stripe.refunds.create({ payment_intent: slow.id, amount: 500, reason: "requested_by_customer", metadata: { case: "7" } });
 equal(pending.status, "pending");
 const arrived = await until(() => stripe.refunds.retrieve(pending.id), ({ status }) => status !== "pending");
 equal([arrived.status, arrived.metadata], ["succeeded", { case: "7" }]);
-const calledOff = await stripe.refunds.create({ payment_intent: slow.id });
-equal((await stripe.refunds.cancel(calledOff.id)).status, "canceled");
+await refused("StripeInvalidRequestError", () => stripe.refunds.cancel(pending.id), { statusCode: 400 });
 const stubborn = await pay("pm_card_refundFail");
 const back = await stripe.refunds.create({ payment_intent: stubborn.id });
 equal(back.status, "succeeded");
 const failed = await until(() => stripe.refunds.retrieve(back.id), ({ status }) => status !== "succeeded");
 equal([failed.status, failed.failure_reason], ["failed", "unknown"]);
 equal((await stripe.refunds.update(back.id, { metadata: { case: "8" } })).metadata, { case: "8" });
-equal((await stripe.refunds.list({ payment_intent: slow.id })).data.length, 2);
+equal((await stripe.refunds.list({ payment_intent: slow.id })).data.length, 1);
 const bookings = await stripe.balanceTransactions.list({ source: back.id });
 equal(bookings.data.map(({ amount }) => amount), [1999, -1999]);
 equal((await stripe.balanceTransactions.retrieve(bookings.data[0].id)).type, "refund_failure");
@@ -189,7 +188,7 @@ const idempotencyKey = "order-7";
 const first = await create({}, { idempotencyKey });
 const replayed = await create({}, { idempotencyKey });
 equal(replayed.id, first.id);
-equal(replayed.lastResponse.headers["idempotent-replayed"], "true");
+equal(replayed.lastResponse.headers.get("idempotent-replayed"), "true");
 await refused("StripeIdempotencyError", () => create({ amount: 2000 }, { idempotencyKey }), { statusCode: 400 });
 
 // Lists and events.
@@ -218,9 +217,17 @@ console.log(`Node SDK ${Stripe.PACKAGE_VERSION ?? stripe.VERSION ?? ""}: ${check
 
 // What was said, against what Stripe publishes.
 for await (const each of stripe.events.list({ limit: 100 })) recorder.event(JSON.parse(JSON.stringify(each)));
-const { flaws, unused, operations, types, kinds, version } = recorder.check();
+const { flaws, operations, types, kinds, version } = recorder.check();
 assert.deepEqual(flaws, [], "not as Stripe's schema has it");
-assert.deepEqual(unused, [], "these exceptions are needed no more");
+// And whether it would have been seen if they were not.
+const damaged = new Recorder();
+for (const body of [{ ...paid, amount: "1999" }, { ...paid, status: "paid" }, (({ currency: _, ...rest }) => rest)(paid)]) {
+  damaged.answers = [{ method: "get", path: `/v1/payment_intents/${paid.id}`, status: 200, body: JSON.parse(JSON.stringify(body)) }];
+  damaged.events = [{ ...JSON.parse(JSON.stringify(event)), data: { object: damaged.answers[0].body } }];
+  assert.equal(damaged.check().flaws.length, 2, "a flaw is not seen");
+  // The SDK's types let any word stand where there are a few today.
+  if (body.status !== "paid") assert.notEqual(damaged.typecheck().flaws.length, 0, "a flaw is not seen by the types");
+}
 console.log(
   `Schema of ${version}: ${recorder.answers.length} answers of ${operations.size} operations and ${recorder.events.length} events of ${types.size} types ` +
     `with ${kinds.size} kinds of objects are as Stripe's are`,

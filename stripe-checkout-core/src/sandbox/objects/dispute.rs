@@ -159,6 +159,7 @@ impl Dispute {
                     "card": {
                         "brand": brand,
                         "case_type": case_type,
+                        "network": brand,
                         "network_reason_code": if self.reason == "fraudulent" { "10.4" } else { "13.1" },
                     },
                     "type": "card",

@@ -2,6 +2,8 @@
 
 pub(super) mod balance_transaction;
 pub(super) mod charge;
+pub(super) mod checkout_session;
+pub(super) mod coupon;
 pub(super) mod customer;
 pub(super) mod customer_session;
 pub(super) mod dispute;

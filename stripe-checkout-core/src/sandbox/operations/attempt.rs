@@ -636,6 +636,7 @@ impl Store {
     pub(super) fn emit_intent(&mut self, cause: &Cause, event_type: &'static str, id: &str) {
         if let Some(object) = self.intents.find(id).map(PaymentIntent::render) {
             self.emit(cause, event_type, object);
+            self.session_follows(cause, id);
         }
     }
 

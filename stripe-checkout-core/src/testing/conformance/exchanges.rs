@@ -67,6 +67,8 @@ pub(super) fn all() -> Vec<Exchange> {
     let mut all = page();
     all.extend(assets());
     all.extend(create());
+    #[cfg(feature = "sessions")]
+    all.extend(sessions());
     all.extend(same_site());
     all.extend(complete_and_status());
     all.extend(customers());
@@ -232,6 +234,48 @@ fn create() -> Vec<Exchange> {
         exchange("Stripe cannot be reached", order("unreachable"), 503, "payment_unavailable"),
         exchange("no prices", order("database-down"), 503, "pricing_unavailable"),
         exchange("a panic", order("bug"), 500, "internal_error"),
+    ]
+}
+
+#[cfg(feature = "sessions")]
+#[rustfmt::skip] // A table.
+fn sessions() -> Vec<Exchange> {
+    const SESSION: &str = "/create-checkout-session";
+    const OTHER: &str = "/shop/de/create-checkout-session";
+    let page = |target: &str, body: &str| Request::new("POST", target).header("Content-Type", "application/x-www-form-urlencoded").body(body.to_owned());
+    let form = |body: &str| page(SESSION, body);
+    let order = |reference: &str| json(SESSION, format!(r#"{{"order":{{"order":"{reference}"}}}}"#));
+    let complete = |query: &str| get(&format!("/checkout/complete?{query}"));
+    let status = |body: &str| json("/checkout/status", body);
+    vec![
+        exchange("a session", order("session"), 200, r#"{"url":"https://checkout.stripe.com/c/pay/cs_session#fid"}"#),
+        exchange("the same session again", order("session"), 200, "cs_session#fid"),
+        exchange("a session for a form", form("order=session"), 303, ""),
+        exchange("a session for a form with a charset", form("order=session").header("Sec-Fetch-Site", "same-origin"), 303, ""),
+        exchange("a session for a form in chunks", form("order=session").chunked(2), 303, ""),
+        exchange("a session for the query's order", page(&format!("{SESSION}?order=session"), ""), 303, ""),
+        exchange("a session in a frame", json(OTHER, r#"{"order":{"order":"session"}}"#), 200, r#"{"clientSecret":"cs_session_secret_test"}"#),
+        exchange("a form for a session in a frame", page(OTHER, "order=session"), 415, "Send JSON"),
+        exchange("a session by a stranger", form("order=members"), 422, "Members only."),
+        exchange("a session for no order", form(""), 400, "could not be read"),
+        exchange("a session for no JSON", json(SESSION, "{"), 400, "invalid_order"),
+        exchange("a session for text", Request::new("POST", SESSION).header("Content-Type", "text/plain").body("order=session"), 415, "not_json"),
+        exchange("a session from elsewhere", form("order=session").header("Sec-Fetch-Site", "cross-site"), 403, "own page"),
+        exchange("a session whose form is too large", page(SESSION, &"x".repeat(LIMIT + 1)), 413, "too large"),
+        exchange("a session refused", form("order=sold-out"), 422, "Sold out, sorry."),
+        exchange("a session refused by the guard", order("banned"), 403, "Please contact the shop."),
+        exchange("a session declined", order("declined"), 402, "declined"),
+        exchange("a session in flight", form("order=conflict"), 409, "try again"),
+        exchange("a session, and Stripe is broken", form("order=broken"), 503, "reached"),
+        exchange("a session, and Stripe answers nonsense", order("nonsense"), 502, "payment_refused"),
+        exchange("a session that will be paid", order("succeeded-there"), 409, "order_paid"),
+        exchange("complete of a session", complete("session_id=cs_session"), 200, "data-state=\"requires_payment_method\""),
+        exchange("complete of a session that is paid", complete("session_id=cs_succeeded-there"), 200, "data-state=\"succeeded\""),
+        exchange("complete of a session that is none", complete("session_id=..%2Fevents"), 404, "complete.js"),
+        exchange("complete of an empty session", complete("session_id="), 404, "complete.js"),
+        exchange("the status of a session", status(r#"{"session_id":"cs_succeeded-there"}"#), 200, r#"{"status":"succeeded"}"#),
+        exchange("the status of a session that is none", status(r#"{"session_id":"pi_tea"}"#), 404, "unknown_payment"),
+        exchange("the status of a session that is no text", status(r#"{"session_id":7}"#), 400, "invalid_request"),
     ]
 }
 

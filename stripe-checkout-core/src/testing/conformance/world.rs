@@ -72,8 +72,14 @@ struct Member(String);
 /// An application, and what its merchant sees.
 pub(super) fn application() -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
-    let root = checkout(SECRET, &state, |builder| builder.body_limit(LIMIT));
+    let root = checkout(SECRET, &state, |builder| {
+        #[cfg(feature = "sessions")]
+        let builder = builder.hosted_checkout(hosted());
+        builder.body_limit(LIMIT)
+    });
     let other = checkout(OTHER_SECRET, &state, |builder| {
+        #[cfg(feature = "sessions")]
+        let builder = builder.hosted_checkout(hosted().embedded());
         builder
             .application("other")
             .shop_name("Another shop")
@@ -90,6 +96,11 @@ pub(super) fn application() -> (Application, Arc<State>) {
         ],
     };
     (application, state)
+}
+
+#[cfg(feature = "sessions")]
+fn hosted() -> crate::intent::HostedCheckout {
+    crate::intent::HostedCheckout::new(format!("https://{}", super::client::HOST))
 }
 
 #[allow(clippy::expect_used)] // Constants.
@@ -332,6 +343,10 @@ impl Transport for Stripe {
                 "unreachable" => return Err(TransportError::Connect("refused".into())),
                 _ => {}
             }
+            if request.url.ends_with("/checkout/sessions") {
+                let embedded = field("ui_mode") == Some("embedded_page");
+                return answer(200, session(order, embedded));
+            }
             let id = format!("pi_{order}");
             let minor = field("amount").and_then(|minor| minor.parse().ok());
             let mut intent =
@@ -353,6 +368,9 @@ impl Transport for Stripe {
             .next()
             .and_then(|id| id.split('?').next())
             .unwrap_or_default();
+        if let Some(order) = id.strip_prefix("cs_") {
+            return answer(200, session(order, false));
+        }
         let Some(intent) = lock(&self.made).get(id).cloned() else {
             return answer(404, refused("invalid_request_error", "resource_missing"));
         };
@@ -434,6 +452,27 @@ fn people<'a>(
             Some((200, setup(name, status)))
         }
     }
+}
+
+/// The Checkout Session of an order. What the buyer did meanwhile stands in the order's name.
+fn session(order: &str, embedded: bool) -> String {
+    let (status, payment_status) = match order.split('-').next() {
+        Some("succeeded") => ("complete", "paid"),
+        Some("processing") => ("complete", "unpaid"),
+        Some("canceled") => ("expired", "unpaid"),
+        _ => ("open", "unpaid"),
+    };
+    let open = status == "open";
+    let amount = PRICE.minor();
+    serde_json::json!({
+        "id": format!("cs_{order}"), "object": "checkout.session", "mode": "payment", "status": status, "payment_status": payment_status,
+        "amount_subtotal": amount, "amount_total": amount, "currency": "eur", "livemode": false,
+        "metadata": { "order_id": order, "checkout_application": "suite" },
+        "payment_intent": (!open).then(|| format!("pi_{order}")),
+        "url": (open && !embedded).then(|| format!("https://checkout.stripe.com/c/pay/cs_{order}#fid")),
+        "client_secret": (open && embedded).then(|| format!("cs_{order}_secret_test")),
+    })
+    .to_string()
 }
 
 /// The event of a successful payment of an order, with this id.

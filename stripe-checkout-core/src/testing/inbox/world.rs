@@ -429,6 +429,10 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         Ok(*lock(&self.told.due))
     }
 
+    async fn order_free(&self, payment: &Payment, db: &mut Connection<S>) -> Result<(), BoxError> {
+        self.paid("free", payment, db).await
+    }
+
     async fn payment_processing(
         &self,
         payment: &Payment,
