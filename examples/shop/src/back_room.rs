@@ -378,10 +378,7 @@ impl Shop {
                 when => utc(request.created),
             }
         });
-        let disputes = balance
-            .disputes
-            .iter()
-            .map(|dispute| dispute_shown(dispute));
+        let disputes = balance.disputes.iter().map(dispute_shown);
         let entries = balance.entries.iter().map(|entry| {
             context! {
                 title => entry.kind.title(),

@@ -79,7 +79,7 @@ pub const PRODUCTS: &[Product] = &[
         sku: "kettle",
         name: "Copper kettle",
         about: "Beaten by hand for you. It whistles like a ferry.",
-        price: Amount::new(120_00, CURRENCY),
+        price: Amount::new(96_00, CURRENCY),
         on_order: true,
         picture: include_str!("../pictures/kettle.svg"),
     },

@@ -94,7 +94,7 @@ impl Status {
         match self {
             Self::Pending => "As soon as it arrives, this page says so by itself.",
             Self::Processing => {
-                "Your bank has not confirmed it yet. This page changes by itself when it does; you may also close it."
+                "Your bank has not confirmed it yet. A bank debit takes some days. This page changes by itself when the bank does; you may also close it, and need not pay again."
             }
             Self::Failed => {
                 "Nothing was charged. You can try again, with the same card or another."

@@ -161,7 +161,7 @@ impl Open {
             .await
     }
 
-    /// An order of a kettle, which is made on order, and a mug: 138.00 EUR.
+    /// An order of a kettle, which is made on order, and a mug: 114.00 EUR.
     pub(crate) async fn pre_order(&self) -> String {
         self.order_of(r#"{"items":[{"sku":"kettle","quantity":1},{"sku":"mug","quantity":1}]}"#)
             .await

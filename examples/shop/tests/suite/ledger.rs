@@ -155,7 +155,7 @@ async fn money_that_is_reserved_is_no_taking_until_it_is_taken() {
     let Some(open) = open().await else { return };
     let [taken, let_go] = [open.pre_order().await, open.pre_order().await];
     let reserved = |id: &str, order: &str| {
-        payment(id, order, 13_800)
+        payment(id, order, 11_400)
             .status("requires_capture")
             .with("capture_method", "manual")
     };
@@ -164,19 +164,19 @@ async fn money_that_is_reserved_is_no_taking_until_it_is_taken() {
         open.tell(event, reserved(id, order)).await;
         assert_eq!(open.status(order).await, "reserved");
     }
-    let captured = payment("pi_1", &taken, 13_800)
+    let captured = payment("pi_1", &taken, 11_400)
         .status("succeeded")
         .with("capture_method", "manual");
     open.tell("payment_intent.succeeded", captured).await;
-    let canceled = payment("pi_2", &let_go, 13_800).status("canceled");
+    let canceled = payment("pi_2", &let_go, 11_400).status("canceled");
     open.tell("payment_intent.canceled", canceled).await;
     assert_eq!(
         kinds(&open, "pi_1").await,
-        [(Reserved, 13_800), (Capture, 13_800)]
+        [(Reserved, 11_400), (Capture, 11_400)]
     );
     assert_eq!(
         kinds(&open, "pi_2").await,
-        [(Reserved, 13_800), (Released, 13_800)]
+        [(Reserved, 11_400), (Released, 11_400)]
     );
     assert_eq!(open.status(&let_go).await, "canceled");
     let shipped = open.api(&let_go).await["shipments"].clone();
