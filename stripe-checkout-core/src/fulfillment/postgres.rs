@@ -2,6 +2,7 @@
 //! if the process dies; and one in which the handler writes, and the event's new state with it. Rows are always locked in one order: the payment's, the
 //! order's, the event's; and whatever is decided is read after that.
 
+mod receive;
 mod rows;
 mod step;
 mod transaction;
@@ -15,6 +16,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::receive::Arrivals;
 use self::rows::{Tables, Wait};
 use self::transaction::{Held, begin, busy_or};
 use super::inbox::{
@@ -58,6 +60,7 @@ pub struct PostgresInbox {
     schema: Option<Arc<str>>,
     tables: Tables,
     steps: Arc<Semaphore>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl fmt::Debug for PostgresInbox {
@@ -81,6 +84,7 @@ impl PostgresInbox {
             pool,
             schema: None,
             tables: Tables::new(None),
+            arrivals: Arc::default(),
         }
     }
 
@@ -89,6 +93,8 @@ impl PostgresInbox {
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
         self.tables = Tables::new(Some(&schema));
+        // What a clone receives may be for other tables.
+        self.arrivals = Arc::default();
         self.schema = Some(schema);
         self
     }
@@ -177,26 +183,6 @@ impl PostgresInbox {
         ended.unwrap_or_else(|_| Err(unavailable("the database does not answer")))
     }
 
-    async fn store(&self, event: &NewEvent) -> Result<EventRecord, InboxError> {
-        let mut held = self.held().await?;
-        loop {
-            let mut tx = begin(held.conn(), Some(PATIENCE))
-                .await
-                .map_err(unavailable)?;
-            let stored = match self.tables.insert_event(&mut tx, event).await? {
-                Some(new) => Some(new),
-                // A statement of its own: it sees what others committed while the insert waited for them.
-                None => self.tables.event(&mut tx, &event.scope, &event.id).await?,
-            };
-            tx.commit().await.map_err(busy_or)?;
-            // Otherwise it was known, and pruned in between.
-            if let Some(stored) = stored {
-                held.release();
-                return Ok(stored);
-            }
-        }
-    }
-
     /// A connection that goes back to the pool only when all that was begun on it has ended.
     async fn held(&self) -> Result<Held, InboxError> {
         Ok(Held::new(self.pool.acquire().await.map_err(unavailable)?))
@@ -274,7 +260,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        Self::in_time(SILENCE, self.store(&event)).await
+        Self::in_time(SILENCE, self.store(event)).await
     }
 
     async fn step(
