@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::transaction::{Held, begin, busy_or, end_forgotten};
 use super::{PATIENCE, PostgresInbox};
@@ -24,15 +24,9 @@ const MOST_BYTES: usize = 1 << 20;
 const LOCKED: Duration = Duration::from_millis(100);
 const UNANSWERED: Duration = Duration::from_secs(2);
 
-/// How long the desk keeps its connection although nobody comes.
-const LINGER: Duration = Duration::from_millis(5);
-
 /// The events that wait to be stored.
 #[derive(Default)]
-pub(super) struct Arrivals {
-    queue: Mutex<Queue>,
-    came: Notify,
-}
+pub(super) struct Arrivals(Mutex<Queue>);
 
 #[derive(Default)]
 struct Queue {
@@ -50,13 +44,7 @@ struct Waiting {
 impl Arrivals {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // No code that can panic runs under this lock, so what it protects is whole.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn somebody(&self) {
-        while self.lock().waiting.is_empty() {
-            self.came.notified().await;
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those who have waited for the longest time.
@@ -86,13 +74,13 @@ impl PostgresInbox {
     /// To the desk, which is opened for it if need be.
     fn bring(&self, event: &Arc<NewEvent>) -> oneshot::Receiver<EventRecord> {
         let (tell, told) = oneshot::channel();
-        let mut queue = self.arrivals.lock();
         let event = Arc::clone(event);
-        queue.waiting.push(Waiting { event, tell });
-        if queue.open {
-            self.arrivals.came.notify_one();
-        } else {
-            queue.open = true;
+        let was_open = {
+            let mut queue = self.arrivals.lock();
+            queue.waiting.push(Waiting { event, tell });
+            mem::replace(&mut queue.open, true)
+        };
+        if !was_open {
             let (inbox, open) = (self.clone(), true);
             tokio::spawn(Desk { inbox, open }.serve());
         }
@@ -131,10 +119,6 @@ struct Desk {
 }
 
 impl Desk {
-    fn arrivals(&self) -> &Arrivals {
-        &self.inbox.arrivals
-    }
-
     async fn serve(mut self) {
         if let Err(error) = self.store().await {
             tracing::debug!(%error, "events could not be stored together: each is stored alone");
@@ -143,7 +127,8 @@ impl Desk {
 
     async fn store(&mut self) -> Result<(), InboxError> {
         let mut held = self.inbox.held().await?;
-        end_forgotten(held.conn()).await.map_err(unavailable)?;
+        let alone = async { end_forgotten(held.conn()).await.map_err(unavailable) };
+        PostgresInbox::in_time(UNANSWERED, alone).await?;
         while self.somebody_is_there().await {
             let storing = self.store_together(&mut held);
             PostgresInbox::in_time(UNANSWERED, storing).await?;
@@ -156,11 +141,6 @@ impl Desk {
     async fn somebody_is_there(&mut self) -> bool {
         // Who was told just now may come again at once.
         tokio::task::yield_now().await;
-        let pool = &self.inbox.pool;
-        // Nobody waits for a connection that is idle at the desk.
-        if pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections() {
-            let _ = tokio::time::timeout(LINGER, self.arrivals().somebody()).await;
-        }
         let mut queue = self.inbox.arrivals.lock();
         queue.open = !queue.waiting.is_empty();
         self.open = queue.open;
@@ -168,7 +148,7 @@ impl Desk {
     }
 
     async fn store_together(&self, held: &mut Held) -> Result<(), InboxError> {
-        let together = self.arrivals().take();
+        let together = self.inbox.arrivals.take();
         let events: Vec<&NewEvent> = together.iter().map(|one| &*one.event).collect();
         let tables = &self.inbox.tables;
         let stored = tables.insert_events(held.conn(), &events, LOCKED).await?;
@@ -186,7 +166,8 @@ impl Drop for Desk {
     /// Whatever ended it before its time: nobody waits for nobody.
     fn drop(&mut self) {
         if self.open {
-            drop(mem::take(&mut *self.inbox.arrivals.lock()));
+            let left = mem::take(&mut *self.inbox.arrivals.lock());
+            drop(left);
         }
     }
 }
