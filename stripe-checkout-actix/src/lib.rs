@@ -40,6 +40,7 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
                 let mut call = Call::new(&endpoint)
                     .query(request.uri().query())
                     .authority(request.uri().authority().map(Authority::as_str))
+                    .peer(request.peer_addr().map(|peer| peer.ip()))
                     .visitor_data(request.extensions().get::<VisitorData>().cloned());
                 for (name, value) in request.headers() {
                     call = call.header(name.as_str(), value.as_bytes());

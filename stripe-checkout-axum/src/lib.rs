@@ -8,13 +8,14 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use axum::Router;
 use axum::body::HttpBody;
-use axum::extract::{FromRef, FromRequest, Request};
+use axum::extract::{ConnectInfo, FromRef, FromRequest, Request};
 use axum::http::uri::Authority;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 pub use stripe_checkout_core;
@@ -38,6 +39,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
                 let mut call = Call::new(&endpoint)
                     .query(parts.uri.query())
                     .authority(parts.uri.authority().map(Authority::as_str))
+                    .peer(peer(&parts.extensions))
                     .visitor_data(parts.extensions.get::<VisitorData>().cloned());
                 for (name, value) in &parts.headers {
                     call = call.header(name.as_str(), value.as_bytes());
@@ -101,6 +103,12 @@ impl IntoResponse for Answer {
         }
         response
     }
+}
+
+/// The other end of the connection, which axum knows where the application is served with `into_make_service_with_connect_info::<SocketAddr>()`.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(peer.ip())
 }
 
 /// The whole body up to the limit, whatever `DefaultBodyLimit` an outer layer set.

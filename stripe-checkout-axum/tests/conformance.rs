@@ -29,6 +29,7 @@ impl Driver for Axum {
         let app = app.layer(from_fn(member)).layer(DefaultBodyLimit::max(10));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         address
     }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,6 +47,13 @@ impl Call {
     #[must_use]
     pub fn authority(mut self, authority: Option<&str>) -> Self {
         self.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
+        self
+    }
+
+    /// The address at the other end of the connection, if the framework knows it.
+    #[must_use]
+    pub fn peer(mut self, peer: Option<IpAddr>) -> Self {
+        self.visitor.peer = peer;
         self
     }
 
@@ -142,6 +150,7 @@ pub struct Visitor {
     headers: Vec<(String, Vec<u8>)>,
     authority: Option<Vec<u8>>,
     query: String,
+    peer: Option<IpAddr>,
     data: Option<VisitorData>,
 }
 
@@ -172,6 +181,22 @@ impl Visitor {
     /// The query string, without the question mark and still percent-encoded; empty if there is none.
     pub fn query(&self) -> &str {
         &self.query
+    }
+
+    /// The fields of a form that a page posted, in place of a query: where there is none they say which order it is.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn set_form(&mut self, form: &[u8]) {
+        if self.query.is_empty()
+            && let Ok(form) = std::str::from_utf8(form)
+        {
+            self.query = form.to_owned();
+        }
+    }
+
+    /// The address at the other end of the connection, if the framework knows it: behind a proxy it is the proxy's, and the visitor's stands in a header that the
+    /// proxy sets.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     /// What the application put into the request's extensions as [`VisitorData`], if it is a `T`.
@@ -246,6 +271,7 @@ mod tests {
             headers: vec![("cookie".into(), b"session=s3cr3t".to_vec())],
             authority: Some(b"s3cr3t".to_vec()),
             query: "payment_intent_client_secret=s3cr3t".into(),
+            peer: None,
             data: Some(VisitorData::new("s3cr3t")),
         };
         let call = Body::whole(b"s3cr3t", 10);
@@ -256,7 +282,9 @@ mod tests {
 
     #[test]
     fn the_targets_own_host_outranks_the_header() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let host = |authority| {
             let call = Call::new(&endpoint).authority(authority);
             let visitor = call.header("Host", b"a.example").visitor;
@@ -269,7 +297,9 @@ mod tests {
 
     #[test]
     fn header_names_have_any_case_and_values_are_bytes() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let call = Call::new(&endpoint)
             .header("X-A", b"\xff")
             .header("x-a", b"2");

@@ -5,12 +5,24 @@ mod alerts;
 mod builder;
 mod clock;
 #[cfg(feature = "intent")]
+mod customer_routes;
+#[cfg(feature = "intent")]
 mod intents;
+#[cfg(feature = "intent")]
+mod operations;
+#[cfg(feature = "intent")]
+mod people;
 #[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
+mod refunds;
+#[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
+#[cfg(feature = "intent")]
+mod saved_charge;
+#[cfg(feature = "intent")]
+mod sessions;
 mod tasks;
 mod upkeep;
 mod worker;
@@ -70,8 +82,13 @@ struct Inner {
 struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
+    guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
+    max_declines: u32,
     cap: u64,
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }

@@ -277,6 +277,43 @@ impl<E: Into<BoxError>> From<E> for PricingError {
     }
 }
 
+/// Why a [`Guard`](crate::Guard) does not let a buyer start a payment. Any error that a guard meets can be returned with `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// This buyer may not (403). The text is shown to the buyer.
+    Refused {
+        /// A sentence that the buyer may read.
+        message: String,
+        /// A stable `snake_case` code for the browser.
+        code: &'static str,
+    },
+    /// Not so many (429).
+    TooMany {
+        /// When it may be tried again: whole seconds, at least one.
+        retry_after: std::time::Duration,
+    },
+    /// Nobody can tell now (503). The cause is logged, never shown.
+    Unavailable(BoxError),
+}
+
+impl GuardError {
+    /// Refuses with a sentence that the buyer may read.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused {
+            message: message.into(),
+            code: "visitor_refused",
+        }
+    }
+}
+
+// As with `PricingError`: neither `Display` nor `Error`, so that `?` takes any other error.
+impl<E: Into<BoxError>> From<E> for GuardError {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
 /// Why a [`PaymentRequest`](crate::intent::PaymentRequest) is not one that Stripe takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -312,6 +349,10 @@ pub enum RequestError {
     /// The description is longer than 1000 characters.
     #[error("the description must have at most 1000 characters")]
     Description,
+    /// Of the ways to ship that a [`HostedCheckout`](crate::intent::HostedCheckout) offers, none is in the order's currency, or more than five are.
+    #[cfg(feature = "sessions")]
+    #[error("none of the ways to ship is in the currency of the order, or more than five are")]
+    ShippingOptions,
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -439,14 +480,61 @@ pub enum IntentError {
     /// Another request for the same order won, several times in a row.
     #[error("another request for the same order is in flight")]
     InFlight,
+    /// So many attempts to pay the order were declined that no other one is allowed: see [`max_declines`](crate::CheckoutBuilder::max_declines).
+    #[error("{declines} attempts to pay this order were declined, and it takes no more")]
+    TooManyDeclines {
+        /// How many.
+        declines: u32,
+    },
     /// Stripe, or the way to it.
     #[error(transparent)]
     Api(#[from] ApiError),
     /// The inbox could not remember the intent.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was charged.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing, so it takes no payments")]
+    NoPricing,
+}
+
+/// Why an operation under the caller's own reference (a refund, a capture, a customer) has no result.
+///
+/// After [`Api`](Self::Api) and [`Inbox`](Self::Inbox) it may or may not have been done: ask again with the same reference and the same parameters, and it is done once.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// The request is not one that Stripe takes.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The reference was used before, with other parameters. Nothing was sent: each operation has a reference of its own.
+    #[error("this reference stands for an operation with other parameters")]
+    Differs,
+    /// Nothing is left of the payment: it was refunded in full, or is being.
+    #[error("nothing is left of the payment")]
+    NothingLeft,
+    /// More than is left of the payment.
+    #[error("the amount is more than is left of the payment")]
+    MoreThanLeft,
+    /// The payment is disputed: the bank has taken the money, and it cannot be given back a second time.
+    #[error("the payment is disputed, so nothing of it can be refunded")]
+    Disputed,
+    /// Other calls with the same reference got ahead, several times in a row.
+    #[error("another call with the same reference is in flight")]
+    InFlight,
+    /// Stripe, or the way to it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The inbox could not remember it.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was done to it.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
+    /// This checkout was built without pricing and keys.
+    #[error("this checkout has no pricing and keys, so it cannot ask Stripe for anything")]
     NoPricing,
 }
 
@@ -512,6 +600,9 @@ pub enum BuildError {
         "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
     NoApplication,
+    /// Only who takes payments has customers.
+    #[error("a checkout with .customers(…) needs .pricing(…) too")]
+    CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
@@ -529,6 +620,13 @@ pub enum BuildError {
     Path {
         /// The path.
         path: String,
+    },
+    /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
+    #[cfg(feature = "sessions")]
+    #[error("the hosted checkout cannot be: {flaw}")]
+    HostedCheckout {
+        /// What is wrong.
+        flaw: &'static str,
     },
     /// A template of the merchant's does not compile.
     #[error("the template {name} does not compile")]

@@ -18,6 +18,8 @@ mod call;
 mod checkout;
 mod config;
 mod currency;
+#[cfg(feature = "intent")]
+mod customers;
 mod endpoint;
 mod error;
 mod marks;
@@ -27,6 +29,8 @@ mod secret;
 mod telemetry;
 
 pub mod fulfillment;
+#[cfg(feature = "intent")]
+mod guard;
 #[cfg(feature = "intent")]
 pub mod intent;
 #[cfg(feature = "checkout")]
@@ -46,8 +50,12 @@ pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
 pub use checkout::{Reconciled, Reconciler};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
+#[cfg(feature = "intent")]
+pub use customers::Customers;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
+#[cfg(feature = "intent")]
+pub use guard::{Attempt, Guard};
 pub use metadata::Metadata;
 #[cfg(feature = "intent")]
 pub use pricing::{ClientAmount, Pricing};

@@ -291,6 +291,7 @@ async fn the_account_of_a_payment_is_the_one_of_its_order() {
         secret_hash: None,
         state: IntentState::Open,
         paid_by: None,
+        declines: 0,
     };
     assert!(inbox.put_intent(&order, None, row).await.unwrap());
     let shop = checkout(inbox, &stripe, &ship);

@@ -51,6 +51,7 @@ impl Handler for Mounted {
         let mut call = Call::new(&self.endpoint)
             .query(request.uri().query().map(|query| query.as_str()))
             .authority(request.host().map(ToString::to_string).as_deref())
+            .peer(request.remote().map(|remote| remote.ip()))
             .visitor_data(request.local_cache(|| None::<VisitorData>).clone());
         for header in request.headers().iter() {
             call = call.header(header.name().as_str(), header.value().as_bytes());

@@ -11,6 +11,7 @@ pub mod catalogue;
 mod closing;
 mod db;
 mod fulfil;
+mod limit;
 mod metrics;
 mod money;
 mod order;
@@ -23,6 +24,7 @@ mod settings;
 mod shop;
 mod start;
 mod store;
+mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upkeep;
@@ -32,6 +34,7 @@ pub use answer::Answer;
 pub use closing::GRACE;
 pub use db::{Connection, Either, Pool};
 pub use fulfil::Fulfil;
+pub use limit::PerAddress;
 pub use metrics::Metrics;
 pub use money::price;
 pub use order::{Order, OrderItem, Shipment, Status};
@@ -44,6 +47,7 @@ pub use shop::{Parts, Shop};
 pub use start::{App, StartError, checkout, open};
 pub use store::{Notice, OrderSummary, Store, StoreError};
 pub use stripe_checkout_core::BoxError;
+pub use subscription::{Subscribed, subscribe};
 pub use visit::Visit;
 
 /// The shop's name.

@@ -1,6 +1,6 @@
 //! What the environment says, and a `.env` file beside it: read once, at start, and refused at once if it makes no sense.
 
-use std::{ffi::OsString, net::IpAddr, net::SocketAddr};
+use std::{ffi::OsString, net::IpAddr, net::SocketAddr, num::NonZeroU32};
 
 use stripe_checkout_core::{Config, ConfigError};
 
@@ -19,6 +19,10 @@ pub struct Settings {
     pub admin_password: Option<Password>,
     /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
     pub metrics_token: Option<Password>,
+    /// `PAYMENTS_PER_MINUTE`: how many payments may be begun from one address, default 20; `None` (0) is as many as one likes.
+    pub payments_per_minute: Option<NonZeroU32>,
+    /// `PROXY_HEADER`: the header, like `X-Forwarded-For`, in which the proxy before the shop writes the visitor's address; without it the connection's counts.
+    pub proxy_header: Option<String>,
     /// Whose Stripe to use.
     pub stripe: Stripe,
 }
@@ -137,6 +141,15 @@ impl Settings {
             reconcile: switch("RECONCILE")?.unwrap_or(true),
             admin_password: text("ADMIN_PASSWORD", PASSWORD)?.map(Password),
             metrics_token: text("METRICS_TOKEN", TOKEN)?.map(Password),
+            payments_per_minute: match parse(
+                text("PAYMENTS_PER_MINUTE", LIMIT)?,
+                "PAYMENTS_PER_MINUTE",
+                LIMIT,
+            )? {
+                None => NonZeroU32::new(20),
+                Some(limit) => NonZeroU32::new(limit),
+            },
+            proxy_header: text("PROXY_HEADER", HEADER)?,
             stripe,
         })
     }
@@ -147,6 +160,8 @@ const BIND: &str = "an IP address, like 127.0.0.1 or 0.0.0.0";
 const SWITCH: &str = "1 or 0";
 const DATABASE: &str = "a database, like sqlite://shop.db or postgres://localhost/shop";
 const PASSWORD: &str = "a password, or not set at all";
+const LIMIT: &str = "a number, or 0 for no limit";
+const HEADER: &str = "a header's name, or not set at all";
 const TOKEN: &str = "a token, or not set at all";
 
 fn parse<T: std::str::FromStr>(
@@ -189,7 +204,17 @@ mod tests {
         assert_eq!(settings.database_url, "sqlite://shop.db");
         assert!(!settings.queued && settings.reconcile);
         assert_eq!(settings.admin_password, None);
+        assert_eq!(settings.payments_per_minute, NonZeroU32::new(20));
+        assert_eq!(settings.proxy_header, None);
         assert!(matches!(settings.stripe, Stripe::Sandbox));
+    }
+
+    #[test]
+    fn payments_have_the_limit_that_is_set_or_none() {
+        for (value, limit) in [("7", NonZeroU32::new(7)), ("0", None)] {
+            let settings = read(&[("PAYMENTS_PER_MINUTE", value)], true).expect("a value for it");
+            assert_eq!(settings.payments_per_minute, limit);
+        }
     }
 
     #[test]
@@ -252,7 +277,13 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_named_and_not_shown() {
-        for variable in ["PORT", "BIND_ADDRESS", "STRIPE_SANDBOX", "QUEUED"] {
+        for variable in [
+            "PORT",
+            "BIND_ADDRESS",
+            "STRIPE_SANDBOX",
+            "QUEUED",
+            "PAYMENTS_PER_MINUTE",
+        ] {
             let error = read(&[(variable, "s3cr3t")], true).expect_err("not a value for it");
             assert!(error.to_string().starts_with(variable), "{error}");
             assert!(!format!("{error} {error:?}").contains("s3cr3t"));
@@ -262,6 +293,8 @@ mod tests {
             "DATABASE_URL",
             "ADMIN_PASSWORD",
             "METRICS_TOKEN",
+            "PAYMENTS_PER_MINUTE",
+            "PROXY_HEADER",
             "STRIPE_SANDBOX",
             "QUEUED",
             "BIND_ADDRESS",

@@ -15,6 +15,7 @@ use crate::{
     closing::Closing,
     db::Either,
     fulfil::Fulfil,
+    limit::PerAddress,
     metrics::Metrics,
     outbox::Outbox,
     prices::OrderPrices,
@@ -117,8 +118,11 @@ impl App {
             reconcile,
             admin_password,
             metrics_token,
+            payments_per_minute,
+            proxy_header,
             stripe,
         } = settings;
+        let limit = payments_per_minute.map(|limit| PerAddress::new(limit, proxy_header));
         // Both are one path from here on: the sandbox only is another place with other keys.
         let (config, sandbox) = match stripe {
             Stripe::Keys(config) => (*config, None),
@@ -135,7 +139,7 @@ impl App {
         let live = config.mode() == Some(Mode::Live);
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
-        let checkout = checkout(config, &store, bell, queued)?;
+        let checkout = checkout(config, &store, bell, queued, limit)?;
         let metrics = match metrics_token {
             Some(token) => Some(Metrics::install(&token)?),
             None => None,
@@ -236,6 +240,7 @@ pub fn checkout(
     store: &Store,
     outbox: Arc<Notify>,
     queued: bool,
+    limit: Option<PerAddress>,
 ) -> Result<Checkout, BuildError> {
     let mut builder = Checkout::builder(config)
         .application("crab-and-kettle")
@@ -248,6 +253,9 @@ pub fn checkout(
         Either::Sqlite(pool) => builder.fulfillment(SqliteInbox::new(pool.clone()), handler),
         Either::Postgres(pool) => builder.fulfillment(PostgresInbox::new(pool.clone()), handler),
     };
+    if let Some(limit) = limit {
+        builder = builder.guard(limit);
+    }
     if queued {
         builder = builder.queued();
     }

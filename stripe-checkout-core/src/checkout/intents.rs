@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
@@ -106,12 +106,41 @@ impl Checkout {
             _ => None,
         };
         let Some(id) = id else { return Ok(None) };
+        if is_session(&id) {
+            return self.nothing_to_pay_in_session(&order, &id).await;
+        }
         // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
         let gateway = &self.payments()?.gateway;
         match gateway.retrieve_intent(&id, order.account.as_deref()).await {
             Ok(payment) => Ok(closed(&payment)),
             Err(_) => Ok(Some(IntentError::Processing)),
         }
+    }
+
+    /// Refuses an order that was declined too often.
+    pub(super) async fn may_be_tried(
+        &self,
+        order: &OrderKey,
+        row: &IntentRecord,
+    ) -> Result<(), IntentError> {
+        let payments = self.payments()?;
+        let declines = row.declines;
+        if row.state == IntentState::Paid || declines < payments.max_declines {
+            return Ok(());
+        }
+        if let Some(payment) = row
+            .payment
+            .as_deref()
+            .filter(|_| row.state != IntentState::Canceled)
+        {
+            // To cancel twice does no harm.
+            let key = IdempotencyKey::once();
+            let account = order.account.as_deref();
+            if let Err(error) = payments.gateway.close(payment, &key, account).await {
+                tracing::warn!(payment, %error, "what was declined too often stays open");
+            }
+        }
+        Err(IntentError::TooManyDeclines { declines })
     }
 
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
@@ -123,10 +152,14 @@ impl Checkout {
         self.inner.mode.unwrap_or(Mode::Test)
     }
 
-    fn order_key(&self, reference: &str) -> OrderKey {
+    pub(super) fn order_key(&self, reference: &str) -> OrderKey {
+        self.order_key_on(reference, None)
+    }
+
+    pub(super) fn order_key_on(&self, reference: &str, account: Option<&str>) -> OrderKey {
         OrderKey {
             scope: self.scope(self.mode()),
-            account: None,
+            account: account.map(str::to_owned),
             reference: reference.to_owned(),
         }
     }
@@ -145,11 +178,22 @@ impl Attempt<'_> {
     async fn run(&self) -> Result<Payment, IntentError> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
+            if let Some(row) = &row {
+                self.checkout.may_be_tried(self.order, row).await?;
+            }
             let round = match row {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
                     (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
+                    // Of Stripe's own page: nobody shall pay there and here.
+                    (_, Some(session)) if is_session(&session) => {
+                        let leave = self.checkout.leave_session(self.order, row, &session);
+                        match leave.await? {
+                            Some(row) => self.begin(Some(row)).await?,
+                            None => None,
+                        }
+                    }
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
                     (_, None) if row.fingerprint != self.fingerprint() => {
                         self.begin(Some(row)).await?
@@ -177,6 +221,7 @@ impl Attempt<'_> {
             secret_hash: None,
             state: IntentState::Creating,
             paid_by: None,
+            declines: before.as_ref().map_or(0, |row| row.declines),
         };
         self.put(before.map(|row| row.version), next).await?;
         Ok(None)
@@ -207,16 +252,7 @@ impl Attempt<'_> {
                 Ok(None)
             }
             Err(error) => {
-                // The key is used up: it can only bring this answer again.
-                let spent = match &error {
-                    ApiError::Declined { .. }
-                    | ApiError::InvalidRequest { .. }
-                    | ApiError::Authentication { .. }
-                    | ApiError::Permission { .. } => true,
-                    ApiError::Unavailable { replayed, .. } => *replayed,
-                    _ => false,
-                };
-                if spent {
+                if is_spent(&error) {
                     let next = IntentRecord {
                         attempt: row.attempt.saturating_add(1),
                         ..row.clone()
@@ -277,6 +313,10 @@ impl Attempt<'_> {
         }
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
+        }
+        if !self.params.can_follow(&payment) {
+            let nonce = fastrand::u128(..).to_be_bytes();
+            return self.replace(row, id, &nonce).await;
         }
         // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. Until Stripe has the parameters the row
         // says that they are being sent; whoever asks for the same meanwhile, or after a crash, sends them as well.
@@ -387,8 +427,20 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether the key is used up: it can only bring this answer again.
+pub(super) fn is_spent(error: &ApiError) -> bool {
+    match error {
+        ApiError::Declined { .. }
+        | ApiError::InvalidRequest { .. }
+        | ApiError::Authentication { .. }
+        | ApiError::Permission { .. } => true,
+        ApiError::Unavailable { replayed, .. } => *replayed,
+        _ => false,
+    }
+}
+
 /// Why a PaymentIntent cannot be paid any more, other than that it was canceled.
-fn closed(payment: &Payment) -> Option<IntentError> {
+pub(super) fn closed(payment: &Payment) -> Option<IntentError> {
     match payment.status() {
         PaymentStatus::Succeeded => Some(IntentError::AlreadyPaid),
         PaymentStatus::Processing | PaymentStatus::RequiresCapture => Some(IntentError::Processing),
@@ -396,11 +448,11 @@ fn closed(payment: &Payment) -> Option<IntentError> {
     }
 }
 
-fn is_canceled(payment: &Payment) -> bool {
+pub(super) fn is_canceled(payment: &Payment) -> bool {
     *payment.status() == PaymentStatus::Canceled
 }
 
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes())
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -1,12 +1,13 @@
 //! The inbox: what is remembered of events, payments and intents, and the promises that whoever stores them makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::BoxFuture;
+use super::operation::{OperationKey, OperationRecord};
 use crate::amount::Amount;
 use crate::error::InboxError;
 use crate::secret::Mode;
@@ -144,6 +145,21 @@ pub trait Inbox: Send + Sync + 'static {
         most: usize,
     ) -> impl Future<Output = Result<Vec<(OrderKey, IntentRecord)>, InboxError>> + Send;
 
+    /// The row of an operation at Stripe.
+    fn operation(
+        &self,
+        key: &OperationKey,
+    ) -> impl Future<Output = Result<Option<OperationRecord>, InboxError>> + Send;
+
+    /// Writes the row of an operation if its version is still `expected` (`None`: if there is no row), and says whether it did. The stored row's version is one
+    /// higher; that of the first is 1. It is never forgotten.
+    fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> impl Future<Output = Result<bool, InboxError>> + Send;
+
     /// A note of the core's own under this name: how far it has read.
     fn bookmark(
         &self,
@@ -263,6 +279,8 @@ pub struct IntentRecord {
     pub state: IntentState,
     /// The PaymentIntent that paid the order: a second one is a duplicate payment.
     pub paid_by: Option<String>,
+    /// How many attempts to pay the order failed, with all its PaymentIntents.
+    pub declines: u32,
 }
 
 /// How far an order's intent is.
@@ -297,6 +315,8 @@ pub struct PaymentRecord {
     pub refunded_total: u64,
     /// Whether a dispute is open or was lost.
     pub disputed: bool,
+    /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
+    pub told: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl PaymentRecord {
@@ -307,6 +327,15 @@ impl PaymentRecord {
             .values()
             .fold(0, |sum: u64, amount| sum.saturating_add(*amount));
         sum.max(self.refunded_total)
+    }
+
+    /// Minor units that went back of what was captured, if so many were reserved and never captured. Stripe counts what it lets go as refunded, mostly.
+    pub(super) fn returned_of_captured(&self, released: u64) -> u64 {
+        let refunds = self.refunds.values();
+        let sum = refunds.fold(0, |sum: u64, amount| sum.saturating_add(*amount));
+        let let_go = released > 0 && self.refunds.values().any(|amount| *amount == released);
+        let sum = sum.saturating_sub(if let_go { released } else { 0 });
+        sum.max(self.refunded_total.saturating_sub(released))
     }
 
     /// Writes down what a new event says, although its turn has not come.

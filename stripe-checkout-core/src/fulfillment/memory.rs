@@ -12,6 +12,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::operation::{OperationKey, OperationRecord};
 use super::{retry, settle};
 use crate::error::InboxError;
 
@@ -55,6 +56,7 @@ struct State {
     payments: Bounded<Key, PaymentRecord>,
     intents: Bounded<OrderKey, IntentRow>,
     orders: Bounded<Key, OrderKey>,
+    operations: Bounded<OperationKey, OperationRecord>,
     bookmarks: HashMap<Key, String>,
     /// The events that are pending, so that finding those of one payment does not mean reading them all.
     pending: HashSet<Key>,
@@ -787,6 +789,29 @@ impl Inbox for MemoryInbox {
         Ok(open
             .map(|(order, row)| (order.clone(), row.clone()))
             .collect())
+    }
+
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        Ok(self.state().operations.get(key).cloned())
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        mut record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        let now = SystemTime::now();
+        let mut state = self.state();
+        let version = state.operations.get(key).map(|row| row.version);
+        if version != expected {
+            return Ok(false);
+        }
+        record.version = expected.map_or(1, |version| version + 1);
+        let limits = state.limits;
+        // Who asks again for one that was forgotten looks at Stripe first, as after a restart.
+        state.operations.put(key.clone(), record, true, now, limits);
+        Ok(true)
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {

@@ -5,11 +5,13 @@
 //! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
 
 mod decide;
+mod declines;
 mod engine;
 mod fresh;
 mod handler;
 mod inbox;
 mod memory;
+mod operation;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retry;
@@ -23,6 +25,10 @@ mod watch;
 
 use std::pin::Pin;
 
+#[cfg(feature = "intent")]
+pub(crate) use decide::is_session;
+#[cfg(feature = "intent")]
+pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
@@ -31,6 +37,7 @@ pub use inbox::{
     Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
+pub use operation::{OperationKey, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]

@@ -2,6 +2,7 @@
 //! if the process dies; and one in which the handler writes, and the event's new state with it. Rows are always locked in one order: the payment's, the
 //! order's, the event's; and whatever is decided is read after that.
 
+mod operations;
 mod receive;
 mod rows;
 mod step;
@@ -23,6 +24,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Stats, Step, Terms, Turn,
 };
+use super::operation::{OperationKey, OperationRecord};
 use super::settle;
 use super::stored::unavailable;
 use crate::error::InboxError;
@@ -371,6 +373,32 @@ impl Inbox for PostgresInbox {
         self.tables
             .open_intents(&mut conn, scope, after, since, most)
             .await
+    }
+
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.operation(&mut conn, key).await
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        mut record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        record.version = expected.map_or(1, |version| version + 1);
+        let mut held = self.held().await?;
+        let mut tx = begin(held.conn(), Some(PATIENCE))
+            .await
+            .map_err(unavailable)?;
+        let written = self
+            .tables
+            .put_operation(&mut tx, key, expected, &record)
+            .await
+            .map_err(busy_or)?;
+        tx.commit().await.map_err(unavailable)?;
+        held.release();
+        Ok(written)
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {

@@ -19,11 +19,17 @@ pub(super) fn payment(
     if after.disputed != before.disputed {
         row.disputed = after.disputed;
     }
+    for (id, told) in &after.told {
+        row.told
+            .entry(id.clone())
+            .or_default()
+            .extend(told.iter().cloned());
+    }
     row
 }
 
 /// The order's row as it is to be written, with its next version, or nothing. Meanwhile [`put_intent`](super::Inbox::put_intent) may have written another one, of
-/// another attempt perhaps: then only that the order is paid still counts.
+/// another attempt perhaps: then only that the order is paid, or that somebody failed to, still counts.
 pub(super) fn intent(
     current: Option<&IntentRecord>,
     before: Option<&IntentRecord>,
@@ -32,10 +38,18 @@ pub(super) fn intent(
     let version = current.map_or(0, |row| row.version);
     let row = match current {
         Some(current) if Some(version) != before.map(|row| row.version) => {
-            after.paid_by.as_ref()?;
+            let known = before.map_or(0, |row| row.declines);
+            let declines = current
+                .declines
+                .saturating_add(after.declines.saturating_sub(known));
+            let paid = after.paid_by.is_some();
+            if !paid && declines == current.declines {
+                return None;
+            }
             IntentRecord {
-                state: after.state,
-                paid_by: after.paid_by,
+                state: if paid { after.state } else { current.state },
+                paid_by: after.paid_by.or(current.paid_by.clone()),
+                declines,
                 ..current.clone()
             }
         }

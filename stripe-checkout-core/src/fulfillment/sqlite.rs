@@ -1,6 +1,7 @@
 //! The inbox in a SQLite database: every promise of [`Inbox`], for one machine.
 
 mod contain;
+mod operations;
 mod rows;
 mod step;
 mod upkeep;
@@ -19,6 +20,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
 };
+use super::operation::{OperationKey, OperationRecord};
 use super::settle;
 use super::stored::{time, unavailable};
 use crate::error::InboxError;
@@ -337,6 +339,27 @@ impl Inbox for SqliteInbox {
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
         let mut db = self.pool.acquire().await.map_err(failed)?;
         upkeep::open_intents(&mut db, scope, after, since, most).await
+    }
+
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        operations::read(&mut db, key).await
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        mut record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        let until = Instant::now() + PATIENCE;
+        record.version = expected.map_or(1, |version| version + 1);
+        let mut writer = self.writer(until).await?;
+        let mut tx = writer.begin(until).await?;
+        let done = operations::write(&mut tx, key, &record, expected).await?;
+        tx.commit().await.map_err(failed)?;
+        writer.finish().await;
+        Ok(done)
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {

@@ -1,9 +1,11 @@
 //! How records stand in a database's columns: words, numbers, and one list as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::inbox::{EventState, IntentState, Note, Settled};
+use super::operation::OperationState;
+use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
 
@@ -56,6 +58,12 @@ words! { "state", IntentState, intent_state, read_intent_state,
     IntentState::Canceled = "canceled",
 }
 
+words! { "state", OperationState, operation_state, read_operation_state,
+    OperationState::Sending = "sending",
+    OperationState::Done = "done",
+    OperationState::Refused = "refused",
+}
+
 words! { "success", Settled, settled, read_settled,
     Settled::No = "no",
     Settled::Pending = "pending",
@@ -68,6 +76,18 @@ words! { "success", Settled, settled, read_settled,
     Settled::GivenUp = "given_up",
 }
 
+/// An amount in two columns, both empty where there is none.
+pub(super) fn read_amount(
+    minor: Option<i64>,
+    currency: Option<&str>,
+) -> Result<Option<Amount>, InboxError> {
+    let Some((minor, code)) = minor.zip(currency) else {
+        return Ok(None);
+    };
+    let currency = code.parse().map_err(|_| strange("currency", code))?;
+    Ok(Some(Amount::new(read_number(minor), currency)))
+}
+
 /// Refunds by id, as a JSON object of minor units.
 pub(super) fn refunds(refunds: &BTreeMap<String, u64>) -> String {
     serde_json::to_string(refunds).unwrap_or_default()
@@ -75,6 +95,15 @@ pub(super) fn refunds(refunds: &BTreeMap<String, u64>) -> String {
 
 pub(super) fn read_refunds(json: &str) -> Result<BTreeMap<String, u64>, InboxError> {
     serde_json::from_str(json).map_err(|_| strange("refunds", json))
+}
+
+/// What was told, by id, as a JSON object of lists of words.
+pub(super) fn told(told: &BTreeMap<String, BTreeSet<String>>) -> String {
+    serde_json::to_string(told).unwrap_or_default()
+}
+
+pub(super) fn read_told(json: &str) -> Result<BTreeMap<String, BTreeSet<String>>, InboxError> {
+    serde_json::from_str(json).map_err(|_| strange("told", json))
 }
 
 /// Of how many payments nothing was refunded: a refund that failed is none.

@@ -94,6 +94,11 @@ impl IdempotencyKey {
         Self(text)
     }
 
+    /// A key of which there is no second one, for what may be done twice.
+    pub(crate) fn once() -> Self {
+        Self(format!("sc1_once_{:032x}", fastrand::u128(..)))
+    }
+
     /// The text that is sent.
     pub fn as_str(&self) -> &str {
         &self.0

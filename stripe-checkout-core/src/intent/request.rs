@@ -10,10 +10,12 @@ use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, UpdatePaymentIntent,
 };
 
+use super::saved::SetupFutureUsage;
 use crate::amount::Amount;
 use crate::error::{AmountError, RequestError};
 use crate::marks::marked;
 use crate::metadata::Metadata;
+use crate::webhook::Payment;
 
 /// The largest length of a reference, in characters.
 const MAX_REFERENCE: usize = 200;
@@ -48,6 +50,8 @@ pub struct PaymentRequest {
     receipt_email: Option<String>,
     description: Option<String>,
     statement_descriptor_suffix: Option<String>,
+    customer: Option<String>,
+    setup_future_usage: Option<SetupFutureUsage>,
 }
 
 /// One line of the summary that the buyer sees.
@@ -86,6 +90,8 @@ impl PaymentRequest {
             receipt_email: None,
             description: None,
             statement_descriptor_suffix: None,
+            customer: None,
+            setup_future_usage: None,
         }
     }
 
@@ -130,6 +136,33 @@ impl PaymentRequest {
         self
     }
 
+    /// The customer who pays (`cus_…`), so that his saved payment methods can be used, and new ones be saved. The checkout page needs no more than
+    /// [`customers`](crate::CheckoutBuilder::customers).
+    #[must_use]
+    pub fn customer(mut self, id: impl Into<String>) -> Self {
+        self.customer = Some(id.into());
+        self
+    }
+
+    /// Saves the payment method for the customer when he pays, to be used like this. Without a customer it is saved for nobody. Where the buyer shall choose himself,
+    /// do not set it: the page asks those who are [known](crate::CheckoutBuilder::customers).
+    #[must_use]
+    pub fn setup_future_usage(mut self, usage: SetupFutureUsage) -> Self {
+        self.setup_future_usage = Some(usage);
+        self
+    }
+
+    /// The customer, if one is named.
+    pub(crate) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    /// The same, saving nothing.
+    pub(crate) fn saving_nothing(mut self) -> Self {
+        self.setup_future_usage = None;
+        self
+    }
+
     /// The order's id.
     pub fn reference(&self) -> &str {
         &self.reference
@@ -150,10 +183,7 @@ impl PaymentRequest {
     /// # Errors
     /// The first [`RequestError`] found.
     pub fn validate(&self, cap: u64) -> Result<(), RequestError> {
-        let reference_fits = (1..=MAX_REFERENCE).contains(&self.reference.chars().count());
-        if !reference_fits || self.reference.chars().any(char::is_control) {
-            return Err(RequestError::Reference);
-        }
+        check_reference(&self.reference)?;
         self.amount.chargeable(cap)?;
         if !self.lines.is_empty() {
             let total = Amount::sum(self.amount.currency(), self.lines.iter().map(Line::amount));
@@ -204,6 +234,8 @@ impl PaymentRequest {
             receipt_email: self.receipt_email.clone(),
             description: self.description.clone(),
             statement_descriptor_suffix: self.statement_descriptor_suffix.clone(),
+            customer: self.customer.clone(),
+            setup_future_usage: self.setup_future_usage,
         })
     }
 }
@@ -231,6 +263,8 @@ pub struct IntentParams {
     receipt_email: Option<String>,
     description: Option<String>,
     statement_descriptor_suffix: Option<String>,
+    customer: Option<String>,
+    setup_future_usage: Option<SetupFutureUsage>,
 }
 
 /// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
@@ -238,7 +272,7 @@ macro_rules! fill {
     ($request:ident, $params:ident) => {{
         let mut request = $request;
         if !$params.metadata.is_empty() {
-            request = request.metadata($params.metadata_map());
+            request = request.metadata(metadata_map(&$params.metadata));
         }
         if let Some(address) = &$params.receipt_email {
             request = request.receipt_email(address.as_str());
@@ -248,6 +282,9 @@ macro_rules! fill {
         }
         if let Some(text) = &$params.statement_descriptor_suffix {
             request = request.statement_descriptor_suffix(text.as_str());
+        }
+        if let Some(customer) = &$params.customer {
+            request = request.customer(customer.as_str());
         }
         request
     }};
@@ -262,6 +299,8 @@ impl IntentParams {
             receipt_email: None,
             description: None,
             statement_descriptor_suffix: None,
+            customer: None,
+            setup_future_usage: None,
         }
     }
 
@@ -275,6 +314,18 @@ impl IntentParams {
     /// The amount asked.
     pub fn amount(&self) -> Amount {
         self.amount
+    }
+
+    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, nor forget that it is to save a payment method; and nobody
+    /// saves one for a customer who is not himself.
+    pub(crate) fn can_follow(&self, open: &Payment) -> bool {
+        let saves = self.setup_future_usage.is_some();
+        let same_customer = match (open.customer(), &self.customer) {
+            (Some(known), Some(wanted)) => known == wanted,
+            (Some(_), None) => !saves,
+            (None, _) => true,
+        };
+        same_customer && (saves || !open.saves_payment_method())
     }
 
     /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
@@ -297,14 +348,23 @@ impl IntentParams {
     pub(super) fn create(&self) -> Result<RequestBuilder, AmountError> {
         let request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
             .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods::new(true));
-        Ok(sorted(fill!(request, self).build()))
+        Ok(self.sorted(fill!(request, self).build()))
     }
 
     pub(super) fn update(&self, id: &str) -> Result<RequestBuilder, AmountError> {
         let request = UpdatePaymentIntent::new(id)
             .amount(self.amount_i64()?)
             .currency(self.currency());
-        Ok(sorted(fill!(request, self).build()))
+        Ok(self.sorted(fill!(request, self).build()))
+    }
+
+    fn sorted(&self, mut request: RequestBuilder) -> RequestBuilder {
+        // async-stripe has this one's type in another crate only.
+        if let (Some(usage), Some(form)) = (self.setup_future_usage, &mut request.body) {
+            form.push_str("&setup_future_usage=");
+            form.push_str(usage.as_str());
+        }
+        sorted(request)
     }
 
     fn amount_i64(&self) -> Result<i64, AmountError> {
@@ -319,12 +379,25 @@ impl IntentParams {
         let Ok(currency) = self.amount.currency().code().parse();
         currency
     }
+}
 
-    fn metadata_map(&self) -> std::collections::HashMap<String, String> {
-        self.metadata
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+/// For a Checkout Session, which has the same in other places.
+#[cfg(feature = "sessions")]
+impl IntentParams {
+    pub(super) fn all_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    pub(super) fn receipt_to(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
+    pub(super) fn described(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    pub(super) fn suffix(&self) -> Option<&str> {
+        self.statement_descriptor_suffix.as_deref()
     }
 }
 
@@ -337,8 +410,16 @@ impl fmt::Debug for IntentParams {
     }
 }
 
+/// As async-stripe's request types want it.
+pub(super) fn metadata_map(metadata: &Metadata) -> std::collections::HashMap<String, String> {
+    let pairs = metadata.iter();
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Puts the pairs of the form in alphabetical order. Nothing is lost: every pair has a name of its own, array elements too.
-fn sorted(mut request: RequestBuilder) -> RequestBuilder {
+pub(super) fn sorted(mut request: RequestBuilder) -> RequestBuilder {
     request.body = request.body.map(|form| {
         let mut pairs: Vec<&str> = form.split('&').collect();
         pairs.sort_unstable();
@@ -347,8 +428,17 @@ fn sorted(mut request: RequestBuilder) -> RequestBuilder {
     request
 }
 
+/// Whether this can be the reference of an order, or of an operation.
+pub(crate) fn check_reference(reference: &str) -> Result<(), RequestError> {
+    let fits = (1..=MAX_REFERENCE).contains(&reference.chars().count());
+    if !fits || reference.chars().any(char::is_control) {
+        return Err(RequestError::Reference);
+    }
+    Ok(())
+}
+
 /// Whether this can be an address at all. Which ones exist is for the mail server to say.
-fn is_email(address: &str) -> bool {
+pub(super) fn is_email(address: &str) -> bool {
     let well_formed = address
         .rsplit_once('@')
         .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !name.contains('@'));

@@ -24,6 +24,7 @@ fn checkout<'a>(shop: &'a str, lines: &'a [LineView<'a>]) -> CheckoutView<'a> {
         stripe_js_url: JS,
         order_url: None,
         back_url: None,
+        saved_cards: false,
     }
 }
 

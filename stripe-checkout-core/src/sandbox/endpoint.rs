@@ -23,6 +23,8 @@ pub(super) struct Endpoint {
     pub(super) secrets: Vec<String>,
     /// Names of event types, or `*`.
     pub(super) enabled_events: Vec<String>,
+    /// Gets nothing for now.
+    pub(super) disabled: bool,
     pub(super) created: i64,
     pub(super) description: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
@@ -48,6 +50,7 @@ impl Endpoint {
             address,
             secrets: Vec::new(),
             enabled_events,
+            disabled: false,
             created: ids::now(),
             description: None,
             metadata: BTreeMap::new(),
@@ -65,15 +68,17 @@ impl Endpoint {
             "enabled_events": self.enabled_events,
             "livemode": false,
             "metadata": self.metadata,
-            "status": "enabled",
+            "status": if self.disabled { "disabled" } else { "enabled" },
             "url": self.address,
         })
     }
 
     pub(super) fn wants(&self, event_type: &str) -> bool {
-        self.enabled_events
-            .iter()
-            .any(|enabled| enabled == "*" || enabled == event_type)
+        !self.disabled
+            && self
+                .enabled_events
+                .iter()
+                .any(|enabled| enabled == "*" || enabled == event_type)
     }
 
     /// The `Stripe-Signature` of a body sent at a time: one `v1` for each active secret, and the `v0` that Stripe adds in test mode, which verifies nothing.

@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
-    Dispatch, EventFilter, EventRecord, Inbox, IntentRecord, MemoryInbox, NewEvent, OrderKey,
-    PaymentRecord, Scope, Stats, Step, Terms, Turn,
+    Dispatch, EventFilter, EventRecord, Inbox, IntentRecord, MemoryInbox, NewEvent, OperationKey,
+    OperationRecord, OrderKey, PaymentRecord, Scope, Stats, Step, Terms, Turn,
 };
 use stripe_checkout_core::testing::inbox::{Subject, run};
 use stripe_checkout_core::{BoxError, InboxError};
@@ -145,6 +145,19 @@ impl Inbox for Outlives {
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
         self.0.open_intents(scope, after, since, most).await
+    }
+
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        self.0.operation(key).await
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        self.0.put_operation(key, expected, record).await
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, Mismatch, NewEvent, OrderKey, PaymentRecord, Scope, Stats, Step, Stepped, Terms,
-    Turn, Verdict,
+    IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
+    Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
@@ -610,6 +610,19 @@ impl<S: Store> Inbox for Process<S> {
         self.alive()?.open_intents(scope, after, since, most).await
     }
 
+    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
+        self.alive()?.operation(key).await
+    }
+
+    async fn put_operation(
+        &self,
+        key: &OperationKey,
+        expected: Option<u64>,
+        record: OperationRecord,
+    ) -> Result<bool, InboxError> {
+        self.alive()?.put_operation(key, expected, record).await
+    }
+
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
         self.alive()?.bookmark(scope, name).await
     }
@@ -741,6 +754,10 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         self.hook("refunded", db).await
     }
 
+    async fn refund_failed(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("refund_failed", db).await
+    }
+
     async fn refunded_before_fulfillment(
         &self,
         _: &Payment,
@@ -749,8 +766,12 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         self.hook("refunded_before_fulfillment", db).await
     }
 
-    async fn disputed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("disputed", db).await
+    async fn dispute_opened(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("dispute_opened", db).await
+    }
+
+    async fn dispute_closed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("dispute_closed", db).await
     }
 
     async fn event(&self, _: &Stripes, db: &mut Db<S>) -> Result<(), BoxError> {

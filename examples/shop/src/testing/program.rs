@@ -36,6 +36,7 @@ macro_rules! program_tests {
             $crate::testing::program::manners($program, $manners);
         }
         $crate::program_tests! { $program;
+            payments_have_a_limit_per_address
             a_purchase_ends_with_one_shipment_and_survives_a_restart
             a_declined_card_ships_nothing_and_a_second_one_pays
             without_keys_and_without_being_told_so_it_does_not_start
@@ -75,9 +76,43 @@ fn start(path: &str, folder: &Path) -> Program {
     command.envs([
         ("ADMIN_PASSWORD", PASSWORD),
         ("METRICS_TOKEN", "a token for the tests"),
+        ("PAYMENTS_PER_MINUTE", "0"),
         ("STRIPE_SANDBOX", "1"),
     ]);
     Program::start(command)
+}
+
+/// Who begins too many payments waits; others do not. Behind a proxy it is the proxy who says who asks.
+pub fn payments_have_a_limit_per_address(path: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Program::command(path, folder.path());
+    command.envs([
+        ("STRIPE_SANDBOX", "1"),
+        ("PAYMENTS_PER_MINUTE", "2"),
+        ("PROXY_HEADER", "X-Forwarded-For"),
+    ]);
+    let shop = Program::start(command);
+    let pay = |address: &str| {
+        let placed = shop.ask("POST", "/orders", &[FORM], "mug=1");
+        let id = placed.cookie("order").expect("an order").to_owned();
+        let forwarded = ("x-forwarded-for", address);
+        shop.ask(
+            "POST",
+            &format!("/create-payment-intent?order={id}"),
+            &[JSON, forwarded],
+            "{}",
+        )
+    };
+    for _ in 0..2 {
+        expect(pay("198.51.100.1, 203.0.113.7"), 200, &["x-frame-options"]);
+    }
+    let refused = expect(
+        pay("198.51.100.2, 203.0.113.7"),
+        429,
+        &["retry-after", "x-frame-options"],
+    );
+    assert_eq!(refused.json()["code"], "too_many_attempts");
+    expect(pay("203.0.113.8"), 200, &["x-frame-options"]);
 }
 
 /// Each route of the shop's own, and what else strangers send: the same answers from every framework, headers included.

@@ -70,7 +70,8 @@ impl Stage {
             .env_clear()
             .env("PORT", "0")
             .env("RUST_LOG", "trace")
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            .env("PAYMENTS_PER_MINUTE", "0");
         if let Some(sandbox) = &sandbox {
             command.envs(environment(&sandbox.config()));
         }

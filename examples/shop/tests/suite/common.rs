@@ -46,7 +46,7 @@ async fn open_at(url: &str, queued: bool) -> Open {
         Some(OsString::from(value))
     };
     let config = Config::from_vars(vars).unwrap();
-    let checkout = shop::checkout(config, &store, Arc::new(Notify::new()), queued).unwrap();
+    let checkout = shop::checkout(config, &store, Arc::new(Notify::new()), queued, None).unwrap();
     let shop = Shop::new(Parts {
         store: store.clone(),
         checkout: checkout.clone(),

@@ -55,6 +55,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     refunds text NOT NULL DEFAULT '{}',
     refunded_total bigint NOT NULL DEFAULT 0,
     disputed boolean NOT NULL DEFAULT false,
+    -- What the hooks were told of its refunds and disputes.
+    told text NOT NULL DEFAULT '{}',
     PRIMARY KEY (application, mode, id)
 );
 
@@ -77,6 +79,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash text,
     state text NOT NULL DEFAULT 'creating',
     paid_by text,
+    declines bigint NOT NULL DEFAULT 0,
     -- When the row was written.
     changed bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (application, mode, account, reference)
@@ -93,6 +96,26 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     account text COLLATE "C" NOT NULL,
     reference text COLLATE "C" NOT NULL,
     PRIMARY KEY (application, mode, payment)
+);
+
+-- What was asked of Stripe under a reference of the merchant's own, kept for good. '' is the account of the keys themselves.
+CREATE TABLE IF NOT EXISTS stripe_checkout_operations (
+    application text COLLATE "C" NOT NULL,
+    mode text COLLATE "C" NOT NULL,
+    account text COLLATE "C" NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    reference text COLLATE "C" NOT NULL,
+    version bigint NOT NULL,
+    attempt bigint NOT NULL,
+    fingerprint text NOT NULL,
+    subject text,
+    amount bigint,
+    currency text,
+    state text NOT NULL,
+    result text,
+    -- When this attempt began.
+    begun bigint NOT NULL,
+    PRIMARY KEY (application, mode, account, kind, reference)
 );
 
 -- How far something was read.

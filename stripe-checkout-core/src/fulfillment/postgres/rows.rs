@@ -18,8 +18,8 @@ use crate::fulfillment::inbox::{
 };
 use crate::fulfillment::stored::{
     event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_settled, read_time, refunds, settled, time,
-    unavailable,
+    read_note, read_number, read_refunds, read_settled, read_time, read_told, refunds, settled,
+    time, told, unavailable,
 };
 
 /// The server's clock, in microseconds: the clocks of several processes differ.
@@ -52,7 +52,7 @@ macro_rules! put_order_of {
 
 macro_rules! intent_columns {
     () => {
-        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by"
+        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by, declines"
     };
 }
 pub(super) use intent_columns;
@@ -449,7 +449,7 @@ impl Tables {
         id: &str,
     ) -> Result<(Option<PaymentRecord>, PaymentRecord), InboxError> {
         // One statement, so that a step that commits meanwhile is seen as a whole or not at all.
-        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, \
+        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, p.told, \
             ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL ORDER BY arrival) AS notes, \
             EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending') AS settling \
             FROM (SELECT) AS one LEFT JOIN {}payments AS p ON p.application = $1 AND p.mode = $2 AND p.id = $3";
@@ -506,7 +506,7 @@ impl Tables {
         if row == Some(&record) {
             return Ok(());
         }
-        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9 \
+        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9, told = $10 \
             WHERE application = $1 AND mode = $2 AND id = $3";
         let done = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
@@ -518,6 +518,7 @@ impl Tables {
             .bind(refunds(&record.refunds))
             .bind(number(record.refunded_total))
             .bind(record.disputed)
+            .bind(told(&record.told))
             .execute(conn)
             .await?;
         written(&done)
@@ -599,7 +600,7 @@ impl Tables {
         expected: u64,
         record: &IntentRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, \
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, \
             changed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
             WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
         let done = sqlx::query(self.sql(sql))
@@ -617,6 +618,7 @@ impl Tables {
             .bind(record.secret_hash.as_deref().map(text))
             .bind(intent_state(record.state))
             .bind(record.paid_by.as_deref().map(text))
+            .bind(i64::from(record.declines))
             .execute(&mut *conn)
             .await?;
         if done.rows_affected() == 0 {
@@ -777,7 +779,7 @@ where
     row.try_get(column).map_err(unavailable)
 }
 
-fn read_count(row: &PgRow, column: &'static str) -> Result<u32, InboxError> {
+pub(super) fn read_count(row: &PgRow, column: &'static str) -> Result<u32, InboxError> {
     Ok(read_number(get(row, column)?)
         .try_into()
         .unwrap_or(u32::MAX))
@@ -830,6 +832,7 @@ fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
         refunds: read_refunds(get(row, "refunds")?)?,
         refunded_total: read_number(get(row, "refunded_total")?),
         disputed: get(row, "disputed")?,
+        told: read_told(get(row, "told")?)?,
     }))
 }
 
@@ -844,5 +847,6 @@ pub(super) fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
         secret_hash: get(row, "secret_hash")?,
         state: read_intent_state(get(row, "state")?)?,
         paid_by: get(row, "paid_by")?,
+        declines: read_count(row, "declines")?,
     })
 }

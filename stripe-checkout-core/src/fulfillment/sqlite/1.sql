@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     refunds        TEXT    NOT NULL,
     refunded_total INTEGER NOT NULL,
     disputed       INTEGER NOT NULL,
+    -- What the hooks were told of its refunds and disputes.
+    told           TEXT    NOT NULL DEFAULT '{}',
     -- The `seq` of the last event whose note is in this row.
     noted          INTEGER NOT NULL,
     PRIMARY KEY (application, mode, id)
@@ -67,6 +69,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     secret_hash TEXT,
     state       TEXT    NOT NULL,
     paid_by     TEXT,
+    declines    INTEGER NOT NULL DEFAULT 0,
     -- When the row was written.
     changed     INTEGER NOT NULL,
     UNIQUE (application, mode, reference, account)
@@ -87,6 +90,26 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     account     TEXT,
     reference   TEXT NOT NULL,
     PRIMARY KEY (application, mode, payment)
+) STRICT, WITHOUT ROWID;
+
+-- What was asked of Stripe under a reference of the merchant's own, kept for good. '' is the account of the keys themselves.
+CREATE TABLE IF NOT EXISTS stripe_checkout_operations (
+    application TEXT    NOT NULL,
+    mode        TEXT    NOT NULL,
+    account     TEXT    NOT NULL,
+    kind        TEXT    NOT NULL,
+    reference   TEXT    NOT NULL,
+    version     INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    subject     TEXT,
+    amount      INTEGER,
+    currency    TEXT,
+    state       TEXT    NOT NULL,
+    result      TEXT,
+    -- When this attempt began.
+    begun       INTEGER NOT NULL,
+    PRIMARY KEY (application, mode, account, kind, reference)
 ) STRICT, WITHOUT ROWID;
 
 -- How far something was read.

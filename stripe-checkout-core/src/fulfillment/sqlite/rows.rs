@@ -11,8 +11,8 @@ use super::super::inbox::{
 };
 use super::super::stored::{
     event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_settled, read_time, refunds, settled, time,
-    unavailable,
+    read_note, read_number, read_refunds, read_settled, read_time, read_told, refunds, settled,
+    time, told, unavailable,
 };
 use crate::amount::Amount;
 use crate::error::InboxError;
@@ -254,10 +254,10 @@ pub(super) async fn payment(
     id: &str,
 ) -> Result<Known, InboxError> {
     let rows = sqlx::query(
-        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, disputed, noted, NULL AS note, FALSE AS settling \
+        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, disputed, told, noted, NULL AS note, FALSE AS settling \
          FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND id = ?3 \
          UNION ALL \
-         SELECT seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, note, settles AND state = 'pending' \
+         SELECT seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, note, settles AND state = 'pending' \
          FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND (note IS NOT NULL OR (settles AND state = 'pending')) \
          ORDER BY seq",
     )
@@ -281,6 +281,7 @@ pub(super) async fn payment(
                 refunds: read_refunds(row.try_get("refunds").map_err(failed)?)?,
                 refunded_total: read_number(row.try_get("refunded_total").map_err(failed)?),
                 disputed: row.try_get("disputed").map_err(failed)?,
+                told: read_told(row.try_get("told").map_err(failed)?)?,
             };
             continue;
         }
@@ -311,10 +312,10 @@ pub(super) async fn put_payment(
         success => success,
     };
     sqlx::query(
-        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted, told) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (application, mode, id) DO UPDATE SET success = excluded.success, capturable = excluded.capturable, canceled = excluded.canceled, \
-         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputed = excluded.disputed, noted = excluded.noted",
+         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputed = excluded.disputed, noted = excluded.noted, told = excluded.told",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
@@ -326,6 +327,7 @@ pub(super) async fn put_payment(
     .bind(number(record.refunded_total))
     .bind(record.disputed)
     .bind(known.noted)
+    .bind(told(&record.told))
     .execute(db)
     .await
     .map_err(failed)?;
@@ -365,6 +367,7 @@ pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
         secret_hash: row.try_get("secret_hash").map_err(failed)?,
         state: read_intent_state(row.try_get("state").map_err(failed)?)?,
         paid_by: row.try_get("paid_by").map_err(failed)?,
+        declines: row.try_get("declines").map_err(failed)?,
     })
 }
 
@@ -373,7 +376,7 @@ pub(super) async fn intent(
     order: &OrderKey,
 ) -> Result<Option<IntentRecord>, InboxError> {
     let row = sqlx::query(
-        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by FROM stripe_checkout_intents \
+        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
          WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4",
     )
     .bind(&order.scope.application)
@@ -392,7 +395,7 @@ pub(super) async fn intent_of_payment(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let row = sqlx::query(
-        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by \
+        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by, declines \
          FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i \
          ON i.application = o.application AND i.mode = o.mode AND i.reference = o.reference AND i.account IS o.account \
          WHERE o.application = ?1 AND o.mode = ?2 AND o.payment = ?3",
@@ -424,13 +427,13 @@ pub(super) async fn put_intent(
     let query = match expected {
         None => sqlx::query(
             "INSERT INTO stripe_checkout_intents \
-             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
+             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
         ),
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
-             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14 \
-             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?15",
+             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15 \
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?16",
         ),
     };
     let query = query
@@ -447,7 +450,8 @@ pub(super) async fn put_intent(
         .bind(&record.secret_hash)
         .bind(intent_state(record.state))
         .bind(&record.paid_by)
-        .bind(time(SystemTime::now()));
+        .bind(time(SystemTime::now()))
+        .bind(record.declines);
     let query = match expected {
         None => query,
         Some(version) => query.bind(number(version)),

@@ -39,13 +39,7 @@ impl Store {
         let change = params.metadata()?;
         params.accept(&["api_version", "connect"]);
         params.finish()?;
-        let url = endpoint::parse(&address).ok_or_else(|| {
-            Refusal::invalid(
-                "Invalid URL: the sandbox sends webhooks only to this machine, by plain http.",
-            )
-            .code("url_invalid")
-            .param("url")
-        })?;
+        let url = endpoint::parse(&address).ok_or_else(invalid_url)?;
         let mut endpoint = Endpoint::new(url, address, enabled_events);
         endpoint.description = description;
         if let Some(change) = change {
@@ -85,6 +79,42 @@ impl Store {
             .ok_or_else(|| no_such(id))
     }
 
+    /// What is not named stays; the secret does in any case.
+    pub(in crate::sandbox) fn update_webhook_endpoint(
+        &mut self,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let address = params.text("url")?;
+        let enabled_events = params
+            .list("enabled_events")?
+            .filter(|events| !events.is_empty());
+        let disabled = params.boolean("disabled")?;
+        let description = params.setting_up_to("description", 5000)?;
+        let change = params.metadata()?;
+        params.finish()?;
+        let url = match &address {
+            Some(address) => Some(endpoint::parse(address).ok_or_else(invalid_url)?),
+            None => None,
+        };
+        let endpoint = self
+            .endpoints
+            .iter_mut()
+            .find(|endpoint| endpoint.id == id)
+            .ok_or_else(|| no_such(id))?;
+        if let Some(change) = change {
+            merge_metadata(&mut endpoint.metadata, change)?;
+        }
+        if let (Some(url), Some(address)) = (url, address) {
+            endpoint.url = url;
+            endpoint.address = address;
+        }
+        endpoint.enabled_events = enabled_events.unwrap_or_else(|| endpoint.enabled_events.clone());
+        endpoint.description = description.unwrap_or_else(|| endpoint.description.clone());
+        endpoint.disabled = disabled.unwrap_or(endpoint.disabled);
+        Ok(endpoint.render())
+    }
+
     pub(in crate::sandbox) fn delete_webhook_endpoint(
         &mut self,
         id: &str,
@@ -98,6 +128,12 @@ impl Store {
         }
         Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
     }
+}
+
+fn invalid_url() -> Refusal {
+    Refusal::invalid("Invalid URL: the sandbox sends webhooks only to this machine, by plain http.")
+        .code("url_invalid")
+        .param("url")
 }
 
 fn no_such(id: &str) -> Refusal {

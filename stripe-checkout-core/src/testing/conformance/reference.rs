@@ -30,11 +30,11 @@ impl Driver for Reference {
         let address = listener.local_addr().expect("its address");
         let application = Arc::new(application);
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 let application = Arc::clone(&application);
                 let service = service_fn(move |request| {
                     let application = Arc::clone(&application);
-                    async move { Ok::<_, Infallible>(answer(&application, request).await) }
+                    async move { Ok::<_, Infallible>(answer(&application, peer, request).await) }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
@@ -45,6 +45,7 @@ impl Driver for Reference {
 
 async fn answer(
     application: &Application,
+    peer: SocketAddr,
     request: http::Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
@@ -83,6 +84,7 @@ async fn answer(
         let mut call = Call::new(endpoint)
             .query(parts.uri.query())
             .authority(parts.uri.authority().map(Authority::as_str))
+            .peer(Some(peer.ip()))
             .visitor_data(member.map(Application::visitor_data));
         for (name, value) in &parts.headers {
             call = call.header(name.as_str(), value.as_bytes());

@@ -379,6 +379,7 @@ async fn row_as_written<S: Subject>(world: World<S>) -> Told {
             secret_hash: last.then(|| "ab".repeat(32)),
             state,
             paid_by: (state == IntentState::Paid).then(|| "pi_0".to_owned()),
+            declines: 3,
             ..row("pi_1")
         };
         let expected = (version > 0).then_some(version);

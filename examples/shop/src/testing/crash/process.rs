@@ -50,6 +50,7 @@ impl Process {
             ("DATABASE_URL", database.to_owned()),
             ("ADMIN_PASSWORD", "correct horse battery".to_owned()),
             ("NO_COLOR", "1".to_owned()),
+            ("PAYMENTS_PER_MINUTE", "0".to_owned()),
             ("STRIPE_SECRET_KEY", sandbox::SECRET_KEY.to_owned()),
             (
                 "STRIPE_PUBLISHABLE_KEY",

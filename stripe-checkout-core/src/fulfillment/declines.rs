@@ -1,0 +1,48 @@
+//! An order that was declined too often: its PaymentIntent is canceled, because whoever has its client secret could go on to try cards on it without asking us.
+
+use super::BoxFuture;
+use super::decide::is_session;
+use super::inbox::{EventRecord, Inbox, IntentState};
+use crate::error::BoxError;
+
+/// Cancels a PaymentIntent at Stripe, by its id and its connected account.
+pub(crate) type Cancel =
+    Box<dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// How many attempts an order has, and what ends them.
+pub(crate) struct Declines {
+    pub(crate) max: u32,
+    pub(crate) cancel: Cancel,
+}
+
+impl Declines {
+    /// After this event was dealt with. Whatever fails here is done again after the next attempt, or when the buyer asks for the PaymentIntent.
+    pub(super) async fn after<I: Inbox>(&self, inbox: &I, event: &EventRecord) {
+        if event.event_type != "payment_intent.payment_failed" {
+            return;
+        }
+        let Some(payment) = event.payment.as_deref().filter(|_| event.ours) else {
+            return;
+        };
+        let Ok(Some((order, row))) = inbox.intent_of_payment(&event.scope, payment).await else {
+            return;
+        };
+        let closed = matches!(row.state, IntentState::Paid | IntentState::Canceled);
+        if closed || row.declines < self.max {
+            return;
+        }
+        let declines = row.declines;
+        tracing::warn!(
+            order = order.reference,
+            payment,
+            declines,
+            "too many attempts to pay an order were declined: its PaymentIntent is canceled"
+        );
+        // In a Checkout Session the PaymentIntent is the session's own.
+        let open = row.payment.as_deref().filter(|open| is_session(open));
+        let open = open.unwrap_or(payment).to_owned();
+        if let Err(error) = (self.cancel)(open, order.account).await {
+            tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the merchant asked of Stripe under a reference of his own: written down before it is sent, so that whoever asks again asks for the same.
+
+use std::time::SystemTime;
+
+use super::inbox::Scope;
+use crate::amount::Amount;
+
+/// Which operation at Stripe, of which application, mode and connected account. The same reference may stand for a refund and for a capture: those are two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OperationKey {
+    /// The application and the mode.
+    pub scope: Scope,
+    /// The connected account on which it is done, if any; never empty.
+    pub account: Option<String>,
+    /// What is done, in one word: `refund`, `capture`, `cancel`, `charge`, `customer`, `setup`.
+    pub kind: String,
+    /// The merchant's own reference of this one operation.
+    pub reference: String,
+}
+
+/// One operation's row, kept for good: who asks again in a year must not get a second one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationRecord {
+    /// Counts the writes; `put_operation` compares it.
+    pub version: u64,
+    /// The number of the attempt, from 1: a part of the idempotency key.
+    pub attempt: u32,
+    /// SHA-256 of what was asked, in hex, so that another one under the same reference is seen without storing personal data. Up to 80 characters.
+    pub fingerprint: String,
+    /// The object at Stripe on which it is done, if there is one: the `pi_…` of a refund.
+    pub subject: Option<String>,
+    /// The amount that it is about, if it is about one and the caller named it.
+    pub amount: Option<Amount>,
+    /// How far it is.
+    pub state: OperationState,
+    /// What Stripe made of it: `re_…`, `cus_…`, `seti_…`, `pi_…`.
+    pub result: Option<String>,
+    /// When this attempt began: its key is good for a day from here. To the microsecond.
+    pub begun: SystemTime,
+}
+
+/// How far an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OperationState {
+    /// Written down, and perhaps sent: whether Stripe did it, Stripe knows.
+    Sending,
+    /// Stripe did it.
+    Done,
+    /// Stripe refused it.
+    Refused,
+}

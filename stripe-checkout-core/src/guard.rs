@@ -1,0 +1,69 @@
+//! Who may start a payment. Thieves try stolen cards where a page lets anybody start as many payments as he likes; see Stripe's
+//! [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
+
+use crate::call::Visitor;
+use crate::error::GuardError;
+use crate::fulfillment::BoxFuture;
+use crate::intent::PaymentRequest;
+
+/// Lets a buyer start a payment, or refuses: a limit per address, a captcha, a list of one's own.
+///
+/// It is asked each time before Stripe is, when a buyer presses *Pay*, after the order got its price. Whoever is refused has started nothing.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::net::IpAddr;
+///
+/// use stripe_checkout_core::{Attempt, Guard, GuardError, Visitor};
+///
+/// struct Banned(HashSet<IpAddr>);
+///
+/// impl Guard for Banned {
+///     async fn admit(&self, visitor: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
+///         match visitor.peer() {
+///             Some(peer) if self.0.contains(&peer) => Err(GuardError::refused("Please contact the shop.")),
+///             _ => Ok(()),
+///         }
+///     }
+/// }
+/// ```
+pub trait Guard: Send + Sync + 'static {
+    /// Whether this visitor may do that now.
+    ///
+    /// # Errors
+    /// [`GuardError::refused`] with a sentence for the buyer (403), [`GuardError::TooMany`] (429); any other error by `?` says that nobody can tell now (503).
+    fn admit(
+        &self,
+        visitor: &Visitor,
+        attempt: Attempt<'_>,
+    ) -> impl Future<Output = Result<(), GuardError>> + Send;
+}
+
+/// What a visitor is about to do.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Attempt<'a> {
+    /// To pay this.
+    Payment(&'a PaymentRequest),
+    /// To save a card without paying: what thieves like best.
+    SaveCard,
+}
+
+/// A guard whose type is gone.
+pub(crate) trait ErasedGuard: Send + Sync {
+    fn admit<'a>(
+        &'a self,
+        visitor: &'a Visitor,
+        attempt: Attempt<'a>,
+    ) -> BoxFuture<'a, Result<(), GuardError>>;
+}
+
+impl<G: Guard> ErasedGuard for G {
+    fn admit<'a>(
+        &'a self,
+        visitor: &'a Visitor,
+        attempt: Attempt<'a>,
+    ) -> BoxFuture<'a, Result<(), GuardError>> {
+        Box::pin(Guard::admit(self, visitor, attempt))
+    }
+}

@@ -1,0 +1,167 @@
+//! Stolen cards are tried where a page lets anybody try many: an order takes so many declined attempts, and no more.
+
+use stripe_checkout_core::fulfillment::{
+    EventFilter, Inbox, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
+};
+use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::sandbox::{Fault, Sandbox};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent};
+use stripe_checkout_core::webhook::Event;
+use stripe_checkout_core::{
+    Amount, Checkout, Currency, IntentError, Mode, Pricing, PricingError, Visitor,
+};
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+
+struct Prices;
+
+impl Pricing for Prices {
+    type Order = String;
+
+    async fn price(&self, order: String, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Ok(PaymentRequest::new(order, PRICE))
+    }
+}
+
+fn checkout(sandbox: &Sandbox, inbox: &MemoryInbox) -> Checkout {
+    Checkout::builder(sandbox.config())
+        .application("shop")
+        .pricing(Prices)
+        .max_declines(3)
+        .fulfillment(inbox.clone(), on_paid(async |_| Ok(())))
+        .build()
+        .unwrap()
+}
+
+fn order() -> OrderKey {
+    OrderKey {
+        scope: Scope {
+            application: "shop".into(),
+            mode: Mode::Test,
+        },
+        account: None,
+        reference: "order-1".into(),
+    }
+}
+
+/// The news that an attempt to pay failed, as often as it is asked for.
+async fn declined(checkout: &Checkout, payment: &str, times: std::ops::Range<u32>) {
+    for attempt in times {
+        let intent = PaymentIntent::new(payment, PRICE)
+            .metadata("order_id", "order-1")
+            .metadata("checkout_application", "shop")
+            .failed("card_declined", Some("generic_decline"));
+        let event = EventBody::new("payment_intent.payment_failed", intent.object())
+            .id(&format!("evt_{attempt}"))
+            .body();
+        checkout
+            .receive(Event::parse(event).unwrap())
+            .await
+            .unwrap();
+    }
+}
+
+fn canceled(sandbox: &Sandbox) -> usize {
+    let cancels = sandbox.requests();
+    cancels
+        .iter()
+        .filter(|request| request.path.ends_with("/cancel"))
+        .count()
+}
+
+#[tokio::test]
+async fn after_so_many_declines_the_payment_is_canceled_and_no_other_is_made() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let inbox = MemoryInbox::new();
+    let checkout = checkout(&sandbox, &inbox);
+    let request = PaymentRequest::new("order-1", PRICE);
+
+    let payment = checkout.create_intent(&request).await.unwrap();
+    declined(&checkout, payment.id(), 0..2).await;
+    assert_eq!(canceled(&sandbox), 0);
+    let again = checkout.create_intent(&request).await.unwrap();
+    assert_eq!(again.id(), payment.id(), "a buyer may try another card");
+
+    declined(&checkout, payment.id(), 2..3).await;
+    assert_eq!(canceled(&sandbox), 1, "nobody can try cards on it any more");
+    for _ in 0..2 {
+        let refused = checkout.create_intent(&request).await;
+        assert!(
+            matches!(refused, Err(IntentError::TooManyDeclines { declines: 3 })),
+            "{refused:?}"
+        );
+    }
+    let row = inbox.intent(&order()).await.unwrap().unwrap();
+    assert_eq!(row.declines, 3);
+
+    let other = PaymentRequest::new("order-2", PRICE);
+    assert!(checkout.create_intent(&other).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_that_could_not_be_canceled_is_canceled_when_it_is_asked_for() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let inbox = MemoryInbox::new();
+    let checkout = checkout(&sandbox, &inbox);
+    let request = PaymentRequest::new("order-1", PRICE);
+    let payment = checkout.create_intent(&request).await.unwrap();
+
+    declined(&checkout, payment.id(), 0..2).await;
+    sandbox.faults().next(20, Fault::Status(500));
+    declined(&checkout, payment.id(), 2..3).await;
+    sandbox.faults().clear();
+    let state = || async {
+        checkout
+            .retrieve_intent(payment.id(), payment.client_secret().unwrap().expose())
+            .await
+            .unwrap()
+            .unwrap()
+            .status()
+            .as_str()
+            .to_owned()
+    };
+    assert_eq!(state().await, "requires_payment_method");
+
+    let refused = checkout.create_intent(&request).await;
+    assert!(matches!(refused, Err(IntentError::TooManyDeclines { .. })));
+    assert_eq!(state().await, "canceled");
+}
+
+#[tokio::test]
+async fn the_same_news_twice_is_one_decline_and_those_of_an_earlier_payment_count_too() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let inbox = MemoryInbox::new();
+    let checkout = checkout(&sandbox, &inbox);
+    let request = PaymentRequest::new("order-1", PRICE);
+    let payment = checkout.create_intent(&request).await.unwrap();
+    declined(&checkout, payment.id(), 0..1).await;
+    declined(&checkout, payment.id(), 0..1).await;
+    let row = inbox.intent(&order()).await.unwrap().unwrap();
+    assert_eq!((row.declines, row.state), (1, IntentState::Open));
+
+    // Another attempt of the same order does not begin anew.
+    let canceled = inbox
+        .put_intent(
+            &order(),
+            Some(row.version),
+            stripe_checkout_core::fulfillment::IntentRecord {
+                state: IntentState::Canceled,
+                ..row
+            },
+        )
+        .await
+        .unwrap();
+    assert!(canceled);
+    let second = checkout.create_intent(&request).await.unwrap();
+    assert_ne!(second.id(), payment.id());
+    declined(&checkout, payment.id(), 5..6).await;
+    declined(&checkout, second.id(), 6..7).await;
+    let row = inbox.intent(&order()).await.unwrap().unwrap();
+    assert_eq!(row.declines, 3);
+    assert!(matches!(
+        checkout.create_intent(&request).await,
+        Err(IntentError::TooManyDeclines { .. })
+    ));
+    let all = checkout.events(EventFilter::default()).await.unwrap();
+    assert_eq!(all.len(), 3);
+}
