@@ -3,9 +3,13 @@
 
 mod alerts;
 mod builder;
+#[cfg(feature = "intent")]
+mod captures;
 mod clock;
 #[cfg(feature = "intent")]
 mod customer_routes;
+#[cfg(feature = "intent")]
+mod expire;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
@@ -35,7 +39,11 @@ use tracing::{Instrument, field};
 
 pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
+#[cfg(feature = "intent")]
+pub use self::captures::Totals;
 use self::clock::Clock;
+#[cfg(feature = "intent")]
+pub use self::expire::Expired;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;

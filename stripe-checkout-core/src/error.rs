@@ -480,6 +480,9 @@ pub enum IntentError {
     /// Another request for the same order won, several times in a row.
     #[error("another request for the same order is in flight")]
     InFlight,
+    /// The order was called off: see [`Checkout::expire`](crate::Checkout).
+    #[error("the order was called off")]
+    CalledOff,
     /// So many attempts to pay the order were declined that no other one is allowed: see [`max_declines`](crate::CheckoutBuilder::max_declines).
     #[error("{declines} attempts to pay this order were declined, and it takes no more")]
     TooManyDeclines {
@@ -518,6 +521,9 @@ pub enum OperationError {
     /// More than is left of the payment.
     #[error("the amount is more than is left of the payment")]
     MoreThanLeft,
+    /// The payment is not, or no more, in a state in which this can be done: nothing is reserved, it is paid, or on its way.
+    #[error("the payment is in a state in which this cannot be done")]
+    WrongState,
     /// The payment is disputed: the bank has taken the money, and it cannot be given back a second time.
     #[error("the payment is disputed, so nothing of it can be refunded")]
     Disputed,

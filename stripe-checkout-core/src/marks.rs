@@ -13,9 +13,13 @@ const SESSION: &str = "checkout_session";
 /// The caller's own reference of what was asked: by it, it is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
 
+/// The same of a capture, which has no object of its own: it stands in the PaymentIntent.
+#[cfg(feature = "intent")]
+pub(crate) const CAPTURE: &str = "checkout_capture";
+
 /// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
-const KEYS: usize = 4;
+pub(crate) const KEYS: usize = 4;
 
 /// As which attempt of its order the Checkout Session was made that this metadata, a session's or its PaymentIntent's, belongs to.
 pub(crate) fn session_attempt(metadata: &Metadata) -> Option<u32> {

@@ -456,6 +456,11 @@ impl From<&IntentError> for Problem {
                 "This order is being prepared for payment. Please try again in a moment.",
             )
             .later(1),
+            IntentError::CalledOff => Self::new(
+                409,
+                "order_called_off",
+                "This order was called off, so it cannot be paid any more. Please order again.",
+            ),
             IntentError::TooManyDeclines { .. } => Self::new(
                 403,
                 "too_many_declines",

@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::expire::is_called_off;
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
@@ -34,6 +35,7 @@ impl Checkout {
             order: &order,
             params: &params,
             form: params.create_form()?,
+            reopens: request.reopens(),
         };
         attempt.run().await
     }
@@ -172,6 +174,8 @@ struct Attempt<'a> {
     order: &'a OrderKey,
     params: &'a IntentParams,
     form: String,
+    /// Whether an order that was called off is open again.
+    reopens: bool,
 }
 
 impl Attempt<'_> {
@@ -185,6 +189,9 @@ impl Attempt<'_> {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
                     (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
+                    _ if is_called_off(&row) && !self.reopens => {
+                        return Err(IntentError::CalledOff);
+                    }
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                     // Of Stripe's own page: nobody shall pay there and here.
                     (_, Some(session)) if is_session(&session) => {

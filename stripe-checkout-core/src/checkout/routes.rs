@@ -321,7 +321,10 @@ mod payments {
     fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
-            IntentError::AlreadyPaid | IntentError::Processing | IntentError::InFlight => {
+            IntentError::AlreadyPaid
+            | IntentError::Processing
+            | IntentError::InFlight
+            | IntentError::CalledOff => {
                 tracing::info!(order, %error, "no PaymentIntent");
             }
             IntentError::Api(ApiError::Declined { .. }) => {

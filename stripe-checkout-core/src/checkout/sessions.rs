@@ -4,6 +4,7 @@
 //! next time makes another one, after the first is expired, so that nobody can pay both.
 
 use super::Checkout;
+use super::expire::Expired;
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
 use crate::intent::IdempotencyKey;
@@ -68,6 +69,46 @@ impl Checkout {
                 self.expire_session_of(order, row, id).await?;
                 Ok(None)
             }
+        }
+    }
+
+    /// Ends the session of an order that was called off, or says that somebody paid in it.
+    pub(super) async fn call_off_session(
+        &self,
+        order: &OrderKey,
+        row: IntentRecord,
+        id: &str,
+    ) -> Result<Expired, IntentError> {
+        let gateway = &self.payments()?.gateway;
+        let account = order.account.as_deref();
+        // To expire twice does no harm, and an answer of another day would.
+        let key = IdempotencyKey::once();
+        match gateway.expire_session(id, &key, account).await {
+            // Over, paid, or unknown: it is looked up.
+            Ok(_) | Err(ApiError::InvalidRequest { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let session = match gateway.retrieve_session(id, account).await {
+            Ok(session) => session,
+            Err(ApiError::InvalidRequest {
+                status: 404,
+                code: Some(code),
+                ..
+            }) if code == "resource_missing" => {
+                self.mark_canceled(order, row).await?;
+                return Ok(Expired::NothingOpen);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match standing(&session) {
+            Ok(Standing::Over) => {
+                self.mark_canceled(order, row).await?;
+                Ok(Expired::Expired(Payment::of_session(session)))
+            }
+            Err(IntentError::AlreadyPaid) => Ok(Expired::Paid(Payment::of_session(session))),
+            Err(_) => Ok(Expired::Processing(Payment::of_session(session))),
+            // It could not be expired a moment ago, and now it could.
+            Ok(Standing::Open) => Err(IntentError::InFlight),
         }
     }
 
@@ -173,6 +214,7 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
 #[cfg(feature = "sessions")]
 mod create {
     use super::super::Payments;
+    use super::super::expire::is_called_off;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
     use super::*;
     use crate::fulfillment::is_session;
@@ -199,6 +241,7 @@ mod create {
                 order: &self.order_key(request.reference()),
                 fingerprint: hash(&params.form()?),
                 params: &params,
+                reopens: request.reopens(),
             };
             attempt.run().await
         }
@@ -213,6 +256,7 @@ mod create {
         payments: &'a Payments,
         order: &'a OrderKey,
         params: &'a SessionParams,
+        reopens: bool,
         fingerprint: String,
     }
 
@@ -227,6 +271,9 @@ mod create {
                     None => self.begin(None).await?,
                     Some(row) => match (row.state, row.payment.clone()) {
                         (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
+                        _ if is_called_off(&row) && !self.reopens => {
+                            return Err(IntentError::CalledOff);
+                        }
                         (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                         (_, Some(id)) if is_session(&id) => self.reuse(row, &id).await?,
                         (_, Some(id)) => self.leave_intent(row, &id).await?,

@@ -8,6 +8,8 @@ use stripe::StripeRequest as _;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionLineItems,
     CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSessionPaymentIntentDataCaptureMethod as CaptureMethod,
+    CreateCheckoutSessionPaymentIntentDataSetupFutureUsage as SavesFor,
     CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
     CreateCheckoutSessionShippingOptionsShippingRateData,
     CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount,
@@ -17,6 +19,7 @@ use stripe_checkout::{CheckoutSessionMode, CheckoutSessionUiMode};
 use stripe_client_core::RequestBuilder;
 
 use super::request::{IntentParams, PaymentRequest, sorted};
+use super::saved::SetupFutureUsage;
 use crate::amount::Amount;
 use crate::error::{AmountError, RequestError};
 use crate::marks::marked_session;
@@ -293,6 +296,14 @@ impl SessionParams {
         paying.description = self.params.described().map(str::to_owned);
         paying.receipt_email = self.params.receipt_to().map(str::to_owned);
         paying.statement_descriptor_suffix = self.params.suffix().map(str::to_owned);
+        paying.capture_method = self
+            .params
+            .captures_manually()
+            .then_some(CaptureMethod::Manual);
+        paying.setup_future_usage = self.params.saves().map(|usage| match usage {
+            SetupFutureUsage::OnSession => SavesFor::OnSession,
+            SetupFutureUsage::OffSession => SavesFor::OffSession,
+        });
 
         let items = self.items.iter().map(Item::param);
         let mut request = CreateCheckoutSession::new()
@@ -301,8 +312,11 @@ impl SessionParams {
             .line_items(items.collect::<Result<Vec<_>, _>>()?)
             .metadata(map())
             .payment_intent_data(paying);
-        if let Some(address) = self.params.receipt_to() {
-            request = request.customer_email(address);
+        // One or the other: a customer has an address already.
+        match (self.params.customer_id(), self.params.receipt_to()) {
+            (Some(customer), _) => request = request.customer(customer),
+            (None, Some(address)) => request = request.customer_email(address),
+            (None, None) => {}
         }
         request = if hosted.embedded {
             request

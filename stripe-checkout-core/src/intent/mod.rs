@@ -4,6 +4,7 @@
 //! turns on asking again in such a way that it cannot be done again: a key computed from what is asked ([`IdempotencyKey`]), bytes that stay the same
 //! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
 
+mod capture;
 mod gateway;
 #[cfg(feature = "sessions")]
 mod hosted;
@@ -16,6 +17,7 @@ mod retry;
 mod saved;
 mod transport;
 
+pub use capture::{CancelReason, CancelRequest, CaptureRequest};
 pub use gateway::Gateway;
 pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
 #[cfg(feature = "sessions")]

@@ -12,8 +12,8 @@ use stripe_core::payment_intent::{
 
 use super::saved::SetupFutureUsage;
 use crate::amount::Amount;
-use crate::error::{AmountError, RequestError};
-use crate::marks::marked;
+use crate::error::{AmountError, MetadataError, RequestError};
+use crate::marks::{KEYS, marked};
 use crate::metadata::Metadata;
 use crate::webhook::Payment;
 
@@ -52,6 +52,8 @@ pub struct PaymentRequest {
     statement_descriptor_suffix: Option<String>,
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
+    reopen: bool,
 }
 
 /// One line of the summary that the buyer sees.
@@ -92,6 +94,8 @@ impl PaymentRequest {
             statement_descriptor_suffix: None,
             customer: None,
             setup_future_usage: None,
+            manual_capture: false,
+            reopen: false,
         }
     }
 
@@ -106,7 +110,7 @@ impl PaymentRequest {
         self
     }
 
-    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and three keys that begin with `checkout_` are added, and
+    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and up to four keys that begin with `checkout_` are added, and
     /// win over the merchant's own of the same name.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -150,6 +154,27 @@ impl PaymentRequest {
     pub fn setup_future_usage(mut self, usage: SetupFutureUsage) -> Self {
         self.setup_future_usage = Some(usage);
         self
+    }
+
+    /// Only reserves the amount. The money comes when you [`capture`](crate::Checkout::capture) it, in full or in part, and goes when you
+    /// [`cancel`](crate::Checkout::cancel), or when the authorisation expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The hook
+    /// [`capture_required`](crate::fulfillment::FulfillmentHandler::capture_required) runs when it is reserved. Not every payment method can do that: Stripe leaves the others
+    /// out. See Stripe's [place a hold](https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+    #[must_use]
+    pub fn capture_manually(mut self) -> Self {
+        self.manual_capture = true;
+        self
+    }
+
+    /// The order may be paid although it was [called off](crate::Checkout::expire): its goods are there again.
+    #[must_use]
+    pub fn reopen(mut self) -> Self {
+        self.reopen = true;
+        self
+    }
+
+    pub(crate) fn reopens(&self) -> bool {
+        self.reopen
     }
 
     /// The customer, if one is named.
@@ -228,6 +253,11 @@ impl PaymentRequest {
             &self.reference,
             self.amount,
         )?;
+        // A capture leaves a mark in it too.
+        if self.manual_capture && metadata.len() == Metadata::MAX_KEYS {
+            let limit = Metadata::MAX_KEYS - KEYS - 1;
+            return Err(MetadataError::TooManyKeys { limit }.into());
+        }
         Ok(IntentParams {
             amount: self.amount,
             metadata,
@@ -236,6 +266,7 @@ impl PaymentRequest {
             statement_descriptor_suffix: self.statement_descriptor_suffix.clone(),
             customer: self.customer.clone(),
             setup_future_usage: self.setup_future_usage,
+            manual_capture: self.manual_capture,
         })
     }
 }
@@ -265,6 +296,7 @@ pub struct IntentParams {
     statement_descriptor_suffix: Option<String>,
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
 }
 
 /// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
@@ -301,6 +333,7 @@ impl IntentParams {
             statement_descriptor_suffix: None,
             customer: None,
             setup_future_usage: None,
+            manual_capture: false,
         }
     }
 
@@ -325,7 +358,9 @@ impl IntentParams {
             (Some(_), None) => !saves,
             (None, _) => true,
         };
-        same_customer && (saves || !open.saves_payment_method())
+        same_customer
+            && (saves || !open.saves_payment_method())
+            && self.manual_capture == open.captures_manually()
     }
 
     /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
@@ -364,6 +399,9 @@ impl IntentParams {
             form.push_str("&setup_future_usage=");
             form.push_str(usage.as_str());
         }
+        if let (true, Some(form)) = (self.manual_capture, &mut request.body) {
+            form.push_str("&capture_method=manual");
+        }
         sorted(request)
     }
 
@@ -386,6 +424,21 @@ impl IntentParams {
 impl IntentParams {
     pub(super) fn all_metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn captures_manually(&self) -> bool {
+        self.manual_capture
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
+        self.setup_future_usage
     }
 
     pub(super) fn receipt_to(&self) -> Option<&str> {
@@ -459,7 +512,6 @@ fn is_descriptor(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::MetadataError;
     use std::collections::BTreeMap;
 
     use super::*;

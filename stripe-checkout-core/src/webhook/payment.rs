@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
@@ -74,6 +75,8 @@ pub struct Payment {
     description: Option<String>,
     customer: Option<String>,
     saves_payment_method: bool,
+    captures_manually: bool,
+    capture_before: Option<i64>,
     payment_method_types: Vec<String>,
     last_error: Option<Failure>,
     account: Option<String>,
@@ -165,6 +168,16 @@ impl Payment {
     /// Whether paying saves the payment method for the customer.
     pub fn saves_payment_method(&self) -> bool {
         self.saves_payment_method
+    }
+
+    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout).
+    pub fn captures_manually(&self) -> bool {
+        self.captures_manually
+    }
+
+    /// Until when what is reserved can be captured, in seconds since 1970; known only where whoever retrieved it had its latest charge expanded.
+    pub fn capture_before(&self) -> Option<i64> {
+        self.capture_before
     }
 
     /// The payment methods that it may be paid with, like `card`.
@@ -270,6 +283,8 @@ impl Payment {
             description: intent.and_then(|intent| intent.description.clone()),
             customer: parts.customer(),
             saves_payment_method: intent.is_some_and(Self::saves_payment_method),
+            captures_manually: intent.is_some_and(Self::captures_manually),
+            capture_before: intent.and_then(Self::capture_before),
             payment_method_types: parts.payment_method_types(),
             last_error: intent.and_then(|intent| intent.last_error.clone()),
             account: None,
@@ -350,6 +365,8 @@ struct Object {
     #[serde(default)]
     customer: Lenient<Reference>,
     #[serde(default)]
+    capture_method: Lenient<String>,
+    #[serde(default)]
     setup_future_usage: Lenient<String>,
     #[serde(default)]
     payment_method_types: Lenient<Vec<String>>,
@@ -366,11 +383,33 @@ enum LatestCharge {
         id: String,
         amount_refunded: Minor,
         disputed: bool,
+        #[serde(default)]
+        payment_method_details: Lenient<BTreeMap<String, Lenient<Method>>>,
     },
     Other(Reference),
 }
 
+/// What the charge says of the payment method, under the name of its type.
+#[derive(Deserialize)]
+struct Method {
+    capture_before: Option<i64>,
+}
+
 impl LatestCharge {
+    fn capture_before(&self) -> Option<i64> {
+        let Self::Expanded {
+            payment_method_details: Lenient::Is(methods),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        methods.values().find_map(|method| match method {
+            Lenient::Is(method) => method.capture_before,
+            _ => None,
+        })
+    }
+
     fn returned(&self) -> Option<Returned> {
         match self {
             Self::Expanded {
@@ -416,6 +455,7 @@ impl TryFrom<Named<Object>> for Payment {
             other => other.unwrap_or(Minor(0)),
         };
         let charge = object.latest_charge.ok();
+        let capture_before = charge.as_ref().and_then(LatestCharge::capture_before);
         let former_charge = || object.charges.ok()?.data.into_iter().next()?.id();
         Ok(Self {
             id: object.id,
@@ -432,6 +472,8 @@ impl TryFrom<Named<Object>> for Payment {
             receipt_email: object.receipt_email.ok(),
             description: object.description.ok(),
             customer: object.customer.id(),
+            captures_manually: object.capture_method.ok().as_deref() == Some("manual"),
+            capture_before,
             saves_payment_method: object.setup_future_usage.ok().is_some(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),
             last_error: object.last_payment_error.ok(),

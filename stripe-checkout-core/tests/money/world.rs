@@ -167,6 +167,15 @@ impl World {
         payment.id().to_owned()
     }
 
+    /// An order for which somebody lets money be reserved.
+    pub(crate) async fn reserved(&self, order: &str) -> String {
+        let request = PaymentRequest::new(order, PRICE).capture_manually();
+        let payment = self.checkout.create_intent(&request).await.unwrap();
+        assert!(payment.captures_manually());
+        self.confirm(payment.id(), "pm_card_visa").await;
+        payment.id().to_owned()
+    }
+
     /// The refunds that there are of a payment: reference and minor units, the oldest first.
     pub(crate) async fn refunds(&self, payment: &str) -> Vec<(String, u64)> {
         self.sandbox.faults().clear();

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use stripe_checkout_core::IntentError;
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::intent::{PaymentRequest, SetupFutureUsage};
 use stripe_checkout_core::sandbox::Fault;
+use stripe_checkout_core::{Expired, IntentError};
 use tokio::task::JoinSet;
 
 use super::world::{GOOD, World, eur, hosted, request};
@@ -28,6 +28,71 @@ async fn who_clicks_twice_gets_one_session() {
     assert_eq!(given.len(), 1, "{given:?}");
     assert_eq!(world.sessions("open").await.len(), 1);
     assert_eq!(world.sessions("expired").await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_customer_pays_and_keeps_the_card_on_stripes_page_too() {
+    let world = World::new().await;
+    let customer = world.post("/customers", "name=Ada").await;
+    let customer = customer["id"].as_str().unwrap();
+    let request = request("1")
+        .customer(customer)
+        .setup_future_usage(SetupFutureUsage::OffSession);
+    let session = world.checkout.create_session(&request).await.unwrap();
+    let made = world
+        .get(&format!("/checkout/sessions/{}", session.id()))
+        .await;
+    assert_eq!(made["customer"], customer);
+    world.pay(session.id(), GOOD).await;
+    let intent = world.intent_of(session.id()).await;
+    let intent = world.get(&format!("/payment_intents/{intent}")).await;
+    assert_eq!(intent["customer"], customer);
+    assert_eq!(intent["setup_future_usage"], "off_session");
+    let kept = world
+        .get(&format!("/customers/{customer}/payment_methods"))
+        .await;
+    assert_eq!(kept["data"][0]["id"], intent["payment_method"]);
+}
+
+#[tokio::test]
+async fn an_order_that_is_called_off_is_paid_on_no_page() {
+    let world = World::new().await;
+    let open = world.open("1").await;
+    let expired = world.checkout.expire("1").await.unwrap();
+    assert!(matches!(expired, Expired::Expired(_)), "{expired:?}");
+    assert_eq!(world.sessions("expired").await, [open.id()]);
+    for _ in 0..2 {
+        let refused = world.checkout.create_session(&request("1")).await;
+        assert!(
+            matches!(refused, Err(IntentError::CalledOff)),
+            "{refused:?}"
+        );
+    }
+    let again = world.checkout.expire("1").await.unwrap();
+    assert!(matches!(again, Expired::Expired(_)), "{again:?}");
+    let reopened = request("1").reopen();
+    let second = world.checkout.create_session(&reopened).await.unwrap();
+    assert_ne!(second.id(), open.id());
+
+    // Somebody was faster.
+    world.pay(second.id(), GOOD).await;
+    let paid = world.checkout.expire("1").await.unwrap();
+    let intent = world.intent_of(second.id()).await;
+    assert!(
+        matches!(&paid, Expired::Paid(payment) if payment.id() == intent),
+        "{paid:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_only_to_be_authorised_is_not_captured_on_stripes_page_either() {
+    let world = World::new().await;
+    let request = request("1").capture_manually();
+    let session = world.checkout.create_session(&request).await.unwrap();
+    world.pay(session.id(), GOOD).await;
+    let intent = world.intent_of(session.id()).await;
+    let intent = world.get(&format!("/payment_intents/{intent}")).await;
+    assert_eq!(intent["status"], "requires_capture");
 }
 
 #[tokio::test]
