@@ -356,6 +356,14 @@ pub enum RequestError {
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment is made on an account, or goes on to one.
+    #[error("not one connected account: they begin with acct_, and a payment has one at most")]
+    Account,
+    /// An application fee without a connected account, in another currency than the payment, of nothing, or of more than the payment.
+    #[error(
+        "an application fee is a part of a payment with a connected account, in the payment's currency"
+    )]
+    ApplicationFee,
     /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
     #[error("an idempotency key has 1 to 255 visible ASCII characters")]
     IdempotencyKey,

@@ -48,7 +48,8 @@ impl Checkout {
         request: PaymentRequest,
         visitor: &Visitor,
     ) -> Result<PaymentRequest, Problem> {
-        if request.customer_id().is_some() {
+        // The platform's customers are none of a connected account's.
+        if request.customer_id().is_some() || request.account().is_some() {
             return Ok(request);
         }
         Ok(match self.visiting(visitor).await? {

@@ -51,6 +51,19 @@ impl Checkout {
         self.call_off(&order).await
     }
 
+    /// The same of an order that is paid [on a connected account](crate::intent::PaymentRequest::on_account).
+    ///
+    /// # Errors
+    /// As [`expire`](Self::expire).
+    pub async fn expire_on_account(
+        &self,
+        reference: &str,
+        account: &str,
+    ) -> Result<Expired, IntentError> {
+        let order = self.order_key_on(reference, Some(account));
+        self.call_off(&order).await
+    }
+
     async fn call_off(&self, order: &OrderKey) -> Result<Expired, IntentError> {
         let gateway = &self.payments()?.gateway;
         let account = order.account.as_deref();

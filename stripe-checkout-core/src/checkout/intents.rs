@@ -27,7 +27,7 @@ impl Checkout {
         if let Some(minimum) = request.amount().below_minimum() {
             tracing::warn!(order = request.reference(), amount = %request.amount(), %minimum, "below Stripe's minimum, if this is the settlement currency");
         }
-        let order = self.order_key(request.reference());
+        let order = self.order_key_on(request.reference(), request.account());
         let params = request.intent_params(&self.inner.application)?;
         let attempt = Attempt {
             checkout: self,
@@ -98,8 +98,9 @@ impl Checkout {
     pub(super) async fn nothing_to_pay(
         &self,
         reference: &str,
+        account: Option<&str>,
     ) -> Result<Option<IntentError>, IntentError> {
-        let order = self.order_key(reference);
+        let order = self.order_key_on(reference, account);
         let row = self.inner.fulfillment.intent(&order).await?;
         let Some(row) = row else { return Ok(None) };
         let id = match row.state {
@@ -152,10 +153,6 @@ impl Checkout {
     /// The mode of the keys; without keys there are no intents.
     pub(super) fn mode(&self) -> Mode {
         self.inner.mode.unwrap_or(Mode::Test)
-    }
-
-    pub(super) fn order_key(&self, reference: &str) -> OrderKey {
-        self.order_key_on(reference, None)
     }
 
     pub(super) fn order_key_on(&self, reference: &str, account: Option<&str>) -> OrderKey {

@@ -76,6 +76,9 @@ mod payments {
                 client_secret: &'a str,
                 amount: u64,
                 currency: &'a str,
+                /// For Stripe.js.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                stripe_account: Option<&'a str>,
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
@@ -96,6 +99,7 @@ mod payments {
                     client_secret: secret.expose(),
                     amount: payment.amount().minor(),
                     currency: payment.amount().currency().code(),
+                    stripe_account: payment.account(),
                 },
             ))
         }
@@ -395,10 +399,17 @@ mod payments {
 
             async fn session_reply(&self, call: Call, is_form: bool) -> Result<Reply, Problem> {
                 #[derive(Serialize)]
-                #[serde(rename_all = "camelCase")]
+                #[serde(untagged, rename_all_fields = "camelCase")]
                 enum Created<'a> {
-                    Url(&'a str),
-                    ClientSecret(&'a str),
+                    Hosted {
+                        url: &'a str,
+                    },
+                    Embedded {
+                        client_secret: &'a str,
+                        /// For Stripe.js.
+                        #[serde(skip_serializing_if = "Option::is_none")]
+                        stripe_account: Option<&'a str>,
+                    },
                 }
                 let Call {
                     mut visitor, body, ..
@@ -427,10 +438,17 @@ mod payments {
                 let url = url.filter(|url| url.bytes().all(|byte| byte.is_ascii_graphic()));
                 match (url, secret) {
                     (_, Some(secret)) if embedded => {
-                        Ok(Reply::json(200, &Created::ClientSecret(secret.expose())))
+                        let (client_secret, stripe_account) = (secret.expose(), request.account());
+                        Ok(Reply::json(
+                            200,
+                            &Created::Embedded {
+                                client_secret,
+                                stripe_account,
+                            },
+                        ))
                     }
                     (Some(url), _) if is_form => Ok(Reply::see_other(url)),
-                    (Some(url), _) if !embedded => Ok(Reply::json(200, &Created::Url(url))),
+                    (Some(url), _) if !embedded => Ok(Reply::json(200, &Created::Hosted { url })),
                     _ => {
                         tracing::error!(
                             session = session.id(),
@@ -609,7 +627,9 @@ mod pages {
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
-            let nothing_to_pay = self.nothing_to_pay(request.reference()).await;
+            let nothing_to_pay = self
+                .nothing_to_pay(request.reference(), request.account())
+                .await;
             let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
             if let Some(error) = nothing_to_pay {
                 // No form that would only fail.
@@ -636,7 +656,9 @@ mod pages {
                 stripe_js_url: &front.stripe_js_url,
                 order_url: order_url.as_deref(),
                 back_url: order_url.as_deref(),
-                saved_cards: payments.customers.is_some(),
+                stripe_account: request.account(),
+                // The platform's customers are none of a connected account's.
+                saved_cards: payments.customers.is_some() && request.account().is_none(),
             };
             let html = front
                 .pages

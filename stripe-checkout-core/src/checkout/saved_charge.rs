@@ -57,6 +57,11 @@ impl Checkout {
             .clone()
             .customer(customer.id())
             .saving_nothing();
+        // A customer is one of his account's, and so is what he pays.
+        let request = match account {
+            Some(account) => request.on_account(account),
+            None => request,
+        };
         let order = self.order_key_on(request.reference(), account);
         // Paid already, perhaps with this very card, which may be gone since: not to be asked again.
         if let Some(paid) = self.settled(&order).await? {

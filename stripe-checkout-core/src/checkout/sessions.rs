@@ -238,7 +238,7 @@ mod create {
             let attempt = Attempt {
                 checkout: self,
                 payments,
-                order: &self.order_key(request.reference()),
+                order: &self.order_key_on(request.reference(), request.account()),
                 fingerprint: hash(&params.form()?),
                 params: &params,
                 reopens: request.reopens(),

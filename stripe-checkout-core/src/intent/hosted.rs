@@ -10,6 +10,7 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
     CreateCheckoutSessionPaymentIntentDataCaptureMethod as CaptureMethod,
     CreateCheckoutSessionPaymentIntentDataSetupFutureUsage as SavesFor,
+    CreateCheckoutSessionPaymentIntentDataTransferData,
     CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
     CreateCheckoutSessionShippingOptionsShippingRateData,
     CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount,
@@ -304,6 +305,11 @@ impl SessionParams {
             SetupFutureUsage::OnSession => SavesFor::OnSession,
             SetupFutureUsage::OffSession => SavesFor::OffSession,
         });
+        paying.application_fee_amount = self.params.application_fee().map(minor).transpose()?;
+        paying.transfer_data = self
+            .params
+            .destination()
+            .map(CreateCheckoutSessionPaymentIntentDataTransferData::new);
 
         let items = self.items.iter().map(Item::param);
         let mut request = CreateCheckoutSession::new()

@@ -7,7 +7,8 @@ use std::fmt;
 use stripe::StripeRequest as _;
 use stripe_client_core::RequestBuilder;
 use stripe_core::payment_intent::{
-    CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, UpdatePaymentIntent,
+    CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods,
+    CreatePaymentIntentTransferData, UpdatePaymentIntent,
 };
 
 use super::saved::SetupFutureUsage;
@@ -54,6 +55,15 @@ pub struct PaymentRequest {
     setup_future_usage: Option<SetupFutureUsage>,
     manual_capture: bool,
     reopen: bool,
+    account: Option<String>,
+    connect: Connect,
+}
+
+/// Whose the money is, where the merchant is a platform.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Connect {
+    destination: Option<String>,
+    fee: Option<Amount>,
 }
 
 /// One line of the summary that the buyer sees.
@@ -96,6 +106,8 @@ impl PaymentRequest {
             setup_future_usage: None,
             manual_capture: false,
             reopen: false,
+            account: None,
+            connect: Connect::default(),
         }
     }
 
@@ -166,6 +178,59 @@ impl PaymentRequest {
         self
     }
 
+    /// The payment is made on this connected account (`acct_…`): a [direct charge](https://docs.stripe.com/connect/direct-charges). It is that account's order from then on:
+    /// the same reference on another account is another order, and only events of this account fulfil it. The page and the reply of `create-payment-intent` carry the account
+    /// for Stripe.js. A customer must be one of that account's.
+    ///
+    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts". The inbox must remember: what
+    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgot goes to the hook `event`, because a connected account may write anything into its metadata.
+    #[must_use]
+    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
+    }
+
+    /// The money goes on to this connected account (`acct_…`), less the [fee](Self::application_fee): a
+    /// [destination charge](https://docs.stripe.com/connect/destination-charges). The payment, its events and its disputes stay the platform's.
+    #[must_use]
+    pub fn destination(mut self, account: impl Into<String>) -> Self {
+        self.connect.destination = Some(account.into());
+        self
+    }
+
+    /// What the platform keeps: of the payment's currency, more than zero and not more than the amount. Only with [`on_account`](Self::on_account) or
+    /// [`destination`](Self::destination).
+    #[must_use]
+    pub fn application_fee(mut self, fee: Amount) -> Self {
+        self.connect.fee = Some(fee);
+        self
+    }
+
+    /// The connected account, if it is made on one.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    fn validate_connect(&self) -> Result<(), RequestError> {
+        let Connect { destination, fee } = &self.connect;
+        for account in [&self.account, destination].into_iter().flatten() {
+            if !is_account(account) {
+                return Err(RequestError::Account);
+            }
+        }
+        if self.account.is_some() && destination.is_some() {
+            return Err(RequestError::Account);
+        }
+        let Some(fee) = fee else { return Ok(()) };
+        fee.chargeable(self.amount.minor())
+            .map_err(|_| RequestError::ApplicationFee)?;
+        let is_connected = self.account.is_some() || destination.is_some();
+        if !is_connected || fee.currency() != self.amount.currency() {
+            return Err(RequestError::ApplicationFee);
+        }
+        Ok(())
+    }
+
     /// The order may be paid although it was [called off](crate::Checkout::expire): its goods are there again.
     #[must_use]
     pub fn reopen(mut self) -> Self {
@@ -210,6 +275,7 @@ impl PaymentRequest {
     pub fn validate(&self, cap: u64) -> Result<(), RequestError> {
         check_reference(&self.reference)?;
         self.amount.chargeable(cap)?;
+        self.validate_connect()?;
         if !self.lines.is_empty() {
             let total = Amount::sum(self.amount.currency(), self.lines.iter().map(Line::amount));
             match total {
@@ -267,6 +333,7 @@ impl PaymentRequest {
             customer: self.customer.clone(),
             setup_future_usage: self.setup_future_usage,
             manual_capture: self.manual_capture,
+            connect: self.connect.clone(),
         })
     }
 }
@@ -297,6 +364,7 @@ pub struct IntentParams {
     customer: Option<String>,
     setup_future_usage: Option<SetupFutureUsage>,
     manual_capture: bool,
+    connect: Connect,
 }
 
 /// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
@@ -314,6 +382,11 @@ macro_rules! fill {
         }
         if let Some(text) = &$params.statement_descriptor_suffix {
             request = request.statement_descriptor_suffix(text.as_str());
+        }
+        if let Some(fee) = &$params.connect.fee {
+            // Not more than the amount, which fits.
+            request =
+                request.application_fee_amount(i64::try_from(fee.minor()).unwrap_or(i64::MAX));
         }
         if let Some(customer) = &$params.customer {
             request = request.customer(customer.as_str());
@@ -334,6 +407,7 @@ impl IntentParams {
             customer: None,
             setup_future_usage: None,
             manual_capture: false,
+            connect: Connect::default(),
         }
     }
 
@@ -361,6 +435,8 @@ impl IntentParams {
         same_customer
             && (saves || !open.saves_payment_method())
             && self.manual_capture == open.captures_manually()
+            && self.connect.destination.as_deref() == open.destination()
+            && (self.connect.fee.is_some() || open.application_fee().is_none())
     }
 
     /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
@@ -381,8 +457,11 @@ impl IntentParams {
     }
 
     pub(super) fn create(&self) -> Result<RequestBuilder, AmountError> {
-        let request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
+        let mut request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
             .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods::new(true));
+        if let Some(destination) = &self.connect.destination {
+            request = request.transfer_data(CreatePaymentIntentTransferData::new(destination));
+        }
         Ok(self.sorted(fill!(request, self).build()))
     }
 
@@ -437,6 +516,16 @@ impl IntentParams {
     }
 
     #[cfg(feature = "sessions")]
+    pub(super) fn destination(&self) -> Option<&str> {
+        self.connect.destination.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn application_fee(&self) -> Option<Amount> {
+        self.connect.fee
+    }
+
+    #[cfg(feature = "sessions")]
     pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
         self.setup_future_usage
     }
@@ -488,6 +577,15 @@ pub(crate) fn check_reference(reference: &str) -> Result<(), RequestError> {
         return Err(RequestError::Reference);
     }
     Ok(())
+}
+
+/// Whether this can be the id of a connected account.
+fn is_account(id: &str) -> bool {
+    let rest = id.strip_prefix("acct_").unwrap_or_default();
+    (1..=250).contains(&rest.len())
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether this can be an address at all. Which ones exist is for the mail server to say.

@@ -220,7 +220,8 @@
       if (elements) return;
       const locale = /** @type {import("@stripe/stripe-js").StripeElementLocale} */ (document.documentElement.lang || "auto");
       const price = shownPrice();
-      stripe = Stripe(form.dataset.publishableKey ?? "", { locale });
+      const stripeAccount = form.dataset.stripeAccount;
+      stripe = Stripe(form.dataset.publishableKey ?? "", { locale, ...(stripeAccount && { stripeAccount }) });
       const look = { locale, appearance: appearance() };
       elements = saving
         ? stripe.elements({ mode: "setup", ...look })

@@ -29,6 +29,8 @@ pub(crate) struct CheckoutView<'a> {
     pub(crate) lines: &'a [LineView<'a>],
     /// For Stripe.js. A test key makes the page say so.
     pub(crate) publishable_key: &'a str,
+    /// The connected account on which is paid, for Stripe.js too.
+    pub(crate) stripe_account: Option<&'a str>,
     /// Where Stripe.js is.
     pub(crate) stripe_js_url: &'a str,
     /// Where the order can be seen: offered when it turns out to be paid already.
@@ -214,6 +216,7 @@ pub(super) fn checkout_samples() -> [CheckoutView<'static>; 2] {
         amount: SAMPLE,
         lines: &[],
         publishable_key: "pk_live_sample",
+        stripe_account: None,
         stripe_js_url: "https://js.stripe.com/endive/stripe.js",
         order_url: None,
         back_url: None,
@@ -222,6 +225,7 @@ pub(super) fn checkout_samples() -> [CheckoutView<'static>; 2] {
     [
         CheckoutView {
             saved_cards: true,
+            stripe_account: Some("acct_sample"),
             lines: &[LINE; 3],
             publishable_key: "pk_test_sample",
             order_url: Some("/order"),

@@ -76,6 +76,8 @@ pub struct Payment {
     customer: Option<String>,
     saves_payment_method: bool,
     captures_manually: bool,
+    destination: Option<String>,
+    application_fee: Option<Amount>,
     capture_before: Option<i64>,
     payment_method_types: Vec<String>,
     last_error: Option<Failure>,
@@ -173,6 +175,16 @@ impl Payment {
     /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout).
     pub fn captures_manually(&self) -> bool {
         self.captures_manually
+    }
+
+    /// The connected account to which the money goes on (`acct_…`), if it is a destination charge.
+    pub fn destination(&self) -> Option<&str> {
+        self.destination.as_deref()
+    }
+
+    /// What the platform keeps of a payment with a connected account.
+    pub fn application_fee(&self) -> Option<Amount> {
+        self.application_fee
     }
 
     /// Until when what is reserved can be captured, in seconds since 1970; known only where whoever retrieved it had its latest charge expanded.
@@ -284,6 +296,8 @@ impl Payment {
             customer: parts.customer(),
             saves_payment_method: intent.is_some_and(Self::saves_payment_method),
             captures_manually: intent.is_some_and(Self::captures_manually),
+            destination: intent.and_then(|intent| intent.destination.clone()),
+            application_fee: intent.and_then(Self::application_fee),
             capture_before: intent.and_then(Self::capture_before),
             payment_method_types: parts.payment_method_types(),
             last_error: intent.and_then(|intent| intent.last_error.clone()),
@@ -367,6 +381,10 @@ struct Object {
     #[serde(default)]
     capture_method: Lenient<String>,
     #[serde(default)]
+    transfer_data: Lenient<TransferData>,
+    #[serde(default)]
+    application_fee_amount: Lenient<Minor>,
+    #[serde(default)]
     setup_future_usage: Lenient<String>,
     #[serde(default)]
     payment_method_types: Lenient<Vec<String>>,
@@ -387,6 +405,12 @@ enum LatestCharge {
         payment_method_details: Lenient<BTreeMap<String, Lenient<Method>>>,
     },
     Other(Reference),
+}
+
+#[derive(Deserialize)]
+struct TransferData {
+    #[serde(default)]
+    destination: Lenient<Reference>,
 }
 
 /// What the charge says of the payment method, under the name of its type.
@@ -473,6 +497,11 @@ impl TryFrom<Named<Object>> for Payment {
             description: object.description.ok(),
             customer: object.customer.id(),
             captures_manually: object.capture_method.ok().as_deref() == Some("manual"),
+            destination: object
+                .transfer_data
+                .ok()
+                .and_then(|transfer| transfer.destination.id()),
+            application_fee: object.application_fee_amount.ok().map(amount),
             capture_before,
             saves_payment_method: object.setup_future_usage.ok().is_some(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),

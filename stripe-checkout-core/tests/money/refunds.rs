@@ -399,8 +399,10 @@ async fn among_many_refunds_of_one_payment_the_own_one_is_found() {
         world.post("/refunds", &form).await;
     }
     world.pass_time("refund", "return-1", DAY * 2).await;
+    let sent = world.refunding().len();
     let found = world.checkout.refund(&request).await.unwrap();
     assert_eq!(found.amount(), eur(300));
+    assert_eq!(world.refunding().len(), sent, "it was found, not sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,6 +422,8 @@ async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
     }
     let row = world.operation("refund", "return-1").await.unwrap();
     assert_eq!(row.state, OperationState::Refused);
+    // The key is not used up: somebody else may be about to send with it, and then it must be the same one.
+    assert_eq!(row.attempt, 1);
     world.confirm(request.payment(), "pm_card_visa").await;
     let refund = world.checkout.refund(&request).await.unwrap();
     assert_eq!(refund.amount(), eur(300));

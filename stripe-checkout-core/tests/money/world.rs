@@ -153,6 +153,15 @@ impl World {
         serde_json::from_slice(&answer).unwrap()
     }
 
+    /// A buyer pays on a connected account.
+    pub(crate) async fn confirm_on(&self, account: &str, payment: &str) {
+        let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
+        let path = format!("/payment_intents/{payment}/confirm");
+        let key: IdempotencyKey = format!("confirm-{payment}").parse().unwrap();
+        let account = Some(account);
+        self.gateway.post(&path, form, &key, account).await.unwrap();
+    }
+
     pub(crate) async fn confirm(&self, payment: &str, card: &str) {
         let form = format!("payment_method={card}&return_url=https://shop.example/");
         self.post(&format!("/payment_intents/{payment}/confirm"), &form)
@@ -207,7 +216,13 @@ impl World {
 
     /// Delivers what Stripe has to tell and has not told yet, in this order or the other one.
     pub(crate) async fn deliver(&self) -> Vec<Received> {
-        let list = self.get("/events?limit=100").await;
+        self.deliver_of(None).await
+    }
+
+    /// The same of a connected account.
+    pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<Received> {
+        let list = self.gateway.get("/events?limit=100", account).await;
+        let list: Value = serde_json::from_slice(&list.unwrap()).unwrap();
         let mut events: Vec<&Value> = list["data"].as_array().unwrap().iter().collect();
         events.reverse();
         let mut received = Vec::new();

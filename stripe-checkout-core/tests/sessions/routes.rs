@@ -29,7 +29,12 @@ async fn ask(
         .await
 }
 
-async fn create(checkout: &Checkout, query: &str, content_type: &str, body: &str) -> Reply {
+pub(crate) async fn create(
+    checkout: &Checkout,
+    query: &str,
+    content_type: &str,
+    body: &str,
+) -> Reply {
     let headers = [
         ("content-type", content_type),
         ("sec-fetch-site", "same-origin"),

@@ -141,6 +141,7 @@ impl Pricing for OnePrice {
     async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
         match order.order.as_str() {
             "none" => Err(PricingError::refused("We do not know this order.")),
+            "theirs" => Ok(request("theirs").on_account("acct_1")),
             _ => Ok(request(&order.order)),
         }
     }
@@ -235,7 +236,11 @@ impl World {
 
     /// Stripe's events so far, the oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        let list = self.get("/events?limit=100").await;
+        self.events_of(None).await
+    }
+
+    async fn events_of(&self, account: Option<&str>) -> Vec<Event> {
+        let list = self.get_of(account, "/events?limit=100").await;
         let events = list["data"].as_array().unwrap().iter().rev();
         events
             .map(|event| Event::parse(event.to_string()).unwrap())
@@ -244,7 +249,12 @@ impl World {
 
     /// Delivers all events again.
     pub(crate) async fn deliver(&self) -> Vec<String> {
-        for event in self.events().await {
+        self.deliver_of(None).await
+    }
+
+    /// The same of a connected account.
+    pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<String> {
+        for event in self.events_of(account).await {
             let received = self.checkout.receive(event).await.unwrap();
             let wrong = matches!(received, Received::Failed);
             assert!(!wrong, "{received:?}");
@@ -253,7 +263,11 @@ impl World {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let answer = self.stripe.get(path, None).await.unwrap();
+        self.get_of(None, path).await
+    }
+
+    pub(crate) async fn get_of(&self, account: Option<&str>, path: &str) -> Value {
+        let answer = self.stripe.get(path, account).await.unwrap();
         serde_json::from_slice(&answer).unwrap()
     }
 
