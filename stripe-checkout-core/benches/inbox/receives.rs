@@ -11,7 +11,7 @@ use crate::places::Postgres;
 const ROUNDS: usize = 3;
 const SECONDS: u64 = 2;
 
-/// A row with a key, and one with a key and the body of an event: alone, and between `BEGIN` and `COMMIT`; and the very row that the inbox writes.
+/// A row with a key, and one with a key and the body of an event: alone, and between `BEGIN` and `COMMIT`; and the very row that the inbox writes, both ways.
 const TABLES: &str = "\
     CREATE TABLE small (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, paid bigint NOT NULL); \
     CREATE SEQUENCE number; \
@@ -41,11 +41,12 @@ pub(crate) async fn table() {
         LARGE.to_owned(),
         in_transaction(LARGE),
         in_transaction(SAME),
+        SAME.to_owned(),
     ];
     println!(
-        "\n| connections | `receive` | a whole webhook | `pgbench`: a small row | a row of the same size | between `BEGIN` and `COMMIT` | the same row, with its indexes |"
+        "\n| connections | `receive` | a whole webhook | `pgbench`: a small row | a row of the same size | between `BEGIN` and `COMMIT` | the same row, with its indexes | the same, without `BEGIN` and `COMMIT` |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     for connections in [1, 16, 128] {
         let mut received = Vec::new();
         let mut webhooks = Vec::new();
