@@ -1716,18 +1716,19 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
         assert_eq!(seen, safe, "{what} cut off at {polls}");
     };
     let count = Count::new();
-    for (n, polls) in (1..200).enumerate() {
-        let mut ended = true;
-        let id = format!("evt_{n}");
+    // How far a poll gets is the scheduler's choice, so what is cut off where is another thing in every run.
+    let mut cut = [0; 4];
+    for polls in 1..60 {
+        let id = format!("evt_{polls}");
         let receiving = shop.inbox.receive(new_event(&id));
-        ended &= cut_off(receiving, polls).await;
+        cut[0] += usize::from(!cut_off(receiving, polls).await);
         is_safe("receive", polls).await;
         // Whatever is there of it now, the next delivery finds or stores it.
         shop.inbox.receive(new_event(&id)).await.unwrap();
 
         let (scope, terms) = (tea(), terms(5000, 9000, 20));
         let stepping = shop.inbox.step(&scope, Turn::Now(&id), terms, &count);
-        ended &= cut_off(stepping, polls).await;
+        cut[1] += usize::from(!cut_off(stepping, polls).await);
         is_safe("step", polls).await;
 
         let order = OrderKey {
@@ -1735,18 +1736,16 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
             ..order()
         };
         let putting = shop.inbox.put_intent(&order, None, row("pi_1"));
-        ended &= cut_off(putting, polls).await;
+        cut[2] += usize::from(!cut_off(putting, polls).await);
         is_safe("put_intent", polls).await;
 
         let migrating = PostgresInbox::new(shop.pool.clone());
-        ended &= cut_off(migrating.migrate(), polls).await;
+        cut[3] += usize::from(!cut_off(migrating.migrate(), polls).await);
         is_safe("migrate", polls).await;
-        if ended {
-            assert!(n > 10, "{n}");
-            return;
-        }
     }
-    panic!("it never came to its end");
+    for cut in cut {
+        assert!((1..59).contains(&cut), "{cut}");
+    }
 }
 
 fn new_event(id: &str) -> NewEvent {
@@ -2133,7 +2132,11 @@ async fn events_that_come_together_are_stored_together_and_each_as_it_is() {
     };
     let shop = Shop::new(&db).await;
     let mut events = many_events("evt", 100);
-    // Two of one payment; and all of them two more times, with other words.
+    // Some of them are known; two are of one payment; and all come two more times, with other words.
+    let known = [3, 4, 40, 99];
+    for number in known {
+        shop.inbox.receive(events[number].clone()).await.unwrap();
+    }
     events[8].payment = events[7].payment.clone();
     let mut thrice = [events.clone(), events.clone(), events.clone()].concat();
     for again in &mut thrice[100..] {
@@ -2159,7 +2162,12 @@ async fn events_that_come_together_are_stored_together_and_each_as_it_is() {
             .fetch_all(&shop.pool)
             .await
             .unwrap();
-    let came: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
+    let others = (0..events.len()).filter(|number| !known.contains(number));
+    let came: Vec<_> = known.into_iter().chain(others).collect();
+    let came: Vec<_> = came
+        .iter()
+        .map(|&number| events[number].id.clone())
+        .collect();
     assert_eq!(arrived, came);
     let orders = "SELECT count(*) FROM stripe_checkout_orders_of_payments";
     assert_eq!(shop.number(orders).await, 99);
