@@ -183,6 +183,16 @@ impl Visitor {
         &self.query
     }
 
+    /// The fields of a form that a page posted, in place of a query: where there is none they say which order it is.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn set_form(&mut self, form: &[u8]) {
+        if self.query.is_empty()
+            && let Ok(form) = std::str::from_utf8(form)
+        {
+            self.query = form.to_owned();
+        }
+    }
+
     /// The address at the other end of the connection, if the framework knows it: behind a proxy it is the proxy's, and the visitor's stands in a header that the
     /// proxy sets.
     pub fn peer(&self) -> Option<IpAddr> {
@@ -272,7 +282,9 @@ mod tests {
 
     #[test]
     fn the_targets_own_host_outranks_the_header() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let host = |authority| {
             let call = Call::new(&endpoint).authority(authority);
             let visitor = call.header("Host", b"a.example").visitor;
@@ -285,7 +297,9 @@ mod tests {
 
     #[test]
     fn header_names_have_any_case_and_values_are_bytes() {
-        let endpoint = Endpoint::table(false, "/webhook", 10).pop().unwrap();
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            .pop()
+            .unwrap();
         let call = Call::new(&endpoint)
             .header("X-A", b"\xff")
             .header("x-a", b"2");

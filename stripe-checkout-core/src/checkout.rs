@@ -3,16 +3,30 @@
 
 mod alerts;
 mod builder;
+#[cfg(feature = "intent")]
+mod captures;
 mod clock;
+#[cfg(feature = "intent")]
+mod customer_routes;
+#[cfg(feature = "intent")]
+mod expire;
 #[cfg(feature = "intent")]
 mod intents;
 #[cfg(feature = "intent")]
 mod operations;
 #[cfg(feature = "intent")]
+mod people;
+#[cfg(feature = "intent")]
 mod reconcile;
+#[cfg(feature = "intent")]
+mod refunds;
 #[cfg(feature = "intent")]
 mod retrieved;
 mod routes;
+#[cfg(feature = "intent")]
+mod saved_charge;
+#[cfg(feature = "intent")]
+mod sessions;
 mod tasks;
 mod upkeep;
 mod worker;
@@ -25,7 +39,11 @@ use tracing::{Instrument, field};
 
 pub use self::alerts::Alert;
 pub use self::builder::{CheckoutBuilder, Ours};
+#[cfg(feature = "intent")]
+pub use self::captures::Totals;
 use self::clock::Clock;
+#[cfg(feature = "intent")]
+pub use self::expire::Expired;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};
 use self::tasks::Tasks;
@@ -73,9 +91,12 @@ struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
+    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     max_declines: u32,
     cap: u64,
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }

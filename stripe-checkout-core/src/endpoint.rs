@@ -37,10 +37,20 @@ pub(crate) enum Route {
     Style,
     #[cfg(feature = "checkout")]
     Complete,
+    #[cfg(feature = "checkout")]
+    Setup,
+    #[cfg(feature = "checkout")]
+    SetupComplete,
     #[cfg(feature = "intent")]
     CreateIntent,
+    #[cfg(feature = "sessions")]
+    CreateSession,
     #[cfg(feature = "intent")]
     Status,
+    #[cfg(feature = "intent")]
+    CreateSetup,
+    #[cfg(feature = "intent")]
+    CustomerSession,
     Webhook,
 }
 
@@ -50,10 +60,20 @@ pub(crate) enum Route {
 pub enum Group {
     /// The page and its assets.
     Checkout,
-    /// `create-payment-intent` and `checkout/status`.
+    /// `create-payment-intent`, `create-checkout-session`, `checkout/status`, and what customers need to save cards.
     Intent,
     /// The webhook. Keep it outside of log-in layers: Stripe cannot log in.
     Webhook,
+}
+
+/// What a checkout was built to do, besides to hear of payments.
+#[derive(Debug, Clone, Copy, Default)]
+#[cfg_attr(not(feature = "intent"), allow(dead_code))]
+pub(crate) struct Offers {
+    /// It has prices.
+    pub(crate) payments: bool,
+    /// It knows who a visitor is.
+    pub(crate) customers: bool,
 }
 
 /// One route: verb, path, and how large its body may be.
@@ -85,9 +105,15 @@ impl Endpoint {
             | Route::CheckoutScript
             | Route::CompleteScript
             | Route::Style
-            | Route::Complete => Group::Checkout,
+            | Route::Complete
+            | Route::Setup
+            | Route::SetupComplete => Group::Checkout,
             #[cfg(feature = "intent")]
-            Route::CreateIntent | Route::Status => Group::Intent,
+            Route::CreateIntent | Route::Status | Route::CreateSetup | Route::CustomerSession => {
+                Group::Intent
+            }
+            #[cfg(feature = "sessions")]
+            Route::CreateSession => Group::Intent,
             Route::Webhook => Group::Webhook,
         }
     }
@@ -107,16 +133,23 @@ impl Endpoint {
         }
     }
 
-    /// Every route of a checkout that takes payments (`payments`), or of one that only hears of them.
-    pub(crate) fn table(payments: bool, webhook_path: &str, body_limit: usize) -> Vec<Self> {
+    /// The route that leads to Stripe's own page.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn create_session(body_limit: usize) -> Self {
+        let path = "/create-checkout-session";
+        Self::new(Route::CreateSession, Method::Post, path, body_limit)
+    }
+
+    /// Every route of a checkout that offers this.
+    pub(crate) fn table(offers: Offers, webhook_path: &str, body_limit: usize) -> Vec<Self> {
         let mut table = Vec::new();
         let mut add = |route, method, path: &str| {
             table.push(Self::new(route, method, path.to_owned(), body_limit));
         };
         #[cfg(not(feature = "intent"))]
-        let _ = payments;
+        let _ = offers;
         #[cfg(feature = "intent")]
-        if payments {
+        if offers.payments {
             #[cfg(feature = "checkout")]
             {
                 add(Route::Page, Method::Get, "/checkout");
@@ -128,6 +161,23 @@ impl Endpoint {
             }
             add(Route::CreateIntent, Method::Post, "/create-payment-intent");
             add(Route::Status, Method::Post, "/checkout/status");
+            if offers.customers {
+                #[cfg(feature = "checkout")]
+                {
+                    add(Route::Setup, Method::Get, "/checkout/setup");
+                    add(
+                        Route::SetupComplete,
+                        Method::Get,
+                        "/checkout/setup/complete",
+                    );
+                }
+                add(Route::CreateSetup, Method::Post, "/create-setup-intent");
+                add(
+                    Route::CustomerSession,
+                    Method::Post,
+                    "/checkout/customer-session",
+                );
+            }
         }
         add(Route::Webhook, Method::Post, webhook_path);
         table

@@ -349,9 +349,21 @@ pub enum RequestError {
     /// The description is longer than 1000 characters.
     #[error("the description must have at most 1000 characters")]
     Description,
+    /// Of the ways to ship that a [`HostedCheckout`](crate::intent::HostedCheckout) offers, none is in the order's currency, or more than five are.
+    #[cfg(feature = "sessions")]
+    #[error("none of the ways to ship is in the currency of the order, or more than five are")]
+    ShippingOptions,
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment is made on an account, or goes on to one.
+    #[error("not one connected account: they begin with acct_, and a payment has one at most")]
+    Account,
+    /// An application fee without a connected account, in another currency than the payment, of nothing, or of more than the payment.
+    #[error(
+        "an application fee is a part of a payment with a connected account, in the payment's currency"
+    )]
+    ApplicationFee,
     /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
     #[error("an idempotency key has 1 to 255 visible ASCII characters")]
     IdempotencyKey,
@@ -476,6 +488,9 @@ pub enum IntentError {
     /// Another request for the same order won, several times in a row.
     #[error("another request for the same order is in flight")]
     InFlight,
+    /// The order was called off: see [`Checkout::expire`](crate::Checkout).
+    #[error("the order was called off")]
+    CalledOff,
     /// So many attempts to pay the order were declined that no other one is allowed: see [`max_declines`](crate::CheckoutBuilder::max_declines).
     #[error("{declines} attempts to pay this order were declined, and it takes no more")]
     TooManyDeclines {
@@ -488,6 +503,9 @@ pub enum IntentError {
     /// The inbox could not remember the intent.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was charged.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing, so it takes no payments")]
     NoPricing,
@@ -505,6 +523,18 @@ pub enum OperationError {
     /// The reference was used before, with other parameters. Nothing was sent: each operation has a reference of its own.
     #[error("this reference stands for an operation with other parameters")]
     Differs,
+    /// Nothing is left of the payment: it was refunded in full, or is being.
+    #[error("nothing is left of the payment")]
+    NothingLeft,
+    /// More than is left of the payment.
+    #[error("the amount is more than is left of the payment")]
+    MoreThanLeft,
+    /// The payment is not, or no more, in a state in which this can be done: nothing is reserved, it is paid, or on its way.
+    #[error("the payment is in a state in which this cannot be done")]
+    WrongState,
+    /// The payment is disputed: the bank has taken the money, and it cannot be given back a second time.
+    #[error("the payment is disputed, so nothing of it can be refunded")]
+    Disputed,
     /// Other calls with the same reference got ahead, several times in a row.
     #[error("another call with the same reference is in flight")]
     InFlight,
@@ -514,6 +544,9 @@ pub enum OperationError {
     /// The inbox could not remember it.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The payment method is not this customer's, or not any more. Nothing was done to it.
+    #[error("the payment method is not this customer's")]
+    NotTheirs,
     /// This checkout was built without pricing and keys.
     #[error("this checkout has no pricing and keys, so it cannot ask Stripe for anything")]
     NoPricing,
@@ -581,6 +614,9 @@ pub enum BuildError {
         "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
     NoApplication,
+    /// Only who takes payments has customers.
+    #[error("a checkout with .customers(…) needs .pricing(…) too")]
+    CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
@@ -598,6 +634,13 @@ pub enum BuildError {
     Path {
         /// The path.
         path: String,
+    },
+    /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
+    #[cfg(feature = "sessions")]
+    #[error("the hosted checkout cannot be: {flaw}")]
+    HostedCheckout {
+        /// What is wrong.
+        flaw: &'static str,
     },
     /// A template of the merchant's does not compile.
     #[error("the template {name} does not compile")]

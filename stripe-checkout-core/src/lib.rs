@@ -18,6 +18,8 @@ mod call;
 mod checkout;
 mod config;
 mod currency;
+#[cfg(feature = "intent")]
+mod customers;
 mod endpoint;
 mod error;
 mod marks;
@@ -45,9 +47,11 @@ pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use call::{Body, Call, Visitor, VisitorData};
 pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
 #[cfg(feature = "intent")]
-pub use checkout::{Reconciled, Reconciler};
+pub use checkout::{Expired, Reconciled, Reconciler, Totals};
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
+#[cfg(feature = "intent")]
+pub use customers::Customers;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
 #[cfg(feature = "intent")]

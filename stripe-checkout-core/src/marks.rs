@@ -8,10 +8,39 @@ use crate::metadata::Metadata;
 const APPLICATION: &str = "checkout_application";
 const AMOUNT: &str = "checkout_amount";
 const CURRENCY: &str = "checkout_currency";
+const SESSION: &str = "checkout_session";
+
+/// The caller's own reference of what was asked: by it, it is found again.
+pub(crate) const OPERATION: &str = "checkout_operation";
+
+/// The same of a capture, which has no object of its own: it stands in the PaymentIntent.
+#[cfg(feature = "intent")]
+pub(crate) const CAPTURE: &str = "checkout_capture";
 
 /// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
-const KEYS: usize = 4;
+pub(crate) const KEYS: usize = 4;
+
+/// As which attempt of its order the Checkout Session was made that this metadata, a session's or its PaymentIntent's, belongs to.
+pub(crate) fn session_attempt(metadata: &Metadata) -> Option<u32> {
+    metadata.get(SESSION)?.parse().ok()
+}
+
+/// The marked metadata, with the mark of a Checkout Session.
+#[cfg(feature = "sessions")]
+pub(crate) fn marked_session(
+    mut metadata: Metadata,
+    attempt: u32,
+) -> Result<Metadata, MetadataError> {
+    let inserted = metadata.insert(SESSION, attempt.to_string());
+    inserted.map_err(|error| match error {
+        MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
+            limit: Metadata::MAX_KEYS - KEYS - 1,
+        },
+        other => other,
+    })?;
+    Ok(metadata)
+}
 
 /// What the marks say.
 pub(crate) struct Marks<'a> {
@@ -57,6 +86,42 @@ pub(crate) fn marked(
         })?;
     }
     Ok(metadata)
+}
+
+/// The merchant's metadata of an operation, with the marks by which it is found again when no key can tell any more whether it was done.
+#[cfg(feature = "intent")]
+pub(crate) fn marked_operation(
+    mut metadata: Metadata,
+    application: &str,
+    reference: &str,
+) -> Result<Metadata, MetadataError> {
+    let marks = [(APPLICATION, application), (OPERATION, reference)];
+    for (key, value) in marks {
+        metadata.insert(key, value).map_err(|error| match error {
+            MetadataError::TooManyKeys { .. } => MetadataError::TooManyKeys {
+                limit: Metadata::MAX_KEYS - marks.len(),
+            },
+            other => other,
+        })?;
+    }
+    Ok(metadata)
+}
+
+/// The reference of the operation of this application that left these marks.
+#[cfg(feature = "intent")]
+pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Option<&'a str> {
+    metadata
+        .get(OPERATION)
+        .filter(|_| metadata.get(APPLICATION) == Some(application))
+}
+
+/// Metadata of what belongs to no order.
+#[cfg(feature = "intent")]
+pub(crate) fn with_application(
+    metadata: Metadata,
+    application: &str,
+) -> Result<Metadata, MetadataError> {
+    metadata.with(APPLICATION, application)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 #[cfg(feature = "intent")]
-use crate::error::{ApiError, GuardError, IntentError, PricingError};
+use crate::error::{ApiError, GuardError, IntentError, OperationError, PricingError};
 use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
 
@@ -139,6 +139,20 @@ impl Reply {
         reply
     }
 
+    /// To another page, after a form was posted.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn see_other(location: &str) -> Self {
+        let mut reply = Self::new(
+            303,
+            "text/plain; charset=utf-8",
+            NOTHING,
+            "no-store",
+            Bytes::new(),
+        );
+        reply.headers.push(("location", location.to_owned()));
+        reply
+    }
+
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         if let Some(wait) = retry_after {
             self.headers
@@ -244,6 +258,23 @@ impl Problem {
             403,
             "cross_site",
             "Payments can only be started from this site's own page.",
+        )
+    }
+
+    pub(crate) fn unknown_visitor() -> Self {
+        Self::new(
+            503,
+            "unavailable",
+            "The shop cannot tell who you are at the moment. Please try again in a minute.",
+        )
+        .later(30)
+    }
+
+    pub(crate) fn not_signed_in() -> Self {
+        Self::new(
+            403,
+            "not_signed_in",
+            "Please sign in to the shop first. Cards are saved with your account.",
         )
     }
 
@@ -383,6 +414,28 @@ fn already_paid() -> Problem {
 }
 
 #[cfg(feature = "intent")]
+fn not_theirs() -> Problem {
+    Problem::new(
+        404,
+        "unknown_payment_method",
+        "We do not know this card. Please choose another one.",
+    )
+}
+
+#[cfg(feature = "intent")]
+impl From<&OperationError> for Problem {
+    fn from(error: &OperationError) -> Self {
+        match error {
+            OperationError::Api(error) => error.into(),
+            OperationError::Inbox(error) => error.into(),
+            OperationError::InFlight => Self::from(&IntentError::InFlight),
+            OperationError::NotTheirs => not_theirs(),
+            _ => Self::internal(),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
 impl From<&IntentError> for Problem {
     fn from(error: &IntentError) -> Self {
         match error {
@@ -403,11 +456,17 @@ impl From<&IntentError> for Problem {
                 "This order is being prepared for payment. Please try again in a moment.",
             )
             .later(1),
+            IntentError::CalledOff => Self::new(
+                409,
+                "order_called_off",
+                "This order was called off, so it cannot be paid any more. Please order again.",
+            ),
             IntentError::TooManyDeclines { .. } => Self::new(
                 403,
                 "too_many_declines",
                 "Too many payments for this order were declined. Please contact the shop.",
             ),
+            IntentError::NotTheirs => not_theirs(),
             IntentError::Api(error) => error.into(),
             IntentError::Inbox(error) => error.into(),
             IntentError::NoPricing => Self::internal(),

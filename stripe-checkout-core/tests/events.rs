@@ -16,39 +16,39 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "charge.dispute.closed.2018-07-27.json",
-        "disputed dp_1CvRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR charge_refunded fraudulent due 1790899199",
+        "dispute closed dp_1CvRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR charge_refunded fraudulent due 1790899199",
     ),
     (
         "charge.dispute.closed.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR lost fraudulent due 1790899199",
+        "dispute closed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR lost fraudulent due 1790899199",
     ),
     (
         "charge.dispute.closed.unknown_status.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR a_status_of_2031 fraudulent due 1790899199",
+        "dispute closed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR a_status_of_2031 fraudulent due 1790899199",
     ),
     (
         "charge.dispute.created.2015-10-16.json",
-        "disputed dp_16vRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR needs_response fraudulent",
+        "dispute opened dp_16vRdF2eZvKYlo2Cq1w2e3r4 - 19.99 EUR needs_response fraudulent",
     ),
     (
         "charge.dispute.created.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
+        "dispute opened du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
     ),
     (
         "charge.dispute.created.inquiry.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 25.00 EUR warning_needs_response not_a_reason_that_we_know",
+        "dispute opened du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 25.00 EUR warning_needs_response not_a_reason_that_we_know",
     ),
     (
         "charge.dispute.funds_reinstated.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR won fraudulent due 1790899199",
+        "dispute FundsReinstated du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR won fraudulent due 1790899199",
     ),
     (
         "charge.dispute.funds_withdrawn.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
+        "dispute FundsWithdrawn du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR needs_response fraudulent due 1790899199",
     ),
     (
         "charge.dispute.updated.2026-09-30.endive.json",
-        "disputed du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR under_review fraudulent due 1790899199",
+        "dispute Updated du_1S0aDPLkdIwHu7ixJ4jIEnQA pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR under_review fraudulent due 1790899199",
     ),
     (
         "charge.failed.2026-09-30.endive.json",
@@ -56,11 +56,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "charge.refund.updated.2015-10-16.json",
-        "refunded re_3S0aBcLkdIwHu7ix1Zy0aBcD - 5.00 EUR -",
+        "charge refund updated re_3S0aBcLkdIwHu7ix1Zy0aBcD - 5.00 EUR -",
     ),
     (
         "charge.refund.updated.2026-09-30.endive.json",
-        "refunded re_3S0aBcLkdIwHu7ix1Zy0aBcD pi_3S0aBcLkdIwHu7ix1VKx9xQz 5.00 EUR succeeded",
+        "charge refund updated re_3S0aBcLkdIwHu7ix1Zy0aBcD pi_3S0aBcLkdIwHu7ix1VKx9xQz 5.00 EUR succeeded",
     ),
     (
         "charge.refunded.2015-10-16.json",
@@ -81,19 +81,35 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "checkout.session.async_payment_failed.2026-09-30.endive.json",
-        "not about a payment",
+        "failed pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735: - -",
     ),
     (
         "checkout.session.async_payment_succeeded.2026-09-30.endive.json",
-        "not about a payment",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
     ),
     (
         "checkout.session.completed.2026-09-30.endive.json",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
+    ),
+    (
+        "checkout.session.completed.delayed.json",
+        "processing pi_3S0aBcLkdIwHu7ix1VKx9xQz 19.99 EUR order 6735",
+    ),
+    (
+        "checkout.session.completed.discounted.json",
+        "succeeded pi_3S0aBcLkdIwHu7ix1VKx9xQz 22.89 EUR order 6735 for 19.99 EUR",
+    ),
+    (
+        "checkout.session.completed.free.json",
+        "free cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u 0.00 EUR order 6735 for 19.99 EUR",
+    ),
+    (
+        "checkout.session.completed.subscription.json",
         "not about a payment",
     ),
     (
         "checkout.session.expired.2026-09-30.endive.json",
-        "not about a payment",
+        "canceled cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u 19.99 EUR order 6735",
     ),
     (
         "customer.discount.deleted.without_version.json",
@@ -181,11 +197,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "payment_method.attached.2026-09-30.endive.json",
-        "not about a payment",
+        "attached pm_1S0aBcLkdIwHu7ixQm2Y0wYb of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "payment_method.detached.2026-09-30.endive.json",
-        "not about a payment",
+        "detached pm_1S0aBcLkdIwHu7ixQm2Y0wYb of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "payment_method.updated.2026-09-30.endive.json",
@@ -217,11 +233,11 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
     (
         "setup_intent.setup_failed.2026-09-30.endive.json",
-        "not about a payment",
+        "setup failed seti_1S0aEfLkdIwHu7ixnEs1Wm0X of cus_T4kJ8sQh2bVxYz: insufficient_funds",
     ),
     (
         "setup_intent.succeeded.2026-09-30.endive.json",
-        "not about a payment",
+        "set up seti_1S0aEfLkdIwHu7ixnEs1Wm0X of cus_T4kJ8sQh2bVxYz",
     ),
     (
         "v1.billing.meter.error_report_triggered.thin.json",
@@ -309,11 +325,17 @@ fn summary(outcome: &Outcome) -> String {
             .order_id()
             .map(|order| format!(" order {order}"))
             .unwrap_or_default();
-        format!("{} {amount}{order}", payment.id())
+        let price = payment.session().map(|session| session.subtotal());
+        let price = price.filter(|price| *price != payment.amount());
+        let price = price
+            .map(|price| format!(" for {price}"))
+            .unwrap_or_default();
+        format!("{} {amount}{order}{price}", payment.id())
     };
     let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
     match outcome {
         Outcome::Succeeded(it) => format!("succeeded {}", payment(it)),
+        Outcome::Free(it) => format!("free {}", payment(it)),
         Outcome::Processing(it) => format!("processing {}", payment(it)),
         Outcome::Canceled(it) => format!("canceled {}", payment(it)),
         Outcome::Capturable(it) => format!("capturable {}", payment(it)),
@@ -326,7 +348,11 @@ fn summary(outcome: &Outcome) -> String {
                 or_dash(failure.decline_code())
             )
         }
-        Outcome::Refunded(it) => {
+        Outcome::Refunded(it) | Outcome::ChargeRefundUpdated(it) => {
+            let news = match outcome {
+                Outcome::Refunded(_) => "refunded",
+                _ => "charge refund updated",
+            };
             let (intent, status) = (
                 or_dash(it.payment_intent()),
                 or_dash(it.status().map(|status| status.as_str())),
@@ -336,7 +362,7 @@ fn summary(outcome: &Outcome) -> String {
                 .map(|reason| format!(" {reason}"))
                 .unwrap_or_default();
             format!(
-                "refunded {} {intent} {} {status}{reason}",
+                "{news} {} {intent} {} {status}{reason}",
                 it.id(),
                 it.amount()
             )
@@ -349,18 +375,42 @@ fn summary(outcome: &Outcome) -> String {
                 it.amount_refunded()
             )
         }
-        Outcome::Disputed(it) => {
+        Outcome::DisputeOpened(it)
+        | Outcome::DisputeUpdated(it, _)
+        | Outcome::DisputeClosed(it) => {
+            let news = match outcome {
+                Outcome::DisputeOpened(_) => "opened".to_owned(),
+                Outcome::DisputeUpdated(_, change) => format!("{change:?}"),
+                _ => "closed".to_owned(),
+            };
             let (intent, reason) = (or_dash(it.payment_intent()), or_dash(it.reason()));
             let due = it
                 .due_by()
                 .map(|due| format!(" due {due}"))
                 .unwrap_or_default();
             format!(
-                "disputed {} {intent} {} {} {reason}{due}",
+                "dispute {news} {} {intent} {} {} {reason}{due}",
                 it.id(),
                 it.amount(),
                 it.status()
             )
+        }
+        Outcome::SetupSucceeded(it) => {
+            format!("set up {} of {}", it.id(), or_dash(it.customer()))
+        }
+        Outcome::SetupFailed(it, failure) => {
+            let code = or_dash(failure.decline_code());
+            format!(
+                "setup failed {} of {}: {code}",
+                it.id(),
+                or_dash(it.customer())
+            )
+        }
+        Outcome::PaymentMethodAttached(it) => {
+            format!("attached {} of {}", it.id(), or_dash(it.customer()))
+        }
+        Outcome::PaymentMethodDetached(it) => {
+            format!("detached {} of {}", it.id(), or_dash(it.former_customer()))
         }
         Outcome::NotAboutPayment => "not about a payment".into(),
         other => format!("{other:?}"),
@@ -507,7 +557,7 @@ fn references_are_ids_whether_expanded_or_not() {
     );
     assert!(payment.livemode());
 
-    let Outcome::Refunded(refund) =
+    let Outcome::ChargeRefundUpdated(refund) =
         Outcome::of(&event("charge.refund.updated.2026-09-30.endive.json"))
     else {
         panic!()

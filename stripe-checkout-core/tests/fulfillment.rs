@@ -137,8 +137,8 @@ impl<C: Send> FulfillmentHandler<C> for Seen {
         self.saw(format!("refunded before {}", payment.id()))
     }
 
-    async fn disputed(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("disputed {}", dispute.id()))
+    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
+        self.saw(format!("dispute opened {}", dispute.id()))
     }
 
     async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
@@ -439,7 +439,7 @@ async fn what_was_refunded_in_full_or_disputed_meanwhile_is_not_shipped() {
         (
             "charge.dispute.created",
             dispute("dp_1", "pi_1", PRICE, "needs_response"),
-            "disputed dp_1",
+            "dispute opened dp_1",
         ),
     ];
     for (event_type, object, hook) in overtaking {

@@ -254,7 +254,12 @@ impl Pricing for Prices {
         }
         let minor = *self.0.lock().unwrap();
         let amount = Amount::new(minor, Currency::EUR);
-        Ok(PaymentRequest::new(order.order, amount).line("Tea <b>", 1, amount))
+        let is_connected = order.order == "connected";
+        let request = PaymentRequest::new(order.order, amount).line("Tea <b>", 1, amount);
+        Ok(match is_connected {
+            true => request.on_account("acct_9"),
+            false => request,
+        })
     }
 }
 
@@ -1492,4 +1497,23 @@ async fn an_intent_that_we_replace_does_not_cancel_the_order() {
         canceled.0.lock().unwrap().is_empty(),
         "the merchant's order is canceled while its buyer pays"
     );
+}
+
+#[tokio::test]
+async fn a_payment_on_a_connected_account_tells_the_browser_so() {
+    let shop = Shop::new();
+    for (order, account) in [("connected", Some("acct_9")), ("a", None)] {
+        let page = shop.get("/checkout", &format!("order={order}")).await;
+        let page = String::from_utf8(page.body().to_vec()).unwrap();
+        let attribute = r#"data-stripe-account="acct_9""#;
+        assert_eq!(page.contains(attribute), account.is_some(), "{page}");
+        let query = format!("order={order}");
+        let made = shop.post("/create-payment-intent", &query, "{}").await;
+        assert_eq!(made.status(), 200);
+        let made: serde_json::Value = serde_json::from_slice(made.body()).unwrap();
+        assert_eq!(
+            made.get("stripeAccount").and_then(|it| it.as_str()),
+            account
+        );
+    }
 }

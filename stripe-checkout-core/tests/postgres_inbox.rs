@@ -144,8 +144,12 @@ impl FulfillmentHandler<PgConnection> for Ledger {
         write(db, format!("refunded {}", refund.id())).await
     }
 
-    async fn disputed(&self, dispute: &Dispute, db: &mut PgConnection) -> Result<(), BoxError> {
-        write(db, format!("disputed {}", dispute.id())).await
+    async fn dispute_opened(
+        &self,
+        dispute: &Dispute,
+        db: &mut PgConnection,
+    ) -> Result<(), BoxError> {
+        write(db, format!("dispute opened {}", dispute.id())).await
     }
 
     async fn event(&self, event: &Event, db: &mut PgConnection) -> Result<(), BoxError> {

@@ -211,7 +211,30 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         Ok(())
     }
 
+    async fn refund_pending(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
+        self.refund(refund, db).await
+    }
+
     async fn refunded(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
+        self.refund(refund, db).await
+    }
+
+    async fn refund_failed(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
+        self.refund(refund, db).await
+    }
+
+    async fn dispute_opened(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
+        dispute_note("dispute", dispute, db).await
+    }
+
+    async fn dispute_closed(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
+        dispute_note("dispute closed", dispute, db).await
+    }
+}
+
+impl Fulfil {
+    /// Writes down how a refund stands, and what that makes of its order.
+    async fn refund(&self, refund: &Refund, db: &mut impl Connection) -> Result<(), BoxError> {
         let payment = refund
             .payment_intent()
             .ok_or("a refund without a payment")?;
@@ -239,13 +262,13 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             note(db, "refund", None, Some(payment), &detail).await?;
             return Ok(());
         };
-        // The events of one refund may come in any order; only "pending" is never the last word.
+        // Each status comes once, and "pending" never after another one.
         let amount = to_sql(refund.amount())?;
         on!(
             db,
             sqlx::query(
                 "INSERT INTO refunds (id, order_id, amount, status) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE excluded.status <> 'pending'",
+                 ON CONFLICT (id) DO UPDATE SET status = excluded.status",
             )
             .bind(refund.id())
             .bind(&order)
@@ -288,19 +311,6 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         Ok(())
     }
 
-    async fn disputed(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
-        let detail = format!(
-            "{}, {}, {}",
-            dispute.id(),
-            dispute.amount(),
-            dispute.status().as_str()
-        );
-        note(db, "dispute", None, dispute.payment_intent(), &detail).await?;
-        Ok(())
-    }
-}
-
-impl Fulfil {
     /// No row was touched: the order does not exist, or it was paid before, by this payment or by another one.
     async fn paid_before(
         &self,
@@ -423,4 +433,19 @@ async fn note(
 
 fn word(refund: &Refund) -> &str {
     refund.status().map_or("pending", RefundStatus::as_str)
+}
+
+async fn dispute_note(
+    kind: &str,
+    dispute: &Dispute,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    let detail = format!(
+        "{}, {}, {}",
+        dispute.id(),
+        dispute.amount(),
+        dispute.status().as_str()
+    );
+    note(db, kind, None, dispute.payment_intent(), &detail).await?;
+    Ok(())
 }

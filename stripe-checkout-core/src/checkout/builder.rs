@@ -8,7 +8,7 @@ use super::clock::Clock;
 use super::tasks::Tasks;
 use super::{Checkout, Inner};
 use crate::config::Config;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Offers};
 use crate::error::BuildError;
 use crate::fulfillment::{
     Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
@@ -50,6 +50,7 @@ pub(super) struct Front {
     pub(super) stripe_js_url: String,
     pub(super) shop: String,
     pub(super) order_url: Option<String>,
+    pub(super) account_url: Option<String>,
 }
 
 /// Makes a [`Checkout`]. Not generic, so that it can be made in branches and the inbox chosen at run time.
@@ -76,15 +77,21 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     #[cfg(feature = "intent")]
+    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
+    #[cfg(feature = "intent")]
     max_declines: u32,
     #[cfg(feature = "intent")]
     cap: u64,
     #[cfg(feature = "intent")]
     origins: Vec<String>,
+    #[cfg(feature = "sessions")]
+    hosted: Option<crate::intent::HostedCheckout>,
     #[cfg(feature = "checkout")]
     shop: String,
     #[cfg(feature = "checkout")]
     order_url: Option<String>,
+    #[cfg(feature = "checkout")]
+    account_url: Option<String>,
     #[cfg(feature = "checkout")]
     templates: Vec<(String, String)>,
 }
@@ -119,15 +126,21 @@ impl CheckoutBuilder {
             #[cfg(feature = "intent")]
             guard: None,
             #[cfg(feature = "intent")]
+            customers: None,
+            #[cfg(feature = "intent")]
             max_declines: 10,
             #[cfg(feature = "intent")]
             cap: crate::amount::DEFAULT_CAP,
             #[cfg(feature = "intent")]
             origins: Vec::new(),
+            #[cfg(feature = "sessions")]
+            hosted: None,
             #[cfg(feature = "checkout")]
             shop: "Checkout".into(),
             #[cfg(feature = "checkout")]
             order_url: None,
+            #[cfg(feature = "checkout")]
+            account_url: None,
             #[cfg(feature = "checkout")]
             templates: Vec::new(),
         }
@@ -137,6 +150,13 @@ impl CheckoutBuilder {
     #[cfg(feature = "intent")]
     pub fn pricing(mut self, pricing: impl crate::pricing::Pricing) -> Self {
         self.pricing = Some(Arc::new(pricing));
+        self
+    }
+
+    /// Lets orders be paid on Stripe's own page: with it comes the route `POST /create-checkout-session`. Needs prices.
+    #[cfg(feature = "sessions")]
+    pub fn hosted_checkout(mut self, hosted: crate::intent::HostedCheckout) -> Self {
+        self.hosted = Some(hosted);
         self
     }
 
@@ -225,6 +245,13 @@ impl CheckoutBuilder {
         self
     }
 
+    /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page. Needs [`pricing`](Self::pricing).
+    #[cfg(feature = "intent")]
+    pub fn customers(mut self, customers: impl crate::Customers) -> Self {
+        self.customers = Some(Arc::new(customers));
+        self
+    }
+
     /// How many attempts to pay one order may be declined (default 10, at least 1). Then its PaymentIntent is canceled, and no other one is made: whoever needs more is
     /// no buyer, or better off with a word from the shop. A new order has a new reference, and attempts of its own.
     #[cfg(feature = "intent")]
@@ -262,7 +289,14 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Another template for a page (`checkout.html`, `complete.html`, `problem.html`, `layout.html`), in Jinja's syntax.
+    /// Where a buyer sees the cards that he saved: a path or address, offered after one was saved.
+    #[cfg(feature = "checkout")]
+    pub fn account_url(mut self, url: impl Into<String>) -> Self {
+        self.account_url = Some(url.into());
+        self
+    }
+
+    /// Another template for a page (`checkout.html`, `complete.html`, `setup.html`, `setup_complete.html`, `problem.html`, `layout.html`), in Jinja's syntax.
     #[cfg(feature = "checkout")]
     pub fn template(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.templates.push((name.into(), source.into()));
@@ -278,12 +312,19 @@ impl CheckoutBuilder {
         let mode = self.config.mode();
         let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?;
         #[cfg(feature = "intent")]
+        let has_customers = self.customers.is_some();
+        #[cfg(feature = "intent")]
         let payments = match self.pricing {
+            None if has_customers => return Err(BuildError::CustomersWithoutPricing),
             None => None,
             Some(pricing) => {
                 let (_, _publishable_key) = self.config.require_keys()?;
                 if self.application.as_deref().unwrap_or_default().is_empty() {
                     return Err(BuildError::NoApplication);
+                }
+                #[cfg(feature = "sessions")]
+                if let Some(flaw) = self.hosted.as_ref().and_then(|hosted| hosted.flaw()) {
+                    return Err(BuildError::HostedCheckout { flaw });
                 }
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
@@ -293,9 +334,12 @@ impl CheckoutBuilder {
                     pricing,
                     gateway,
                     guard: self.guard,
+                    customers: self.customers,
                     max_declines: self.max_declines,
                     cap: self.cap,
                     origins: self.origins,
+                    #[cfg(feature = "sessions")]
+                    hosted: self.hosted,
                     #[cfg(feature = "checkout")]
                     front: Front {
                         pages: crate::page::Pages::new(self.templates)?,
@@ -307,6 +351,7 @@ impl CheckoutBuilder {
                         stripe_js_url: self.config.stripe_js_url().to_owned(),
                         shop: self.shop,
                         order_url: self.order_url,
+                        account_url: self.account_url,
                     },
                 })
             }
@@ -314,7 +359,11 @@ impl CheckoutBuilder {
         #[cfg(feature = "intent")]
         let has_prices = payments.is_some();
         #[cfg(not(feature = "intent"))]
-        let has_prices = false;
+        let (has_prices, has_customers) = (false, false);
+        #[cfg(feature = "sessions")]
+        let has_hosted = payments
+            .as_ref()
+            .is_some_and(|payments| payments.hosted.is_some());
         #[cfg(feature = "intent")]
         let lookup = payments
             .as_ref()
@@ -358,8 +407,17 @@ impl CheckoutBuilder {
                 OursRule::Marked(names)
             }
         };
+        let offers = Offers {
+            payments: has_prices,
+            customers: has_customers,
+        };
         let verifier = Verifier::new(self.config.webhook_secrets()).tolerance(self.tolerance);
-        let endpoints = Endpoint::table(has_prices, &self.webhook_path, self.body_limit);
+        #[allow(unused_mut)]
+        let mut endpoints = Endpoint::table(offers, &self.webhook_path, self.body_limit);
+        #[cfg(feature = "sessions")]
+        if has_hosted {
+            endpoints.push(Endpoint::create_session(self.body_limit));
+        }
         // Frameworks differ in what two routes of one path mean: axum panics or tells them apart by verb, in actix-web the first one hides the second.
         let webhooks = endpoints
             .iter()

@@ -5,9 +5,10 @@
 
 use sha2::{Digest, Sha256};
 
+use super::expire::is_called_off;
 use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
@@ -26,7 +27,7 @@ impl Checkout {
         if let Some(minimum) = request.amount().below_minimum() {
             tracing::warn!(order = request.reference(), amount = %request.amount(), %minimum, "below Stripe's minimum, if this is the settlement currency");
         }
-        let order = self.order_key(request.reference());
+        let order = self.order_key_on(request.reference(), request.account());
         let params = request.intent_params(&self.inner.application)?;
         let attempt = Attempt {
             checkout: self,
@@ -34,6 +35,7 @@ impl Checkout {
             order: &order,
             params: &params,
             form: params.create_form()?,
+            reopens: request.reopens(),
         };
         attempt.run().await
     }
@@ -96,8 +98,9 @@ impl Checkout {
     pub(super) async fn nothing_to_pay(
         &self,
         reference: &str,
+        account: Option<&str>,
     ) -> Result<Option<IntentError>, IntentError> {
-        let order = self.order_key(reference);
+        let order = self.order_key_on(reference, account);
         let row = self.inner.fulfillment.intent(&order).await?;
         let Some(row) = row else { return Ok(None) };
         let id = match row.state {
@@ -106,12 +109,41 @@ impl Checkout {
             _ => None,
         };
         let Some(id) = id else { return Ok(None) };
+        if is_session(&id) {
+            return self.nothing_to_pay_in_session(&order, &id).await;
+        }
         // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
         let gateway = &self.payments()?.gateway;
         match gateway.retrieve_intent(&id, order.account.as_deref()).await {
             Ok(payment) => Ok(closed(&payment)),
             Err(_) => Ok(Some(IntentError::Processing)),
         }
+    }
+
+    /// Refuses an order that was declined too often.
+    pub(super) async fn may_be_tried(
+        &self,
+        order: &OrderKey,
+        row: &IntentRecord,
+    ) -> Result<(), IntentError> {
+        let payments = self.payments()?;
+        let declines = row.declines;
+        if row.state == IntentState::Paid || declines < payments.max_declines {
+            return Ok(());
+        }
+        if let Some(payment) = row
+            .payment
+            .as_deref()
+            .filter(|_| row.state != IntentState::Canceled)
+        {
+            // To cancel twice does no harm.
+            let key = IdempotencyKey::once();
+            let account = order.account.as_deref();
+            if let Err(error) = payments.gateway.close(payment, &key, account).await {
+                tracing::warn!(payment, %error, "what was declined too often stays open");
+            }
+        }
+        Err(IntentError::TooManyDeclines { declines })
     }
 
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
@@ -123,10 +155,10 @@ impl Checkout {
         self.inner.mode.unwrap_or(Mode::Test)
     }
 
-    fn order_key(&self, reference: &str) -> OrderKey {
+    pub(super) fn order_key_on(&self, reference: &str, account: Option<&str>) -> OrderKey {
         OrderKey {
             scope: self.scope(self.mode()),
-            account: None,
+            account: account.map(str::to_owned),
             reference: reference.to_owned(),
         }
     }
@@ -139,6 +171,8 @@ struct Attempt<'a> {
     order: &'a OrderKey,
     params: &'a IntentParams,
     form: String,
+    /// Whether an order that was called off is open again.
+    reopens: bool,
 }
 
 impl Attempt<'_> {
@@ -146,13 +180,24 @@ impl Attempt<'_> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
             if let Some(row) = &row {
-                self.may_be_tried(row).await?;
+                self.checkout.may_be_tried(self.order, row).await?;
             }
             let round = match row {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
                     (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
+                    _ if is_called_off(&row) && !self.reopens => {
+                        return Err(IntentError::CalledOff);
+                    }
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
+                    // Of Stripe's own page: nobody shall pay there and here.
+                    (_, Some(session)) if is_session(&session) => {
+                        let leave = self.checkout.leave_session(self.order, row, &session);
+                        match leave.await? {
+                            Some(row) => self.begin(Some(row)).await?,
+                            None => None,
+                        }
+                    }
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
                     (_, None) if row.fingerprint != self.fingerprint() => {
                         self.begin(Some(row)).await?
@@ -165,27 +210,6 @@ impl Attempt<'_> {
             }
         }
         Err(IntentError::InFlight)
-    }
-
-    /// Refuses an order that was declined too often.
-    async fn may_be_tried(&self, row: &IntentRecord) -> Result<(), IntentError> {
-        let declines = row.declines;
-        if row.state == IntentState::Paid || declines < self.payments.max_declines {
-            return Ok(());
-        }
-        if let Some(payment) = row
-            .payment
-            .as_deref()
-            .filter(|_| row.state != IntentState::Canceled)
-        {
-            let key = self.key("close", row, payment.as_bytes());
-            let gateway = &self.payments.gateway;
-            let canceled = gateway.cancel_intent(payment, &key, self.account()).await;
-            if let Err(error) = canceled {
-                tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
-            }
-        }
-        Err(IntentError::TooManyDeclines { declines })
     }
 
     /// Writes down that the next attempt begins, with what is asked now.
@@ -232,16 +256,7 @@ impl Attempt<'_> {
                 Ok(None)
             }
             Err(error) => {
-                // The key is used up: it can only bring this answer again.
-                let spent = match &error {
-                    ApiError::Declined { .. }
-                    | ApiError::InvalidRequest { .. }
-                    | ApiError::Authentication { .. }
-                    | ApiError::Permission { .. } => true,
-                    ApiError::Unavailable { replayed, .. } => *replayed,
-                    _ => false,
-                };
-                if spent {
+                if is_spent(&error) {
                     let next = IntentRecord {
                         attempt: row.attempt.saturating_add(1),
                         ..row.clone()
@@ -302,6 +317,10 @@ impl Attempt<'_> {
         }
         if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
+        }
+        if !self.params.can_follow(&payment) {
+            let nonce = fastrand::u128(..).to_be_bytes();
+            return self.replace(row, id, &nonce).await;
         }
         // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. Until Stripe has the parameters the row
         // says that they are being sent; whoever asks for the same meanwhile, or after a crash, sends them as well.
@@ -412,8 +431,20 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether the key is used up: it can only bring this answer again.
+pub(super) fn is_spent(error: &ApiError) -> bool {
+    match error {
+        ApiError::Declined { .. }
+        | ApiError::InvalidRequest { .. }
+        | ApiError::Authentication { .. }
+        | ApiError::Permission { .. } => true,
+        ApiError::Unavailable { replayed, .. } => *replayed,
+        _ => false,
+    }
+}
+
 /// Why a PaymentIntent cannot be paid any more, other than that it was canceled.
-fn closed(payment: &Payment) -> Option<IntentError> {
+pub(super) fn closed(payment: &Payment) -> Option<IntentError> {
     match payment.status() {
         PaymentStatus::Succeeded => Some(IntentError::AlreadyPaid),
         PaymentStatus::Processing | PaymentStatus::RequiresCapture => Some(IntentError::Processing),
@@ -421,7 +452,7 @@ fn closed(payment: &Payment) -> Option<IntentError> {
     }
 }
 
-fn is_canceled(payment: &Payment) -> bool {
+pub(super) fn is_canceled(payment: &Payment) -> bool {
     *payment.status() == PaymentStatus::Canceled
 }
 

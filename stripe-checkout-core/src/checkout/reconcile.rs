@@ -19,19 +19,24 @@ use serde::{Deserialize, Serialize};
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
-use super::retrieved::event_of;
+use super::retrieved::{event_of, event_of_session};
 use super::{Checkout, Payments};
 use crate::error::{ApiError, InboxError, ReconcileError};
-use crate::fulfillment::{EventState, IntentRecord, IntentState, OrderKey, Received, Scope};
+use crate::fulfillment::{
+    EventState, IntentRecord, IntentState, OrderKey, Received, Scope, is_session,
+};
 use crate::secret::Mode;
 use crate::telemetry::Origin;
-use crate::webhook::{EVENT_TYPES, Event, Payment, PaymentStatus};
+use crate::webhook::{EVENT_TYPES, Event, Payment, PaymentStatus, SessionStatus};
 
 /// How far back Stripe lists events, and for how long it is asked for an order that waits for its buyer.
 const REACH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What Stripe lists late, it lists within this time.
 const OVERLAP: Duration = Duration::from_secs(60 * 60);
+
+/// How many types Stripe takes in one list.
+const TYPES: usize = 20;
 
 /// How many events a page has: as many as Stripe gives, and few where so many are too large to be read.
 const PAGES: [usize; 2] = [100, 10];
@@ -98,7 +103,7 @@ impl Checkout {
     /// 1. tries again what failed and is due, as a [`worker`](Self::worker) does;
     /// 2. takes in Stripe's list of events of the merchant's own account (the types of [`EVENT_TYPES`]), the oldest first, from an hour before the newest that it
     ///    took in last time, and at most the 30 days that Stripe keeps them;
-    /// 3. asks for every PaymentIntent that the inbox takes to be unpaid, on its connected account: those that are on their way, however long ago, and those that wait for
+    /// 3. asks for every PaymentIntent and Checkout Session that the inbox takes to be unpaid, on its connected account: those that are on their way, however long ago, and those that wait for
     ///    their buyer whose order was last changed within 30 days.
     ///
     /// What fails once more is counted and stays in the inbox. What Stripe cannot be asked or the inbox cannot store ends the run; the next one goes on there.
@@ -347,13 +352,32 @@ impl Run {
         Ok(())
     }
 
-    /// The events of a stretch of time.
+    /// The events of a stretch of time, of all types.
     async fn listed(&self, from: u64, until: Option<u64>) -> Result<Listed, ReconcileError> {
+        let mut all = VecDeque::new();
+        for types in EVENT_TYPES.chunks(TYPES) {
+            match self.listed_of(types, from, until).await? {
+                Listed::All(events) => all.extend(events),
+                too_many => return Ok(too_many),
+            }
+        }
+        // Of one second those come first whose types do.
+        all.make_contiguous().sort_by_key(Event::created);
+        Ok(Listed::All(all))
+    }
+
+    /// The events of a stretch of time, of these types.
+    async fn listed_of(
+        &self,
+        types: &[&str],
+        from: u64,
+        until: Option<u64>,
+    ) -> Result<Listed, ReconcileError> {
         let mut events = VecDeque::new();
         let mut anew = true;
         loop {
             let after = events.front().map(Event::id);
-            let page = match self.page(from, until, after).await {
+            let page = match self.page(types, from, until, after).await {
                 // What the last page ended with has become too old for Stripe meanwhile.
                 Err(ApiError::InvalidRequest {
                     code: Some(code), ..
@@ -383,6 +407,7 @@ impl Run {
 
     async fn page(
         &self,
+        types: &[&str],
         from: u64,
         until: Option<u64>,
         after: Option<&str>,
@@ -390,9 +415,7 @@ impl Run {
         let gateway = &self.payments()?.gateway;
         let mut answer = Err(ApiError::Timeout);
         for limit in PAGES {
-            answer = gateway
-                .list_events(EVENT_TYPES, from, until, after, limit)
-                .await;
+            answer = gateway.list_events(types, from, until, after, limit).await;
             if !matches!(answer, Err(ApiError::UnexpectedAnswer { .. })) {
                 break;
             }
@@ -590,6 +613,20 @@ async fn look(
     };
     let gateway = &payments(checkout)?.gateway;
     let account = order.account.as_deref();
+    if is_session(id) {
+        let session = match gateway.retrieve_session(id, account).await {
+            Ok(session) => session,
+            Err(error) if is_about_this_one(&error, account) => {
+                tracing::warn!(order = order.reference, session = id, account, %error, "an order's Checkout Session could not be looked at");
+                return Ok(Look::Unknown);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let open = session.status() == Some(&SessionStatus::Open);
+        let payment = Payment::of_session(session).on_account(account);
+        let event = event_of_session(&payment);
+        return settle(checkout, order, row, &payment, event, open).await;
+    }
     let (payment, whole) = match gateway.retrieve_intent_and_charge(id, account).await {
         Ok(found) => found,
         Err(error) if is_about_this_one(&error, account) => {
@@ -598,16 +635,29 @@ async fn look(
         }
         Err(error) => return Err(error.into()),
     };
+    let event = event_of(&payment, &whole);
+    settle(checkout, order, row, &payment, event, true).await
+}
+
+/// Takes in what is settled, and writes down how an order stands whose payment is not. `open`: the buyer may still pay.
+async fn settle(
+    checkout: &Checkout,
+    order: OrderKey,
+    row: IntentRecord,
+    payment: &Payment,
+    event: Option<Event>,
+    open: bool,
+) -> Result<Look, ReconcileError> {
     tracing::debug!(
         order = order.reference,
-        payment = id,
+        payment = payment.id(),
         status = payment.status().as_str(),
         "looked at"
     );
-    if let Some(event) = event_of(&payment, &whole) {
+    if let Some(event) = event {
         return Ok(Look::Settled(taken(checkout, event, true).await?));
     }
-    let Some(state) = state_of(&payment).filter(|state| {
+    let Some(state) = state_of(payment, open).filter(|state| {
         *state != row.state && matches!(row.state, IntentState::Open | IntentState::Processing)
     }) else {
         return Ok(Look::Same);
@@ -636,9 +686,11 @@ fn is_about_this_one(error: &ApiError, account: Option<&str>) -> bool {
 }
 
 /// Where an order stands whose PaymentIntent is not settled. On its way it is watched for as long as it takes, and waiting for its buyer not.
-fn state_of(payment: &Payment) -> Option<IntentState> {
+fn state_of(payment: &Payment, open: bool) -> Option<IntentState> {
     match payment.status() {
         PaymentStatus::Processing => Some(IntentState::Processing),
+        // Authorised, or waiting for the buyer's bank, in a session that is complete.
+        _ if !open => Some(IntentState::Processing),
         PaymentStatus::RequiresPaymentMethod
         | PaymentStatus::RequiresConfirmation
         | PaymentStatus::RequiresAction => Some(IntentState::Open),

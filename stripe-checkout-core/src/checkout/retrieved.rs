@@ -7,15 +7,19 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::Checkout;
 use crate::config::API_VERSION;
 use crate::error::InboxError;
-use crate::fulfillment::{EventFilter, EventState, Received};
+use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
+use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::telemetry::Origin;
-use crate::webhook::{Event, Payment, PaymentStatus};
+use crate::webhook::{Event, Outcome, Payment, PaymentStatus, SessionStatus};
 
 impl Checkout {
     /// Takes a retrieved payment in, if it is settled. What goes wrong is the log's affair: the buyer is told how the payment went, whoever packs the parcel.
@@ -35,15 +39,43 @@ impl Checkout {
         }
     }
 
+    /// Takes in what a retrieved Checkout Session says, if it is settled.
+    pub(super) async fn take_in_retrieved_session(&self, payment: &Payment) {
+        if !self.inner.fulfillment.survives_restart() {
+            return;
+        }
+        let Some(event) = event_of_session(payment) else {
+            return;
+        };
+        let checkout = self.clone();
+        let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
+        if let Err(error) = taken.await {
+            tracing::warn!(payment = payment.id(), %error, "a retrieved Checkout Session was not taken in; its webhook will be");
+        }
+    }
+
+    /// Whether the payment bears the mark of this application, by one of its names.
+    pub(super) fn bears_our_mark(&self, payment: &Payment) -> bool {
+        let marks = Marks::of(payment.metadata());
+        match &self.inner.ours {
+            OursRule::All => true,
+            OursRule::Marked(names) => {
+                marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
+            }
+            OursRule::By(rule) => rule(payment),
+        }
+    }
+
     /// Takes in what [`event_of`] made. Where Stripe's own event is here already and its hook fails, there is nothing new to tell: that one has its attempts and its
     /// pauses, and another event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
-        let mut filter = EventFilter::default().payment(event.object_id().unwrap_or_default());
+        let outcome = Outcome::of(&event);
+        let mut filter = EventFilter::default().payment(outcome.payment_id().unwrap_or_default());
         filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
         let told = fulfillment.events(&filter).await?;
         let told = told.iter().find(|told| {
-            told.event_type == event.event_type()
+            (told.event_type == event.event_type() || (told.settles && outcome.settled().is_some()))
                 && told.id != event.id()
                 && matches!(told.state, EventState::Pending | EventState::Dead)
         });
@@ -117,10 +149,79 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
+/// The event that Stripe sends, or has sent, when a Checkout Session comes to where it stands; none if more is to come. It is made of what was read of the session: the
+/// rest is the buyer's name and address.
+pub(super) fn event_of_session(payment: &Payment) -> Option<Event> {
+    let session = payment.session()?;
+    let over = match payment.status() {
+        PaymentStatus::Succeeded => "checkout.session.completed",
+        // Of one that is complete, the PaymentIntent has failed; one that is open waits for its buyer.
+        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled
+            if session.status() == Some(&SessionStatus::Complete) =>
+        {
+            "checkout.session.async_payment_failed"
+        }
+        PaymentStatus::Canceled => "checkout.session.expired",
+        _ => return None,
+    };
+    let charge = payment.latest_charge().zip(payment.returned());
+    let intent = session.payment_intent().map(|id| match charge {
+        // What went back of the money.
+        Some((charge, returned)) => json!({
+            "id": id,
+            "object": "payment_intent",
+            "amount": session.total().minor(),
+            "currency": session.total().currency().code(),
+            "status": payment.status().as_str(),
+            "latest_charge": {
+                "id": charge,
+                "object": "charge",
+                "amount_refunded": returned.refunded,
+                "disputed": returned.disputed,
+            },
+        }),
+        None => json!(id),
+    });
+    let metadata: BTreeMap<_, _> = session.metadata().iter().collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let event = json!({
+        // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
+        "id": format!("retrieved_{}_{}", session.id(), payment.status().as_str()),
+        "object": "event",
+        "api_version": API_VERSION,
+        "account": payment.account(),
+        "created": now.unwrap_or_default().as_secs(),
+        "livemode": session.livemode(),
+        "type": over,
+        "data": { "object": {
+            "id": session.id(),
+            "object": "checkout.session",
+            "mode": "payment",
+            "status": session.status().map(SessionStatus::as_str),
+            "payment_status": session.payment_status().as_str(),
+            "currency": session.total().currency().code(),
+            "amount_subtotal": session.subtotal().minor(),
+            "amount_total": session.total().minor(),
+            "total_details": {
+                "amount_discount": session.discount().minor(),
+                "amount_shipping": session.shipping().minor(),
+                "amount_tax": session.tax().minor(),
+            },
+            "created": session.created(),
+            "livemode": session.livemode(),
+            "metadata": metadata,
+            "payment_intent": intent,
+            "customer": payment.customer(),
+            "customer_details": { "email": session.email() },
+            "payment_method_types": payment.payment_method_types(),
+        } },
+    });
+    Event::parse(event.to_string()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhook::Outcome;
 
     fn retrieved(status: &str) -> Option<Event> {
         let object = serde_json::json!({

@@ -8,6 +8,8 @@ use crate::endpoint::Route;
 use crate::reply::Reply;
 use crate::telemetry::Origin;
 
+#[cfg(feature = "intent")]
+pub(super) use payments::MERCHANT_DEADLINE;
 #[cfg(feature = "checkout")]
 use payments::*;
 
@@ -20,9 +22,21 @@ impl Checkout {
                 .create(call)
                 .await
                 .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "sessions")]
+            Route::CreateSession => self.create_session_route(call).await,
             #[cfg(feature = "intent")]
             Route::Status => self
                 .status(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "intent")]
+            Route::CreateSetup => self
+                .create_setup(call)
+                .await
+                .unwrap_or_else(|problem| problem.json()),
+            #[cfg(feature = "intent")]
+            Route::CustomerSession => self
+                .open_customer_session(call)
                 .await
                 .unwrap_or_else(|problem| problem.json()),
             #[cfg(feature = "checkout")]
@@ -52,7 +66,7 @@ mod payments {
     use crate::intent::PaymentRequest;
     use crate::pricing::OrderError;
     use crate::reply::Problem;
-    use crate::webhook::{Payment, PaymentStatus};
+    use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
         pub(super) async fn create(&self, call: Call) -> Result<Reply, Problem> {
@@ -62,11 +76,15 @@ mod payments {
                 client_secret: &'a str,
                 amount: u64,
                 currency: &'a str,
+                /// For Stripe.js.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                stripe_account: Option<&'a str>,
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
             let request = self.price(&body, &visitor).await?;
             self.admit(&visitor, Attempt::Payment(&request)).await?;
+            let request = self.paid_by_visitor(request, &visitor).await?;
             let payment = self
                 .create_intent(&request)
                 .await
@@ -81,6 +99,7 @@ mod payments {
                     client_secret: secret.expose(),
                     amount: payment.amount().minor(),
                     currency: payment.amount().currency().code(),
+                    stripe_account: payment.account(),
                 },
             ))
         }
@@ -94,8 +113,15 @@ mod payments {
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
-            let asked: Returned =
-                serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+            if let Ok(asked) = serde_json::from_slice::<SetupReturned>(&body) {
+                let setup = self.returned_setup(&asked).await?;
+                let status = Status {
+                    status: setup.status().as_str(),
+                    message: setup_message_for_buyer(&setup),
+                };
+                return Ok(Reply::json(200, &status));
+            }
+            let asked: Ticket = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
             let payment = self.returned(&asked).await?;
             Ok(Reply::json(
                 200,
@@ -107,18 +133,31 @@ mod payments {
         }
 
         /// A JSON body from this site's own page.
-        fn json_body(&self, visitor: &Visitor, body: Body) -> Result<bytes::Bytes, Problem> {
+        pub(in crate::checkout) fn json_body(
+            &self,
+            visitor: &Visitor,
+            body: Body,
+        ) -> Result<bytes::Bytes, Problem> {
+            self.same_site(visitor)?;
+            if !is_type(visitor, b"application/json") {
+                return Err(Problem::not_json());
+            }
+            self.whole(body)
+        }
+
+        fn same_site(&self, visitor: &Visitor) -> Result<(), Problem> {
             let origins = self
                 .inner
                 .payments
                 .as_ref()
                 .map_or(&[][..], |payments| &payments.origins);
-            if !is_same_site(visitor, origins) {
-                return Err(Problem::cross_site());
+            match is_same_site(visitor, origins) {
+                true => Ok(()),
+                false => Err(Problem::cross_site()),
             }
-            if !is_json(visitor) {
-                return Err(Problem::not_json());
-            }
+        }
+
+        fn whole(&self, body: Body) -> Result<bytes::Bytes, Problem> {
             body.finish().map_err(|fault| match fault {
                 BodyFault::TooLarge => Problem::too_large(),
                 BodyFault::Incomplete => Problem::incomplete(),
@@ -159,7 +198,7 @@ mod payments {
         }
 
         /// Asks the merchant's guard, if there is one.
-        pub(super) async fn admit(
+        pub(in crate::checkout) async fn admit(
             &self,
             visitor: &Visitor,
             attempt: Attempt<'_>,
@@ -188,20 +227,83 @@ mod payments {
         }
 
         /// The payment of a buyer who comes back with its id and client secret.
-        pub(super) async fn returned(&self, asked: &Returned) -> Result<Payment, Problem> {
+        pub(super) async fn returned(&self, asked: &Ticket) -> Result<Payment, Problem> {
+            let found = match asked {
+                Ticket::Session { session_id } => self.retrieve_session(session_id).await,
+                Ticket::Intent(asked) => {
+                    let secret = &asked.payment_intent_client_secret;
+                    self.retrieve_intent(&asked.payment_intent, secret).await
+                }
+            };
+            let found = found.map_err(|error| {
+                tracing::error!(%error, "a payment could not be looked up");
+                Problem::from(&error)
+            })?;
+            found.ok_or_else(Problem::unknown_payment)
+        }
+    }
+
+    impl Checkout {
+        /// The SetupIntent of a buyer who comes back with its id and client secret.
+        pub(super) async fn returned_setup(
+            &self,
+            asked: &SetupReturned,
+        ) -> Result<SetupIntent, Problem> {
             let found = self
-                .retrieve_intent(&asked.payment_intent, &asked.payment_intent_client_secret)
+                .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
                 .await
                 .map_err(|error| {
-                    tracing::error!(%error, "a payment could not be looked up");
+                    tracing::error!(%error, "a SetupIntent could not be looked up");
                     Problem::from(&error)
                 })?;
             found.ok_or_else(Problem::unknown_payment)
         }
     }
 
+    /// The same where a card was saved.
+    #[derive(Deserialize)]
+    pub(super) struct SetupReturned {
+        pub(super) setup_intent: String,
+        pub(super) setup_intent_client_secret: String,
+    }
+
+    pub(super) fn setup_message_for_buyer(setup: &SetupIntent) -> Option<&'static str> {
+        let failed = *setup.status() == SetupStatus::RequiresPaymentMethod;
+        setup
+            .last_error()
+            .filter(|_| failed)
+            .map(|failure| failure.message_for_buyer())
+    }
+
     /// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
-    const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
+    pub(in crate::checkout) const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
+
+    /// How a buyer who comes back says which payment it is.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Ticket {
+        Intent(Returned),
+        /// From Stripe's own page.
+        Session {
+            session_id: String,
+        },
+    }
+
+    impl Ticket {
+        /// From the address that Stripe sent the buyer to.
+        #[cfg(feature = "checkout")]
+        pub(super) fn read(query: &str) -> Option<Self> {
+            #[derive(Deserialize)]
+            struct Query {
+                session_id: String,
+            }
+            if let Ok(returned) = serde_html_form::from_str(query) {
+                return Some(Self::Intent(returned));
+            }
+            let Query { session_id } = serde_html_form::from_str(query).ok()?;
+            Some(Self::Session { session_id })
+        }
+    }
 
     /// What Stripe's redirect brings, and what the page sends on.
     #[derive(Deserialize)]
@@ -223,7 +325,10 @@ mod payments {
     fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
-            IntentError::AlreadyPaid | IntentError::Processing | IntentError::InFlight => {
+            IntentError::AlreadyPaid
+            | IntentError::Processing
+            | IntentError::InFlight
+            | IntentError::CalledOff => {
                 tracing::info!(order, %error, "no PaymentIntent");
             }
             IntentError::Api(ApiError::Declined { .. }) => {
@@ -266,15 +371,105 @@ mod payments {
         }
     }
 
-    /// `application/json`, with or without parameters. It is also what makes a cross-site form impossible.
-    fn is_json(visitor: &Visitor) -> bool {
+    /// A content type, with or without parameters. JSON is also what makes a cross-site form impossible.
+    fn is_type(visitor: &Visitor, wanted: &[u8]) -> bool {
         let mut types = visitor.headers("content-type");
         let essence = types
             .next()
             .and_then(|value| value.split(|byte| *byte == b';').next());
         types.next().is_none()
-            && essence
-                .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+            && essence.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(wanted))
+    }
+
+    #[cfg(feature = "sessions")]
+    mod hosted {
+        use super::*;
+
+        const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+        impl Checkout {
+            /// To a script the address of Stripe's page, or the secret to show it in a frame; a form is sent there.
+            pub(in super::super) async fn create_session_route(&self, call: Call) -> Reply {
+                let is_form = is_type(&call.visitor, FORM);
+                match self.session_reply(call, is_form).await {
+                    Ok(reply) => reply,
+                    Err(problem) => self.problem_reply(&problem, is_form),
+                }
+            }
+
+            async fn session_reply(&self, call: Call, is_form: bool) -> Result<Reply, Problem> {
+                #[derive(Serialize)]
+                #[serde(untagged, rename_all_fields = "camelCase")]
+                enum Created<'a> {
+                    Hosted {
+                        url: &'a str,
+                    },
+                    Embedded {
+                        client_secret: &'a str,
+                        /// For Stripe.js.
+                        #[serde(skip_serializing_if = "Option::is_none")]
+                        stripe_account: Option<&'a str>,
+                    },
+                }
+                let Call {
+                    mut visitor, body, ..
+                } = call;
+                let body = if is_form {
+                    self.same_site(&visitor)?;
+                    let form = self.whole(body)?;
+                    visitor.set_form(&form);
+                    bytes::Bytes::new()
+                } else {
+                    self.json_body(&visitor, body)?
+                };
+                let hosted = self.payments().ok().and_then(|of| of.hosted.as_ref());
+                let embedded = hosted.is_some_and(|hosted| hosted.is_embedded());
+                if is_form && embedded {
+                    // There is no page to send a browser to.
+                    return Err(Problem::not_json());
+                }
+                let request = self.price(&body, &visitor).await?;
+                self.admit(&visitor, Attempt::Payment(&request)).await?;
+                let session = self
+                    .create_session(&request)
+                    .await
+                    .map_err(|error| logged(&error, &request))?;
+                let (url, secret) = (session.url(), session.client_secret());
+                let url = url.filter(|url| url.bytes().all(|byte| byte.is_ascii_graphic()));
+                match (url, secret) {
+                    (_, Some(secret)) if embedded => {
+                        let (client_secret, stripe_account) = (secret.expose(), request.account());
+                        Ok(Reply::json(
+                            200,
+                            &Created::Embedded {
+                                client_secret,
+                                stripe_account,
+                            },
+                        ))
+                    }
+                    (Some(url), _) if is_form => Ok(Reply::see_other(url)),
+                    (Some(url), _) if !embedded => Ok(Reply::json(200, &Created::Hosted { url })),
+                    _ => {
+                        tracing::error!(
+                            session = session.id(),
+                            "Stripe gave neither an address nor a client secret"
+                        );
+                        Err(Problem::internal())
+                    }
+                }
+            }
+
+            /// Who posted a form looks at a page.
+            fn problem_reply(&self, problem: &Problem, is_form: bool) -> Reply {
+                #[cfg(feature = "checkout")]
+                if let (true, Ok(payments)) = (is_form, self.payments()) {
+                    let place = crate::page::Place::Checkout;
+                    return super::super::pages::problem_page(&payments.front, place, problem);
+                }
+                let _ = is_form;
+                problem.json()
+            }
+        }
     }
 
     #[cfg(test)]
@@ -283,8 +478,14 @@ mod payments {
         use crate::call::Call;
         use crate::endpoint::Endpoint;
 
+        fn is_json(visitor: &Visitor) -> bool {
+            is_type(visitor, b"application/json")
+        }
+
         fn visitor(headers: &[(&str, &str)]) -> Visitor {
-            let endpoint = Endpoint::table(true, "/webhook", 10).pop().unwrap();
+            let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+                .pop()
+                .unwrap();
             let call = Call::new(&endpoint);
             headers
                 .iter()
@@ -384,10 +585,11 @@ mod pages {
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
     use crate::page::{
-        self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place, ProblemView,
+        self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
+        ProblemView, SetupCompleteView, SetupState, SetupView,
     };
     use crate::reply::Problem;
-    use crate::webhook::{Payment, PaymentStatus};
+    use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
         pub(super) async fn page_route(&self, route: Route, call: Call) -> Reply {
@@ -407,6 +609,14 @@ mod pages {
                     .complete_page(front, visitor)
                     .await
                     .unwrap_or_else(|problem| problem_page(front, Place::Complete, &problem)),
+                Route::Setup => self
+                    .setup_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::Setup, &problem)),
+                Route::SetupComplete => self
+                    .setup_complete_page(front, visitor)
+                    .await
+                    .unwrap_or_else(|problem| problem_page(front, Place::SetupComplete, &problem)),
                 _ => self
                     .checkout_page(front, visitor)
                     .await
@@ -415,8 +625,11 @@ mod pages {
         }
 
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
-            let nothing_to_pay = self.nothing_to_pay(request.reference()).await;
+            let nothing_to_pay = self
+                .nothing_to_pay(request.reference(), request.account())
+                .await;
             let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
             if let Some(error) = nothing_to_pay {
                 // No form that would only fail.
@@ -443,6 +656,9 @@ mod pages {
                 stripe_js_url: &front.stripe_js_url,
                 order_url: order_url.as_deref(),
                 back_url: order_url.as_deref(),
+                stripe_account: request.account(),
+                // The platform's customers are none of a connected account's.
+                saved_cards: payments.customers.is_some() && request.account().is_none(),
             };
             let html = front
                 .pages
@@ -451,19 +667,60 @@ mod pages {
             Ok(Reply::html(200, &front.policy, html))
         }
 
-        async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+        async fn setup_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            if self.user(visitor).await?.is_none() {
+                return Err(Problem::not_signed_in());
+            }
+            let view = SetupView {
+                shop: &front.shop,
+                publishable_key: front.publishable_key.expose(),
+                stripe_js_url: &front.stripe_js_url,
+                account_url: front.account_url.as_deref(),
+            };
+            let html = front.pages.setup(&view).map_err(|error| broken(&*error))?;
+            Ok(Reply::html(200, &front.policy, html))
+        }
+
+        async fn setup_complete_page(
+            &self,
+            front: &Front,
+            visitor: &Visitor,
+        ) -> Result<Reply, Problem> {
             let query = visitor.query();
-            let asked = match serde_html_form::from_str::<Returned>(query) {
+            let unknown = |status| front.setup_complete(status, SetupState::Unknown, None);
+            let asked = match serde_html_form::from_str::<SetupReturned>(query) {
                 Ok(asked) => asked,
                 // The address of a page whose script took the client secret out.
                 Err(_)
                     if query
                         .split('&')
-                        .any(|pair| pair.starts_with("payment_intent=")) =>
+                        .any(|pair| pair.starts_with("setup_intent=")) =>
+                {
+                    return unknown(200);
+                }
+                Err(_) => return Err(Problem::malformed()),
+            };
+            match self.returned_setup(&asked).await {
+                Ok(setup) => {
+                    let message = setup_message_for_buyer(&setup);
+                    front.setup_complete(200, setup_state_of(&setup), message)
+                }
+                Err(problem) => Ok(unknown(problem.status)?.with_retry_after(problem.retry_after)),
+            }
+        }
+
+        async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
+            let query = visitor.query();
+            let asked = match Ticket::read(query) {
+                Some(asked) => asked,
+                // The address of a page whose script took the client secret out.
+                None if query
+                    .split('&')
+                    .any(|pair| pair.starts_with("payment_intent=")) =>
                 {
                     return front.look_it_up(200);
                 }
-                Err(_) => return Err(Problem::malformed()),
+                None => return Err(Problem::malformed()),
             };
             let payment = match self.returned(&asked).await {
                 Ok(payment) => payment,
@@ -502,6 +759,25 @@ mod pages {
             Ok(Reply::html(status, PLAIN_POLICY, html))
         }
 
+        fn setup_complete(
+            &self,
+            status: u16,
+            state: SetupState,
+            message: Option<&str>,
+        ) -> Result<Reply, Problem> {
+            let view = SetupCompleteView {
+                shop: &self.shop,
+                state,
+                message,
+                account_url: self.account_url.as_deref(),
+            };
+            let html = self
+                .pages
+                .setup_complete(&view)
+                .map_err(|error| broken(&*error))?;
+            Ok(Reply::html(status, PLAIN_POLICY, html))
+        }
+
         /// Tells nothing: the page's script takes the client secret out of the address, and asks with the one that it has.
         fn look_it_up(&self, status: u16) -> Result<Reply, Problem> {
             let view = CompleteView {
@@ -517,7 +793,7 @@ mod pages {
         }
     }
 
-    fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
+    pub(super) fn problem_page(front: &Front, place: Place, problem: &Problem) -> Reply {
         let order_url = problem
             .reference
             .as_deref()
@@ -526,6 +802,10 @@ mod pages {
             shop: &front.shop,
             place,
             title: match problem.status {
+                403 if problem.code == "not_signed_in" => "Please sign in",
+                400 | 422 if matches!(place, Place::Setup | Place::SetupComplete) => {
+                    "Your card could not be saved"
+                }
                 404 => "Payment not found",
                 409 if problem.code == "payment_processing" => "Your payment is on its way",
                 409 => "This order is paid",
@@ -546,6 +826,18 @@ mod pages {
     fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
         tracing::error!(error, "a template failed");
         Problem::internal()
+    }
+
+    fn setup_state_of(setup: &SetupIntent) -> SetupState {
+        match setup.status() {
+            SetupStatus::Succeeded => SetupState::Succeeded,
+            SetupStatus::RequiresPaymentMethod | SetupStatus::RequiresConfirmation => {
+                SetupState::RequiresPaymentMethod
+            }
+            SetupStatus::RequiresAction => SetupState::RequiresAction,
+            SetupStatus::Canceled => SetupState::Canceled,
+            _ => SetupState::Processing,
+        }
     }
 
     fn state_of(payment: &Payment) -> CompleteState {
@@ -570,7 +862,10 @@ mod pages {
                 !name.is_empty()
                     && !matches!(
                         name,
-                        "payment_intent" | "payment_intent_client_secret" | "redirect_status"
+                        "payment_intent"
+                            | "payment_intent_client_secret"
+                            | "redirect_status"
+                            | "session_id"
                     )
             })
             .collect();

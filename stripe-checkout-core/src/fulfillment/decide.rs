@@ -1,9 +1,12 @@
 //! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
-use crate::webhook::{Dispute, DisputeStatus, Outcome, Refund, RefundStatus};
+use crate::webhook::{
+    CheckoutSession, Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
+};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) enum Decision {
     RefundedBefore,
     /// Run the hook that fits the outcome.
     Tell,
+    /// Run the hook for every other event.
+    TellAsEvent,
     /// Old news.
     Superseded,
     /// Its turn has not come.
@@ -34,7 +39,32 @@ pub(super) fn decide(
     intent: Option<&IntentRecord>,
 ) -> Decision {
     let settled = !matches!(payment.success, Settled::No | Settled::Pending);
+    let state = |news: &Payment| {
+        let present = intent.filter(|intent| is_present(intent, news));
+        present.map(|intent| intent.state)
+    };
     match outcome {
+        // What was paid in a Checkout Session is told by the session, unless the money was authorised there and collected since.
+        Outcome::Succeeded(news) if news.is_told_by_session() && !payment.capturable => {
+            Decision::Superseded
+        }
+        Outcome::Processing(news) if news.is_told_by_session() => Decision::Superseded,
+        // The session tells that a payment that was on its way has failed; a card that is declined on its page it does not tell.
+        Outcome::Failed(news, _)
+            if news.is_told_by_session()
+                && matches!(
+                    state(news),
+                    Some(IntentState::Processing | IntentState::Canceled)
+                ) =>
+        {
+            Decision::Superseded
+        }
+        // A session that failed or expired does not come back to life.
+        Outcome::Processing(news) | Outcome::Failed(news, _)
+            if news.session().is_some() && state(news) == Some(IntentState::Canceled) =>
+        {
+            Decision::Superseded
+        }
         // A dead success that comes as another event object gets its chance; all others were dealt with.
         Outcome::Succeeded(_) if settled && payment.success != Settled::Dead => {
             Decision::Superseded
@@ -43,21 +73,28 @@ pub(super) fn decide(
             let paid_by = intent.and_then(|intent| intent.paid_by.as_deref());
             if paid_by.is_some_and(|by| by != paid.id()) {
                 Decision::Duplicate
-            } else if payment.disputed || payment.returned() >= paid.amount_received().minor() {
+            } else if payment.disputed || all_went_back(payment, paid) {
                 Decision::RefundedBefore
             } else {
                 Decision::Fulfill
             }
         }
+        Outcome::Free(_) if settled && payment.success != Settled::Dead => Decision::Superseded,
+        // Nothing is to be given back, and nothing to be delivered twice.
+        Outcome::Free(free)
+            if intent
+                .and_then(|intent| intent.paid_by.as_deref())
+                .is_some_and(|by| by != free.id()) =>
+        {
+            Decision::Superseded
+        }
+        Outcome::Free(_) => Decision::Fulfill,
         Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
         // One that was, or is being, replaced: the order goes on with another PaymentIntent, which is not canceled.
         Outcome::Canceled(canceled)
             if intent.is_some_and(|intent| {
                 intent.state == IntentState::Creating
-                    || intent
-                        .payment
-                        .as_deref()
-                        .is_some_and(|present| present != canceled.id())
+                    || (intent.payment.is_some() && !is_present(intent, canceled))
             }) =>
         {
             Decision::Superseded
@@ -70,14 +107,159 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
-        Outcome::Refunded(_) | Outcome::Disputed(_)
+        // Nothing of these is about a payment. Each SetupIntent and each payment method has a row of its own, and comes to each end once.
+        Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..) if settled => Decision::Superseded,
+        Outcome::PaymentMethodAttached(_) if settled || payment.canceled => Decision::Superseded,
+        Outcome::PaymentMethodDetached(_) if payment.canceled => Decision::Superseded,
+        // The end of an authorisation that was never captured: no money came, and none goes back.
+        Outcome::Refunded(_) if payment.canceled && payment.success == Settled::No => {
+            Decision::TellAsEvent
+        }
+        Outcome::Refunded(_)
+        | Outcome::DisputeOpened(_)
+        | Outcome::DisputeUpdated(..)
+        | Outcome::DisputeClosed(_)
             if payment.success == Settled::Pending
                 || (payment.success == Settled::No && age < OVERTAKEN) =>
         {
             Decision::Wait
         }
-        _ => Decision::Tell,
+        Outcome::Refunded(refund) => match RefundNews::of(refund) {
+            Some(news) if news.is_old(told_of(payment, refund.id())) => Decision::Superseded,
+            Some(_) => Decision::Tell,
+            // A status that nobody knows.
+            None => Decision::TellAsEvent,
+        },
+        _ => match outcome.dispute() {
+            Some(dispute) if is_old_news(outcome, dispute, told_of(payment, dispute.id())) => {
+                Decision::Superseded
+            }
+            _ => Decision::Tell,
+        },
     }
+}
+
+/// Whether the news are of what the order's row has now: of its PaymentIntent, of its Checkout Session, or of the PaymentIntent that was made in that.
+pub(super) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
+    let Some(now) = row.payment.as_deref() else {
+        return false;
+    };
+    let session = news.session().map(CheckoutSession::id);
+    now == news.id()
+        || session == Some(now)
+        // The PaymentIntent does not know its session, but which attempt it was.
+        || (is_session(now) && session.is_none() && news.session_attempt() == Some(row.attempt))
+}
+
+/// Whether this is the id of a Checkout Session.
+pub(crate) fn is_session(id: &str) -> bool {
+    id.starts_with("cs_")
+}
+
+/// Whether nothing of what was captured is left.
+fn all_went_back(known: &PaymentRecord, paid: &Payment) -> bool {
+    let received = paid.amount_received().minor();
+    let released = paid.amount().minor().saturating_sub(received);
+    known.returned_of_captured(released) >= received
+}
+
+/// What a hook hears of a refund: each once, and nothing after what comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RefundNews {
+    Pending,
+    RequiresAction,
+    Succeeded,
+    /// Or canceled.
+    Failed,
+}
+
+impl RefundNews {
+    const ALL: [Self; 4] = [
+        Self::Pending,
+        Self::RequiresAction,
+        Self::Succeeded,
+        Self::Failed,
+    ];
+
+    /// None where the status is unknown.
+    pub(super) fn of(refund: &Refund) -> Option<Self> {
+        Some(match refund.status()? {
+            RefundStatus::Pending => Self::Pending,
+            RefundStatus::RequiresAction => Self::RequiresAction,
+            RefundStatus::Succeeded => Self::Succeeded,
+            RefundStatus::Failed | RefundStatus::Canceled => Self::Failed,
+            RefundStatus::Other(_) => return None,
+        })
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::RequiresAction => "requires_action",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// A refund that succeeded may still fail, when the buyer's bank sends the money back. Nothing else goes backwards.
+    fn rank(self) -> u8 {
+        match self {
+            Self::Pending | Self::RequiresAction => 0,
+            Self::Succeeded => 1,
+            Self::Failed => 2,
+        }
+    }
+
+    fn is_old(self, told: Option<&BTreeSet<String>>) -> bool {
+        let told = |news: &Self| told.is_some_and(|told| told.contains(news.word()));
+        told(&self)
+            || Self::ALL
+                .iter()
+                .any(|news| news.rank() > self.rank() && told(news))
+    }
+}
+
+/// What a hook hears of a dispute, in a word that is the same for two event objects of one change, and for no other change. An update may bring anything: it has none.
+fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
+    let movements = dispute.movements();
+    match outcome {
+        Outcome::DisputeOpened(_) => Some("opened".to_owned()),
+        Outcome::DisputeClosed(_) => Some(format!("closed {}", dispute.status())),
+        Outcome::DisputeUpdated(_, DisputeChange::FundsWithdrawn) => {
+            Some(format!("withdrawn {movements}"))
+        }
+        Outcome::DisputeUpdated(_, DisputeChange::FundsReinstated) => {
+            Some(format!("reinstated {movements}"))
+        }
+        _ => None,
+    }
+}
+
+fn is_old_news(outcome: &Outcome, dispute: &Dispute, told: Option<&BTreeSet<String>>) -> bool {
+    let Some(told) = told else { return false };
+    let closed = || told.iter().any(|word| word.starts_with("closed "));
+    match (outcome, dispute_word(outcome, dispute)) {
+        (_, Some(word)) if told.contains(&word) => true,
+        (Outcome::DisputeOpened(_), _) => closed(),
+        (Outcome::DisputeUpdated(_, DisputeChange::Updated), _) => {
+            closed() && !dispute.status().is_closed()
+        }
+        _ => false,
+    }
+}
+
+fn told_of<'a>(payment: &'a PaymentRecord, id: &str) -> Option<&'a BTreeSet<String>> {
+    payment.told.get(id)
+}
+
+/// Whose news was told, and the word for it.
+fn told(outcome: &Outcome) -> Option<(&str, String)> {
+    if let Outcome::Refunded(refund) = outcome {
+        let news = RefundNews::of(refund)?;
+        return Some((refund.id(), news.word().to_owned()));
+    }
+    let dispute = outcome.dispute()?;
+    Some((dispute.id(), dispute_word(outcome, dispute)?))
 }
 
 /// The payment's row after the event was dealt with.
@@ -91,8 +273,16 @@ pub(super) fn payment_after(
         (_, Decision::Fulfill) => after.success = Settled::Fulfilled,
         (_, Decision::Duplicate) => after.success = Settled::Duplicate,
         (_, Decision::RefundedBefore) => after.success = Settled::Refunded,
-        (Outcome::Canceled(_), _) => after.canceled = true,
+        (Outcome::SetupSucceeded(_) | Outcome::PaymentMethodAttached(_), _) => {
+            after.success = Settled::Fulfilled;
+        }
+        (Outcome::Canceled(_) | Outcome::PaymentMethodDetached(_), _) => after.canceled = true,
         (Outcome::Capturable(_), _) => after.capturable = true,
+        (_, Decision::Tell) => {
+            if let Some((id, word)) = told(outcome) {
+                after.told.entry(id.to_owned()).or_default().insert(word);
+            }
+        }
         _ => {}
     }
     after
@@ -105,14 +295,17 @@ pub(super) fn intent_after(
     before: &IntentRecord,
 ) -> Option<IntentRecord> {
     let mut after = before.clone();
-    let present = before.payment.as_deref() == outcome.payment_id();
+    let present = match outcome.payment() {
+        Some(news) => is_present(before, news),
+        None => before.payment.as_deref() == outcome.payment_id(),
+    };
     let paid = before.state == IntentState::Paid;
     // Also of an earlier one: it is the order that is tried out.
     if matches!(outcome, Outcome::Failed(..)) {
         after.declines = after.declines.saturating_add(1);
     }
     match outcome {
-        Outcome::Succeeded(payment)
+        Outcome::Succeeded(payment) | Outcome::Free(payment)
             if matches!(decision, Decision::Fulfill | Decision::RefundedBefore) =>
         {
             after.state = IntentState::Paid;
@@ -120,6 +313,10 @@ pub(super) fn intent_after(
         }
         _ if !present || paid => {}
         Outcome::Processing(_) | Outcome::Capturable(_) => after.state = IntentState::Processing,
+        // Its session is over: the buyer needs another one.
+        Outcome::Failed(payment, _) if payment.session().is_some() => {
+            after.state = IntentState::Canceled;
+        }
         // One that is being replaced is not opened again by news that come late.
         Outcome::Failed(..) | Outcome::RequiresAction(_)
             if before.state != IntentState::Creating =>
@@ -135,12 +332,15 @@ pub(super) fn intent_after(
 /// What an event says that must be known before its turn comes.
 pub(super) fn note(outcome: &Outcome) -> Option<Note> {
     match outcome {
-        Outcome::Refunded(refund) => Some(note_refund(refund)),
+        Outcome::Refunded(refund) | Outcome::ChargeRefundUpdated(refund) => {
+            Some(note_refund(refund))
+        }
         Outcome::ChargeRefunded(charge) => {
             Some(Note::RefundedTotal(charge.amount_refunded().minor()))
         }
-        Outcome::Disputed(dispute) => Some(Note::Disputed(!is_won(dispute))),
-        _ => None,
+        _ => outcome
+            .dispute()
+            .map(|dispute| Note::Disputed(!is_won(dispute))),
     }
 }
 
@@ -163,5 +363,7 @@ fn is_won(dispute: &Dispute) -> bool {
 
 /// Whether the outcome is the success that refunds and disputes of the same payment wait for.
 pub(super) fn settles(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Succeeded(_))
+    outcome
+        .settled()
+        .is_some_and(|payment| !payment.is_told_by_session())
 }

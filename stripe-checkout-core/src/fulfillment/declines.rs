@@ -1,6 +1,7 @@
 //! An order that was declined too often: its PaymentIntent is canceled, because whoever has its client secret could go on to try cards on it without asking us.
 
 use super::BoxFuture;
+use super::decide::is_session;
 use super::inbox::{EventRecord, Inbox, IntentState};
 use crate::error::BoxError;
 
@@ -37,7 +38,10 @@ impl Declines {
             declines,
             "too many attempts to pay an order were declined: its PaymentIntent is canceled"
         );
-        if let Err(error) = (self.cancel)(payment.to_owned(), order.account).await {
+        // In a Checkout Session the PaymentIntent is the session's own.
+        let open = row.payment.as_deref().filter(|open| is_session(open));
+        let open = open.unwrap_or(payment).to_owned();
+        if let Err(error) = (self.cancel)(open, order.account).await {
             tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
         }
     }

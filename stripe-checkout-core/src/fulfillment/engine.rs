@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::decide::{Decision, decide, intent_after, note, payment_after, settles};
+use super::decide::{
+    Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
+};
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
@@ -19,7 +21,7 @@ use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
-use crate::webhook::{Event, Outcome, Payment};
+use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
 
 /// Which payments are this application's.
 #[derive(Clone)]
@@ -250,7 +252,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     ) -> Result<Option<Step>, InboxError> {
         let step = self.one_step(scope, turn).await?;
         // A success waits for nobody but Stripe.
-        let waits = |step: &&Step| step.did == Stepped::Waiting && step.event.settles;
+        let waits = |step: &&Step| step.did == Stepped::Waiting;
         match step.as_ref().filter(waits) {
             Some(waiting) if self.fresh.look(&waiting.event, self.patience).await => {
                 self.one_step(scope, Turn::Now(&waiting.event.id)).await
@@ -361,9 +363,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let Some(id) = outcome.payment_id().or(unreadable.flatten()) else {
             return Ok(None);
         };
-        if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, id).await? {
-            // Whatever another account says of our payment is not said by our money.
-            return Ok((order.account.as_deref() == account).then_some(Some(order)));
+        // Before a buyer pays, the order knows the session only.
+        let session = outcome.payment().and_then(Payment::session);
+        let session = session
+            .map(CheckoutSession::id)
+            .filter(|known| *known != id);
+        for known in [Some(id), session].into_iter().flatten() {
+            if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, known).await? {
+                // Whatever another account says of our payment is not said by our money.
+                return Ok((order.account.as_deref() == account).then_some(Some(order)));
+            }
         }
         let order_of = |payment: &Payment| {
             payment.order_id().map(|reference| OrderKey {
@@ -393,6 +402,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             .or(bare.as_ref().map(|bare| &bare.metadata));
         let marks = metadata.and_then(Marks::of);
         let is_ours = match ours {
+            // A payment method has no mark, and a rule about payments says nothing of a card that is saved.
+            _ if is_a_method(outcome) => account.is_none(),
+            OursRule::By(_) if is_a_setup(outcome) => account.is_none(),
             OursRule::All => account.is_none(),
             OursRule::Marked(names) => {
                 account.is_none()
@@ -423,6 +435,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) => {
                 handler.refunded_before_fulfillment(payment, db).await
             }
+            (_, Outcome::Free(payment)) => handler.order_free(payment, db).await,
             (_, Outcome::Processing(payment)) => handler.payment_processing(payment, db).await,
             (_, Outcome::Failed(payment, failure)) => {
                 handler.payment_failed(payment, failure, db).await
@@ -432,8 +445,26 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (_, Outcome::RequiresAction(payment)) => {
                 handler.payment_requires_action(payment, db).await
             }
-            (_, Outcome::Refunded(refund)) => handler.refunded(refund, db).await,
-            (_, Outcome::Disputed(dispute)) => handler.disputed(dispute, db).await,
+            (_, Outcome::SetupSucceeded(setup)) => handler.setup_succeeded(setup, db).await,
+            (_, Outcome::SetupFailed(setup, failure)) => {
+                handler.setup_failed(setup, failure, db).await
+            }
+            (_, Outcome::PaymentMethodAttached(method)) => {
+                handler.payment_method_attached(method, db).await
+            }
+            (_, Outcome::PaymentMethodDetached(method)) => {
+                handler.payment_method_detached(method, db).await
+            }
+            (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
+                Some(RefundNews::Succeeded) => handler.refunded(refund, db).await,
+                Some(RefundNews::Failed) => handler.refund_failed(refund, db).await,
+                _ => handler.refund_pending(refund, db).await,
+            },
+            (_, Outcome::DisputeOpened(dispute)) => handler.dispute_opened(dispute, db).await,
+            (_, Outcome::DisputeUpdated(dispute, change)) => {
+                handler.dispute_updated(dispute, *change, db).await
+            }
+            (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
             _ => handler.event(event, db).await,
         }
     }
@@ -452,10 +483,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 named: payment.order_id().map(str::to_owned),
             }));
         }
-        let received = payment.amount_received();
+        let received = payment.amount_for_order();
         let asked = match intent {
             // The row knows best, but only of its own PaymentIntent.
-            Some(row) if row.payment.as_deref() == Some(payment.id()) => Some(row.asked),
+            Some(row) if is_present(row, payment) => Some(row.asked),
             _ => Marks::of(payment.metadata()).and_then(|marks| marks.asked),
         };
         Ok(match (self.handler.amount_due(payment, db).await?, asked) {
@@ -511,7 +542,19 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => {}
         }
-        if let (Decision::Fulfill, Outcome::Succeeded(payment)) = (decision, &outcome)
+        let outcome = match outcome {
+            Outcome::Succeeded(payment)
+                if decision == Decision::Fulfill && payment.is_told_by_session() =>
+            {
+                let again = fresh::AGAIN;
+                match self.fresh.in_session(&payment) {
+                    Some(payment) => Outcome::Succeeded(payment),
+                    None => return Ok(Verdict::Waiting { again }),
+                }
+            }
+            other => other,
+        };
+        if let (Decision::Fulfill, Some(payment)) = (decision, outcome.settled())
             && let Some(mismatch) = self
                 .mismatch(payment, record.order.as_ref(), intent, db)
                 .await?
@@ -529,8 +572,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         self.run(decision, &outcome, &event, db).await?;
         let after = match (intent, outcome.payment()) {
             (Some(row), _) => intent_after(&outcome, decision, row),
-            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment.
-            (None, Some(payment)) if record.order.is_some() => {
+            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one.
+            (None, Some(payment)) if record.order.is_some() && !payment.is_told_by_session() => {
                 let row = row_of(payment);
                 intent_after(&outcome, decision, &row).or(Some(row))
             }
@@ -742,12 +785,26 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
     }
 }
 
+fn is_a_method(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::PaymentMethodAttached(_) | Outcome::PaymentMethodDetached(_)
+    )
+}
+
+fn is_a_setup(outcome: &Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..)
+    )
+}
+
 /// Whether the event takes a payment back, and does not say whose it was.
 fn takes_back(outcome: &Outcome) -> bool {
     matches!(
         outcome,
-        Outcome::Refunded(_) | Outcome::ChargeRefunded(_) | Outcome::Disputed(_)
-    )
+        Outcome::Refunded(_) | Outcome::ChargeRefundUpdated(_) | Outcome::ChargeRefunded(_)
+    ) || outcome.dispute().is_some()
 }
 
 /// What can be read of an object that cannot be read otherwise.
@@ -760,12 +817,21 @@ struct Bare {
 fn row_of(payment: &Payment) -> IntentRecord {
     IntentRecord {
         version: 0,
-        attempt: 1,
+        attempt: payment.session_attempt().unwrap_or(1),
         fingerprint: String::new(),
         asked: Marks::of(payment.metadata())
             .and_then(|marks| marks.asked)
-            .unwrap_or(payment.amount()),
-        payment: Some(payment.id().to_owned()),
+            .unwrap_or(
+                payment
+                    .session()
+                    .map_or(payment.amount(), CheckoutSession::subtotal),
+            ),
+        payment: Some(
+            payment
+                .session()
+                .map_or(payment.id(), CheckoutSession::id)
+                .to_owned(),
+        ),
         secret_hash: None,
         state: IntentState::Open,
         paid_by: None,

@@ -33,6 +33,8 @@ struct Answer {
     since: Instant,
     /// What went back, where Stripe told.
     notes: Vec<Note>,
+    /// The payment with its Checkout Session, of one that does not know it itself.
+    in_session: Option<Payment>,
 }
 
 impl Fresh {
@@ -51,6 +53,19 @@ impl Fresh {
     /// Whether Stripe must be asked before this success is fulfilled.
     pub(super) fn is_missing(&self, event: &Event, payment: &Payment) -> bool {
         self.lookup.is_some() && age(event) > NEWS && !self.is_known(payment)
+    }
+
+    /// A payment that was authorised in a Checkout Session, whose session tells nothing when it is captured: with that session, as soon as Stripe was asked for it. `None`
+    /// if it must be asked first.
+    pub(super) fn in_session(&self, payment: &Payment) -> Option<Payment> {
+        if self.lookup.is_none() {
+            return Some(payment.clone());
+        }
+        let answers = self.answers();
+        let answer = answers.get(&payment.idempotency_key());
+        let answer = answer.filter(|answer| answer.holds())?;
+        let known = answer.in_session.as_ref();
+        Some(known.unwrap_or(payment).clone())
     }
 
     fn is_known(&self, payment: &Payment) -> bool {
@@ -85,13 +100,19 @@ impl Fresh {
         let Outcome::Succeeded(payment) = Outcome::of(&body) else {
             return false;
         };
-        if !self.is_missing(&body, &payment) {
+        let in_session = payment.is_told_by_session() && !self.is_known(&payment);
+        if !in_session && !self.is_missing(&body, &payment) {
             return false;
         }
         let account = payment.account().map(str::to_owned);
         let asked = tokio::time::timeout(patience, lookup(payment.id().to_owned(), account));
+        let mut in_session = None;
         let notes = match asked.await {
-            Ok(Ok(Some(now))) => notes(&now),
+            Ok(Ok(Some(now))) => {
+                let notes = notes(&now);
+                in_session = now.session().is_some().then_some(now);
+                notes
+            }
             Ok(Ok(None)) => {
                 tracing::warn!(event = %event.id, payment = payment.id(), "Stripe does not tell how an old success stands now: its event is taken at its word");
                 Vec::new()
@@ -111,7 +132,12 @@ impl Fresh {
             answers.clear();
         }
         let since = Instant::now();
-        answers.insert(payment.idempotency_key(), Answer { since, notes });
+        let answer = Answer {
+            since,
+            notes,
+            in_session,
+        };
+        answers.insert(payment.idempotency_key(), answer);
         true
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::amount::Amount;
 use crate::error::BoxError;
-use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 
 /// What the merchant does when something happens to a payment.
 ///
@@ -54,7 +56,8 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
     /// What the order of this payment costs *now*, read from the merchant's own records.
     ///
     /// It is asked just before [`payment_succeeded`](Self::payment_succeeded): a payment of another amount or currency goes to
-    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order.
+    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order. Of a payment in a Checkout Session it is the
+    /// [subtotal](crate::webhook::CheckoutSession::subtotal) that must be due: what promotion codes take off, and shipping and tax add, the merchant allowed.
     fn amount_due(
         &self,
         payment: &Payment,
@@ -112,6 +115,17 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// The buyer ordered in a Checkout Session in which nothing was to be paid: a promotion took off all of it. Deliver what was bought; unless you write this hook,
+    /// [`payment_succeeded`](Self::payment_succeeded) does. There is no PaymentIntent: [`Payment::id`] is the session's, and there is nothing to refund. Comes once
+    /// per session, and not for an order that is paid already.
+    fn order_free(
+        &self,
+        payment: &Payment,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        self.payment_succeeded(payment, db)
+    }
+
     /// A second PaymentIntent of an order that is paid already succeeded: deliver nothing, give the money back.
     fn duplicate_payment(
         &self,
@@ -133,8 +147,33 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Money is going back, or failed to: look at [`Refund::status`]. Comes only after the success of its payment was dealt with.
+    /// Money is on its way back to the buyer, and not there yet, or waits for the buyer to say where it shall go: see [`Refund::status`].
+    ///
+    /// Of a refund each status is told once, and nothing that came before it afterwards: no `refund_pending` after [`refunded`](Self::refunded) or
+    /// [`refund_failed`](Self::refund_failed). All three come only after the success of the payment was dealt with, and also for refunds that somebody made in Stripe's
+    /// Dashboard; [`Refund::reference`] tells your own.
+    fn refund_pending(
+        &self,
+        refund: &Refund,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (refund, db);
+        async { Ok(()) }
+    }
+
+    /// Money went back: the buyer has it, or will have it in a few days. It may still come back to you, weeks later: then [`refund_failed`](Self::refund_failed) runs.
     fn refunded(
+        &self,
+        refund: &Refund,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (refund, db);
+        async { Ok(()) }
+    }
+
+    /// Money did not go back, or came back to you (the card was closed, the bank refused it), or the refund was given up: see [`Refund::failure_reason`]. The buyer still has
+    /// to get it, in another way.
+    fn refund_failed(
         &self,
         refund: &Refund,
         db: &mut C,
@@ -153,13 +192,79 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// A dispute was opened, changed or closed: look at [`Dispute::status`]. Comes only after the success of its payment was dealt with.
-    fn disputed(
+    /// The buyer's bank takes the payment back, or asks about it: see [`Dispute::due_by`] for how long you can answer. Once for each dispute, and only after the success of
+    /// its payment was dealt with.
+    fn dispute_opened(
         &self,
         dispute: &Dispute,
         db: &mut C,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = (dispute, db);
+        async { Ok(()) }
+    }
+
+    /// A dispute changed, or moved money: each movement is told once, also one that comes after [`dispute_closed`](Self::dispute_closed), because no order is promised. Of
+    /// one that is closed no older state is told.
+    fn dispute_updated(
+        &self,
+        dispute: &Dispute,
+        change: DisputeChange,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (dispute, change, db);
+        async { Ok(()) }
+    }
+
+    /// A dispute was decided: won, lost, or an early warning that came to nothing; see [`Dispute::status`]. Each decision once.
+    fn dispute_closed(
+        &self,
+        dispute: &Dispute,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (dispute, db);
+        async { Ok(()) }
+    }
+
+    /// A payment method was saved without a payment. Comes once per SetupIntent.
+    fn setup_succeeded(
+        &self,
+        setup: &SetupIntent,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (setup, db);
+        async { Ok(()) }
+    }
+
+    /// An attempt to save a payment method failed. The buyer may try again on the same SetupIntent.
+    fn setup_failed(
+        &self,
+        setup: &SetupIntent,
+        failure: &Failure,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (setup, failure, db);
+        async { Ok(()) }
+    }
+
+    /// A payment method was saved for a customer, with or without a payment. Comes once per payment method, and not after it was detached.
+    ///
+    /// Customers belong to the Stripe account and not to one application on it: look whether [`PaymentMethod::customer`] is one of yours.
+    fn payment_method_attached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (method, db);
+        async { Ok(()) }
+    }
+
+    /// A payment method was taken from its customer, [whose it was](PaymentMethod::former_customer): it can never be charged again. Comes once per payment method.
+    fn payment_method_detached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut C,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = (method, db);
         async { Ok(()) }
     }
 
@@ -278,6 +383,7 @@ macro_rules! for_each_hook {
     ($write:ident) => {
         $write! {
             payment_succeeded(payment: &Payment) -> ();
+            order_free(payment: &Payment) -> ();
             amount_due(payment: &Payment) -> Due;
             payment_processing(payment: &Payment) -> ();
             payment_failed(payment: &Payment, failure: &Failure) -> ();
@@ -286,9 +392,17 @@ macro_rules! for_each_hook {
             capture_required(payment: &Payment) -> ();
             duplicate_payment(payment: &Payment) -> ();
             mismatch(payment: &Payment, mismatch: &Mismatch) -> ();
+            refund_pending(refund: &Refund) -> ();
             refunded(refund: &Refund) -> ();
+            refund_failed(refund: &Refund) -> ();
             refunded_before_fulfillment(payment: &Payment) -> ();
-            disputed(dispute: &Dispute) -> ();
+            dispute_opened(dispute: &Dispute) -> ();
+            dispute_updated(dispute: &Dispute, change: DisputeChange) -> ();
+            dispute_closed(dispute: &Dispute) -> ();
+            setup_succeeded(setup: &SetupIntent) -> ();
+            setup_failed(setup: &SetupIntent, failure: &Failure) -> ();
+            payment_method_attached(method: &PaymentMethod) -> ();
+            payment_method_detached(method: &PaymentMethod) -> ();
             event(event: &Event) -> ();
         }
     };

@@ -1,6 +1,6 @@
 //! The inbox: what is remembered of events, payments and intents, and the promises that whoever stores them makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -315,6 +315,8 @@ pub struct PaymentRecord {
     pub refunded_total: u64,
     /// Whether a dispute is open or was lost.
     pub disputed: bool,
+    /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
+    pub told: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl PaymentRecord {
@@ -325,6 +327,15 @@ impl PaymentRecord {
             .values()
             .fold(0, |sum: u64, amount| sum.saturating_add(*amount));
         sum.max(self.refunded_total)
+    }
+
+    /// Minor units that went back of what was captured, if so many were reserved and never captured. Stripe counts what it lets go as refunded, mostly.
+    pub(super) fn returned_of_captured(&self, released: u64) -> u64 {
+        let refunds = self.refunds.values();
+        let sum = refunds.fold(0, |sum: u64, amount| sum.saturating_add(*amount));
+        let let_go = released > 0 && self.refunds.values().any(|amount| *amount == released);
+        let sum = sum.saturating_sub(if let_go { released } else { 0 });
+        sum.max(self.refunded_total.saturating_sub(released))
     }
 
     /// Writes down what a new event says, although its turn has not come.

@@ -26,6 +26,8 @@ mod watch;
 use std::pin::Pin;
 
 #[cfg(feature = "intent")]
+pub(crate) use decide::is_session;
+#[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};

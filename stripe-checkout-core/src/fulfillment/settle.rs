@@ -19,6 +19,12 @@ pub(super) fn payment(
     if after.disputed != before.disputed {
         row.disputed = after.disputed;
     }
+    for (id, told) in &after.told {
+        row.told
+            .entry(id.clone())
+            .or_default()
+            .extend(told.iter().cloned());
+    }
     row
 }
 

@@ -1,6 +1,6 @@
 //! How records stand in a database's columns: words, numbers, and one list as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::inbox::{EventState, IntentState, Note, Settled};
@@ -95,6 +95,15 @@ pub(super) fn refunds(refunds: &BTreeMap<String, u64>) -> String {
 
 pub(super) fn read_refunds(json: &str) -> Result<BTreeMap<String, u64>, InboxError> {
     serde_json::from_str(json).map_err(|_| strange("refunds", json))
+}
+
+/// What was told, by id, as a JSON object of lists of words.
+pub(super) fn told(told: &BTreeMap<String, BTreeSet<String>>) -> String {
+    serde_json::to_string(told).unwrap_or_default()
+}
+
+pub(super) fn read_told(json: &str) -> Result<BTreeMap<String, BTreeSet<String>>, InboxError> {
+    serde_json::from_str(json).map_err(|_| strange("told", json))
 }
 
 /// Of how many payments nothing was refunded: a refund that failed is none.

@@ -4,7 +4,9 @@ use super::handler::for_each_hook;
 use super::{Due, FulfillmentHandler, Mismatch};
 use crate::error::BoxError;
 use crate::telemetry::Timer;
-use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 
 /// A handler whose hooks are measured.
 pub(crate) struct Timed<H>(pub(crate) H);

@@ -20,9 +20,9 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
-use crate::fulfillment::{Cancel, Lookup};
+use crate::fulfillment::{Cancel, Lookup, is_session};
 use crate::secret::SecretKey;
-use crate::webhook::{Event, Payment};
+use crate::webhook::{CheckoutSession, Event, Payment};
 
 const USER_AGENT: &str = concat!("stripe-checkout/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -157,7 +157,7 @@ impl Gateway {
         key: &IdempotencyKey,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = params.update(id).map_err(|_| unsendable("amount"))?;
         self.payment(Call {
             key: Some(key),
@@ -177,7 +177,7 @@ impl Gateway {
         key: &IdempotencyKey,
         account: Option<&str>,
     ) -> Result<Payment, ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = CancelPaymentIntent::new(id).build();
         self.payment(Call {
             key: Some(key),
@@ -224,14 +224,142 @@ impl Gateway {
         }
     }
 
+    /// Retrieves a Checkout Session, with its PaymentIntent and that one's charge: [`GET /v1/checkout/sessions/{id}`](https://docs.stripe.com/api/checkout/sessions/retrieve).
+    ///
+    /// # Errors
+    /// As [`retrieve_intent`](Self::retrieve_intent).
+    pub async fn retrieve_session(
+        &self,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<CheckoutSession, ApiError> {
+        check_session_id(id)?;
+        let path = format!("/checkout/sessions/{id}");
+        let get = |query| Call {
+            method: "GET",
+            path: &path,
+            query,
+            form: None,
+            key: None,
+            account,
+        };
+        let expanded = "expand%5B%5D=payment_intent.latest_charge";
+        let answer = match self.send(get(Some(expanded))).await {
+            // A restricted key may be for sessions and not for charges, or not even for payments.
+            Err(ApiError::Permission { .. }) => {
+                match self.send(get(Some("expand%5B%5D=payment_intent"))).await {
+                    Err(ApiError::Permission { .. }) => self.send(get(None)).await?,
+                    answered => answered?,
+                }
+            }
+            answered => answered?,
+        };
+        read_session(&answer)
+    }
+
+    /// Expires a Checkout Session, so that nobody can pay it any more: [`POST /v1/checkout/sessions/{id}/expire`](https://docs.stripe.com/api/checkout/sessions/expire).
+    ///
+    /// # Errors
+    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) where it is not open any more.
+    pub async fn expire_session(
+        &self,
+        id: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<CheckoutSession, ApiError> {
+        check_session_id(id)?;
+        let answer = self
+            .send(Call {
+                method: "POST",
+                path: &format!("/checkout/sessions/{id}/expire"),
+                query: None,
+                form: None,
+                key: Some(key),
+                account,
+            })
+            .await?;
+        read_session(&answer)
+    }
+
+    /// Sees to it that nobody can pay any more what an order's row has: a PaymentIntent is canceled, a Checkout Session expired.
+    pub(crate) async fn close(
+        &self,
+        id: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<(), ApiError> {
+        if is_session(id) {
+            self.expire_session(id, key, account).await?;
+        } else {
+            self.cancel_intent(id, key, account).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a Checkout Session, and says whether Stripe only repeated an earlier answer: then it is retrieved as it stands now.
+    #[cfg(feature = "sessions")]
+    pub(crate) async fn create_session(
+        &self,
+        request: &RequestBuilder,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<CheckoutSession, ApiError> {
+        let call = Call {
+            key: Some(key),
+            account,
+            ..Call::of(request)
+        };
+        let answer = self.send(call).await?;
+        let session = read_session(&answer)?;
+        match answer.header("idempotent-replayed") {
+            // It may have been paid since, or be over.
+            Some("true") => self.retrieve_session(session.id(), account).await,
+            _ => Ok(session),
+        }
+    }
+
+    /// The payment with the Checkout Session that it was made in.
+    async fn with_session(
+        &self,
+        payment: Payment,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<CheckoutSession>,
+        }
+        check_id(payment.id(), "pi_")?;
+        let answer = self
+            .send(Call {
+                method: "GET",
+                path: "/checkout/sessions",
+                query: Some(&format!("limit=1&payment_intent={}", payment.id())),
+                form: None,
+                key: None,
+                account,
+            })
+            .await?;
+        let list: Option<List> = serde_json::from_slice(&answer.body).ok();
+        Ok(match list.and_then(|list| list.data.into_iter().next()) {
+            Some(session) => payment.in_session(session),
+            None => payment,
+        })
+    }
+
     /// For the inbox, which sometimes must know more of a payment than an event says.
     pub(crate) fn into_lookup(self) -> Lookup {
         Box::new(move |id, account| {
             let gateway = self.clone();
             Box::pin(async move {
-                let retrieved = gateway.retrieve_intent_and_charge(&id, account.as_deref());
-                match retrieved.await {
-                    Ok((payment, _)) => Ok(Some(payment)),
+                let account = account.as_deref();
+                let retrieved = match gateway.retrieve_intent_and_charge(&id, account).await {
+                    Ok((payment, _)) if payment.is_told_by_session() => {
+                        gateway.with_session(payment, account).await
+                    }
+                    retrieved => retrieved.map(|(payment, _)| payment),
+                };
+                match retrieved {
+                    Ok(payment) => Ok(Some(payment)),
                     // Not to be had, now or ever: a redelivery would change nothing.
                     Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
                     Err(
@@ -253,9 +381,9 @@ impl Gateway {
             Box::pin(async move {
                 // To cancel twice does no harm, so the key is nothing to remember.
                 let key = IdempotencyKey::once();
-                match gateway.cancel_intent(&id, &key, account.as_deref()).await {
+                match gateway.close(&id, &key, account.as_deref()).await {
                     // Paid in this moment, or canceled already.
-                    Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(()),
+                    Ok(()) | Err(ApiError::InvalidRequest { .. }) => Ok(()),
                     Err(error) => Err(error.into()),
                 }
             })
@@ -268,7 +396,7 @@ impl Gateway {
         id: &str,
         account: Option<&str>,
     ) -> Result<(Payment, Bytes), ApiError> {
-        check_id(id)?;
+        check_id(id, "pi_")?;
         let request = request.build();
         let call = Call {
             account,
@@ -593,7 +721,7 @@ fn read(answer: &TransportResponse, account: Option<&str>) -> Result<Payment, Ap
     read_as::<Payment>(answer).map(|payment| payment.on_account(account))
 }
 
-fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiError> {
+pub(super) fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiError> {
     serde_json::from_slice(&answer.body).map_err(|error| {
         // Where it went wrong, not what stands there.
         tracing::warn!(
@@ -609,8 +737,24 @@ fn read_as<T: DeserializeOwned>(answer: &TransportResponse) -> Result<T, ApiErro
     })
 }
 
+fn read_session(answer: &TransportResponse) -> Result<CheckoutSession, ApiError> {
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        // Where it went wrong, not what stands there.
+        tracing::warn!(
+            line = error.line(),
+            column = error.column(),
+            category = ?error.classify(),
+            "the Checkout Session that Stripe sent could not be read"
+        );
+        ApiError::UnexpectedAnswer {
+            status: answer.status,
+            request_id: request_id(answer),
+        }
+    })
+}
+
 /// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.
-fn is_id(text: &str, prefix: &str) -> bool {
+pub(super) fn is_id(text: &str, prefix: &str) -> bool {
     text.len() > prefix.len()
         && text.len() <= 255
         && text.starts_with(prefix)
@@ -619,20 +763,32 @@ fn is_id(text: &str, prefix: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-fn check_id(id: &str) -> Result<(), ApiError> {
-    if is_id(id, "pi_") {
-        return Ok(());
+/// Whether this can be an id of this kind: what cannot be one, Stripe need not be asked for.
+pub(crate) fn check_id(id: &str, prefix: &str) -> Result<(), ApiError> {
+    match is_id(id, prefix) {
+        true => Ok(()),
+        false => Err(missing("intent")),
     }
-    Err(ApiError::InvalidRequest {
+}
+
+fn check_session_id(id: &str) -> Result<(), ApiError> {
+    match is_id(id, "cs_") {
+        true => Ok(()),
+        false => Err(missing("session")),
+    }
+}
+
+fn missing(param: &str) -> ApiError {
+    ApiError::InvalidRequest {
         status: 404,
         code: Some("resource_missing".into()),
-        param: Some("intent".into()),
+        param: Some(param.into()),
         request_id: None,
-    })
+    }
 }
 
 /// What Stripe would refuse, refused here: it cannot be put into a request.
-fn unsendable(param: &str) -> ApiError {
+pub(super) fn unsendable(param: &str) -> ApiError {
     ApiError::InvalidRequest {
         status: 400,
         code: Some("parameter_invalid".into()),

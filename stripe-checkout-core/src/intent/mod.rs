@@ -4,17 +4,33 @@
 //! turns on asking again in such a way that it cannot be done again: a key computed from what is asked ([`IdempotencyKey`]), bytes that stay the same
 //! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
 
+mod capture;
 mod gateway;
+#[cfg(feature = "sessions")]
+mod hosted;
 mod idempotency;
+mod people;
 mod pool;
+mod refund;
 mod request;
 mod retry;
+mod saved;
 mod transport;
 
+pub use capture::{CancelReason, CancelRequest, CaptureRequest};
 pub use gateway::Gateway;
-pub(crate) use gateway::{EventPage, Unsuccessful};
+pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
+#[cfg(feature = "sessions")]
+pub use hosted::HostedCheckout;
+#[cfg(feature = "sessions")]
+pub(crate) use hosted::SessionParams;
 pub use idempotency::{IdempotencyKey, Operation};
+pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;
+pub use refund::{RefundReason, RefundRequest};
 pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
+pub use saved::{
+    Customer, CustomerRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage, SetupRequest,
+};
 pub use transport::{Transport, TransportRequest, TransportResponse};

@@ -7,13 +7,16 @@ use std::fmt;
 use stripe::StripeRequest as _;
 use stripe_client_core::RequestBuilder;
 use stripe_core::payment_intent::{
-    CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, UpdatePaymentIntent,
+    CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods,
+    CreatePaymentIntentTransferData, UpdatePaymentIntent,
 };
 
+use super::saved::SetupFutureUsage;
 use crate::amount::Amount;
-use crate::error::{AmountError, RequestError};
-use crate::marks::marked;
+use crate::error::{AmountError, MetadataError, RequestError};
+use crate::marks::{KEYS, marked};
 use crate::metadata::Metadata;
+use crate::webhook::Payment;
 
 /// The largest length of a reference, in characters.
 const MAX_REFERENCE: usize = 200;
@@ -48,6 +51,19 @@ pub struct PaymentRequest {
     receipt_email: Option<String>,
     description: Option<String>,
     statement_descriptor_suffix: Option<String>,
+    customer: Option<String>,
+    setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
+    reopen: bool,
+    account: Option<String>,
+    connect: Connect,
+}
+
+/// Whose the money is, where the merchant is a platform.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Connect {
+    destination: Option<String>,
+    fee: Option<Amount>,
 }
 
 /// One line of the summary that the buyer sees.
@@ -86,6 +102,12 @@ impl PaymentRequest {
             receipt_email: None,
             description: None,
             statement_descriptor_suffix: None,
+            customer: None,
+            setup_future_usage: None,
+            manual_capture: false,
+            reopen: false,
+            account: None,
+            connect: Connect::default(),
         }
     }
 
@@ -100,7 +122,7 @@ impl PaymentRequest {
         self
     }
 
-    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and three keys that begin with `checkout_` are added, and
+    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and up to four keys that begin with `checkout_` are added, and
     /// win over the merchant's own of the same name.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -130,6 +152,107 @@ impl PaymentRequest {
         self
     }
 
+    /// The customer who pays (`cus_…`), so that his saved payment methods can be used, and new ones be saved. The checkout page needs no more than
+    /// [`customers`](crate::CheckoutBuilder::customers).
+    #[must_use]
+    pub fn customer(mut self, id: impl Into<String>) -> Self {
+        self.customer = Some(id.into());
+        self
+    }
+
+    /// Saves the payment method for the customer when he pays, to be used like this. Without a customer it is saved for nobody. Where the buyer shall choose himself,
+    /// do not set it: the page asks those who are [known](crate::CheckoutBuilder::customers).
+    #[must_use]
+    pub fn setup_future_usage(mut self, usage: SetupFutureUsage) -> Self {
+        self.setup_future_usage = Some(usage);
+        self
+    }
+
+    /// Only reserves the amount. The money comes when you [`capture`](crate::Checkout::capture) it, in full or in part, and goes when you
+    /// [`cancel`](crate::Checkout::cancel), or when the authorisation expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The hook
+    /// [`capture_required`](crate::fulfillment::FulfillmentHandler::capture_required) runs when it is reserved. Not every payment method can do that: Stripe leaves the others
+    /// out. See Stripe's [place a hold](https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+    #[must_use]
+    pub fn capture_manually(mut self) -> Self {
+        self.manual_capture = true;
+        self
+    }
+
+    /// The payment is made on this connected account (`acct_…`): a [direct charge](https://docs.stripe.com/connect/direct-charges). It is that account's order from then on:
+    /// the same reference on another account is another order, and only events of this account fulfil it. The page and the reply of `create-payment-intent` carry the account
+    /// for Stripe.js. A customer must be one of that account's.
+    ///
+    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts". The inbox must remember: what
+    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgot goes to the hook `event`, because a connected account may write anything into its metadata.
+    #[must_use]
+    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
+    }
+
+    /// The money goes on to this connected account (`acct_…`), less the [fee](Self::application_fee): a
+    /// [destination charge](https://docs.stripe.com/connect/destination-charges). The payment, its events and its disputes stay the platform's.
+    #[must_use]
+    pub fn destination(mut self, account: impl Into<String>) -> Self {
+        self.connect.destination = Some(account.into());
+        self
+    }
+
+    /// What the platform keeps: of the payment's currency, more than zero and not more than the amount. Only with [`on_account`](Self::on_account) or
+    /// [`destination`](Self::destination).
+    #[must_use]
+    pub fn application_fee(mut self, fee: Amount) -> Self {
+        self.connect.fee = Some(fee);
+        self
+    }
+
+    /// The connected account, if it is made on one.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    fn validate_connect(&self) -> Result<(), RequestError> {
+        let Connect { destination, fee } = &self.connect;
+        for account in [&self.account, destination].into_iter().flatten() {
+            if !is_account(account) {
+                return Err(RequestError::Account);
+            }
+        }
+        if self.account.is_some() && destination.is_some() {
+            return Err(RequestError::Account);
+        }
+        let Some(fee) = fee else { return Ok(()) };
+        fee.chargeable(self.amount.minor())
+            .map_err(|_| RequestError::ApplicationFee)?;
+        let is_connected = self.account.is_some() || destination.is_some();
+        if !is_connected || fee.currency() != self.amount.currency() {
+            return Err(RequestError::ApplicationFee);
+        }
+        Ok(())
+    }
+
+    /// The order may be paid although it was [called off](crate::Checkout::expire): its goods are there again.
+    #[must_use]
+    pub fn reopen(mut self) -> Self {
+        self.reopen = true;
+        self
+    }
+
+    pub(crate) fn reopens(&self) -> bool {
+        self.reopen
+    }
+
+    /// The customer, if one is named.
+    pub(crate) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    /// The same, saving nothing.
+    pub(crate) fn saving_nothing(mut self) -> Self {
+        self.setup_future_usage = None;
+        self
+    }
+
     /// The order's id.
     pub fn reference(&self) -> &str {
         &self.reference
@@ -152,6 +275,7 @@ impl PaymentRequest {
     pub fn validate(&self, cap: u64) -> Result<(), RequestError> {
         check_reference(&self.reference)?;
         self.amount.chargeable(cap)?;
+        self.validate_connect()?;
         if !self.lines.is_empty() {
             let total = Amount::sum(self.amount.currency(), self.lines.iter().map(Line::amount));
             match total {
@@ -195,12 +319,21 @@ impl PaymentRequest {
             &self.reference,
             self.amount,
         )?;
+        // A capture leaves a mark in it too.
+        if self.manual_capture && metadata.len() == Metadata::MAX_KEYS {
+            let limit = Metadata::MAX_KEYS - KEYS - 1;
+            return Err(MetadataError::TooManyKeys { limit }.into());
+        }
         Ok(IntentParams {
             amount: self.amount,
             metadata,
             receipt_email: self.receipt_email.clone(),
             description: self.description.clone(),
             statement_descriptor_suffix: self.statement_descriptor_suffix.clone(),
+            customer: self.customer.clone(),
+            setup_future_usage: self.setup_future_usage,
+            manual_capture: self.manual_capture,
+            connect: self.connect.clone(),
         })
     }
 }
@@ -228,6 +361,10 @@ pub struct IntentParams {
     receipt_email: Option<String>,
     description: Option<String>,
     statement_descriptor_suffix: Option<String>,
+    customer: Option<String>,
+    setup_future_usage: Option<SetupFutureUsage>,
+    manual_capture: bool,
+    connect: Connect,
 }
 
 /// What creating and updating have in common: async-stripe has a type for each, with setters of the same names.
@@ -235,7 +372,7 @@ macro_rules! fill {
     ($request:ident, $params:ident) => {{
         let mut request = $request;
         if !$params.metadata.is_empty() {
-            request = request.metadata($params.metadata_map());
+            request = request.metadata(metadata_map(&$params.metadata));
         }
         if let Some(address) = &$params.receipt_email {
             request = request.receipt_email(address.as_str());
@@ -245,6 +382,14 @@ macro_rules! fill {
         }
         if let Some(text) = &$params.statement_descriptor_suffix {
             request = request.statement_descriptor_suffix(text.as_str());
+        }
+        if let Some(fee) = &$params.connect.fee {
+            // Not more than the amount, which fits.
+            request =
+                request.application_fee_amount(i64::try_from(fee.minor()).unwrap_or(i64::MAX));
+        }
+        if let Some(customer) = &$params.customer {
+            request = request.customer(customer.as_str());
         }
         request
     }};
@@ -259,6 +404,10 @@ impl IntentParams {
             receipt_email: None,
             description: None,
             statement_descriptor_suffix: None,
+            customer: None,
+            setup_future_usage: None,
+            manual_capture: false,
+            connect: Connect::default(),
         }
     }
 
@@ -272,6 +421,22 @@ impl IntentParams {
     /// The amount asked.
     pub fn amount(&self) -> Amount {
         self.amount
+    }
+
+    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, nor forget that it is to save a payment method; and nobody
+    /// saves one for a customer who is not himself.
+    pub(crate) fn can_follow(&self, open: &Payment) -> bool {
+        let saves = self.setup_future_usage.is_some();
+        let same_customer = match (open.customer(), &self.customer) {
+            (Some(known), Some(wanted)) => known == wanted,
+            (Some(_), None) => !saves,
+            (None, _) => true,
+        };
+        same_customer
+            && (saves || !open.saves_payment_method())
+            && self.manual_capture == open.captures_manually()
+            && self.connect.destination.as_deref() == open.destination()
+            && (self.connect.fee.is_some() || open.application_fee().is_none())
     }
 
     /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
@@ -292,16 +457,31 @@ impl IntentParams {
     }
 
     pub(super) fn create(&self) -> Result<RequestBuilder, AmountError> {
-        let request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
+        let mut request = CreatePaymentIntent::new(self.amount_i64()?, self.currency())
             .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods::new(true));
-        Ok(sorted(fill!(request, self).build()))
+        if let Some(destination) = &self.connect.destination {
+            request = request.transfer_data(CreatePaymentIntentTransferData::new(destination));
+        }
+        Ok(self.sorted(fill!(request, self).build()))
     }
 
     pub(super) fn update(&self, id: &str) -> Result<RequestBuilder, AmountError> {
         let request = UpdatePaymentIntent::new(id)
             .amount(self.amount_i64()?)
             .currency(self.currency());
-        Ok(sorted(fill!(request, self).build()))
+        Ok(self.sorted(fill!(request, self).build()))
+    }
+
+    fn sorted(&self, mut request: RequestBuilder) -> RequestBuilder {
+        // async-stripe has this one's type in another crate only.
+        if let (Some(usage), Some(form)) = (self.setup_future_usage, &mut request.body) {
+            form.push_str("&setup_future_usage=");
+            form.push_str(usage.as_str());
+        }
+        if let (true, Some(form)) = (self.manual_capture, &mut request.body) {
+            form.push_str("&capture_method=manual");
+        }
+        sorted(request)
     }
 
     fn amount_i64(&self) -> Result<i64, AmountError> {
@@ -316,12 +496,50 @@ impl IntentParams {
         let Ok(currency) = self.amount.currency().code().parse();
         currency
     }
+}
 
-    fn metadata_map(&self) -> std::collections::HashMap<String, String> {
-        self.metadata
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+/// For a Checkout Session, which has the same in other places.
+#[cfg(feature = "sessions")]
+impl IntentParams {
+    pub(super) fn all_metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn customer_id(&self) -> Option<&str> {
+        self.customer.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn captures_manually(&self) -> bool {
+        self.manual_capture
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn destination(&self) -> Option<&str> {
+        self.connect.destination.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn application_fee(&self) -> Option<Amount> {
+        self.connect.fee
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
+        self.setup_future_usage
+    }
+
+    pub(super) fn receipt_to(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
+    pub(super) fn described(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    pub(super) fn suffix(&self) -> Option<&str> {
+        self.statement_descriptor_suffix.as_deref()
     }
 }
 
@@ -334,8 +552,16 @@ impl fmt::Debug for IntentParams {
     }
 }
 
+/// As async-stripe's request types want it.
+pub(super) fn metadata_map(metadata: &Metadata) -> std::collections::HashMap<String, String> {
+    let pairs = metadata.iter();
+    pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Puts the pairs of the form in alphabetical order. Nothing is lost: every pair has a name of its own, array elements too.
-fn sorted(mut request: RequestBuilder) -> RequestBuilder {
+pub(super) fn sorted(mut request: RequestBuilder) -> RequestBuilder {
     request.body = request.body.map(|form| {
         let mut pairs: Vec<&str> = form.split('&').collect();
         pairs.sort_unstable();
@@ -353,8 +579,17 @@ pub(crate) fn check_reference(reference: &str) -> Result<(), RequestError> {
     Ok(())
 }
 
+/// Whether this can be the id of a connected account.
+fn is_account(id: &str) -> bool {
+    let rest = id.strip_prefix("acct_").unwrap_or_default();
+    (1..=250).contains(&rest.len())
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// Whether this can be an address at all. Which ones exist is for the mail server to say.
-fn is_email(address: &str) -> bool {
+pub(super) fn is_email(address: &str) -> bool {
     let well_formed = address
         .rsplit_once('@')
         .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !name.contains('@'));
@@ -375,7 +610,6 @@ fn is_descriptor(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::error::MetadataError;
     use std::collections::BTreeMap;
 
     use super::*;

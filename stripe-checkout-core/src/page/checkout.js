@@ -1,4 +1,5 @@
-// The checkout page: mounts Stripe's Payment Element and pays.
+// The checkout page: mounts Stripe's Payment Element and pays. Also the page that saves a card without paying, which differs in little: there is no price, and it
+// is a SetupIntent that is confirmed.
 //
 // The flow is Stripe's "collect payment details before creating an intent": Elements are made from the amount alone, so that who only looks makes no
 // intent. Every press of the button asks the server for the order's intent anew. The server answers with the same one as long as it is open, but it prices
@@ -9,6 +10,7 @@
 
   /** @typedef {{minor: number, currency: string}} Price */
   /** @typedef {{clientSecret: string, amount: number, currency: string}} Intent */
+  /** @typedef {Partial<import("@stripe/stripe-js").PaymentIntentResult & import("@stripe/stripe-js").SetupIntentResult>} Result */
 
   /**
    * @template {HTMLElement} T
@@ -31,8 +33,12 @@
   const texts = element("texts", HTMLTemplateElement);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
+  /** Whether a card is only saved here, and nothing is paid. */
+  const saving = form.dataset.mode === "setup";
   // No query of ours: Stripe appends the intent's.
-  const returnUrl = new URL("checkout/complete", location.href).href;
+  const returnUrl = new URL(form.dataset.complete ?? "checkout/complete", location.href).href;
+  /** This page's wish to save a card: the button pressed again is the same wish. */
+  const wish = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
   /** How long the form may take before the buyer is offered another try, in milliseconds. */
   const SLOW = 10_000;
@@ -181,6 +187,21 @@
     });
   }
 
+  /**
+   * What Stripe.js needs to show the cards that this visitor saved. Without it the page is as good, but for these.
+   * @returns {Promise<string | undefined>}
+   */
+  async function customerSession() {
+    const address = form.dataset.customerSession;
+    if (!address) return undefined;
+    try {
+      const response = await ask(address, "{}");
+      return response.ok ? ((await response.json()).customerSessionClientSecret ?? undefined) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
   /** @param {"failed" | "slow" | ""} reason */
   function showFailure(reason) {
     failure.hidden = reason === "";
@@ -195,12 +216,22 @@
     loading.hidden = !button.disabled;
     const slow = setTimeout(() => showFailure("slow"), SLOW);
     try {
-      const Stripe = await loadStripe();
+      const [Stripe, customerSessionClientSecret] = await Promise.all([loadStripe(), customerSession()]);
       if (elements) return;
       const locale = /** @type {import("@stripe/stripe-js").StripeElementLocale} */ (document.documentElement.lang || "auto");
       const price = shownPrice();
-      stripe = Stripe(form.dataset.publishableKey ?? "", { locale });
-      elements = stripe.elements({ mode: "payment", amount: price.minor, currency: price.currency, locale, appearance: appearance() });
+      const stripeAccount = form.dataset.stripeAccount;
+      stripe = Stripe(form.dataset.publishableKey ?? "", { locale, ...(stripeAccount && { stripeAccount }) });
+      const look = { locale, appearance: appearance() };
+      elements = saving
+        ? stripe.elements({ mode: "setup", ...look })
+        : stripe.elements({
+            mode: "payment",
+            amount: price.minor,
+            currency: price.currency,
+            ...(customerSessionClientSecret && { customerSessionClientSecret }),
+            ...look,
+          });
       await mount(elements.create("payment", { layout: "tabs" }));
       showFailure("");
     } catch {
@@ -247,19 +278,28 @@
   // ---- Paying ----
 
   /**
+   * Asks our own server, with the page's own query.
+   * @param {string} address
+   * @param {string} body
+   */
+  function ask(address, body) {
+    return fetch(`${address}${location.search}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body,
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+  }
+
+  /**
    * The order's intent, or what to tell the buyer.
    * @returns {Promise<Intent | {error: string, code: string}>}
    */
   async function createIntent() {
     let response;
     try {
-      response = await fetch(`create-payment-intent${location.search}`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Accept: "application/json" },
-        body: "{}",
-        cache: "no-store",
-        signal: AbortSignal.timeout(PATIENCE),
-      });
+      response = await ask(form.dataset.create ?? "create-payment-intent", saving ? JSON.stringify({ reference: wish }) : "{}");
       const answer = await response.json();
       if (response.ok) return answer;
       return { error: String(answer.error || text("refused")), code: String(answer.code || "") };
@@ -310,9 +350,22 @@
    */
   function goToComplete(id, clientSecret) {
     const url = new URL(returnUrl);
-    url.searchParams.set("payment_intent", id);
-    url.searchParams.set("payment_intent_client_secret", clientSecret);
+    const name = saving ? "setup_intent" : "payment_intent";
+    url.searchParams.set(name, id);
+    url.searchParams.set(`${name}_client_secret`, clientSecret);
     location.assign(url);
+  }
+
+  /**
+   * @param {import("@stripe/stripe-js").Stripe} stripe
+   * @param {import("@stripe/stripe-js").StripeElements} elements
+   * @param {string} clientSecret
+   */
+  function confirm(stripe, elements, clientSecret) {
+    if (!saving) return stripe.confirmPayment({ elements, clientSecret, confirmParams: { return_url: returnUrl } });
+    // Who saves a card here wants to see it again when he pays.
+    const confirmParams = { return_url: returnUrl, payment_method_data: { allow_redisplay: /** @type {const} */ ("always") } };
+    return stripe.confirmSetup({ elements, clientSecret, confirmParams });
   }
 
   /** Whether the page is about to be left, so that the button must stay as it is. */
@@ -338,28 +391,28 @@
       return false;
     }
     const shown = shownPrice();
-    if (intent.amount !== shown.minor || intent.currency !== shown.currency) {
+    if (!saving && (intent.amount !== shown.minor || intent.currency !== shown.currency)) {
       await showNewPrice(intent);
       return false;
     }
     // The way back for a buyer whose bank refuses after a redirect.
     try {
-      sessionStorage.setItem("stripe-checkout:retry", location.pathname + location.search);
+      if (!saving) sessionStorage.setItem("stripe-checkout:retry", location.pathname + location.search);
     } catch {
       // Storage may be forbidden; then only the server's own link is offered.
     }
-    /** @type {Partial<import("@stripe/stripe-js").PaymentIntentResult> | undefined} */
-    const result = await stripe.confirmPayment({ elements, clientSecret: intent.clientSecret, confirmParams: { return_url: returnUrl } });
+    /** @type {Result | undefined} */
+    const result = await confirm(stripe, elements, intent.clientSecret);
     // From Stripe.js only a failure comes back, because whatever succeeds has left the page. Another implementation may leave the redirect to us.
     const error = result?.error;
-    const payment = error?.payment_intent ?? result?.paymentIntent;
-    if (payment && ["succeeded", "processing", "requires_capture"].includes(payment.status)) {
-      goToComplete(payment.id, intent.clientSecret);
+    const settled = error?.payment_intent ?? error?.setup_intent ?? result?.paymentIntent ?? result?.setupIntent;
+    if (settled && ["succeeded", "processing", "requires_capture"].includes(settled.status)) {
+      goToComplete(settled.id, intent.clientSecret);
       return true;
     }
     if (!error) return true;
     // Only these sentences are meant for buyers.
-    const readable = ["card_error", "validation_error"].includes(error.type) || error.code === "payment_intent_authentication_failure";
+    const readable = ["card_error", "validation_error"].includes(error.type) || /^(payment|setup)_intent_authentication_failure$/.test(error.code ?? "");
     const unclear = ["api_connection_error", "api_error"].includes(error.type);
     say((readable && error.message) || text(unclear ? "unclear" : "refused"));
     if (!readable && !unclear) console.error("Stripe refused the confirmation:", error.type, error.code ?? "", error.message ?? "");

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
 
-  /** @typedef {{payment_intent: string, payment_intent_client_secret: string}} Ticket */
+  /** @typedef {Record<string, string>} Ticket the id and the client secret of a PaymentIntent, or of a SetupIntent where a card was saved; or the id of a Checkout Session */
   /** @typedef {{ticket: Ticket, order?: string}} Kept */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
@@ -21,12 +21,18 @@
    */
   function takeTicket() {
     const query = new URLSearchParams(location.search);
-    const payment_intent = query.get("payment_intent");
-    const payment_intent_client_secret = query.get("payment_intent_client_secret");
-    if (!payment_intent || !payment_intent_client_secret) return history.state?.ticket ? history.state : undefined;
-    const kept = { ticket: { payment_intent, payment_intent_client_secret } };
-    history.replaceState(kept, "", `${location.pathname}?payment_intent=${encodeURIComponent(payment_intent)}`);
-    return kept;
+    // That of Stripe's own page is no secret: it stays, so that a reload shows the same.
+    const session_id = query.get("session_id");
+    if (session_id) return { ticket: { session_id } };
+    for (const name of ["payment_intent", "setup_intent"]) {
+      const id = query.get(name);
+      const secret = query.get(`${name}_client_secret`);
+      if (!id || !secret) continue;
+      const kept = { ticket: { [name]: id, [`${name}_client_secret`]: secret } };
+      history.replaceState(kept, "", `${location.pathname}?${name}=${encodeURIComponent(id)}`);
+      return kept;
+    }
+    return history.state?.ticket ? history.state : undefined;
   }
 
   const kept = takeTicket();
@@ -61,6 +67,7 @@
     const order = link("view-order");
     if (!order || !kept) return;
     const url = order.getAttribute("href");
+    if ("session_id" in kept.ticket) return;
     if (url) history.replaceState({ ...kept, order: url }, "");
     else if (kept.order) {
       order.href = kept.order;
@@ -109,7 +116,7 @@
     for (let pause = FIRST_WAIT; performance.now() - started < PATIENCE; pause = Math.min(pause * 1.5, LONGEST_WAIT)) {
       let atLeast = 0;
       try {
-        const response = await fetch("status", {
+        const response = await fetch(document.getElementById("outcome")?.dataset.status ?? "status", {
           method: "POST",
           headers: { "Content-Type": "application/json", Accept: "application/json" },
           body: JSON.stringify(ticket),

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 pub(crate) use self::policy::{PLAIN_POLICY, content_security_policy};
 pub(crate) use self::view::{
-    CheckoutView, CompleteState, CompleteView, LineView, Place, ProblemView,
+    CheckoutView, CompleteState, CompleteView, LineView, Place, ProblemView, SetupCompleteView,
+    SetupState, SetupView,
 };
 use crate::error::{BoxError, BuildError};
 
@@ -26,11 +27,13 @@ pub(crate) const COMPLETE_JS: &str = include_str!("complete.js");
 /// Styles all pages.
 pub(crate) const CHECKOUT_CSS: &str = include_str!("checkout.css");
 
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("layout.html", include_str!("layout.html")),
     ("money.html", include_str!("money.html")),
     ("checkout.html", include_str!("checkout.html")),
     ("complete.html", include_str!("complete.html")),
+    ("setup.html", include_str!("setup.html")),
+    ("setup_complete.html", include_str!("setup_complete.html")),
     ("problem.html", include_str!("problem.html")),
 ];
 
@@ -44,6 +47,17 @@ const CHECKOUT_IDS: [&str; 9] = [
     "payment-failure",
     "summary",
     "total",
+    "texts",
+];
+
+/// The same where a card is only saved.
+const SETUP_IDS: [&str; 7] = [
+    "payment-form",
+    "payment-element",
+    "submit",
+    "payment-message",
+    "payment-loading",
+    "payment-failure",
     "texts",
 ];
 
@@ -89,6 +103,16 @@ impl Pages {
         self.render("complete.html", view)
     }
 
+    /// The page with the form that saves a card without a payment.
+    pub(crate) fn setup(&self, view: &SetupView<'_>) -> Result<String, BoxError> {
+        self.render("setup.html", view)
+    }
+
+    /// The page that a buyer comes back to after saving a card, or not.
+    pub(crate) fn setup_complete(&self, view: &SetupCompleteView<'_>) -> Result<String, BoxError> {
+        self.render("setup_complete.html", view)
+    }
+
     /// The page that says what is wrong, where there is no form to show.
     pub(crate) fn problem(&self, view: &ProblemView<'_>) -> Result<String, BoxError> {
         self.render("problem.html", view)
@@ -113,6 +137,21 @@ impl Pages {
         for view in view::complete_samples() {
             self.complete(&view)
                 .map_err(|error| broken("complete.html", error))?;
+        }
+        for view in view::setup_samples() {
+            let page = self
+                .setup(&view)
+                .map_err(|error| broken("setup.html", error))?;
+            if let Some(id) = SETUP_IDS.into_iter().find(|id| !page.contains(id)) {
+                return Err(broken(
+                    "setup.html",
+                    format!("it has no element with the id {id:?}, which checkout.js needs"),
+                ));
+            }
+        }
+        for view in view::setup_complete_samples() {
+            self.setup_complete(&view)
+                .map_err(|error| broken("setup_complete.html", error))?;
         }
         for view in view::problem_samples() {
             self.problem(&view)

@@ -21,9 +21,11 @@ fn checkout<'a>(shop: &'a str, lines: &'a [LineView<'a>]) -> CheckoutView<'a> {
         amount,
         lines,
         publishable_key: "pk_test_x",
+        stripe_account: None,
         stripe_js_url: JS,
         order_url: None,
         back_url: None,
+        saved_cards: false,
     }
 }
 
@@ -121,6 +123,7 @@ fn hostile_names_stay_text() {
     }];
     let view = CheckoutView {
         publishable_key: HOSTILE,
+        stripe_account: Some(HOSTILE),
         order_url: Some(HOSTILE),
         back_url: Some(HOSTILE),
         ..checkout(HOSTILE, &lines)

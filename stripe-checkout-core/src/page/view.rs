@@ -29,12 +29,60 @@ pub(crate) struct CheckoutView<'a> {
     pub(crate) lines: &'a [LineView<'a>],
     /// For Stripe.js. A test key makes the page say so.
     pub(crate) publishable_key: &'a str,
+    /// The connected account on which is paid, for Stripe.js too.
+    pub(crate) stripe_account: Option<&'a str>,
     /// Where Stripe.js is.
     pub(crate) stripe_js_url: &'a str,
     /// Where the order can be seen: offered when it turns out to be paid already.
     pub(crate) order_url: Option<&'a str>,
     /// Where the buyer came from.
     pub(crate) back_url: Option<&'a str>,
+    /// Whether the shop knows its visitors: then checkout.js asks for the cards that this one saved.
+    pub(crate) saved_cards: bool,
+}
+
+/// Everything that `setup.html` shows.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct SetupView<'a> {
+    /// The shop's name.
+    pub(crate) shop: &'a str,
+    /// For Stripe.js. A test key makes the page say so.
+    pub(crate) publishable_key: &'a str,
+    /// Where Stripe.js is.
+    pub(crate) stripe_js_url: &'a str,
+    /// Where the buyer sees the cards that he saved.
+    pub(crate) account_url: Option<&'a str>,
+}
+
+/// How it stands with a card when its buyer comes back: the status of the SetupIntent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SetupState {
+    /// Saved.
+    Succeeded,
+    /// On its way; the page asks until it is settled.
+    Processing,
+    /// Declined, or the buyer's bank did not confirm it: another try is possible.
+    RequiresPaymentMethod,
+    /// The buyer's bank still waits for the buyer.
+    RequiresAction,
+    /// Called off.
+    Canceled,
+    /// The address has no client secret, as in [`CompleteState::Unknown`].
+    Unknown,
+}
+
+/// Everything that `setup_complete.html` shows.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct SetupCompleteView<'a> {
+    /// The shop's name.
+    pub(crate) shop: &'a str,
+    /// How it stands with the card.
+    pub(crate) state: SetupState,
+    /// Why it failed, as a sentence that the buyer may read.
+    pub(crate) message: Option<&'a str>,
+    /// Where the buyer sees the cards that he saved.
+    pub(crate) account_url: Option<&'a str>,
 }
 
 /// How a payment stands when its buyer comes back. The templates see the status of the PaymentIntent, which is also what `POST status` answers.
@@ -84,6 +132,10 @@ pub(crate) enum Place {
     Checkout,
     /// `…/checkout/complete`.
     Complete,
+    /// `…/checkout/setup`.
+    Setup,
+    /// `…/checkout/setup/complete`.
+    SetupComplete,
 }
 
 /// Everything that `problem.html` shows.
@@ -108,7 +160,8 @@ impl Serialize for Place {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {
             Self::Checkout => "checkout/",
-            Self::Complete => "",
+            Self::Complete | Self::Setup => "",
+            Self::SetupComplete => "../",
         })
     }
 }
@@ -163,12 +216,16 @@ pub(super) fn checkout_samples() -> [CheckoutView<'static>; 2] {
         amount: SAMPLE,
         lines: &[],
         publishable_key: "pk_live_sample",
+        stripe_account: None,
         stripe_js_url: "https://js.stripe.com/endive/stripe.js",
         order_url: None,
         back_url: None,
+        saved_cards: false,
     };
     [
         CheckoutView {
+            saved_cards: true,
+            stripe_account: Some("acct_sample"),
             lines: &[LINE; 3],
             publishable_key: "pk_test_sample",
             order_url: Some("/order"),
@@ -211,6 +268,53 @@ pub(super) fn complete_samples() -> impl Iterator<Item = CompleteView<'static>> 
             message: Some("Declined."),
             order_url: Some("/order"),
             retry_url: Some("/retry"),
+            ..bare
+        };
+        [full, bare]
+    })
+}
+
+pub(super) fn setup_samples() -> [SetupView<'static>; 2] {
+    let bare = SetupView {
+        shop: "Shop",
+        publishable_key: "pk_live_sample",
+        stripe_js_url: "https://js.stripe.com/endive/stripe.js",
+        account_url: None,
+    };
+    [
+        SetupView {
+            publishable_key: "pk_test_sample",
+            account_url: Some("/account"),
+            ..bare
+        },
+        bare,
+    ]
+}
+
+pub(super) fn setup_complete_samples() -> impl Iterator<Item = SetupCompleteView<'static>> {
+    use SetupState::{
+        Canceled, Processing, RequiresAction, RequiresPaymentMethod, Succeeded, Unknown,
+    };
+
+    [
+        Succeeded,
+        Processing,
+        RequiresPaymentMethod,
+        RequiresAction,
+        Canceled,
+        Unknown,
+    ]
+    .into_iter()
+    .flat_map(|state| {
+        let bare = SetupCompleteView {
+            shop: "Shop",
+            state,
+            message: None,
+            account_url: None,
+        };
+        let full = SetupCompleteView {
+            message: Some("Declined."),
+            account_url: Some("/account"),
             ..bare
         };
         [full, bare]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     form::{Node, Tree},
-    objects::payment_intent::PaymentIntent,
+    objects::{payment_intent::PaymentIntent, setup_intent::SetupIntent},
     refusal::Refusal,
 };
 
@@ -31,6 +31,14 @@ pub(super) struct Caller {
 impl Caller {
     /// The intent with the fields that this caller may see.
     pub(super) fn render(&self, intent: &PaymentIntent) -> Value {
+        match self.role {
+            Role::Secret => intent.render(),
+            Role::Publishable => intent.render_for_browser(),
+        }
+    }
+
+    /// The same of a SetupIntent.
+    pub(super) fn render_setup(&self, intent: &SetupIntent) -> Value {
         match self.role {
             Role::Secret => intent.render(),
             Role::Publishable => intent.render_for_browser(),

@@ -43,18 +43,45 @@ pub(super) enum Behaviour {
     Succeed,
     /// Succeeds, and the buyer's bank then disputes it.
     Dispute,
+    /// Succeeds, and the buyer then says that nothing came.
+    DisputeNotReceived,
+    /// Succeeds, and the buyer's bank then asks about it.
+    Inquiry,
+    /// Succeeds; a refund of it is pending for a while.
+    RefundLater,
+    /// Succeeds; a refund of it comes back after a while.
+    RefundComesBack,
     /// Stays `processing` until the test says how it ends.
     Process,
-    /// Needs 3-D Secure, then succeeds.
-    Authenticate,
+    /// Needs 3-D Secure, and then succeeds or is declined after all.
+    Authenticate {
+        away: Away,
+        then: Option<&'static Decline>,
+    },
     Decline(&'static Decline),
+    /// Can be saved, but every charge of it is declined.
+    DeclineCharges(&'static Decline),
+}
+
+/// What a card that needs 3-D Secure does where the buyer is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    /// It always needs it.
+    Refused,
+    /// It does not if it was set up for that.
+    IfSetUp,
+    /// It never does.
+    Accepted,
 }
 
 /// Why an issuer says no.
 #[derive(Debug)]
 pub(super) struct Decline {
+    /// The error's `type`.
+    pub(super) kind: &'static str,
     pub(super) code: &'static str,
-    pub(super) decline_code: &'static str,
+    /// Only issuers of cards have one.
+    pub(super) decline_code: Option<&'static str>,
     pub(super) message: &'static str,
     pub(super) param: Option<&'static str>,
     pub(super) advice_code: Option<&'static str>,
@@ -65,8 +92,9 @@ const NO_DETAILS: &str = "The bank did not return any further details with this 
 
 const fn declined(decline_code: &'static str, message: &'static str) -> Decline {
     Decline {
+        kind: "card_error",
         code: "card_declined",
-        decline_code,
+        decline_code: Some(decline_code),
         message,
         param: None,
         advice_code: Some("try_again_later"),
@@ -213,17 +241,60 @@ pub static TEST_CARDS: &[TestCard] = &[
         "is blocked as fraudulent",
     ),
     card(
+        "4000000000000341",
+        "pm_card_chargeCustomerFail",
+        "visa",
+        Behaviour::DeclineCharges(&GENERIC),
+        "can be saved, and is then declined",
+    ),
+    card(
         "4000002500003155",
+        "pm_card_authenticationRequiredOnSetup",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::IfSetUp,
+            then: None,
+        },
+        "needs 3-D Secure, but not while the buyer is away, if it was saved for that",
+    ),
+    card(
+        "4000002760003184",
         "pm_card_authenticationRequired",
         "visa",
-        Behaviour::Authenticate,
-        "needs 3-D Secure",
+        Behaviour::Authenticate {
+            away: Away::Refused,
+            then: None,
+        },
+        "always needs 3-D Secure",
+    ),
+    card(
+        "4000003800000446",
+        "pm_card_authenticationRequiredSetupForOffSession",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::Accepted,
+            then: None,
+        },
+        "needs 3-D Secure, but never while the buyer is away",
+    ),
+    card(
+        "4000008260003178",
+        "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
+        "visa",
+        Behaviour::Authenticate {
+            away: Away::Accepted,
+            then: Some(&INSUFFICIENT_FUNDS),
+        },
+        "needs 3-D Secure, and is then declined: insufficient funds",
     ),
     card(
         "4000000000003220",
         "pm_card_threeDSecure2Required",
         "visa",
-        Behaviour::Authenticate,
+        Behaviour::Authenticate {
+            away: Away::Refused,
+            then: None,
+        },
         "needs 3-D Secure 2",
     ),
     card(
@@ -239,6 +310,34 @@ pub static TEST_CARDS: &[TestCard] = &[
         "visa",
         Behaviour::Dispute,
         "succeeds, then is disputed",
+    ),
+    card(
+        "4000000000002685",
+        "pm_card_createDisputeProductNotReceived",
+        "visa",
+        Behaviour::DisputeNotReceived,
+        "succeeds, then is disputed: not received",
+    ),
+    card(
+        "4000000000001976",
+        "pm_card_createDisputeInquiry",
+        "visa",
+        Behaviour::Inquiry,
+        "succeeds, then the bank asks about it",
+    ),
+    card(
+        "4000000000007726",
+        "pm_card_pendingRefund",
+        "visa",
+        Behaviour::RefundLater,
+        "succeeds; a refund is pending at first",
+    ),
+    card(
+        "4000000000005126",
+        "pm_card_refundFail",
+        "visa",
+        Behaviour::RefundComesBack,
+        "succeeds; a refund fails later",
     ),
     card(
         "4000000000001000",

@@ -22,6 +22,9 @@ pub enum Fault {
     /// Stripe fails in the middle: nothing is done, and the answer, with this status, is kept under the idempotency key and replayed for it. Only another key
     /// can succeed.
     StatusAndKeep(u16),
+    /// Stripe fails at the end: the request is executed, and the answer, with this status, is kept under the idempotency key and replayed for it. Whoever takes another
+    /// key without looking does it a second time.
+    StatusAfterExecution(u16),
     /// Never answers. Nothing is executed.
     Hang,
     /// Executes the request and never answers: whoever waits cannot know that it was done.

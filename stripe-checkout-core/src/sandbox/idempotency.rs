@@ -1,16 +1,19 @@
 //! Idempotency keys: <https://docs.stripe.com/api/idempotent_requests>.
 //!
 //! What matters to a client: a key's first answer comes again, the same key with other parameters is a mistake that is told, and while the first request still
-//! runs a second does not start. Stripe forgets after a day; a sandbox lives shorter.
+//! runs a second does not start. After a day a key is forgotten, as with Stripe, which keeps it for at least that long.
 
 use std::collections::HashMap;
 
 use http::StatusCode;
 
-use super::{answer::Answer, form::Tree, refusal::Refusal};
+use super::{answer::Answer, form::Tree, ids, refusal::Refusal};
 
 /// Longer keys are refused.
 const MAX_LENGTH: usize = 255;
+
+/// For how long a key is known, in seconds.
+const KEPT: i64 = 24 * 60 * 60;
 
 /// What a key stands for: each connected account has its own keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +26,8 @@ pub(super) struct Key {
 struct Entry {
     path: String,
     params: Tree,
+    /// Seconds since 1970.
+    created: i64,
     /// `None` while the first request runs.
     answer: Option<Answer>,
 }
@@ -58,12 +63,17 @@ impl Idempotency {
                 "Idempotency Key must be at most {MAX_LENGTH} characters."
             )));
         }
+        let forgotten = ids::now().saturating_sub(KEPT);
+        // One whose first request still runs is not forgotten.
+        self.0
+            .retain(|_, entry| entry.answer.is_none() || entry.created > forgotten);
         let Some(entry) = self.0.get(key) else {
             self.0.insert(
                 key.clone(),
                 Entry {
                     path: path.to_owned(),
                     params: params.clone(),
+                    created: ids::now(),
                     answer: None,
                 },
             );
@@ -100,6 +110,13 @@ impl Idempotency {
             )
             .code("idempotency_key_in_use")
         })
+    }
+
+    /// Makes every key older.
+    pub(super) fn age(&mut self, seconds: i64) {
+        for entry in self.0.values_mut() {
+            entry.created = entry.created.saturating_sub(seconds);
+        }
     }
 
     /// Keeps the answer of the first request, or frees the key if nothing had been executed.

@@ -19,16 +19,24 @@
 //! ```
 //!
 //! # What it has
-//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, charges, PaymentMethods, events; `expand`; idempotency keys; webhook
-//!   endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors. Cards are the only payment method.
-//! - The [test cards](TEST_CARDS), 3-D Secure among them.
-//! - `/stripe.js`, a stand-in for Stripe.js with a card form.
+//! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that cards can be saved and charged while the buyer is away.
+//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, disputes, charges, mandates, balance transactions, events;
+//!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors.
+//! - The [test cards](TEST_CARDS), 3-D Secure among them, and [test bank accounts](TEST_ACCOUNTS) for SEPA Direct Debit, whose payments are `processing` for as
+//!   long as [the banks](Sandbox::banks) are told to take.
+//! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
+//!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
+//! - Refunds that are pending or come back, and disputes from the first question to the decision.
+//! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts, and embedded Checkout.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
 //!
 //! It listens on this machine only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
 
+mod agenda;
 mod answer;
+mod balance;
+mod banks;
 mod caller;
 mod cards;
 mod delivery;
@@ -36,6 +44,7 @@ mod endpoint;
 mod expand;
 mod faults;
 mod form;
+mod hosted;
 mod idempotency;
 mod ids;
 mod objects;
@@ -64,13 +73,18 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::{
+    agenda::Patience, endpoint::Endpoint, objects::dispute::Decision, operations::Opening,
+    shared::Shared, store::Store,
+};
 pub use self::{
+    balance::PaymentBalance,
+    banks::{TEST_ACCOUNTS, TestAccount},
     cards::{TEST_CARDS, TestCard},
     delivery::{DeliveryAttempt, DeliveryResult},
     faults::Fault,
     requests::LoggedRequest,
 };
-use self::{endpoint::Endpoint, shared::Shared, store::Store};
 use crate::{
     config::Config,
     error::SandboxError,
@@ -152,6 +166,7 @@ impl SandboxBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(server::run(listener, Arc::clone(&shared)));
         tasks.spawn(delivery::run(Arc::clone(&shared), jobs));
+        tasks.spawn(agenda::run(Arc::clone(&shared)));
         Ok(Sandbox {
             shared,
             _tasks: tasks,
@@ -162,7 +177,7 @@ impl SandboxBuilder {
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
     shared: Arc<Shared>,
-    // Server and deliveries; they end when this is dropped.
+    // Server, deliveries and banks; they end when this is dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -308,24 +323,82 @@ impl Sandbox {
         done
     }
 
+    /// How long the buyers' banks take for what takes days in life.
+    pub fn banks(&self) -> Banks<'_> {
+        Banks { sandbox: self }
+    }
+
     /// Has the buyer's bank dispute the payment of an intent. `false` if there is nothing to dispute.
     pub fn dispute(&self, payment_intent: &str) -> bool {
+        self.open_dispute(payment_intent, Opening::Chargeback("fraudulent"))
+    }
+
+    /// Has the buyer's bank ask about the payment of an intent, which moves no money yet. `false` if there is nothing to ask about.
+    pub fn inquire(&self, payment_intent: &str) -> bool {
+        self.open_dispute(payment_intent, Opening::Inquiry)
+    }
+
+    fn open_dispute(&self, payment_intent: &str, opening: Opening) -> bool {
         let mut store = self.shared.store();
         let charge = store
             .intents
             .find(payment_intent)
             .and_then(|intent| intent.latest_charge.clone());
-        let done = charge.is_some_and(|charge| store.dispute(&charge));
+        let done = charge.is_some_and(|charge| store.dispute(&charge, opening));
         drop(store);
         self.shared.changed();
         done
     }
 
+    /// Closes the dispute of a payment, won or lost; an inquiry is closed either way. `false` if none is open.
+    pub fn decide_dispute(&self, payment_intent: &str, won: bool) -> bool {
+        let decision = if won { Decision::Won } else { Decision::Lost };
+        self.decide(payment_intent, decision)
+    }
+
+    /// Makes a dispute of an inquiry: the money is withdrawn. `false` if no inquiry is open.
+    pub fn escalate_inquiry(&self, payment_intent: &str) -> bool {
+        self.decide(payment_intent, Decision::Escalated)
+    }
+
+    fn decide(&self, payment_intent: &str, decision: Decision) -> bool {
+        let mut store = self.shared.store();
+        let done = store
+            .open_dispute_of(payment_intent)
+            .is_some_and(|dispute| store.decide(&dispute, decision));
+        drop(store);
+        self.shared.changed();
+        done
+    }
+
+    /// Has a pending refund arrive, or a pending or succeeded one come back. `false` if there is no such refund in such a state.
+    pub fn settle_refund(&self, refund: &str, arrives: bool) -> bool {
+        let mut store = self.shared.store();
+        let done = if arrives {
+            store.refund_arrives(refund)
+        } else {
+            store.refund_comes_back(refund, "unknown")
+        };
+        drop(store);
+        self.shared.changed();
+        done
+    }
+
+    /// What became of a payment's money, in minor units of its currency. `None` if there is no such intent.
+    pub fn balance(&self, payment_intent: &str) -> Option<PaymentBalance> {
+        self.shared.store().balance_of(payment_intent)
+    }
+
     /// Makes everything that happened so far older by this much, in whole seconds, as if so much time had passed. Events older than 30 days are then unknown,
-    /// as with Stripe. What is on its way to an endpoint stays as it is.
+    /// as with Stripe, and idempotency keys are forgotten after 24 hours. What banks do in that time they have done when this returns. What is on its way to an endpoint
+    /// stays as it is.
     pub fn pass_time(&self, time: Duration) {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        self.shared.store().age(seconds);
+        let mut store = self.shared.store();
+        store.age(seconds);
+        store.agenda.pass(time);
+        store.do_what_is_due();
+        drop(store);
         self.shared.changed();
     }
 
@@ -368,6 +441,39 @@ impl Faults<'_> {
     /// How many faults still wait for a request.
     pub fn waiting(&self) -> usize {
         self.sandbox.shared.store().faults.len()
+    }
+}
+
+/// How long the buyers' banks take. See [`Sandbox::banks`]. What is set here holds for what begins afterwards; [`Sandbox::pass_time`] shortens every wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Banks<'a> {
+    sandbox: &'a Sandbox,
+}
+
+impl Banks<'_> {
+    /// A debit of a bank account settles or fails after this time; 10 seconds by default.
+    pub fn settle_debits_after(&self, wait: Duration) {
+        self.sandbox.shared.store().patience.debit = Some(wait);
+    }
+
+    /// A refund that is pending, or will come back, does so after this time; 5 seconds by default.
+    pub fn settle_refunds_after(&self, wait: Duration) {
+        self.sandbox.shared.store().patience.refund = Some(wait);
+    }
+
+    /// A dispute is decided this long after evidence that says how; 5 seconds by default.
+    pub fn decide_disputes_after(&self, wait: Duration) {
+        self.sandbox.shared.store().patience.decision = Some(wait);
+    }
+
+    /// Nothing ends by itself: every debit waits for [`Sandbox::settle`], every refund for [`Sandbox::settle_refund`], every dispute for
+    /// [`Sandbox::decide_dispute`], or for its deadline.
+    pub fn wait_to_be_told(&self) {
+        self.sandbox.shared.store().patience = Patience {
+            debit: None,
+            refund: None,
+            decision: None,
+        };
     }
 }
 

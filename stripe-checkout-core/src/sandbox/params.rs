@@ -22,6 +22,24 @@ impl Params {
         Self { tree, within: None }
     }
 
+    /// No parameters.
+    pub(super) fn none() -> Self {
+        Self::new(Tree::new())
+    }
+
+    /// The parameters of a group of this name.
+    pub(super) fn within(tree: Tree, name: &str) -> Self {
+        Self {
+            tree,
+            within: Some(name.to_owned()),
+        }
+    }
+
+    /// A group as it came, or a list, whose names are numbers.
+    pub(super) fn take_group(&mut self, name: &str) -> Result<Option<Tree>, Refusal> {
+        Ok(self.group(name)?.flatten().map(|group| group.tree))
+    }
+
     /// How Stripe writes the parameter's full name.
     fn full_name(&self, name: &str) -> String {
         self.within
@@ -181,6 +199,11 @@ impl Params {
     /// Whether the parameter is a plain value, where it could also be a group.
     pub(super) fn is_text(&self, name: &str) -> bool {
         matches!(self.tree.get(name), Some(Node::Text(_)))
+    }
+
+    /// Whether the parameter is there and empty: that unsets it.
+    pub(super) fn is_empty_text(&self, name: &str) -> bool {
+        matches!(self.tree.get(name), Some(Node::Text(text)) if text.is_empty())
     }
 
     /// A group of parameters. An empty text in its place unsets it: `Some(None)`.

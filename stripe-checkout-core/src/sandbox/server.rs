@@ -17,6 +17,7 @@ use super::{
     caller::{self, Caller, Role},
     faults::{self, Fault},
     form::{self, Tree},
+    hosted,
     idempotency::{Decision, Key},
     ids,
     refusal::Refusal,
@@ -107,6 +108,11 @@ async fn handle(
     } else if let Some(id) = path.strip_prefix("/sandbox/3ds/") {
         match read(body).await {
             Ok(body) => three_d_secure::route(&shared, &parts.method, id, &query, &body),
+            Err(refusal) => Answer::refusal(&refusal, &ids::id("req")),
+        }
+    } else if let Some(rest) = path.strip_prefix("/sandbox/checkout") {
+        match read(body).await {
+            Ok(body) => hosted::route(&shared, &parts.method, rest, &body),
             Err(refusal) => Answer::refusal(&refusal, &ids::id("req")),
         }
     } else {
@@ -255,9 +261,15 @@ async fn execute(shared: Arc<Shared>, request: ApiRequest, fault: Option<Fault>)
     }
 
     let mut store = shared.store();
-    let result = match fault {
-        Some(Fault::StatusAndKeep(status)) => Err(faults::refusal(status).executed()),
+    let result = match &fault {
+        Some(Fault::StatusAndKeep(status)) => Err(faults::refusal(*status).executed()),
         _ => routes::execute(&mut store, &caller, &request.method, &request.path, params),
+    };
+    let result = match (fault, result) {
+        (Some(Fault::StatusAfterExecution(status)), Ok(_)) => {
+            Err(faults::refusal(status).executed())
+        }
+        (_, result) => result,
     };
     let (answer, executed) = match result {
         Ok(value) => (Answer::json(StatusCode::OK, &value), true),

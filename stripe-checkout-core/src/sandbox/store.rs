@@ -1,15 +1,13 @@
 //! Everything that the sandbox remembers, behind one lock that is held only for as long as one request's work takes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    agenda::{Agenda, Patience},
     caller::Caller,
     delivery::{Controls, DeliveryAttempt, Job},
     endpoint::Endpoint,
@@ -17,8 +15,19 @@ use super::{
     idempotency::Idempotency,
     ids,
     objects::{
-        balance_transaction, charge::Charge, event::Event, payment_intent::PaymentIntent,
-        payment_method::PaymentMethod, refund::Refund,
+        balance_transaction::BalanceTransaction,
+        charge::Charge,
+        checkout_session::CheckoutSession,
+        coupon::{Coupon, PromotionCode},
+        customer::Customer,
+        customer_session::CustomerSession,
+        dispute::Dispute,
+        event::Event,
+        mandate::Mandate,
+        payment_intent::PaymentIntent,
+        payment_method::PaymentMethod,
+        refund::Refund,
+        setup_intent::SetupIntent,
     },
     requests::LoggedRequest,
     table::Table,
@@ -63,10 +72,19 @@ pub(super) struct Store {
     pub(super) intents: Table<PaymentIntent>,
     pub(super) charges: Table<Charge>,
     pub(super) payment_methods: Table<PaymentMethod>,
+    pub(super) mandates: Table<Mandate>,
     pub(super) refunds: Table<Refund>,
+    pub(super) customers: Table<Customer>,
+    pub(super) customer_sessions: Table<CustomerSession>,
+    pub(super) setup_intents: Table<SetupIntent>,
+    pub(super) disputes: Table<Dispute>,
+    pub(super) balance_transactions: Table<BalanceTransaction>,
     pub(super) events: Table<Event>,
-    /// The charge that a balance transaction belongs to.
-    pub(super) balance_transactions: HashMap<String, String>,
+    pub(super) agenda: Agenda,
+    pub(super) patience: Patience,
+    pub(super) sessions: Table<CheckoutSession>,
+    pub(super) coupons: Table<Coupon>,
+    pub(super) promotion_codes: Table<PromotionCode>,
     pub(super) idempotency: Idempotency,
     pub(super) faults: faults::Queue,
     pub(super) endpoints: Vec<Endpoint>,
@@ -88,14 +106,24 @@ impl Store {
         unfinished: watch::Sender<usize>,
         retry_after: Vec<Duration>,
     ) -> Self {
-        Self {
+        let mut store = Self {
             url,
             intents: Table::default(),
             charges: Table::default(),
             payment_methods: Table::default(),
+            mandates: Table::default(),
             refunds: Table::default(),
+            customers: Table::default(),
+            customer_sessions: Table::default(),
+            setup_intents: Table::default(),
+            disputes: Table::default(),
+            balance_transactions: Table::default(),
             events: Table::default(),
-            balance_transactions: HashMap::new(),
+            agenda: Agenda::default(),
+            patience: Patience::default(),
+            sessions: Table::default(),
+            coupons: Table::default(),
+            promotion_codes: Table::default(),
             idempotency: Idempotency::default(),
             faults: VecDeque::new(),
             endpoints: Vec::new(),
@@ -106,7 +134,9 @@ impl Store {
             connections: 0,
             jobs,
             unfinished,
-        }
+        };
+        store.add_ready_made_codes();
+        store
     }
 
     /// Makes an event of the object as it is now, and sends it to every endpoint that wants it.
@@ -154,8 +184,20 @@ impl Store {
         self.intents.age(seconds);
         self.charges.age(seconds);
         self.payment_methods.age(seconds);
+        self.mandates.age(seconds);
         self.refunds.age(seconds);
+        self.customers.age(seconds);
+        self.customer_sessions.age(seconds);
+        self.setup_intents.age(seconds);
+        self.disputes.age(seconds);
+        self.balance_transactions.age(seconds);
         self.events.age(seconds);
+        self.idempotency.age(seconds);
+        self.sessions.age(seconds);
+        self.sessions.each(|session| {
+            session.expires_at = session.expires_at.saturating_sub(seconds);
+        });
+        self.end_old_sessions();
         self.events
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
@@ -187,16 +229,31 @@ impl Store {
                 .intents
                 .get(account, id)
                 .map(|intent| caller.render(intent)),
-            "ch" => self.charges.get(account, id).map(Charge::render),
+            "ch" | "py" => self.charges.get(account, id).map(Charge::render),
             "pm" => self
                 .payment_methods
                 .get(account, id)
                 .map(PaymentMethod::render),
-            "re" => self.refunds.get(account, id).map(Refund::render),
+            "mandate" => self.mandates.get(account, id).map(Mandate::render),
+            "re" | "pyr" => self.refunds.get(account, id).map(Refund::render),
+            "du" => self
+                .disputes
+                .get(account, id)
+                .map(|dispute| self.rendered_dispute(dispute)),
+            "cus" => self.customers.get(account, id).map(Customer::render),
+            "seti" => self
+                .setup_intents
+                .get(account, id)
+                .map(|intent| caller.render_setup(intent)),
+            "cs" => self.sessions.get(account, id).map(CheckoutSession::render),
+            "promo" => self
+                .promotion_codes
+                .get(account, id)
+                .map(PromotionCode::render),
             "txn" => self
-                .charges
-                .get(account, self.balance_transactions.get(id)?)
-                .map(|charge| balance_transaction::render(id, charge)),
+                .balance_transactions
+                .get(account, id)
+                .map(BalanceTransaction::render),
             _ => None,
         }
     }

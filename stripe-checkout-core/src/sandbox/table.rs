@@ -3,8 +3,19 @@
 use std::collections::HashMap;
 
 use super::objects::{
-    charge::Charge, event::Event, payment_intent::PaymentIntent, payment_method::PaymentMethod,
+    balance_transaction::BalanceTransaction,
+    charge::Charge,
+    checkout_session::CheckoutSession,
+    coupon::{Coupon, PromotionCode},
+    customer::Customer,
+    customer_session::CustomerSession,
+    dispute::Dispute,
+    event::Event,
+    mandate::Mandate,
+    payment_intent::PaymentIntent,
+    payment_method::PaymentMethod,
     refund::Refund,
+    setup_intent::SetupIntent,
 };
 
 /// What every object has.
@@ -34,7 +45,22 @@ macro_rules! rows {
         }
     )*};
 }
-rows!(PaymentIntent, Charge, PaymentMethod, Refund, Event);
+rows!(
+    PaymentIntent,
+    SetupIntent,
+    Charge,
+    PaymentMethod,
+    Mandate,
+    Refund,
+    Dispute,
+    BalanceTransaction,
+    Customer,
+    CustomerSession,
+    Event,
+    CheckoutSession,
+    Coupon,
+    PromotionCode
+);
 
 /// All objects of one kind.
 #[derive(Debug)]
@@ -80,6 +106,10 @@ impl<T: Row> Table<T> {
             let created = row.created_mut();
             *created = created.saturating_sub(seconds);
         }
+    }
+
+    pub(super) fn each(&mut self, change: impl FnMut(&mut T)) {
+        self.rows.iter_mut().for_each(change);
     }
 
     /// Forgets the rows that were made before.

@@ -7,16 +7,19 @@ use super::{
     answer::Answer,
     form::{self, Node, Tree},
     ids,
-    objects::payment_intent::{PaymentIntent, Status},
+    objects::{
+        payment_intent::{Challenge, PaymentIntent, Status},
+        setup_intent::SetupIntent,
+    },
     refusal::Refusal,
     shared::Shared,
-    store::Cause,
+    store::{Cause, Store},
 };
 use crate::amount::Amount;
 
 const PAGE: &str = include_str!("three_d_secure.html");
 
-/// `/sandbox/3ds/{payment_intent}`.
+/// `/sandbox/3ds/{intent}`.
 pub(super) fn route(
     shared: &Shared,
     method: &Method,
@@ -35,19 +38,65 @@ pub(super) fn route(
     result.unwrap_or_else(|refusal| Answer::refusal(&refusal, &ids::id("req")))
 }
 
+/// What waits for the buyer's bank: a PaymentIntent or a SetupIntent.
+struct Waiting {
+    client_secret: String,
+    account: Option<String>,
+    challenge: Option<Challenge>,
+    status: Status,
+    /// What is paid; nothing where a card is only saved.
+    amount: Option<Amount>,
+}
+
+impl Waiting {
+    fn find(store: &Store, id: &str) -> Option<Self> {
+        if let Some(intent) = store.setup_intents.find(id) {
+            return Some(Self {
+                client_secret: intent.client_secret.clone(),
+                account: intent.account.clone(),
+                challenge: intent.challenge.clone(),
+                status: intent.status,
+                amount: None,
+            });
+        }
+        let intent = store.intents.find(id)?;
+        Some(Self {
+            client_secret: intent.client_secret.clone(),
+            account: intent.account.clone(),
+            challenge: intent.challenge.clone(),
+            status: intent.status,
+            amount: Some(Amount::new(intent.amount, intent.currency)),
+        })
+    }
+
+    /// Stripe's name for it, in addresses and in its list of errors.
+    fn name(&self) -> &'static str {
+        match self.amount {
+            Some(_) => "payment_intent",
+            None => "setup_intent",
+        }
+    }
+}
+
 fn show(shared: &Shared, id: &str, query: &str) -> Result<Answer, Refusal> {
     let source = text(form::decode(query.as_bytes())?, "source").unwrap_or_default();
     let store = shared.store();
-    let intent = store.intents.find(id).ok_or_else(|| no_such(id))?;
-    let challenge = intent
+    let waiting = Waiting::find(&store, id).ok_or_else(|| no_such(id))?;
+    let challenge = waiting
         .challenge
         .as_ref()
         .filter(|challenge| challenge.id == source)
         .ok_or_else(|| no_such(id))?;
-    let amount = Amount::new(intent.amount, intent.currency).to_string();
+    let question = match waiting.amount {
+        Some(amount) => format!(
+            "whether the payment of <strong>{}</strong> is yours",
+            escaped(&amount.to_string())
+        ),
+        None => "whether your card may be saved here".to_owned(),
+    };
     let page = PAGE
         .replace("{{source}}", &escaped(&challenge.id))
-        .replace("{{amount}}", &escaped(&amount));
+        .replace("{{question}}", &question);
     Ok(
         Answer::new(StatusCode::OK, "text/html; charset=utf-8", page)
             .header(header::CACHE_CONTROL, "no-store")
@@ -70,56 +119,70 @@ fn answer(shared: &Shared, id: &str, body: &[u8]) -> Result<Answer, Refusal> {
     let client_secret = text(params.clone(), "client_secret");
     let source = text(params, "source");
     let mut store = shared.store();
-    let intent = store.intents.find(id).ok_or_else(|| no_such(id))?;
-    let challenge = intent.challenge.clone();
-    let by_script = client_secret.is_some_and(|secret| secret == intent.client_secret);
-    let by_page = challenge
+    let waiting = Waiting::find(&store, id).ok_or_else(|| no_such(id))?;
+    let by_script = client_secret.is_some_and(|secret| secret == waiting.client_secret);
+    let by_page = waiting
+        .challenge
         .as_ref()
         .is_some_and(|challenge| source.is_some_and(|source| source == challenge.id));
     if !by_script && !by_page {
         return Err(no_such(id));
     }
-    let Some(challenge) = challenge else {
+    let Some(challenge) = &waiting.challenge else {
         return Err(Refusal::invalid(format!(
-            "This PaymentIntent waits for no authentication: it has a status of {}.",
-            intent.status.as_str()
+            "This intent waits for no authentication: it has a status of {}.",
+            waiting.status.as_str()
         ))
-        .code("payment_intent_unexpected_state"));
+        .code(&format!("{}_unexpected_state", waiting.name())));
     };
-    let cause = Cause::outside(intent.account.clone());
-    store.answer_challenge(&cause, id, passed);
-    let intent = store.intents.find(id).ok_or_else(|| no_such(id))?;
-    let answer = match challenge.return_url.filter(|_| by_page) {
+    let cause = Cause::outside(waiting.account.clone());
+    match waiting.amount {
+        Some(_) => store.answer_challenge(&cause, id, passed),
+        None => store.answer_setup_challenge(&cause, id, passed),
+    }
+    let now = Waiting::find(&store, id).ok_or_else(|| no_such(id))?;
+    let answer = match challenge.return_url.as_ref().filter(|_| by_page) {
         Some(return_url) => Answer::new(StatusCode::SEE_OTHER, "text/plain", "")
-            .header(header::LOCATION, &returning(&return_url, intent))
+            .header(header::LOCATION, &returning(return_url, id, &now))
             .header(header::REFERRER_POLICY, "no-referrer"),
-        None => Answer::json(StatusCode::OK, &seen_by_browser(intent)),
+        None => Answer::json(StatusCode::OK, &seen_by_browser(&store, id)?),
     };
     drop(store);
     shared.changed();
     Ok(answer)
 }
 
-fn seen_by_browser(intent: &PaymentIntent) -> Value {
-    intent.render_for_browser()
+fn seen_by_browser(store: &Store, id: &str) -> Result<Value, Refusal> {
+    let setup = store
+        .setup_intents
+        .find(id)
+        .map(SetupIntent::render_for_browser);
+    let payment = || {
+        store
+            .intents
+            .find(id)
+            .map(PaymentIntent::render_for_browser)
+    };
+    setup.or_else(payment).ok_or_else(|| no_such(id))
 }
 
 /// The return address with what Stripe adds to it, in front of a fragment if it has one.
-fn returning(return_url: &str, intent: &PaymentIntent) -> String {
+fn returning(return_url: &str, id: &str, now: &Waiting) -> String {
     let (address, fragment) = match return_url.split_once('#') {
         Some((address, fragment)) => (address, format!("#{fragment}")),
         None => (return_url, String::new()),
     };
     let joint = if address.contains('?') { '&' } else { '?' };
-    let status = match intent.status {
+    let status = match now.status {
         Status::Succeeded | Status::RequiresCapture => "succeeded",
         Status::Processing => "pending",
         _ => "failed",
     };
     // Ids and secrets are letters, digits and underscores: nothing to encode.
     format!(
-        "{address}{joint}payment_intent={}&payment_intent_client_secret={}&redirect_status={status}{fragment}",
-        intent.id, intent.client_secret
+        "{address}{joint}{name}={id}&{name}_client_secret={}&redirect_status={status}{fragment}",
+        now.client_secret,
+        name = now.name(),
     )
 }
 

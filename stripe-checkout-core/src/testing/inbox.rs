@@ -6,11 +6,13 @@
 //!
 //! **Not part of the stable interface**: cases are added and changed in any release.
 
+mod cards;
 mod crashes;
 mod failures;
 mod once;
 mod operations;
 mod order;
+mod sessions;
 mod store;
 mod upkeep;
 mod worker;
@@ -132,10 +134,12 @@ use cases;
 fn all<S: Subject>() -> Vec<Case<S>> {
     let mut cases = once::all();
     cases.extend(order::all());
+    cases.extend(sessions::all());
     cases.extend(failures::all());
     cases.extend(crashes::all());
     cases.extend(store::all());
     cases.extend(operations::all());
+    cases.extend(cards::all());
     cases.extend(upkeep::all());
     cases.extend(worker::all());
     cases

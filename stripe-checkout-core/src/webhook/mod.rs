@@ -10,11 +10,15 @@ mod json;
 mod outcome;
 mod payment;
 mod reversal;
+mod saved;
+mod session;
 mod signature;
 
 pub use event::{Event, RelatedObject};
 pub use failure::Failure;
 pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
-pub use reversal::{ChargeRefunded, Dispute, DisputeStatus, Refund, RefundStatus};
+pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};
+pub use saved::{Card, PaymentMethod, SetupIntent, SetupStatus};
+pub use session::{CheckoutSession, SessionPaymentStatus, SessionStatus};
 pub use signature::{Signed, Verifier};

@@ -1,8 +1,11 @@
-use super::{ChargeRefunded, Dispute, Event, Failure, Payment, PaymentStatus, Refund};
+use super::{
+    ChargeRefunded, CheckoutSession, Dispute, DisputeChange, Event, Failure, Payment,
+    PaymentMethod, PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent,
+    SetupStatus,
+};
 use crate::error::EventError;
 
-/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list. As many as one list takes, 20, they never
-/// exceed. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
+/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list, which takes 20 of them at a time. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
 pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.succeeded",
     "payment_intent.processing",
@@ -10,6 +13,10 @@ pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.amount_capturable_updated",
     "payment_intent.requires_action",
     "payment_intent.payment_failed",
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
     "refund.created",
     "refund.updated",
     "refund.failed",
@@ -20,6 +27,10 @@ pub const EVENT_TYPES: &[&str] = &[
     "charge.dispute.funds_withdrawn",
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
+    "setup_intent.succeeded",
+    "setup_intent.setup_failed",
+    "payment_method.attached",
+    "payment_method.detached",
 ];
 
 /// What an event says happened to a payment.
@@ -56,12 +67,28 @@ pub enum Outcome {
     Capturable(Payment),
     /// The buyer must do something, for example 3-D Secure.
     RequiresAction(Payment),
-    /// A refund was made, changed, or failed: see its status.
+    /// A refund was made, changed, or failed: see its status. Read from `refund.*` only.
     Refunded(Refund),
+    /// The same once more, as `charge.refund.updated` says it.
+    ChargeRefundUpdated(Refund),
     /// Something, or all, of a charge has been refunded; the sum is in it.
     ChargeRefunded(ChargeRefunded),
-    /// A dispute was opened, changed, moved money, or was closed: see its status.
-    Disputed(Dispute),
+    /// A dispute was opened.
+    DisputeOpened(Dispute),
+    /// A dispute changed, or moved money.
+    DisputeUpdated(Dispute, DisputeChange),
+    /// A dispute was closed: see its status.
+    DisputeClosed(Dispute),
+    /// A payment method was saved without a payment.
+    SetupSucceeded(SetupIntent),
+    /// An attempt to save one failed. The buyer may try again on the same SetupIntent.
+    SetupFailed(SetupIntent, Failure),
+    /// A payment method was attached to a customer.
+    PaymentMethodAttached(PaymentMethod),
+    /// A payment method was taken from its customer, for good.
+    PaymentMethodDetached(PaymentMethod),
+    /// A Checkout Session was completed in which nothing was to be paid: a promotion took off all of it. There is no PaymentIntent; the session is the payment.
+    Free(Payment),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
     /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
@@ -96,15 +123,34 @@ impl Outcome {
                 let failure = payment.last_error().cloned().unwrap_or_default();
                 Self::Failed(payment, failure)
             }
-            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            "checkout.session.completed"
+            | "checkout.session.async_payment_succeeded"
+            | "checkout.session.async_payment_failed"
+            | "checkout.session.expired" => return of_session(event),
+            "refund.created" | "refund.updated" | "refund.failed" => {
                 Self::Refunded(Refund::of(event)?)
             }
+            "charge.refund.updated" => Self::ChargeRefundUpdated(Refund::of(event)?),
             "charge.refunded" => Self::ChargeRefunded(ChargeRefunded::of(event)?),
-            "charge.dispute.created"
-            | "charge.dispute.updated"
-            | "charge.dispute.funds_withdrawn"
-            | "charge.dispute.funds_reinstated"
-            | "charge.dispute.closed" => Self::Disputed(Dispute::of(event)?),
+            "charge.dispute.created" => Self::DisputeOpened(Dispute::of(event)?),
+            "charge.dispute.updated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::Updated)
+            }
+            "charge.dispute.funds_withdrawn" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsWithdrawn)
+            }
+            "charge.dispute.funds_reinstated" => {
+                Self::DisputeUpdated(Dispute::of(event)?, DisputeChange::FundsReinstated)
+            }
+            "charge.dispute.closed" => Self::DisputeClosed(Dispute::of(event)?),
+            "setup_intent.succeeded" => Self::SetupSucceeded(set_up(event)?),
+            "setup_intent.setup_failed" => {
+                let setup = SetupIntent::of(event)?;
+                let failure = setup.last_error().cloned().unwrap_or_default();
+                Self::SetupFailed(setup, failure)
+            }
+            "payment_method.attached" => Self::PaymentMethodAttached(PaymentMethod::of(event)?),
+            "payment_method.detached" => Self::PaymentMethodDetached(PaymentMethod::of(event)?),
             _ => Self::NotAboutPayment,
         })
     }
@@ -117,17 +163,40 @@ impl Outcome {
             | Self::Failed(payment, _)
             | Self::Canceled(payment)
             | Self::Capturable(payment)
-            | Self::RequiresAction(payment) => Some(payment),
+            | Self::RequiresAction(payment)
+            | Self::Free(payment) => Some(payment),
             _ => None,
         }
     }
 
-    /// The id of the PaymentIntent that it is about.
+    /// The dispute, where it is about one.
+    pub fn dispute(&self) -> Option<&Dispute> {
+        match self {
+            Self::DisputeOpened(dispute)
+            | Self::DisputeUpdated(dispute, _)
+            | Self::DisputeClosed(dispute) => Some(dispute),
+            _ => None,
+        }
+    }
+
+    /// The payment whose order is to be delivered, if the event says that one is: paid, or nothing to pay.
+    pub(crate) fn settled(&self) -> Option<&Payment> {
+        match self {
+            Self::Succeeded(payment) | Self::Free(payment) => Some(payment),
+            _ => None,
+        }
+    }
+
+    /// The id of what it is about: a PaymentIntent, or a Checkout Session that has none; a SetupIntent or a payment method where no payment is.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
-            Self::Refunded(refund) => refund.payment_intent(),
+            Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
             Self::ChargeRefunded(charge) => charge.payment_intent(),
-            Self::Disputed(dispute) => dispute.payment_intent(),
+            Self::SetupSucceeded(setup) | Self::SetupFailed(setup, _) => Some(setup.id()),
+            Self::PaymentMethodAttached(method) | Self::PaymentMethodDetached(method) => {
+                Some(method.id())
+            }
+            _ if self.dispute().is_some() => self.dispute()?.payment_intent(),
             _ => self.payment().map(Payment::id),
         }
     }
@@ -150,6 +219,15 @@ fn paid(event: &Event) -> Result<Payment, EventError> {
     Ok(payment)
 }
 
+fn set_up(event: &Event) -> Result<SetupIntent, EventError> {
+    let setup = SetupIntent::of(event)?;
+    if *setup.status() == SetupStatus::Succeeded {
+        Ok(setup)
+    } else {
+        Err(event.unexpected::<SetupIntent>("its status contradicts the event's name"))
+    }
+}
+
 /// After a failed attempt a PaymentIntent waits for the next one, or is canceled.
 fn failed(event: &Event) -> Result<Payment, EventError> {
     use PaymentStatus::{Processing, RequiresCapture, Succeeded};
@@ -158,6 +236,49 @@ fn failed(event: &Event) -> Result<Payment, EventError> {
         Succeeded | Processing | RequiresCapture => Err(contradiction(event)),
         _ => Ok(payment),
     }
+}
+
+/// A session knows what its PaymentIntent does not: the price of the order, what was taken off, what was added.
+fn of_session(event: &Event) -> Result<Outcome, EventError> {
+    use SessionPaymentStatus::{NoPaymentRequired, Paid, Unpaid};
+    let Some(session) = CheckoutSession::of(event)? else {
+        return Ok(Outcome::NotAboutPayment);
+    };
+    let paid = session.payment_status().clone();
+    let expired = session.status() == Some(&SessionStatus::Expired);
+    let is_free = session.payment_intent().is_none() && session.total().is_zero();
+    let no_total = session.total().is_zero();
+    let payment = Payment::of_session(session).on_account(event.account());
+    Ok(match (event.event_type(), paid) {
+        ("checkout.session.expired", Unpaid | NoPaymentRequired) if expired => {
+            Outcome::Canceled(payment)
+        }
+        ("checkout.session.completed" | "checkout.session.async_payment_succeeded", Paid)
+            if !expired =>
+        {
+            if no_total
+                || payment
+                    .session()
+                    .is_none_or(|of| of.payment_intent().is_none())
+            {
+                return Err(event.unexpected::<CheckoutSession>("it is paid, but with nothing"));
+            }
+            Outcome::Succeeded(payment)
+        }
+        ("checkout.session.completed", Unpaid) if !expired => Outcome::Processing(payment),
+        ("checkout.session.completed", NoPaymentRequired) if !expired && is_free => {
+            Outcome::Free(payment)
+        }
+        ("checkout.session.async_payment_failed", Unpaid) if !expired => {
+            let failure = payment.last_error().cloned().unwrap_or_default();
+            Outcome::Failed(payment.failed(), failure)
+        }
+        _ => {
+            return Err(
+                event.unexpected::<CheckoutSession>("its status contradicts the event's name")
+            );
+        }
+    })
 }
 
 fn contradiction(event: &Event) -> EventError {
@@ -169,13 +290,89 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_that_is_asked_for_is_read_and_one_list_takes_them_all() {
-        assert!(EVENT_TYPES.len() <= 20, "Stripe's limit for one request");
+    fn every_type_that_is_asked_for_is_read() {
         for event_type in EVENT_TYPES {
             let event =
                 format!(r#"{{"id":"evt_1","type":"{event_type}","data":{{"object":{{}}}}}}"#);
             let outcome = Outcome::of(&Event::parse(event).unwrap());
             assert!(matches!(outcome, Outcome::Unreadable(_)), "{event_type}");
         }
+    }
+
+    /// A session in an event of this type, with these fields changed.
+    fn session(event_type: &str, changes: serde_json::Value) -> Outcome {
+        let mut object = serde_json::json!({
+            "id": "cs_1", "object": "checkout.session", "mode": "payment", "status": "complete", "payment_status": "paid", "currency": "eur",
+            "amount_subtotal": 2000, "amount_total": 1800, "payment_intent": "pi_1", "livemode": false, "metadata": {"order_id": "7"},
+        });
+        let fields = object.as_object_mut().unwrap();
+        fields.extend(changes.as_object().unwrap().clone());
+        let event = serde_json::json!({
+            "id": "evt_1", "type": format!("checkout.session.{event_type}"), "livemode": false, "data": {"object": object},
+        });
+        Outcome::of(&Event::parse(event.to_string()).unwrap())
+    }
+
+    #[test]
+    fn a_session_is_paid_only_where_its_event_its_status_and_its_money_agree() {
+        use serde_json::json;
+        let paid = session("completed", json!({}));
+        assert!(matches!(&paid, Outcome::Succeeded(it) if it.amount_for_order().minor() == 2000));
+        let nothing = json!({});
+        for (event_type, changes) in [
+            ("completed", json!({"status": "expired"})),
+            ("completed", json!({"payment_status": "refunded"})),
+            ("completed", json!({"payment_intent": null})),
+            ("completed", json!({"amount_total": 0})),
+            ("completed", json!({"amount_total": null})),
+            ("completed", json!({"amount_subtotal": -1})),
+            ("completed", json!({"currency": null})),
+            ("completed", json!({"object": "payment_intent"})),
+            ("completed", json!({"livemode": true})),
+            // Nothing is to be paid, and yet something is.
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required"}),
+            ),
+            (
+                "completed",
+                json!({"payment_status": "no_payment_required", "payment_intent": null}),
+            ),
+            ("async_payment_failed", nothing.clone()),
+            (
+                "async_payment_succeeded",
+                json!({"payment_status": "unpaid"}),
+            ),
+            ("expired", nothing.clone()),
+            ("expired", json!({"payment_status": "unpaid"})),
+        ] {
+            let outcome = session(event_type, changes.clone());
+            assert!(
+                matches!(outcome, Outcome::Unreadable(_)),
+                "{event_type} {changes}: {outcome:?}"
+            );
+        }
+        for mode in ["setup", "subscription", "new"] {
+            let other = session("completed", json!({"mode": mode, "amount_total": null}));
+            assert!(matches!(other, Outcome::NotAboutPayment), "{mode}");
+        }
+    }
+
+    #[test]
+    fn an_expanded_payment_intent_is_the_same_payment_and_tells_what_went_back() {
+        let intent = serde_json::json!({
+            "id": "pi_1", "object": "payment_intent", "amount": 1800, "currency": "eur", "status": "succeeded",
+            "latest_charge": {"id": "ch_1", "object": "charge", "amount_refunded": 500, "disputed": false},
+        });
+        let Outcome::Succeeded(payment) =
+            session("completed", serde_json::json!({"payment_intent": intent}))
+        else {
+            panic!("it is paid");
+        };
+        assert_eq!(payment.id(), "pi_1");
+        assert_eq!(
+            payment.returned().map(|returned| returned.refunded),
+            Some(500)
+        );
     }
 }

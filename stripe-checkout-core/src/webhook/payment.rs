@@ -1,13 +1,15 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 
 use super::{
-    Event, Failure,
+    CheckoutSession, Event, Failure, SessionPaymentStatus, SessionStatus,
     json::{Lenient, Minor, Named, Reference, open_enum},
 };
 use crate::{
-    amount::Amount, currency::Currency, error::EventError, metadata::Metadata, secret::ClientSecret,
+    amount::Amount, currency::Currency, error::EventError, marks, metadata::Metadata,
+    secret::ClientSecret,
 };
 
 open_enum! {
@@ -72,13 +74,20 @@ pub struct Payment {
     receipt_email: Option<String>,
     description: Option<String>,
     customer: Option<String>,
+    saves_payment_method: bool,
+    captures_manually: bool,
+    destination: Option<String>,
+    application_fee: Option<Amount>,
+    capture_before: Option<i64>,
     payment_method_types: Vec<String>,
     last_error: Option<Failure>,
     account: Option<String>,
+    session: Option<Box<CheckoutSession>>,
 }
 
 impl Payment {
-    /// The PaymentIntent's id, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`.
+    /// The PaymentIntent's id, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`; that of its Checkout Session, like `cs_…`, where there is no PaymentIntent: nothing was to be paid,
+    /// or nobody tried.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -158,6 +167,31 @@ impl Payment {
         self.customer.as_deref()
     }
 
+    /// Whether paying saves the payment method for the customer.
+    pub fn saves_payment_method(&self) -> bool {
+        self.saves_payment_method
+    }
+
+    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout).
+    pub fn captures_manually(&self) -> bool {
+        self.captures_manually
+    }
+
+    /// The connected account to which the money goes on (`acct_…`), if it is a destination charge.
+    pub fn destination(&self) -> Option<&str> {
+        self.destination.as_deref()
+    }
+
+    /// What the platform keeps of a payment with a connected account.
+    pub fn application_fee(&self) -> Option<Amount> {
+        self.application_fee
+    }
+
+    /// Until when what is reserved can be captured, in seconds since 1970; known only where whoever retrieved it had its latest charge expanded.
+    pub fn capture_before(&self) -> Option<i64> {
+        self.capture_before
+    }
+
     /// The payment methods that it may be paid with, like `card`.
     pub fn payment_method_types(&self) -> &[String] {
         &self.payment_method_types
@@ -166,6 +200,44 @@ impl Payment {
     /// Why the latest attempt failed. Stripe keeps it until the next attempt.
     pub fn last_error(&self) -> Option<&Failure> {
         self.last_error.as_ref()
+    }
+
+    /// The same payment, in this session.
+    #[cfg(feature = "intent")]
+    pub(crate) fn in_session(mut self, session: CheckoutSession) -> Self {
+        self.session = Some(Box::new(session.into_parts().session));
+        self
+    }
+
+    /// The Checkout Session that it was paid in, in news of that session: there are the order's own price, what was taken off, and what was added. News of the
+    /// PaymentIntent alone, such as a declined card, do not bring it.
+    pub fn session(&self) -> Option<&CheckoutSession> {
+        self.session.as_deref()
+    }
+
+    /// What of this payment is the price of its order: the subtotal, where it was paid in full in a Checkout Session, and all that was received where it was not.
+    pub fn amount_for_order(&self) -> Amount {
+        let Some(session) = &self.session else {
+            return self.amount_received;
+        };
+        // What is missing of the total, because only a part was captured, is missing of the price.
+        let (received, total) = (self.amount_received.minor(), session.total().minor());
+        let subtotal = session.subtotal();
+        let minor = match received.checked_sub(total) {
+            Some(above) => subtotal.minor().saturating_add(above),
+            None => subtotal.minor().saturating_sub(total - received),
+        };
+        Amount::new(minor, subtotal.currency())
+    }
+
+    /// As which attempt of its order its Checkout Session was made; none if it was paid otherwise.
+    pub(crate) fn session_attempt(&self) -> Option<u32> {
+        marks::session_attempt(&self.metadata)
+    }
+
+    /// Whether only its Checkout Session knows how it stands: it does not know itself what was taken off and what was added.
+    pub(crate) fn is_told_by_session(&self) -> bool {
+        self.session.is_none() && self.session_attempt().is_some()
     }
 
     /// The connected account that it belongs to; none for your own. It stands in the event, not in the PaymentIntent.
@@ -186,6 +258,57 @@ impl Payment {
     #[must_use]
     pub fn on_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
+        self
+    }
+
+    /// What a Checkout Session says of its payment.
+    pub(crate) fn of_session(session: CheckoutSession) -> Self {
+        let parts = session.into_parts();
+        let session = &parts.session;
+        let (status, received) = match (session.payment_status(), session.status()) {
+            (SessionPaymentStatus::Paid, _) => (PaymentStatus::Succeeded, session.total()),
+            (SessionPaymentStatus::NoPaymentRequired, Some(SessionStatus::Complete) | None) => {
+                (PaymentStatus::Succeeded, session.total())
+            }
+            (_, Some(SessionStatus::Expired)) => (PaymentStatus::Canceled, zero(session)),
+            (_, Some(SessionStatus::Complete)) => (PaymentStatus::Processing, zero(session)),
+            _ => (PaymentStatus::RequiresPaymentMethod, zero(session)),
+        };
+        let intent = parts.intent.as_deref();
+        Self {
+            id: session.payment_intent().unwrap_or(session.id()).to_owned(),
+            amount: session.total(),
+            amount_received: received,
+            amount_capturable: intent.map_or(zero(session), Self::amount_capturable),
+            status: match intent.map(Self::status) {
+                // The session says only that it is not paid.
+                Some(intent) if status == PaymentStatus::Processing => intent.clone(),
+                _ => status,
+            },
+            metadata: session.metadata().clone(),
+            livemode: Some(session.livemode()),
+            created: session.created(),
+            client_secret: None,
+            latest_charge: intent.and_then(|intent| intent.latest_charge.clone()),
+            returned: intent.and_then(Self::returned),
+            receipt_email: session.email().map(str::to_owned),
+            description: intent.and_then(|intent| intent.description.clone()),
+            customer: parts.customer(),
+            saves_payment_method: intent.is_some_and(Self::saves_payment_method),
+            captures_manually: intent.is_some_and(Self::captures_manually),
+            destination: intent.and_then(|intent| intent.destination.clone()),
+            application_fee: intent.and_then(Self::application_fee),
+            capture_before: intent.and_then(Self::capture_before),
+            payment_method_types: parts.payment_method_types(),
+            last_error: intent.and_then(|intent| intent.last_error.clone()),
+            account: None,
+            session: Some(Box::new(parts.session)),
+        }
+    }
+
+    /// The same payment, failed: its Checkout Session does not say how, only that it is over.
+    pub(super) fn failed(mut self) -> Self {
+        self.status = PaymentStatus::RequiresPaymentMethod;
         self
     }
 
@@ -210,8 +333,13 @@ impl fmt::Debug for Payment {
             .field("order_id", &self.order_id())
             .field("livemode", &self.livemode)
             .field("account", &self.account)
+            .field("session", &self.session)
             .finish_non_exhaustive()
     }
+}
+
+fn zero(session: &CheckoutSession) -> Amount {
+    Amount::new(0, session.total().currency())
 }
 
 /// What a charge says of money that went back.
@@ -251,6 +379,14 @@ struct Object {
     #[serde(default)]
     customer: Lenient<Reference>,
     #[serde(default)]
+    capture_method: Lenient<String>,
+    #[serde(default)]
+    transfer_data: Lenient<TransferData>,
+    #[serde(default)]
+    application_fee_amount: Lenient<Minor>,
+    #[serde(default)]
+    setup_future_usage: Lenient<String>,
+    #[serde(default)]
     payment_method_types: Lenient<Vec<String>>,
     #[serde(default)]
     last_payment_error: Lenient<Failure>,
@@ -265,11 +401,39 @@ enum LatestCharge {
         id: String,
         amount_refunded: Minor,
         disputed: bool,
+        #[serde(default)]
+        payment_method_details: Lenient<BTreeMap<String, Lenient<Method>>>,
     },
     Other(Reference),
 }
 
+#[derive(Deserialize)]
+struct TransferData {
+    #[serde(default)]
+    destination: Lenient<Reference>,
+}
+
+/// What the charge says of the payment method, under the name of its type.
+#[derive(Deserialize)]
+struct Method {
+    capture_before: Option<i64>,
+}
+
 impl LatestCharge {
+    fn capture_before(&self) -> Option<i64> {
+        let Self::Expanded {
+            payment_method_details: Lenient::Is(methods),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        methods.values().find_map(|method| match method {
+            Lenient::Is(method) => method.capture_before,
+            _ => None,
+        })
+    }
+
     fn returned(&self) -> Option<Returned> {
         match self {
             Self::Expanded {
@@ -315,6 +479,7 @@ impl TryFrom<Named<Object>> for Payment {
             other => other.unwrap_or(Minor(0)),
         };
         let charge = object.latest_charge.ok();
+        let capture_before = charge.as_ref().and_then(LatestCharge::capture_before);
         let former_charge = || object.charges.ok()?.data.into_iter().next()?.id();
         Ok(Self {
             id: object.id,
@@ -331,9 +496,18 @@ impl TryFrom<Named<Object>> for Payment {
             receipt_email: object.receipt_email.ok(),
             description: object.description.ok(),
             customer: object.customer.id(),
+            captures_manually: object.capture_method.ok().as_deref() == Some("manual"),
+            destination: object
+                .transfer_data
+                .ok()
+                .and_then(|transfer| transfer.destination.id()),
+            application_fee: object.application_fee_amount.ok().map(amount),
+            capture_before,
+            saves_payment_method: object.setup_future_usage.ok().is_some(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),
             last_error: object.last_payment_error.ok(),
             account: None,
+            session: None,
         })
     }
 }

@@ -1,12 +1,15 @@
 //! What takes a payment back: refunds and disputes.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{
     Event,
     json::{Lenient, Minor, Named, Reference, open_enum},
 };
-use crate::{amount::Amount, currency::Currency, error::EventError};
+use crate::{
+    amount::Amount, currency::Currency, error::EventError, marks::OPERATION, metadata::Metadata,
+};
 
 open_enum! {
     /// Where a refund stands. See <https://docs.stripe.com/api/refunds/object#refund_object-status>.
@@ -58,6 +61,18 @@ impl DisputeStatus {
     }
 }
 
+/// What changed of a dispute that stays open, or is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisputeChange {
+    /// Evidence was handed in, or something else about it changed: see its status.
+    Updated,
+    /// The money was taken from your balance.
+    FundsWithdrawn,
+    /// The money came back to your balance.
+    FundsReinstated,
+}
+
 /// Money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Named<RefundObject>")]
@@ -67,6 +82,7 @@ pub struct Refund {
     status: Option<RefundStatus>,
     reason: Option<String>,
     failure_reason: Option<String>,
+    metadata: Metadata,
     payment: PaymentOf,
 }
 
@@ -89,6 +105,16 @@ impl Refund {
     /// Why, as who made it said: `duplicate`, `fraudulent`, `requested_by_customer`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// The metadata that was set when it was made.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The merchant's own reference of it, where it was made by [`Checkout::refund`](crate::Checkout).
+    pub fn reference(&self) -> Option<&str> {
+        self.metadata.get(OPERATION)
     }
 
     /// Why it failed, like `lost_or_stolen_card`.
@@ -133,6 +159,7 @@ pub struct Dispute {
     status: DisputeStatus,
     reason: Option<String>,
     due_by: Option<i64>,
+    movements: usize,
     payment: PaymentOf,
 }
 
@@ -155,6 +182,11 @@ impl Dispute {
     /// Why, as the bank says: `fraudulent`, `product_not_received`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// How often it has moved money so far: none before it was taken, one when it was, two when it came back.
+    pub(crate) fn movements(&self) -> usize {
+        self.movements
     }
 
     /// Until when evidence can be handed in, in seconds since 1970; none where the bank takes no evidence (older API versions write 0 for that).
@@ -195,6 +227,15 @@ macro_rules! about_a_payment {
                 self.payment.account.as_deref()
             }
 
+            /// As Stripe answered when it was asked, which does not say whose it is.
+            #[cfg(feature = "intent")]
+            #[allow(dead_code, reason = "not everything is asked for")]
+            pub(crate) fn asked_for(mut self, livemode: bool, account: Option<&str>) -> Self {
+                self.payment.livemode = livemode;
+                self.payment.account = account.map(str::to_owned);
+                self
+            }
+
             pub(super) fn of(event: &Event) -> Result<Self, EventError> {
                 let mut this: Self = event.object()?;
                 this.payment.livemode = event.livemode();
@@ -219,6 +260,8 @@ struct RefundObject {
     #[serde(default)]
     failure_reason: Lenient<String>,
     #[serde(default)]
+    metadata: Lenient<Metadata>,
+    #[serde(default)]
     payment_intent: Lenient<Reference>,
     #[serde(default)]
     charge: Lenient<Reference>,
@@ -235,6 +278,7 @@ impl TryFrom<Named<RefundObject>> for Refund {
             status: object.status.ok(),
             reason: object.reason.ok(),
             failure_reason: object.failure_reason.ok(),
+            metadata: object.metadata.ok().unwrap_or_default(),
             payment: PaymentOf::new(object.payment_intent, object.charge),
         })
     }
@@ -279,6 +323,8 @@ struct DisputeObject {
     #[serde(default)]
     reason: Lenient<String>,
     #[serde(default)]
+    balance_transactions: Lenient<Vec<IgnoredAny>>,
+    #[serde(default)]
     evidence_details: Lenient<EvidenceDetails>,
     #[serde(default)]
     payment_intent: Lenient<Reference>,
@@ -301,6 +347,7 @@ impl TryFrom<Named<DisputeObject>> for Dispute {
             amount: Amount::new(object.amount.0, object.currency),
             status: object.status,
             reason: object.reason.ok(),
+            movements: object.balance_transactions.ok().map_or(0, |all| all.len()),
             due_by: object
                 .evidence_details
                 .ok()

@@ -12,7 +12,7 @@ use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::{Checkout, InboxError};
 use tokio::task::JoinSet;
 
-use crate::model::{Behave, Event, Moment, Order, Pay, What, is_over};
+use crate::model::{Behave, Event, Moment, Order, Pay, TAKES_BACK, What, is_over};
 use crate::promises::{Lives, Seen, kept};
 use crate::shop::{Process, Stage, body};
 use crate::stores::{self, Store};
@@ -259,9 +259,7 @@ fn is_well<S: Store>(
         check(end.is_some() == has_success(storm, pay), || {
             format!("1, nothing is lost: {pay:?} had {hooks:?}")
         })?;
-        let back = hooks
-            .iter()
-            .position(|hook| ["refunded", "disputed"].contains(hook));
+        let back = hooks.iter().position(|hook| TAKES_BACK.contains(hook));
         check(
             back.is_none_or(|back| end.is_some_and(|end| end < back)),
             || format!("3, no overtaking: {pay:?} had {hooks:?}"),

@@ -2,7 +2,7 @@
 //!
 //! It is written from the promises and from the words of the trait, not from the code that decides. What it does not say is how anything is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use stripe_checkout_core::fulfillment::{EventState, Settled};
@@ -11,6 +11,14 @@ use stripe_checkout_core::fulfillment::{EventState, Settled};
 pub(crate) const MAX: u32 = 2;
 /// What each payment brings, in minor units.
 pub(crate) const WHOLE: u64 = 1000;
+/// The hooks that hear of money that goes back.
+pub(crate) const TAKES_BACK: [&str; 4] = [
+    "refunded",
+    "refund_failed",
+    "dispute_opened",
+    "dispute_closed",
+];
+
 /// What the refunds take back.
 pub(crate) const PART: u64 = 300;
 pub(crate) const REST: u64 = 700;
@@ -343,11 +351,23 @@ pub(crate) struct Payment {
     pub(crate) rest: Option<u64>,
     pub(crate) long_ago: u64,
     pub(crate) total: u64,
+    /// What was told of its refunds and its dispute.
+    told: BTreeSet<What>,
 }
 
 impl Payment {
     pub(crate) fn returned(&self) -> u64 {
         (self.part + self.rest.unwrap_or_default() + self.long_ago).max(self.total)
+    }
+
+    /// Whether a hook was told this, or what comes after it.
+    fn was_told(&self, what: What) -> bool {
+        let after = match what {
+            What::RestRefunded => Some(What::RestFailed),
+            What::DisputeOpened => Some(What::DisputeWon),
+            _ => None,
+        };
+        self.told.contains(&what) || after.is_some_and(|after| self.told.contains(&after))
     }
 
     /// Whether its success came to an end, whichever.
@@ -827,6 +847,12 @@ impl Model {
             What::Processing => Todo::Hook("payment_processing"),
             What::Failed => Todo::Hook("payment_failed"),
             What::RequiresAction => Todo::Hook("payment_requires_action"),
+            // Nothing came of it, so nothing goes back.
+            What::PartRefunded | What::RestRefunded | What::RestFailed | What::LongAgoRefunded
+                if payment.canceled && payment.success == Settled::No =>
+            {
+                Todo::Hook("event")
+            }
             // No overtaking. Of a success of long ago nothing will be heard any more.
             What::PartRefunded
             | What::RestRefunded
@@ -839,10 +865,14 @@ impl Model {
             {
                 Todo::Wait
             }
-            What::PartRefunded | What::RestRefunded | What::RestFailed | What::LongAgoRefunded => {
+            // Each is told once, and nothing after what comes later.
+            what if payment.was_told(what) => Todo::Nothing,
+            What::PartRefunded | What::RestRefunded | What::LongAgoRefunded => {
                 Todo::Hook("refunded")
             }
-            What::DisputeOpened | What::DisputeWon => Todo::Hook("disputed"),
+            What::RestFailed => Todo::Hook("refund_failed"),
+            What::DisputeOpened => Todo::Hook("dispute_opened"),
+            What::DisputeWon => Todo::Hook("dispute_closed"),
             What::AllRefunded | What::Unrelated => Todo::Hook("event"),
         }
     }
@@ -860,6 +890,9 @@ impl Model {
             "mismatch" => payment.success = Settled::Mismatch,
             "payment_canceled" => payment.canceled = true,
             "capture_required" => payment.capturable = true,
+            hook if TAKES_BACK.contains(&hook) => {
+                payment.told.insert(event.what);
+            }
             _ => {}
         }
         let Some(order) = pay.order() else {
@@ -872,7 +905,8 @@ impl Model {
                 order.present.get_or_insert(pay);
             }
             // Nothing is done about the order before somebody has looked; and what goes back does not say whose it was.
-            "mismatch" | "refunded" | "disputed" | "event" => {}
+            "mismatch" | "event" => {}
+            hook if TAKES_BACK.contains(&hook) => {}
             _ => {
                 order.present.get_or_insert(pay);
             }

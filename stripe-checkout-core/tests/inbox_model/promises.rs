@@ -7,7 +7,7 @@ use stripe_checkout_core::fulfillment::{
     Stats,
 };
 
-use crate::model::{Event, Order, Pay, is_over};
+use crate::model::{Event, Order, Pay, TAKES_BACK, is_over};
 use crate::shop::Stage;
 use crate::stores::Store;
 
@@ -219,9 +219,7 @@ pub(crate) fn kept_since(
             !new.contains(&"payment_succeeded") || !gone_back(pay),
             || format!("3, what went back is not delivered: {} was", pay.id()),
         )?;
-        let takes_back = new
-            .iter()
-            .any(|hook| ["refunded", "disputed"].contains(hook));
+        let takes_back = new.iter().any(|hook| TAKES_BACK.contains(hook));
         check(!takes_back || is != Settled::Pending, || {
             format!(
                 "3, no overtaking: {new:?} of {} before its success",

@@ -754,6 +754,10 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         self.hook("refunded", db).await
     }
 
+    async fn refund_failed(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("refund_failed", db).await
+    }
+
     async fn refunded_before_fulfillment(
         &self,
         _: &Payment,
@@ -762,8 +766,12 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         self.hook("refunded_before_fulfillment", db).await
     }
 
-    async fn disputed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("disputed", db).await
+    async fn dispute_opened(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("dispute_opened", db).await
+    }
+
+    async fn dispute_closed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("dispute_closed", db).await
     }
 
     async fn event(&self, _: &Stripes, db: &mut Db<S>) -> Result<(), BoxError> {

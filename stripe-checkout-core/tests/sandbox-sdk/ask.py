@@ -4,6 +4,7 @@ webhooks."""
 import os
 import queue
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import stripe
@@ -118,6 +119,63 @@ refused(
     lambda: client().v1.refunds.create({"payment_intent": paid.id}),
     code="charge_already_refunded",
 )
+
+
+
+def until(ask, done):
+    """Asks again until the answer is as it will be."""
+    while not done(answer := ask()):
+        time.sleep(0.005)
+    return answer
+
+
+# A debit of a bank account: days in life.
+AGREED = {"customer_acceptance": {"type": "online", "online": {"ip_address": "203.0.113.7", "user_agent": "Firefox"}}}
+v1 = client().v1
+refused(stripe.InvalidRequestError, lambda: create(confirm=True, payment_method="pm_sepaDebit_success_de", return_url=BACK), http_status=400)
+for method, end in [("pm_sepaDebit_success_de", "succeeded"), ("pm_sepaDebit_failed_de", "requires_payment_method")]:
+    debit = create(confirm=True, payment_method=method, return_url=BACK, mandate_data=AGREED)
+    check(debit.status == "processing", debit.status)
+    debited = until(lambda: intents.retrieve(debit.id, {"expand": ["latest_charge"]}), lambda found: found.status != "processing")
+    check(debited.status == end, debited.status)
+    details = debited.latest_charge.payment_method_details
+    check(details.type == "sepa_debit" and details.sepa_debit.country == "DE", "bank account")
+    check(v1.mandates.retrieve(details.sepa_debit.mandate).status == "active", "mandate")
+
+# Refunds that take their time, or come back.
+slow = create(confirm=True, payment_method="pm_card_pendingRefund", return_url=BACK)
+pending = v1.refunds.create({"payment_intent": slow.id, "amount": 500})
+check(pending.status == "pending", pending.status)
+check(until(lambda: v1.refunds.retrieve(pending.id), lambda found: found.status != "pending").status == "succeeded", "it arrives")
+refused(stripe.InvalidRequestError, lambda: v1.refunds.cancel(pending.id), http_status=400)
+stubborn = create(confirm=True, payment_method="pm_card_refundFail", return_url=BACK)
+back = v1.refunds.create({"payment_intent": stubborn.id})
+failed = until(lambda: v1.refunds.retrieve(back.id), lambda found: found.status != "succeeded")
+check(failed.status == "failed" and failed.failure_reason == "unknown", failed.status)
+bookings = v1.balance_transactions.list({"source": back.id}).data
+check([booking.amount for booking in bookings] == [1999, -1999], "and is booked back")
+
+# Disputes.
+def disputed(method):
+    payment = create(confirm=True, payment_method=method, return_url=BACK)
+    return v1.disputes.list({"payment_intent": payment.id}).data[0]
+
+
+for method, evidence, meanwhile, end in [
+    ("pm_card_createDispute", "winning_evidence", "under_review", "won"),
+    ("pm_card_createDispute", "losing_evidence", "under_review", "lost"),
+    ("pm_card_createDisputeInquiry", "escalate_inquiry_evidence", "warning_under_review", "needs_response"),
+    ("pm_card_createDisputeInquiry", "losing_evidence", "warning_under_review", "warning_closed"),
+]:
+    dispute = disputed(method)
+    check(dispute.status.endswith("needs_response"), dispute.status)
+    sent = v1.disputes.update(dispute.id, {"evidence": {"uncategorized_text": evidence}})
+    check(sent.status == meanwhile, sent.status)
+    decided = until(lambda: v1.disputes.retrieve(dispute.id), lambda found: found.status != meanwhile)
+    check(decided.status == end, decided.status)
+hopeless = disputed("pm_card_createDisputeProductNotReceived")
+check(v1.disputes.close(hopeless.id).status == "lost", "given in")
+refused(stripe.InvalidRequestError, lambda: v1.disputes.close(hopeless.id), http_status=400)
 
 # Refused.
 refused(stripe.InvalidRequestError, lambda: intents.create({"currency": "eur"}), code="parameter_missing", param="amount", http_status=400)

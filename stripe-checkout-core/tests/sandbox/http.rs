@@ -136,3 +136,20 @@ impl Answer {
 pub(crate) fn id(object: &Value) -> &str {
     object["id"].as_str().unwrap()
 }
+
+/// The types of the events about an intent and its charges, oldest first.
+pub(crate) async fn events_of(client: &Client, intent: &str) -> Vec<String> {
+    let list = client.get("/v1/events?limit=100").await.json();
+    let mut types: Vec<String> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| {
+            let object = &event["data"]["object"];
+            object["id"] == intent || object["payment_intent"] == intent
+        })
+        .map(|event| event["type"].as_str().unwrap().to_owned())
+        .collect();
+    types.reverse();
+    types
+}

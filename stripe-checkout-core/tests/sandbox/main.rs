@@ -2,11 +2,15 @@
 #![cfg(feature = "sandbox")]
 
 mod browser;
+mod cards;
+mod debits;
+mod disputes;
 mod faults;
 mod http;
 mod idempotency;
 mod lists;
 mod payments;
 mod receiver;
+mod refunds;
 mod validation;
 mod webhooks;

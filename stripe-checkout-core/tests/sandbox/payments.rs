@@ -3,24 +3,7 @@
 use serde_json::{Value, json};
 use stripe_checkout_core::sandbox::{Sandbox, TEST_CARDS};
 
-use crate::http::{Client, id};
-
-/// The types of the events about an intent and its charges, oldest first.
-async fn events_of(client: &Client, intent: &str) -> Vec<String> {
-    let list = client.get("/v1/events?limit=100").await.json();
-    let mut types: Vec<String> = list["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|event| {
-            let object = &event["data"]["object"];
-            object["id"] == intent || object["payment_intent"] == intent
-        })
-        .map(|event| event["type"].as_str().unwrap().to_owned())
-        .collect();
-    types.reverse();
-    types
-}
+use crate::http::{Client, events_of, id};
 
 #[tokio::test]
 async fn an_intent_begins_as_stripes_does() {
@@ -53,7 +36,7 @@ async fn an_intent_begins_as_stripes_does() {
             "automatic_payment_methods",
             json!({ "allow_redirects": "always", "enabled": true }),
         ),
-        ("payment_method_types", json!(["card"])),
+        ("payment_method_types", json!(["card", "sepa_debit"])),
         ("metadata", json!({ "order_id": "7" })),
         ("receipt_email", json!("a@example.com")),
         ("description", json!("Two books")),
@@ -97,43 +80,50 @@ async fn each_card_does_what_it_is_for() {
     for card in TEST_CARDS {
         let answer = client.pay(card.payment_method()).await;
         let json = answer.json();
-        let (intent, expected_status, expected_events): (&Value, &str, Vec<&str>) =
-            match card.number() {
-                "4000000000000002" | "4000000000009995" | "4000000000000069"
-                | "4000000000000127" | "4000000000000119" | "4000000000009987"
-                | "4000000000009979" | "4000000000006975" | "4100000000000019" => {
-                    assert_eq!(answer.status, 402, "{}", card.number());
-                    (
-                        &json["error"]["payment_intent"],
-                        "requires_payment_method",
-                        DECLINED.to_vec(),
-                    )
-                }
-                "4000002500003155" | "4000000000003220" => (
-                    &json,
-                    "requires_action",
-                    vec!["payment_intent.created", "payment_intent.requires_action"],
-                ),
-                "4000000000001000" => (
-                    &json,
-                    "processing",
-                    vec![
-                        "payment_intent.created",
-                        "charge.pending",
-                        "payment_intent.processing",
-                    ],
-                ),
-                "4000000000000259" => (
-                    &json,
-                    "succeeded",
-                    [
-                        PAID,
-                        &["charge.dispute.created", "charge.dispute.funds_withdrawn"],
-                    ]
-                    .concat(),
-                ),
-                _ => (&json, "succeeded", PAID.to_vec()),
-            };
+        let (intent, expected_status, expected_events): (&Value, &str, Vec<&str>) = match card
+            .number()
+        {
+            "4000000000000002" | "4000000000009995" | "4000000000000069" | "4000000000000127"
+            | "4000000000000119" | "4000000000009987" | "4000000000009979" | "4000000000006975"
+            | "4100000000000019" | "4000000000000341" => {
+                assert_eq!(answer.status, 402, "{}", card.number());
+                (
+                    &json["error"]["payment_intent"],
+                    "requires_payment_method",
+                    DECLINED.to_vec(),
+                )
+            }
+            "4000002500003155" | "4000002760003184" | "4000003800000446" | "4000008260003178"
+            | "4000000000003220" => (
+                &json,
+                "requires_action",
+                vec!["payment_intent.created", "payment_intent.requires_action"],
+            ),
+            "4000000000001000" => (
+                &json,
+                "processing",
+                vec![
+                    "payment_intent.created",
+                    "charge.pending",
+                    "payment_intent.processing",
+                ],
+            ),
+            "4000000000001976" => (
+                &json,
+                "succeeded",
+                [PAID, &["charge.dispute.created"]].concat(),
+            ),
+            "4000000000000259" | "4000000000002685" => (
+                &json,
+                "succeeded",
+                [
+                    PAID,
+                    &["charge.dispute.created", "charge.dispute.funds_withdrawn"],
+                ]
+                .concat(),
+            ),
+            _ => (&json, "succeeded", PAID.to_vec()),
+        };
         assert_eq!(intent["status"], expected_status, "{}", card.number());
         assert_eq!(
             events_of(&client, id(intent)).await,

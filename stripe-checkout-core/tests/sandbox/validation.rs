@@ -187,7 +187,7 @@ async fn parameters() {
         ),
         (
             format!(
-                "{good}&confirm=true&return_url=https://shop.example/&payment_method_data[type]=sepa_debit"
+                "{good}&confirm=true&return_url=https://shop.example/&payment_method_data[type]=klarna"
             ),
             "payment_method_unactivated",
             "payment_method_data[type]",

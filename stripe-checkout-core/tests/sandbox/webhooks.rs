@@ -508,3 +508,68 @@ async fn a_hundred_deliveries_use_few_connections() {
     assert_eq!(receiver.deliveries().len(), 100);
     assert!(receiver.connections() < 5, "{}", receiver.connections());
 }
+
+#[tokio::test]
+async fn an_endpoint_can_be_changed_and_switched_off() {
+    let sandbox = sandbox().await;
+    let client = Client::new(&sandbox);
+    let old = Receiver::start(|_| 200).await;
+    let new = Receiver::start(|_| 200).await;
+    let made = client
+        .post(
+            "/v1/webhook_endpoints",
+            &format!("url={}&enabled_events[]=*", old.url),
+        )
+        .await
+        .json();
+    let path = format!("/v1/webhook_endpoints/{}", id(&made));
+    let changed = client
+        .post(
+            &path,
+            &format!(
+                "url={}&enabled_events[]=payment_intent.succeeded&description=Shop&metadata[a]=b",
+                new.url
+            ),
+        )
+        .await
+        .json();
+    assert_eq!(
+        (
+            &changed["url"],
+            &changed["enabled_events"],
+            &changed["description"],
+            &changed["metadata"],
+            changed.get("secret")
+        ),
+        (
+            &json!(new.url),
+            &json!(["payment_intent.succeeded"]),
+            &json!("Shop"),
+            &json!({ "a": "b" }),
+            None
+        )
+    );
+    client.pay("pm_card_visa").await;
+    sandbox.wait_idle().await;
+    assert!(old.types().is_empty());
+    assert_eq!(new.types(), ["payment_intent.succeeded"]);
+    let off = client.post(&path, "disabled=true").await.json();
+    assert_eq!(off["status"], "disabled");
+    client.pay("pm_card_visa").await;
+    sandbox.wait_idle().await;
+    assert_eq!(new.types().len(), 1);
+    for (body, param) in [
+        ("url=https://example.com/", "url"),
+        ("colour=red", "colour"),
+    ] {
+        let answer = client.post(&path, body).await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["param"]),
+            (400, &json!(param))
+        );
+    }
+    assert_eq!(
+        client.post("/v1/webhook_endpoints/we_x", "").await.status,
+        404
+    );
+}

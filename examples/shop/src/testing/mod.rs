@@ -90,12 +90,28 @@ macro_rules! browser_tests {
             redirect_comes_back_processing
             processing_then_failed
         }
+        /// What a merchant does.
+        mod back_room {
+            $crate::browser_tests! { $program, TheTest in back_room: }
+        }
+        /// What a buyer does who comes back.
+        mod account {
+            $crate::browser_tests! { $program, TheTest in account: }
+        }
     };
     ($program:expr, $stripe:ident: $($scenario:ident)*) => {
         $(
             #[test]
             fn $scenario() {
                 $crate::testing::run($program, $crate::testing::StripeOf::$stripe, $crate::testing::scenarios::$scenario);
+            }
+        )*
+    };
+    ($program:expr, $stripe:ident in $part:ident: $($scenario:ident)*) => {
+        $(
+            #[test]
+            fn $scenario() {
+                $crate::testing::run($program, $crate::testing::StripeOf::$stripe, $crate::testing::scenarios::$part::$scenario);
             }
         )*
     };

@@ -1,4 +1,7 @@
-//! What buyers do.
+//! What buyers do, and those who run the shop.
+
+pub mod account;
+pub mod back_room;
 
 use fantoccini::key::Key;
 use std::time::Duration;

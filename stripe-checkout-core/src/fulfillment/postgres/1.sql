@@ -55,6 +55,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     refunds text NOT NULL DEFAULT '{}',
     refunded_total bigint NOT NULL DEFAULT 0,
     disputed boolean NOT NULL DEFAULT false,
+    -- What the hooks were told of its refunds and disputes.
+    told text NOT NULL DEFAULT '{}',
     PRIMARY KEY (application, mode, id)
 );
 

@@ -18,8 +18,8 @@ use crate::fulfillment::inbox::{
 };
 use crate::fulfillment::stored::{
     event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_settled, read_time, refunds, settled, time,
-    unavailable,
+    read_note, read_number, read_refunds, read_settled, read_time, read_told, refunds, settled,
+    time, told, unavailable,
 };
 
 /// The server's clock, in microseconds: the clocks of several processes differ.
@@ -419,7 +419,7 @@ impl Tables {
         id: &str,
     ) -> Result<(Option<PaymentRecord>, PaymentRecord), InboxError> {
         // One statement, so that a step that commits meanwhile is seen as a whole or not at all.
-        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, \
+        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, p.told, \
             ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL ORDER BY arrival) AS notes, \
             EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending') AS settling \
             FROM (SELECT) AS one LEFT JOIN {}payments AS p ON p.application = $1 AND p.mode = $2 AND p.id = $3";
@@ -476,7 +476,7 @@ impl Tables {
         if row == Some(&record) {
             return Ok(());
         }
-        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9 \
+        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9, told = $10 \
             WHERE application = $1 AND mode = $2 AND id = $3";
         let done = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
@@ -488,6 +488,7 @@ impl Tables {
             .bind(refunds(&record.refunds))
             .bind(number(record.refunded_total))
             .bind(record.disputed)
+            .bind(told(&record.told))
             .execute(conn)
             .await?;
         written(&done)
@@ -801,6 +802,7 @@ fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
         refunds: read_refunds(get(row, "refunds")?)?,
         refunded_total: read_number(get(row, "refunded_total")?),
         disputed: get(row, "disputed")?,
+        told: read_told(get(row, "told")?)?,
     }))
 }
 

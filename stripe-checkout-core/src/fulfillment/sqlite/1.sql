@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     refunds        TEXT    NOT NULL,
     refunded_total INTEGER NOT NULL,
     disputed       INTEGER NOT NULL,
+    -- What the hooks were told of its refunds and disputes.
+    told           TEXT    NOT NULL DEFAULT '{}',
     -- The `seq` of the last event whose note is in this row.
     noted          INTEGER NOT NULL,
     PRIMARY KEY (application, mode, id)

@@ -2,34 +2,61 @@
 
 use serde_json::{Value, json};
 
-use super::charge::Charge;
+use crate::currency::Currency;
 
-/// What a captured charge brings to the merchant's balance. The fee is an example (2.9 % and 30 minor units), not anyone's contract.
-pub(in crate::sandbox) fn render(id: &str, charge: &Charge) -> Value {
-    let fee = (charge.amount_captured.saturating_mul(29) / 1000).saturating_add(30);
-    let fee = fee.min(charge.amount_captured);
-    json!({
-        "id": id,
-        "object": "balance_transaction",
-        "amount": charge.amount_captured,
-        "available_on": charge.created,
-        "balance_type": "payments",
-        "created": charge.created,
-        "currency": charge.currency.code(),
-        "description": charge.description,
-        "exchange_rate": null,
-        "fee": fee,
-        "fee_details": [{
-            "amount": fee,
-            "application": null,
-            "currency": charge.currency.code(),
-            "description": "Stripe processing fees",
-            "type": "stripe_fee",
-        }],
-        "net": charge.amount_captured.saturating_sub(fee),
-        "reporting_category": "charge",
-        "source": charge.id,
-        "status": "pending",
-        "type": "charge",
-    })
+/// Money that came to the merchant's balance or left it.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct BalanceTransaction {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) account: Option<String>,
+    pub(in crate::sandbox) created: i64,
+    /// Below zero where it left.
+    pub(in crate::sandbox) amount: i64,
+    pub(in crate::sandbox) fee: i64,
+    pub(in crate::sandbox) currency: Currency,
+    /// `type`.
+    pub(in crate::sandbox) kind: &'static str,
+    pub(in crate::sandbox) category: &'static str,
+    pub(in crate::sandbox) description: Option<String>,
+    /// The charge, the refund or the dispute.
+    pub(in crate::sandbox) source: String,
+}
+
+impl BalanceTransaction {
+    pub(in crate::sandbox) fn render(&self) -> Value {
+        let about = if self.kind == "adjustment" {
+            "Dispute fee"
+        } else {
+            "Stripe processing fees"
+        };
+        let fee_details = if self.fee == 0 {
+            Vec::new()
+        } else {
+            vec![json!({
+                "amount": self.fee,
+                "application": null,
+                "currency": self.currency.code(),
+                "description": about,
+                "type": "stripe_fee",
+            })]
+        };
+        json!({
+            "id": self.id,
+            "object": "balance_transaction",
+            "amount": self.amount,
+            "available_on": self.created,
+            "balance_type": "payments",
+            "created": self.created,
+            "currency": self.currency.code(),
+            "description": self.description,
+            "exchange_rate": null,
+            "fee": self.fee,
+            "fee_details": fee_details,
+            "net": self.amount.saturating_sub(self.fee),
+            "reporting_category": self.category,
+            "source": self.source,
+            "status": "pending",
+            "type": self.kind,
+        })
+    }
 }

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::super::cards::Decline;
 use crate::currency::Currency;
 
+/// How long a card's authorisation lasts, in seconds: most have 7 days.
+pub(in crate::sandbox) const AUTHORIZED_FOR: i64 = 7 * 24 * 60 * 60;
+
 /// How one attempt to take the money went.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sandbox) enum ChargeStatus {
@@ -85,6 +88,12 @@ impl Charge {
                 .clone()
                 .unwrap_or_else(|| "SANDBOX".to_owned()),
         };
+        let mut details = self.payment_method_details.clone();
+        let reserved = paid && !self.captured && self.amount_refunded == 0;
+        if reserved && let Some(Value::Object(card)) = details.get_mut("card") {
+            let until = self.created.saturating_add(AUTHORIZED_FOR);
+            card.insert("capture_before".to_owned(), until.into());
+        }
         json!({
             "id": self.id,
             "object": "charge",
@@ -114,7 +123,7 @@ impl Charge {
             "paid": paid,
             "payment_intent": self.payment_intent,
             "payment_method": self.payment_method,
-            "payment_method_details": self.payment_method_details,
+            "payment_method_details": details,
             "radar_options": {},
             "receipt_email": self.receipt_email,
             "receipt_number": null,

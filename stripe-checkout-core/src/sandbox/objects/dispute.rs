@@ -1,11 +1,13 @@
 //! The Dispute: <https://docs.stripe.com/api/disputes/object>.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
-use super::charge::Charge;
+use crate::currency::Currency;
 
-/// Everything that a merchant may send as evidence: none has been sent.
-const EVIDENCE: &[&str] = &[
+/// Everything that a merchant may send as evidence.
+pub(in crate::sandbox) const EVIDENCE: &[&str] = &[
     "access_activity_log",
     "billing_address",
     "cancellation_policy",
@@ -35,45 +37,135 @@ const EVIDENCE: &[&str] = &[
     "uncategorized_text",
 ];
 
-/// A dispute that the buyer's bank has just opened over the whole charge. The merchant has a week.
-pub(in crate::sandbox) fn render(id: &str, created: i64, charge: &Charge) -> Value {
-    let mut evidence: Map<String, Value> = EVIDENCE
-        .iter()
-        .map(|name| ((*name).to_owned(), Value::Null))
-        .collect();
-    evidence.insert("enhanced_evidence".to_owned(), json!({}));
-    json!({
-        "id": id,
-        "object": "dispute",
-        "amount": charge.amount,
-        "balance_transactions": [],
-        "charge": charge.id,
-        "created": created,
-        "currency": charge.currency.code(),
-        "enhanced_eligibility_types": [],
-        "evidence": evidence,
-        "evidence_details": {
-            "due_by": created.saturating_add(7 * 24 * 60 * 60),
-            "enhanced_eligibility": {},
-            "has_evidence": false,
-            "past_due": false,
-            "submission_count": 0,
-            "submission_method": "not_submitted",
-        },
-        "intended_submission_method": null,
-        "is_charge_refundable": false,
-        "livemode": false,
-        "metadata": {},
-        "payment_intent": charge.payment_intent,
-        "payment_method_details": {
-            "card": {
-                "brand": charge.payment_method_details.pointer("/card/brand"),
-                "case_type": "chargeback",
-                "network_reason_code": "10.4",
+/// For how long the merchant may send evidence, in seconds: a week.
+pub(in crate::sandbox) const TIME_TO_RESPOND: i64 = 7 * 24 * 60 * 60;
+
+/// Where a dispute stands. The first three are those of an inquiry: no money has moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum DisputeStatus {
+    WarningNeedsResponse,
+    WarningUnderReview,
+    WarningClosed,
+    NeedsResponse,
+    UnderReview,
+    Won,
+    Lost,
+}
+
+impl DisputeStatus {
+    pub(in crate::sandbox) fn as_str(self) -> &'static str {
+        match self {
+            Self::WarningNeedsResponse => "warning_needs_response",
+            Self::WarningUnderReview => "warning_under_review",
+            Self::WarningClosed => "warning_closed",
+            Self::NeedsResponse => "needs_response",
+            Self::UnderReview => "under_review",
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
+
+    pub(in crate::sandbox) fn is_closed(self) -> bool {
+        matches!(self, Self::WarningClosed | Self::Won | Self::Lost)
+    }
+
+    pub(in crate::sandbox) fn is_inquiry(self) -> bool {
+        matches!(
+            self,
+            Self::WarningNeedsResponse | Self::WarningUnderReview | Self::WarningClosed
+        )
+    }
+
+    /// Whether the buyer has the money, or the bank holds it.
+    pub(in crate::sandbox) fn holds_the_money(self) -> bool {
+        matches!(self, Self::NeedsResponse | Self::UnderReview | Self::Lost)
+    }
+}
+
+/// What the buyer's bank decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sandbox) enum Decision {
+    Won,
+    Lost,
+    /// An inquiry becomes a dispute.
+    Escalated,
+}
+
+/// A buyer's bank that wants the money of a charge back, or asks about it.
+#[derive(Debug, Clone)]
+pub(in crate::sandbox) struct Dispute {
+    pub(in crate::sandbox) id: String,
+    pub(in crate::sandbox) account: Option<String>,
+    pub(in crate::sandbox) created: i64,
+    pub(in crate::sandbox) amount: u64,
+    pub(in crate::sandbox) currency: Currency,
+    pub(in crate::sandbox) charge: String,
+    pub(in crate::sandbox) payment_intent: String,
+    pub(in crate::sandbox) reason: &'static str,
+    pub(in crate::sandbox) status: DisputeStatus,
+    /// The brand of the card, if it was one.
+    pub(in crate::sandbox) brand: Option<&'static str>,
+    pub(in crate::sandbox) evidence: BTreeMap<String, String>,
+    pub(in crate::sandbox) submissions: u64,
+    pub(in crate::sandbox) metadata: BTreeMap<String, String>,
+    pub(in crate::sandbox) balance_transactions: Vec<String>,
+}
+
+impl Dispute {
+    /// With the balance transactions themselves, as Stripe shows them here.
+    pub(in crate::sandbox) fn render(&self, balance_transactions: &[Value]) -> Value {
+        let mut evidence: Map<String, Value> = EVIDENCE
+            .iter()
+            .map(|name| ((*name).to_owned(), json!(self.evidence.get(*name))))
+            .collect();
+        evidence.insert("enhanced_evidence".to_owned(), json!({}));
+        let mut dispute = json!({
+            "id": self.id,
+            "object": "dispute",
+            "amount": self.amount,
+            "balance_transactions": balance_transactions,
+            "charge": self.charge,
+            "created": self.created,
+            "currency": self.currency.code(),
+            "enhanced_eligibility_types": [],
+            "evidence": evidence,
+            "evidence_details": {
+                "due_by": self.created.saturating_add(TIME_TO_RESPOND),
+                "enhanced_eligibility": {},
+                "has_evidence": !self.evidence.is_empty(),
+                "past_due": self.status == DisputeStatus::Lost && self.submissions == 0,
+                "submission_count": self.submissions,
+                "submission_method": if self.submissions == 0 { "not_submitted" } else { "manual" },
             },
-            "type": "card",
-        },
-        "reason": "fraudulent",
-        "status": "needs_response",
-    })
+            "intended_submission_method": null,
+            "is_charge_refundable": !self.status.holds_the_money(),
+            "livemode": false,
+            "metadata": self.metadata,
+            "payment_intent": self.payment_intent,
+            "reason": self.reason,
+            "status": self.status.as_str(),
+        });
+        if let Some(brand) = self.brand
+            && let Some(fields) = dispute.as_object_mut()
+        {
+            let case_type = if self.status.is_inquiry() {
+                "inquiry"
+            } else {
+                "chargeback"
+            };
+            fields.insert(
+                "payment_method_details".to_owned(),
+                json!({
+                    "card": {
+                        "brand": brand,
+                        "case_type": case_type,
+                        "network": brand,
+                        "network_reason_code": if self.reason == "fraudulent" { "10.4" } else { "13.1" },
+                    },
+                    "type": "card",
+                }),
+            );
+        }
+        dispute
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::currency::Currency;
 
@@ -88,7 +88,26 @@ impl PaymentIntent {
         let configuration = self
             .automatic
             .map(|_| json!({ "id": "pmc_sandbox000000000000000", "parent": null }));
-        let processing = (self.status == Status::Processing).then(|| json!({ "type": "card" }));
+        // Only a card's says more.
+        let by_card = self
+            .latest_charge
+            .as_ref()
+            .is_some_and(|charge| charge.starts_with("ch_"));
+        let processing =
+            (self.status == Status::Processing && by_card).then(|| json!({ "type": "card" }));
+        let mut options = Map::new();
+        for kind in &self.payment_method_types {
+            let option = match kind.as_str() {
+                "card" => json!({
+                    "installments": null,
+                    "mandate_options": null,
+                    "network": null,
+                    "request_three_d_secure": "automatic",
+                }),
+                _ => json!({}),
+            };
+            options.insert(kind.clone(), option);
+        }
         json!({
             "id": self.id,
             "object": "payment_intent",
@@ -120,14 +139,7 @@ impl PaymentIntent {
             "on_behalf_of": self.on_behalf_of,
             "payment_method": self.payment_method,
             "payment_method_configuration_details": configuration,
-            "payment_method_options": {
-                "card": {
-                    "installments": null,
-                    "mandate_options": null,
-                    "network": null,
-                    "request_three_d_secure": "automatic",
-                },
-            },
+            "payment_method_options": options,
             "payment_method_types": self.payment_method_types,
             "payment_record": null,
             "processing": processing,

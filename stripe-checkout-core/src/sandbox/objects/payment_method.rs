@@ -1,70 +1,91 @@
 //! The PaymentMethod: <https://docs.stripe.com/api/payment_methods/object>.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::super::cards::TestCard;
+use super::super::{
+    banks::TestAccount,
+    cards::{Behaviour, TestCard},
+};
 
-/// A card that a buyer pays with. Of its number only what Stripe shows is kept.
+/// What a buyer pays with. Of its number only what Stripe shows is kept.
 #[derive(Debug, Clone)]
 pub(in crate::sandbox) struct PaymentMethod {
     pub(in crate::sandbox) id: String,
     pub(in crate::sandbox) account: Option<String>,
     pub(in crate::sandbox) created: i64,
-    pub(in crate::sandbox) card: &'static TestCard,
+    pub(in crate::sandbox) instrument: Instrument,
+    pub(in crate::sandbox) billing_details: Value,
+    pub(in crate::sandbox) metadata: BTreeMap<String, String>,
+    /// Whether the buyer agreed that it is shown to him again.
+    pub(in crate::sandbox) allow_redisplay: &'static str,
+    /// The customer that it is attached to.
+    pub(in crate::sandbox) customer: Option<String>,
+    /// Whether the buyer agreed at his bank that it is charged while he is away.
+    pub(in crate::sandbox) set_up: bool,
+    /// Used or detached without a customer to keep it: nobody can use it again.
+    pub(in crate::sandbox) spent: bool,
+}
+
+/// A card or a bank account.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sandbox) enum Instrument {
+    Card(Card),
+    SepaDebit(&'static TestAccount),
+}
+
+/// A card as it was typed in.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sandbox) struct Card {
+    pub(in crate::sandbox) test: &'static TestCard,
     pub(in crate::sandbox) exp_month: u64,
     pub(in crate::sandbox) exp_year: u64,
     pub(in crate::sandbox) has_cvc: bool,
-    pub(in crate::sandbox) billing_details: Value,
 }
 
 impl PaymentMethod {
-    /// What a charge says about how it was paid.
-    pub(in crate::sandbox) fn details(&self, amount: u64, authenticated: bool) -> Value {
-        let three_d_secure = authenticated.then(|| {
-            json!({
-                "authentication_flow": "challenge",
-                "electronic_commerce_indicator": "05",
-                "exemption_indicator": null,
-                "exemption_indicator_applied": false,
-                "result": "authenticated",
-                "result_reason": null,
-                "transaction_id": "00000000-0000-4000-8000-000000000000",
-                "version": "2.2.0",
-            })
-        });
-        json!({
-            "type": "card",
-            "card": {
-                "amount_authorized": amount,
-                "authorization_code": "123456",
-                "brand": self.card.brand,
-                "checks": self.checks(),
-                "country": "US",
-                "electronic_commerce_indicator": null,
-                "exp_month": self.exp_month,
-                "exp_year": self.exp_year,
-                "extended_authorization": { "status": "disabled" },
-                "fingerprint": self.fingerprint(),
-                "funding": self.card.funding,
-                "incremental_authorization": { "status": "unavailable" },
-                "installments": null,
-                "last4": self.card.last4(),
-                "mandate": null,
-                "multicapture": { "status": "unavailable" },
-                "network": self.card.brand,
-                "network_token": { "used": false },
-                "network_transaction_id": "123456789012345",
-                "overcapture": { "maximum_amount_capturable": amount, "status": "unavailable" },
-                "regulated_status": "unregulated",
-                "three_d_secure": three_d_secure,
-                "transaction_link_id": null,
-                "wallet": null,
-            },
-        })
+    /// `type`.
+    pub(in crate::sandbox) fn kind(&self) -> &'static str {
+        match self.instrument {
+            Instrument::Card(_) => "card",
+            Instrument::SepaDebit(_) => "sepa_debit",
+        }
     }
 
-    fn checks(&self) -> Value {
-        let cvc = match (self.has_cvc, self.card.number()) {
+    /// What a card comes to. `None` for a bank account, which is another story.
+    pub(in crate::sandbox) fn card_behaviour(&self) -> Option<Behaviour> {
+        match self.instrument {
+            Instrument::Card(card) => Some(card.test.behaviour),
+            Instrument::SepaDebit(_) => None,
+        }
+    }
+
+    /// What a charge says about how it was paid.
+    pub(in crate::sandbox) fn details(
+        &self,
+        amount: u64,
+        authenticated: bool,
+        mandate: Option<&str>,
+    ) -> Value {
+        match self.instrument {
+            Instrument::Card(card) => card.details(amount, authenticated, &self.checks(card)),
+            Instrument::SepaDebit(account) => json!({
+                "type": "sepa_debit",
+                "sepa_debit": {
+                    "bank_code": account.bank_code(),
+                    "branch_code": "",
+                    "country": account.country(),
+                    "fingerprint": account_fingerprint(account),
+                    "last4": account.last4(),
+                    "mandate": mandate,
+                },
+            }),
+        }
+    }
+
+    fn checks(&self, card: Card) -> Value {
+        let cvc = match (card.has_cvc, card.test.number()) {
             (false, _) => Value::Null,
             (true, "4000000000000127") => json!("fail"),
             (true, _) => json!("pass"),
@@ -82,40 +103,107 @@ impl PaymentMethod {
         })
     }
 
-    /// Stripe's is the same for the same number, and so is this.
-    fn fingerprint(&self) -> String {
-        format!("sandbox{:0>9}", self.card.last4())
-    }
-
     pub(in crate::sandbox) fn render(&self) -> Value {
+        let details = match self.instrument {
+            Instrument::Card(card) => card.render(&self.checks(card)),
+            Instrument::SepaDebit(account) => json!({
+                "bank_code": account.bank_code(),
+                "branch_code": "",
+                "country": account.country(),
+                "fingerprint": account_fingerprint(account),
+                "generated_from": { "charge": null, "setup_attempt": null },
+                "last4": account.last4(),
+            }),
+        };
+        let kind = self.kind();
         json!({
             "id": self.id,
             "object": "payment_method",
-            "allow_redisplay": "unspecified",
+            "allow_redisplay": self.allow_redisplay,
             "billing_details": self.billing_details,
+            kind: details,
+            "created": self.created,
+            "customer": self.customer,
+            "customer_account": null,
+            "livemode": false,
+            "metadata": self.metadata,
+            "radar_options": {},
+            "type": kind,
+        })
+    }
+}
+
+/// Stripe's is the same for the same number, and so is this.
+fn account_fingerprint(account: &TestAccount) -> String {
+    format!("sandbox{:0>9}", account.last4())
+}
+
+impl Card {
+    fn details(self, amount: u64, authenticated: bool, checks: &Value) -> Value {
+        let three_d_secure = authenticated.then(|| {
+            json!({
+                "authentication_flow": "challenge",
+                "electronic_commerce_indicator": "05",
+                "exemption_indicator": null,
+                "exemption_indicator_applied": false,
+                "result": "authenticated",
+                "result_reason": null,
+                "transaction_id": "00000000-0000-4000-8000-000000000000",
+                "version": "2.2.0",
+            })
+        });
+        json!({
+            "type": "card",
             "card": {
-                "brand": self.card.brand,
-                "checks": self.checks(),
+                "amount_authorized": amount,
+                "authorization_code": "123456",
+                "brand": self.test.brand,
+                "checks": checks,
                 "country": "US",
-                "display_brand": self.card.brand,
+                "electronic_commerce_indicator": null,
+                "exp_month": self.exp_month,
+                "exp_year": self.exp_year,
+                "extended_authorization": { "status": "disabled" },
+                "fingerprint": self.fingerprint(),
+                "funding": self.test.funding,
+                "incremental_authorization": { "status": "unavailable" },
+                "installments": null,
+                "last4": self.test.last4(),
+                "mandate": null,
+                "multicapture": { "status": "unavailable" },
+                "network": self.test.brand,
+                "network_token": { "used": false },
+                "network_transaction_id": "123456789012345",
+                "overcapture": { "maximum_amount_capturable": amount, "status": "unavailable" },
+                "regulated_status": "unregulated",
+                "three_d_secure": three_d_secure,
+                "transaction_link_id": null,
+                "wallet": null,
+            },
+        })
+    }
+
+    /// Stripe's is the same for the same number, and so is this.
+    fn fingerprint(self) -> String {
+        format!("sandbox{:0>9}", self.test.last4())
+    }
+
+    fn render(self, checks: &Value) -> Value {
+        json!({
+                "brand": self.test.brand,
+                "checks": checks,
+                "country": "US",
+                "display_brand": self.test.brand,
                 "exp_month": self.exp_month,
                 "exp_year": self.exp_year,
                 "fingerprint": self.fingerprint(),
-                "funding": self.card.funding,
+                "funding": self.test.funding,
                 "generated_from": null,
-                "last4": self.card.last4(),
-                "networks": { "available": [self.card.brand], "preferred": null },
+                "last4": self.test.last4(),
+                "networks": { "available": [self.test.brand], "preferred": null },
                 "regulated_status": "unregulated",
                 "three_d_secure_usage": { "supported": true },
                 "wallet": null,
-            },
-            "created": self.created,
-            "customer": null,
-            "customer_account": null,
-            "livemode": false,
-            "metadata": {},
-            "radar_options": {},
-            "type": "card",
         })
     }
 }

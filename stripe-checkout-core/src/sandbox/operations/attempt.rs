@@ -1,22 +1,34 @@
 //! One attempt to take the money, and what comes of it.
 
+use std::time::Duration;
+
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::super::{
-    caller::{Caller, Role},
-    cards::{self, Behaviour, Decline},
-    ids,
-    objects::{
-        charge::{Charge, ChargeStatus},
-        dispute,
-        payment_intent::{Challenge, PaymentIntent, Status},
-        payment_method::PaymentMethod,
+use super::{
+    super::{
+        agenda::Due,
+        banks::{self, Debit},
+        caller::{Caller, Role},
+        cards::{self, Away, Behaviour, Decline},
+        ids,
+        objects::{
+            balance_transaction::BalanceTransaction,
+            charge::{Charge, ChargeStatus},
+            mandate::{Acceptance, Mandate},
+            payment_intent::{Challenge, PaymentIntent, Status},
+            payment_method::{Instrument, PaymentMethod},
+        },
+        params::Params,
+        refusal::Refusal,
+        store::{Cause, Store},
     },
-    params::Params,
-    refusal::Refusal,
-    store::{Cause, Store},
+    Opening,
+    refund::signed,
 };
+
+/// How much longer than others some test accounts take.
+const LATE: Duration = Duration::from_secs(180);
 
 /// How a confirmation wants to be handled.
 #[derive(Debug)]
@@ -25,6 +37,8 @@ pub(in crate::sandbox) struct Attempt {
     use_stripe_sdk: bool,
     off_session: bool,
     error_on_requires_action: bool,
+    /// How the buyer agreed to a debit.
+    acceptance: Option<Acceptance>,
 }
 
 impl Attempt {
@@ -52,6 +66,7 @@ impl Attempt {
             use_stripe_sdk: params.boolean("use_stripe_sdk")?.unwrap_or(false),
             off_session,
             error_on_requires_action: params.boolean("error_on_requires_action")?.unwrap_or(false),
+            acceptance: read_acceptance(params)?,
         })
     }
 
@@ -102,7 +117,43 @@ impl Attempt {
     }
 }
 
-fn is_absolute(url: &str) -> bool {
+/// `mandate_data`: that the buyer has agreed, and where.
+fn read_acceptance(params: &mut Params) -> Result<Option<Acceptance>, Refusal> {
+    let Some(Some(mut data)) = params.group("mandate_data")? else {
+        return Ok(None);
+    };
+    let Some(Some(mut acceptance)) = data.group("customer_acceptance")? else {
+        return Err(data.missing("customer_acceptance"));
+    };
+    let kind = acceptance
+        .choice("type", &["online", "offline"])?
+        .ok_or_else(|| acceptance.missing("type"))?;
+    acceptance.accept(&["accepted_at", "offline"]);
+    let online = acceptance.group("online")?.flatten();
+    let accepted = match (kind, online) {
+        ("offline", _) => Acceptance::Offline,
+        (_, None) => return Err(acceptance.missing("online")),
+        (_, Some(mut online)) => {
+            // Stripe.js has it looked up.
+            let inferred = online.boolean("infer_from_client")?.unwrap_or(false);
+            let mut told = |name: &str| match online.text(name)? {
+                None if !inferred => Err(online.missing(name)),
+                told => Ok(told),
+            };
+            let accepted = Acceptance::Online {
+                ip_address: told("ip_address")?,
+                user_agent: told("user_agent")?,
+            };
+            online.finish()?;
+            accepted
+        }
+    };
+    acceptance.finish()?;
+    data.finish()?;
+    Ok(Some(accepted))
+}
+
+pub(super) fn is_absolute(url: &str) -> bool {
     url.parse::<Uri>()
         .is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some())
 }
@@ -116,7 +167,7 @@ impl Store {
         attempt: Attempt,
     ) -> Result<(), Refusal> {
         let cause = Cause::request(caller);
-        let Some((_, method)) = self.intent_and_method(id) else {
+        let Some((intent, method)) = self.intent_and_method(id) else {
             return Err(Refusal::no_such(
                 http::StatusCode::NOT_FOUND,
                 "payment_intent",
@@ -124,19 +175,48 @@ impl Store {
                 "intent",
             ));
         };
-        let decline = match method.card.behaviour {
-            Behaviour::Decline(decline) => Some(decline),
-            Behaviour::Authenticate if attempt.off_session || attempt.error_on_requires_action => {
+        if !intent
+            .payment_method_types
+            .iter()
+            .any(|kind| kind == method.kind())
+        {
+            return Err(Refusal::invalid(format!(
+                "The PaymentMethod provided ({}) is not allowed for this PaymentIntent. Please attach a PaymentMethod of one of these types: {}.",
+                method.kind(),
+                intent.payment_method_types.join(", ")
+            ))
+            .code("payment_intent_incompatible_payment_method")
+            .param("payment_method"));
+        }
+        let Some(behaviour) = method.card_behaviour() else {
+            let mandate = self.mandate_for(caller, &intent, &method, attempt.acceptance)?;
+            self.take_money(&cause, id, false, Some(mandate));
+            return Ok(());
+        };
+        let decline = match behaviour {
+            Behaviour::Decline(decline) | Behaviour::DeclineCharges(decline) => Some(decline),
+            Behaviour::Authenticate { away, then } if attempt.off_session => match away {
+                Away::Accepted => then,
+                Away::IfSetUp if method.set_up => then,
+                Away::IfSetUp | Away::Refused => Some(&cards::AUTHENTICATION_REQUIRED),
+            },
+            Behaviour::Authenticate { .. } if attempt.error_on_requires_action => {
                 Some(&cards::AUTHENTICATION_REQUIRED)
             }
-            Behaviour::Authenticate => {
+            Behaviour::Authenticate { .. } => {
                 self.challenge(&cause, id, attempt);
                 return Ok(());
             }
-            Behaviour::Succeed | Behaviour::Dispute | Behaviour::Process => None,
+            Behaviour::Succeed
+            | Behaviour::Dispute
+            | Behaviour::DisputeNotReceived
+            | Behaviour::Inquiry
+            | Behaviour::RefundLater
+            | Behaviour::RefundComesBack
+            | Behaviour::Process => None,
         };
         let Some(decline) = decline else {
-            self.take_money(&cause, id, false);
+            self.take_money(&cause, id, false, None);
             return Ok(());
         };
         let error = self.decline(&cause, id, decline);
@@ -189,13 +269,23 @@ impl Store {
 
     /// What the buyer made of the challenge.
     pub(in crate::sandbox) fn answer_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
-        if passed {
-            self.take_money(cause, id, true);
-            return;
-        }
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
+        match method.card_behaviour() {
+            Some(Behaviour::Authenticate {
+                then: Some(decline),
+                ..
+            }) if passed => {
+                self.decline(cause, id, decline);
+                return;
+            }
+            _ if passed => {
+                self.take_money(cause, id, true, None);
+                return;
+            }
+            _ => {}
+        }
         intent.last_payment_error = Some(json!({
             "code": "payment_intent_authentication_failure",
             "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
@@ -209,19 +299,88 @@ impl Store {
         self.emit_intent(cause, "payment_intent.payment_failed", id);
     }
 
-    /// Charges the card, or authorizes it where the merchant captures later, or leaves the payment under way.
-    fn take_money(&mut self, cause: &Cause, id: &str, authenticated: bool) {
+    /// The buyer's permission for a debit: a new one, or one that was given before. Stripe.js tells of it by itself.
+    fn mandate_for(
+        &mut self,
+        caller: &Caller,
+        intent: &PaymentIntent,
+        method: &PaymentMethod,
+        acceptance: Option<Acceptance>,
+    ) -> Result<String, Refusal> {
+        let known = self
+            .mandates
+            .iter()
+            .find(|mandate| mandate.payment_method == method.id && mandate.single_use.is_none())
+            .map(|mandate| mandate.id.clone());
+        let acceptance = match (acceptance, known, caller.role) {
+            (Some(given), _, _) => given,
+            (None, Some(known), _) => return Ok(known),
+            (None, None, Role::Publishable) => Acceptance::Online {
+                ip_address: None,
+                user_agent: None,
+            },
+            (None, None, Role::Secret) => {
+                return Err(self.unexpected_mandate(caller, &intent.id));
+            }
+        };
+        // Stripe.js leaves it to Stripe to look where the request comes from: from this machine.
+        let acceptance = match acceptance {
+            Acceptance::Online {
+                ip_address,
+                user_agent,
+            } => Acceptance::Online {
+                ip_address: ip_address.or_else(|| Some("127.0.0.1".to_owned())),
+                user_agent: user_agent.or_else(|| Some("sandbox".to_owned())),
+            },
+            Acceptance::Offline => Acceptance::Offline,
+        };
+        let id = ids::id("mandate");
+        self.mandates.insert(Mandate {
+            id: id.clone(),
+            account: intent.account.clone(),
+            created: ids::now(),
+            payment_method: method.id.clone(),
+            reference: ids::random(16).to_uppercase(),
+            acceptance,
+            single_use: intent
+                .setup_future_usage
+                .is_none()
+                .then_some((intent.amount, intent.currency)),
+        });
+        Ok(id)
+    }
+
+    fn unexpected_mandate(&self, caller: &Caller, id: &str) -> Refusal {
+        let refusal = Refusal::invalid(
+            "This PaymentIntent requires a mandate, but no existing mandate was found. Collect mandate acceptance from the customer and try \
+             again, providing acceptance data in the mandate_data parameter.",
+        );
+        match self.intents.find(id) {
+            Some(intent) => refusal.with("payment_intent", caller.render(intent)),
+            None => refusal,
+        }
+    }
+
+    /// Charges the card, or authorizes it where the merchant captures later, or leaves the payment under way, as every debit of a bank account is.
+    fn take_money(
+        &mut self,
+        cause: &Cause,
+        id: &str,
+        authenticated: bool,
+        mandate: Option<String>,
+    ) {
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
         let manual = intent.capture_method == "manual";
-        let pending = matches!(method.card.behaviour, Behaviour::Process);
+        let pending = matches!(method.card_behaviour(), None | Some(Behaviour::Process));
         let status = if pending {
             ChargeStatus::Pending
         } else {
             ChargeStatus::Succeeded
         };
-        let mut charge = new_charge(&intent, &method, status, authenticated);
+        let mut charge = new_charge(&intent, &method, status, authenticated, mandate.as_deref());
+        self.save_or_spend(cause, &intent, &method.id);
         charge.captured = !manual && !pending;
         intent.latest_charge = Some(charge.id.clone());
         intent.last_payment_error = None;
@@ -237,6 +396,7 @@ impl Store {
         if pending {
             self.emit_charge(cause, "charge.pending", &charge_id);
             self.emit_intent(cause, "payment_intent.processing", id);
+            self.expect_debit(charge_id, &method);
         } else if manual {
             self.emit_charge(cause, "charge.succeeded", &charge_id);
             self.emit_intent(cause, "payment_intent.amount_capturable_updated", id);
@@ -244,6 +404,47 @@ impl Store {
             self.capture_charge(&charge_id, None);
             self.emit_charge(cause, "charge.succeeded", &charge_id);
             self.succeed(cause, id, &charge_id);
+        }
+    }
+
+    /// What becomes of a payment method that was charged: kept for its customer if the buyer agreed, else good for nothing any more.
+    fn save_or_spend(&mut self, cause: &Cause, intent: &PaymentIntent, method: &str) {
+        let saved = match (&intent.customer, intent.setup_future_usage) {
+            (Some(customer), Some(_)) => {
+                self.attach(cause, method, customer);
+                true
+            }
+            // Whoever wants to keep it attaches it later.
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if let Some(method) = self.payment_methods.find_mut(method) {
+            method.set_up |= saved;
+            method.spent |= !saved && method.customer.is_none();
+        }
+    }
+
+    /// Has a bank account's debit end after a while.
+    fn expect_debit(&mut self, charge: String, method: &PaymentMethod) {
+        let (Instrument::SepaDebit(account), Some(wait)) = (method.instrument, self.patience.debit)
+        else {
+            return;
+        };
+        let (end, late) = account.debit.end();
+        let wait = wait.saturating_add(if late { LATE } else { Duration::ZERO });
+        let paid = end.is_ok();
+        self.agenda.add(wait, Due::Debit { charge, paid });
+    }
+
+    /// A debit ends, if it has not ended otherwise.
+    pub(super) fn end_debit(&mut self, charge_id: &str, paid: bool) {
+        let intent = self
+            .charges
+            .find(charge_id)
+            .filter(|charge| matches!(charge.status, ChargeStatus::Pending))
+            .map(|charge| charge.payment_intent.clone());
+        if let Some(intent) = intent {
+            self.settle(&intent, paid);
         }
     }
 
@@ -261,22 +462,55 @@ impl Store {
         intent.amount_capturable = 0;
         self.replace(intent);
         self.emit_intent(cause, "payment_intent.succeeded", id);
-        if matches!(method.card.behaviour, Behaviour::Dispute) {
-            self.dispute(charge_id);
+        let dispute = match (method.instrument, method.card_behaviour()) {
+            (_, Some(Behaviour::Dispute)) => Some(Opening::Chargeback("fraudulent")),
+            (_, Some(Behaviour::DisputeNotReceived)) => {
+                Some(Opening::Chargeback("product_not_received"))
+            }
+            (_, Some(Behaviour::Inquiry)) => Some(Opening::Inquiry),
+            (Instrument::SepaDebit(account), _) if matches!(account.debit, Debit::Dispute) => {
+                Some(Opening::Chargeback("debit_not_authorized"))
+            }
+            _ => None,
+        };
+        if let Some(opening) = dispute {
+            self.dispute(charge_id, opening);
         }
     }
 
     /// Marks a charge as captured, wholly or in part, and books it.
     pub(super) fn capture_charge(&mut self, charge_id: &str, amount: Option<u64>) {
-        let booking = ids::id("txn");
+        let from_card = self
+            .charges
+            .find(charge_id)
+            .and_then(|charge| self.payment_methods.find(&charge.payment_method))
+            .is_none_or(|method| method.card_behaviour().is_some());
         if let Some(charge) = self.charges.find_mut(charge_id) {
+            let booking = ids::id("txn");
             charge.captured = true;
             charge.amount_captured = amount.unwrap_or(charge.amount);
             // What is not captured is given back to the buyer at once.
             charge.amount_refunded = charge.amount.saturating_sub(charge.amount_captured);
             charge.balance_transaction = Some(booking.clone());
-            self.balance_transactions
-                .insert(booking, charge_id.to_owned());
+            let taken = charge.amount_captured;
+            // An example: 2.9 % and 30 minor units of a card, 35 minor units of a debit. Not anyone's contract.
+            let fee = if from_card {
+                (taken.saturating_mul(29) / 1000).saturating_add(30)
+            } else {
+                35
+            };
+            self.balance_transactions.insert(BalanceTransaction {
+                id: booking,
+                account: charge.account.clone(),
+                created: ids::now(),
+                amount: signed(taken),
+                fee: signed(fee.min(taken)),
+                currency: charge.currency,
+                kind: if from_card { "charge" } else { "payment" },
+                category: "charge",
+                description: charge.description.clone(),
+                source: charge.id.clone(),
+            });
         }
     }
 
@@ -290,7 +524,7 @@ impl Store {
         let Some((intent, method)) = self.intent_and_method(id) else {
             return Vec::new();
         };
-        let charge = new_charge(&intent, &method, ChargeStatus::Failed(decline), false);
+        let charge = new_charge(&intent, &method, ChargeStatus::Failed(decline), false, None);
         let charge_id = charge.id.clone();
         self.charges.insert(charge);
         self.fail(cause, id, &charge_id, decline)
@@ -309,10 +543,12 @@ impl Store {
         };
         let mut fields = vec![
             ("charge".to_owned(), json!(charge_id)),
-            ("decline_code".to_owned(), json!(decline.decline_code)),
-            ("network_decline_code".to_owned(), json!("01")),
             ("payment_method".to_owned(), method.render()),
         ];
+        if let Some(decline_code) = decline.decline_code {
+            fields.push(("decline_code".to_owned(), json!(decline_code)));
+            fields.push(("network_decline_code".to_owned(), json!("01")));
+        }
         if let Some(advice) = decline.advice_code {
             fields.push(("advice_code".to_owned(), json!(advice)));
         }
@@ -323,7 +559,7 @@ impl Store {
             "code": decline.code,
             "doc_url": format!("https://stripe.com/docs/error-codes/{}", decline.code.replace('_', "-")),
             "message": decline.message,
-            "type": "card_error",
+            "type": decline.kind,
         });
         if let Some(map) = error.as_object_mut() {
             map.extend(fields.iter().cloned());
@@ -352,16 +588,27 @@ impl Store {
             return false;
         };
         let manual = intent.capture_method == "manual";
+        let account = self
+            .intent_and_method(id)
+            .and_then(|(_, method)| match method.instrument {
+                Instrument::SepaDebit(account) => Some(account),
+                Instrument::Card(_) => None,
+            });
+        let why = match account.map(|account| account.debit.end()) {
+            Some((Err(why), _)) => why,
+            Some((Ok(()), _)) => &banks::FAILED,
+            None => &cards::GENERIC,
+        };
         let status = if paid {
             ChargeStatus::Succeeded
         } else {
-            ChargeStatus::Failed(&cards::GENERIC)
+            ChargeStatus::Failed(why)
         };
         if let Some(charge) = self.charges.find_mut(&charge_id) {
             charge.status = status;
         }
         if !paid {
-            self.fail(&cause, id, &charge_id, &cards::GENERIC);
+            self.fail(&cause, id, &charge_id, why);
         } else if manual {
             if let Some(intent) = self.intents.find_mut(id) {
                 intent.status = Status::RequiresCapture;
@@ -377,23 +624,6 @@ impl Store {
         true
     }
 
-    /// The buyer's bank wants a charge's money back. Whether the charge can be disputed.
-    pub(in crate::sandbox) fn dispute(&mut self, charge_id: &str) -> bool {
-        let Some(charge) = self
-            .charges
-            .find_mut(charge_id)
-            .filter(|charge| charge.captured && !charge.disputed)
-        else {
-            return false;
-        };
-        charge.disputed = true;
-        let cause = Cause::outside(charge.account.clone());
-        let object = dispute::render(&ids::id("du"), ids::now(), charge);
-        self.emit(&cause, "charge.dispute.created", object.clone());
-        self.emit(&cause, "charge.dispute.funds_withdrawn", object);
-        true
-    }
-
     /// Puts a changed intent back. Whatever it waited for, it waits no longer.
     pub(super) fn replace(&mut self, mut changed: PaymentIntent) {
         changed.next_action = None;
@@ -406,6 +636,7 @@ impl Store {
     pub(super) fn emit_intent(&mut self, cause: &Cause, event_type: &'static str, id: &str) {
         if let Some(object) = self.intents.find(id).map(PaymentIntent::render) {
             self.emit(cause, event_type, object);
+            self.session_follows(cause, id);
         }
     }
 
@@ -421,9 +652,11 @@ fn new_charge(
     method: &PaymentMethod,
     status: ChargeStatus,
     authenticated: bool,
+    mandate: Option<&str>,
 ) -> Charge {
     Charge {
-        id: ids::id("ch"),
+        // Stripe's name for a charge of anything but a card.
+        id: ids::id(if method.kind() == "card" { "ch" } else { "py" }),
         account: intent.account.clone(),
         created: ids::now(),
         amount: intent.amount,
@@ -435,7 +668,7 @@ fn new_charge(
         disputed: false,
         payment_intent: intent.id.clone(),
         payment_method: method.id.clone(),
-        payment_method_details: method.details(intent.amount, authenticated),
+        payment_method_details: method.details(intent.amount, authenticated, mandate),
         billing_details: method.billing_details.clone(),
         balance_transaction: None,
         metadata: intent.metadata.clone(),

@@ -29,6 +29,13 @@ impl Store {
         params.finish()?;
         let cause = Cause::request(caller);
         let mut intent = self.admitted_intent(caller, id, None)?.clone();
+        if intent.status != Status::RequiresCapture && self.session_of_intent(id).is_some() {
+            return Err(self.unexpected_state(
+                caller,
+                id,
+                "You cannot cancel this PaymentIntent because it was created by Checkout. Expire the Checkout Session instead.".to_owned(),
+            ));
+        }
         match intent.status {
             Status::RequiresPaymentMethod
             | Status::RequiresConfirmation

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// What Stripe.js sends besides: about itself.
-const FROM_STRIPE_JS: &[&str] = &[
+pub(super) const FROM_STRIPE_JS: &[&str] = &[
     "_stripe_version",
     "client_attribution_metadata",
     "expected_payment_method_type",
@@ -54,6 +54,13 @@ impl Store {
             (None, Some(name)) => Some(self.named_payment_method(caller, &name)?),
             (None, None) => None,
         };
+        if let Some(method) = &method {
+            let customer = self
+                .intents
+                .find(id)
+                .and_then(|intent| intent.customer.as_deref());
+            self.must_be_usable(caller, method, customer)?;
+        }
         if let Some(intent) = self.intents.find_mut(id) {
             if let Some(method) = method {
                 intent.payment_method = Some(method);

@@ -16,6 +16,7 @@ use super::{
     Attempt, payment_method_data,
     shared_params::{self, Details, IGNORED},
 };
+use crate::currency::Currency;
 
 pub(super) const CAPTURE_METHODS: &[&str] = &["automatic", "automatic_async", "manual"];
 
@@ -49,9 +50,10 @@ impl Store {
                 )
                 .param("automatic_payment_methods"));
             }
-            (_, Some(types)) => (None, checked_types(types)?),
-            (Some(automatic), None) => (automatic, card_only()),
-            (None, None) => (Some("always"), card_only()),
+            (_, Some(types)) => (None, checked_types(types, currency)?),
+            (Some(None), None) => (None, card_only()),
+            (Some(automatic), None) => (automatic, eligible_types(currency, capture_method)),
+            (None, None) => (Some("always"), eligible_types(currency, capture_method)),
         };
         shared_params::check_amount(amount, currency)?;
         attempt.needs_confirm(confirm)?;
@@ -91,6 +93,7 @@ impl Store {
         };
         intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
         details.apply(&mut intent)?;
+        self.must_be_customer(caller, intent.customer.as_deref())?;
         if confirm {
             attempt.check_return_url(caller, &intent)?;
         }
@@ -100,6 +103,9 @@ impl Store {
             (None, Some(id)) => Some(self.named_payment_method(caller, &id)?),
             (None, None) => None,
         };
+        if let Some(method) = &method {
+            self.must_be_usable(caller, method, intent.customer.as_deref())?;
+        }
         if method.is_some() {
             intent.payment_method = method;
             intent.status = Status::RequiresConfirmation;
@@ -116,7 +122,7 @@ impl Store {
 }
 
 /// `Some(None)`: they are switched off.
-fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, Refusal> {
+pub(super) fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, Refusal> {
     let Some(Some(mut group)) = params.group("automatic_payment_methods")? else {
         return Ok(None);
     };
@@ -128,20 +134,41 @@ fn read_automatic(params: &mut Params) -> Result<Option<Option<&'static str>>, R
     Ok(Some(enabled.then(|| redirects.unwrap_or("always"))))
 }
 
-fn card_only() -> Vec<String> {
+pub(super) fn card_only() -> Vec<String> {
     vec!["card".to_owned()]
 }
 
-fn checked_types(types: Vec<String>) -> Result<Vec<String>, Refusal> {
-    let other = types.iter().find(|kind| *kind != "card");
+/// What Stripe offers where the merchant leaves it the choice: a debit of a bank account in euros only, and not where the merchant captures later.
+pub(super) fn eligible_types(currency: Currency, capture_method: Option<&str>) -> Vec<String> {
+    let mut types = card_only();
+    if currency == Currency::EUR && capture_method != Some("manual") {
+        types.push("sepa_debit".to_owned());
+    }
+    types
+}
+
+fn checked_types(types: Vec<String>, currency: Currency) -> Result<Vec<String>, Refusal> {
+    let refused = |message: String| {
+        Err(Refusal::invalid(message)
+            .code("payment_intent_invalid_parameter")
+            .param("payment_method_types"))
+    };
+    let other = types
+        .iter()
+        .find(|kind| !matches!(kind.as_str(), "card" | "sepa_debit"));
     match other {
         None if types.is_empty() => Ok(card_only()),
+        None if currency != Currency::EUR && types.iter().any(|kind| kind == "sepa_debit") => {
+            refused(format!(
+                "The currency provided ({}) is invalid for one or more payment method types on this PaymentIntent. \
+                 Payment method type sepa_debit supports the following currencies: eur.",
+                currency.code()
+            ))
+        }
         None => Ok(types),
-        Some(other) => Err(Refusal::invalid(format!(
-            "The payment method type \"{other}\" is invalid. The sandbox takes cards only."
-        ))
-        .code("payment_intent_invalid_parameter")
-        .param("payment_method_types")),
+        Some(other) => refused(format!(
+            "The payment method type \"{other}\" is invalid. The sandbox takes cards and SEPA Direct Debit only."
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     caller::Caller,
-    objects::{charge::Charge, refund::Refund},
+    objects::{balance_transaction::BalanceTransaction, charge::Charge, refund::Refund},
     params::Params,
     refusal::Refusal,
     store::Store,
@@ -19,7 +19,7 @@ const DEFAULT_LIMIT: u64 = 10;
 const MAX_TYPES: usize = 20;
 
 /// Which page of which rows.
-struct Page {
+pub(super) struct Page {
     limit: usize,
     starting_after: Option<String>,
     ending_before: Option<String>,
@@ -33,7 +33,7 @@ struct Created {
 }
 
 impl Page {
-    fn read(params: &mut Params) -> Result<Self, Refusal> {
+    pub(super) fn read(params: &mut Params) -> Result<Self, Refusal> {
         let limit = params.integer("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
         if limit > MAX_LIMIT {
             return Err(Refusal::invalid(format!(
@@ -58,7 +58,7 @@ impl Page {
         })
     }
 
-    fn render<T: Row>(
+    pub(super) fn render<T: Row>(
         &self,
         url: &str,
         what: &str,
@@ -215,6 +215,61 @@ impl Store {
                         .is_none_or(|charge| refund.charge == *charge)
             },
             Refund::render,
+        )
+    }
+
+    pub(in crate::sandbox) fn list_disputes(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let page = Page::read(&mut params)?;
+        let intent = params.text("payment_intent")?;
+        let charge = params.text("charge")?;
+        params.finish()?;
+        page.render(
+            "/v1/disputes",
+            "dispute",
+            caller,
+            &self.disputes,
+            |dispute| {
+                intent
+                    .as_ref()
+                    .is_none_or(|intent| dispute.payment_intent == *intent)
+                    && charge
+                        .as_ref()
+                        .is_none_or(|charge| dispute.charge == *charge)
+            },
+            |dispute| self.rendered_dispute(dispute),
+        )
+    }
+
+    pub(in crate::sandbox) fn list_balance_transactions(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let page = Page::read(&mut params)?;
+        let source = params.text("source")?;
+        let kind = params.text("type")?;
+        let currency = params.text("currency")?;
+        params.accept(&["payout"]);
+        params.finish()?;
+        page.render(
+            "/v1/balance_transactions",
+            "balance transaction",
+            caller,
+            &self.balance_transactions,
+            |booking| {
+                source
+                    .as_ref()
+                    .is_none_or(|source| booking.source == *source)
+                    && kind.as_ref().is_none_or(|kind| booking.kind == kind)
+                    && currency
+                        .as_ref()
+                        .is_none_or(|currency| booking.currency.code() == currency)
+            },
+            BalanceTransaction::render,
         )
     }
 

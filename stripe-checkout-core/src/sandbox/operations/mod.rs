@@ -1,16 +1,27 @@
 //! What the routes do.
 
+mod agenda;
 mod attempt;
 mod cancel;
 mod capture;
+mod checkout_session;
 mod confirm;
+mod coupon;
 mod create;
+mod customer;
+mod customer_session;
+mod dispute;
 mod list;
+mod payment_method;
 mod payment_method_data;
 mod refund;
 mod retrieve;
+mod session_payment;
+mod setup_intent;
 mod shared_params;
 mod update;
 mod webhook_endpoint;
 
 pub(super) use attempt::Attempt;
+pub(super) use dispute::Opening;
+pub(super) use session_payment::{no_such, shown};

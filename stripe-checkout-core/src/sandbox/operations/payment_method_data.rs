@@ -1,14 +1,17 @@
-//! PaymentMethods: from what a card form collected, or one of the ready-made ones.
+//! PaymentMethods: from what a form collected, or one of the ready-made ones.
+
+use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
     super::{
+        banks::{self, TestAccount},
         caller::{Caller, Role},
         cards::{self, TestCard},
         ids,
-        objects::payment_method::PaymentMethod,
+        objects::payment_method::{Card, Instrument, PaymentMethod},
         params::Params,
         refusal::Refusal,
         store::Store,
@@ -16,9 +19,11 @@ use super::{
     shared_params::read_address,
 };
 
+/// Whether the buyer agreed that a payment method is shown to him again.
+pub(super) const ALLOW_REDISPLAY: &[&str] = &["always", "limited", "unspecified"];
+
 /// What Stripe.js adds about the browser.
 const ABOUT_THE_BROWSER: &[&str] = &[
-    "allow_redisplay",
     "client_attribution_metadata",
     "client_user_agent",
     "guid",
@@ -32,14 +37,16 @@ const ABOUT_THE_BROWSER: &[&str] = &[
     "time_on_page",
 ];
 
-/// A card that was typed in, and is not yet known to be one.
+/// A card or an account that was typed in, and is not yet known to be one.
 #[derive(Debug)]
 pub(super) struct Given {
-    card: CardGiven,
+    instrument: InstrumentGiven,
     billing_details: Value,
+    allow_redisplay: &'static str,
 }
 
-enum CardGiven {
+enum InstrumentGiven {
+    Iban(String),
     Token(String),
     Number {
         number: String,
@@ -50,7 +57,7 @@ enum CardGiven {
 }
 
 // By hand: a number that somebody typed here by mistake could be real.
-impl std::fmt::Debug for CardGiven {
+impl std::fmt::Debug for InstrumentGiven {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
     }
@@ -58,26 +65,45 @@ impl std::fmt::Debug for CardGiven {
 
 /// Reads the parameters of `payment_method_data`.
 pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
-    let Some(Some(mut data)) = params.group("payment_method_data")? else {
+    let Some(Some(data)) = params.group("payment_method_data")? else {
         return Ok(None);
     };
+    read_itself(data).map(Some)
+}
+
+/// The parameters of a PaymentMethod, wherever they stand.
+pub(super) fn read_itself(mut data: Params) -> Result<Given, Refusal> {
     let kind = data.required_text("type")?;
-    if kind != "card" {
-        return Err(Refusal::invalid(format!(
-            "The payment method type \"{kind}\" is invalid. The sandbox takes cards only."
-        ))
-        .code("payment_method_unactivated")
-        .param("payment_method_data[type]"));
-    }
     data.accept(ABOUT_THE_BROWSER);
+    let allow_redisplay = data.choice("allow_redisplay", ALLOW_REDISPLAY)?;
     let billing_details = read_billing_details(&mut data)?;
+    let instrument = match kind.as_str() {
+        "card" => read_card(&mut data)?,
+        "sepa_debit" => read_account(&mut data, &billing_details)?,
+        _ => {
+            return Err(Refusal::invalid(format!(
+                "The payment method type \"{kind}\" is invalid. The sandbox takes cards and SEPA Direct Debit only."
+            ))
+            .code("payment_method_unactivated")
+            .param("payment_method_data[type]"));
+        }
+    };
+    data.finish()?;
+    Ok(Given {
+        instrument,
+        billing_details,
+        allow_redisplay: allow_redisplay.unwrap_or("unspecified"),
+    })
+}
+
+fn read_card(data: &mut Params) -> Result<InstrumentGiven, Refusal> {
     let Some(Some(mut card)) = data.group("card")? else {
         return Err(data.missing("card"));
     };
     card.accept(&["networks"]);
     let given = match card.text("token")? {
-        Some(token) => CardGiven::Token(token),
-        None => CardGiven::Number {
+        Some(token) => InstrumentGiven::Token(token),
+        None => InstrumentGiven::Number {
             number: card.required_text("number")?,
             exp_month: card.required_integer("exp_month", 0)?,
             exp_year: card.required_integer("exp_year", 0)?,
@@ -85,16 +111,36 @@ pub(super) fn read(params: &mut Params) -> Result<Option<Given>, Refusal> {
         },
     };
     card.finish()?;
-    data.finish()?;
-    Ok(Some(Given {
-        card: given,
-        billing_details,
-    }))
+    Ok(given)
+}
+
+/// A debit needs a name and an address to which the announcement of the debit goes.
+fn read_account(data: &mut Params, billing_details: &Value) -> Result<InstrumentGiven, Refusal> {
+    let Some(Some(mut account)) = data.group("sepa_debit")? else {
+        return Err(data.missing("sepa_debit"));
+    };
+    let iban = account.required_text("iban")?;
+    account.finish()?;
+    for needed in ["name", "email"] {
+        if billing_details.get(needed).is_none_or(Value::is_null) {
+            return Err(Refusal::invalid(format!(
+                "Missing required param: billing_details[{needed}]."
+            ))
+            .code("parameter_missing")
+            .param(format!("billing_details[{needed}]")));
+        }
+    }
+    Ok(InstrumentGiven::Iban(iban))
 }
 
 fn read_billing_details(data: &mut Params) -> Result<Value, Refusal> {
+    Ok(read_new_billing_details(data)?.unwrap_or_else(no_billing_details))
+}
+
+/// Those that a request brings, if it does.
+pub(super) fn read_new_billing_details(data: &mut Params) -> Result<Option<Value>, Refusal> {
     let Some(Some(mut details)) = data.group("billing_details")? else {
-        return Ok(no_billing_details());
+        return Ok(None);
     };
     let address = match details.group("address")? {
         Some(Some(address)) => read_address(address)?,
@@ -108,7 +154,7 @@ fn read_billing_details(data: &mut Params) -> Result<Value, Refusal> {
         "tax_id": details.setting("tax_id")?.flatten(),
     });
     details.finish()?;
-    Ok(value)
+    Ok(Some(value))
 }
 
 fn no_address() -> Value {
@@ -120,47 +166,51 @@ fn no_billing_details() -> Value {
 }
 
 impl Store {
-    /// Makes a PaymentMethod of a card that was typed in, or says what is wrong with it.
+    /// Makes a PaymentMethod of what was typed in, or says what is wrong with it.
     pub(super) fn collect_payment_method(
         &mut self,
         caller: &Caller,
         given: Given,
     ) -> Result<String, Refusal> {
-        let (card, exp_month, exp_year, has_cvc) = match given.card {
-            CardGiven::Token(token) => (card_of_token(&token)?, 12, next_year(), true),
-            CardGiven::Number { .. } if caller.role == Role::Secret => {
+        let instrument = match given.instrument {
+            InstrumentGiven::Iban(iban) => Instrument::SepaDebit(judge_iban(&iban)?),
+            InstrumentGiven::Token(token) => Instrument::Card(ready_made(card_of_token(&token)?)),
+            InstrumentGiven::Number { .. } if caller.role == Role::Secret => {
                 return Err(Refusal::invalid_with_status(
                     StatusCode::PAYMENT_REQUIRED,
                     "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that map to the \
                      test card you are using, see https://stripe.com/docs/testing.",
                 ));
             }
-            CardGiven::Number {
+            InstrumentGiven::Number {
                 number,
                 exp_month,
                 exp_year,
                 cvc,
             } => {
-                let card = judge(&number, exp_month, exp_year, cvc.as_deref())?;
+                let test = judge(&number, exp_month, exp_year, cvc.as_deref())?;
                 let full_year = if exp_year < 100 {
                     exp_year + 2000
                 } else {
                     exp_year
                 };
-                (card, exp_month, full_year, cvc.is_some())
+                Instrument::Card(Card {
+                    test,
+                    exp_month,
+                    exp_year: full_year,
+                    has_cvc: cvc.is_some(),
+                })
             }
         };
-        Ok(self.keep_payment_method(
-            caller.account.clone(),
-            card,
-            exp_month,
-            exp_year,
-            has_cvc,
-            given.billing_details,
-        ))
+        let id =
+            self.keep_payment_method(caller.account.clone(), instrument, given.billing_details);
+        if let Some(method) = self.payment_methods.find_mut(&id) {
+            method.allow_redisplay = given.allow_redisplay;
+        }
+        Ok(id)
     }
 
-    /// The PaymentMethod that a request names: an existing one, or a new one of a ready-made card.
+    /// The PaymentMethod that a request names: an existing one, or a new one of a ready-made card or account.
     pub(super) fn named_payment_method(
         &mut self,
         caller: &Caller,
@@ -173,31 +223,25 @@ impl Store {
         {
             return Ok(id.to_owned());
         }
-        let card = cards::by_payment_method(id).ok_or_else(|| {
-            Refusal::no_such(
+        let (instrument, billing_details) = if let Some(card) = cards::by_payment_method(id) {
+            (Instrument::Card(ready_made(card)), no_billing_details())
+        } else if let Some(account) = banks::by_payment_method(id) {
+            (Instrument::SepaDebit(account), of_a_test_buyer())
+        } else {
+            return Err(Refusal::no_such(
                 StatusCode::BAD_REQUEST,
                 "PaymentMethod",
                 id,
                 "payment_method",
-            )
-        })?;
-        Ok(self.keep_payment_method(
-            caller.account.clone(),
-            card,
-            12,
-            next_year(),
-            true,
-            no_billing_details(),
-        ))
+            ));
+        };
+        Ok(self.keep_payment_method(caller.account.clone(), instrument, billing_details))
     }
 
     fn keep_payment_method(
         &mut self,
         account: Option<String>,
-        card: &'static TestCard,
-        exp_month: u64,
-        exp_year: u64,
-        has_cvc: bool,
+        instrument: Instrument,
         billing_details: Value,
     ) -> String {
         let id = ids::id("pm");
@@ -205,14 +249,57 @@ impl Store {
             id: id.clone(),
             account,
             created: ids::now(),
-            card,
-            exp_month,
-            exp_year,
-            has_cvc,
+            instrument,
             billing_details,
+            metadata: BTreeMap::new(),
+            allow_redisplay: "unspecified",
+            customer: None,
+            set_up: false,
+            spent: false,
         });
         id
     }
+}
+
+fn ready_made(test: &'static TestCard) -> Card {
+    Card {
+        test,
+        exp_month: 12,
+        exp_year: next_year(),
+        has_cvc: true,
+    }
+}
+
+/// Who owns the ready-made accounts.
+fn of_a_test_buyer() -> Value {
+    let mut details = no_billing_details();
+    if let Some(fields) = details.as_object_mut() {
+        fields.insert("name".to_owned(), json!("Jenny Rosen"));
+        fields.insert("email".to_owned(), json!("jenny@example.com"));
+    }
+    details
+}
+
+/// Refuses what a form for an IBAN should have refused.
+fn judge_iban(iban: &str) -> Result<&'static TestAccount, Refusal> {
+    let refused = |message: &str| {
+        Refusal::invalid(message)
+            .code("invalid_bank_account_iban")
+            .param("sepa_debit[iban]")
+    };
+    let iban: String = iban
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .collect();
+    if !banks::has_valid_check_digits(&iban) {
+        return Err(refused("The IBAN you entered is invalid."));
+    }
+    banks::by_iban(&iban).ok_or_else(|| {
+        refused(
+            "You cannot use a live bank account number when making debits in test mode. Instead, use a test IBAN from \
+             https://stripe.com/docs/testing.",
+        )
+    })
 }
 
 fn card_of_token(token: &str) -> Result<&'static TestCard, Refusal> {

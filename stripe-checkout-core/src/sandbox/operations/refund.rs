@@ -1,4 +1,5 @@
-//! `POST /v1/refunds`: <https://docs.stripe.com/api/refunds/create>.
+//! Refunds: <https://docs.stripe.com/api/refunds>. With most cards they succeed at once; two test cards have one that is pending for a while, and one that comes
+//! back (<https://docs.stripe.com/testing#refunds>).
 
 use std::collections::BTreeMap;
 
@@ -7,11 +8,15 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
+        agenda::Due,
         caller::Caller,
+        cards::Behaviour,
         ids,
         objects::{
+            balance_transaction::BalanceTransaction,
             charge::{Charge, ChargeStatus},
-            refund::Refund,
+            payment_method::Instrument,
+            refund::{Refund, RefundStatus},
         },
         params::Params,
         refusal::Refusal,
@@ -78,7 +83,7 @@ impl Store {
             ))
             .param("charge"));
         }
-        if charge.disputed {
+        if self.is_charged_back(charge) {
             return Err(Refusal::invalid(format!(
                 "Charge {charge_id} has been charged back; cannot issue a refund."
             ))
@@ -101,20 +106,42 @@ impl Store {
             ))
             .param("amount"));
         }
+        let instrument = self
+            .payment_methods
+            .find(&charge.payment_method)
+            .map(|method| method.instrument);
+        let behaviour = match instrument {
+            Some(Instrument::Card(card)) => Some(card.test.behaviour),
+            _ => None,
+        };
+        let to_card = behaviour.is_some();
+        let pending = matches!(behaviour, Some(Behaviour::RefundLater));
+        let id = ids::id(if to_card { "re" } else { "pyr" });
         let mut refund = Refund {
-            id: ids::id("re"),
+            id: id.clone(),
             account: caller.account.clone(),
             created: ids::now(),
             amount,
             currency: charge.currency,
+            status: if pending {
+                RefundStatus::Pending
+            } else {
+                RefundStatus::Succeeded
+            },
             charge: charge_id.clone(),
             payment_intent: charge.payment_intent.clone(),
             payment_method: charge.payment_method.clone(),
+            to_card,
             reason,
             metadata: BTreeMap::new(),
+            balance_transaction: None,
+            failure_balance_transaction: None,
         };
         if let Some(change) = metadata {
             merge_metadata(&mut refund.metadata, change)?;
+        }
+        if !pending {
+            refund.balance_transaction = Some(self.book_refund(&refund, -1));
         }
         let cause = Cause::request(caller);
         let rendered = refund.render();
@@ -129,6 +156,151 @@ impl Store {
             self.emit_change(&cause, "charge.refunded", object, Some(before));
         }
         self.emit(&cause, "refund.created", rendered.clone());
+        if let Some(wait) = self.patience.refund {
+            match behaviour {
+                Some(Behaviour::RefundLater) => {
+                    self.agenda.add(wait, Due::Refund { id, arrived: true });
+                }
+                Some(Behaviour::RefundComesBack) => {
+                    self.agenda.add(wait, Due::Refund { id, arrived: false });
+                }
+                _ => {}
+            }
+        }
         Ok(rendered)
     }
+
+    /// A pending refund arrives. Whether it was pending.
+    pub(in crate::sandbox) fn refund_arrives(&mut self, id: &str) -> bool {
+        let Some(mut refund) = self
+            .refunds
+            .find(id)
+            .filter(|refund| refund.status == RefundStatus::Pending)
+            .cloned()
+        else {
+            return false;
+        };
+        refund.balance_transaction = Some(self.book_refund(&refund, -1));
+        let before = json!({ "balance_transaction": null, "status": refund.status.as_str() });
+        refund.status = RefundStatus::Succeeded;
+        let cause = Cause::outside(refund.account.clone());
+        self.refund_changed(&cause, refund, before);
+        true
+    }
+
+    /// The buyer's bank does not take a refund: the money is the merchant's again. Whether it was under way or had arrived.
+    pub(in crate::sandbox) fn refund_comes_back(&mut self, id: &str, why: &'static str) -> bool {
+        let Some(mut refund) = self
+            .refunds
+            .find(id)
+            .filter(|refund| {
+                matches!(
+                    refund.status,
+                    RefundStatus::Pending | RefundStatus::Succeeded
+                )
+            })
+            .cloned()
+        else {
+            return false;
+        };
+        if refund.balance_transaction.is_some() {
+            refund.failure_balance_transaction = Some(self.book_refund(&refund, 1));
+        }
+        let before = json!({ "status": refund.status.as_str() });
+        refund.status = RefundStatus::Failed(why);
+        let cause = Cause::outside(refund.account.clone());
+        self.give_up_refund(&refund);
+        let rendered = refund.render();
+        self.refund_changed(&cause, refund, before.clone());
+        self.emit_change(&cause, "refund.failed", rendered, Some(before));
+        true
+    }
+
+    /// `POST /v1/refunds/{id}/cancel`: <https://docs.stripe.com/api/refunds/cancel>.
+    pub(in crate::sandbox) fn cancel_refund(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        let mut refund = self.admitted_refund(caller, id)?.clone();
+        if refund.status != RefundStatus::Pending {
+            return Err(Refusal::invalid("Canceling this refund is unsupported.").executed());
+        }
+        let before = json!({ "status": refund.status.as_str() });
+        refund.status = RefundStatus::Canceled;
+        self.give_up_refund(&refund);
+        let rendered = refund.render();
+        self.refund_changed(&Cause::request(caller), refund, before);
+        Ok(rendered)
+    }
+
+    /// `POST /v1/refunds/{id}`: <https://docs.stripe.com/api/refunds/update>.
+    pub(in crate::sandbox) fn update_refund(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, Refusal> {
+        let metadata = params.metadata()?;
+        params.finish()?;
+        let mut refund = self.admitted_refund(caller, id)?.clone();
+        let before = json!({ "metadata": refund.metadata });
+        if let Some(change) = metadata {
+            merge_metadata(&mut refund.metadata, change)?;
+        }
+        let rendered = refund.render();
+        self.refund_changed(&Cause::request(caller), refund, before);
+        Ok(rendered)
+    }
+
+    /// What is not given back can be given back again.
+    fn give_up_refund(&mut self, refund: &Refund) {
+        if let Some(charge) = self.charges.find_mut(&refund.charge) {
+            charge.amount_refunded = charge.amount_refunded.saturating_sub(refund.amount);
+        }
+    }
+
+    /// Puts a changed refund back. Stripe tells it twice: the older of the two types came before refunds had events of their own.
+    fn refund_changed(&mut self, cause: &Cause, changed: Refund, before: Value) {
+        let rendered = changed.render();
+        if let Some(refund) = self.refunds.find_mut(&changed.id) {
+            *refund = changed;
+        }
+        self.emit_change(
+            cause,
+            "charge.refund.updated",
+            rendered.clone(),
+            Some(before.clone()),
+        );
+        self.emit_change(cause, "refund.updated", rendered, Some(before));
+    }
+
+    fn book_refund(&mut self, refund: &Refund, sign: i64) -> String {
+        let (kind, category) = match (sign > 0, refund.to_card) {
+            (true, _) => ("refund_failure", "refund_failure"),
+            (false, true) => ("refund", "refund"),
+            (false, false) => ("payment_refund", "refund"),
+        };
+        let id = ids::id("txn");
+        self.balance_transactions.insert(BalanceTransaction {
+            id: id.clone(),
+            account: refund.account.clone(),
+            created: ids::now(),
+            amount: signed(refund.amount).saturating_mul(sign),
+            fee: 0,
+            currency: refund.currency,
+            kind,
+            category,
+            description: Some("REFUND FOR CHARGE".to_owned()),
+            source: refund.id.clone(),
+        });
+        id
+    }
+}
+
+/// An amount as the balance counts it: it can be below zero.
+pub(super) fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
 }

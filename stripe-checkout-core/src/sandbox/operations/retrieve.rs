@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::super::{
     caller::{Caller, Role},
     objects::{
-        charge::Charge, payment_intent::PaymentIntent, payment_method::PaymentMethod,
-        refund::Refund,
+        balance_transaction::BalanceTransaction, charge::Charge, mandate::Mandate,
+        payment_intent::PaymentIntent, payment_method::PaymentMethod, refund::Refund,
     },
     params::Params,
     refusal::Refusal,
@@ -112,10 +112,39 @@ impl Store {
         params: Params,
     ) -> Result<Value, Refusal> {
         params.finish()?;
+        self.admitted_refund(caller, id).map(Refund::render)
+    }
+
+    pub(super) fn admitted_refund(&self, caller: &Caller, id: &str) -> Result<&Refund, Refusal> {
         self.refunds
             .get(caller.account.as_deref(), id)
-            .map(Refund::render)
             .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "refund", id, "id"))
+    }
+
+    pub(in crate::sandbox) fn retrieve_mandate(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.mandates
+            .get(caller.account.as_deref(), id)
+            .map(Mandate::render)
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "mandate", id, "mandate"))
+    }
+
+    pub(in crate::sandbox) fn retrieve_balance_transaction(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, Refusal> {
+        params.finish()?;
+        self.balance_transactions
+            .get(caller.account.as_deref(), id)
+            .map(BalanceTransaction::render)
+            .ok_or_else(|| Refusal::no_such(StatusCode::NOT_FOUND, "balance transaction", id, "id"))
     }
 
     pub(in crate::sandbox) fn retrieve_event(

@@ -23,7 +23,6 @@ pub(super) const IGNORED: &[&str] = &[
     "excluded_payment_method_types",
     "hooks",
     "mandate",
-    "mandate_data",
     "payment_details",
     "payment_method_configuration",
     "payment_method_options",
@@ -163,14 +162,27 @@ impl Details {
             Some(None) => Some(None),
             Some(Some(group)) => Some(Some(read_shipping(group)?)),
         };
-        let setup_future_usage =
-            params.choice("setup_future_usage", &["off_session", "on_session"]);
+        // An empty one unsets it.
+        let setup_future_usage = match params.is_text("setup_future_usage") {
+            true if params.is_empty_text("setup_future_usage") => {
+                params.accept(&["setup_future_usage"]);
+                Some(None)
+            }
+            _ => params
+                .choice("setup_future_usage", &["off_session", "on_session"])?
+                .map(Some),
+        };
         Ok(Self {
             receipt_email,
             shipping,
-            setup_future_usage: setup_future_usage?.map(Some),
+            setup_future_usage,
             ..Self::default()
         })
+    }
+
+    /// The customer that is named.
+    pub(super) fn customer(&self) -> Option<&str> {
+        self.customer.as_ref()?.as_deref()
     }
 
     pub(super) fn apply(self, intent: &mut PaymentIntent) -> Result<(), Refusal> {
@@ -203,7 +215,7 @@ fn set<T>(field: &mut Option<T>, given: Option<Option<T>>) {
     }
 }
 
-fn looks_like_email(text: &str) -> bool {
+pub(super) fn looks_like_email(text: &str) -> bool {
     text.split_once('@').is_some_and(|(user, host)| {
         !user.is_empty()
             && !host.is_empty()

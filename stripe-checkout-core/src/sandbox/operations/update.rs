@@ -7,7 +7,7 @@ use super::{
         caller::Caller, objects::payment_intent::Status, params::Params, refusal::Refusal,
         store::Store,
     },
-    create::CAPTURE_METHODS,
+    create::{CAPTURE_METHODS, eligible_types},
     payment_method_data,
     shared_params::{self, Details, IGNORED},
 };
@@ -59,7 +59,12 @@ impl Store {
         changed.amount = amount.unwrap_or(changed.amount);
         changed.currency = currency.unwrap_or(changed.currency);
         shared_params::check_amount(changed.amount, changed.currency)?;
+        self.must_be_customer(caller, details.customer())?;
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
+        if changed.automatic.is_some() {
+            changed.payment_method_types =
+                eligible_types(changed.currency, Some(changed.capture_method));
+        }
         details.apply(&mut changed)?;
 
         let method = match (given_method, named_method) {
@@ -68,6 +73,9 @@ impl Store {
             (None, Some(None)) => Some(None),
             (None, None) => None,
         };
+        if let Some(Some(method)) = &method {
+            self.must_be_usable(caller, method, changed.customer.as_deref())?;
+        }
         // What the buyer is asked to agree to has changed: it must be confirmed again.
         let stale = amount.is_some() || currency.is_some() || method.is_some();
         if let Some(method) = method {

@@ -67,8 +67,11 @@ pub(super) fn all() -> Vec<Exchange> {
     let mut all = page();
     all.extend(assets());
     all.extend(create());
+    #[cfg(feature = "sessions")]
+    all.extend(sessions());
     all.extend(same_site());
     all.extend(complete_and_status());
+    all.extend(customers());
     all.extend(webhook());
     all.extend(limits());
     all.extend(by_hand());
@@ -234,6 +237,48 @@ fn create() -> Vec<Exchange> {
     ]
 }
 
+#[cfg(feature = "sessions")]
+#[rustfmt::skip] // A table.
+fn sessions() -> Vec<Exchange> {
+    const SESSION: &str = "/create-checkout-session";
+    const OTHER: &str = "/shop/de/create-checkout-session";
+    let page = |target: &str, body: &str| Request::new("POST", target).header("Content-Type", "application/x-www-form-urlencoded").body(body.to_owned());
+    let form = |body: &str| page(SESSION, body);
+    let order = |reference: &str| json(SESSION, format!(r#"{{"order":{{"order":"{reference}"}}}}"#));
+    let complete = |query: &str| get(&format!("/checkout/complete?{query}"));
+    let status = |body: &str| json("/checkout/status", body);
+    vec![
+        exchange("a session", order("session"), 200, r#"{"url":"https://checkout.stripe.com/c/pay/cs_session#fid"}"#),
+        exchange("the same session again", order("session"), 200, "cs_session#fid"),
+        exchange("a session for a form", form("order=session"), 303, ""),
+        exchange("a session for a form with a charset", form("order=session").header("Sec-Fetch-Site", "same-origin"), 303, ""),
+        exchange("a session for a form in chunks", form("order=session").chunked(2), 303, ""),
+        exchange("a session for the query's order", page(&format!("{SESSION}?order=session"), ""), 303, ""),
+        exchange("a session in a frame", json(OTHER, r#"{"order":{"order":"session"}}"#), 200, r#"{"clientSecret":"cs_session_secret_test"}"#),
+        exchange("a form for a session in a frame", page(OTHER, "order=session"), 415, "Send JSON"),
+        exchange("a session by a stranger", form("order=members"), 422, "Members only."),
+        exchange("a session for no order", form(""), 400, "could not be read"),
+        exchange("a session for no JSON", json(SESSION, "{"), 400, "invalid_order"),
+        exchange("a session for text", Request::new("POST", SESSION).header("Content-Type", "text/plain").body("order=session"), 415, "not_json"),
+        exchange("a session from elsewhere", form("order=session").header("Sec-Fetch-Site", "cross-site"), 403, "own page"),
+        exchange("a session whose form is too large", page(SESSION, &"x".repeat(LIMIT + 1)), 413, "too large"),
+        exchange("a session refused", form("order=sold-out"), 422, "Sold out, sorry."),
+        exchange("a session refused by the guard", order("banned"), 403, "Please contact the shop."),
+        exchange("a session declined", order("declined"), 402, "declined"),
+        exchange("a session in flight", form("order=conflict"), 409, "try again"),
+        exchange("a session, and Stripe is broken", form("order=broken"), 503, "reached"),
+        exchange("a session, and Stripe answers nonsense", order("nonsense"), 502, "payment_refused"),
+        exchange("a session that will be paid", order("succeeded-there"), 409, "order_paid"),
+        exchange("complete of a session", complete("session_id=cs_session"), 200, "data-state=\"requires_payment_method\""),
+        exchange("complete of a session that is paid", complete("session_id=cs_succeeded-there"), 200, "data-state=\"succeeded\""),
+        exchange("complete of a session that is none", complete("session_id=..%2Fevents"), 404, "complete.js"),
+        exchange("complete of an empty session", complete("session_id="), 404, "complete.js"),
+        exchange("the status of a session", status(r#"{"session_id":"cs_succeeded-there"}"#), 200, r#"{"status":"succeeded"}"#),
+        exchange("the status of a session that is none", status(r#"{"session_id":"pi_tea"}"#), 404, "unknown_payment"),
+        exchange("the status of a session that is no text", status(r#"{"session_id":7}"#), 400, "invalid_request"),
+    ]
+}
+
 #[rustfmt::skip] // A table.
 fn same_site() -> Vec<Exchange> {
     let mut all = Vec::new();
@@ -297,6 +342,79 @@ fn complete_and_status() -> Vec<Exchange> {
         exchange("status as text", Request::new("POST", "/checkout/status").header("Content-Type", "text/plain").body("{}"), 415, "not_json"),
         exchange("status with too large a body", json("/checkout/status", vec![b' '; LIMIT + 1]), 413, "body_too_large"),
     ]
+}
+
+#[rustfmt::skip] // A table.
+fn customers() -> Vec<Exchange> {
+    const SETUP: &str = "/create-setup-intent";
+    const SESSION: &str = "/checkout/customer-session";
+    let by = |name: &str, request: Request| request.header("X-Member", name);
+    let page = || get("/checkout/setup");
+    let setup = |body: &str| json(SETUP, body);
+    let complete = |query: &str| get(&format!("/checkout/setup/complete?{query}"));
+    let back = |name: &str| complete(&format!("setup_intent=seti_{name}&setup_intent_client_secret=seti_{name}_secret_test&redirect_status=x"));
+    let status = |name: &str, secret: &str| json("/checkout/status", format!(r#"{{"setup_intent":"seti_{name}","setup_intent_client_secret":"{secret}"}}"#));
+    let mut all = vec![
+        exchange("the page to save a card, a guest", page(), 403, "Please sign in"),
+        exchange("the page to save a card, nobody", by("nobody", page()), 403, "Please sign in"),
+        exchange("the page to save a card, a member", by("ada", page()), 200, "payment-element"),
+        exchange("HEAD of the page to save a card", by("ada", Request::new("HEAD", "/checkout/setup")), 200, ""),
+        exchange("the page to save a card with a query", by("ada", get("/checkout/setup?x=%ff&y")), 200, "payment-element"),
+        exchange("the page to save a card, a member who is blocked", by("blocked", page()), 422, "Your account is blocked."),
+        exchange("the page to save a card, members unknown", by("members-down", page()), 503, "cannot tell who you are"),
+        exchange("the page to save a card, a panic", by("member-bug", page()), 500, "internal_error"),
+        exchange("a wish to save a card", by("ada", setup("{}")), 200, r#"{"clientSecret":"seti_ada_secret_test"}"#),
+        exchange("a wish with a name", by("ada", setup(r#"{"reference":"wish-1"}"#)), 200, "seti_ada_secret_test"),
+        exchange("a wish with an empty name", by("ada", setup(r#"{"reference":""}"#)), 400, "invalid_request"),
+        exchange("a wish with a name too long", by("ada", setup(&format!(r#"{{"reference":"{}"}}"#, "x".repeat(201)))), 400, "invalid_request"),
+        exchange("a wish with a name that is none", by("ada", setup(r#"{"reference":7}"#)), 400, "invalid_request"),
+        exchange("a wish for somebody else", by("ada", setup(r#"{"customer":"cus_bob","user":"bob"}"#)), 200, "seti_ada_secret_test"),
+        exchange("a guest's wish", setup("{}"), 403, "not_signed_in"),
+        exchange("a wish without JSON", by("ada", setup("")), 400, "invalid_request"),
+        exchange("a wish as text", by("ada", Request::new("POST", SETUP).header("Content-Type", "text/plain").body("{}")), 415, "not_json"),
+        exchange("a wish as a form", by("ada", Request::new("POST", SETUP).header("Content-Type", "application/x-www-form-urlencoded").body("")), 415, "not_json"),
+        exchange("a wish from elsewhere", by("ada", setup("{}").header("Sec-Fetch-Site", "cross-site")), 403, "cross_site"),
+        exchange("a wish that is too large", by("ada", json(SETUP, vec![b' '; LIMIT + 1])), 413, "body_too_large"),
+        exchange("a wish that the guard refuses", by("banned", setup("{}")), 403, "visitor_refused"),
+        exchange("a wish that is declined", by("declined", setup("{}")), 402, "declined"),
+        exchange("a wish of a member unknown", by("members-down", setup("{}")), 503, "unavailable"),
+        exchange("a wish, and Stripe forbids customers", by("forbidden", setup("{}")), 502, "payment_refused"),
+        exchange("a wish, and Stripe is broken", by("broken", setup("{}")), 503, "payment_unavailable"),
+        exchange("a payment, and Stripe is broken for this customer", by("broken", order("broken-customer")), 503, "payment_unavailable"),
+        exchange("a payment of a member unknown", by("members-down", order("unknown-member")), 503, "unavailable"),
+        exchange("a member's saved cards", by("ada", json(SESSION, "{}")), 200, r#"{"customerSessionClientSecret":"cuss_secret_ada"}"#),
+        exchange("a guest's saved cards", json(SESSION, "{}"), 200, r#"{"customerSessionClientSecret":null}"#),
+        exchange("saved cards, asked for from elsewhere", by("ada", json(SESSION, "{}").header("Sec-Fetch-Site", "cross-site")), 403, "cross_site"),
+        exchange("saved cards, asked for by a form", by("ada", Request::new("POST", SESSION).header("Content-Type", "text/plain").body("{}")), 415, "not_json"),
+        exchange("saved cards of a member unknown", by("members-down", json(SESSION, "{}")), 503, "unavailable"),
+        exchange("a card without an intent", get("/checkout/setup/complete"), 400, "could not be read"),
+        exchange("a card with half of it", complete("setup_intent_client_secret=x"), 400, "could not be read"),
+        exchange("a card after the script took the secret away", complete("setup_intent=seti_x&redirect_status=succeeded"), 200, "Looking up your card"),
+        exchange("a card that nobody knows", back("stranger"), 404, "complete.js"),
+        exchange("a card with the wrong secret", complete("setup_intent=seti_ada&setup_intent_client_secret=seti_ada_secret_guess"), 404, "complete.js"),
+        exchange("a card with another's secret", complete("setup_intent=seti_ada&setup_intent_client_secret=seti_bob_secret_test"), 404, "complete.js"),
+        exchange("a card with an id that is none", complete("setup_intent=..%2Fcharges&setup_intent_client_secret=..%2Fcharges"), 404, "complete.js"),
+        exchange("HEAD of a card", Request::new("HEAD", "/checkout/setup/complete?setup_intent=seti_x"), 200, ""),
+        exchange("the status of a card", status("unlucky", "seti_unlucky_secret_test"), 200, r#""status":"requires_payment_method","message":"#),
+        exchange("the status of a card that is saved", status("lucky", "seti_lucky_secret_test"), 200, r#"{"status":"succeeded"}"#),
+        exchange("the status of a card with the wrong secret", status("lucky", "seti_lucky_secret_guess"), 404, "unknown_payment"),
+        exchange("the status of a card that nobody knows", status("stranger", "seti_stranger_secret_test"), 404, "unknown_payment"),
+    ];
+    for (name, state) in [
+        ("lucky", "succeeded"),
+        ("slow", "processing"),
+        ("unlucky", "requires_payment_method"),
+        ("canceled", "canceled"),
+    ] {
+        let shown = match state {
+            "succeeded" => r#"data-state="succeeded""#,
+            "processing" => r#"data-state="processing""#,
+            "canceled" => r#"data-state="canceled""#,
+            _ => r#"data-state="requires_payment_method""#,
+        };
+        all.push(exchange(&format!("a card that comes back {state}"), back(name), 200, shown));
+    }
+    all
 }
 
 /// A body with the signature that this secret gives it at this time.

@@ -462,6 +462,25 @@ async fn relative(site: Site) -> Told {
         }
         check(files >= 2, format!("{files} files in the page"))?;
         answers.push(page);
+        // The pages to save a card stand deeper, and name the same files.
+        for (path, files) in [
+            ("setup", ["checkout.js", "checkout.css"]),
+            (
+                "setup/complete?setup_intent=seti_x",
+                ["../complete.js", "../checkout.css"],
+            ),
+        ] {
+            let request = Request::new("GET", format!("{prefix}/checkout/{path}"));
+            let page = expect(&site, &request.header("X-Member", "ada"), 200, "").await?;
+            for file in files {
+                let named = page.text().replace("&#x2f;", "/");
+                check(
+                    named.contains(&format!("\"{file}\"")),
+                    format!("no {file} in {path}"),
+                )?;
+            }
+            answers.push(page);
+        }
     }
     Ok(answers)
 }

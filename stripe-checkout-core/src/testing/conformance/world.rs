@@ -8,12 +8,15 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
-use crate::intent::{PaymentRequest, Transport, TransportRequest, TransportResponse};
+use crate::intent::{
+    CustomerRequest, PaymentRequest, Transport, TransportRequest, TransportResponse,
+};
 use crate::testing::{EventBody, PaymentIntent, now};
 use crate::webhook::Payment;
 use crate::{
-    Amount, Attempt, BoxError, Checkout, Config, Currency, Group, Guard, GuardError, Pricing,
-    PricingError, PublishableKey, SecretKey, TransportError, Visitor, VisitorData, WebhookSecret,
+    Amount, Attempt, BoxError, Checkout, Config, Currency, Customers, Group, Guard, GuardError,
+    Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, VisitorData,
+    WebhookSecret,
 };
 
 /// The header by which a visitor of the suite says who they are; see [`Application`].
@@ -69,8 +72,14 @@ struct Member(String);
 /// An application, and what its merchant sees.
 pub(super) fn application() -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
-    let root = checkout(SECRET, &state, |builder| builder.body_limit(LIMIT));
+    let root = checkout(SECRET, &state, |builder| {
+        #[cfg(feature = "sessions")]
+        let builder = builder.hosted_checkout(hosted());
+        builder.body_limit(LIMIT)
+    });
     let other = checkout(OTHER_SECRET, &state, |builder| {
+        #[cfg(feature = "sessions")]
+        let builder = builder.hosted_checkout(hosted().embedded());
         builder
             .application("other")
             .shop_name("Another shop")
@@ -87,6 +96,11 @@ pub(super) fn application() -> (Application, Arc<State>) {
         ],
     };
     (application, state)
+}
+
+#[cfg(feature = "sessions")]
+fn hosted() -> crate::intent::HostedCheckout {
+    crate::intent::HostedCheckout::new(format!("https://{}", super::client::HOST))
 }
 
 #[allow(clippy::expect_used)] // Constants.
@@ -107,6 +121,7 @@ fn checkout(
             .max_amount(1_000_000)
             .pricing(Prices)
             .guard(Gatekeeper)
+            .customers(Members)
             .transport(Stripe::default())
             .fulfillment(MemoryInbox::new(), Warehouse(Arc::clone(state)));
         Ok::<_, BoxError>(more(builder).build()?)
@@ -229,13 +244,34 @@ impl Pricing for Prices {
     }
 }
 
+/// Each member is a customer; what is special about one is the name.
+struct Members;
+
+impl Customers for Members {
+    #[allow(clippy::panic)] // That is what is tested.
+    async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
+        match visitor.data::<Member>().map(|member| member.0.as_str()) {
+            None | Some("nobody") => Ok(None),
+            Some("members-down") => Err(std::io::Error::other("the database is down").into()),
+            Some("blocked") => Err(PricingError::refused("Your account is blocked.")),
+            Some("member-bug") => panic!("a bug of the merchant's, on purpose"),
+            Some(name) => Ok(Some(CustomerRequest::new(name))),
+        }
+    }
+}
+
 /// Who may pay stands in the order's name too.
 struct Gatekeeper;
 
 impl Guard for Gatekeeper {
     async fn admit(&self, visitor: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
         let Attempt::Payment(request) = attempt else {
-            return Ok(());
+            return match visitor.data::<Member>() {
+                Some(member) if member.0 == "banned" => {
+                    Err(GuardError::refused("Please contact the shop."))
+                }
+                _ => Ok(()),
+            };
         };
         match request.reference() {
             "banned" => Err(GuardError::refused("Please contact the shop.")),
@@ -278,6 +314,10 @@ impl Transport for Stripe {
         let refused = |kind: &str, code: &str| {
             serde_json::json!({"error": {"type": kind, "code": code}}).to_string()
         };
+        let path = request.url.split("/v1").nth(1).unwrap_or_default();
+        if let Some((status, body)) = people(request.method, path, &field) {
+            return answer(status, body);
+        }
         if request.method == "POST" {
             let order = field("metadata[order_id]").unwrap_or_default();
             match order {
@@ -303,6 +343,10 @@ impl Transport for Stripe {
                 "unreachable" => return Err(TransportError::Connect("refused".into())),
                 _ => {}
             }
+            if request.url.ends_with("/checkout/sessions") {
+                let embedded = field("ui_mode") == Some("embedded_page");
+                return answer(200, session(order, embedded));
+            }
             let id = format!("pi_{order}");
             let minor = field("amount").and_then(|minor| minor.parse().ok());
             let mut intent =
@@ -324,6 +368,9 @@ impl Transport for Stripe {
             .next()
             .and_then(|id| id.split('?').next())
             .unwrap_or_default();
+        if let Some(order) = id.strip_prefix("cs_") {
+            return answer(200, session(order, false));
+        }
         let Some(intent) = lock(&self.made).get(id).cloned() else {
             return answer(404, refused("invalid_request_error", "resource_missing"));
         };
@@ -339,6 +386,93 @@ impl Transport for Stripe {
         };
         answer(200, intent.object().to_string())
     }
+}
+
+/// Customers, their sessions and their SetupIntents: the member's name is in every id, and says how it goes.
+fn people<'a>(
+    method: &str,
+    path: &str,
+    field: &impl Fn(&str) -> Option<&'a str>,
+) -> Option<(u16, String)> {
+    let refused = |status, code: &str| {
+        let kind = if status == 402 {
+            "card_error"
+        } else {
+            "invalid_request_error"
+        };
+        Some((
+            status,
+            serde_json::json!({"error": {"type": kind, "code": code}}).to_string(),
+        ))
+    };
+    let customer = |name: &str| {
+        let metadata = serde_json::json!({"checkout_user": name});
+        serde_json::json!({"id": format!("cus_{name}"), "object": "customer", "metadata": metadata})
+            .to_string()
+    };
+    let setup = |name: &str, status: &str| {
+        let error = (name == "unlucky").then(|| serde_json::json!({"code": "card_declined"}));
+        serde_json::json!({
+            "id": format!("seti_{name}"), "object": "setup_intent", "status": status, "customer": format!("cus_{name}"),
+            "client_secret": format!("seti_{name}_secret_test"), "livemode": false, "metadata": {}, "last_setup_error": error,
+        })
+        .to_string()
+    };
+    let named = field("customer").and_then(|id| id.strip_prefix("cus_"));
+    match (method, path.split('?').next().unwrap_or_default()) {
+        ("GET", "/customers/search") => Some((
+            200,
+            r#"{"object":"search_result","data":[],"has_more":false}"#.to_owned(),
+        )),
+        ("POST", "/customers") => match field("metadata[checkout_user]")? {
+            "forbidden" => refused(403, "more_permissions_required"),
+            "broken" => refused(500, "internal"),
+            name => Some((200, customer(name))),
+        },
+        ("POST", "/customer_sessions") => Some((
+            200,
+            format!(r#"{{"client_secret":"cuss_secret_{}"}}"#, named?),
+        )),
+        ("POST", "/setup_intents") => match named? {
+            "declined" => refused(402, "card_declined"),
+            name => Some((200, setup(name, "requires_payment_method"))),
+        },
+        (_, path) => {
+            if let Some(name) = path.strip_prefix("/customers/cus_") {
+                return Some((200, customer(name)));
+            }
+            let name = path.strip_prefix("/setup_intents/seti_")?;
+            let status = match name {
+                "lucky" => "succeeded",
+                "slow" => "processing",
+                "canceled" => "canceled",
+                "stranger" => return refused(404, "resource_missing"),
+                _ => "requires_payment_method",
+            };
+            Some((200, setup(name, status)))
+        }
+    }
+}
+
+/// The Checkout Session of an order. What the buyer did meanwhile stands in the order's name.
+fn session(order: &str, embedded: bool) -> String {
+    let (status, payment_status) = match order.split('-').next() {
+        Some("succeeded") => ("complete", "paid"),
+        Some("processing") => ("complete", "unpaid"),
+        Some("canceled") => ("expired", "unpaid"),
+        _ => ("open", "unpaid"),
+    };
+    let open = status == "open";
+    let amount = PRICE.minor();
+    serde_json::json!({
+        "id": format!("cs_{order}"), "object": "checkout.session", "mode": "payment", "status": status, "payment_status": payment_status,
+        "amount_subtotal": amount, "amount_total": amount, "currency": "eur", "livemode": false,
+        "metadata": { "order_id": order, "checkout_application": "suite" },
+        "payment_intent": (!open).then(|| format!("pi_{order}")),
+        "url": (open && !embedded).then(|| format!("https://checkout.stripe.com/c/pay/cs_{order}#fid")),
+        "client_secret": (open && embedded).then(|| format!("cs_{order}_secret_test")),
+    })
+    .to_string()
 }
 
 /// The event of a successful payment of an order, with this id.

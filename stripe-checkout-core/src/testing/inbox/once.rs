@@ -122,7 +122,7 @@ async fn order_is_paid<S: Subject>(world: World<S>) -> Told {
 }
 
 /// All of them at once, in turns by two processes.
-async fn at_once<S: Subject>(
+pub(super) async fn at_once<S: Subject>(
     world: &World<S>,
     events: Vec<EventBody>,
 ) -> Result<Vec<u16>, BoxError> {
@@ -139,7 +139,7 @@ async fn at_once<S: Subject>(
     Ok(answers)
 }
 
-fn all_good(answers: &[u16]) -> Told {
+pub(super) fn all_good(answers: &[u16]) -> Told {
     check(
         answers.iter().all(|status| *status == 200),
         format!("not all were answered with 200: {answers:?}"),

@@ -20,7 +20,9 @@ use crate::fulfillment::{
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
-use crate::webhook::{Dispute, Event, Failure, Payment, Refund};
+use crate::webhook::{
+    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+};
 use crate::{Amount, Currency};
 
 /// What a case comes to.
@@ -427,6 +429,10 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         Ok(*lock(&self.told.due))
     }
 
+    async fn order_free(&self, payment: &Payment, db: &mut Connection<S>) -> Result<(), BoxError> {
+        self.paid("free", payment, db).await
+    }
+
     async fn payment_processing(
         &self,
         payment: &Payment,
@@ -485,8 +491,22 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         self.paid("mismatch", payment, db).await
     }
 
+    async fn refund_pending(
+        &self,
+        refund: &Refund,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("refund pending {}", refund.id());
+        self.hook(line, refund.payment_intent(), None, db).await
+    }
+
     async fn refunded(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
         let line = format!("refunded {}", refund.id());
+        self.hook(line, refund.payment_intent(), None, db).await
+    }
+
+    async fn refund_failed(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
+        let line = format!("refund failed {}", refund.id());
         self.hook(line, refund.payment_intent(), None, db).await
     }
 
@@ -498,9 +518,69 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         self.paid("refunded before", payment, db).await
     }
 
-    async fn disputed(&self, dispute: &Dispute, db: &mut Connection<S>) -> Result<(), BoxError> {
-        let line = format!("disputed {}", dispute.id());
+    async fn dispute_opened(
+        &self,
+        dispute: &Dispute,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute opened {}", dispute.id());
         self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn dispute_updated(
+        &self,
+        dispute: &Dispute,
+        change: DisputeChange,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute {change:?} {}", dispute.id());
+        self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn dispute_closed(
+        &self,
+        dispute: &Dispute,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("dispute {} {}", dispute.status(), dispute.id());
+        self.hook(line, dispute.payment_intent(), None, db).await
+    }
+
+    async fn setup_succeeded(
+        &self,
+        setup: &SetupIntent,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("set up {}", setup.id());
+        self.hook(line, Some(setup.id()), None, db).await
+    }
+
+    async fn setup_failed(
+        &self,
+        setup: &SetupIntent,
+        _: &Failure,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("setup failed {}", setup.id());
+        self.hook(line, Some(setup.id()), None, db).await
+    }
+
+    async fn payment_method_attached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("attached {}", method.id());
+        self.hook(line, Some(method.id()), None, db).await
+    }
+
+    async fn payment_method_detached(
+        &self,
+        method: &PaymentMethod,
+        db: &mut Connection<S>,
+    ) -> Result<(), BoxError> {
+        let line = format!("detached {}", method.id());
+        self.hook(line, Some(method.id()), None, db).await
     }
 
     async fn event(&self, event: &Event, db: &mut Connection<S>) -> Result<(), BoxError> {

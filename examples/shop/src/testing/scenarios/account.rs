@@ -1,0 +1,1 @@
+//! What a buyer does who comes back.

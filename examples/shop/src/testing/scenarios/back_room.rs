@@ -1,0 +1,1 @@
+//! What a merchant does in the back room, and what the buyer sees of it.

@@ -1,0 +1,393 @@
+//! Money that is reserved: taken or let go, once; and what became of a payment's money.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use super::Checkout;
+use super::operations::{Doing, Work};
+use crate::amount::Amount;
+use crate::error::{AmountError, ApiError, InboxError, OperationError, RequestError};
+use crate::fulfillment::{IntentRecord, OperationRecord, OperationState};
+use crate::intent::{
+    CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id,
+};
+use crate::marks::CAPTURE;
+use crate::webhook::{Dispute, DisputeStatus, Payment, PaymentStatus, RefundStatus};
+
+/// How often an order's row may change while it learns what is captured.
+const ROUNDS: usize = 8;
+
+/// After which time somebody who wanted to capture is not waited for any more: no request is on its way for so long.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// What became of the money of one payment, as Stripe says it now: see [`Checkout::totals`]. All amounts are in the payment's currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// What was asked for.
+    pub asked: Amount,
+    /// What is reserved, and can be captured.
+    pub capturable: Amount,
+    /// Until when it can be captured, in seconds since 1970; afterwards Stripe lets it go. None if nothing is reserved, or the payment method does not say.
+    pub capture_before: Option<i64>,
+    /// What was charged.
+    pub charged: Amount,
+    /// What went back to the buyer, or is on its way.
+    pub refunded: Amount,
+    /// What of that is only on its way: it may still fail.
+    pub pending: Amount,
+    /// What the buyer's bank took back in disputes that are open or lost.
+    pub disputed: Amount,
+}
+
+impl Totals {
+    /// What you have of it: what was charged, less what went back and what was taken back.
+    pub fn kept(&self) -> Amount {
+        let gone = self.refunded.minor().saturating_add(self.disputed.minor());
+        let minor = self.charged.minor().saturating_sub(gone);
+        Amount::new(minor, self.charged.currency())
+    }
+}
+
+impl Checkout {
+    /// Takes the money that was [reserved](crate::intent::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
+    /// [reference](CaptureRequest::reference), also after Stripe's 24 hours. The payment is then paid, and [`payment_succeeded`] runs when Stripe says so.
+    ///
+    /// Of a part, [`amount_due`] must say so too: with [`Due::AsAsked`] what is captured here is what is asked; with [`Due::Exactly`] write down first what you
+    /// capture.
+    ///
+    /// See <https://docs.stripe.com/payments/place-a-hold-on-a-payment-method>.
+    ///
+    /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
+    /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
+    /// [`Due::AsAsked`]: crate::fulfillment::Due::AsAsked
+    /// [`Due::Exactly`]: crate::fulfillment::Due::Exactly
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if nothing is reserved (any more), [`MoreThanLeft`](OperationError::MoreThanLeft) if less is,
+    /// [`InFlight`](OperationError::InFlight) while a capture with another reference is on its way: a payment is captured once.
+    pub async fn capture(&self, request: &CaptureRequest) -> Result<Payment, OperationError> {
+        let (checkout, request) = (self.clone(), request.clone());
+        self.operate(async move { checkout.take(&request).await })
+            .await
+    }
+
+    /// Gives up a payment that is not paid, and lets go what was reserved for it. One that is canceled already is what you want: whoever canceled it, that is no error.
+    ///
+    /// The hook [`payment_canceled`](crate::fulfillment::FulfillmentHandler::payment_canceled) runs when Stripe says so. The order may be paid by another PaymentIntent
+    /// afterwards: to call an order off see [`expire`](Self::expire).
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if it is paid, or on its way.
+    pub async fn cancel(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
+        let (checkout, request) = (self.clone(), request.clone());
+        self.operate(async move { checkout.let_go(&request).await })
+            .await
+    }
+
+    /// What became of the money of a payment: asked of Stripe, so that what happened in the Dashboard counts too. Two requests, and a third one if it is disputed.
+    ///
+    /// # Errors
+    /// [`OperationError::Api`], [`OperationError::Inbox`], [`OperationError::NoPricing`].
+    pub async fn totals(&self, payment: &str) -> Result<Totals, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        check_id(payment, "pi_")?;
+        let account = self.account_of(payment, None).await?;
+        let account = account.as_deref();
+        let (found, _) = gateway.retrieve_intent_and_charge(payment, account).await?;
+        let returned = found.returned().unwrap_or_default();
+        let of = |minor| Amount::new(minor, found.currency());
+        let mut pending: u64 = 0;
+        for refund in gateway.refunds_of(payment, account).await? {
+            if matches!(
+                refund.status(),
+                Some(RefundStatus::Pending | RefundStatus::RequiresAction)
+            ) {
+                pending = pending.saturating_add(refund.amount().minor());
+            }
+        }
+        let mut disputed: u64 = 0;
+        if returned.disputed {
+            for dispute in gateway.disputes_of(payment, account).await? {
+                if takes_money(&dispute) {
+                    disputed = disputed.saturating_add(dispute.amount().minor());
+                }
+            }
+        }
+        let charged = found.amount_received();
+        let released = found.amount().minor().saturating_sub(charged.minor());
+        let released = if charged.is_zero() { 0 } else { released };
+        let refunded = if charged.is_zero() {
+            0
+        } else {
+            returned.refunded.saturating_sub(released)
+        };
+        Ok(Totals {
+            asked: found.amount(),
+            capturable: found.amount_capturable(),
+            capture_before: found
+                .capture_before()
+                .filter(|_| !found.amount_capturable().is_zero()),
+            charged,
+            refunded: of(refunded),
+            pending: of(pending),
+            disputed: of(disputed),
+        })
+    }
+
+    async fn take(&self, request: &CaptureRequest) -> Result<Payment, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        request.validate()?;
+        let id = request.payment();
+        check_id(id, "pi_")?;
+        let account = self.account_of(id, request.account()).await?;
+        let account = account.as_deref();
+        let found = gateway.retrieve_intent(id, account).await?;
+        if let Some(amount) = request.partial_amount()
+            && amount.currency() != found.currency()
+        {
+            let mixed = AmountError::CurrencyMismatch {
+                left: amount.currency(),
+                right: found.currency(),
+            };
+            return Err(RequestError::Amount(mixed).into());
+        }
+        if *found.status() == PaymentStatus::RequiresCapture {
+            self.claim(request, account).await?;
+            // First the row, then Stripe: what comes is what is asked from now on.
+            let asked = request.partial_amount().unwrap_or(found.amount());
+            self.is_asked(id, asked).await?;
+        }
+        let built = request.build()?;
+        let work = Capturing {
+            gateway,
+            request,
+            account,
+            path: built.path,
+            form: built.body.unwrap_or_default(),
+        };
+        let doing = Doing {
+            checkout: self,
+            key: self.operation_key("capture", request.reference(), account),
+            subject: Some(id.to_owned()),
+            amount: request.partial_amount(),
+            form: work.form.clone(),
+        };
+        doing.run(&work).await.map_err(refused)
+    }
+
+    /// A payment is captured once. Of two captures with two references only one may say what is asked for it, until Stripe has refused that one.
+    async fn claim(
+        &self,
+        request: &CaptureRequest,
+        account: Option<&str>,
+    ) -> Result<(), OperationError> {
+        let fulfillment = &self.inner.fulfillment;
+        let key = self.operation_key("capturing", request.payment(), account);
+        for _ in 0..ROUNDS {
+            let claim = fulfillment.operation(&key).await?;
+            let holder = claim.as_ref().and_then(|claim| claim.subject.as_deref());
+            if holder == Some(request.reference()) {
+                return Ok(());
+            }
+            if let Some((claim, holder)) = claim.as_ref().zip(holder) {
+                let other = self.operation_key("capture", holder, account);
+                let other = fulfillment.operation(&other).await?;
+                let state = other.map(|other| other.state);
+                let idle = claim.begun.elapsed().unwrap_or_default() > GIVEN_UP_AFTER;
+                match state {
+                    Some(OperationState::Refused) => {}
+                    // Written down before it is sent, and whoever wrote it was never heard of again.
+                    Some(OperationState::Sending) | None if idle => {}
+                    Some(OperationState::Done) => return Err(OperationError::WrongState),
+                    _ => return Err(OperationError::InFlight),
+                }
+            }
+            let next = OperationRecord {
+                version: 0,
+                attempt: 1,
+                fingerprint: String::new(),
+                subject: Some(request.reference().to_owned()),
+                amount: request.partial_amount(),
+                state: OperationState::Sending,
+                result: None,
+                begun: SystemTime::now(),
+            };
+            let expected = claim.map(|claim| claim.version);
+            if fulfillment.put_operation(&key, expected, next).await? {
+                return Ok(());
+            }
+        }
+        Err(OperationError::InFlight)
+    }
+
+    /// Writes into the row of its order what a payment is asked for.
+    async fn is_asked(&self, payment: &str, asked: Amount) -> Result<(), InboxError> {
+        let scope = self.scope(self.mode());
+        let fulfillment = &self.inner.fulfillment;
+        for _ in 0..ROUNDS {
+            let Some((order, row)) = fulfillment.intent_of_payment(&scope, payment).await? else {
+                return Ok(());
+            };
+            if row.payment.as_deref() != Some(payment) || row.asked == asked {
+                return Ok(());
+            }
+            let version = row.version;
+            let next = IntentRecord { asked, ..row };
+            if fulfillment.put_intent(&order, Some(version), next).await? {
+                return Ok(());
+            }
+        }
+        Err(InboxError::Busy)
+    }
+
+    async fn let_go(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        let id = request.payment();
+        check_id(id, "pi_")?;
+        let account = self.account_of(id, request.account()).await?;
+        let built = request.build();
+        let work = Canceling {
+            gateway,
+            payment: id,
+            account: account.as_deref(),
+            path: built.path,
+            form: built.body.unwrap_or_default(),
+        };
+        let doing = Doing {
+            checkout: self,
+            key: self.operation_key("cancel", request.reference(), account.as_deref()),
+            subject: Some(id.to_owned()),
+            amount: None,
+            form: work.form.clone(),
+        };
+        doing.run(&work).await.map_err(refused)
+    }
+}
+
+/// What Stripe says no to, in words of our own.
+fn refused(error: OperationError) -> OperationError {
+    let OperationError::Api(ApiError::InvalidRequest { code, .. }) = &error else {
+        return error;
+    };
+    match code.as_deref() {
+        Some("payment_intent_unexpected_state") => OperationError::WrongState,
+        Some("amount_too_large") => OperationError::MoreThanLeft,
+        _ => error,
+    }
+}
+
+/// Whether the money of a dispute is with the bank.
+fn takes_money(dispute: &Dispute) -> bool {
+    use DisputeStatus::{
+        ChargeRefunded, Prevented, WarningClosed, WarningNeedsResponse, WarningUnderReview, Won,
+    };
+    !matches!(
+        dispute.status(),
+        Won | Prevented
+            | WarningClosed
+            | WarningNeedsResponse
+            | WarningUnderReview
+            | ChargeRefunded
+    )
+}
+
+struct Capturing<'a> {
+    gateway: &'a Gateway,
+    request: &'a CaptureRequest,
+    account: Option<&'a str>,
+    path: String,
+    form: String,
+}
+
+impl Work for Capturing<'_> {
+    type Made = Payment;
+
+    async fn send(&self, key: &IdempotencyKey) -> Result<(Payment, bool), Unsuccessful> {
+        let (payment, replayed): (Payment, bool) = self
+            .gateway
+            .operate(&self.path, &self.form, key, self.account)
+            .await?;
+        Ok((payment.on_account(self.account), replayed))
+    }
+
+    async fn find(&self) -> Result<Option<Payment>, ApiError> {
+        let id = self.request.payment();
+        let found = self.gateway.retrieve_intent(id, self.account).await?;
+        let ours = found.metadata().get(CAPTURE) == Some(self.request.reference());
+        Ok(Some(found).filter(|found| ours && *found.status() == PaymentStatus::Succeeded))
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Payment>, ApiError> {
+        Ok(Some(self.gateway.retrieve_intent(id, self.account).await?))
+    }
+
+    fn id(payment: &Payment) -> &str {
+        payment.id()
+    }
+}
+
+struct Canceling<'a> {
+    gateway: &'a Gateway,
+    payment: &'a str,
+    account: Option<&'a str>,
+    path: String,
+    form: String,
+}
+
+impl Work for Canceling<'_> {
+    type Made = Payment;
+
+    async fn send(&self, key: &IdempotencyKey) -> Result<(Payment, bool), Unsuccessful> {
+        let sent = self
+            .gateway
+            .operate::<Payment>(&self.path, &self.form, key, self.account)
+            .await;
+        match sent {
+            Ok((payment, replayed)) => Ok((payment.on_account(self.account), replayed)),
+            Err(unsuccessful) => match &unsuccessful.error {
+                ApiError::InvalidRequest {
+                    code: Some(code), ..
+                } if code == "payment_intent_unexpected_state" => match self.find().await? {
+                    Some(canceled) => Ok((canceled, false)),
+                    None => Err(unsuccessful),
+                },
+                _ => Err(unsuccessful),
+            },
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Payment>, ApiError> {
+        let found = self
+            .gateway
+            .retrieve_intent(self.payment, self.account)
+            .await?;
+        Ok(Some(found).filter(|found| *found.status() == PaymentStatus::Canceled))
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Payment>, ApiError> {
+        Ok(Some(self.gateway.retrieve_intent(id, self.account).await?))
+    }
+
+    fn id(payment: &Payment) -> &str {
+        payment.id()
+    }
+}
+
+impl Gateway {
+    /// The disputes of a payment: hardly ever more than one.
+    async fn disputes_of(
+        &self,
+        payment: &str,
+        account: Option<&str>,
+    ) -> Result<Vec<Dispute>, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Dispute>,
+        }
+        let query = [("payment_intent", payment), ("limit", "100")];
+        let list: List = self.fetch("/disputes", &query, account).await?;
+        Ok(list.data)
+    }
+}

@@ -1,0 +1,128 @@
+//! What the routes answer to a visitor whom the merchant knows.
+
+use serde::{Deserialize, Serialize};
+
+use super::Checkout;
+use super::routes::MERCHANT_DEADLINE;
+use crate::call::{Call, Visitor};
+use crate::error::PricingError;
+use crate::guard::Attempt;
+use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupRequest};
+use crate::reply::{Problem, Reply};
+
+impl Checkout {
+    /// The user that the visitor is, as the merchant says.
+    pub(super) async fn user(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, Problem> {
+        let payments = self.payments().map_err(|error| Problem::from(&error))?;
+        let Some(customers) = &payments.customers else {
+            return Ok(None);
+        };
+        let asked = tokio::time::timeout(MERCHANT_DEADLINE, customers.customer(visitor)).await;
+        let told = asked.unwrap_or_else(|_| Err("no answer in time".into()));
+        told.map_err(|error| match &error {
+            PricingError::Unavailable(cause) => {
+                tracing::error!(
+                    cause = &**cause as &dyn std::error::Error,
+                    "nobody can tell who a visitor is"
+                );
+                Problem::unknown_visitor()
+            }
+            refused => Problem::from(refused),
+        })
+    }
+
+    async fn visiting(&self, visitor: &Visitor) -> Result<Option<Customer>, Problem> {
+        let Some(user) = self.user(visitor).await? else {
+            return Ok(None);
+        };
+        let customer = self.customer(&user).await.map_err(|error| {
+            tracing::error!(user = user.user(), %error, "no customer");
+            Problem::from(&error)
+        })?;
+        Ok(Some(customer))
+    }
+
+    /// The request, to be paid by the customer who visits.
+    pub(super) async fn paid_by_visitor(
+        &self,
+        request: PaymentRequest,
+        visitor: &Visitor,
+    ) -> Result<PaymentRequest, Problem> {
+        // The platform's customers are none of a connected account's.
+        if request.customer_id().is_some() || request.account().is_some() {
+            return Ok(request);
+        }
+        Ok(match self.visiting(visitor).await? {
+            Some(customer) => request.customer(customer.id()),
+            None => request,
+        })
+    }
+
+    pub(super) async fn create_setup(&self, call: Call) -> Result<Reply, Problem> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Wish {
+            reference: Option<String>,
+        }
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Created<'a> {
+            client_secret: &'a str,
+        }
+        let Call { visitor, body, .. } = call;
+        let body = self.json_body(&visitor, body)?;
+        let wish: Wish = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+        // The page names its wish, so that a press that is repeated is the same wish. Another visitor's with the same name is another one: the customer counts.
+        let reference = wish
+            .reference
+            .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+        if crate::intent::check_reference(&reference).is_err() {
+            return Err(Problem::malformed());
+        }
+        let Some(user) = self.user(&visitor).await? else {
+            return Err(Problem::not_signed_in());
+        };
+        self.admit(&visitor, Attempt::SaveCard).await?;
+        let setup = async {
+            let customer = self.customer(&user).await?;
+            let request = SetupRequest::new(reference, &customer);
+            self.create_setup_intent(&request).await
+        };
+        let setup = setup.await.map_err(|error| {
+            tracing::error!(user = user.user(), %error, "no SetupIntent");
+            Problem::from(&error)
+        })?;
+        let Some(secret) = setup.client_secret() else {
+            tracing::error!(setup = setup.id(), "Stripe gave no client secret");
+            return Err(Problem::internal());
+        };
+        let created = Created {
+            client_secret: secret.expose(),
+        };
+        Ok(Reply::json(200, &created))
+    }
+
+    pub(super) async fn open_customer_session(&self, call: Call) -> Result<Reply, Problem> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Session<'a> {
+            customer_session_client_secret: Option<&'a str>,
+        }
+        let Call { visitor, body, .. } = call;
+        self.json_body(&visitor, body)?;
+        let secret = match self.visiting(&visitor).await? {
+            Some(customer) => {
+                let session = self.customer_session(&customer).await;
+                Some(session.map_err(|error| {
+                    tracing::error!(customer = customer.id(), %error, "no customer session");
+                    Problem::from(&error)
+                })?)
+            }
+            None => None,
+        };
+        let session = Session {
+            customer_session_client_secret: secret.as_ref().map(|secret| secret.expose()),
+        };
+        Ok(Reply::json(200, &session))
+    }
+}

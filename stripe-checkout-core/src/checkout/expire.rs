@@ -1,0 +1,182 @@
+//! An order that is called off: first nobody can pay it any more, then its goods may go to somebody else.
+
+use super::Checkout;
+use crate::amount::Amount;
+use crate::currency::Currency;
+use crate::error::{ApiError, IntentError};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
+use crate::intent::{IdempotencyKey, check_id};
+use crate::webhook::{Payment, PaymentStatus};
+
+/// How often the order's row may change under one call.
+const ROUNDS: usize = 8;
+
+/// In the place of the fingerprint: what is asked is nothing.
+const CALLED_OFF: &str = "called off";
+
+/// What [`Checkout::expire`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expired {
+    /// Its PaymentIntent is canceled now, or its Checkout Session expired: nobody can pay it any more.
+    Expired(Payment),
+    /// There was none to be paid, and there will be none.
+    NothingOpen,
+    /// Somebody paid it before: the order is not to be called off, or the money is to go back.
+    Paid(Payment),
+    /// A payment is on its way, which nobody can stop, and which may take days. Its end comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
+    /// try again, so call [`Checkout::expire`] again then.
+    ///
+    /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
+    /// [`payment_failed`]: crate::fulfillment::FulfillmentHandler::payment_failed
+    Processing(Payment),
+}
+
+/// Whether an order was called off.
+pub(super) fn is_called_off(row: &IntentRecord) -> bool {
+    row.fingerprint == CALLED_OFF
+}
+
+impl Checkout {
+    /// Calls an order off, so that its goods can be given to somebody else: cancels its open PaymentIntent, and lets go what was reserved for it. From then on
+    /// [`create_intent`](Self::create_intent) and the checkout page refuse the order ([`IntentError::CalledOff`]), unless the [request](crate::intent::PaymentRequest::reopen)
+    /// says that it is open again.
+    ///
+    /// It can be called as often as you like. After an error nothing is certain, except that no new payment begins: call it again.
+    ///
+    /// # Errors
+    /// [`IntentError::Api`], [`IntentError::Inbox`], [`IntentError::InFlight`], [`IntentError::NoPricing`].
+    pub async fn expire(&self, reference: &str) -> Result<Expired, IntentError> {
+        let order = self.order_key_on(reference, None);
+        self.call_off(&order).await
+    }
+
+    /// The same of an order that is paid [on a connected account](crate::intent::PaymentRequest::on_account).
+    ///
+    /// # Errors
+    /// As [`expire`](Self::expire).
+    pub async fn expire_on_account(
+        &self,
+        reference: &str,
+        account: &str,
+    ) -> Result<Expired, IntentError> {
+        let order = self.order_key_on(reference, Some(account));
+        self.call_off(&order).await
+    }
+
+    async fn call_off(&self, order: &OrderKey) -> Result<Expired, IntentError> {
+        let gateway = &self.payments()?.gateway;
+        let account = order.account.as_deref();
+        let row = self.mark_called_off(order).await?;
+        let id = match &row {
+            IntentRecord {
+                state: IntentState::Paid,
+                paid_by: Some(id),
+                ..
+            } => id,
+            IntentRecord {
+                payment: Some(id), ..
+            } => id,
+            // One that is being made at this moment is canceled by whoever makes it: the row's attempt is another one now.
+            _ => return Ok(Expired::NothingOpen),
+        };
+        if is_session(id) {
+            let id = id.clone();
+            return self.call_off_session(order, row, &id).await;
+        }
+        check_id(id, "pi_")?;
+        if row.state != IntentState::Paid {
+            // To cancel twice does no harm, and an answer of another day would.
+            let key = IdempotencyKey::once();
+            match gateway.cancel_intent(id, &key, account).await {
+                Ok(payment) => {
+                    self.mark_canceled(order, row).await?;
+                    return Ok(Expired::Expired(payment));
+                }
+                // Paid, on its way, canceled already, or unknown.
+                Err(ApiError::InvalidRequest { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let payment = match gateway.retrieve_intent(id, account).await {
+            Ok(payment) => payment,
+            Err(ApiError::InvalidRequest {
+                status: 404,
+                code: Some(code),
+                ..
+            }) if code == "resource_missing" => {
+                self.mark_canceled(order, row).await?;
+                return Ok(Expired::NothingOpen);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match payment.status() {
+            PaymentStatus::Succeeded => Ok(Expired::Paid(payment)),
+            PaymentStatus::Canceled => {
+                self.mark_canceled(order, row).await?;
+                Ok(Expired::Expired(payment))
+            }
+            PaymentStatus::Processing => Ok(Expired::Processing(payment)),
+            // It could not be canceled a moment ago, and now it could.
+            _ => Err(IntentError::InFlight),
+        }
+    }
+
+    /// First the row: from here on nobody makes a PaymentIntent for the order. Gives it as it is stored.
+    async fn mark_called_off(&self, order: &OrderKey) -> Result<IntentRecord, IntentError> {
+        let fulfillment = &self.inner.fulfillment;
+        for _ in 0..ROUNDS {
+            let before = fulfillment.intent(order).await?;
+            let next = match &before {
+                Some(row) if row.state == IntentState::Paid || is_called_off(row) => {
+                    return Ok(row.clone());
+                }
+                Some(row) => IntentRecord {
+                    attempt: row.attempt.saturating_add(1),
+                    fingerprint: CALLED_OFF.to_owned(),
+                    ..row.clone()
+                },
+                None => IntentRecord {
+                    version: 0,
+                    attempt: 1,
+                    fingerprint: CALLED_OFF.to_owned(),
+                    asked: Amount::new(0, Currency::USD),
+                    payment: None,
+                    secret_hash: None,
+                    state: IntentState::Canceled,
+                    paid_by: None,
+                    declines: 0,
+                },
+            };
+            let expected = before.map(|row| row.version);
+            if fulfillment
+                .put_intent(order, expected, next.clone())
+                .await?
+            {
+                let version = expected.map_or(1, |version| version + 1);
+                return Ok(IntentRecord { version, ..next });
+            }
+        }
+        Err(IntentError::InFlight)
+    }
+
+    /// What the event will say too. If the row changed meanwhile, the event has said so, or somebody opened the order again.
+    pub(super) async fn mark_canceled(
+        &self,
+        order: &OrderKey,
+        row: IntentRecord,
+    ) -> Result<(), IntentError> {
+        if row.state != IntentState::Canceled {
+            let version = row.version;
+            let canceled = IntentRecord {
+                state: IntentState::Canceled,
+                ..row
+            };
+            let fulfillment = &self.inner.fulfillment;
+            fulfillment
+                .put_intent(order, Some(version), canceled)
+                .await?;
+        }
+        Ok(())
+    }
+}

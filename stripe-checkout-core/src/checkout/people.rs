@@ -1,0 +1,203 @@
+//! The merchant's users as Stripe's customers, and what they saved. Who a user is the merchant's own code says, and nobody else.
+
+use super::Checkout;
+use super::operations::{Doing, Work};
+use crate::error::{ApiError, OperationError};
+use crate::intent::{
+    Customer, CustomerRequest, Gateway, IdempotencyKey, Operation, SetupFutureUsage, SetupRequest,
+    Unsuccessful, check_reference, customer_form, form,
+};
+use crate::marks::with_application;
+use crate::secret::ClientSecret;
+use crate::webhook::{PaymentMethod, SetupIntent};
+
+impl Checkout {
+    /// Stripe's customer for one of the merchant's users: found, or made. One user is one customer, also under concurrent calls, after a crash, and when Stripe's own
+    /// memory of the request is gone. One that was deleted in the Dashboard is made anew.
+    ///
+    /// See <https://docs.stripe.com/api/customers>.
+    ///
+    /// # Errors
+    /// [`OperationError`].
+    pub async fn customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
+        request.validate()?;
+        let (checkout, request) = (self.clone(), request.clone());
+        self.operate(async move { checkout.one_customer(&request).await })
+            .await
+    }
+
+    async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        // The application's first name, as in the inbox: under another one the user would become another customer.
+        let application = &self.inner.stored_as;
+        let form = customer_form(application, request.user())?;
+        let doing = Doing {
+            checkout: self,
+            key: self.operation_key("customer", request.user(), request.account()),
+            subject: None,
+            amount: None,
+            // What changes in a user's life is not in it: an address is no other customer.
+            form: form.clone(),
+        };
+        let work = MakeCustomer {
+            gateway,
+            application,
+            request,
+            form,
+        };
+        let customer = doing.run(&work).await?;
+        match request.news(&customer) {
+            Some(news) => Ok(gateway.update_customer(&customer, &news).await?),
+            None => Ok(customer),
+        }
+    }
+
+    /// The payment methods that a customer saved, the newest first; at most 500 of them.
+    ///
+    /// See <https://docs.stripe.com/api/payment_methods/customer_list>.
+    ///
+    /// # Errors
+    /// [`OperationError::Api`], [`OperationError::NoPricing`].
+    pub async fn payment_methods(
+        &self,
+        customer: &Customer,
+    ) -> Result<Vec<PaymentMethod>, OperationError> {
+        Ok(self.operator()?.gateway.payment_methods(customer).await?)
+    }
+
+    /// Takes a payment method from this customer: it can never be charged again. Who asks is the customer himself, or somebody who may speak for him: that is for the
+    /// caller to make sure. Another customer's payment method is never touched, whatever its id.
+    ///
+    /// See <https://docs.stripe.com/api/payment_methods/detach>.
+    ///
+    /// # Errors
+    /// [`OperationError::NotTheirs`] if it is not this customer's, or not any more; [`OperationError::Api`].
+    pub async fn detach(
+        &self,
+        customer: &Customer,
+        payment_method: &str,
+    ) -> Result<PaymentMethod, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        let method = gateway
+            .payment_method_of(customer, payment_method)
+            .await?
+            .ok_or(OperationError::NotTheirs)?;
+        Ok(gateway.detach(customer, &method).await?)
+    }
+
+    /// A [customer session](https://docs.stripe.com/api/customer_sessions): with its client secret, good for half an hour, the Payment Element in the customer's own
+    /// browser shows the payment methods that he saved, offers to save a new one, and to remove one.
+    ///
+    /// # Security warning
+    /// Whoever has it sees and uses what the customer saved. Give it to nobody but the customer.
+    ///
+    /// # Errors
+    /// [`OperationError::Api`], [`OperationError::NoPricing`].
+    pub async fn customer_session(
+        &self,
+        customer: &Customer,
+    ) -> Result<ClientSecret, OperationError> {
+        let usage = SetupFutureUsage::OffSession.as_str();
+        let gateway = &self.operator()?.gateway;
+        Ok(gateway.customer_session(customer, usage).await?)
+    }
+
+    /// Makes the SetupIntent with which a customer's browser saves a payment method without paying.
+    ///
+    /// It moves no money, and one too many does no harm; so there is no row for it, and the same reference gives the same SetupIntent for a day.
+    ///
+    /// See <https://docs.stripe.com/api/setup_intents/create>.
+    ///
+    /// # Errors
+    /// [`OperationError::Request`], [`OperationError::Api`], [`OperationError::NoPricing`].
+    pub async fn create_setup_intent(
+        &self,
+        request: &SetupRequest,
+    ) -> Result<SetupIntent, OperationError> {
+        check_reference(&request.reference)?;
+        let gateway = &self.operator()?.gateway;
+        let metadata = with_application(request.metadata.clone(), &self.inner.application)
+            .map_err(crate::error::RequestError::from)?;
+        let metadata: Vec<(String, &str)> = metadata
+            .iter()
+            .map(|(key, value)| (format!("metadata[{key}]"), value))
+            .collect();
+        let mut pairs = vec![
+            ("automatic_payment_methods[enabled]", "true"),
+            ("customer", request.customer.id()),
+            ("usage", request.usage.as_str()),
+        ];
+        pairs.extend(metadata.iter().map(|(key, value)| (key.as_str(), *value)));
+        let form = form(&pairs)?;
+        let scope = self.scope(self.mode());
+        let account = request.customer.account();
+        let operation = Operation {
+            name: "setup",
+            application: &scope.application,
+            mode: scope.mode,
+            account,
+            reference: &request.reference,
+            attempt: 1,
+        };
+        let key = IdempotencyKey::derive(&operation, form.as_bytes());
+        Ok(gateway.create_setup_intent(&form, &key, account).await?)
+    }
+
+    /// The SetupIntent of the buyer who knows its client secret. `None` if there is none, or if the secret is another's: who asks cannot tell which.
+    ///
+    /// # Errors
+    /// [`OperationError::Api`].
+    pub async fn retrieve_setup_intent(
+        &self,
+        setup: &str,
+        client_secret: &str,
+    ) -> Result<Option<SetupIntent>, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        // Stripe's client secrets begin with the id: what does not is worth no call.
+        if !client_secret.starts_with(setup) {
+            return Ok(None);
+        }
+        let busy = ApiError::RateLimited {
+            retry_after: None,
+            request_id: None,
+        };
+        let _guess = self.inner.guesses.try_acquire().map_err(|_| busy)?;
+        let found = gateway.setup_intent(setup, None).await?;
+        Ok(found.filter(|setup| {
+            setup
+                .client_secret()
+                .is_some_and(|secret| secret.matches(client_secret))
+        }))
+    }
+}
+
+struct MakeCustomer<'a> {
+    gateway: &'a Gateway,
+    application: &'a str,
+    request: &'a CustomerRequest,
+    form: String,
+}
+
+impl Work for MakeCustomer<'_> {
+    type Made = Customer;
+
+    async fn send(&self, key: &IdempotencyKey) -> Result<(Customer, bool), Unsuccessful> {
+        let account = self.request.account();
+        self.gateway.create_customer(&self.form, key, account).await
+    }
+
+    async fn find(&self) -> Result<Option<Customer>, ApiError> {
+        let (user, account) = (self.request.user(), self.request.account());
+        self.gateway
+            .find_customer(self.application, user, account)
+            .await
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Customer>, ApiError> {
+        self.gateway.customer(id, self.request.account()).await
+    }
+
+    fn id(customer: &Customer) -> &str {
+        customer.id()
+    }
+}

@@ -1,0 +1,212 @@
+//! Money back.
+
+use serde::Deserialize;
+
+use super::Checkout;
+use super::operations::{Doing, Work};
+use crate::currency::Currency;
+use crate::error::{AmountError, ApiError, OperationError, RequestError};
+use crate::intent::{Gateway, IdempotencyKey, RefundRequest, Unsuccessful, check_id};
+use crate::marks::operation_of;
+use crate::webhook::Refund;
+
+impl Checkout {
+    /// Gives money back: all that is left of a payment, or a part. Once for each [reference](RefundRequest::reference): a retried call, a double click or a reload gets the
+    /// refund that was made, as it stands now, also after Stripe's 24 hours.
+    ///
+    /// The answer is the refund, not its end: the money is on its way when it is [`pending`](crate::webhook::RefundStatus::Pending), and what becomes of it the hooks
+    /// [`refunded`](crate::fulfillment::FulfillmentHandler::refunded) and [`refund_failed`](crate::fulfillment::FulfillmentHandler::refund_failed) hear. Never more goes back
+    /// than was paid: Stripe counts.
+    ///
+    /// After an error of [`Api`](OperationError::Api) or [`Inbox`](OperationError::Inbox) call it again with the same request. Not from inside a hook: what a hook decides
+    /// it writes down, and somebody else does it.
+    ///
+    /// See <https://docs.stripe.com/api/refunds/create>.
+    ///
+    /// ```no_run
+    /// # use stripe_checkout_core::{Checkout, intent::RefundRequest};
+    /// # async fn give_back(checkout: &Checkout) -> Result<(), Box<dyn std::error::Error>> {
+    /// let refund = checkout.refund(&RefundRequest::new("return-7", "pi_3MtwBwLkdIwHu7ix28a3tqPa")).await?;
+    /// println!("{} is on its way", refund.amount());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`OperationError`]; [`NothingLeft`](OperationError::NothingLeft), [`MoreThanLeft`](OperationError::MoreThanLeft) and [`Disputed`](OperationError::Disputed) where
+    /// Stripe refuses it. What it refused can be asked for again with the same reference.
+    pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+        let (checkout, request) = (self.clone(), request.clone());
+        self.operate(async move { checkout.give_back(&request).await })
+            .await
+    }
+
+    async fn give_back(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        request.validate()?;
+        check_id(request.payment(), "pi_")?;
+        let account = self
+            .account_of(request.payment(), request.account())
+            .await?;
+        if let Some(amount) = request.partial_amount() {
+            let currency = self
+                .currency_of(request.payment(), account.as_deref())
+                .await?;
+            if currency != amount.currency() {
+                // Stripe takes minor units of whatever the payment was in.
+                let mixed = AmountError::CurrencyMismatch {
+                    left: amount.currency(),
+                    right: currency,
+                };
+                return Err(RequestError::Amount(mixed).into());
+            }
+        }
+        let key = self.operation_key("refund", request.reference(), account.as_deref());
+        let built = request.create(&key.scope.application)?;
+        let work = Refunding {
+            gateway,
+            request,
+            application: &key.scope.application,
+            account: account.as_deref(),
+            path: built.path,
+            form: built.body.unwrap_or_default(),
+            livemode: self.mode().is_live(),
+        };
+        let doing = Doing {
+            checkout: self,
+            subject: Some(request.payment().to_owned()),
+            amount: request.partial_amount(),
+            form: work.form.clone(),
+            key: key.clone(),
+        };
+        doing.run(&work).await.map_err(refused)
+    }
+
+    /// The connected account that a payment is on: as its order's row says, or else as the caller does.
+    pub(super) async fn account_of(
+        &self,
+        payment: &str,
+        named: Option<&str>,
+    ) -> Result<Option<String>, OperationError> {
+        let scope = self.scope(self.mode());
+        let fulfillment = &self.inner.fulfillment;
+        let row = fulfillment.intent_of_payment(&scope, payment).await?;
+        Ok(match row {
+            Some((order, _)) => order.account,
+            None => named.map(str::to_owned),
+        })
+    }
+
+    async fn currency_of(
+        &self,
+        payment: &str,
+        account: Option<&str>,
+    ) -> Result<Currency, OperationError> {
+        let scope = self.scope(self.mode());
+        let fulfillment = &self.inner.fulfillment;
+        if let Some((_, row)) = fulfillment.intent_of_payment(&scope, payment).await?
+            && row.payment.as_deref() == Some(payment)
+        {
+            return Ok(row.asked.currency());
+        }
+        let gateway = &self.operator()?.gateway;
+        Ok(gateway.retrieve_intent(payment, account).await?.currency())
+    }
+}
+
+/// What Stripe says no to, in words of our own.
+fn refused(error: OperationError) -> OperationError {
+    let OperationError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
+        return error;
+    };
+    match (code.as_deref(), param.as_deref()) {
+        (Some("charge_already_refunded"), _) => OperationError::NothingLeft,
+        (Some("charge_disputed"), _) => OperationError::Disputed,
+        // Stripe has no code for this one.
+        (None | Some("amount_too_large"), Some("amount")) => OperationError::MoreThanLeft,
+        _ => error,
+    }
+}
+
+struct Refunding<'a> {
+    gateway: &'a Gateway,
+    request: &'a RefundRequest,
+    application: &'a str,
+    account: Option<&'a str>,
+    path: String,
+    form: String,
+    livemode: bool,
+}
+
+impl Refunding<'_> {
+    fn seen(&self, refund: Refund) -> Refund {
+        refund.asked_for(self.livemode, self.account)
+    }
+}
+
+impl Work for Refunding<'_> {
+    type Made = Refund;
+
+    async fn send(&self, key: &IdempotencyKey) -> Result<(Refund, bool), Unsuccessful> {
+        let (refund, replayed) = self
+            .gateway
+            .operate(&self.path, &self.form, key, self.account)
+            .await?;
+        Ok((self.seen(refund), replayed))
+    }
+
+    async fn find(&self) -> Result<Option<Refund>, ApiError> {
+        let refunds = self
+            .gateway
+            .refunds_of(self.request.payment(), self.account)
+            .await?;
+        let mine = |refund: &Refund| {
+            operation_of(refund.metadata(), self.application) == Some(self.request.reference())
+        };
+        Ok(refunds
+            .into_iter()
+            .find(mine)
+            .map(|refund| self.seen(refund)))
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Refund>, ApiError> {
+        check_id(id, "re_").or_else(|_| check_id(id, "pyr_"))?;
+        let refund = self
+            .gateway
+            .fetch(&format!("/refunds/{id}"), &[], self.account)
+            .await?;
+        Ok(Some(self.seen(refund)))
+    }
+
+    fn id(refund: &Refund) -> &str {
+        refund.id()
+    }
+}
+
+impl Gateway {
+    /// All refunds of a payment, the newest first.
+    pub(super) async fn refunds_of(
+        &self,
+        payment: &str,
+        account: Option<&str>,
+    ) -> Result<Vec<Refund>, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Refund>,
+            has_more: bool,
+        }
+        let mut refunds: Vec<Refund> = Vec::new();
+        loop {
+            let mut query = vec![("payment_intent", payment), ("limit", "100")];
+            let last = refunds.last().map(|refund| refund.id().to_owned());
+            if let Some(last) = &last {
+                query.push(("starting_after", last));
+            }
+            let page: List = self.fetch("/refunds", &query, account).await?;
+            let is_empty = page.data.is_empty();
+            refunds.extend(page.data);
+            if !page.has_more || is_empty {
+                return Ok(refunds);
+            }
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! What is asked of a Checkout Session: the buyer pays on Stripe's own page, or in a frame with it.
+//!
+//! A session cannot be changed once it is made, as a PaymentIntent can. So whatever is different the next time makes another one, and the first is expired.
+
+use std::fmt;
+
+use stripe::StripeRequest as _;
+use stripe_checkout::checkout_session::{
+    CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionLineItems,
+    CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSessionPaymentIntentDataCaptureMethod as CaptureMethod,
+    CreateCheckoutSessionPaymentIntentDataSetupFutureUsage as SavesFor,
+    CreateCheckoutSessionPaymentIntentDataTransferData,
+    CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
+    CreateCheckoutSessionShippingOptionsShippingRateData,
+    CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount,
+    CreateCheckoutSessionShippingOptionsShippingRateDataType, ProductData,
+};
+use stripe_checkout::{CheckoutSessionMode, CheckoutSessionUiMode};
+use stripe_client_core::RequestBuilder;
+
+use super::request::{IntentParams, PaymentRequest, sorted};
+use super::saved::SetupFutureUsage;
+use crate::amount::Amount;
+use crate::error::{AmountError, RequestError};
+use crate::marks::marked_session;
+use crate::metadata::Metadata;
+
+/// More lines Stripe does not take.
+const MAX_LINES: usize = 100;
+/// More ways to ship Stripe does not take.
+const MAX_SHIPPING: usize = 5;
+/// What Stripe puts the session's id in place of.
+const SESSION_ID: &str = "{CHECKOUT_SESSION_ID}";
+
+/// How orders are paid on Stripe's own page: with [`CheckoutBuilder::hosted_checkout`](crate::CheckoutBuilder::hosted_checkout) comes the route
+/// `POST /create-checkout-session`, which sends the buyer there.
+///
+/// The page is in the buyer's language, takes every payment method that is switched on in the Dashboard, and can take promotion codes, offer ways to ship and add
+/// tax. What these change about the price the merchant need not know beforehand: what is compared with the order is the
+/// [subtotal](crate::webhook::CheckoutSession::subtotal).
+///
+/// ```
+/// use stripe_checkout_core::intent::HostedCheckout;
+/// use stripe_checkout_core::{Amount, Currency};
+///
+/// let hosted = HostedCheckout::new("https://shop.example")
+///     .cancel_url("https://shop.example/orders/{reference}")
+///     .promotion_codes()
+///     .shipping_option("Post, 2 to 4 days", Amount::new(490, Currency::EUR))
+///     .shipping_to(["DE", "AT", "CH"]);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostedCheckout {
+    return_url: String,
+    cancel_url: Option<String>,
+    embedded: bool,
+    promotion_codes: bool,
+    automatic_tax: bool,
+    shipping_options: Vec<(String, Amount)>,
+    countries: Vec<String>,
+}
+
+impl HostedCheckout {
+    /// `site` is the address under which the checkout's routes are mounted, like `https://shop.example` or `https://shop.example/pay`: the buyer comes back to
+    /// `checkout/complete` below it, where the session is looked up and taken in, whether or not its webhook has come.
+    pub fn new(site: impl AsRef<str>) -> Self {
+        let site = site.as_ref().trim_end_matches('/');
+        Self {
+            return_url: format!("{site}/checkout/complete?session_id={SESSION_ID}"),
+            cancel_url: None,
+            embedded: false,
+            promotion_codes: false,
+            automatic_tax: false,
+            shipping_options: Vec::new(),
+            countries: Vec::new(),
+        }
+    }
+
+    /// Another address to come back to. In it Stripe replaces `{CHECKOUT_SESSION_ID}`, and `{reference}` is the order's reference. What only looks at the order there
+    /// should also ask [`Checkout::retrieve_session`](crate::Checkout::retrieve_session), so that a lost webhook is not noticed by the buyer.
+    #[must_use]
+    pub fn success_url(mut self, url: impl Into<String>) -> Self {
+        self.return_url = url.into();
+        self
+    }
+
+    /// Where the buyer gets from Stripe's page without having paid; without it the page has no way back. `{reference}` is the order's reference. Has no meaning for
+    /// an [embedded](Self::embedded) page.
+    #[must_use]
+    pub fn cancel_url(mut self, url: impl Into<String>) -> Self {
+        self.cancel_url = Some(url.into());
+        self
+    }
+
+    /// Shows the page in a frame of a page of the merchant's: the route answers `{"clientSecret": …}`, which is for
+    /// [`stripe.createEmbeddedCheckoutPage`](https://docs.stripe.com/checkout/embedded/quickstart), and not `{"url": …}`.
+    #[must_use]
+    pub fn embedded(mut self) -> Self {
+        self.embedded = true;
+        self
+    }
+
+    /// Lets buyers enter promotion codes, which are made in the Dashboard. A code of 100 % leads to
+    /// [`order_free`](crate::fulfillment::FulfillmentHandler::order_free).
+    #[must_use]
+    pub fn promotion_codes(mut self) -> Self {
+        self.promotion_codes = true;
+        self
+    }
+
+    /// Has Stripe Tax compute the tax, as the Dashboard says how.
+    #[must_use]
+    pub fn automatic_tax(mut self) -> Self {
+        self.automatic_tax = true;
+        self
+    }
+
+    /// Offers a way to ship, at most five; the first is chosen beforehand. Those in another currency than the order's are not offered. The price is added to that of
+    /// the order, so an order that is shipped this way has no shipping among its lines.
+    #[must_use]
+    pub fn shipping_option(mut self, name: impl Into<String>, price: Amount) -> Self {
+        self.shipping_options.push((name.into(), price));
+        self
+    }
+
+    /// Asks for an address in one of these countries (two letters each, like `DE`).
+    #[must_use]
+    pub fn shipping_to<C: Into<String>>(mut self, countries: impl IntoIterator<Item = C>) -> Self {
+        self.countries = countries.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether the page is shown in a frame.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    /// What no session could be made with, whatever the order: found at start.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        let absolute = |url: &str| {
+            let host = url
+                .strip_prefix("https://")
+                .or_else(|| url.strip_prefix("http://"));
+            host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+                && url.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let country =
+            |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+        if !absolute(&self.return_url) {
+            Some("the address of the site must begin with https:// or http:// and have no spaces")
+        } else if self.cancel_url.as_deref().is_some_and(|url| !absolute(url)) {
+            Some("the cancel URL must begin with https:// or http:// and have no spaces")
+        } else if !self.countries.iter().all(country) {
+            Some("a country to ship to is written as two capital letters")
+        } else {
+            None
+        }
+    }
+
+    /// The parameters of a session for this request.
+    pub(crate) fn params(
+        &self,
+        request: &PaymentRequest,
+        application: &str,
+    ) -> Result<SessionParams, RequestError> {
+        let params = request.intent_params(application)?;
+        // That there is room for the mark is found out now.
+        marked_session(params.all_metadata().clone(), u32::MAX)?;
+        let currency = request.amount().currency();
+        let options = self.shipping_options.iter();
+        let shipping_options: Vec<_> = options
+            .filter(|(_, price)| price.currency() == currency)
+            .cloned()
+            .collect();
+        if shipping_options.len() > MAX_SHIPPING
+            || (shipping_options.is_empty() && !self.shipping_options.is_empty())
+        {
+            return Err(RequestError::ShippingOptions);
+        }
+        Ok(SessionParams {
+            items: items(request, &params),
+            reference: request.reference().to_owned(),
+            hosted: Self {
+                return_url: placed(&self.return_url, request.reference()),
+                cancel_url: self
+                    .cancel_url
+                    .as_deref()
+                    .map(|url| placed(url, request.reference())),
+                shipping_options,
+                ..self.clone()
+            },
+            params,
+        })
+    }
+}
+
+/// The reference, percent-encoded, in its place of the address.
+fn placed(url: &str, reference: &str) -> String {
+    url.replace("{reference}", &percent_encoded(reference))
+}
+
+/// RFC 3986: everything but unreserved characters.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                encoded.push(char::from(byte));
+            } else {
+                encoded.push_str(&format!("%{byte:02X}"));
+            }
+            encoded
+        })
+}
+
+/// A line as Stripe has it: so many pieces of one price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    name: String,
+    quantity: u64,
+    unit: Amount,
+}
+
+/// The lines of the order, or one for all of it where there are none, or too many.
+fn items(request: &PaymentRequest, params: &IntentParams) -> Vec<Item> {
+    let lines = request.lines();
+    if lines.is_empty() || lines.len() > MAX_LINES {
+        let name = params
+            .described()
+            .map_or_else(|| format!("Order {}", request.reference()), str::to_owned);
+        let (quantity, unit) = (1, request.amount());
+        return vec![Item {
+            name,
+            quantity,
+            unit,
+        }];
+    }
+    let item = |line: &super::Line| {
+        let (amount, quantity) = (line.amount(), line.quantity());
+        let name = match line.name().trim() {
+            "" => "–",
+            name => name,
+        };
+        // A line that cannot be parted evenly is one piece.
+        if quantity > 0 && amount.minor().is_multiple_of(quantity) {
+            return Item {
+                name: name.to_owned(),
+                quantity,
+                unit: Amount::new(amount.minor() / quantity, amount.currency()),
+            };
+        }
+        Item {
+            name: format!("{quantity} × {name}"),
+            quantity: 1,
+            unit: amount,
+        }
+    };
+    lines.iter().map(item).collect()
+}
+
+/// The parameters of a Checkout Session, as they are sent.
+#[derive(Clone)]
+pub(crate) struct SessionParams {
+    items: Vec<Item>,
+    reference: String,
+    hosted: HostedCheckout,
+    params: IntentParams,
+}
+
+impl SessionParams {
+    pub(crate) fn amount(&self) -> Amount {
+        self.params.amount()
+    }
+
+    /// The form without the mark of the attempt: two attempts of the same are the same.
+    pub(crate) fn form(&self) -> Result<String, RequestError> {
+        let metadata = self.params.all_metadata().clone();
+        Ok(self.build(&metadata)?.body.unwrap_or_default())
+    }
+
+    /// What is sent for this attempt. The session and its PaymentIntent bear the same marks, so that each is known by itself.
+    pub(crate) fn create(&self, attempt: u32) -> Result<RequestBuilder, RequestError> {
+        let metadata = marked_session(self.params.all_metadata().clone(), attempt)?;
+        Ok(self.build(&metadata)?)
+    }
+
+    fn build(&self, metadata: &Metadata) -> Result<RequestBuilder, AmountError> {
+        let map = || {
+            metadata
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect::<std::collections::HashMap<_, _>>()
+        };
+        let hosted = &self.hosted;
+        let mut paying = CreateCheckoutSessionPaymentIntentData::new();
+        paying.metadata = Some(map());
+        paying.description = self.params.described().map(str::to_owned);
+        paying.receipt_email = self.params.receipt_to().map(str::to_owned);
+        paying.statement_descriptor_suffix = self.params.suffix().map(str::to_owned);
+        paying.capture_method = self
+            .params
+            .captures_manually()
+            .then_some(CaptureMethod::Manual);
+        paying.setup_future_usage = self.params.saves().map(|usage| match usage {
+            SetupFutureUsage::OnSession => SavesFor::OnSession,
+            SetupFutureUsage::OffSession => SavesFor::OffSession,
+        });
+        paying.application_fee_amount = self.params.application_fee().map(minor).transpose()?;
+        paying.transfer_data = self
+            .params
+            .destination()
+            .map(CreateCheckoutSessionPaymentIntentDataTransferData::new);
+
+        let items = self.items.iter().map(Item::param);
+        let mut request = CreateCheckoutSession::new()
+            .mode(CheckoutSessionMode::Payment)
+            .client_reference_id(self.reference.as_str())
+            .line_items(items.collect::<Result<Vec<_>, _>>()?)
+            .metadata(map())
+            .payment_intent_data(paying);
+        // One or the other: a customer has an address already.
+        match (self.params.customer_id(), self.params.receipt_to()) {
+            (Some(customer), _) => request = request.customer(customer),
+            (None, Some(address)) => request = request.customer_email(address),
+            (None, None) => {}
+        }
+        request = if hosted.embedded {
+            request
+                .ui_mode(CheckoutSessionUiMode::EmbeddedPage)
+                .return_url(hosted.return_url.as_str())
+        } else {
+            request
+                .ui_mode(CheckoutSessionUiMode::HostedPage)
+                .success_url(hosted.return_url.as_str())
+        };
+        if let Some(url) = hosted.cancel_url.as_deref().filter(|_| !hosted.embedded) {
+            request = request.cancel_url(url);
+        }
+        if hosted.promotion_codes {
+            request = request.allow_promotion_codes(true);
+        }
+        if hosted.automatic_tax {
+            request = request.automatic_tax(CreateCheckoutSessionAutomaticTax::new(true));
+        }
+        if !hosted.shipping_options.is_empty() {
+            let options = hosted.shipping_options.iter().map(shipping);
+            request = request.shipping_options(options.collect::<Result<Vec<_>, _>>()?);
+        }
+        if !hosted.countries.is_empty() {
+            // Cannot fail: a code that async-stripe does not know is sent as it is.
+            let known = hosted.countries.iter().map(|code| {
+                let Ok(country) = code.parse();
+                country
+            });
+            request = request.shipping_address_collection(
+                CreateCheckoutSessionShippingAddressCollection::new(known.collect::<Vec<_>>()),
+            );
+        }
+        Ok(sorted(request.build()))
+    }
+}
+
+// The address is a buyer's, and the rest is the merchant's own business.
+impl fmt::Debug for SessionParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionParams")
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Item {
+    fn param(&self) -> Result<CreateCheckoutSessionLineItems, AmountError> {
+        let mut price = CreateCheckoutSessionLineItemsPriceData::new(currency(self.unit));
+        price.unit_amount = Some(minor(self.unit)?);
+        price.product_data = Some(ProductData::new(self.name.as_str()));
+        let mut item = CreateCheckoutSessionLineItems::new();
+        item.price_data = Some(price);
+        item.quantity = Some(self.quantity);
+        Ok(item)
+    }
+}
+
+fn shipping(
+    (name, price): &(String, Amount),
+) -> Result<CreateCheckoutSessionShippingOptions, AmountError> {
+    let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(name.as_str());
+    rate.type_ = Some(CreateCheckoutSessionShippingOptionsShippingRateDataType::FixedAmount);
+    let fixed = CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount::new(
+        minor(*price)?,
+        currency(*price),
+    );
+    rate.fixed_amount = Some(fixed);
+    let mut option = CreateCheckoutSessionShippingOptions::new();
+    option.shipping_rate_data = Some(rate);
+    Ok(option)
+}
+
+fn currency(amount: Amount) -> stripe_types::Currency {
+    // Cannot fail: a code that async-stripe does not know is sent as it is.
+    let Ok(currency) = amount.currency().code().parse();
+    currency
+}
+
+fn minor(amount: Amount) -> Result<i64, AmountError> {
+    amount
+        .minor()
+        .try_into()
+        .map_err(|_| AmountError::OutOfRange)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::currency::Currency;
+    use crate::error::MetadataError;
+
+    fn eur(minor: u64) -> Amount {
+        Amount::new(minor, Currency::EUR)
+    }
+
+    fn request() -> PaymentRequest {
+        PaymentRequest::new("order 1", eur(1999))
+            .line("Tea", 3, eur(1500))
+            .line("Post", 1, eur(499))
+            .receipt_email("jane@example.com")
+    }
+
+    fn pairs(hosted: &HostedCheckout, request: &PaymentRequest) -> BTreeMap<String, String> {
+        let params = hosted.params(request, "tea-shop").unwrap();
+        let body = params.create(7).unwrap().body.unwrap();
+        serde_html_form::from_str(&body).unwrap()
+    }
+
+    #[test]
+    fn the_order_is_sent_as_lines_that_add_up_and_bears_its_marks_twice() {
+        let hosted = HostedCheckout::new("https://shop.example/pay/")
+            .cancel_url("https://shop.example/orders/{reference}");
+        let sent = pairs(&hosted, &request());
+        let is = |name: &str, value: &str| assert_eq!(sent[name], value, "{name}");
+        is("mode", "payment");
+        is("ui_mode", "hosted_page");
+        is("client_reference_id", "order 1");
+        is("line_items[0][price_data][unit_amount]", "500");
+        is("line_items[0][quantity]", "3");
+        is("line_items[0][price_data][product_data][name]", "Tea");
+        is("line_items[1][price_data][unit_amount]", "499");
+        is("customer_email", "jane@example.com");
+        for place in ["", "payment_intent_data"] {
+            let name = |key: &str| match place {
+                "" => format!("metadata[{key}]"),
+                place => format!("{place}[metadata][{key}]"),
+            };
+            is(&name("order_id"), "order 1");
+            is(&name("checkout_application"), "tea-shop");
+            is(&name("checkout_amount"), "1999");
+            is(&name("checkout_session"), "7");
+        }
+        is(
+            "success_url",
+            "https://shop.example/pay/checkout/complete?session_id={CHECKOUT_SESSION_ID}",
+        );
+        is("cancel_url", "https://shop.example/orders/order%201");
+        for unasked in [
+            "return_url",
+            "allow_promotion_codes",
+            "automatic_tax[enabled]",
+            "shipping_options[0][shipping_rate_data][display_name]",
+        ] {
+            assert!(!sent.contains_key(unasked), "{unasked}");
+        }
+    }
+
+    #[test]
+    fn what_the_merchant_switches_on_is_sent() {
+        let hosted = HostedCheckout::new("http://localhost:3000")
+            .embedded()
+            .promotion_codes()
+            .automatic_tax()
+            .shipping_option("Post", eur(490))
+            .shipping_option("Mail", Amount::new(500, Currency::USD))
+            .shipping_to(["DE", "CH"]);
+        let sent = pairs(&hosted, &request());
+        let is = |name: &str, value: &str| assert_eq!(sent[name], value, "{name}");
+        is("ui_mode", "embedded_page");
+        is(
+            "return_url",
+            "http://localhost:3000/checkout/complete?session_id={CHECKOUT_SESSION_ID}",
+        );
+        is("allow_promotion_codes", "true");
+        is("automatic_tax[enabled]", "true");
+        let rate = "shipping_options[0][shipping_rate_data]";
+        is(&format!("{rate}[display_name]"), "Post");
+        is(&format!("{rate}[fixed_amount][amount]"), "490");
+        is(&format!("{rate}[type]"), "fixed_amount");
+        is("shipping_address_collection[allowed_countries][1]", "CH");
+        assert!(
+            !sent
+                .keys()
+                .any(|name| name.starts_with("shipping_options[1]")),
+            "another currency"
+        );
+        assert!(!sent.contains_key("success_url") && !sent.contains_key("cancel_url"));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_parted_is_one_piece_and_no_lines_are_one() {
+        let hosted = HostedCheckout::new("https://shop.example");
+        let odd = PaymentRequest::new("7", eur(1000)).line("Tea", 3, eur(1000));
+        let sent = pairs(&hosted, &odd);
+        let item = "line_items[0]";
+        assert_eq!(
+            sent[&format!("{item}[price_data][product_data][name]")],
+            "3 × Tea"
+        );
+        assert_eq!(sent[&format!("{item}[quantity]")], "1");
+        assert_eq!(sent[&format!("{item}[price_data][unit_amount]")], "1000");
+
+        let bare = PaymentRequest::new("7", eur(1000));
+        let name = |request| {
+            pairs(&hosted, &request)["line_items[0][price_data][product_data][name]"].clone()
+        };
+        assert_eq!(name(bare.clone()), "Order 7");
+        assert_eq!(name(bare.clone().description("Tea")), "Tea");
+        let many = (0..101).fold(PaymentRequest::new("7", eur(101)), |request, _| {
+            request.line("Leaf", 1, eur(1))
+        });
+        let sent = pairs(&hosted, &many);
+        assert_eq!(sent["line_items[0][price_data][unit_amount]"], "101");
+        assert!(!sent.contains_key("line_items[1][quantity]"));
+    }
+
+    #[test]
+    fn the_same_is_the_same_bytes_and_only_the_attempt_makes_two() {
+        let hosted = HostedCheckout::new("https://shop.example");
+        let params = || hosted.params(&request(), "tea-shop").unwrap();
+        assert_eq!(params().form().unwrap(), params().form().unwrap());
+        assert_eq!(
+            params().create(1).unwrap().body,
+            params().create(1).unwrap().body
+        );
+        assert_ne!(
+            params().create(1).unwrap().body,
+            params().create(2).unwrap().body
+        );
+    }
+
+    #[test]
+    fn what_no_session_can_be_made_with_is_found() {
+        assert_eq!(HostedCheckout::new("https://shop.example").flaw(), None);
+        for bad in [
+            "shop.example",
+            "",
+            "https://",
+            "ftp://shop.example",
+            "https://a b",
+        ] {
+            assert!(HostedCheckout::new(bad).flaw().is_some(), "{bad}");
+        }
+        let hosted = HostedCheckout::new("https://shop.example");
+        assert!(hosted.clone().cancel_url("/cart").flaw().is_some());
+        assert!(hosted.clone().shipping_to(["de"]).flaw().is_some());
+        let dollars = hosted.shipping_option("Mail", Amount::new(500, Currency::USD));
+        assert_eq!(
+            dollars.params(&request(), "tea-shop").err(),
+            Some(RequestError::ShippingOptions),
+            "no way to ship at all"
+        );
+    }
+
+    #[test]
+    fn the_mark_of_the_session_needs_room_too() {
+        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
+            metadata.with(format!("k{n}"), "v").unwrap()
+        });
+        let hosted = HostedCheckout::new("https://shop.example");
+        assert_eq!(
+            hosted
+                .params(&request().metadata(metadata), "tea-shop")
+                .err(),
+            Some(MetadataError::TooManyKeys { limit: 45 }.into())
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Money back: what the merchant asks for, and what is sent.
+
+use std::fmt;
+
+use stripe::StripeRequest as _;
+use stripe_client_core::RequestBuilder;
+use stripe_core::refund::{CreateRefund, CreateRefundReason};
+
+use super::request::{check_reference, metadata_map, sorted};
+use crate::amount::Amount;
+use crate::error::{AmountError, RequestError};
+use crate::marks::marked_operation;
+use crate::metadata::Metadata;
+
+/// One refund of one payment: what [`Checkout::refund`](crate::Checkout::refund) does once.
+///
+/// The reference is the refund's own, unique among the merchant's refunds: two refunds of 10 with two references are two, and the same one asked for again is the same
+/// one, also next year. Write it down before you ask, where the decision to refund is written.
+///
+/// ```
+/// use stripe_checkout_core::intent::{RefundReason, RefundRequest};
+/// use stripe_checkout_core::{Amount, Currency};
+///
+/// let request = RefundRequest::new("return-7", "pi_3MtwBwLkdIwHu7ix28a3tqPa")
+///     .amount(Amount::new(1000, Currency::EUR))
+///     .reason(RefundReason::RequestedByCustomer);
+/// assert!(request.validate().is_ok());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefundRequest {
+    reference: String,
+    payment: String,
+    amount: Option<Amount>,
+    reason: Option<RefundReason>,
+    metadata: Metadata,
+    reverse_transfer: bool,
+    refund_application_fee: bool,
+    account: Option<String>,
+}
+
+/// Why money goes back, for Stripe and the Dashboard. See <https://docs.stripe.com/api/refunds/create#create_refund-reason>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefundReason {
+    /// It was paid twice.
+    Duplicate,
+    /// Whoever paid was not the card's owner. Stripe then blocks the card and the e-mail address.
+    Fraudulent,
+    /// The buyer wants it back.
+    RequestedByCustomer,
+}
+
+impl RefundRequest {
+    /// A refund of all that is left of this payment (`pi_…`). The reference has 1 to 200 characters, no control character.
+    pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
+        Self {
+            reference: reference.into(),
+            payment: payment.into(),
+            amount: None,
+            reason: None,
+            metadata: Metadata::new(),
+            reverse_transfer: false,
+            refund_application_fee: false,
+            account: None,
+        }
+    }
+
+    /// Only this much, in the payment's own currency. Not more than is left of it: that is refused, also where two refunds come at the same time.
+    #[must_use]
+    pub fn amount(mut self, amount: Amount) -> Self {
+        self.amount = Some(amount);
+        self
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn reason(mut self, reason: RefundReason) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The merchant's own metadata. It comes back in every event of the refund. Two keys that begin with `checkout_` are added.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// For a destination charge: takes the money back from the connected account, in proportion. Otherwise the platform pays it.
+    #[must_use]
+    pub fn reverse_transfer(mut self) -> Self {
+        self.reverse_transfer = true;
+        self
+    }
+
+    /// Gives the platform's application fee back too, in proportion.
+    #[must_use]
+    pub fn refund_application_fee(mut self) -> Self {
+        self.refund_application_fee = true;
+        self
+    }
+
+    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that this checkout made: there it is known.
+    #[must_use]
+    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+        self.account = Some(account.into());
+        self
+    }
+
+    /// The refund's own reference.
+    pub fn reference(&self) -> &str {
+        &self.reference
+    }
+
+    /// The payment's id.
+    pub fn payment(&self) -> &str {
+        &self.payment
+    }
+
+    /// How much, if not all that is left.
+    pub fn partial_amount(&self) -> Option<Amount> {
+        self.amount
+    }
+
+    /// Checks what can be checked without Stripe.
+    ///
+    /// # Errors
+    /// [`RequestError::Reference`], [`RequestError::Zero`], [`RequestError::Amount`].
+    pub fn validate(&self) -> Result<(), RequestError> {
+        check_reference(&self.reference)?;
+        match self.amount {
+            Some(amount) => Ok(amount.chargeable(u64::MAX)?),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// What is sent, with the marks by which it is found again.
+    pub(crate) fn create(&self, application: &str) -> Result<RequestBuilder, RequestError> {
+        let metadata = marked_operation(self.metadata.clone(), application, &self.reference)?;
+        let mut request = CreateRefund::new()
+            .payment_intent(self.payment.as_str())
+            .metadata(metadata_map(&metadata));
+        if let Some(amount) = self.amount {
+            let minor: i64 = amount
+                .minor()
+                .try_into()
+                .map_err(|_| AmountError::OutOfRange)?;
+            request = request.amount(minor);
+        }
+        if let Some(reason) = self.reason {
+            request = request.reason(match reason {
+                RefundReason::Duplicate => CreateRefundReason::Duplicate,
+                RefundReason::Fraudulent => CreateRefundReason::Fraudulent,
+                RefundReason::RequestedByCustomer => CreateRefundReason::RequestedByCustomer,
+            });
+        }
+        if self.reverse_transfer {
+            request = request.reverse_transfer(true);
+        }
+        if self.refund_application_fee {
+            request = request.refund_application_fee(true);
+        }
+        Ok(sorted(request.build()))
+    }
+}
+
+impl fmt::Debug for RefundRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefundRequest")
+            .field("reference", &self.reference)
+            .field("payment", &self.payment)
+            .field("amount", &self.amount)
+            .field("reason", &self.reason)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,298 @@
+//! Reserved, and then captured or let go, once.
+
+use std::time::Duration;
+
+use stripe_checkout_core::fulfillment::{Inbox, OperationState};
+use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
+use stripe_checkout_core::sandbox::Fault;
+use stripe_checkout_core::testing::now;
+use stripe_checkout_core::webhook::PaymentStatus;
+use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, IntentError, OperationError};
+use tokio::task::JoinSet;
+
+use crate::world::{PRICE, World, eur, key, refund_of};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn all(reference: &str, payment: &str) -> CaptureRequest {
+    CaptureRequest::new(reference, payment)
+}
+
+fn part(reference: &str, payment: &str, minor: u64) -> CaptureRequest {
+    all(reference, payment).amount(eur(minor))
+}
+
+/// How many requests asked for a capture, or for a cancellation.
+fn asked(world: &World, what: &str) -> usize {
+    let requests = world.sandbox.requests().into_iter();
+    requests
+        .filter(|request| request.method == "POST" && request.path.ends_with(what))
+        .count()
+}
+
+async fn until_answered(
+    checkout: &Checkout,
+    request: &CaptureRequest,
+) -> Result<PaymentStatus, OperationError> {
+    for _ in 0..20 {
+        match checkout.capture(request).await {
+            Err(OperationError::Api(
+                ApiError::Timeout
+                | ApiError::Unavailable { .. }
+                | ApiError::IdempotencyConflict { .. },
+            )) => {}
+            answered => return answered.map(|payment| payment.status().clone()),
+        }
+    }
+    panic!("no answer after twenty calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reserved_is_told_once_and_captured_in_full() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    world.deliver().await;
+    assert_eq!(world.diary.take(), ["capture order-1 1999"]);
+    let before = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((before.capturable, before.charged), (PRICE, eur(0)));
+    let days = (before.capture_before.unwrap() - now()) / (24 * 60 * 60);
+    assert!((6..=7).contains(&days), "{days}");
+    // Nobody may pay the order a second time meanwhile.
+    let again = PaymentRequest::new("order-1", PRICE).capture_manually();
+    let again = world.checkout.create_intent(&again).await;
+    assert!(matches!(again, Err(IntentError::Processing)), "{again:?}");
+    let request = all("shipped-1", &payment);
+    let captured = world.checkout.capture(&request).await.unwrap();
+    assert_eq!(captured.amount_received(), PRICE);
+    // A double click.
+    let again = world.another().await.capture(&request).await.unwrap();
+    assert_eq!(*again.status(), PaymentStatus::Succeeded);
+    assert_eq!(asked(&world, "/capture"), 1);
+    world.deliver().await;
+    assert_eq!(world.diary.take(), ["paid order-1 1999"]);
+    let after = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((after.capturable, after.charged), (eur(0), PRICE));
+    assert_eq!((after.refunded, after.capture_before), (eur(0), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_part_only_the_part_is_asked_and_the_rest_is_no_refund() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let request = part("shipped-1", &payment, 400);
+    let captured = world.checkout.capture(&request).await.unwrap();
+    assert_eq!(captured.amount_received(), eur(400));
+    world.deliver().await;
+    assert_eq!(
+        world.diary.take(),
+        ["capture order-1 1999", "paid order-1 400"]
+    );
+    let totals = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((totals.charged, totals.refunded), (eur(400), eur(0)));
+    assert_eq!(totals.kept(), eur(400));
+    world
+        .checkout
+        .refund(&refund_of("return-1", &payment, 150))
+        .await
+        .unwrap();
+    let totals = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!(totals.refunded, eur(150));
+    assert_eq!(totals.kept(), eur(250));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_was_refused_leaves_the_whole_to_be_captured() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let more = part("more", &payment, 2000);
+    let more = world.checkout.capture(&more).await;
+    assert!(
+        matches!(more, Err(OperationError::MoreThanLeft)),
+        "{more:?}"
+    );
+    let yen = all("yen", &payment).amount(Amount::new(400, Currency::JPY));
+    let yen = world.checkout.capture(&yen).await;
+    assert!(matches!(yen, Err(OperationError::Request(_))), "{yen:?}");
+    world
+        .checkout
+        .capture(&all("shipped-1", &payment))
+        .await
+        .unwrap();
+    world.deliver().await;
+    assert_eq!(world.diary.take().last().unwrap(), "paid order-1 1999");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_once_with_several_references_one_captures_and_the_others_hear_so() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let another = world.another().await;
+    let mut running = JoinSet::new();
+    for n in 0..10_u64 {
+        let checkout = [&world.checkout, &another][usize::from(n % 2 == 0)].clone();
+        let request = part(&format!("shipped-{n}"), &payment, 400 + n);
+        running.spawn(async move { until_answered(&checkout, &request).await });
+    }
+    let (mut made, mut refused) = (0, 0);
+    while let Some(ended) = running.join_next().await {
+        match ended.unwrap() {
+            Ok(status) => {
+                assert_eq!(status, PaymentStatus::Succeeded);
+                made += 1;
+            }
+            Err(OperationError::WrongState | OperationError::InFlight) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!((made, refused), (1, 9));
+    world.deliver().await;
+    let told = world.diary.take();
+    assert!(
+        told.last().unwrap().starts_with("paid order-1 40"),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_a_kept_failure_and_a_day_capture_once() {
+    for (fault, days) in [
+        (Fault::ResetAfterExecution, 0),
+        (Fault::ResetAfterExecution, 2),
+        (Fault::Reset, 2),
+        (Fault::StatusAfterExecution(500), 0),
+        (Fault::StatusAndKeep(500), 0),
+    ] {
+        let world = World::new().await;
+        let payment = world.reserved("order-1").await;
+        let request = part("shipped-1", &payment, 400);
+        // The first request is the look at the payment.
+        world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+        world.sandbox.faults().next(8, fault.clone());
+        assert!(world.checkout.capture(&request).await.is_err(), "{fault:?}");
+        world.sandbox.faults().clear();
+        if days > 0 {
+            let row = world.operation("capture", "shipped-1").await.unwrap();
+            assert_eq!(row.state, OperationState::Sending);
+            world.pass_time("capture", "shipped-1", DAY * days).await;
+        }
+        let captured = world.another().await.capture(&request).await.unwrap();
+        assert_eq!(captured.amount_received(), eur(400), "{fault:?}");
+        let list = world.get("/events?limit=100&type=charge.captured").await;
+        assert_eq!(list["data"].as_array().unwrap().len(), 1, "{fault:?}");
+        world.deliver().await;
+        assert_eq!(world.diary.take().last().unwrap(), "paid order-1 400");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_captured_is_not_taken_for_the_own_capture() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let request = all("shipped-1", &payment);
+    world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+    world.sandbox.faults().next(8, Fault::Reset);
+    assert!(world.checkout.capture(&request).await.is_err());
+    world.sandbox.faults().clear();
+    // Days later, in the Dashboard.
+    world.pass_time("capture", "shipped-1", DAY * 2).await;
+    world
+        .post(
+            &format!("/payment_intents/{payment}/capture"),
+            "amount_to_capture=100",
+        )
+        .await;
+    let refused = world.checkout.capture(&request).await;
+    assert!(
+        matches!(refused, Err(OperationError::WrongState)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_canceled_is_let_go_once_and_cannot_be_captured() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    world.deliver().await;
+    let request = CancelRequest::new("off-1", &payment).reason(CancelReason::RequestedByCustomer);
+    world.sandbox.faults().next(1, Fault::ResetAfterExecution);
+    let canceled = world.checkout.cancel(&request).await.unwrap();
+    assert_eq!(*canceled.status(), PaymentStatus::Canceled);
+    // Again, with another reference, by another process, or after a day: it is canceled.
+    world.pass_time("cancel", "off-1", DAY * 2).await;
+    for reference in ["off-1", "off-2"] {
+        let again =
+            CancelRequest::new(reference, &payment).reason(CancelReason::RequestedByCustomer);
+        let again = world.another().await.cancel(&again).await.unwrap();
+        assert_eq!(*again.status(), PaymentStatus::Canceled);
+    }
+    world.deliver().await;
+    let told = world.diary.take();
+    let canceled = told.iter().filter(|line| *line == "canceled order-1");
+    assert_eq!(canceled.count(), 1, "{told:?}");
+    assert!(!told.iter().any(|line| line.starts_with("refunded")));
+    let late = world.checkout.capture(&all("shipped-1", &payment)).await;
+    assert!(matches!(late, Err(OperationError::WrongState)), "{late:?}");
+    let totals = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((totals.charged, totals.refunded), (eur(0), eur(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_paid_is_not_canceled() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    let refused = world
+        .checkout
+        .cancel(&CancelRequest::new("off-1", &payment))
+        .await;
+    assert!(
+        matches!(refused, Err(OperationError::WrongState)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_to_be_reserved_now_gets_another_payment() {
+    let world = World::new().await;
+    let request = PaymentRequest::new("order-1", PRICE);
+    let first = world.checkout.create_intent(&request).await.unwrap();
+    assert!(!first.captures_manually());
+    let manual = request.clone().capture_manually();
+    let second = world.checkout.create_intent(&manual).await.unwrap();
+    assert!(second.captures_manually());
+    assert_ne!(first.id(), second.id());
+    let again = world.checkout.create_intent(&manual).await.unwrap();
+    assert_eq!(again.id(), second.id());
+    let old = world.get(&format!("/payment_intents/{}", first.id())).await;
+    assert_eq!(old["status"], "canceled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_know_what_is_disputed_and_what_came_back() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    assert!(world.sandbox.dispute(&payment));
+    let open = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((open.charged, open.disputed), (PRICE, PRICE));
+    assert_eq!(open.kept(), eur(0));
+    let disputes = world
+        .get(&format!("/disputes?payment_intent={payment}"))
+        .await;
+    let id = disputes["data"][0]["id"].as_str().unwrap().to_owned();
+    world
+        .post(
+            &format!("/disputes/{id}"),
+            "evidence[uncategorized_text]=winning_evidence&submit=true",
+        )
+        .await;
+    world.sandbox.pass_time(DAY * 100);
+    let won = world.checkout.totals(&payment).await.unwrap();
+    assert_eq!((won.charged, won.disputed), (PRICE, eur(0)));
+    assert!(
+        world
+            .inbox
+            .operation(&key("refund", "none"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}

@@ -1,0 +1,199 @@
+//! Connected accounts: a payment on one, or that goes on to one; and no account fulfils another's order.
+
+use stripe_checkout_core::fulfillment::{EventState, Received};
+use stripe_checkout_core::intent::{CaptureRequest, PaymentRequest, RefundRequest};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent};
+use stripe_checkout_core::webhook::Event;
+use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, IntentError, RequestError};
+
+use crate::world::{PRICE, World, eur};
+
+const ONE: &str = "acct_1";
+const OTHER: &str = "acct_2";
+
+fn on(account: &str, order: &str) -> PaymentRequest {
+    PaymentRequest::new(order, PRICE).on_account(account)
+}
+
+/// What somebody sends who says that this payment of this order succeeded.
+fn success(payment: &str, order: &str, account: Option<&str>) -> Event {
+    let object = PaymentIntent::new(payment, PRICE)
+        .metadata("order_id", order)
+        .metadata("checkout_application", "tea")
+        .metadata("checkout_amount", "1999")
+        .metadata("checkout_currency", "eur")
+        .status("succeeded")
+        .object();
+    let event = EventBody::new("payment_intent.succeeded", object);
+    let event = match account {
+        Some(account) => event.account(account),
+        None => event,
+    };
+    Event::parse(event.body()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_reference_on_another_account_is_another_order() {
+    let world = World::new().await;
+    let own = PaymentRequest::new("order-1", PRICE);
+    let own = world.checkout.create_intent(&own).await.unwrap();
+    let one = world
+        .checkout
+        .create_intent(&on(ONE, "order-1"))
+        .await
+        .unwrap();
+    let other = world
+        .checkout
+        .create_intent(&on(OTHER, "order-1"))
+        .await
+        .unwrap();
+    assert_eq!((own.account(), one.account()), (None, Some(ONE)));
+    assert!(own.id() != one.id() && one.id() != other.id());
+    world.confirm_on(ONE, one.id()).await;
+    world.deliver_of(Some(ONE)).await;
+    assert_eq!(world.diary.take(), ["paid order-1 1999"]);
+    // Only this one is paid.
+    let again = world.checkout.create_intent(&on(ONE, "order-1")).await;
+    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    for open in [on(OTHER, "order-1"), PaymentRequest::new("order-1", PRICE)] {
+        world.checkout.create_intent(&open).await.unwrap();
+    }
+    world.confirm_on(OTHER, other.id()).await;
+    world.deliver_of(Some(OTHER)).await;
+    assert_eq!(world.diary.take(), ["paid order-1 1999"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_account_fulfils_an_order_of_another_one() {
+    let world = World::new().await;
+    let one = world
+        .checkout
+        .create_intent(&on(ONE, "order-1"))
+        .await
+        .unwrap();
+    let own = PaymentRequest::new("order-2", PRICE);
+    let own = world.checkout.create_intent(&own).await.unwrap();
+    // The payment of one account by the mouth of another one, of the platform, or of nobody whom we know.
+    for (payment, order, account) in [
+        (one.id(), "order-1", Some(OTHER)),
+        (one.id(), "order-1", None),
+        (own.id(), "order-2", Some(ONE)),
+        ("pi_of_their_own", "order-1", Some(ONE)),
+        ("pi_of_theirs", "order-2", Some(OTHER)),
+    ] {
+        let event = success(payment, order, account);
+        let received = world.checkout.receive(event).await.unwrap();
+        assert_eq!(received, Received::Done(EventState::Done), "{payment}");
+        assert_eq!(world.diary.take(), [""; 0], "{payment} by {account:?}");
+    }
+    // And the real ones still do.
+    world.confirm_on(ONE, one.id()).await;
+    world.deliver_of(Some(ONE)).await;
+    world.confirm(own.id(), "pm_card_visa").await;
+    world.deliver().await;
+    assert_eq!(
+        world.diary.take(),
+        ["paid order-1 1999", "paid order-2 1999"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_of_a_connected_account_goes_back_from_there() {
+    let world = World::new().await;
+    let made = on(ONE, "order-1").capture_manually();
+    let made = world.checkout.create_intent(&made).await.unwrap();
+    world.confirm_on(ONE, made.id()).await;
+    let captured = CaptureRequest::new("shipped-1", made.id()).amount(eur(1000));
+    let captured = world.checkout.capture(&captured).await.unwrap();
+    assert_eq!(captured.account(), Some(ONE));
+    let refund = RefundRequest::new("return-1", made.id()).amount(eur(300));
+    let refund = world.checkout.refund(&refund).await.unwrap();
+    assert_eq!(refund.account(), Some(ONE));
+    let totals = world.checkout.totals(made.id()).await.unwrap();
+    assert_eq!((totals.charged, totals.refunded), (eur(1000), eur(300)));
+    world.deliver_of(Some(ONE)).await;
+    assert_eq!(
+        world.diary.take()[..2],
+        ["capture order-1 1999", "paid order-1 1000"]
+    );
+    // An order of another account is called off there.
+    let open = world
+        .checkout
+        .create_intent(&on(OTHER, "order-1"))
+        .await
+        .unwrap();
+    let ended = world
+        .checkout
+        .expire_on_account("order-1", OTHER)
+        .await
+        .unwrap();
+    assert!(matches!(ended, Expired::Expired(payment) if payment.id() == open.id()));
+    let refused = world.checkout.create_intent(&on(OTHER, "order-1")).await;
+    assert!(
+        matches!(refused, Err(IntentError::CalledOff)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_goes_on_to_a_connected_account_less_the_fee() {
+    let world = World::new().await;
+    let request = PaymentRequest::new("order-1", PRICE).destination(ONE);
+    let with_fee = request.clone().application_fee(eur(100));
+    let made = world.checkout.create_intent(&with_fee).await.unwrap();
+    assert_eq!((made.account(), made.destination()), (None, Some(ONE)));
+    assert_eq!(made.application_fee(), Some(eur(100)));
+    // Another fee is an update.
+    let more = request.clone().application_fee(eur(200));
+    let updated = world.checkout.create_intent(&more).await.unwrap();
+    assert_eq!(updated.id(), made.id());
+    assert_eq!(updated.application_fee(), Some(eur(200)));
+    // Another account, or no fee at all, is another payment: Stripe cannot change that.
+    let elsewhere = PaymentRequest::new("order-1", PRICE)
+        .destination(OTHER)
+        .application_fee(eur(200));
+    let elsewhere = world.checkout.create_intent(&elsewhere).await.unwrap();
+    assert_ne!(elsewhere.id(), made.id());
+    assert_eq!(elsewhere.destination(), Some(OTHER));
+    let none = PaymentRequest::new("order-1", PRICE).destination(OTHER);
+    let none = world.checkout.create_intent(&none).await.unwrap();
+    assert_eq!(none.application_fee(), None);
+    assert_eq!(none.destination(), Some(OTHER));
+    // The payment is the platform's.
+    world.confirm(none.id(), "pm_card_visa").await;
+    world.deliver().await;
+    assert_eq!(world.diary.take().last().unwrap(), "paid order-1 1999");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_stripe_is_asked() {
+    let request = || PaymentRequest::new("order-1", PRICE);
+    let check = |request: PaymentRequest| request.validate(DEFAULT_CAP);
+    assert_eq!(
+        check(request().on_account(ONE).application_fee(PRICE)),
+        Ok(())
+    );
+    for account in ["", "acct_", "cus_1", "acct_1/../x", "acct_1\r\n"] {
+        assert_eq!(
+            check(request().on_account(account)),
+            Err(RequestError::Account),
+            "{account:?}"
+        );
+        assert_eq!(
+            check(request().destination(account)),
+            Err(RequestError::Account)
+        );
+    }
+    let both = request().on_account(ONE).destination(OTHER);
+    assert_eq!(check(both), Err(RequestError::Account));
+    for fee in [
+        request().application_fee(eur(1)),
+        request().destination(ONE).application_fee(eur(0)),
+        request().destination(ONE).application_fee(eur(2000)),
+        request()
+            .destination(ONE)
+            .application_fee(Amount::new(1, Currency::USD)),
+    ] {
+        assert_eq!(check(fee), Err(RequestError::ApplicationFee));
+    }
+}

