@@ -39,7 +39,8 @@ async fn open() -> anyhow::Result<()> {
         .route("/orders/{id}", get(show))
         .with_state(database)
         .merge(stripe_checkout_axum::router(checkout.clone()));
-    tutorial::serve(3000, app, checkout).await
+    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    tutorial::serve(port, app, checkout).await
 }
 
 /// Once a minute: says what somebody has to look at, and forgets what is done and older than 35 days.
