@@ -48,6 +48,18 @@ impl World {
         self.program = start(path, self.folder.path(), &self.sandbox.config());
     }
 
+    /// Tells Stripe the program's new address, as one does in the Dashboard.
+    pub(crate) fn move_webhook(&self) {
+        let stripe = self.sandbox.url().trim_start_matches("http://");
+        let key = ("authorization", "Bearer sk_test_sandbox");
+        let known = program::ask(stripe, "GET", "/v1/webhook_endpoints", &[key], "").json();
+        let id = known["data"][0]["id"].as_str().expect("an endpoint");
+        let path = format!("/v1/webhook_endpoints/{id}");
+        let url = format!("url=http://{}/webhook", self.program.host());
+        let moved = program::ask(stripe, "POST", &path, &[FORM, key], url);
+        assert_eq!(moved.status, 200, "{moved:?}");
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.program.ask("GET", path, &[], "")
     }
