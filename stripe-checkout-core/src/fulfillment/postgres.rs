@@ -3,6 +3,7 @@
 //! order's, the event's; and whatever is decided is read after that.
 
 mod operations;
+mod receive;
 mod rows;
 mod step;
 mod transaction;
@@ -16,6 +17,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::receive::Arrivals;
 use self::rows::{Tables, Wait};
 use self::transaction::{Held, begin, busy_or};
 use super::inbox::{
@@ -60,6 +62,7 @@ pub struct PostgresInbox {
     schema: Option<Arc<str>>,
     tables: Tables,
     steps: Arc<Semaphore>,
+    arrivals: Arc<Arrivals>,
 }
 
 impl fmt::Debug for PostgresInbox {
@@ -83,6 +86,7 @@ impl PostgresInbox {
             pool,
             schema: None,
             tables: Tables::new(None),
+            arrivals: Arc::default(),
         }
     }
 
@@ -91,6 +95,8 @@ impl PostgresInbox {
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
         self.tables = Tables::new(Some(&schema));
+        // What a clone receives may be for other tables.
+        self.arrivals = Arc::default();
         self.schema = Some(schema);
         self
     }
@@ -179,26 +185,6 @@ impl PostgresInbox {
         ended.unwrap_or_else(|_| Err(unavailable("the database does not answer")))
     }
 
-    async fn store(&self, event: &NewEvent) -> Result<EventRecord, InboxError> {
-        let mut held = self.held().await?;
-        loop {
-            let mut tx = begin(held.conn(), Some(PATIENCE))
-                .await
-                .map_err(unavailable)?;
-            let stored = match self.tables.insert_event(&mut tx, event).await? {
-                Some(new) => Some(new),
-                // A statement of its own: it sees what others committed while the insert waited for them.
-                None => self.tables.event(&mut tx, &event.scope, &event.id).await?,
-            };
-            tx.commit().await.map_err(busy_or)?;
-            // Otherwise it was known, and pruned in between.
-            if let Some(stored) = stored {
-                held.release();
-                return Ok(stored);
-            }
-        }
-    }
-
     /// A connection that goes back to the pool only when all that was begun on it has ended.
     async fn held(&self) -> Result<Held, InboxError> {
         Ok(Held::new(self.pool.acquire().await.map_err(unavailable)?))
@@ -276,7 +262,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        Self::in_time(SILENCE, self.store(&event)).await
+        Self::in_time(SILENCE, self.store(event)).await
     }
 
     async fn step(

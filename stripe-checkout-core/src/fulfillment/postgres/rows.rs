@@ -9,7 +9,7 @@ use sqlx::postgres::{PgQueryResult, PgRow};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use tokio::time::Instant;
 
-use super::transaction::{busy_or, wait_for_locks};
+use super::transaction::{busy_or, durable, milliseconds, wait_for_locks};
 use crate::amount::Amount;
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
@@ -31,8 +31,11 @@ macro_rules! clock {
 
 macro_rules! event_columns {
     () => {
-        "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, last_error, taken, \
-         taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend, txid_current_if_assigned() AS transaction"
+        event_columns!("body")
+    };
+    ($body:literal) => {
+        concat!("application, mode, id, event_type, payment, order_account, order_reference, ours, settles, ", $body, ", received, state, attempts, due, claim, last_error, taken, \
+         taken AND due > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS leased, pg_backend_pid() AS backend, txid_current_if_assigned() AS transaction")
     };
 }
 
@@ -132,46 +135,73 @@ impl Tables {
         AssertSqlSafe(statement.replace("{}", &self.prefix))
     }
 
-    /// Stores an event unless its id is known, and with it to which order its payment belongs; gives what it stored. In one statement: it is asked for with every event.
-    pub(super) async fn insert_event(
+    /// Stores the events whose ids are not known, in the order in which they came, and with them which orders their payments belong to; gives for each what it
+    /// stored. In one statement: without a transaction around it, it is one of its own, of which the commit is durable, and in which a lock is waited for no longer
+    /// than this.
+    pub(super) async fn insert_events(
         &self,
         conn: &mut PgConnection,
-        event: &NewEvent,
-    ) -> Result<Option<EventRecord>, InboxError> {
-        let order = event.order.as_ref();
-        // It is due at once; not later, if the clock of whoever received it is fast.
+        events: &[&NewEvent],
+        wait: Duration,
+    ) -> Result<Vec<Option<EventRecord>>, InboxError> {
+        // An event is due at once; not later, if the clock of whoever received it is fast. Two may be of one payment: the later one says whose it is. The
+        // body is not sent back: we have it, and an answer that is long could not be read by a process that stands still, which would keep its locks.
         let sql = concat!(
-            "WITH new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
-            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 0, LEAST($12, ",
+            "WITH settings AS (SELECT set_config('lock_timeout', $1, true), ",
+            durable!(),
+            "), new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+            "SELECT application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, 'pending', 0, LEAST(received, ",
             clock!(),
-            "), false, 0) ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
-            event_columns!(),
+            "), false, 0 FROM settings, ",
+            "UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[], $10::boolean[], $11::text[], $12::bytea[], $13::bigint[]) WITH ORDINALITY ",
+            "AS given (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, place) ORDER BY place ",
+            "ON CONFLICT (application, mode, id) DO NOTHING RETURNING arrival, ",
+            event_columns!("''::bytea AS body"),
             "), whose AS (",
             put_order_of!(
-                "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL"
+                "SELECT DISTINCT ON (application, mode, payment) application, mode, payment, order_account, order_reference FROM new \
+                 WHERE payment IS NOT NULL AND order_reference IS NOT NULL ORDER BY application, mode, payment, arrival DESC"
             ),
-            ") SELECT * FROM new"
+            ") SELECT * FROM new ORDER BY arrival"
         );
-        let row = sqlx::query(self.sql(sql))
-            .bind(text(&event.scope.application))
-            .bind(mode(event.scope.mode))
-            .bind(text(&event.id))
-            .bind(text(&event.event_type))
-            .bind(event.payment.as_deref().map(text))
-            .bind(account(order))
-            .bind(order.map(|order| text(&order.reference)))
-            .bind(event.ours)
-            .bind(event.settles)
-            .bind(event.note.as_ref().map(note))
-            .bind(&event.body[..])
-            .bind(time(event.received))
-            .fetch_optional(conn)
+        macro_rules! column {
+            (|$event:ident| $value:expr) => {
+                events.iter().map(|$event| $value).collect::<Vec<_>>()
+            };
+        }
+        let rows = sqlx::query(self.sql(sql))
+            .bind(milliseconds(wait).to_string())
+            .bind(column!(|event| text(&event.scope.application)))
+            .bind(column!(|event| mode(event.scope.mode)))
+            .bind(column!(|event| text(&event.id)))
+            .bind(column!(|event| text(&event.event_type)))
+            .bind(column!(|event| event.payment.as_deref().map(text)))
+            .bind(column!(|event| account(event.order.as_ref())))
+            .bind(column!(|event| {
+                event.order.as_ref().map(|order| text(&order.reference))
+            }))
+            .bind(column!(|event| event.ours))
+            .bind(column!(|event| event.settles))
+            .bind(column!(|event| event.note.as_ref().map(note)))
+            .bind(column!(|event| &event.body[..]))
+            .bind(column!(|event| time(event.received)))
+            // All of it: the server says that it committed after the last row.
+            .fetch_all(conn)
             .await
             .map_err(busy_or)?;
-        Ok(row
-            .map(|row| read_event(&row))
-            .transpose()?
-            .map(|row| row.record))
+        let stored: Result<Vec<_>, _> = rows.iter().map(read_event).collect();
+        let mut stored = stored?.into_iter().map(|row| row.record).peekable();
+        let new = events.iter().map(|event| {
+            let its = |stored: &EventRecord| {
+                stored.id == text(&event.id)
+                    && stored.scope.application == text(&event.scope.application)
+                    && stored.scope.mode == event.scope.mode
+            };
+            let mut record = stored.next_if(its)?;
+            record.body = event.body.clone();
+            Some(record)
+        });
+        Ok(new.collect())
     }
 
     /// Writes down which order a PaymentIntent belongs to.

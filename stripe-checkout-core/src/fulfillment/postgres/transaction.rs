@@ -84,6 +84,14 @@ async fn begin_with<'c>(
     conn.begin_with(AssertSqlSafe(begin)).await
 }
 
+/// Ends a transaction in which a connection may be without anybody's knowledge: the driver's `begin`, cut off by whoever had the connection before, leaves it in one.
+/// Whatever needs no transaction would be written in that one, and be lost with it.
+pub(super) async fn end_forgotten(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // The server warns of a `ROLLBACK` that finds nothing to end.
+    sqlx::raw_sql("BEGIN; ROLLBACK").execute(conn).await?;
+    Ok(())
+}
+
 /// Where the session's own settings stand while ours are set.
 macro_rules! kept {
     ($setting:literal) => {
@@ -110,14 +118,21 @@ const KEEP: &str = concat!(
 );
 
 /// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
-const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'; ";
+macro_rules! durable {
+    () => {
+        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+pub(super) use durable;
+
+const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 
 fn set_lock_timeout(wait: Duration) -> String {
     format!("SET LOCAL lock_timeout = {}; ", milliseconds(wait))
 }
 
 /// At least one, because none means no limit.
-fn milliseconds(time: Duration) -> u64 {
+pub(super) fn milliseconds(time: Duration) -> u64 {
     let most = i32::MAX.unsigned_abs().into();
     u64::try_from(time.as_millis())
         .unwrap_or(most)
