@@ -222,8 +222,17 @@ impl Shop {
                 ));
             }
         }
-        let disputes = store.open_disputes().await?.into_iter();
+        let disputes = store.open_disputes().await?;
+        let answerable = disputes
+            .iter()
+            .filter(|(_, dispute)| is_answerable(dispute));
+        match answerable.count() {
+            0 => {}
+            1 => alerts.push("A dispute waits for your answer.".to_owned()),
+            count => alerts.push(format!("{count} disputes wait for your answer.")),
+        }
         let disputes: Vec<Value> = disputes
+            .into_iter()
             .map(|(payment, dispute)| context! { payment, ..dispute_shown(&dispute) })
             .collect();
         let look = events(self.to_look_at().await?);
@@ -530,12 +539,12 @@ fn verdict(
     } else if any(EventState::Pending) {
         ("wait", "An event waits for its turn.".to_owned())
     } else if let Some(dispute) = dispute {
-        let text = match dispute.due_by {
+        let text = match dispute.due_by.filter(|_| is_answerable(dispute)) {
             Some(due_by) => format!(
                 "The buyer\u{2019}s bank disputes it. Answer with evidence at Stripe until {}; else the money is gone.",
                 deadline(due_by)
             ),
-            None => "The buyer\u{2019}s bank disputes it, and takes no evidence.".to_owned(),
+            None => "The buyer\u{2019}s bank disputes it, and has not decided.".to_owned(),
         };
         ("bad", text)
     } else if unanswered {
@@ -701,15 +710,22 @@ fn dispute_shown(dispute: &OrderDispute) -> Value {
         ChargeRefunded => ("paid", "over", "The payment was refunded instead."),
         _ => ("review", "open", "Look at Stripe\u{2019}s Dashboard."),
     };
-    let answerable = matches!(dispute.status, NeedsResponse | WarningNeedsResponse);
     context! {
         id => &dispute.id,
         amount => money::price(dispute.amount),
         why => dispute.reason.as_deref().map(spaced),
-        due => dispute.due_by.filter(|_| answerable).map(deadline),
+        due => dispute.due_by.filter(|_| is_answerable(dispute)).map(deadline),
         open => !dispute.status.is_closed(),
         look, state, text,
     }
+}
+
+/// Whether evidence can be handed in.
+fn is_answerable(dispute: &OrderDispute) -> bool {
+    matches!(
+        dispute.status,
+        DisputeStatus::NeedsResponse | DisputeStatus::WarningNeedsResponse
+    )
 }
 
 /// A word of Stripe's for a person: `product_not_received`.

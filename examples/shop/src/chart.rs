@@ -4,10 +4,10 @@ use minijinja::{Value, context};
 
 /// All lengths are in the units of the drawing's own `viewBox`, about a pixel each.
 const WIDTH: f64 = 260.0;
-const HEIGHT: f64 = 118.0;
+const HEIGHT: f64 = 120.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 98.0;
-const ROW: f64 = 32.0;
+const ROW: f64 = 34.0;
 /// A bar that is not nothing can be seen.
 const LEAST: f64 = 2.5;
 /// The most rows of a chart with words; what is rarer is one row together.
@@ -91,11 +91,11 @@ pub(crate) fn lying(words: &Words<'_>, bars: Vec<Bar>) -> Value {
     for (index, bar) in bars.iter().enumerate() {
         let y = ROW * float(index);
         let width = (room * share(bar.value, longest)).max(LEAST);
-        drawn.push(rect(bar, [0.0, y + 17.0, width, 9.0]));
+        drawn.push(rect(bar, [0.0, y + 18.0, width, 10.0]));
         ticks.push(
             context! { x => 0, y => number(y + 12.0), text => &bar.label, anchor => "start" },
         );
-        ticks.push(context! { x => number(width + 6.0), y => number(y + 25.5), text => &bar.said, anchor => "start", strong => true });
+        ticks.push(context! { x => number(width + 6.0), y => number(y + 27.0), text => &bar.said, anchor => "start", strong => true });
     }
     let height = if bars.is_empty() {
         HEIGHT

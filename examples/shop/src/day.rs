@@ -189,7 +189,7 @@ impl Money {
                 look: "good",
             },
             &hours,
-            &[0, 6, 12, 18, 23],
+            &[0, 6, 12, 18],
         );
         let fortnight = "Nothing in 14 days.";
         let refunds = self.days(

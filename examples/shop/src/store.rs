@@ -573,3 +573,56 @@ pub(crate) fn unsigned(
 ) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Row { table, column })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn orders_of_the_time_before_the_ledger_are_kept_and_entered() -> Result<(), StoreError> {
+        let file = std::env::temp_dir().join(format!("shop-before-{}.db", std::process::id()));
+        let url = format!("sqlite://{}", file.display());
+        let options = SqliteConnectOptions::from_str(&url)?.create_if_missing(true);
+        let old = sqlx::SqlitePool::connect_with(options).await?;
+        migrations(&SQLITE[..2]).run(&old).await?;
+        let [paid, open] = [random::token()?, random::token()?];
+        for (id, status, payment) in [(&paid, "paid", Some("pi_1")), (&open, "failed", None)] {
+            sqlx::query("INSERT INTO orders (id, status, amount, currency, payment_intent) VALUES ($1, $2, 4550, 'EUR', $3)")
+                .bind(id)
+                .bind(status)
+                .bind(payment)
+                .execute(&old)
+                .await?;
+            sqlx::query("INSERT INTO order_items VALUES ($1, 'mug', 'Harbour mug', 1, 4550)")
+                .bind(id)
+                .execute(&old)
+                .await?;
+        }
+        for change in [
+            "INSERT INTO shipments (order_id, payment_intent, created_at) VALUES ($1, 'pi_1', 1000)",
+            "INSERT INTO refunds VALUES ('re_1', $1, 550, 'succeeded')",
+        ] {
+            sqlx::query(change).bind(&paid).execute(&old).await?;
+        }
+        old.close().await;
+
+        let store = Store::open(&url).await?;
+        let order = store.order(&paid).await?.expect("the order");
+        let eur = |minor| Amount::new(minor, Currency::EUR);
+        assert_eq!(
+            (order.status, order.charged),
+            (Status::Paid, Some(eur(4550)))
+        );
+        assert_eq!((order.items.len(), order.shipments.len()), (1, 1));
+        assert_eq!(order.refunds[0].amount, eur(550));
+        let other = store.order(&open).await?.expect("the other order");
+        assert_eq!((other.status, other.charged), (Status::Failed, None));
+        let entries = store.ledger_of("pi_1").await?;
+        assert_eq!((entries.len(), entries[0].created), (1, 1000));
+        store.close().await;
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+        }
+        Ok(())
+    }
+}

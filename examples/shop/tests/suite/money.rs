@@ -652,7 +652,10 @@ async fn a_dispute_is_shown_with_its_deadline_and_its_end() {
         let visit = visit(&[("cookie", merchant.cookies.as_str())], "");
         let html = text(&merchant.open.shop.admin(&visit).await);
         assert!(
-            html.contains("Disputes to answer") && html.contains("Evidence is taken until "),
+            html.contains("Disputes to answer")
+                && html.contains("Evidence is taken until ")
+                && html.contains("A dispute waits for your answer.")
+                && !html.contains("All is well"),
             "{html}"
         );
 
