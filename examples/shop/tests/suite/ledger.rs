@@ -151,6 +151,90 @@ async fn a_dispute_is_written_from_the_first_word_to_the_last() {
 }
 
 #[tokio::test]
+async fn what_is_decided_of_a_dispute_stays_decided() {
+    let Some(open) = open().await else { return };
+    let id = open.order().await;
+    let paid = payment("pi_1", &id, TOTAL).status("succeeded");
+    open.tell("payment_intent.succeeded", paid).await;
+    let dispute = |status: &str, movements: usize| {
+        let mut object = testing::dispute("dp_1", "pi_1", eur(TOTAL), status);
+        object["balance_transactions"] =
+            vec![serde_json::json!({"object": "balance_transaction"}); movements].into();
+        object
+    };
+    deliver(
+        &open,
+        "charge.dispute.created",
+        dispute("needs_response", 0),
+    )
+    .await;
+    assert_eq!(open.store.open_disputes().await.unwrap().len(), 1);
+    deliver(&open, "charge.dispute.closed", dispute("lost", 1)).await;
+    // How it stood when the money moved, told late.
+    let late = dispute("needs_response", 1);
+    deliver(&open, "charge.dispute.funds_withdrawn", late).await;
+    assert!(open.store.open_disputes().await.unwrap().is_empty());
+    assert_eq!(
+        kinds(&open, "pi_1").await.last(),
+        Some(&(FundsWithdrawn, TOTAL))
+    );
+}
+
+#[tokio::test]
+async fn other_days_are_in_their_own_bars_and_not_in_the_days_figures() {
+    let Some(open) = open().await else { return };
+    let id = open.order().await;
+    let paid = payment("pi_1", &id, TOTAL).status("succeeded");
+    open.tell("payment_intent.succeeded", paid).await;
+    for (kind, minor, days) in [
+        ("taking", 100, 1),
+        ("capture", 23, 1),
+        ("taking", 700, 14),
+        ("refund_succeeded", 300, 2),
+        ("refund_failed", 11, 2),
+        ("funds_withdrawn", 400, 3),
+        ("dispute_opened", 400, 3),
+        ("failure", 12, 1),
+    ] {
+        let entry = "INSERT INTO ledger (kind, payment_intent, amount, currency, created_at)
+             SELECT $1, 'pi_old', $2, 'eur', created_at - $3 FROM ledger WHERE payment_intent = 'pi_1'";
+        let ago = i64::from(days) * 24 * 60 * 60;
+        match open.store.pool() {
+            shop::Either::Sqlite(pool) => {
+                let entry = sqlx::query(entry)
+                    .bind(kind)
+                    .bind(i64::from(minor))
+                    .bind(ago);
+                entry.execute(pool).await.map(drop)
+            }
+            shop::Either::Postgres(pool) => {
+                let entry = sqlx::query(entry)
+                    .bind(kind)
+                    .bind(i64::from(minor))
+                    .bind(ago);
+                entry.execute(pool).await.map(drop)
+            }
+        }
+        .unwrap();
+    }
+    let html = text(&back_room(&open, None).await);
+    for part in [
+        "<strong>€45.50</strong>",
+        "1 payment · €1.23 the day before",
+        ">0 refunds<",
+        ">0 opened<",
+        ": €3.00</title>",
+        ": €4.00</title>",
+        "None yet.",
+    ] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
+    assert!(!html.contains("€7.00"), "that is too long ago: {html}");
+    let bars = html.matches("<rect").count();
+    assert_eq!(bars, 3, "an hour, and two days: {html}");
+}
+
+#[tokio::test]
 async fn money_that_is_reserved_is_no_taking_until_it_is_taken() {
     let Some(open) = open().await else { return };
     let [taken, let_go] = [open.pre_order().await, open.pre_order().await];
