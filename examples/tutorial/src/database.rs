@@ -1,0 +1,142 @@
+//! The shop's side of step 5: orders and shipments in SQLite, in the file in which the inbox keeps the events.
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{SqliteConnection, SqlitePool};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Mismatch, SqliteInbox};
+use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::{BoxError, Pricing, PricingError, Visitor};
+use uuid::Uuid;
+
+use crate::{Cart, OrderId, teapots};
+
+/// The orders, and how they are paid.
+#[derive(Debug, Clone)]
+pub struct Database(SqlitePool);
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, teapots INTEGER NOT NULL, currency TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'open');
+    CREATE TABLE IF NOT EXISTS shipments (order_id TEXT PRIMARY KEY);
+";
+
+impl Database {
+    /// Opens the file, or makes it, with the shop's tables and the inbox's.
+    ///
+    /// # Errors
+    /// The file's.
+    pub async fn open(file: &str) -> anyhow::Result<(Self, SqliteInbox)> {
+        let file = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true);
+        let pool = SqlitePoolOptions::new().connect_with(file).await?;
+        let inbox = SqliteInbox::new(pool.clone());
+        inbox.migrate().await?;
+        sqlx::raw_sql(TABLES).execute(&pool).await?;
+        Ok((Self(pool), inbox))
+    }
+
+    /// A new order of these.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn place(&self, cart: Cart) -> sqlx::Result<Uuid> {
+        let id = Uuid::new_v4();
+        sqlx::query("INSERT INTO orders (id, teapots, currency) VALUES (?, ?, ?)")
+            .bind(id.to_string())
+            .bind(cart.teapots.get())
+            .bind(cart.currency.code())
+            .execute(&self.0)
+            .await?;
+        Ok(id)
+    }
+
+    /// How an order stands, in words; `None` if there is no such order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn status(&self, id: Uuid) -> sqlx::Result<Option<String>> {
+        sqlx::query_scalar(
+            "SELECT status || ', shipments: ' || (SELECT count(*) FROM shipments WHERE order_id = id) FROM orders WHERE id = ?",
+        )
+        .bind(id.to_string())
+        .fetch_optional(&self.0)
+        .await
+    }
+}
+
+impl Pricing for Database {
+    type Order = OrderId;
+
+    async fn price(&self, asked: OrderId, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        let mut db = self.0.acquire().await?;
+        let cart = cart(&mut db, &asked.order.to_string()).await?;
+        let cart = cart.ok_or_else(|| PricingError::refused("We do not know this order."))?;
+        let price = teapots(cart).ok_or_else(|| PricingError::refused("We have no such price."))?;
+        let quantity = cart.teapots.get().into();
+        Ok(PaymentRequest::new(asked.order, price).line("Teapot", quantity, price))
+    }
+}
+
+impl FulfillmentHandler<SqliteConnection> for Database {
+    async fn payment_succeeded(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
+        let order = payment.order_id().ok_or("a payment without an order")?;
+        set_status(db, order, "paid").await?;
+        sqlx::query("INSERT INTO shipments (order_id) VALUES (?)")
+            .bind(order)
+            .execute(db)
+            .await?;
+        Ok(())
+    }
+
+    async fn amount_due(
+        &self,
+        payment: &Payment,
+        db: &mut SqliteConnection,
+    ) -> Result<Due, BoxError> {
+        let order = payment.order_id().ok_or("a payment without an order")?;
+        let cart = cart(db, order).await?.ok_or("an unknown order")?;
+        Ok(Due::Exactly(teapots(cart).ok_or("no price")?))
+    }
+
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        _: &Mismatch,
+        db: &mut SqliteConnection,
+    ) -> Result<(), BoxError> {
+        let order = payment.order_id().ok_or("a payment without an order")?;
+        set_status(db, order, "paid, but not what it costs").await
+    }
+}
+
+async fn set_status(db: &mut SqliteConnection, order: &str, status: &str) -> Result<(), BoxError> {
+    let updated = sqlx::query("UPDATE orders SET status = ? WHERE id = ?")
+        .bind(status)
+        .bind(order)
+        .execute(db)
+        .await?;
+    // An order that is not there is somebody's mistake: it must show.
+    match updated.rows_affected() {
+        1 => Ok(()),
+        _ => Err("an unknown order".into()),
+    }
+}
+
+async fn cart(db: &mut SqliteConnection, order: &str) -> Result<Option<Cart>, BoxError> {
+    let row: Option<(u8, String)> =
+        sqlx::query_as("SELECT teapots, currency FROM orders WHERE id = ?")
+            .bind(order)
+            .fetch_optional(db)
+            .await?;
+    let Some((teapots, currency)) = row else {
+        return Ok(None);
+    };
+    Ok(Some(Cart {
+        teapots: teapots.try_into()?,
+        currency: currency.parse()?,
+    }))
+}

@@ -1,0 +1,137 @@
+//! What every step begins and ends with: where the keys are from, and how a server starts and stops.
+
+use std::{collections::HashMap, ffi::OsString, net::SocketAddr};
+
+use anyhow::Context as _;
+use axum::Router;
+use stripe_checkout_core::{Checkout, Config, sandbox::Sandbox};
+use tokio::net::TcpListener;
+
+/// Stripe, by the keys that are set; or a sandbox in this process, where none are.
+#[derive(Debug)]
+pub struct Stripe {
+    config: Config,
+    // It ends when this is dropped.
+    sandbox: Option<Sandbox>,
+    port: u16,
+}
+
+impl Stripe {
+    /// Reads the environment, and a `.env` file, which goes behind it.
+    ///
+    /// Without `STRIPE_SECRET_KEY` it starts a sandbox, in debug builds or with `STRIPE_SANDBOX=1`: a deployment that forgot its keys must not hand goods out
+    /// for play money.
+    ///
+    /// # Errors
+    /// A key that is missing, of the wrong kind or of another mode than the others. The variable is named, its value is not.
+    pub async fn from_env() -> anyhow::Result<Self> {
+        let _ = tracing::subscriber::set_global_default(
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::WARN)
+                .finish(),
+        );
+        let file = dot_env()?;
+        let variable =
+            |name: &str| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from));
+        let port = match variable("PORT") {
+            Some(port) => port.to_str().and_then(|port| port.parse().ok()),
+            None => Some(3000),
+        };
+        let port = port.context("PORT must be a number from 0 to 65535")?;
+        let play =
+            variable("STRIPE_SANDBOX").map_or(cfg!(debug_assertions), |switch| switch == "1");
+        if play && variable("STRIPE_SECRET_KEY").is_none() {
+            let sandbox = Sandbox::start().await?;
+            return Ok(Self {
+                config: sandbox.config(),
+                sandbox: Some(sandbox),
+                port,
+            });
+        }
+        let config = Config::from_vars(variable)?;
+        config.require_keys()?;
+        Ok(Self {
+            config,
+            sandbox: None,
+            port,
+        })
+    }
+
+    /// The keys and addresses.
+    pub fn config(&self) -> Config {
+        self.config.clone()
+    }
+
+    /// Serves as [`serve`] does, and tells the sandbox, if there is one, where its webhooks go.
+    ///
+    /// # Errors
+    /// The port's.
+    pub async fn serve(self, app: Router, checkout: Checkout) -> anyhow::Result<()> {
+        let listener = listen(self.port).await?;
+        if let Some(sandbox) = &self.sandbox {
+            let address = listener.local_addr()?;
+            sandbox.webhook_endpoint(&format!("http://{address}/webhook"))?;
+            println!("A sandbox stands for Stripe: no account, no network, no real money.");
+            println!(
+                "Pay with 4242 4242 4242 4242, any later date and any CVC; 4000 0000 0000 0002 is declined."
+            );
+        }
+        serve_on(listener, app, checkout).await
+    }
+}
+
+/// Serves on this port of this machine until Ctrl-C, or until the system says so; then what is under way comes to its end.
+///
+/// # Errors
+/// The port's: most likely another program has it.
+pub async fn serve(port: u16, app: Router, checkout: Checkout) -> anyhow::Result<()> {
+    serve_on(listen(port).await?, app, checkout).await
+}
+
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("{address} cannot be opened: set PORT to another number"))
+}
+
+async fn serve_on(listener: TcpListener, app: Router, checkout: Checkout) -> anyhow::Result<()> {
+    println!("Open http://{}", listener.local_addr()?);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(told_to_stop())
+        .await?;
+    checkout.drain().await;
+    Ok(())
+}
+
+/// What stands in `.env`, in this folder or one above; nothing if there is none. The process's environment is left as it is: it must not change under threads.
+fn dot_env() -> anyhow::Result<HashMap<String, String>> {
+    let lines = match dotenvy::dotenv_iter() {
+        Err(error) if error.not_found() => return Ok(HashMap::new()),
+        lines => lines.context("the file .env cannot be read")?,
+    };
+    // The error would show the line, which may be a key.
+    let lines: Result<_, dotenvy::Error> = lines.collect();
+    lines.map_err(|_| anyhow::anyhow!("a line of the file .env is not NAME=value"))
+}
+
+async fn told_to_stop() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
