@@ -30,8 +30,9 @@
 //! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts, and embedded Checkout.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
+//! - [A page of its own](Sandbox::page) that shows all of it live, and does on demand what these functions do; and the program `stripe-sandbox`, for other languages.
 //!
-//! It listens on this machine only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
+//! It listens on this machine only, answers to this machine's own names only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
 
 mod agenda;
 mod answer;

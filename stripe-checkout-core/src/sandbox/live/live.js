@@ -205,7 +205,7 @@
         decide("Lose", "lost");
       }
       const due = dispute.due_by ? `, evidence until ${new Date(dispute.due_by * 1000).toLocaleDateString()}` : "";
-      card.append(make("div", { class: "then" }, make("span", {}, `Dispute of ${dispute.amount}${due}`), pill(dispute.status), group(`Dispute ${dispute.id}`, ...then)));
+      card.append(make("div", { class: "then" }, make("span", {}, `${dispute.status.startsWith("warning") ? "Inquiry" : "Dispute"} about ${dispute.amount}${due}`), pill(dispute.status), group(`Dispute ${dispute.id}`, ...then)));
     }
     return card;
   }
