@@ -68,6 +68,14 @@ async fn step_4_believes_nobody_but_stripe() {
     let news = format!("/orders/{order}");
     assert_eq!(world.get(&news).body, "");
 
+    // Genuine, and not this application's: as `stripe trigger` makes them. Taken, and nothing is shipped.
+    let payment = testing::PaymentIntent::new("pi_5", Amount::new(39_98, Currency::EUR))
+        .status("succeeded")
+        .metadata("order_id", &order);
+    let foreign = testing::event("payment_intent.succeeded", payment.object());
+    assert_eq!(world.deliver(&foreign, now), 200);
+    assert_eq!(world.get(&news).body, "");
+
     // Signed, and for less than the order costs.
     assert_eq!(world.deliver(&paid("pi_3", 1), now), 200);
     let told = world.get(&news).body;
@@ -150,6 +158,58 @@ async fn step_5_ships_what_was_paid_while_it_was_closed() {
     world.taken().await;
     assert_eq!(world.sandbox.deliveries().len(), events.len());
     assert_eq!(world.get(&format!("/orders/{first}")).body, shipped);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn step_5_ships_when_the_buyer_comes_back_and_no_webhook_did() {
+    let world = World::open(step!("5-database")).await;
+    let order = world.order("teapots=2&currency=eur");
+    let intent = world.press(&order).json();
+    world.taken().await;
+    world.sandbox.webhooks().lose_events(100);
+    let payment = world.confirm(&intent, "4242424242424242");
+    let ticket = json!({
+        "payment_intent": payment,
+        "payment_intent_client_secret": intent["clientSecret"],
+    });
+    for _ in 0..3 {
+        let ticket = ticket.to_string();
+        let status = world
+            .program
+            .ask("POST", "/checkout/status", &[JSON], &ticket);
+        assert_eq!(status.json()["status"], "succeeded", "{status:?}");
+    }
+    let page = format!("/orders/{order}");
+    assert_eq!(world.get(&page).body, "paid, shipments: 1");
+}
+
+/// Killed at some moment after the payment, again and again: what was begun is ended by the next process, or was never begun.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn step_5_ships_once_whenever_it_is_killed() {
+    let path = step!("5-database");
+    let mut world = World::open(path).await;
+    let mut orders = Vec::new();
+    for round in 0..8 {
+        let order = world.order("teapots=1&currency=eur");
+        world.pay(&order, "4242424242424242");
+        orders.push(order);
+        // It is in the middle of it, and each time a little further.
+        for _ in 0..round * 500 {
+            std::thread::yield_now();
+        }
+        world.program.signal("KILL");
+        world.program.wait();
+        world.start_again(path);
+        world.move_webhook();
+    }
+    for order in orders {
+        let page = format!("/orders/{order}");
+        until("it is shipped", || {
+            world.get(&page).body.starts_with("paid")
+        });
+        assert_eq!(world.get(&page).body, "paid, shipments: 1");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
