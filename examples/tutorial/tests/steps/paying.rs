@@ -221,6 +221,13 @@ async fn step_6_shows_saved_cards_to_nobody_else() {
         format!("session={session}")
     };
     let (ada, bob) = (log_in("ada"), log_in("bob"));
+    // Both look at once, and more than once.
+    std::thread::scope(|scope| {
+        for cookie in [&ada, &bob, &ada, &bob, &ada, &bob] {
+            let look = || world.program.ask("GET", "/", &[("cookie", cookie)], "");
+            scope.spawn(move || assert_eq!(look().status, 200));
+        }
+    });
     let reference = json!({ "reference": "0123456789abcdef" }).to_string();
     let ask = |cookie: &str, method: &str, path: &str, body: &str| {
         let headers = [JSON, ("cookie", cookie)];
@@ -297,6 +304,24 @@ async fn step_7_starts_with_all_keys_and_with_nothing_less() {
     let page = format!("/orders/{order}");
     let paid = || program.ask("GET", &page, &[], "").body == "paid, shipments: 1";
     until("it is paid", paid);
+
+    // Money that does not fit: whoever looks after the shop is told.
+    let placed = program.ask("POST", "/orders", &[FORM], "teapots=1&currency=eur");
+    let payment = testing::PaymentIntent::new("pi_1", Amount::new(1, Currency::EUR))
+        .status("succeeded")
+        .metadata("order_id", &crate::world::order_in(&placed))
+        .metadata("checkout_application", "tutorial");
+    let event = testing::event("payment_intent.succeeded", payment.object());
+    let signature = testing::sign(
+        &event,
+        &sandbox.config().webhook_secrets()[0],
+        testing::now(),
+    );
+    let headers = [JSON, ("stripe-signature", signature.as_str())];
+    let taken = program::ask(program.host(), "POST", "/webhook", &headers, &event);
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let mut again = Program::start(Program::command(path, folder.path()));
+    again.wait_for_line("does not fit");
     for line in program.lines() {
         let secret = ["sk_test", "whsec_", "_secret_"].map(|part| line.contains(part));
         assert_eq!(secret, [false; 3], "{line}");

@@ -63,6 +63,15 @@ async fn step_1_takes_a_card_and_hears_of_it_once() {
     world.taken().await;
     assert_eq!(world.printed("19.99 EUR was paid"), 1);
     assert_eq!(world.intents(), 1, "the second card paid the same intent");
+
+    let other = order_in(&world.get("/"));
+    let page = world.get(&format!("/checkout?order={other}"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert!(page.body.contains("<noscript>"));
+    for secret in ["sk_test", "whsec_", "_secret_", "v1="] {
+        assert_eq!(world.printed(secret), 0, "{secret}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
