@@ -66,7 +66,11 @@ fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
                 .route(post().to(log_in)),
         )
         .service(resource("/admin/logout").route(post().to(log_out)))
+        .service(resource("/admin/days/{day}").route(get().to(day)))
         .service(resource("/admin/payments/{id}").route(get().to(payment)))
+        .service(resource("/admin/payments/{id}/refund").route(post().to(refund)))
+        .service(resource("/admin/payments/{id}/capture").route(post().to(capture)))
+        .service(resource("/admin/orders/{id}/call-off").route(post().to(call_off)))
         .service(resource("/admin/events/{id}/replay").route(post().to(replay)))
         .service(resource("/admin/events/{id}/drop").route(post().to(drop_event)))
         .service(resource("/metrics").route(get().to(metrics)))
@@ -146,6 +150,22 @@ async fn replay(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
 
 async fn payment(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
     Page(shop.payment(&visit.0, &id).await)
+}
+
+async fn day(shop: Data<Shop>, day: Path<String>, visit: Visit) -> Page {
+    Page(shop.day(&visit.0, &day).await)
+}
+
+async fn refund(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.refund(&visit.0, &id).await)
+}
+
+async fn capture(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.capture(&visit.0, &id).await)
+}
+
+async fn call_off(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.call_off(&visit.0, &id).await)
 }
 
 async fn drop_event(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {

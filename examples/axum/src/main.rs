@@ -49,7 +49,11 @@ fn routes(shop: Shop) -> Router {
         .route("/admin", get(admin))
         .route("/admin/login", get(log_in_page).post(log_in))
         .route("/admin/logout", post(log_out))
+        .route("/admin/days/{day}", get(day))
         .route("/admin/payments/{id}", get(payment))
+        .route("/admin/payments/{id}/refund", post(refund))
+        .route("/admin/payments/{id}/capture", post(capture))
+        .route("/admin/orders/{id}/call-off", post(call_off))
         .route("/admin/events/{id}/replay", post(replay))
         .route("/admin/events/{id}/drop", post(drop_event))
         .route("/metrics", get(metrics))
@@ -125,6 +129,22 @@ async fn replay(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) 
 
 async fn payment(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
     Page(shop.payment(&visit.0, &id).await)
+}
+
+async fn day(State(shop): State<Shop>, Path(day): Path<String>, visit: Visit) -> Page {
+    Page(shop.day(&visit.0, &day).await)
+}
+
+async fn refund(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.refund(&visit.0, &id).await)
+}
+
+async fn capture(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.capture(&visit.0, &id).await)
+}
+
+async fn call_off(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.call_off(&visit.0, &id).await)
 }
 
 async fn drop_event(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {

@@ -107,7 +107,11 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
         log_in_page,
         log_in,
         log_out,
+        day,
         payment,
+        refund,
+        capture,
+        call_off,
         replay,
         drop_event,
         metrics,
@@ -212,6 +216,26 @@ async fn replay(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
 #[get("/admin/payments/<id>", data = "<visit>")]
 async fn payment(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
     Page(shop.payment(&visit.0, id).await)
+}
+
+#[get("/admin/days/<day>", data = "<visit>")]
+async fn day(shop: &State<Shop>, day: &str, visit: Visit) -> Page {
+    Page(shop.day(&visit.0, day).await)
+}
+
+#[post("/admin/payments/<id>/refund", data = "<visit>")]
+async fn refund(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.refund(&visit.0, id).await)
+}
+
+#[post("/admin/payments/<id>/capture", data = "<visit>")]
+async fn capture(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.capture(&visit.0, id).await)
+}
+
+#[post("/admin/orders/<id>/call-off", data = "<visit>")]
+async fn call_off(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.call_off(&visit.0, id).await)
 }
 
 #[post("/admin/events/<id>/drop", data = "<visit>")]

@@ -6,21 +6,26 @@ use minijinja::{Value, context};
 use stripe_checkout_core::{
     InboxError,
     fulfillment::{EventFilter, EventRecord, EventState},
+    webhook::{DisputeStatus, RefundStatus},
 };
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use crate::{
     admin::{self, LogInError},
     answer::{Answer, Cookie},
+    balance::{Balance, OrderDispute},
     cart::Cart,
+    day,
+    db::now,
     money,
     order::{Order, Status},
     problem::Problem,
     random,
+    request::{Progress, Request, Wish},
     shop::Shop,
     store::Notice,
     upkeep,
-    visit::Visit,
+    visit::{Visit, field},
 };
 
 const SESSION: &str = "admin";
@@ -38,6 +43,9 @@ const STATES: [EventState; 6] = [
     EventState::Superseded,
     EventState::Dropped,
 ];
+
+/// After how many seconds without an answer somebody has to ask Stripe again.
+const UNANSWERED: i64 = 60;
 
 /// What a merchant decides of an event that is open.
 #[derive(Clone, Copy)]
@@ -60,6 +68,15 @@ impl Shop {
     pub async fn payment(&self, visit: &Visit, id: &str) -> Answer {
         match self.csrf(visit).await {
             Ok(Some(csrf)) => self.page(self.payment_page(&csrf, id, 200, None).await),
+            Ok(None) => Answer::see_other("/admin/login"),
+            Err(problem) => self.problem(problem),
+        }
+    }
+
+    /// `GET /admin/days/{day}`: how a day went, like `2030-01-31`, in UTC.
+    pub async fn day(&self, visit: &Visit, day: &str) -> Answer {
+        match self.csrf(visit).await {
+            Ok(Some(_)) => self.page(self.day_page(day).await),
             Ok(None) => Answer::see_other("/admin/login"),
             Err(problem) => self.problem(problem),
         }
@@ -177,7 +194,7 @@ impl Shop {
         Ok(events)
     }
 
-    async fn admin_page(
+    pub(crate) async fn admin_page(
         &self,
         csrf: &str,
         status: u16,
@@ -194,12 +211,37 @@ impl Shop {
         let events = |events: Vec<EventRecord>| -> Vec<Value> {
             events.iter().map(|event| shown(event, now)).collect()
         };
+        let mut alerts = alerts;
+        for request in store.unanswered().await? {
+            // One that is being asked at this moment is no alarm.
+            if seconds(now) - request.created > UNANSWERED {
+                alerts.push(format!(
+                    "{} was asked for, payment {}, and Stripe has not answered: ask again there.",
+                    money::price(request.amount),
+                    request.payment
+                ));
+            }
+        }
+        let disputes = store.open_disputes().await?;
+        let answerable = disputes
+            .iter()
+            .filter(|(_, dispute)| is_answerable(dispute));
+        match answerable.count() {
+            0 => {}
+            1 => alerts.push("A dispute waits for your answer.".to_owned()),
+            count => alerts.push(format!("{count} disputes wait for your answer.")),
+        }
+        let disputes: Vec<Value> = disputes
+            .into_iter()
+            .map(|(payment, dispute)| context! { payment, ..dispute_shown(&dispute) })
+            .collect();
         let look = events(self.to_look_at().await?);
         let newest = events(checkout.events(EventFilter::default().limit(30)).await?);
         let orders = store.newest_orders(100).await?.into_iter().map(|order| {
             context! {
                 id => order.id,
                 status => order.status.as_str(),
+                open => matches!(order.status, Status::Pending | Status::Failed),
                 total => money::price(order.total),
                 payment => order.payment_intent,
                 shipments => order.shipments,
@@ -217,15 +259,28 @@ impl Shop {
             }
         });
         let (orders, notices): (Vec<Value>, Vec<Value>) = (orders.collect(), notices.collect());
+        let day = self.day_of(day::today()).await?;
         self.render(
             status,
             "admin.html",
             &Cart::default(),
-            context! { csrf, message, alerts, counts, look, notices, orders, newest },
+            context! { csrf, message, alerts, disputes, day, counts, look, notices, orders, newest },
         )
     }
 
-    async fn payment_page(
+    async fn day_of(&self, date: Date) -> Result<Value, Problem> {
+        let (from, to) = day::span(date);
+        let sums = self.inner.store.sums(from, to).await?;
+        Ok(day::shown(date, &sums))
+    }
+
+    async fn day_page(&self, day: &str) -> Result<Answer, Problem> {
+        let date = day::parse(day).filter(|date| *date <= day::today());
+        let day = self.day_of(date.ok_or(Problem::NotFound)?).await?;
+        self.render(200, "day.html", &Cart::default(), context! { day })
+    }
+
+    pub(crate) async fn payment_page(
         &self,
         csrf: &str,
         id: &str,
@@ -249,15 +304,26 @@ impl Shop {
         if order.is_none() && events.is_empty() && notices.is_empty() {
             return Err(Problem::NotFound);
         }
-        let verdict = verdict(id, &events, &notices, order.as_ref(), now);
+        let balance = store.balance(id).await?;
+        let money = match &balance {
+            Some(balance) => Some(self.money(id, balance, order.as_ref()).await?),
+            None => None,
+        };
+        let verdict = verdict(id, &events, &notices, order.as_ref(), balance.as_ref(), now);
         let line = time_line(&events, &notices, order.as_ref(), now);
         let order = order.map(|order| {
+            let open = matches!(
+                order.status,
+                Status::Pending | Status::Failed | Status::Reserved
+            );
             context! {
                 id => order.id,
                 status => order.status.as_str(),
                 total => money::price(order.total),
                 shipments => order.shipments.len(),
                 paid_by => order.payment_intent,
+                open,
+                reserved => order.status == Status::Reserved,
             }
         });
         let dashboard = (!self.inner.sandbox).then(|| {
@@ -273,8 +339,89 @@ impl Shop {
             status,
             "payment.html",
             &Cart::default(),
-            context! { csrf, message, id, verdict, order, line, dashboard },
+            context! { csrf, message, id, verdict, order, line, dashboard, money },
         )
+    }
+
+    /// What became of a payment's money, and what can be done with it.
+    async fn money(
+        &self,
+        payment: &str,
+        balance: &Balance,
+        order: Option<&Order>,
+    ) -> Result<Value, Problem> {
+        let (charged, left, reserved) = (balance.charged(), balance.left(), balance.reserved());
+        let until = match order {
+            Some(order) if !reserved.is_zero() => self.capture_before(order, payment).await?,
+            _ => None,
+        };
+        let refunds = balance.refunds.iter().map(|refund| {
+            let (look, state) = refund_state(&refund.status);
+            context! {
+                id => &refund.id,
+                amount => money::price(refund.amount),
+                look, state,
+                why => refund.reason.as_deref().map(spaced),
+                failure => refund.failure_reason.as_deref().map(spaced),
+                when => (refund.created > 0).then(|| utc(refund.created)),
+            }
+        });
+        // What was asked for, and what no event has told of yet, or never will.
+        let asked = balance.requests.iter().filter(|request| {
+            request.progress != Progress::Done
+                || balance.on_the_way().any(|open| open.id == request.id)
+        });
+        let asked = asked.map(|request| {
+            context! {
+                id => &request.id,
+                what => if request.wish == Wish::Refund { "refund" } else { "capture" },
+                amount => money::price(request.amount),
+                typed => request.amount.to_major(),
+                reason => &request.reason,
+                state => match request.progress {
+                    Progress::Asked => "asked",
+                    Progress::Done => "done",
+                    Progress::Refused => "refused",
+                },
+                answer => (request.progress == Progress::Refused).then_some(&request.answer),
+                when => utc(request.created),
+            }
+        });
+        let disputes = balance.disputes.iter().map(dispute_shown);
+        let entries = balance.entries.iter().map(|entry| {
+            context! {
+                title => entry.kind.title(),
+                amount => money::price(entry.amount),
+                detail => entry.detail.as_deref().map(spaced),
+                when => utc(entry.created),
+            }
+        });
+        let (refunds, asked, disputes, entries): (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = (
+            refunds.collect(),
+            asked.collect(),
+            disputes.collect(),
+            entries.collect(),
+        );
+        // Each page has forms of its own: what is sent from another page is another operation.
+        let reference = random::token()?;
+        let capture_asked = balance
+            .requests
+            .iter()
+            .any(|request| request.wish == Wish::Capture && request.progress != Progress::Refused);
+        Ok(context! {
+            reference,
+            currency => balance.currency.code().to_uppercase(),
+            charged => (!charged.is_zero()).then(|| money::price(charged)),
+            gone => (!balance.gone().is_zero()).then(|| money::price(balance.gone())),
+            left => (!left.is_zero()).then(|| money::price(left)),
+            left_typed => left.to_major(),
+            reserved => (!reserved.is_zero()).then(|| money::price(reserved)),
+            reserved_typed => reserved.to_major(),
+            capturable => !reserved.is_zero() && !capture_asked,
+            until => until.map(deadline),
+            disputed => balance.open_dispute().is_some(),
+            refunds, asked, disputes, entries,
+        })
     }
 }
 
@@ -317,7 +464,7 @@ impl Shop {
     }
 
     /// Whether this is a form of the session's own page; if so, the session's token.
-    async fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
+    pub(crate) async fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
         let csrf = match self.csrf(visit).await {
             Ok(Some(csrf)) => csrf,
             Ok(None) => return Err(Answer::see_other("/admin/login")),
@@ -354,8 +501,16 @@ fn verdict(
     events: &[EventRecord],
     notices: &[Notice],
     order: Option<&Order>,
+    balance: Option<&Balance>,
     now: SystemTime,
 ) -> Value {
+    let unanswered = balance.is_some_and(|balance| {
+        let asked = |request: &Request| request.progress == Progress::Asked;
+        balance.requests.iter().any(asked)
+    });
+    let dispute = balance.and_then(Balance::open_dispute);
+    let given_back =
+        balance.is_some_and(|balance| !balance.charged().is_zero() && balance.left().is_zero());
     let any = |state| events.iter().any(|event| event.state == state);
     let failing = events
         .iter()
@@ -370,7 +525,7 @@ fn verdict(
     } else if any(EventState::Mismatch) {
         (
             "bad",
-            "The money does not fit the order, so nothing was shipped. Compare both. Mend the order and replay the event, or drop the event and give the money back at Stripe."
+            "The money does not fit the order, so nothing was shipped. Compare both. Mend the order and replay the event, or drop the event and give the money back."
                 .to_owned(),
         )
     } else if let Some(event) = failing {
@@ -383,15 +538,38 @@ fn verdict(
         )
     } else if any(EventState::Pending) {
         ("wait", "An event waits for its turn.".to_owned())
+    } else if let Some(dispute) = dispute {
+        let text = match dispute.due_by.filter(|_| is_answerable(dispute)) {
+            Some(due_by) => format!(
+                "The buyer\u{2019}s bank disputes it. Answer with evidence at Stripe until {}; else the money is gone.",
+                deadline(due_by)
+            ),
+            None => "The buyer\u{2019}s bank disputes it, and has not decided.".to_owned(),
+        };
+        ("bad", text)
+    } else if unanswered {
+        (
+            "bad",
+            "Money was asked for, and Stripe has not answered. Ask again below: it moves once, however often you ask."
+                .to_owned(),
+        )
     } else if notices
         .iter()
         .any(|notice| notice.kind == "duplicate payment")
     {
-        (
-            "bad",
-            "The order was paid before by another payment. Nothing was shipped for this one: give the money back at Stripe."
-                .to_owned(),
-        )
+        if given_back {
+            (
+                "good",
+                "The order was paid before by another payment. This one went back, or is on its way."
+                    .to_owned(),
+            )
+        } else {
+            (
+                "bad",
+                "The order was paid before by another payment. Nothing was shipped for this one: give the money back."
+                    .to_owned(),
+            )
+        }
     } else if let (true, Some(order)) = (paid_by_this, order) {
         match order.status {
             Status::Paid => (
@@ -399,6 +577,22 @@ fn verdict(
                 "Paid, and the shipment is written. Nothing is to be done.".to_owned(),
             ),
             Status::Refunded => ("good", "Paid, and given back in full.".to_owned()),
+            Status::Reserved => (
+                "wait",
+                "Reserved, not charged, and nothing is shipped. When everything is ready, take the money; or call the order off."
+                    .to_owned(),
+            ),
+            Status::Processing => (
+                "wait",
+                "The buyer has done their part, and the bank takes its time: a debit takes days. Nothing is shipped before it says yes."
+                    .to_owned(),
+            ),
+            Status::Canceled => ("good", "Called off. Nothing was charged.".to_owned()),
+            Status::Failed => (
+                "wait",
+                "The last attempt failed. The buyer can try again."
+                    .to_owned(),
+            ),
             Status::Review => (
                 "bad",
                 "Somebody has to look at this order before it is shipped.".to_owned(),
@@ -469,6 +663,76 @@ fn due(event: &EventRecord, now: SystemTime) -> String {
     }
 }
 
+/// A time that something has to be done before, with how long that is.
+fn deadline(until: i64) -> String {
+    let left = until.saturating_sub(now());
+    let when = utc(until);
+    let when = when.get(..16).unwrap_or(&when);
+    match u64::try_from(left) {
+        Ok(left) if left > 0 => format!("{when} UTC, in {}", span(Duration::from_secs(left))),
+        _ => format!("{when} UTC, which is over"),
+    }
+}
+
+/// Where a refund stands, and how that looks.
+fn refund_state(status: &RefundStatus) -> (&'static str, &'static str) {
+    match status {
+        RefundStatus::Pending => ("processing", "on its way"),
+        RefundStatus::RequiresAction => ("processing", "waits for the buyer"),
+        RefundStatus::Succeeded => ("paid", "went back"),
+        RefundStatus::Failed => ("failed", "failed"),
+        RefundStatus::Canceled => ("failed", "given up"),
+        _ => ("processing", "unknown"),
+    }
+}
+
+fn dispute_shown(dispute: &OrderDispute) -> Value {
+    use DisputeStatus::{
+        ChargeRefunded, Lost, NeedsResponse, Prevented, UnderReview, WarningClosed,
+        WarningNeedsResponse, WarningUnderReview, Won,
+    };
+    let (look, state, text) = match dispute.status {
+        WarningNeedsResponse => (
+            "review",
+            "asked about",
+            "The bank asks about the payment. No money was taken yet: answer it at Stripe.",
+        ),
+        WarningUnderReview => ("review", "asked about", "The bank looks at your answer."),
+        NeedsResponse => (
+            "failed",
+            "needs an answer",
+            "The bank took the money. With evidence, handed in at Stripe, it may come back.",
+        ),
+        UnderReview => ("review", "under review", "The bank looks at your evidence."),
+        Won => ("paid", "won", "The money is yours again."),
+        Lost => ("failed", "lost", "The money is gone."),
+        WarningClosed | Prevented => ("paid", "over", "It came to nothing."),
+        ChargeRefunded => ("paid", "over", "The payment was refunded instead."),
+        _ => ("review", "open", "Look at Stripe\u{2019}s Dashboard."),
+    };
+    context! {
+        id => &dispute.id,
+        amount => money::price(dispute.amount),
+        why => dispute.reason.as_deref().map(spaced),
+        due => dispute.due_by.filter(|_| is_answerable(dispute)).map(deadline),
+        open => !dispute.status.is_closed(),
+        look, state, text,
+    }
+}
+
+/// Whether evidence can be handed in.
+fn is_answerable(dispute: &OrderDispute) -> bool {
+    matches!(
+        dispute.status,
+        DisputeStatus::NeedsResponse | DisputeStatus::WarningNeedsResponse
+    )
+}
+
+/// A word of Stripe's for a person: `product_not_received`.
+fn spaced(word: &str) -> String {
+    word.replace('_', " ")
+}
+
 /// What a state means, in a merchant's words.
 fn name(state: EventState) -> &'static str {
     match state {
@@ -480,13 +744,6 @@ fn name(state: EventState) -> &'static str {
         EventState::Dropped => "dropped",
         _ => "unknown",
     }
-}
-
-fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
-    form.iter()
-        .find(|(known, _)| known == name)
-        .map(|(_, value)| value.as_str())
-        .unwrap_or_default()
 }
 
 fn seconds(time: SystemTime) -> i64 {

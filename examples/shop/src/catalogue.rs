@@ -19,6 +19,8 @@ pub struct Product {
     pub about: &'static str,
     /// The price of one, tax included.
     pub price: Amount,
+    /// Whether it is made only after it was ordered: its money is reserved when it is ordered, and taken when it is ready.
+    pub on_order: bool,
     /// The drawing, as SVG.
     pub picture: &'static str,
 }
@@ -30,6 +32,7 @@ pub const PRODUCTS: &[Product] = &[
         name: "Harbour mug",
         about: "Stoneware, 350 ml, with a crab that is glad to see you.",
         price: Amount::new(18_00, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/mug.svg"),
     },
     Product {
@@ -37,6 +40,7 @@ pub const PRODUCTS: &[Product] = &[
         name: "Two-cup teapot",
         about: "Glazed by hand in sea green. Pours without a drip.",
         price: Amount::new(46_00, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/teapot.svg"),
     },
     Product {
@@ -44,6 +48,7 @@ pub const PRODUCTS: &[Product] = &[
         name: "Breakwater tea",
         about: "100 g of smoky black tea for grey mornings.",
         price: Amount::new(9_50, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/tea.svg"),
     },
     Product {
@@ -51,6 +56,7 @@ pub const PRODUCTS: &[Product] = &[
         name: "Tide tote bag",
         about: "Heavy organic cotton. Carries melons and novels.",
         price: Amount::new(22_00, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/tote.svg"),
     },
     Product {
@@ -58,6 +64,7 @@ pub const PRODUCTS: &[Product] = &[
         name: "“Low tide” print",
         about: "A3 on cotton paper, framed in smoked oak.",
         price: Amount::new(64_00, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/print.svg"),
     },
     Product {
@@ -65,7 +72,16 @@ pub const PRODUCTS: &[Product] = &[
         name: "Rockpool socks",
         about: "Merino wool, for feet that have been paddling.",
         price: Amount::new(12_90, CURRENCY),
+        on_order: false,
         picture: include_str!("../pictures/socks.svg"),
+    },
+    Product {
+        sku: "kettle",
+        name: "Copper kettle",
+        about: "Beaten by hand for you. It whistles like a ferry.",
+        price: Amount::new(96_00, CURRENCY),
+        on_order: true,
+        picture: include_str!("../pictures/kettle.svg"),
     },
 ];
 

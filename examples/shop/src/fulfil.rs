@@ -8,14 +8,15 @@ use std::sync::Arc;
 use stripe_checkout_core::{
     BoxError,
     fulfillment::{Due, FulfillmentHandler, Mismatch},
-    webhook::{Dispute, Failure, Payment, Refund, RefundStatus},
+    webhook::{Dispute, DisputeChange, Failure, Payment, Refund},
 };
 use tokio::sync::Notify;
 
 use crate::{
     db::{Connection, now, on},
+    ledger::{self, Kind, Line},
     order::short,
-    store::{self, to_sql},
+    reversal, store,
 };
 
 /// The shop's fulfilment.
@@ -39,7 +40,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             db,
             sqlx::query(
                 "UPDATE orders SET status = 'paid', payment_intent = $1, updated_at = $2
-                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'reserved', 'canceled')",
             )
             .bind(payment.id())
             .bind(now())
@@ -51,6 +52,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         if paid == 0 {
             return self.paid_before(payment, order, db).await;
         }
+        taken(payment, db).await?;
         on!(
             db,
             sqlx::query("INSERT INTO shipments (order_id, payment_intent) VALUES ($1, $2)")
@@ -83,10 +85,15 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         let order = order_of(payment)?;
         let row: Option<(i64, String)> = on!(
             db,
-            sqlx::query_as("SELECT amount, currency FROM orders WHERE id = $1")
-                .bind(order)
-                .fetch_optional(db)
-                .await?
+            // Of money that was reserved, what the back room asked for: it is written down before Stripe is asked.
+            sqlx::query_as(
+                "SELECT coalesce((SELECT amount FROM requests WHERE payment_intent = $1 AND kind = 'capture' AND state <> 'refused'), amount), currency
+                 FROM orders WHERE id = $2",
+            )
+            .bind(payment.id())
+            .bind(order)
+            .fetch_optional(db)
+            .await?
         );
         let (amount, currency) = row.ok_or_else(|| unknown_order(payment))?;
         Ok(Due::Exactly(store::amount(amount, &currency)?))
@@ -130,7 +137,15 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             .rows_affected()
         );
         one_or_overtaken(updated, payment, db).await?;
-        // The decline code is for the merchant's log only: it may say that the card was stolen.
+        // The decline code is for the merchant only: it may say that the card was stolen.
+        let code = failure.decline_code().or(failure.code());
+        let line = Line {
+            object: None,
+            amount: payment.amount(),
+            detail: code,
+            ..line(Kind::Failure, payment)
+        };
+        ledger::write(line, db).await?;
         tracing::info!(
             order = short(order),
             code = failure.code(),
@@ -147,7 +162,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             db,
             sqlx::query(
                 "UPDATE orders SET status = 'canceled', updated_at = $1
-                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed') AND (payment_intent IS NULL OR payment_intent = $3)",
+                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed', 'reserved') AND (payment_intent IS NULL OR payment_intent = $3)",
             )
             .bind(now())
             .bind(order)
@@ -156,10 +171,56 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             .await?
             .rows_affected()
         );
-        one_or_overtaken(updated, payment, db).await
+        one_or_overtaken(updated, payment, db).await?;
+        // What was reserved is free again: somebody let it go, or its time was over.
+        on!(
+            db,
+            sqlx::query(
+                "INSERT INTO ledger (kind, order_id, payment_intent, object, amount, currency, detail, created_at)
+                 SELECT 'released', order_id, payment_intent, object, amount, currency, NULL, $1 FROM ledger
+                 WHERE kind = 'reserved' AND object = $2
+                 ON CONFLICT (kind, object) DO NOTHING",
+            )
+            .bind(now())
+            .bind(payment.id())
+            .execute(db)
+            .await
+            .map(drop)
+        )?;
+        Ok(())
+    }
+
+    async fn capture_required(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
+        let order = order_of(payment)?;
+        let reserved = on!(
+            db,
+            sqlx::query(
+                "UPDATE orders SET status = 'reserved', payment_intent = $1, updated_at = $2
+                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
+            )
+            .bind(payment.id())
+            .bind(now())
+            .bind(order)
+            .execute(db)
+            .await?
+            .rows_affected()
+        );
+        one_or_overtaken(reserved, payment, db).await?;
+        let line = Line {
+            amount: payment.amount_capturable(),
+            ..line(Kind::Reserved, payment)
+        };
+        ledger::write(line, db).await?;
+        tracing::info!(
+            order = short(order),
+            payment = payment.id(),
+            "order reserved"
+        );
+        Ok(())
     }
 
     async fn duplicate_payment(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
+        taken(payment, db).await?;
         let detail = format!(
             "paid a second time, {}: give it back",
             payment.amount_received()
@@ -182,6 +243,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         db: &mut C,
     ) -> Result<(), BoxError> {
         review(payment, db).await?;
+        taken(payment, db).await?;
         note(
             db,
             "mismatch",
@@ -199,6 +261,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         db: &mut C,
     ) -> Result<(), BoxError> {
         review(payment, db).await?;
+        taken(payment, db).await?;
         let detail = "refunded or disputed before it was shipped: nothing was shipped";
         note(
             db,
@@ -212,105 +275,36 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
     }
 
     async fn refund_pending(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        self.refund(refund, db).await
+        reversal::refund(refund, db).await
     }
 
     async fn refunded(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        self.refund(refund, db).await
+        reversal::refund(refund, db).await
     }
 
     async fn refund_failed(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        self.refund(refund, db).await
+        reversal::refund(refund, db).await
     }
 
     async fn dispute_opened(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
-        dispute_note("dispute", dispute, db).await
+        reversal::dispute_opened(dispute, db).await
+    }
+
+    async fn dispute_updated(
+        &self,
+        dispute: &Dispute,
+        change: DisputeChange,
+        db: &mut C,
+    ) -> Result<(), BoxError> {
+        reversal::dispute_updated(dispute, change, db).await
     }
 
     async fn dispute_closed(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
-        dispute_note("dispute closed", dispute, db).await
+        reversal::dispute_closed(dispute, db).await
     }
 }
 
 impl Fulfil {
-    /// Writes down how a refund stands, and what that makes of its order.
-    async fn refund(&self, refund: &Refund, db: &mut impl Connection) -> Result<(), BoxError> {
-        let payment = refund
-            .payment_intent()
-            .ok_or("a refund without a payment")?;
-        let row: Option<(String,)> = on!(
-            db,
-            sqlx::query_as("SELECT id FROM orders WHERE payment_intent = $1")
-                .bind(payment)
-                .fetch_optional(db)
-                .await?
-        );
-        let Some((order,)) = row else {
-            // The second payment of an order goes back: the order itself stays paid.
-            let known = on!(
-                db,
-                sqlx::query("SELECT 1 FROM notices WHERE payment_intent = $1 LIMIT 1")
-                    .bind(payment)
-                    .fetch_optional(db)
-                    .await?
-                    .is_some()
-            );
-            if !known {
-                return Err("a refund of a payment that no order knows".into());
-            }
-            let detail = format!("{} ({})", refund.amount(), word(refund));
-            note(db, "refund", None, Some(payment), &detail).await?;
-            return Ok(());
-        };
-        // Each status comes once, and "pending" never after another one.
-        let amount = to_sql(refund.amount())?;
-        on!(
-            db,
-            sqlx::query(
-                "INSERT INTO refunds (id, order_id, amount, status) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (id) DO UPDATE SET status = excluded.status",
-            )
-            .bind(refund.id())
-            .bind(&order)
-            .bind(amount)
-            .bind(word(refund))
-            .execute(db)
-            .await
-            .map(drop)
-        )?;
-        // A refund can still fail after it had succeeded: then the order is merely paid again.
-        on!(
-            db,
-            sqlx::query(
-                "UPDATE orders SET updated_at = $1, status = CASE
-                     WHEN amount <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE order_id = orders.id AND status = 'succeeded') THEN 'refunded'
-                     WHEN status = 'refunded' THEN 'paid'
-                     ELSE status END
-                 WHERE id = $2 AND status IN ('paid', 'review', 'refunded')",
-            )
-            .bind(now())
-            .bind(&order)
-            .execute(db)
-            .await
-            .map(drop)
-        )?;
-        if matches!(refund.status(), Some(RefundStatus::Failed)) {
-            let detail = format!(
-                "{} could not be given back: {}",
-                refund.amount(),
-                refund.failure_reason().unwrap_or("no reason given")
-            );
-            note(db, "refund failed", Some(&order), Some(payment), &detail).await?;
-        }
-        tracing::info!(
-            order = short(&order),
-            refund = refund.id(),
-            status = word(refund),
-            "refund"
-        );
-        Ok(())
-    }
-
     /// No row was touched: the order does not exist, or it was paid before, by this payment or by another one.
     async fn paid_before(
         &self,
@@ -386,7 +380,7 @@ async fn review(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxEr
         db,
         sqlx::query(
             "UPDATE orders SET status = 'review', payment_intent = $1, updated_at = $2
-             WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'canceled')",
+             WHERE id = $3 AND status IN ('pending', 'processing', 'failed', 'review', 'reserved', 'canceled')",
         )
         .bind(payment.id())
         .bind(now())
@@ -398,8 +392,30 @@ async fn review(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxEr
     one_or_overtaken(updated, payment, db).await
 }
 
+/// A line of the ledger about this payment, which can be there once.
+fn line(kind: Kind, payment: &Payment) -> Line<'_> {
+    Line {
+        kind,
+        order: payment.order_id(),
+        payment: payment.id(),
+        object: Some(payment.id()),
+        amount: payment.amount_received(),
+        detail: None,
+    }
+}
+
+/// Money came, whatever it was for.
+async fn taken(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    let kind = if payment.captures_manually() {
+        Kind::Capture
+    } else {
+        Kind::Taking
+    };
+    ledger::write(line(kind, payment), db).await
+}
+
 /// Writes something for a person to look at, once.
-async fn note(
+pub(crate) async fn note(
     db: &mut impl Connection,
     kind: &str,
     order: Option<&str>,
@@ -428,24 +444,5 @@ async fn note(
         detail,
         "somebody has to look at this"
     );
-    Ok(())
-}
-
-fn word(refund: &Refund) -> &str {
-    refund.status().map_or("pending", RefundStatus::as_str)
-}
-
-async fn dispute_note(
-    kind: &str,
-    dispute: &Dispute,
-    db: &mut impl Connection,
-) -> Result<(), BoxError> {
-    let detail = format!(
-        "{}, {}, {}",
-        dispute.id(),
-        dispute.amount(),
-        dispute.status().as_str()
-    );
-    note(db, kind, None, dispute.payment_intent(), &detail).await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use stripe_checkout_core::Amount;
+use stripe_checkout_core::{Amount, webhook::RefundStatus};
 
 /// Where an order stands. Only the payment's events move it (see `fulfil.rs`), never a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Status {
     Failed,
     /// Money came that does not fit the order: a person has to look.
     Review,
+    /// Authorised: the bank keeps the money for the shop, which takes it when everything is ready.
+    Reserved,
     /// Paid. The shipment is written.
     Paid,
     /// The payment was canceled; nothing was taken.
@@ -25,11 +27,12 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Pending,
         Self::Processing,
         Self::Failed,
         Self::Review,
+        Self::Reserved,
         Self::Paid,
         Self::Canceled,
         Self::Refunded,
@@ -42,6 +45,7 @@ impl Status {
             Self::Processing => "processing",
             Self::Failed => "failed",
             Self::Review => "review",
+            Self::Reserved => "reserved",
             Self::Paid => "paid",
             Self::Canceled => "canceled",
             Self::Refunded => "refunded",
@@ -62,7 +66,7 @@ impl Status {
     pub const fn is_bought(self) -> bool {
         matches!(
             self,
-            Self::Processing | Self::Review | Self::Paid | Self::Refunded
+            Self::Processing | Self::Review | Self::Reserved | Self::Paid | Self::Refunded
         )
     }
 
@@ -78,6 +82,7 @@ impl Status {
             Self::Processing => "Your payment is on its way",
             Self::Failed => "The payment did not go through",
             Self::Review => "We are checking your payment",
+            Self::Reserved => "Reserved for you. Thank you!",
             Self::Paid => "Paid. Thank you!",
             Self::Canceled => "Order canceled",
             Self::Refunded => "Refunded",
@@ -89,13 +94,16 @@ impl Status {
         match self {
             Self::Pending => "As soon as it arrives, this page says so by itself.",
             Self::Processing => {
-                "Your bank has not confirmed it yet. This page changes by itself when it does; you may also close it."
+                "Your bank has not confirmed it yet. A bank debit takes some days. This page changes by itself when the bank does; you may also close it, and need not pay again."
             }
             Self::Failed => {
                 "Nothing was charged. You can try again, with the same card or another."
             }
             Self::Review => {
                 "Something about it needs a person\u{2019}s look. You need not do anything; please do not pay again."
+            }
+            Self::Reserved => {
+                "Nothing is charged yet: your bank keeps the money for us, and we take it when everything is ready to leave. Until then nothing is shipped."
             }
             Self::Paid => "We are packing your things now.",
             Self::Canceled => "Nothing was charged.",
@@ -120,6 +128,14 @@ pub struct Order {
     pub total: Amount,
     /// The PaymentIntent that paid it, once there is one.
     pub payment_intent: Option<String>,
+    /// Whether something in it is not ready yet: then its money is only reserved until it is.
+    pub on_order: bool,
+    /// Until when reserved money can be taken, in seconds since 1970, UTC; none if it is not known.
+    pub capture_before: Option<i64>,
+    /// What was charged by that PaymentIntent: after a part of reserved money was taken, less than the total.
+    pub charged: Option<Amount>,
+    /// What went back of it, is on its way back, or was to: the oldest first.
+    pub refunds: Vec<OrderRefund>,
     /// What was ordered.
     pub items: Vec<OrderItem>,
     /// What left the house: none, or one.
@@ -139,6 +155,39 @@ pub struct OrderItem {
     pub quantity: u64,
     /// The price of one when it was ordered.
     pub unit: Amount,
+}
+
+/// Money that goes back to the buyer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRefund {
+    /// Its id at Stripe, like `re_…`.
+    pub id: String,
+    /// How much.
+    pub amount: Amount,
+    /// Where it stands.
+    pub status: RefundStatus,
+    /// Why, as whoever made it said.
+    pub reason: Option<String>,
+    /// Why it failed, as Stripe says.
+    pub failure_reason: Option<String>,
+    /// When the shop heard of it, in seconds since 1970, UTC; 0 if that was not written down.
+    pub created: i64,
+}
+
+impl OrderRefund {
+    /// What the buyer reads of it.
+    pub fn for_buyer(&self) -> &'static str {
+        match self.status {
+            RefundStatus::Succeeded => "Went back to you",
+            RefundStatus::RequiresAction => {
+                "Waits for you: look at the e-mail from our payment provider"
+            }
+            RefundStatus::Failed | RefundStatus::Canceled => {
+                "Could not be given back this way; we will find another one"
+            }
+            _ => "On its way back to you",
+        }
+    }
 }
 
 /// A parcel.

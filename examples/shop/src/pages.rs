@@ -34,7 +34,10 @@ impl Pages {
             ("problem.html", include_str!("../templates/problem.html")),
             ("login.html", include_str!("../templates/login.html")),
             ("admin.html", include_str!("../templates/admin.html")),
+            ("chart.html", include_str!("../templates/chart.html")),
+            ("day.html", include_str!("../templates/day.html")),
             ("event.html", include_str!("../templates/event.html")),
+            ("money.html", include_str!("../templates/money.html")),
             ("payment.html", include_str!("../templates/payment.html")),
         ] {
             templates.add_template(name, source)?;

@@ -48,7 +48,7 @@ impl Pricing for OrderPrices {
             // The checkout asks Stripe how the payment stands. After a restart Stripe finds it by its idempotency key, for a day; a debit that takes longer is
             // known by the order's row alone.
             Status::Processing if order.age() < STRIPE_REMEMBERS => {}
-            Status::Processing => {
+            Status::Processing | Status::Reserved => {
                 return Err(PricingError::Processing {
                     reference: order.id,
                 });
@@ -71,6 +71,9 @@ impl Pricing for OrderPrices {
         }
         let mut request = PaymentRequest::new(&order.id, order.total)
             .description(format!("{NAME}, order {}", &order.id[..8]));
+        if order.on_order {
+            request = request.capture_manually();
+        }
         for item in &order.items {
             request = request.line(&item.name, item.quantity, item.unit.times(item.quantity)?);
         }

@@ -99,7 +99,7 @@ impl Shop {
             .iter()
             .map(|product| {
                 let price = money::price(product.price);
-                context! { sku => product.sku, name => product.name, about => product.about, price }
+                context! { sku => product.sku, name => product.name, about => product.about, on_order => product.on_order, price }
             })
             .collect();
         self.page(self.render(200, "home.html", &cart_of(visit), context! { products }))
@@ -111,19 +111,20 @@ impl Shop {
         let page = || {
             let lines = cart.lines()?;
             let total = money::price(cart::total(&lines)?);
+            let on_order = lines.iter().any(|line| line.product.on_order);
             let lines: Vec<Value> = lines
                 .iter()
                 .map(|line| {
                     let product = line.product;
                     let (unit, amount) = (money::price(product.price), money::price(line.amount));
-                    context! { sku => product.sku, name => product.name, quantity => line.quantity, unit, amount }
+                    context! { sku => product.sku, name => product.name, quantity => line.quantity, on_order => product.on_order, unit, amount }
                 })
                 .collect();
             self.render(
                 200,
                 "cart.html",
                 &cart,
-                context! { lines, total, max_quantity => MAX_QUANTITY },
+                context! { lines, total, on_order, max_quantity => MAX_QUANTITY },
             )
         };
         self.page(page())
@@ -327,6 +328,13 @@ impl Shop {
             });
         }
         let shipments: Vec<i64> = order.shipments.iter().map(|shipment| shipment.id).collect();
+        // Of reserved money only a part may have been taken.
+        let charged = order.charged.filter(|charged| *charged != order.total);
+        let refunds: Vec<Value> = order
+            .refunds
+            .iter()
+            .map(|refund| context! { amount => money::price(refund.amount), text => refund.for_buyer() })
+            .collect();
         let order = context! {
             id => &order.id,
             status => order.status.as_str(),
@@ -335,6 +343,8 @@ impl Shop {
             settled => order.status.is_settled(),
             payable => order.status.can_be_paid(),
             total => money::price(order.total),
+            charged => charged.map(money::price),
+            refunds,
             items,
             shipments,
         };

@@ -12,13 +12,14 @@ use sqlx::{
 use stripe_checkout_core::{
     Amount, AmountError, Currency, InboxError,
     fulfillment::{PostgresInbox, SqliteInbox},
+    webhook::RefundStatus,
 };
 use tokio::{runtime::Handle, task::JoinError};
 
 use crate::{
     cart::{self, Cart},
     db::{Either, Pool, now, on},
-    order::{Order, OrderItem, Shipment, Status, short},
+    order::{Order, OrderItem, OrderRefund, Shipment, Status, short},
     random::{self, NoRandom},
 };
 
@@ -179,7 +180,7 @@ impl Store {
     /// Does this to its end, on the runtime on which the store was opened, whoever asks and however long they wait: a buyer who hangs up ends the future that waits
     /// here, not the work. A `begin` that is dropped half-way would leave its connection in a transaction that nobody ends (sqlx 0.9.0, transact-rs/sqlx#4393), and
     /// a connection that is opened on one of actix-web's runtimes dies with it.
-    async fn to_the_end<T: Send + 'static>(
+    pub(crate) async fn to_the_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -194,6 +195,7 @@ impl Store {
         let lines = cart.lines()?;
         let total = cart::total(&lines)?;
         let (id, amount) = (random::token()?, to_sql(total)?);
+        let on_order = lines.iter().any(|line| line.product.on_order);
         let pool = self.pool.clone();
         self.to_the_end(async move {
             // SQLite's writer takes its turn at once: later, when it has read already, it could only fail.
@@ -203,10 +205,11 @@ impl Store {
             };
             on!(pool, {
                 let mut transaction = pool.begin_with(begin).await?;
-                sqlx::query("INSERT INTO orders (id, amount, currency) VALUES ($1, $2, $3)")
+                sqlx::query("INSERT INTO orders (id, amount, currency, on_order) VALUES ($1, $2, $3, $4)")
                     .bind(&id)
                     .bind(amount)
                     .bind(total.currency().code())
+                    .bind(i64::from(on_order))
                     .execute(&mut *transaction)
                     .await?;
                 for line in lines {
@@ -237,19 +240,29 @@ impl Store {
         }
         let (pool, id) = (self.pool.clone(), id.to_owned());
         self.to_the_end(async move {
-            type Row = (String, i64, String, Option<String>, i64);
+            type Row = (String, i64, String, Option<String>, i64, i64, Option<i64>);
             let row: Option<Row> = on!(
                 pool,
                 sqlx::query_as(
-                    "SELECT status, amount, currency, payment_intent, created_at FROM orders WHERE id = $1",
+                    "SELECT status, amount, currency, payment_intent, created_at, on_order, capture_before FROM orders WHERE id = $1",
                 )
                 .bind(&id)
                 .fetch_optional(pool)
                 .await?
             );
-            let Some((word, minor, currency, payment_intent, created)) = row else {
+            let Some((word, minor, currency, payment_intent, created, on_order, capture_before)) = row
+            else {
                 return Ok(None);
             };
+            let (charged,): (Option<i64>,) = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT CAST(sum(amount) AS BIGINT) FROM ledger WHERE payment_intent = $1 AND kind IN ('taking', 'capture')",
+                )
+                .bind(&payment_intent)
+                .fetch_one(pool)
+                .await?
+            );
             let items: Vec<(String, String, i64, i64)> = on!(
                 pool,
                 sqlx::query_as(
@@ -267,6 +280,11 @@ impl Store {
                     .await?
             );
             let total = amount(minor, &currency)?;
+            let refunds = match &payment_intent {
+                Some(payment) => refunds(&pool, payment, total.currency()).await?,
+                None => Vec::new(),
+            };
+            let charged = charged.map(|minor| amount_of("ledger", minor, &currency));
             let items = items.into_iter().map(|(sku, name, quantity, unit)| {
                 Ok(OrderItem {
                     sku,
@@ -285,6 +303,10 @@ impl Store {
                 status: status(&word)?,
                 total,
                 payment_intent,
+                on_order: on_order != 0,
+                capture_before,
+                charged: charged.transpose()?,
+                refunds,
                 created,
                 items: items.collect::<Result<_, StoreError>>()?,
                 shipments: shipments.collect(),
@@ -469,8 +491,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/1_shop.sql"),
     include_str!("../migrations/sqlite/2_processes.sql"),
+    include_str!("../migrations/sqlite/3_money.sql"),
 ];
-const POSTGRES: &[&str] = &[include_str!("../migrations/postgres/1_shop.sql")];
+const POSTGRES: &[&str] = &[
+    include_str!("../migrations/postgres/1_shop.sql"),
+    include_str!("../migrations/postgres/2_money.sql"),
+];
 
 fn migrations(files: &'static [&'static str]) -> Migrator {
     let versions = (1..).zip(files).map(|(version, sql)| {
@@ -480,6 +506,36 @@ fn migrations(files: &'static [&'static str]) -> Migrator {
     Migrator::with_migrations(versions.collect())
 }
 
+/// The refunds of a payment, the oldest first.
+pub(crate) async fn refunds(
+    pool: &Pool,
+    payment: &str,
+    currency: Currency,
+) -> Result<Vec<OrderRefund>, StoreError> {
+    type Row = (String, i64, String, Option<String>, Option<String>, i64);
+    let rows: Vec<Row> = on!(
+        pool,
+        sqlx::query_as(
+            "SELECT id, amount, status, reason, failure_reason, created_at FROM refunds WHERE payment_intent = $1 ORDER BY created_at, id",
+        )
+        .bind(payment)
+        .fetch_all(pool)
+        .await?
+    );
+    rows.into_iter()
+        .map(|(id, minor, status, reason, failure_reason, created)| {
+            Ok(OrderRefund {
+                id,
+                amount: Amount::new(unsigned(minor, "refunds", "amount")?, currency),
+                status: RefundStatus::from(status),
+                reason,
+                failure_reason,
+                created,
+            })
+        })
+        .collect()
+}
+
 /// An amount's minor units for SQL, whose integers are signed.
 pub(crate) fn to_sql(amount: Amount) -> Result<i64, AmountError> {
     i64::try_from(amount.minor()).map_err(|_| AmountError::OutOfRange)
@@ -487,11 +543,20 @@ pub(crate) fn to_sql(amount: Amount) -> Result<i64, AmountError> {
 
 /// The amount in a row of `orders`.
 pub(crate) fn amount(minor: i64, currency: &str) -> Result<Amount, StoreError> {
+    amount_of("orders", minor, currency)
+}
+
+/// The amount in a row of this table.
+pub(crate) fn amount_of(
+    table: &'static str,
+    minor: i64,
+    currency: &str,
+) -> Result<Amount, StoreError> {
     let currency = Currency::from_str(currency).map_err(|_| StoreError::Row {
-        table: "orders",
+        table,
         column: "currency",
     })?;
-    Ok(Amount::new(unsigned(minor, "orders", "amount")?, currency))
+    Ok(Amount::new(unsigned(minor, table, "amount")?, currency))
 }
 
 fn status(word: &str) -> Result<Status, StoreError> {
@@ -501,6 +566,63 @@ fn status(word: &str) -> Result<Status, StoreError> {
     })
 }
 
-fn unsigned(value: i64, table: &'static str, column: &'static str) -> Result<u64, StoreError> {
+pub(crate) fn unsigned(
+    value: i64,
+    table: &'static str,
+    column: &'static str,
+) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Row { table, column })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn orders_of_the_time_before_the_ledger_are_kept_and_entered() -> Result<(), StoreError> {
+        let file = std::env::temp_dir().join(format!("shop-before-{}.db", std::process::id()));
+        let url = format!("sqlite://{}", file.display());
+        let options = SqliteConnectOptions::from_str(&url)?.create_if_missing(true);
+        let old = sqlx::SqlitePool::connect_with(options).await?;
+        migrations(&SQLITE[..2]).run(&old).await?;
+        let [paid, open] = [random::token()?, random::token()?];
+        for (id, status, payment) in [(&paid, "paid", Some("pi_1")), (&open, "failed", None)] {
+            sqlx::query("INSERT INTO orders (id, status, amount, currency, payment_intent) VALUES ($1, $2, 4550, 'EUR', $3)")
+                .bind(id)
+                .bind(status)
+                .bind(payment)
+                .execute(&old)
+                .await?;
+            sqlx::query("INSERT INTO order_items VALUES ($1, 'mug', 'Harbour mug', 1, 4550)")
+                .bind(id)
+                .execute(&old)
+                .await?;
+        }
+        for change in [
+            "INSERT INTO shipments (order_id, payment_intent, created_at) VALUES ($1, 'pi_1', 1000)",
+            "INSERT INTO refunds VALUES ('re_1', $1, 550, 'succeeded')",
+        ] {
+            sqlx::query(change).bind(&paid).execute(&old).await?;
+        }
+        old.close().await;
+
+        let store = Store::open(&url).await?;
+        let order = store.order(&paid).await?.expect("the order");
+        let eur = |minor| Amount::new(minor, Currency::EUR);
+        assert_eq!(
+            (order.status, order.charged),
+            (Status::Paid, Some(eur(4550)))
+        );
+        assert_eq!((order.items.len(), order.shipments.len()), (1, 1));
+        assert_eq!(order.refunds[0].amount, eur(550));
+        let other = store.order(&open).await?.expect("the other order");
+        assert_eq!((other.status, other.charged), (Status::Failed, None));
+        let entries = store.ledger_of("pi_1").await?;
+        assert_eq!((entries.len(), entries[0].created), (1, 1000));
+        store.close().await;
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+        }
+        Ok(())
+    }
 }

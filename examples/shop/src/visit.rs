@@ -94,6 +94,14 @@ impl Visit {
     }
 }
 
+/// A form's field; nothing if it is not there.
+pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
+    form.iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.as_str())
+        .unwrap_or_default()
+}
+
 impl std::fmt::Debug for Visit {
     // Cookies and passwords travel in here.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

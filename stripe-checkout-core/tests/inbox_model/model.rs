@@ -12,10 +12,12 @@ pub(crate) const MAX: u32 = 2;
 /// What each payment brings, in minor units.
 pub(crate) const WHOLE: u64 = 1000;
 /// The hooks that hear of money that goes back.
-pub(crate) const TAKES_BACK: [&str; 4] = [
+pub(crate) const TAKES_BACK: [&str; 6] = [
+    "refund_pending",
     "refunded",
     "refund_failed",
     "dispute_opened",
+    "dispute_updated",
     "dispute_closed",
 ];
 
@@ -74,8 +76,9 @@ pub(crate) enum What {
     RequiresAction,
     Capturable,
     Canceled,
-    /// Two refunds, which are the whole together; the second one may fail afterwards.
+    /// Two refunds, which are the whole together; the second one takes its time, and may fail afterwards.
     PartRefunded,
+    RestPending,
     RestRefunded,
     RestFailed,
     /// A refund of a payment that was paid before this inbox was there.
@@ -83,13 +86,19 @@ pub(crate) enum What {
     /// The charge says that all of it was refunded.
     AllRefunded,
     DisputeOpened,
+    /// Something about it changed, which may be anything.
+    DisputeUpdated,
+    FundsWithdrawn,
+    /// As it is told of a dispute that is won.
+    FundsReinstated,
     DisputeWon,
+    DisputeLost,
     /// It is about no payment.
     Unrelated,
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Succeeded,
         Self::Processing,
         Self::Failed,
@@ -97,12 +106,17 @@ impl What {
         Self::Capturable,
         Self::Canceled,
         Self::PartRefunded,
+        Self::RestPending,
         Self::RestRefunded,
         Self::RestFailed,
         Self::LongAgoRefunded,
         Self::AllRefunded,
         Self::DisputeOpened,
+        Self::DisputeUpdated,
+        Self::FundsWithdrawn,
+        Self::FundsReinstated,
         Self::DisputeWon,
+        Self::DisputeLost,
         Self::Unrelated,
     ];
 
@@ -111,12 +125,31 @@ impl What {
         matches!(
             self,
             Self::PartRefunded
+                | Self::RestPending
                 | Self::RestRefunded
                 | Self::RestFailed
                 | Self::LongAgoRefunded
                 | Self::AllRefunded
-                | Self::DisputeOpened
+        ) || self.is_of_dispute()
+    }
+
+    /// The refund or the dispute that several of them are about.
+    pub(crate) fn subject(self) -> Option<&'static str> {
+        match self {
+            Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
+            what => what.is_of_dispute().then_some("dispute"),
+        }
+    }
+
+    fn is_of_dispute(self) -> bool {
+        matches!(
+            self,
+            Self::DisputeOpened
+                | Self::DisputeUpdated
+                | Self::FundsWithdrawn
+                | Self::FundsReinstated
                 | Self::DisputeWon
+                | Self::DisputeLost
         )
     }
 }
@@ -362,12 +395,16 @@ impl Payment {
 
     /// Whether a hook was told this, or what comes after it.
     fn was_told(&self, what: What) -> bool {
-        let after = match what {
-            What::RestRefunded => Some(What::RestFailed),
-            What::DisputeOpened => Some(What::DisputeWon),
-            _ => None,
+        let after: &[What] = match what {
+            What::RestPending => &[What::RestRefunded, What::RestFailed],
+            What::RestRefunded => &[What::RestFailed],
+            What::DisputeOpened | What::DisputeUpdated => &[What::DisputeWon, What::DisputeLost],
+            // Money moves whenever it does, also after the decision.
+            _ => &[],
         };
-        self.told.contains(&what) || after.is_some_and(|after| self.told.contains(&after))
+        // Of two updates each may say something else.
+        let once = what != What::DisputeUpdated;
+        (once && self.told.contains(&what)) || after.iter().any(|after| self.told.contains(after))
     }
 
     /// Whether its success came to an end, whichever.
@@ -380,12 +417,14 @@ impl Payment {
             What::Succeeded if self.success == Settled::No => self.success = Settled::Pending,
             What::PartRefunded => self.part = PART,
             // Once it failed it stays failed, whatever comes late.
-            What::RestRefunded => self.rest = Some(self.rest.unwrap_or(REST)),
+            What::RestPending | What::RestRefunded => {
+                self.rest = Some(self.rest.unwrap_or(REST));
+            }
             What::RestFailed => self.rest = Some(0),
             What::LongAgoRefunded => self.long_ago = PART,
             What::AllRefunded => self.total = WHOLE,
-            What::DisputeOpened => self.disputed = true,
-            What::DisputeWon => self.disputed = false,
+            What::DisputeWon | What::FundsReinstated => self.disputed = false,
+            what if what.is_of_dispute() => self.disputed = true,
             _ => {}
         }
     }
@@ -848,20 +887,20 @@ impl Model {
             What::Failed => Todo::Hook("payment_failed"),
             What::RequiresAction => Todo::Hook("payment_requires_action"),
             // Nothing came of it, so nothing goes back.
-            What::PartRefunded | What::RestRefunded | What::RestFailed | What::LongAgoRefunded
+            What::PartRefunded
+            | What::RestPending
+            | What::RestRefunded
+            | What::RestFailed
+            | What::LongAgoRefunded
                 if payment.canceled && payment.success == Settled::No =>
             {
                 Todo::Hook("event")
             }
             // No overtaking. Of a success of long ago nothing will be heard any more.
-            What::PartRefunded
-            | What::RestRefunded
-            | What::RestFailed
-            | What::LongAgoRefunded
-            | What::DisputeOpened
-            | What::DisputeWon
-                if payment.success == Settled::Pending
-                    || (payment.success == Settled::No && event.what != What::LongAgoRefunded) =>
+            what if what.is_noted()
+                && what != What::AllRefunded
+                && (payment.success == Settled::Pending
+                    || (payment.success == Settled::No && what != What::LongAgoRefunded)) =>
             {
                 Todo::Wait
             }
@@ -870,9 +909,13 @@ impl Model {
             What::PartRefunded | What::RestRefunded | What::LongAgoRefunded => {
                 Todo::Hook("refunded")
             }
+            What::RestPending => Todo::Hook("refund_pending"),
             What::RestFailed => Todo::Hook("refund_failed"),
             What::DisputeOpened => Todo::Hook("dispute_opened"),
-            What::DisputeWon => Todo::Hook("dispute_closed"),
+            What::DisputeUpdated | What::FundsWithdrawn | What::FundsReinstated => {
+                Todo::Hook("dispute_updated")
+            }
+            What::DisputeWon | What::DisputeLost => Todo::Hook("dispute_closed"),
             What::AllRefunded | What::Unrelated => Todo::Hook("event"),
         }
     }

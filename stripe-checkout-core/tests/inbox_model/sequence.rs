@@ -75,6 +75,19 @@ impl ReferenceStateMachine for Sequences {
         let open: Vec<_> = open.map(|(event, _)| *event).collect();
         let mut some = vec![(4, event().boxed())];
         let mut decided = vec![(1, event().boxed())];
+        // More about the same refund or the same dispute, in whichever order.
+        let more: Vec<_> = known
+            .iter()
+            .flat_map(|event| {
+                let same = What::ALL.into_iter();
+                let same = same.filter(|what| what.subject() == event.what.subject());
+                same.map(|what| Event { what, ..*event })
+            })
+            .filter(|event| event.what.subject().is_some() && !known.contains(event))
+            .collect();
+        if !more.is_empty() {
+            some.push((2, select(more).boxed()));
+        }
         if !known.is_empty() {
             some.push((2, select(known.clone()).boxed()));
             decided.push((1, select(known).boxed()));

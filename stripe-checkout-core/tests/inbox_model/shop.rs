@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
     IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
@@ -16,7 +17,9 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
 };
-use stripe_checkout_core::webhook::{Dispute, Event as Stripes, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::{
+    Dispute, DisputeChange, Event as Stripes, Failure, Payment, Refund,
+};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, InboxError, Mode, WebhookSecret,
 };
@@ -47,6 +50,11 @@ pub(crate) fn body(event: Event) -> Stripes {
     };
     let back = |id: &str, minor| refund(&format!("re_{payment}_{id}"), &payment, amount(minor));
     let disputed = |status| dispute(&format!("dp_{payment}"), &payment, amount(WHOLE), status);
+    let moved = |status, movements: &[&str]| {
+        let mut moved = disputed(status);
+        moved["balance_transactions"] = movements.iter().map(|id| json!({ "id": id })).collect();
+        moved
+    };
     let (event_type, object) = match event.what {
         What::Succeeded => ("payment_intent.succeeded", intent("succeeded").object()),
         What::Processing => ("payment_intent.processing", intent("processing").object()),
@@ -66,7 +74,12 @@ pub(crate) fn body(event: Event) -> Stripes {
         ),
         What::Canceled => ("payment_intent.canceled", intent("canceled").object()),
         What::PartRefunded => ("refund.created", back("part", PART)),
-        What::RestRefunded => ("refund.created", back("rest", REST)),
+        What::RestPending => {
+            let mut pending = back("rest", REST);
+            pending["status"] = "pending".into();
+            ("refund.created", pending)
+        }
+        What::RestRefunded => ("refund.updated", back("rest", REST)),
         What::RestFailed => {
             let mut failed = back("rest", REST);
             failed["status"] = "failed".into();
@@ -78,10 +91,20 @@ pub(crate) fn body(event: Event) -> Stripes {
             charge_refunded("ch_test", &payment, amount(WHOLE), WHOLE),
         ),
         What::DisputeOpened => ("charge.dispute.created", disputed("needs_response")),
+        What::DisputeUpdated => ("charge.dispute.updated", disputed("under_review")),
+        What::FundsWithdrawn => (
+            "charge.dispute.funds_withdrawn",
+            moved("needs_response", &["txn_1"]),
+        ),
+        What::FundsReinstated => (
+            "charge.dispute.funds_reinstated",
+            moved("won", &["txn_1", "txn_2"]),
+        ),
         What::DisputeWon => ("charge.dispute.closed", disputed("won")),
+        What::DisputeLost => ("charge.dispute.closed", disputed("lost")),
         What::Unrelated => (
             "customer.created",
-            serde_json::json!({ "id": "cus_1", "object": "customer" }),
+            json!({ "id": "cus_1", "object": "customer" }),
         ),
     };
     let long_ago = event.what == What::LongAgoRefunded;
@@ -213,7 +236,9 @@ impl<S: Store> Stage<S> {
             copies.any(|event| received.contains(&event))
         };
         heard(What::AllRefunded)
-            || (heard(What::PartRefunded) && heard(What::RestRefunded) && !heard(What::RestFailed))
+            || (heard(What::PartRefunded)
+                && (heard(What::RestPending) || heard(What::RestRefunded))
+                && !heard(What::RestFailed))
     }
 
     /// What must never be, and was.
@@ -750,6 +775,10 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         self.hook("mismatch", db).await
     }
 
+    async fn refund_pending(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("refund_pending", db).await
+    }
+
     async fn refunded(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
         self.hook("refunded", db).await
     }
@@ -768,6 +797,15 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
 
     async fn dispute_opened(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
         self.hook("dispute_opened", db).await
+    }
+
+    async fn dispute_updated(
+        &self,
+        _: &Dispute,
+        _: DisputeChange,
+        db: &mut Db<S>,
+    ) -> Result<(), BoxError> {
+        self.hook("dispute_updated", db).await
     }
 
     async fn dispute_closed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {

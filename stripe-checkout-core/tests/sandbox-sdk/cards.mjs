@@ -4,12 +4,21 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
+import { Recorder } from "./schema.mjs";
+
 const require = createRequire(join(process.env.STRIPE_SDK_NODE, "node_modules", "x.js"));
 const Stripe = require("stripe");
 
 const { SANDBOX_URL, SANDBOX_SECRET_KEY } = process.env;
 const address = new URL(SANDBOX_URL);
-const stripe = new Stripe(SANDBOX_SECRET_KEY, { host: address.hostname, port: address.port, protocol: "http", maxNetworkRetries: 0 });
+const recorder = new Recorder();
+const stripe = new Stripe(SANDBOX_SECRET_KEY, {
+  host: address.hostname,
+  port: address.port,
+  protocol: "http",
+  maxNetworkRetries: 0,
+  httpClient: Stripe.createFetchHttpClient(recorder.fetch),
+});
 const return_url = "https://shop.example/saved";
 
 let checks = 0;
@@ -88,3 +97,4 @@ for (const type of ["customer.created", "customer.deleted", "payment_method.atta
 }
 
 console.log(`Node SDK ${Stripe.PACKAGE_VERSION ?? stripe.VERSION ?? ""}: ${checks} checks of customers and saved cards`);
+await recorder.publish(stripe);

@@ -2,6 +2,7 @@
 // event, and the object in it against that of its kind. Then the same objects against the types of the newest SDK, which knows the fields that came since, and
 // no others.
 
+import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -80,7 +81,7 @@ export class Recorder {
         .filter((each) => each.pattern.test(path) && each.operations[method])
         .sort((one, other) => one.path.split("{").length - other.path.split("{").length);
       if (!route) {
-        if (status === 200) flaws.add(`${method} ${path}: Stripe has no such route`);
+        if (status === 200 && !LEFT_OUT.includes(`${method} ${path}`)) flaws.add(`${method} ${path}: Stripe has no such route`);
         continue;
       }
       operations.add(`${method} ${route.path}`);
@@ -101,6 +102,20 @@ export class Recorder {
     return { flaws: [...flaws], operations, types, kinds, version: spec.info.version };
   }
 
+  /** Holds all that was said, and what the events say, against both; and says how much that was. */
+  async publish(stripe) {
+    for await (const event of stripe.events.list({ limit: 100 })) this.event(JSON.parse(JSON.stringify(event)));
+    const { flaws, operations, types, kinds, version } = this.check();
+    assert.deepEqual(flaws, [], "not as Stripe's schema has it");
+    console.log(
+      `Schema of ${version}: ${this.answers.length} answers of ${operations.size} operations and ${this.events.length} events of ${types.size} types ` +
+        `with ${kinds.size} kinds of objects are as Stripe's are`,
+    );
+    const typed = this.typecheck();
+    assert.deepEqual(typed.flaws, [], "not as the SDK's types have it");
+    console.log(`Types of the SDK: ${typed.values} objects have every field and no other`);
+  }
+
   /** The answers and events as values of the SDK's types: TypeScript refuses what is missing, what is of another type, and what nobody knows. */
   typecheck() {
     const folder = mkdtempSync(join(tmpdir(), "sandbox-types-"));
@@ -109,7 +124,7 @@ export class Recorder {
       const values = new Map();
       const add = (value) => {
         if (value?.object === "list") value.data.forEach(add);
-        else if (TYPES[value?.object] && !value.deleted) values.set(`${TYPES[value.object]} = ${JSON.stringify(value)}`, value.object);
+        else if (TYPES[value?.object] && !value.deleted) values.set(`${TYPES[value.object]} = ${literal(value)}`, value.object);
       };
       for (const { status, body } of this.answers) if (status === 200) add(body);
       for (const { data, ...envelope } of this.events) {
@@ -124,7 +139,7 @@ export class Recorder {
         execFileSync(join(modules, ".bin", "tsc"), ["--project", folder], { encoding: "utf8" });
         return { values: values.size, flaws: [] };
       } catch (error) {
-        return { values: values.size, flaws: (error.stdout ?? String(error)).trim().split("\n").map((line) => line.slice(0, 700)) };
+        return { values: values.size, flaws: (error.stdout ?? String(error)).trim().split("\n").map((line) => line.slice(0, 2700)) };
       }
     } finally {
       rmSync(folder, { recursive: true });
@@ -132,17 +147,31 @@ export class Recorder {
   }
 }
 
+/** What Stripe has and the published schema has not; the SDK's types know it. */
+const LEFT_OUT = ["post /v1/customer_sessions"];
+
 /** The SDK's types of what a sandbox has. An event's own is a union of hundreds: its envelope and its object are checked apart. */
 const TYPES = {
   balance_transaction: "Stripe.BalanceTransaction",
   charge: "Stripe.Charge",
+  "checkout.session": "Stripe.Checkout.Session",
+  coupon: "Stripe.Coupon",
+  customer: "Stripe.Customer",
+  customer_session: "Stripe.CustomerSession",
   dispute: "Stripe.Dispute",
   mandate: "Stripe.Mandate",
   payment_intent: "Stripe.PaymentIntent",
   payment_method: "Stripe.PaymentMethod",
+  promotion_code: "Stripe.PromotionCode",
   refund: "Stripe.Refund",
+  setup_intent: "Stripe.SetupIntent",
   webhook_endpoint: "Stripe.WebhookEndpoint",
 };
+
+/** As TypeScript has it: the SDK reads what is a decimal into an object of its own, so of that only the name is compared. */
+function literal(value) {
+  return JSON.stringify(value).replace(/("\w+_decimal":)"[\d.]+"/g, "$1null");
+}
 
 function at(value, path) {
   return path

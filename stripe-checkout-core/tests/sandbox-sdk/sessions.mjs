@@ -5,12 +5,21 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
+import { Recorder } from "./schema.mjs";
+
 const require = createRequire(join(process.env.STRIPE_SDK_NODE, "node_modules", "x.js"));
 const Stripe = require("stripe");
 
 const { SANDBOX_URL, SANDBOX_SECRET_KEY } = process.env;
 const address = new URL(SANDBOX_URL);
-const stripe = new Stripe(SANDBOX_SECRET_KEY, { host: address.hostname, port: address.port, protocol: "http", maxNetworkRetries: 0 });
+const recorder = new Recorder();
+const stripe = new Stripe(SANDBOX_SECRET_KEY, {
+  host: address.hostname,
+  port: address.port,
+  protocol: "http",
+  maxNetworkRetries: 0,
+  httpClient: Stripe.createFetchHttpClient(recorder.fetch),
+});
 const { sessions } = stripe.checkout;
 
 let checks = 0;
@@ -102,5 +111,6 @@ await refused(sessions.create(tea({ mode: "subscription" })), { param: "mode" })
 await refused(sessions.retrieve("cs_test_nothing"), { code: "resource_missing", statusCode: 404 });
 
 console.log(`${checks} checks by stripe ${Stripe.PACKAGE_VERSION} for Node, of Checkout Sessions`);
+await recorder.publish(stripe);
 server.close();
 server.closeAllConnections();

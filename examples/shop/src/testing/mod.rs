@@ -92,7 +92,15 @@ macro_rules! browser_tests {
         }
         /// What a merchant does.
         mod back_room {
-            $crate::browser_tests! { $program, TheTest in back_room: }
+            $crate::browser_tests! { $program, TheTest in back_room:
+                refund_in_part_and_in_full
+                pre_order_taken
+                pre_order_called_off
+                dispute_with_deadline
+                bank_debit_settles
+                bank_debit_fails
+                the_day_in_charts
+            }
         }
         /// What a buyer does who comes back.
         mod account {

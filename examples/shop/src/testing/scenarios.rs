@@ -11,14 +11,14 @@ use super::{Stage, until};
 use crate::order::Status;
 
 // Stripe's test cards: https://docs.stripe.com/testing
-const GOOD: &str = "4242424242424242";
-const DECLINED: &str = "4000000000000002";
+pub(crate) const GOOD: &str = "4242424242424242";
+pub(crate) const DECLINED: &str = "4000000000000002";
 const THREE_D_SECURE: &str = "4000002500003155";
 // The sandbox's own.
 const PROCESSING: &str = "4000000000001000";
 
 /// The complete page, once it says that.
-fn outcome(state: &str) -> String {
+pub(crate) fn outcome(state: &str) -> String {
     format!("#outcome[data-state='{state}'] section[data-outcome='{state}'] h1")
 }
 

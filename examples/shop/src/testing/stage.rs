@@ -162,6 +162,43 @@ impl Stage {
         }
     }
 
+    /// Types in a bank account, and presses the button.
+    pub async fn pay_by_debit(&self, iban: &str) {
+        self.browser.see("#submit:enabled").await;
+        self.browser.click("#Tab-sepa_debit").await;
+        for (field, text) in [
+            ("name", "Jenny Rosen"),
+            ("email", "jenny@example.com"),
+            ("iban", iban),
+        ] {
+            self.browser
+                .fill(&format!("#Field-{field}Input"), text)
+                .await;
+        }
+        self.browser.click("#submit").await;
+    }
+
+    /// Goes into the back room, with the password that the program printed when it started.
+    pub async fn go_into_the_back_room(&self) {
+        let password = lock(&self.log)
+            .iter()
+            .find_map(|line| line.split_once("Its password:"))
+            .and_then(|(_, rest)| rest.split_whitespace().next())
+            .expect("a password")
+            .to_owned();
+        self.browser.goto(&self.url("/admin/login")).await;
+        self.browser.fill("#password", &password).await;
+        self.browser.click("form.login button").await;
+        self.browser.see("#orders").await;
+    }
+
+    /// Waits until every webhook was taken.
+    pub async fn told(&self) {
+        tokio::time::timeout(PATIENCE, self.sandbox().wait_idle())
+            .await
+            .expect("the webhooks are acknowledged");
+    }
+
     /// What the API says of an order.
     pub async fn order(&self, id: &str) -> Value {
         self.http

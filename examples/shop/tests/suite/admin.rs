@@ -4,7 +4,7 @@ use super::common::{Open, PASSWORD, cookie, header, open, payment, text, visit};
 use shop::Answer;
 
 /// The token in the page's forms.
-fn token(page: &Answer) -> String {
+pub(crate) fn token(page: &Answer) -> String {
     let html = text(page);
     let (_, rest) = html
         .split_once(r#"name="csrf" value=""#)
@@ -25,7 +25,7 @@ async fn log_in(open: &Open, password: &str) -> Answer {
         .await
 }
 
-async fn session(open: &Open) -> String {
+pub(crate) async fn session(open: &Open) -> String {
     let answer = log_in(open, PASSWORD).await;
     assert_eq!(
         (answer.status, header(&answer, "location")),

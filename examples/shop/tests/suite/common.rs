@@ -1,14 +1,20 @@
 //! A shop on a database of its own, with keys that lead nowhere: what these tests ask never leaves the machine.
 
-use std::{ffi::OsString, sync::Arc};
+use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use serde_json::Value;
-use shop::{Answer, Parts, Shop, Store, Visit, admin::Admin};
+use shop::{Answer, OrderPrices, OrderReference, Parts, Shop, Store, Visit, admin::Admin};
 use stripe_checkout_core::{
-    Body, Call, Checkout, Config, WebhookSecret,
+    Body, Call, Checkout, Config, Pricing as _, Visitor, WebhookSecret,
+    sandbox::Sandbox,
     testing::{self, PaymentIntent},
 };
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::timeout,
+};
 
 use crate::Database;
 
@@ -20,8 +26,27 @@ pub(crate) struct Open {
     pub(crate) store: Store,
     pub(crate) checkout: Checkout,
     pub(crate) url: String,
+    /// The Stripe that it asks, if it asks one.
+    sandbox: Option<Sandbox>,
     // The database goes when this does.
     _database: Option<Database>,
+}
+
+/// A shop with a Stripe of its own, which sends its webhooks there.
+pub(crate) async fn open_with_stripe() -> Option<Open> {
+    let database = Database::new().await?;
+    let url = database.url().await;
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.banks().wait_to_be_told();
+    let mut open = open_with(&url, sandbox.config(), false).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let webhook = format!("http://{}/webhook", listener.local_addr().unwrap());
+    let routes = stripe_checkout_axum::router(open.checkout.clone());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    sandbox.webhook_endpoint(&webhook).unwrap();
+    open.sandbox = Some(sandbox);
+    open._database = Some(database);
+    Some(open)
 }
 
 /// Nothing, if there is no database to open it on.
@@ -34,7 +59,6 @@ pub(crate) async fn open() -> Option<Open> {
 }
 
 async fn open_at(url: &str, queued: bool) -> Open {
-    let store = Store::open(url).await.unwrap();
     let vars = |name: &str| {
         let value = match name {
             "STRIPE_SECRET_KEY" => "sk_test_123",
@@ -45,7 +69,11 @@ async fn open_at(url: &str, queued: bool) -> Open {
         };
         Some(OsString::from(value))
     };
-    let config = Config::from_vars(vars).unwrap();
+    open_with(url, Config::from_vars(vars).unwrap(), queued).await
+}
+
+async fn open_with(url: &str, config: Config, queued: bool) -> Open {
+    let store = Store::open(url).await.unwrap();
     let checkout = shop::checkout(config, &store, Arc::new(Notify::new()), queued, None).unwrap();
     let shop = Shop::new(Parts {
         store: store.clone(),
@@ -61,6 +89,7 @@ async fn open_at(url: &str, queued: bool) -> Open {
         store,
         checkout,
         url: url.to_owned(),
+        sandbox: None,
         _database: None,
     }
 }
@@ -76,9 +105,69 @@ impl Open {
         open_at(&self.url, true).await
     }
 
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        self.sandbox.as_ref().expect("a shop with a Stripe")
+    }
+
+    /// Waits until Stripe has told everything, and it was taken.
+    pub(crate) async fn told(&self) {
+        let told = timeout(Duration::from_secs(60), self.sandbox().wait_idle());
+        told.await.expect("the webhooks are acknowledged");
+        for delivery in self.sandbox().deliveries() {
+            assert!(delivery.result.is_acknowledged(), "{delivery:?}");
+        }
+    }
+
+    /// Pays an order with one of Stripe's ready-made payment methods, however that ends, and gives the payment's id.
+    pub(crate) async fn pay(&self, order: &str, method: &str) -> String {
+        let prices = OrderPrices::new(self.store.clone());
+        let reference = OrderReference {
+            order: order.to_owned(),
+        };
+        let request = prices.price(reference, &Visitor::default()).await.unwrap();
+        let intent = self.checkout.create_intent(&request).await.unwrap();
+        let confirm = format!("/v1/payment_intents/{}/confirm", intent.id());
+        let mut form = format!("payment_method={method}&return_url=https://shop.example/");
+        if method.contains("sepa") {
+            form.push_str("&mandate_data[customer_acceptance][type]=offline");
+        }
+        self.post(&confirm, &form).await;
+        self.told().await;
+        intent.id().to_owned()
+    }
+
+    /// Asks Stripe as another program with the same key would.
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        let sandbox = self.sandbox();
+        let host = sandbox.url().strip_prefix("http://").unwrap();
+        let config = sandbox.config();
+        let key = config.secret_key().unwrap().expose().to_owned();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{form}",
+            form.len()
+        );
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap()
+    }
+
     /// An order of two mugs and a packet of tea: 45.50 EUR.
     pub(crate) async fn order(&self) -> String {
-        let body = r#"{"items":[{"sku":"mug","quantity":2},{"sku":"tea","quantity":1}]}"#;
+        self.order_of(r#"{"items":[{"sku":"mug","quantity":2},{"sku":"tea","quantity":1}]}"#)
+            .await
+    }
+
+    /// An order of a kettle, which is made on order, and a mug: 114.00 EUR.
+    pub(crate) async fn pre_order(&self) -> String {
+        self.order_of(r#"{"items":[{"sku":"kettle","quantity":1},{"sku":"mug","quantity":1}]}"#)
+            .await
+    }
+
+    async fn order_of(&self, body: &str) -> String {
         let answer = self.shop.api_create_order(&json(body)).await;
         assert_eq!(answer.status, 201, "{}", text(&answer));
         value(&answer)["id"].as_str().unwrap().to_owned()

@@ -3,5 +3,7 @@
 mod admin;
 mod common;
 mod fulfilment;
+mod ledger;
+mod money;
 mod processes;
 mod routes;

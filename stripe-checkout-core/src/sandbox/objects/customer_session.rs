@@ -56,6 +56,8 @@ impl CustomerSession {
             "components": {
                 "buy_button": { "enabled": false },
                 "customer_sheet": { "enabled": false, "features": null },
+                "active_entitlements": { "enabled": false },
+                "customer_portal": { "enabled": false },
                 "mobile_payment_element": { "enabled": false, "features": null },
                 "payment_element": { "enabled": features.is_some(), "features": features },
                 "pricing_table": { "enabled": false },

@@ -1,0 +1,446 @@
+//! Money that is moved from the back room: given back, taken, let go.
+
+use std::time::Duration;
+
+use stripe_checkout_core::{
+    AmountError, ApiError, Expired, IntentError, OperationError, RequestError,
+    intent::{CaptureRequest, RefundReason, RefundRequest},
+};
+
+use crate::{
+    answer::Answer,
+    balance::Balance,
+    db::{now, on},
+    money::price,
+    order::{Status, short},
+    problem::Problem,
+    random,
+    request::{Progress, Request, Wish},
+    shop::Shop,
+    store::{Store, StoreError},
+    typed,
+    visit::{Visit, field},
+};
+
+/// How long a page waits for Stripe to tell until when reserved money can be taken.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Why nothing was moved, or nobody knows.
+enum Stop {
+    /// A sentence for the page, with its status.
+    Said(u16, String),
+    Problem(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Problem(error.into())
+    }
+}
+
+fn said<T>(status: u16, sentence: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Said(status, sentence.into()))
+}
+
+/// The routes.
+impl Shop {
+    /// `POST /admin/payments/{id}/refund` with `reference`, `amount` and `reason`: gives money back, once per reference.
+    pub async fn refund(&self, visit: &Visit, payment: &str) -> Answer {
+        self.move_money(visit, payment, Wish::Refund).await
+    }
+
+    /// `POST /admin/payments/{id}/capture` with `reference` and `amount`: takes reserved money, or a part of it. Once.
+    pub async fn capture(&self, visit: &Visit, payment: &str) -> Answer {
+        self.move_money(visit, payment, Wish::Capture).await
+    }
+
+    /// `POST /admin/orders/{id}/call-off`: sees to it that nobody can pay an order any more, and lets go what was reserved for it.
+    pub async fn call_off(&self, visit: &Visit, order: &str) -> Answer {
+        let csrf = match self.authorised(visit).await {
+            Ok(csrf) => csrf,
+            Err(refused) => return refused,
+        };
+        let form = visit.form();
+        let payment = field(&form, "payment");
+        match self.give_up(order).await {
+            Ok(Some(payment)) => Answer::see_other(format!("/admin/payments/{payment}")),
+            Ok(None) => Answer::see_other("/admin"),
+            Err(Stop::Said(status, sentence)) if payment.is_empty() => {
+                self.page(self.admin_page(&csrf, status, Some(sentence)).await)
+            }
+            Err(Stop::Said(status, sentence)) => self.page(
+                self.payment_page(&csrf, payment, status, Some(sentence))
+                    .await,
+            ),
+            Err(Stop::Problem(problem)) => self.problem(problem),
+        }
+    }
+
+    async fn move_money(&self, visit: &Visit, payment: &str, wish: Wish) -> Answer {
+        let csrf = match self.authorised(visit).await {
+            Ok(csrf) => csrf,
+            Err(refused) => return refused,
+        };
+        match self.ask(payment, wish, &visit.form()).await {
+            Ok(()) => Answer::see_other(format!("/admin/payments/{payment}")),
+            Err(Stop::Said(status, sentence)) => self.page(
+                self.payment_page(&csrf, payment, status, Some(sentence))
+                    .await,
+            ),
+            Err(Stop::Problem(problem)) => self.problem(problem),
+        }
+    }
+}
+
+/// What they do.
+impl Shop {
+    /// First the row, then Stripe.
+    async fn ask(&self, payment: &str, wish: Wish, form: &[(String, String)]) -> Result<(), Stop> {
+        let store = &self.inner.store;
+        let balance = store.balance(payment).await?.ok_or(Problem::NotFound)?;
+        let reference = field(form, "reference");
+        if !random::is_token(reference) {
+            return Err(Problem::ForgedForm.into());
+        }
+        let amount = match typed::read(field(form, "amount"), balance.currency) {
+            Ok(amount) => amount,
+            Err(error) => return said(422, error.to_string()),
+        };
+        let reason = field(form, "reason");
+        let request = Request {
+            id: reference.to_owned(),
+            wish,
+            order: balance.order.clone(),
+            payment: payment.to_owned(),
+            amount,
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            progress: Progress::Asked,
+            answer: None,
+            created: now(),
+        };
+        if reason_of(&request).is_err() {
+            return said(422, "Choose one of the reasons in the list.");
+        }
+        // What was written down before is judged already: sent twice, or asked again because nobody heard the answer.
+        let stored = match store.request(reference).await? {
+            Some(stored) => stored,
+            None => {
+                possible(&balance, &request)?;
+                match store.ask(request.clone()).await? {
+                    Some(stored) => stored,
+                    None => {
+                        return said(
+                            409,
+                            "This money was asked for before. See below what became of that.",
+                        );
+                    }
+                }
+            }
+        };
+        if !stored.is_same(&request) {
+            return said(
+                409,
+                "This form was sent before, with something else in it. See below what became of that; the form is a new one now.",
+            );
+        }
+        match (stored.progress, stored.answer) {
+            (Progress::Done, _) => return Ok(()),
+            (Progress::Refused, answer) => {
+                return said(409, answer.unwrap_or_else(|| "It was refused.".to_owned()));
+            }
+            (Progress::Asked, _) => {}
+        }
+        self.carry_out(&request, &balance).await
+    }
+
+    /// Asks Stripe, and writes down what it says.
+    async fn carry_out(&self, request: &Request, balance: &Balance) -> Result<(), Stop> {
+        let (store, checkout) = (&self.inner.store, &self.inner.checkout);
+        let answered = match request.wish {
+            Wish::Refund => {
+                let mut wish =
+                    RefundRequest::new(&request.id, &request.payment).amount(request.amount);
+                if let Ok(Some(reason)) = reason_of(request) {
+                    wish = wish.reason(reason);
+                }
+                let made = checkout.refund(&wish).await;
+                made.map(|refund| refund.id().to_owned())
+            }
+            Wish::Capture => {
+                let wish =
+                    CaptureRequest::new(&request.id, &request.payment).amount(request.amount);
+                let taken = checkout.capture(&wish).await;
+                taken.map(|payment| payment.id().to_owned())
+            }
+        };
+        match answered {
+            Ok(id) => {
+                store.answered(&request.id, Progress::Done, &id).await?;
+                tracing::info!(
+                    order = short(&request.order),
+                    payment = request.payment,
+                    wish = ?request.wish,
+                    amount = %request.amount,
+                    "money was moved from the back room"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(
+                    payment = request.payment,
+                    wish = ?request.wish,
+                    error = %crate::causes(&error),
+                    "money was not moved"
+                );
+                let sentence = sentence(&error, request, balance);
+                if is_final(&error) {
+                    store
+                        .answered(&request.id, Progress::Refused, &sentence)
+                        .await?;
+                    said(409, sentence)
+                } else {
+                    said(503, sentence)
+                }
+            }
+        }
+    }
+
+    /// Gives the payment whose page tells more, if the order has one.
+    async fn give_up(&self, id: &str) -> Result<Option<String>, Stop> {
+        let store = &self.inner.store;
+        let order = store.order(id).await?.ok_or(Problem::NotFound)?;
+        match order.status {
+            Status::Paid | Status::Refunded | Status::Review => {
+                return said(
+                    409,
+                    "This order is paid. Give its money back instead of calling it off.",
+                );
+            }
+            Status::Canceled => return Ok(order.payment_intent),
+            Status::Pending | Status::Processing | Status::Failed | Status::Reserved => {}
+        }
+        match self.inner.checkout.expire(id).await {
+            // Of a payment that was canceled Stripe tells, too.
+            Ok(Expired::Expired(_) | Expired::NothingOpen) => {
+                store.called_off(id).await?;
+                tracing::info!(order = short(id), "order called off");
+                Ok(order.payment_intent)
+            }
+            Ok(Expired::Paid(_)) => said(
+                409,
+                "Somebody paid this order a moment ago. Give the money back instead of calling it off.",
+            ),
+            Ok(Expired::Processing(_)) => said(
+                409,
+                "A payment of this order is on its way, and nobody can stop it. If it fails, call the order off then; if it comes, give the money back.",
+            ),
+            Ok(_) | Err(IntentError::InFlight) => said(
+                409,
+                "Somebody is paying at this moment. Try again in a minute.",
+            ),
+            Err(IntentError::Inbox(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(order = short(id), error = %crate::causes(&error), "an order could not be called off");
+                said(
+                    503,
+                    "Stripe did not answer. No new payment of this order can begin, but an open one may still be there: call it off once more.",
+                )
+            }
+        }
+    }
+
+    /// Until when reserved money of this payment can be taken: as it is written down, or else as Stripe says. None if nobody knows.
+    pub(crate) async fn capture_before(
+        &self,
+        order: &crate::Order,
+        payment: &str,
+    ) -> Result<Option<i64>, StoreError> {
+        if order.capture_before.is_some() {
+            return Ok(order.capture_before);
+        }
+        let totals = self.inner.checkout.totals(payment);
+        let Ok(Ok(totals)) = tokio::time::timeout(PATIENCE, totals).await else {
+            return Ok(None);
+        };
+        if let Some(until) = totals.capture_before {
+            self.inner.store.reserved_until(&order.id, until).await?;
+        }
+        Ok(totals.capture_before)
+    }
+}
+
+/// Says what cannot be without asking Stripe, in numbers that the page shows too.
+fn possible(balance: &Balance, request: &Request) -> Result<(), Stop> {
+    match request.wish {
+        Wish::Refund => {
+            let (charged, left) = (balance.charged(), balance.left());
+            if balance.open_dispute().is_some() {
+                return said(409, DISPUTED);
+            }
+            if charged.is_zero() {
+                return said(
+                    409,
+                    "Nothing was charged by this payment, so there is nothing to give back.",
+                );
+            }
+            if left.is_zero() {
+                return said(409, NOTHING_LEFT);
+            }
+            if request.amount.minor() > left.minor() {
+                return said(
+                    422,
+                    format!(
+                        "{} is more than is left: of {}, {} can still go back.",
+                        price(request.amount),
+                        price(charged),
+                        price(left)
+                    ),
+                );
+            }
+        }
+        Wish::Capture => {
+            let reserved = balance.reserved();
+            if reserved.is_zero() {
+                return said(409, NOTHING_RESERVED);
+            }
+            if request.amount.minor() > reserved.minor() {
+                return said(
+                    422,
+                    format!(
+                        "{} is more than is reserved: {}.",
+                        price(request.amount),
+                        price(reserved)
+                    ),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+const DISPUTED: &str = "The buyer\u{2019}s bank disputes this payment and has its money, so it cannot be given back a second time. Answer the dispute, or accept it, at Stripe.";
+const NOTHING_LEFT: &str =
+    "Nothing is left of this payment: all of it went back, or is on its way.";
+const NOTHING_RESERVED: &str =
+    "Nothing is reserved any more: it was taken, let go, or its time is over.";
+
+/// What Stripe takes as a reason.
+fn reason_of(request: &Request) -> Result<Option<RefundReason>, ()> {
+    Ok(match request.reason.as_deref() {
+        None => None,
+        Some("requested_by_customer") => Some(RefundReason::RequestedByCustomer),
+        Some("duplicate") => Some(RefundReason::Duplicate),
+        Some("fraudulent") => Some(RefundReason::Fraudulent),
+        Some(_) => return Err(()),
+    })
+}
+
+/// Whether it is certain that nothing was moved, and never will be under this reference.
+fn is_final(error: &OperationError) -> bool {
+    match error {
+        OperationError::Api(error) => matches!(
+            error,
+            ApiError::Declined { .. } | ApiError::InvalidRequest { .. }
+        ),
+        OperationError::InFlight | OperationError::Inbox(_) => false,
+        _ => true,
+    }
+}
+
+/// What went wrong, for the merchant.
+fn sentence(error: &OperationError, request: &Request, balance: &Balance) -> String {
+    let unheard = |what: &str| {
+        format!(
+            "{what} Whether the money moved is not known yet. Ask again below: it moves once, however often you ask."
+        )
+    };
+    match error {
+        OperationError::NothingLeft => NOTHING_LEFT.to_owned(),
+        OperationError::Disputed => DISPUTED.to_owned(),
+        OperationError::MoreThanLeft => match request.wish {
+            Wish::Refund => format!(
+                "Stripe says that less than {} is left of this payment: something went back that the shop has not heard of. Look at Stripe\u{2019}s Dashboard.",
+                price(request.amount)
+            ),
+            Wish::Capture => format!(
+                "Stripe says that less than {} is reserved.",
+                price(request.amount)
+            ),
+        },
+        OperationError::WrongState => match request.wish {
+            Wish::Refund => "Nothing was charged by this payment, so there is nothing to give back.".to_owned(),
+            Wish::Capture => NOTHING_RESERVED.to_owned(),
+        },
+        OperationError::Differs => {
+            "This form was sent before, with something else in it. See below what became of that; the form is a new one now.".to_owned()
+        }
+        OperationError::Request(RequestError::Amount(AmountError::CurrencyMismatch {
+            right,
+            ..
+        })) => format!(
+            "The payment is in {right}, and the shop asked for {}: nothing was moved.",
+            balance.currency
+        ),
+        OperationError::Api(ApiError::InvalidRequest {
+            code: Some(code), ..
+        }) if code == "resource_missing" => {
+            "Stripe does not know this payment. Was it made with other keys?".to_owned()
+        }
+        OperationError::Api(ApiError::InvalidRequest { code, .. }) => match code {
+            Some(code) => format!("Stripe refused it: {code}."),
+            None => "Stripe refused it.".to_owned(),
+        },
+        OperationError::Api(ApiError::Authentication { .. } | ApiError::Permission { .. }) => {
+            unheard("Stripe does not accept the shop\u{2019}s key for this.")
+        }
+        OperationError::Api(ApiError::RateLimited { .. }) => {
+            unheard("Stripe is asked too often at the moment.")
+        }
+        OperationError::InFlight => unheard("The same is being asked at this moment."),
+        OperationError::Inbox(_) => unheard("The shop\u{2019}s database did not answer."),
+        OperationError::Api(_) => unheard("Stripe did not answer."),
+        OperationError::Request(error) => format!("This cannot be asked for: {error}."),
+        _ => "This cannot be done.".to_owned(),
+    }
+}
+
+impl Store {
+    /// Nobody can pay this order any more.
+    async fn called_off(&self, order: &str) -> Result<(), StoreError> {
+        let (pool, order) = (self.pool().clone(), order.to_owned());
+        self.to_the_end(async move {
+            on!(
+                pool,
+                sqlx::query(
+                    "UPDATE orders SET status = 'canceled', updated_at = $1
+                     WHERE id = $2 AND status IN ('pending', 'processing', 'failed', 'reserved')",
+                )
+                .bind(now())
+                .bind(&order)
+                .execute(pool)
+                .await
+                .map(drop)
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What Stripe said of the end of a reservation.
+    async fn reserved_until(&self, order: &str, until: i64) -> Result<(), StoreError> {
+        let (pool, order) = (self.pool().clone(), order.to_owned());
+        self.to_the_end(async move {
+            on!(
+                pool,
+                sqlx::query("UPDATE orders SET capture_before = $1 WHERE id = $2")
+                    .bind(until)
+                    .bind(&order)
+                    .execute(pool)
+                    .await
+                    .map(drop)
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}

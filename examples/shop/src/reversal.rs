@@ -1,0 +1,266 @@
+//! What takes a payment back: refunds, whoever made them, and disputes. Called by the hooks, in the inbox's own transaction.
+
+use stripe_checkout_core::{
+    BoxError,
+    webhook::{Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus},
+};
+
+use crate::{
+    db::{Connection, now, on},
+    fulfil::note,
+    ledger::{self, Kind, Line},
+    order::short,
+    store::to_sql,
+};
+
+/// Writes down how a refund stands, and what that makes of its order.
+pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<(), BoxError> {
+    let payment = refund
+        .payment_intent()
+        .ok_or("a refund without a payment")?;
+    let (order, paid_by_it) = order_of(payment, db)
+        .await?
+        .ok_or("a refund of a payment that no order knows")?;
+    let status = refund.status().unwrap_or(&RefundStatus::Pending);
+    let failed = matches!(status, RefundStatus::Failed | RefundStatus::Canceled);
+    let before: Option<(String,)> = on!(
+        db,
+        sqlx::query_as("SELECT status FROM refunds WHERE id = $1")
+            .bind(refund.id())
+            .fetch_optional(db)
+            .await?
+    );
+    let had_arrived = before.is_some_and(|(status,)| status == RefundStatus::Succeeded.as_str());
+    // Each status comes once, and "pending" never after another one.
+    let amount = to_sql(refund.amount())?;
+    on!(
+        db,
+        sqlx::query(
+            "INSERT INTO refunds (id, order_id, payment_intent, amount, status, reason, failure_reason, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (id) DO UPDATE SET status = excluded.status, failure_reason = excluded.failure_reason",
+        )
+        .bind(refund.id())
+        .bind(&order)
+        .bind(payment)
+        .bind(amount)
+        .bind(status.as_str())
+        .bind(refund.reason())
+        .bind(refund.failure_reason())
+        .bind(now())
+        .execute(db)
+        .await
+        .map(drop)
+    )?;
+    // If the shop asked for it and never heard the answer, this is the answer.
+    if let Some(reference) = refund.reference() {
+        on!(
+            db,
+            sqlx::query("UPDATE requests SET state = 'done', answer = $1 WHERE id = $2 AND kind = 'refund' AND payment_intent = $3")
+                .bind(refund.id())
+                .bind(reference)
+                .bind(payment)
+                .execute(db)
+                .await
+                .map(drop)
+        )?;
+    }
+    let kind = match status {
+        RefundStatus::Succeeded => Kind::RefundSucceeded,
+        _ if failed && had_arrived => Kind::RefundReturned,
+        _ if failed => Kind::RefundFailed,
+        _ => Kind::RefundPending,
+    };
+    let line = Line {
+        kind,
+        order: Some(&order),
+        payment,
+        object: Some(refund.id()),
+        amount: refund.amount(),
+        detail: if failed {
+            refund.failure_reason()
+        } else {
+            refund.reason()
+        },
+    };
+    ledger::write(line, db).await?;
+    if paid_by_it {
+        turn(&order, db).await?;
+    } else {
+        // The second payment of an order goes back: the order itself stays paid.
+        let detail = format!("{} ({})", refund.amount(), status.as_str());
+        note(db, "refund", Some(&order), Some(payment), &detail).await?;
+    }
+    if failed {
+        let detail = format!(
+            "{} could not be given back: {}",
+            refund.amount(),
+            refund.failure_reason().unwrap_or("no reason given")
+        );
+        note(db, "refund failed", Some(&order), Some(payment), &detail).await?;
+    }
+    tracing::info!(
+        order = short(&order),
+        refund = refund.id(),
+        status = status.as_str(),
+        "refund"
+    );
+    Ok(())
+}
+
+/// An order of which all that was charged went back is refunded. A refund can still fail after it had succeeded: then the order is merely paid again.
+async fn turn(order: &str, db: &mut impl Connection) -> Result<(), BoxError> {
+    on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET updated_at = $1, status = CASE
+                 WHEN coalesce((SELECT sum(amount) FROM ledger WHERE payment_intent = orders.payment_intent AND kind IN ('taking', 'capture')), amount)
+                   <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE payment_intent = orders.payment_intent AND status = 'succeeded') THEN 'refunded'
+                 WHEN status = 'refunded' THEN 'paid'
+                 ELSE status END
+             WHERE id = $2 AND status IN ('paid', 'review', 'refunded')",
+        )
+        .bind(now())
+        .bind(order)
+        .execute(db)
+        .await
+        .map(drop)
+    )?;
+    Ok(())
+}
+
+/// The order of a payment, and whether it is paid by this one. A second payment of an order is known by what was written when it came.
+async fn order_of(
+    payment: &str,
+    db: &mut impl Connection,
+) -> Result<Option<(String, bool)>, BoxError> {
+    let row: Option<(String,)> = on!(
+        db,
+        sqlx::query_as("SELECT id FROM orders WHERE payment_intent = $1")
+            .bind(payment)
+            .fetch_optional(db)
+            .await?
+    );
+    if let Some((order,)) = row {
+        return Ok(Some((order, true)));
+    }
+    let row: Option<(String,)> = on!(
+        db,
+        sqlx::query_as(
+            "SELECT order_id FROM ledger WHERE payment_intent = $1 AND order_id IS NOT NULL
+             UNION SELECT order_id FROM notices WHERE payment_intent = $1 AND order_id IS NOT NULL LIMIT 1",
+        )
+        .bind(payment)
+        .fetch_optional(db)
+        .await?
+    );
+    Ok(row.map(|(order,)| (order, false)))
+}
+
+/// The buyer's bank takes a payment back, or asks about it.
+pub(crate) async fn dispute_opened(
+    dispute: &Dispute,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    keep(dispute, db).await?;
+    enter(Kind::DisputeOpened, dispute, Some(dispute.id()), db).await?;
+    dispute_note("dispute", dispute, db).await
+}
+
+/// A dispute changed, or moved money.
+pub(crate) async fn dispute_updated(
+    dispute: &Dispute,
+    change: DisputeChange,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    keep(dispute, db).await?;
+    // The bank may take the money a second time, so nothing makes one of two movements: each is told once.
+    match change {
+        DisputeChange::FundsWithdrawn => enter(Kind::FundsWithdrawn, dispute, None, db).await,
+        DisputeChange::FundsReinstated => enter(Kind::FundsReinstated, dispute, None, db).await,
+        _ => Ok(()),
+    }
+}
+
+/// A dispute was decided.
+pub(crate) async fn dispute_closed(
+    dispute: &Dispute,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    keep(dispute, db).await?;
+    let kind = match dispute.status() {
+        DisputeStatus::Won => Kind::DisputeWon,
+        DisputeStatus::Lost => Kind::DisputeLost,
+        _ => Kind::DisputeClosed,
+    };
+    enter(kind, dispute, Some(dispute.id()), db).await?;
+    dispute_note("dispute closed", dispute, db).await
+}
+
+/// Writes down how a dispute stands. Movements of money may be told after the decision, and say how it stood when the money moved: what is decided stays so.
+async fn keep(dispute: &Dispute, db: &mut impl Connection) -> Result<(), BoxError> {
+    // Of a charge that was made without a PaymentIntent, by another program, only the note is kept.
+    let Some(payment) = dispute.payment_intent() else {
+        return Ok(());
+    };
+    let amount = to_sql(dispute.amount())?;
+    on!(
+        db,
+        sqlx::query(
+            "INSERT INTO disputes (id, payment_intent, order_id, amount, currency, reason, status, due_by, created_at)
+             VALUES ($1, $2, coalesce((SELECT id FROM orders WHERE payment_intent = $2), (SELECT min(order_id) FROM ledger WHERE payment_intent = $2)),
+                     $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, reason = excluded.reason, due_by = excluded.due_by,
+                 status = CASE WHEN disputes.status IN ('won', 'lost', 'warning_closed', 'prevented', 'charge_refunded')
+                          AND excluded.status NOT IN ('won', 'lost', 'warning_closed', 'prevented', 'charge_refunded')
+                          THEN disputes.status ELSE excluded.status END",
+        )
+        .bind(dispute.id())
+        .bind(payment)
+        .bind(amount)
+        .bind(dispute.amount().currency().code())
+        .bind(dispute.reason())
+        .bind(dispute.status().as_str())
+        .bind(dispute.due_by())
+        .bind(now())
+        .execute(db)
+        .await
+        .map(drop)
+    )?;
+    Ok(())
+}
+
+async fn enter(
+    kind: Kind,
+    dispute: &Dispute,
+    object: Option<&str>,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    let Some(payment) = dispute.payment_intent() else {
+        return Ok(());
+    };
+    let line = Line {
+        kind,
+        order: None,
+        payment,
+        object,
+        amount: dispute.amount(),
+        detail: dispute.reason(),
+    };
+    ledger::write(line, db).await
+}
+
+async fn dispute_note(
+    kind: &str,
+    dispute: &Dispute,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    let detail = format!(
+        "{}, {}, {}",
+        dispute.id(),
+        dispute.amount(),
+        dispute.status().as_str()
+    );
+    note(db, kind, None, dispute.payment_intent(), &detail).await?;
+    Ok(())
+}
