@@ -18,6 +18,7 @@ use crate::{
     day,
     db::now,
     money,
+    moving::{self, Reserved},
     order::{Order, Status},
     problem::Problem,
     random,
@@ -46,6 +47,9 @@ const STATES: [EventState; 6] = [
 
 /// After how many seconds without an answer somebody has to ask Stripe again.
 const UNANSWERED: i64 = 60;
+
+/// So many seconds before the end of a reservation somebody has to decide.
+const SOON: i64 = 24 * 60 * 60;
 
 /// What a merchant decides of an event that is open.
 #[derive(Clone, Copy)]
@@ -222,6 +226,17 @@ impl Shop {
                 ));
             }
         }
+        for reserved in store.reserved().await? {
+            let until = reserved.until.filter(|until| *until > 0);
+            if let Some(until) = until.filter(|until| until - seconds(now) < SOON) {
+                alerts.push(format!(
+                    "{} is reserved until {}, payment {}: take it, or call the order off.",
+                    money::price(reserved.total),
+                    deadline(until),
+                    reserved.payment
+                ));
+            }
+        }
         let disputes = store.open_disputes().await?;
         let answerable = disputes
             .iter()
@@ -352,7 +367,15 @@ impl Shop {
     ) -> Result<Value, Problem> {
         let (charged, left, reserved) = (balance.charged(), balance.left(), balance.reserved());
         let until = match order {
-            Some(order) if !reserved.is_zero() => self.capture_before(order, payment).await?,
+            Some(order) if !reserved.is_zero() => {
+                let reserved = Reserved {
+                    order: order.id.clone(),
+                    payment: payment.to_owned(),
+                    total: order.total,
+                    until: order.capture_before,
+                };
+                moving::capture_before(&self.inner.checkout, &self.inner.store, &reserved).await?
+            }
             _ => None,
         };
         let refunds = balance.refunds.iter().map(|refund| {

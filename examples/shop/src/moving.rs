@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::{
-    AmountError, ApiError, Expired, IntentError, OperationError, RequestError,
+    Amount, AmountError, ApiError, Checkout, Expired, IntentError, OperationError, RequestError,
     intent::{CaptureRequest, RefundReason, RefundRequest},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     random,
     request::{Progress, Request, Wish},
     shop::Shop,
-    store::{Store, StoreError},
+    store::{self, Store, StoreError},
     typed,
     visit::{Visit, field},
 };
@@ -248,25 +248,39 @@ impl Shop {
             }
         }
     }
+}
 
-    /// Until when reserved money of this payment can be taken: as it is written down, or else as Stripe says. None if nobody knows.
-    pub(crate) async fn capture_before(
-        &self,
-        order: &crate::Order,
-        payment: &str,
-    ) -> Result<Option<i64>, StoreError> {
-        if order.capture_before.is_some() {
-            return Ok(order.capture_before);
-        }
-        let totals = self.inner.checkout.totals(payment);
-        let Ok(Ok(totals)) = tokio::time::timeout(PATIENCE, totals).await else {
-            return Ok(None);
-        };
-        if let Some(until) = totals.capture_before {
-            self.inner.store.reserved_until(&order.id, until).await?;
-        }
-        Ok(totals.capture_before)
+/// Until when the reserved money of an order can be taken: as it is written down, or else as Stripe says, and written down then. None if nobody knows.
+pub(crate) async fn capture_before(
+    checkout: &Checkout,
+    store: &Store,
+    reserved: &Reserved,
+) -> Result<Option<i64>, StoreError> {
+    let known = |until: i64| Some(until).filter(|until| *until > 0);
+    if let Some(until) = reserved.until {
+        return Ok(known(until));
     }
+    let totals = checkout.totals(&reserved.payment);
+    let Ok(Ok(totals)) = tokio::time::timeout(PATIENCE, totals).await else {
+        return Ok(None);
+    };
+    if totals.capturable.is_zero() {
+        return Ok(None);
+    }
+    // Not every way to pay says it: it is not asked again.
+    let until = totals.capture_before.unwrap_or(0);
+    store.reserved_until(&reserved.order, until).await?;
+    Ok(known(until))
+}
+
+/// An order whose money is reserved.
+#[derive(Debug, Clone)]
+pub(crate) struct Reserved {
+    pub(crate) order: String,
+    pub(crate) payment: String,
+    pub(crate) total: Amount,
+    /// Until when it can be taken; 0 if Stripe does not say, none if it was not asked.
+    pub(crate) until: Option<i64>,
 }
 
 /// Says what cannot be without asking Stripe, in numbers that the page shows too.
@@ -422,6 +436,34 @@ impl Store {
                 .map(drop)
             )?;
             Ok(())
+        })
+        .await
+    }
+
+    /// The orders whose money is reserved, the oldest first.
+    pub(crate) async fn reserved(&self) -> Result<Vec<Reserved>, StoreError> {
+        type Row = (String, String, i64, String, Option<i64>);
+        let pool = self.pool().clone();
+        self.to_the_end(async move {
+            let rows: Vec<Row> = on!(
+                pool,
+                sqlx::query_as(
+                    "SELECT id, payment_intent, amount, currency, capture_before FROM orders
+                     WHERE status = 'reserved' AND payment_intent IS NOT NULL ORDER BY created_at, rowid LIMIT 1000",
+                )
+                .fetch_all(pool)
+                .await?
+            );
+            rows.into_iter()
+                .map(|(order, payment, minor, currency, until)| {
+                    Ok(Reserved {
+                        order,
+                        payment,
+                        total: store::amount(minor, &currency)?,
+                        until,
+                    })
+                })
+                .collect()
         })
         .await
     }

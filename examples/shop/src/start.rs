@@ -144,7 +144,7 @@ impl App {
             Some(token) => Some(Metrics::install(&token)?),
             None => None,
         };
-        upkeep::start(&checkout, reconcile, metrics.clone(), &closing);
+        upkeep::start(&checkout, &store, reconcile, metrics.clone(), &closing);
         let made_up_password = if admin_password.is_none() {
             if matches!(store.pool(), Either::Postgres(_)) {
                 tracing::warn!(

@@ -5,7 +5,12 @@ use std::{pin::Pin, time::Duration};
 use stripe_checkout_core::Checkout;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::{closing::Closing, metrics::Metrics};
+use crate::{
+    closing::Closing,
+    metrics::Metrics,
+    moving,
+    store::{Store, StoreError},
+};
 
 /// A payment that is older and not fulfilled needs somebody: a handler that failed has been tried again several times by then.
 pub(crate) const UNFULFILLED: Duration = Duration::from_secs(15 * 60);
@@ -16,6 +21,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Begins all of it. What is running when the shop closes is waited for by [`Checkout::drain`].
 pub(crate) fn start(
     checkout: &Checkout,
+    store: &Store,
     reconcile: bool,
     metrics: Option<Metrics>,
     closing: &Closing,
@@ -27,10 +33,14 @@ pub(crate) fn start(
         tokio::spawn(checkout.reconcile().run(closing.clone().told()));
     }
     let (watched, mut minutes) = (checkout.clone(), Ticks::new(MINUTE, closing));
+    let store = store.clone();
     tokio::spawn(async move {
         let mut known = Vec::new();
         while minutes.next().await {
             known = watch(&watched, known).await;
+            if let Err(error) = learn(&watched, &store).await {
+                tracing::error!(error = %crate::causes(&error), "it cannot be written down until when money is reserved");
+            }
             if let Some(metrics) = &metrics {
                 metrics.tidy();
             }
@@ -65,6 +75,15 @@ async fn watch(checkout: &Checkout, known: Vec<&'static str>) -> Vec<&'static st
         }
     }
     alerts.iter().map(|alert| alert.as_str()).collect()
+}
+
+/// Learns until when the money of pre-orders is reserved: no event tells. A few at a time.
+async fn learn(checkout: &Checkout, store: &Store) -> Result<(), StoreError> {
+    let unknown = store.reserved().await?.into_iter();
+    for reserved in unknown.filter(|reserved| reserved.until.is_none()).take(10) {
+        moving::capture_before(checkout, store, &reserved).await?;
+    }
+    Ok(())
 }
 
 /// Now, and then each time that so much time has passed, until the shop closes.

@@ -482,6 +482,36 @@ async fn a_pre_order_is_reserved_and_taken_in_full() {
 }
 
 #[tokio::test]
+async fn a_reservation_that_is_about_to_end_is_an_alert() {
+    let Some(merchant) = Merchant::new().await else {
+        return;
+    };
+    let (order, payment) = merchant.reserved().await;
+    let seen = visit(&[("cookie", merchant.cookies.as_str())], "");
+    // The payment's page asks Stripe, and writes down what it says.
+    assert!(merchant.page(&payment).await.contains(" UTC, in "));
+    let html = text(&merchant.open.shop.admin(&seen).await);
+    assert!(html.contains("All is well"), "{html}");
+    let change =
+        "UPDATE orders SET capture_before = capture_before - 6 * 24 * 60 * 60 - 10 WHERE id = $1";
+    let changed = match merchant.open.store.pool() {
+        shop::Either::Sqlite(pool) => {
+            let change = sqlx::query(change).bind(&order).execute(pool).await;
+            change.unwrap().rows_affected()
+        }
+        shop::Either::Postgres(pool) => {
+            let change = sqlx::query(change).bind(&order).execute(pool).await;
+            change.unwrap().rows_affected()
+        }
+    };
+    assert_eq!(changed, 1);
+    let html = text(&merchant.open.shop.admin(&seen).await);
+    for part in ["€114.00 is reserved until ", "UTC, in 23 h", &payment] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
+}
+
+#[tokio::test]
 async fn of_a_pre_order_a_part_is_taken_and_of_that_money_goes_back() {
     let Some(merchant) = Merchant::new().await else {
         return;
