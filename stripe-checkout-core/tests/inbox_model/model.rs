@@ -196,11 +196,12 @@ impl What {
         ) || self.is_of_dispute()
     }
 
-    /// The refund, the dispute or the reserved money that several of them are about.
+    /// The refund, the dispute or the money, reserved or on its way, that several of them are about.
     pub(crate) fn subject(self) -> Option<&'static str> {
         match self {
             Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
             Self::Capturable | Self::Succeeded => Some("reserved"),
+            Self::SessionUnpaid | Self::SessionFailed | Self::Failed => Some("on its way"),
             what => what.is_of_dispute().then_some("dispute"),
         }
     }

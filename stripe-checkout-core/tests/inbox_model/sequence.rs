@@ -86,7 +86,7 @@ impl ReferenceStateMachine for Sequences {
         let open: Vec<_> = open.map(|(event, _)| *event).collect();
         let mut some = vec![(4, event().boxed())];
         let mut decided = vec![(1, event().boxed())];
-        // More about the same refund, dispute or reserved money, in whichever order.
+        // More about the same refund, dispute or money, in whichever order.
         let more: Vec<_> = known
             .iter()
             .flat_map(|event| {
