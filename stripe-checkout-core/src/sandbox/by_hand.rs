@@ -27,16 +27,22 @@ impl Store {
 
     /// Delivers an event again, so many times at once. Whether there is such an event.
     pub(super) fn redeliver(&mut self, event: &str, times: usize) -> bool {
-        let Some(event) = self.events.find(event) else {
+        let Some(event) = self.events.find_mut(event) else {
             return false;
         };
-        let jobs = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.wants(event.event_type))
-            .map(|endpoint| Job::new(event, endpoint.id.clone(), &self.controls))
-            .flat_map(|job| std::iter::repeat_n(job, times))
-            .collect();
+        let mut jobs = Vec::new();
+        for endpoint in &self.endpoints {
+            if !endpoint.wants(event.event_type) {
+                continue;
+            }
+            if !event.sent_to.contains(&endpoint.id) {
+                // It came later than the event did.
+                event.sent_to.push(endpoint.id.clone());
+                event.waiting.push(endpoint.id.clone());
+            }
+            let job = Job::new(event, endpoint.id.clone(), &self.controls);
+            jobs.extend(std::iter::repeat_n(job, times));
+        }
         self.enqueue(jobs);
         true
     }

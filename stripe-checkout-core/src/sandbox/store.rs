@@ -174,6 +174,7 @@ impl Store {
                 previous_attributes: previous_attributes.clone(),
                 request_id: cause.request_id.clone(),
                 idempotency_key: cause.idempotency_key.clone(),
+                sent_to: waiting.clone(),
                 waiting: waiting.clone(),
             };
             let jobs: Vec<Job> = waiting

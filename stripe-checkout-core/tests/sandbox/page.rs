@@ -418,6 +418,27 @@ async fn what_is_not_delivered_is_shown_too() {
         "nobody listened"
     );
 
+    // Who came too late hears of it all the same, once somebody says so.
+    let (early, _) = stage.sandbox.events()[0].clone();
+    let receiver = Receiver::start(|nth| if nth < 2 { 500 } else { 200 }).await;
+    stage.sandbox.webhook_endpoint(&receiver.url).unwrap();
+    for stands in ["given up", "delivered"] {
+        stage.sandbox.redeliver(&early);
+        stage.sandbox.wait_idle().await;
+        // Though the attempts are forgotten.
+        stage.sandbox.take_deliveries();
+        assert_eq!(stage.state().await["events"][0]["stands"], stands);
+    }
+    stage.sandbox.redeliver(&early);
+    stage.sandbox.wait_idle().await;
+    assert_eq!(receiver.ids().len(), 4);
+    let list = stage.server.get("/v1/webhook_endpoints").await.json();
+    let path = format!("/v1/webhook_endpoints/{}", id(&list["data"][0]));
+    assert_eq!(
+        stage.server.send("DELETE", &path, "").await.unwrap().status,
+        200
+    );
+
     let receiver = Receiver::start(|_| 500).await;
     stage.sandbox.webhook_endpoint(&receiver.url).unwrap();
     stage.server.create("").await;

@@ -102,6 +102,13 @@ macro_rules! browser_tests {
                 the_day_in_charts
             }
         }
+        /// What somebody does who builds a shop.
+        mod sandbox_page {
+            $crate::browser_tests! { $program, TheTest in sandbox_page:
+                webhooks_lost_and_doubled
+                what_banks_do_on_demand
+            }
+        }
         /// What a buyer does who comes back.
         mod account {
             $crate::browser_tests! { $program, TheTest in account:

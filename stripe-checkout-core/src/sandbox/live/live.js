@@ -90,9 +90,11 @@
     const made = make("button", { type: "button", "data-key": key }, label);
     made.addEventListener("click", async () => {
       if (typeof does === "function") return does();
-      made.disabled = true;
+      // Not really disabled: that would take the focus from whoever pressed it by keyboard.
+      if (made.ariaDisabled) return;
+      made.ariaDisabled = "true";
       const wrong = await act(does);
-      made.disabled = false;
+      made.ariaDisabled = null;
       if (wrong) say(wrong);
     });
     return made;

@@ -225,7 +225,11 @@ fn event(store: &Store, event: &Event, attempts: &[&DeliveryAttempt]) -> Value {
             })
         })
         .collect();
-    let stands = match (under_way, event.waiting.is_empty(), attempts.is_empty()) {
+    let stands = match (
+        under_way,
+        event.waiting.is_empty(),
+        event.sent_to.is_empty(),
+    ) {
         (1.., _, _) => "on its way",
         (0, false, _) => "given up",
         (0, true, true) => "nobody listened",
