@@ -22,10 +22,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(settings: Settings) -> Result<(), BoxError> {
+async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
     let listener = TcpListener::bind(address).map_err(StartError::at(address))?;
     let address = listener.local_addr()?;
+    settings.address = address;
     let app = App::start(settings).await?;
     let shop = Data::new(app.shop.clone());
     let server = HttpServer::new(move || {
@@ -73,6 +74,20 @@ fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
         .service(resource("/admin/orders/{id}/call-off").route(post().to(call_off)))
         .service(resource("/admin/events/{id}/replay").route(post().to(replay)))
         .service(resource("/admin/events/{id}/drop").route(post().to(drop_event)))
+        .service(resource("/account").route(get().to(account)))
+        .service(
+            resource("/account/login")
+                .route(get().to(enter_page))
+                .route(post().to(enter)),
+        )
+        .service(
+            resource("/account/new")
+                .route(get().to(sign_up_page))
+                .route(post().to(sign_up)),
+        )
+        .service(resource("/account/logout").route(post().to(leave)))
+        .service(resource("/account/cards/{id}/remove").route(post().to(remove_card)))
+        .service(resource("/account/buy").route(post().to(buy)))
         .service(resource("/metrics").route(get().to(metrics)))
         .default_service(web::to(not_found))
         .app_data(shop.clone())
@@ -89,7 +104,7 @@ async fn home(shop: Data<Shop>, visit: Visit) -> Page {
 }
 
 async fn cart(shop: Data<Shop>, visit: Visit) -> Page {
-    Page(shop.cart(&visit.0))
+    Page(shop.cart(&visit.0).await)
 }
 
 async fn change_cart(shop: Data<Shop>, visit: Visit) -> Page {
@@ -170,6 +185,38 @@ async fn call_off(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
 
 async fn drop_event(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
     Page(shop.drop_event(&visit.0, &id).await)
+}
+
+async fn account(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.account(&visit.0).await)
+}
+
+async fn enter_page(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.enter_page(&visit.0).await)
+}
+
+async fn enter(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.enter(&visit.0).await)
+}
+
+async fn sign_up_page(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up_page(&visit.0).await)
+}
+
+async fn sign_up(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up(&visit.0).await)
+}
+
+async fn leave(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.leave(&visit.0).await)
+}
+
+async fn buy(shop: Data<Shop>, visit: Visit) -> Page {
+    Page(shop.buy(&visit.0).await)
+}
+
+async fn remove_card(shop: Data<Shop>, id: Path<String>, visit: Visit) -> Page {
+    Page(shop.remove_card(&visit.0, &id).await)
 }
 
 async fn metrics(shop: Data<Shop>, visit: Visit) -> Page {

@@ -19,12 +19,13 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(settings: Settings) -> Result<(), BoxError> {
+async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
     let listener = TcpListener::bind(address)
         .await
         .map_err(StartError::at(address))?;
     let address = listener.local_addr()?;
+    settings.address = address;
     let app = App::start(settings).await?;
     let routes = routes(app.shop.clone()).into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, routes).with_graceful_shutdown(app.told_to_stop());
@@ -56,6 +57,12 @@ fn routes(shop: Shop) -> Router {
         .route("/admin/orders/{id}/call-off", post(call_off))
         .route("/admin/events/{id}/replay", post(replay))
         .route("/admin/events/{id}/drop", post(drop_event))
+        .route("/account", get(account))
+        .route("/account/login", get(enter_page).post(enter))
+        .route("/account/new", get(sign_up_page).post(sign_up))
+        .route("/account/logout", post(leave))
+        .route("/account/cards/{id}/remove", post(remove_card))
+        .route("/account/buy", post(buy))
         .route("/metrics", get(metrics))
         .fallback(not_found)
         .with_state(shop)
@@ -68,7 +75,7 @@ async fn home(State(shop): State<Shop>, visit: Visit) -> Page {
 }
 
 async fn cart(State(shop): State<Shop>, visit: Visit) -> Page {
-    Page(shop.cart(&visit.0))
+    Page(shop.cart(&visit.0).await)
 }
 
 async fn change_cart(State(shop): State<Shop>, visit: Visit) -> Page {
@@ -149,6 +156,38 @@ async fn call_off(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit
 
 async fn drop_event(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
     Page(shop.drop_event(&visit.0, &id).await)
+}
+
+async fn account(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.account(&visit.0).await)
+}
+
+async fn enter_page(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.enter_page(&visit.0).await)
+}
+
+async fn enter(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.enter(&visit.0).await)
+}
+
+async fn sign_up_page(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up_page(&visit.0).await)
+}
+
+async fn sign_up(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up(&visit.0).await)
+}
+
+async fn leave(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.leave(&visit.0).await)
+}
+
+async fn buy(State(shop): State<Shop>, visit: Visit) -> Page {
+    Page(shop.buy(&visit.0).await)
+}
+
+async fn remove_card(State(shop): State<Shop>, Path(id): Path<String>, visit: Visit) -> Page {
+    Page(shop.remove_card(&visit.0, &id).await)
 }
 
 async fn metrics(State(shop): State<Shop>, visit: Visit) -> Page {

@@ -28,7 +28,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(settings: Settings) -> Result<(), BoxError> {
+async fn run(mut settings: Settings) -> Result<(), BoxError> {
+    // Rocket binds its address itself, and the way back from Stripe's page is to be known before.
+    settings
+        .choose_port()
+        .map_err(StartError::at(settings.address))?;
     let address = settings.address;
     let app = App::start(settings).await?;
     let opening = app.clone();
@@ -114,6 +118,14 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
         call_off,
         replay,
         drop_event,
+        account,
+        enter_page,
+        enter,
+        sign_up_page,
+        sign_up,
+        leave,
+        remove_card,
+        buy,
         metrics,
     ];
     rocket
@@ -140,7 +152,7 @@ async fn home(shop: &State<Shop>, visit: Visit) -> Page {
 
 #[get("/cart", data = "<visit>")]
 async fn cart(shop: &State<Shop>, visit: Visit) -> Page {
-    Page(shop.cart(&visit.0))
+    Page(shop.cart(&visit.0).await)
 }
 
 #[post("/cart", data = "<visit>")]
@@ -241,6 +253,46 @@ async fn call_off(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
 #[post("/admin/events/<id>/drop", data = "<visit>")]
 async fn drop_event(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
     Page(shop.drop_event(&visit.0, id).await)
+}
+
+#[get("/account", data = "<visit>")]
+async fn account(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.account(&visit.0).await)
+}
+
+#[get("/account/login", data = "<visit>")]
+async fn enter_page(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.enter_page(&visit.0).await)
+}
+
+#[post("/account/login", data = "<visit>")]
+async fn enter(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.enter(&visit.0).await)
+}
+
+#[get("/account/new", data = "<visit>")]
+async fn sign_up_page(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up_page(&visit.0).await)
+}
+
+#[post("/account/new", data = "<visit>")]
+async fn sign_up(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.sign_up(&visit.0).await)
+}
+
+#[post("/account/logout", data = "<visit>")]
+async fn leave(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.leave(&visit.0).await)
+}
+
+#[post("/account/buy", data = "<visit>")]
+async fn buy(shop: &State<Shop>, visit: Visit) -> Page {
+    Page(shop.buy(&visit.0).await)
+}
+
+#[post("/account/cards/<id>/remove", data = "<visit>")]
+async fn remove_card(shop: &State<Shop>, id: &str, visit: Visit) -> Page {
+    Page(shop.remove_card(&visit.0, id).await)
 }
 
 #[get("/metrics", data = "<visit>")]

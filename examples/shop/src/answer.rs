@@ -15,6 +15,7 @@ pub struct Answer {
 
 /// The pages load their own style, script and pictures, and nothing else; nobody frames them; forms go home only.
 const PAGE: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const FORMS: &str = "form-action 'self'";
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 impl Answer {
@@ -74,6 +75,22 @@ impl Answer {
     pub(crate) fn see_other(location: impl Into<String>) -> Self {
         Self::new(303, "text/plain; charset=utf-8", NOTHING, "no-store", "")
             .with("location", location)
+    }
+
+    /// To another page, by the same POST.
+    pub(crate) fn post_again(location: impl Into<String>) -> Self {
+        Self::new(307, "text/plain; charset=utf-8", NOTHING, "no-store", "")
+            .with("location", location)
+    }
+
+    /// Lets the page's forms lead to this origin, too.
+    pub(crate) fn with_forms_to(mut self, origin: &str) -> Self {
+        for (name, value) in &mut self.headers {
+            if *name == "content-security-policy" {
+                *value = value.replace(FORMS, &format!("{FORMS} {origin}"));
+            }
+        }
+        self
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

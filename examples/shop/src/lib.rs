@@ -3,6 +3,7 @@
 //! A framework's own program has the routing, the state, the answers, the start and the end; it makes a [`Visit`] of a request, calls a method of
 //! [`Shop`], and sends the [`Answer`]. Read `catalogue.rs`, `prices.rs` and `fulfil.rs` for what a shop of your own has to bring.
 
+mod account;
 pub mod admin;
 mod answer;
 mod back_room;
@@ -54,7 +55,7 @@ pub use problem::Problem;
 pub use random::NoRandom;
 pub use settings::{Password, Settings, SettingsError, Stripe};
 pub use shop::{Parts, Shop};
-pub use start::{App, StartError, checkout, open};
+pub use start::{App, StartError, checkout, hosted_page, open};
 pub use store::{Notice, OrderSummary, Store, StoreError};
 pub use stripe_checkout_core::BoxError;
 pub use subscription::{Subscribed, subscribe};

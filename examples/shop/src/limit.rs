@@ -53,7 +53,7 @@ fn told_by_proxy(header: &[u8]) -> Option<IpAddr> {
 }
 
 /// One visitor has one IPv4 address, or a whole network of IPv6.
-fn one_visitor(address: IpAddr) -> IpAddr {
+pub(crate) fn one_visitor(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             const NETWORK: u128 = !0 << 64;

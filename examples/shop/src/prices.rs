@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use stripe_checkout_core::{Pricing, PricingError, Visitor, intent::PaymentRequest};
+use stripe_checkout_core::{AmountError, Pricing, PricingError, Visitor, intent::PaymentRequest};
 
-use crate::{NAME, order::Status, store::Store};
+use crate::{
+    NAME,
+    order::{Order, Status},
+    store::Store,
+};
 
 /// Stripe keeps idempotency keys for 24 hours at least; an hour is left to be on the safe side.
 const STRIPE_REMEMBERS: Duration = Duration::from_secs(23 * 60 * 60);
@@ -69,14 +73,19 @@ impl Pricing for OrderPrices {
                 ));
             }
         }
-        let mut request = PaymentRequest::new(&order.id, order.total)
-            .description(format!("{NAME}, order {}", &order.id[..8]));
-        if order.on_order {
-            request = request.capture_manually();
-        }
-        for item in &order.items {
-            request = request.line(&item.name, item.quantity, item.unit.times(item.quantity)?);
-        }
-        Ok(request)
+        Ok(request(&order)?)
     }
+}
+
+/// What is asked for an order, whichever way it is paid.
+pub(crate) fn request(order: &Order) -> Result<PaymentRequest, AmountError> {
+    let mut request = PaymentRequest::new(&order.id, order.total)
+        .description(format!("{NAME}, order {}", &order.id[..8]));
+    if order.on_order {
+        request = request.capture_manually();
+    }
+    for item in &order.items {
+        request = request.line(&item.name, item.quantity, item.unit.times(item.quantity)?);
+    }
+    Ok(request)
 }

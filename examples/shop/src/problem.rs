@@ -24,6 +24,8 @@ pub enum Problem {
     ForgedForm,
     /// The token is missing or wrong (401).
     Unauthorized,
+    /// The card is not one of the buyer's (404).
+    UnknownCard,
     /// The cart cannot be ordered (422).
     Cart(CartError),
     /// Too many tries (429).
@@ -77,6 +79,12 @@ impl Problem {
                 "unauthorized",
                 "That did not work",
                 "Send the token, as Authorization: Bearer.",
+            ),
+            Self::UnknownCard => (
+                404,
+                "unknown_card",
+                "We do not know this card",
+                "It is not among the cards of your account. Perhaps you have removed it. Nothing was charged.",
             ),
             Self::Cart(error) => {
                 return (

@@ -1,6 +1,10 @@
 //! What the environment says, and a `.env` file beside it: read once, at start, and refused at once if it makes no sense.
 
-use std::{ffi::OsString, net::IpAddr, net::SocketAddr, num::NonZeroU32};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, SocketAddr, TcpListener},
+    num::NonZeroU32,
+};
 
 use stripe_checkout_core::{Config, ConfigError};
 
@@ -23,6 +27,9 @@ pub struct Settings {
     pub payments_per_minute: Option<NonZeroU32>,
     /// `PROXY_HEADER`: the header, like `X-Forwarded-For`, in which the proxy before the shop writes the visitor's address; without it the connection's counts.
     pub proxy_header: Option<String>,
+    /// `SITE_URL`: the shop's address as buyers know it, like `https://shop.example`, for the way back from Stripe's own page. Where it is not set it is the one that the
+    /// shop listens at; but with live keys nobody is sent to Stripe's page then.
+    pub site: Option<String>,
     /// Whose Stripe to use.
     pub stripe: Stripe,
 }
@@ -150,8 +157,21 @@ impl Settings {
                 Some(limit) => NonZeroU32::new(limit),
             },
             proxy_header: text("PROXY_HEADER", HEADER)?,
+            site: text("SITE_URL", SITE)?,
             stripe,
         })
+    }
+
+    /// Takes a port that is free, if any will do: for a framework that binds its address itself, and says only then which one it is. Somebody else may be quicker, in
+    /// a moment that is short.
+    ///
+    /// # Errors
+    /// The system's, if there is no listening at this address.
+    pub fn choose_port(&mut self) -> std::io::Result<()> {
+        if self.address.port() == 0 {
+            self.address = TcpListener::bind(self.address)?.local_addr()?;
+        }
+        Ok(())
     }
 }
 
@@ -162,6 +182,7 @@ const DATABASE: &str = "a database, like sqlite://shop.db or postgres://localhos
 const PASSWORD: &str = "a password, or not set at all";
 const LIMIT: &str = "a number, or 0 for no limit";
 const HEADER: &str = "a header's name, or not set at all";
+const SITE: &str = "an address, like https://shop.example, or not set at all";
 const TOKEN: &str = "a token, or not set at all";
 
 fn parse<T: std::str::FromStr>(
@@ -295,6 +316,7 @@ mod tests {
             "METRICS_TOKEN",
             "PAYMENTS_PER_MINUTE",
             "PROXY_HEADER",
+            "SITE_URL",
             "STRIPE_SANDBOX",
             "QUEUED",
             "BIND_ADDRESS",

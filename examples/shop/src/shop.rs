@@ -8,6 +8,7 @@ use serde_json::json;
 use stripe_checkout_core::Checkout;
 
 use crate::{
+    account::{Buyer, Lock},
     admin::Admin,
     answer::{Answer, Cookie},
     cart::{self, Cart, CartForm, Item, MAX_QUANTITY},
@@ -18,7 +19,7 @@ use crate::{
     pages::{self, Pages},
     problem::Problem,
     store::Store,
-    visit::Visit,
+    visit::{Visit, field},
 };
 
 const CART: &str = "cart";
@@ -36,6 +37,9 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) checkout: Checkout,
     pub(crate) admin: Admin,
+    pub(crate) lock: Lock,
+    /// Where Stripe's own page is, if orders can be paid there.
+    hosted: Option<String>,
     pub(crate) secure_cookies: bool,
     pub(crate) sandbox: bool,
     metrics: Option<Metrics>,
@@ -51,6 +55,10 @@ pub struct Parts {
     pub checkout: Checkout,
     /// The lock of the back room.
     pub admin: Admin,
+    /// The origin of Stripe's own page, if the till lets orders be paid there: see [`hosted_page`](crate::hosted_page).
+    pub hosted: Option<String>,
+    /// Whether a proxy stands before the shop, so that no connection tells who visits.
+    pub behind_proxy: bool,
     /// Whether every page says that nothing costs money here.
     pub sandbox: bool,
     /// Whether cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
@@ -70,6 +78,8 @@ impl Shop {
             store,
             checkout,
             admin,
+            hosted,
+            behind_proxy,
             sandbox,
             secure_cookies,
             metrics,
@@ -80,6 +90,8 @@ impl Shop {
                 store,
                 checkout,
                 admin,
+                lock: Lock::new(behind_proxy),
+                hosted,
                 secure_cookies,
                 sandbox,
                 metrics,
@@ -106,28 +118,12 @@ impl Shop {
     }
 
     /// `GET /cart`.
-    pub fn cart(&self, visit: &Visit) -> Answer {
+    pub async fn cart(&self, visit: &Visit) -> Answer {
         let cart = cart_of(visit);
-        let page = || {
-            let lines = cart.lines()?;
-            let total = money::price(cart::total(&lines)?);
-            let on_order = lines.iter().any(|line| line.product.on_order);
-            let lines: Vec<Value> = lines
-                .iter()
-                .map(|line| {
-                    let product = line.product;
-                    let (unit, amount) = (money::price(product.price), money::price(line.amount));
-                    context! { sku => product.sku, name => product.name, quantity => line.quantity, on_order => product.on_order, unit, amount }
-                })
-                .collect();
-            self.render(
-                200,
-                "cart.html",
-                &cart,
-                context! { lines, total, on_order, max_quantity => MAX_QUANTITY },
-            )
-        };
-        self.page(page())
+        match self.inner.store.buyer_of(visit).await {
+            Ok(buyer) => self.page(self.cart_page(buyer.as_ref(), &cart, 200, None).await),
+            Err(error) => self.problem(error.into()),
+        }
     }
 
     /// `POST /cart`: adds, changes or removes, and shows the cart.
@@ -149,11 +145,22 @@ impl Shop {
         if cart.is_empty() {
             return Answer::see_other("/cart");
         }
-        match self.inner.store.create_order(&cart).await {
+        let store = &self.inner.store;
+        let made = async {
+            let buyer = store.buyer_of(visit).await?;
+            let account = buyer.map(|buyer| buyer.account);
+            store.create_order_of(&cart, account, None).await
+        };
+        let on_stripes_page =
+            self.inner.hosted.is_some() && field(&visit.form(), "page") == "hosted";
+        match made.await {
+            Ok(id) if on_stripes_page => {
+                let till = format!("/create-checkout-session?order={id}");
+                self.remember(Answer::post_again(till), &cart, &id)
+            }
             Ok(id) => {
-                let answer =
-                    self.with_cart(Answer::see_other(format!("/checkout?order={id}")), &cart);
-                self.with_cookie(answer, LAST_ORDER, &id, MONTH)
+                let till = format!("/checkout?order={id}");
+                self.remember(Answer::see_other(till), &cart, &id)
             }
             Err(error) => self.problem(error.into()),
         }
@@ -181,13 +188,18 @@ impl Shop {
 
     /// A page that says what is wrong; for adapters also what the framework itself finds wrong.
     pub fn problem(&self, problem: Problem) -> Answer {
-        log(&problem);
-        let (status, _, title, message) = problem.parts();
         let (back, back_text) = match problem {
             Problem::ForgedForm | Problem::TooMany(_) => ("/admin", "Back"),
-            Problem::Cart(_) => ("/cart", "Back to the cart"),
+            Problem::Cart(_) | Problem::UnknownCard => ("/cart", "Back to the cart"),
             _ => ("/", "Back to the shop"),
         };
+        self.problem_at(problem, back, back_text)
+    }
+
+    /// The same, with another way to go on.
+    pub(crate) fn problem_at(&self, problem: Problem, back: &str, back_text: &str) -> Answer {
+        log(&problem);
+        let (status, _, title, message) = problem.parts();
         let answer = match self.render(
             status,
             "problem.html",
@@ -314,6 +326,62 @@ impl Shop {
         page.unwrap_or_else(|problem| self.problem(problem))
     }
 
+    /// The cart, with a word about it, and with what a buyer who is logged in may do there.
+    pub(crate) async fn cart_page(
+        &self,
+        buyer: Option<&Buyer>,
+        cart: &Cart,
+        status: u16,
+        message: Option<&str>,
+    ) -> Result<Answer, Problem> {
+        let lines = cart.lines()?;
+        let sum = cart::total(&lines)?;
+        let on_order = lines.iter().any(|line| line.product.on_order);
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| {
+                let product = line.product;
+                let (unit, amount) = (money::price(product.price), money::price(line.amount));
+                context! { sku => product.sku, name => product.name, quantity => line.quantity, on_order => product.on_order, unit, amount }
+            })
+            .collect();
+        let one_click = match buyer {
+            Some(buyer) if !cart.is_empty() => self.one_click(buyer).await?,
+            _ => None,
+        };
+        let page = self.render(
+            status,
+            "cart.html",
+            cart,
+            context! {
+                lines,
+                total => money::price(sum),
+                seen => sum.minor(),
+                on_order,
+                max_quantity => MAX_QUANTITY,
+                message,
+                one_click,
+                hosted => self.inner.hosted.is_some(),
+                guest => buyer.is_none(),
+            },
+        )?;
+        Ok(self.letting_forms_go_to_stripe(page))
+    }
+
+    /// A form that is answered with a redirect to Stripe's page is one that goes there, as browsers see it.
+    fn letting_forms_go_to_stripe(&self, page: Answer) -> Answer {
+        match &self.inner.hosted {
+            Some(origin) => page.with_forms_to(origin),
+            None => page,
+        }
+    }
+
+    /// Keeps the cart until the order is paid.
+    pub(crate) fn remember(&self, answer: Answer, cart: &Cart, order: &str) -> Answer {
+        let answer = self.with_cart(answer, cart);
+        self.with_cookie(answer, LAST_ORDER, order, MONTH)
+    }
+
     fn order_page(&self, cart: &Cart, order: &Order) -> Result<Answer, Problem> {
         let mut items = Vec::new();
         for item in &order.items {
@@ -348,10 +416,12 @@ impl Shop {
             items,
             shipments,
         };
-        self.render(200, "order.html", cart, context! { order })
+        let hosted = self.inner.hosted.is_some();
+        let page = self.render(200, "order.html", cart, context! { order, hosted })?;
+        Ok(self.letting_forms_go_to_stripe(page))
     }
 
-    fn with_cart(&self, answer: Answer, cart: &Cart) -> Answer {
+    pub(crate) fn with_cart(&self, answer: Answer, cart: &Cart) -> Answer {
         let value = cart.to_cookie();
         self.with_cookie(
             answer,
@@ -374,7 +444,7 @@ impl Shop {
     }
 }
 
-fn cart_of(visit: &Visit) -> Cart {
+pub(crate) fn cart_of(visit: &Visit) -> Cart {
     Cart::from_cookie(visit.cookie(CART))
 }
 

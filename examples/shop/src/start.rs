@@ -3,15 +3,18 @@
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use stripe_checkout_core::{
-    BoxError, BuildError, Checkout, Config, Mode, SandboxError,
+    Amount, BoxError, BuildError, Checkout, Config, Mode, SandboxError,
     fulfillment::{PostgresInbox, SqliteInbox},
+    intent::HostedCheckout,
     sandbox::Sandbox,
 };
 use tokio::sync::Notify;
 
 use crate::{
     NAME,
+    account::Buyers,
     admin::Admin,
+    catalogue::CURRENCY,
     closing::Closing,
     db::Either,
     fulfil::Fulfil,
@@ -120,8 +123,10 @@ impl App {
             metrics_token,
             payments_per_minute,
             proxy_header,
+            site,
             stripe,
         } = settings;
+        let behind_proxy = proxy_header.is_some();
         let limit = payments_per_minute.map(|limit| PerAddress::new(limit, proxy_header));
         // Both are one path from here on: the sandbox only is another place with other keys.
         let (config, sandbox) = match stripe {
@@ -137,9 +142,16 @@ impl App {
         };
         let store = Store::open(&database_url).await?;
         let live = config.mode() == Some(Mode::Live);
+        let site = site.or_else(|| (!live).then(|| site_url(address)));
+        if site.is_none() {
+            tracing::warn!(
+                "SITE_URL is not set: orders are paid on the shop's own page only, because Stripe's would not know the way back"
+            );
+        }
+        let hosted = site.as_ref().map(|_| hosted_page(&config));
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
-        let checkout = checkout(config, &store, bell, queued, limit)?;
+        let checkout = checkout(config, &store, bell, queued, limit, site.as_deref())?;
         let metrics = match metrics_token {
             Some(token) => Some(Metrics::install(&token)?),
             None => None,
@@ -174,6 +186,8 @@ impl App {
             store: store.clone(),
             checkout,
             admin,
+            hosted,
+            behind_proxy,
             sandbox: sandbox.is_some(),
             secure_cookies: live,
             metrics,
@@ -231,7 +245,8 @@ impl App {
     }
 }
 
-/// The ten lines that a checkout needs, and the choice of a database that yours has made already.
+/// The ten lines that a checkout needs, and the choice of a database that yours has made already. With the address of the site orders can be paid on Stripe's own page,
+/// too.
 ///
 /// # Errors
 /// [`BuildError`], most likely for keys that are missing.
@@ -241,18 +256,31 @@ pub fn checkout(
     outbox: Arc<Notify>,
     queued: bool,
     limit: Option<PerAddress>,
+    site: Option<&str>,
 ) -> Result<Checkout, BuildError> {
     let mut builder = Checkout::builder(config)
         .application("crab-and-kettle")
         .shop_name(NAME)
         .order_url("/orders/{reference}")
-        .pricing(OrderPrices::new(store.clone()));
+        .account_url("/account")
+        .pricing(OrderPrices::new(store.clone()))
+        .customers(Buyers(store.clone()));
     // The inbox beside the orders: an order, its shipment and the mark that its event is done commit together.
     let handler = Fulfil::new(outbox);
     builder = match store.pool() {
         Either::Sqlite(pool) => builder.fulfillment(SqliteInbox::new(pool.clone()), handler),
         Either::Postgres(pool) => builder.fulfillment(PostgresInbox::new(pool.clone()), handler),
     };
+    if let Some(site) = site {
+        let site = site.trim_end_matches('/');
+        let hosted = HostedCheckout::new(site)
+            .cancel_url(format!("{site}/orders/{{reference}}"))
+            .promotion_codes()
+            .shipping_option("Post, 2 to 4 days", Amount::new(0, CURRENCY))
+            .shipping_option("Courier, next day", Amount::new(6_90, CURRENCY))
+            .shipping_to(["AT", "BE", "DE", "FR", "IE", "NL"]);
+        builder = builder.hosted_checkout(hosted);
+    }
     if let Some(limit) = limit {
         builder = builder.guard(limit);
     }
@@ -260,6 +288,17 @@ pub fn checkout(
         builder = builder.queued();
     }
     builder.build()
+}
+
+/// The origin of the page that Stripe sends buyers to. Who has another Stripe than Stripe's has its page where its API is.
+pub fn hosted_page(config: &Config) -> String {
+    let api = config.api_base();
+    if api == "https://api.stripe.com" {
+        return "https://checkout.stripe.com".to_owned();
+    }
+    let (scheme, rest) = api.split_once("://").unwrap_or(("https", api));
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    format!("{scheme}://{host}")
 }
 
 /// Who listens everywhere is reached at home.
@@ -275,12 +314,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
+fn site_url(address: SocketAddr) -> String {
+    format!("http://{}", reachable(address))
+}
+
 fn webhook_url(address: SocketAddr) -> String {
-    format!("http://{}/webhook", reachable(address))
+    format!("{}/webhook", site_url(address))
 }
 
 fn banner(address: SocketAddr, sandbox: bool, made_up_password: Option<&str>) -> String {
-    let url = format!("http://{}", reachable(address));
+    let url = site_url(address);
     let mut text = format!("\n  {NAME} is open: {url}\n  Back room:            {url}/admin\n");
     // Writing into a string cannot fail.
     if let Some(password) = made_up_password {
@@ -307,6 +350,24 @@ fn banner(address: SocketAddr, sandbox: bool, made_up_password: Option<&str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stripes_page_is_at_stripe_or_where_another_one_is() {
+        for (api, page) in [
+            (None, "https://checkout.stripe.com"),
+            (Some("http://127.0.0.1:4242"), "http://127.0.0.1:4242"),
+            (Some("https://api.example/stripe/"), "https://api.example"),
+        ] {
+            let config = Config::from_vars(|name| match name {
+                "STRIPE_SECRET_KEY" => Some("sk_test_1".into()),
+                "STRIPE_PUBLISHABLE_KEY" => Some("pk_test_1".into()),
+                "STRIPE_WEBHOOK_SECRET" => Some("whsec_1".into()),
+                "STRIPE_API_BASE" => api.map(Into::into),
+                _ => None,
+            });
+            assert_eq!(hosted_page(&config.expect("keys")), page);
+        }
+    }
 
     #[test]
     fn the_banner_tells_what_one_needs() {

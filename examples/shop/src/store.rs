@@ -192,6 +192,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`]. Nothing is written then.
     pub async fn create_order(&self, cart: &Cart) -> Result<String, StoreError> {
+        self.create_order_of(cart, None, None).await
+    }
+
+    /// Makes an order of this account's. With a wish it is made once: the same wish again gives the id of the order that was made for it.
+    pub(crate) async fn create_order_of(
+        &self,
+        cart: &Cart,
+        account: Option<String>,
+        wish: Option<String>,
+    ) -> Result<String, StoreError> {
         let lines = cart.lines()?;
         let total = cart::total(&lines)?;
         let (id, amount) = (random::token()?, to_sql(total)?);
@@ -205,13 +215,28 @@ impl Store {
             };
             on!(pool, {
                 let mut transaction = pool.begin_with(begin).await?;
-                sqlx::query("INSERT INTO orders (id, amount, currency, on_order) VALUES ($1, $2, $3, $4)")
-                    .bind(&id)
-                    .bind(amount)
-                    .bind(total.currency().code())
-                    .bind(i64::from(on_order))
-                    .execute(&mut *transaction)
-                    .await?;
+                let made = sqlx::query(
+                    "INSERT INTO orders (id, amount, currency, on_order, account_id, wish) VALUES ($1, $2, $3, $4, $5, $6)
+                     ON CONFLICT (account_id, wish) DO NOTHING",
+                )
+                .bind(&id)
+                .bind(amount)
+                .bind(total.currency().code())
+                .bind(i64::from(on_order))
+                .bind(&account)
+                .bind(&wish)
+                .execute(&mut *transaction)
+                .await?
+                .rows_affected();
+                if made == 0 {
+                    let (known,): (String,) =
+                        sqlx::query_as("SELECT id FROM orders WHERE account_id = $1 AND wish = $2")
+                            .bind(&account)
+                            .bind(&wish)
+                            .fetch_one(&mut *transaction)
+                            .await?;
+                    return Ok(known);
+                }
                 for line in lines {
                     sqlx::query("INSERT INTO order_items (order_id, sku, name, quantity, unit_amount) VALUES ($1, $2, $3, $4, $5)")
                         .bind(&id)
@@ -321,19 +346,41 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn newest_orders(&self, limit: u32) -> Result<Vec<OrderSummary>, StoreError> {
+        self.summaries(None, limit).await
+    }
+
+    /// The newest orders: all of them, or those of one account.
+    pub(crate) async fn summaries(
+        &self,
+        account: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<OrderSummary>, StoreError> {
+        macro_rules! select {
+            ($condition:literal) => {
+                concat!(
+                    "SELECT id, status, amount, currency, payment_intent, created_at,
+                            (SELECT count(*) FROM shipments WHERE order_id = orders.id)
+                     FROM orders WHERE ",
+                    $condition,
+                    " ORDER BY created_at DESC, rowid DESC LIMIT $1"
+                )
+            };
+        }
+        // One statement for both would use neither index.
+        let select = match account {
+            Some(_) => select!("account_id = $2"),
+            None => select!("CAST($2 AS TEXT) IS NULL"),
+        };
         type Row = (String, String, i64, String, Option<String>, i64, i64);
         let pool = self.pool.clone();
         self.to_the_end(async move {
             let rows: Vec<Row> = on!(
                 pool,
-                sqlx::query_as(
-                    "SELECT id, status, amount, currency, payment_intent, created_at,
-                            (SELECT count(*) FROM shipments WHERE order_id = orders.id)
-                     FROM orders ORDER BY created_at DESC, rowid DESC LIMIT $1",
-                )
-                .bind(i64::from(limit))
-                .fetch_all(pool)
-                .await?
+                sqlx::query_as(select)
+                    .bind(i64::from(limit))
+                    .bind(&account)
+                    .fetch_all(pool)
+                    .await?
             );
             rows.into_iter()
                 .map(
@@ -492,10 +539,12 @@ const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/1_shop.sql"),
     include_str!("../migrations/sqlite/2_processes.sql"),
     include_str!("../migrations/sqlite/3_money.sql"),
+    include_str!("../migrations/sqlite/4_accounts.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("../migrations/postgres/1_shop.sql"),
     include_str!("../migrations/postgres/2_money.sql"),
+    include_str!("../migrations/postgres/3_accounts.sql"),
 ];
 
 fn migrations(files: &'static [&'static str]) -> Migrator {

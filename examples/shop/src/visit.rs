@@ -40,15 +40,7 @@ impl Visit {
     }
 
     pub(crate) fn cookie(&self, name: &str) -> &str {
-        let pairs = self
-            .cookies
-            .split(';')
-            .filter_map(|pair| pair.trim().split_once('='));
-        pairs
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value)
-            .next()
-            .unwrap_or_default()
+        cookie(&self.cookies, name)
     }
 
     pub(crate) fn peer(&self) -> Option<IpAddr> {
@@ -99,6 +91,18 @@ pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter()
         .find(|(known, _)| known == name)
         .map(|(_, value)| value.as_str())
+        .unwrap_or_default()
+}
+
+/// The value of a cookie in the header; empty if it is not there.
+pub(crate) fn cookie<'a>(cookies: &'a str, name: &str) -> &'a str {
+    let pairs = cookies
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .filter(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+        .next()
         .unwrap_or_default()
 }
 

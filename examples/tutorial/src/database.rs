@@ -16,7 +16,7 @@ pub struct Database(SqlitePool);
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY, teapots INTEGER NOT NULL, currency TEXT NOT NULL, status TEXT NOT NULL DEFAULT 'open');
-    CREATE TABLE IF NOT EXISTS shipments (order_id TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS shipments (order_id TEXT NOT NULL);
 ";
 
 impl Database {

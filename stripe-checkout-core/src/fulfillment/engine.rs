@@ -572,8 +572,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         self.run(decision, &outcome, &event, db).await?;
         let after = match (intent, outcome.payment()) {
             (Some(row), _) => intent_after(&outcome, decision, row),
-            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one.
-            (None, Some(payment)) if record.order.is_some() && !payment.is_told_by_session() => {
+            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one, but
+            // that it paid is to be known.
+            (None, Some(payment))
+                if record.order.is_some()
+                    && (!payment.is_told_by_session()
+                        || matches!(decision, Decision::Fulfill | Decision::RefundedBefore)) =>
+            {
                 let row = row_of(payment);
                 intent_after(&outcome, decision, &row).or(Some(row))
             }

@@ -107,6 +107,9 @@ pub trait Inbox: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
     /// Makes a dead or mismatched event pending again, due at once, and counts the attempts of a pending one anew; waits for running work up to `patience`.
+    ///
+    /// The success of its payment gets another chance: what was [dead](Settled::Dead), [broken](Settled::Broken) or a [mismatch](Settled::Mismatch) is
+    /// [pending](Settled::Pending) if the event is one that [settles](EventRecord::settles); and [not there](Settled::No) if it does not, but was itself the mismatch.
     fn replay(
         &self,
         scope: &Scope,

@@ -654,7 +654,8 @@ impl Inbox for MemoryInbox {
     ) -> Result<(), InboxError> {
         let id = (scope.clone(), event.to_owned());
         let _locked = self.lock(&self.find(&id)?, patience).await?;
-        let mut record = self.find(&id)?;
+        let found = self.find(&id)?;
+        let mut record = found.clone();
         record.state = match record.state {
             EventState::Pending | EventState::Dead | EventState::Mismatch => EventState::Pending,
             other => {
@@ -668,8 +669,8 @@ impl Inbox for MemoryInbox {
         record.due = now;
         let mut state = self.state();
         let mut payment = state.payment(&record);
-        if record.settles && settle::may_be_replayed(payment.success) {
-            payment.success = Settled::Pending;
+        if let Some(success) = settle::replayed(&found, payment.success) {
+            payment.success = success;
             state.put_payment_of(&record, payment, now);
         }
         state.put_event(record, now);

@@ -22,7 +22,7 @@ use self::rows::{Tables, Wait};
 use self::transaction::{Held, begin, busy_or};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Stats, Step, Terms, Turn,
+    PaymentRecord, Scope, Stats, Step, Terms, Turn,
 };
 use super::operation::{OperationKey, OperationRecord};
 use super::settle;
@@ -297,12 +297,12 @@ impl Inbox for PostgresInbox {
             .map_err(unavailable)?;
         let locked = self.tables.lock(&mut tx, &found, until).await?;
         let mut record = locked.record;
+        let mut payment = locked.payment;
+        if let Some(success) = settle::replayed(&record, payment.success) {
+            payment.success = success;
+        }
         record.state = open(record.state, EventState::Pending)?;
         record.attempts = 0;
-        let mut payment = locked.payment;
-        if record.settles && settle::may_be_replayed(payment.success) {
-            payment.success = Settled::Pending;
-        }
         self.tables
             .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
             .await

@@ -115,9 +115,16 @@ pub(super) fn died(
     given_up(event, current, Settled::Dead)
 }
 
-/// Whether the success of a payment gets another chance when its event is replayed.
-pub(super) fn may_be_replayed(success: Settled) -> bool {
-    matches!(success, Settled::Dead | Settled::Broken | Settled::Mismatch)
+/// How the success of a payment stands when this event, as it was before, is replayed; nothing if that changes nothing.
+pub(super) fn replayed(event: &EventRecord, success: Settled) -> Option<Settled> {
+    match success {
+        Settled::Dead | Settled::Broken | Settled::Mismatch if event.settles => {
+            Some(Settled::Pending)
+        }
+        // What a Checkout Session reserved its PaymentIntent tells as collected: nobody waits for that, but it did not fit, and gets its chance.
+        Settled::Mismatch if event.state == EventState::Mismatch => Some(Settled::No),
+        _ => None,
+    }
 }
 
 /// Whether a payment whose success has come, and whose event is pending or dead, is not fulfilled.

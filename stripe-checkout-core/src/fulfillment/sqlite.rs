@@ -18,7 +18,7 @@ use self::step::Tried;
 use self::writer::{Writer, is_wal};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn,
+    PaymentRecord, Scope, Stats, Step, Stepped, Terms, Turn,
 };
 use super::operation::{OperationKey, OperationRecord};
 use super::settle;
@@ -264,6 +264,16 @@ impl Inbox for SqliteInbox {
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
         let mut event = to_decide_anew(&mut tx, scope, event).await?;
+        if let Some(payment) = &event.record.payment {
+            let known = rows::payment(&mut tx, scope, payment).await?;
+            if let Some(success) = settle::replayed(&event.record, known.record.success) {
+                let record = PaymentRecord {
+                    success,
+                    ..known.record.clone()
+                };
+                rows::put_payment(&mut tx, scope, payment, &record, &known).await?;
+            }
+        }
         event.record.state = EventState::Pending;
         event.record.attempts = 0;
         event.record.due = SystemTime::now();
@@ -271,21 +281,6 @@ impl Inbox for SqliteInbox {
         event.claim += 1;
         event.taken = false;
         rows::update_event(&mut tx, &event).await?;
-        if let Some(payment) = event
-            .record
-            .payment
-            .as_ref()
-            .filter(|_| event.record.settles)
-        {
-            let known = rows::payment(&mut tx, scope, payment).await?;
-            if settle::may_be_replayed(known.record.success) {
-                let record = PaymentRecord {
-                    success: Settled::Pending,
-                    ..known.record.clone()
-                };
-                rows::put_payment(&mut tx, scope, payment, &record, &known).await?;
-            }
-        }
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
         Ok(())

@@ -20,11 +20,20 @@ pub(super) enum Due {
 }
 
 /// How long banks take; `None` is until they are told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Patience {
     pub(super) debit: Option<Duration>,
     pub(super) refund: Option<Duration>,
     pub(super) decision: Option<Duration>,
+}
+
+impl Patience {
+    /// Nothing ends by itself.
+    pub(super) const FOR_EVER: Self = Self {
+        debit: None,
+        refund: None,
+        decision: None,
+    };
 }
 
 impl Default for Patience {

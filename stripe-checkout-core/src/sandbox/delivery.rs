@@ -84,6 +84,18 @@ pub(super) struct Controls {
     pub(super) doubled: usize,
     /// The next changes that get no event object.
     pub(super) lost: usize,
+    /// The next attempts that never reach their endpoint.
+    pub(super) deliveries_to_lose: usize,
+    /// The next attempts after them that reach their endpoint, and whose answer is lost.
+    pub(super) answers_to_lose: usize,
+}
+
+/// What becomes of one attempt on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Arrives,
+    LostOnTheWay,
+    AnswerLost,
 }
 
 impl Controls {
@@ -96,6 +108,20 @@ impl Controls {
             timeout: Duration::from_secs(20),
             doubled: 0,
             lost: 0,
+            deliveries_to_lose: 0,
+            answers_to_lose: 0,
+        }
+    }
+
+    fn fate_of_next_attempt(&mut self) -> Fate {
+        if self.deliveries_to_lose > 0 {
+            self.deliveries_to_lose -= 1;
+            Fate::LostOnTheWay
+        } else if self.answers_to_lose > 0 {
+            self.answers_to_lose -= 1;
+            Fate::AnswerLost
+        } else {
+            Fate::Arrives
         }
     }
 
@@ -116,7 +142,7 @@ impl Controls {
 /// An event that is to be delivered to an endpoint.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
-    event: String,
+    pub(super) event: String,
     event_type: &'static str,
     endpoint: String,
     body: Bytes,
@@ -160,7 +186,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
         }
         for job in &batch {
             for _ in 0..job.copies {
-                courier.shared.unfinished.send_modify(|count| *count += 1);
+                courier.shared.store().under_way(&job.event);
                 tasks.spawn(Arc::clone(&courier).deliver(job.clone()));
             }
         }
@@ -204,7 +230,7 @@ impl Courier {
         for job in batch {
             tokio::time::sleep(job.delay).await;
             if self.attempt(&job, 1).await {
-                self.finished();
+                self.finished(&job);
             } else {
                 again.spawn(Arc::clone(&self).retry(job));
             }
@@ -215,7 +241,7 @@ impl Courier {
     async fn deliver(self: Arc<Self>, job: Job) {
         tokio::time::sleep(job.delay).await;
         if self.attempt(&job, 1).await {
-            self.finished();
+            self.finished(&job);
         } else {
             self.retry(job).await;
         }
@@ -231,7 +257,7 @@ impl Courier {
             }
             attempt = attempt.saturating_add(1);
         }
-        self.finished();
+        self.finished(&job);
     }
 
     fn wait_before(&self, attempt: u32) -> Option<Duration> {
@@ -239,10 +265,8 @@ impl Courier {
         self.shared.store().controls.retry_after.get(place).copied()
     }
 
-    fn finished(&self) {
-        self.shared.unfinished.send_modify(|count| {
-            *count = count.saturating_sub(1);
-        });
+    fn finished(&self, job: &Job) {
+        self.shared.store().arrived(&job.event);
         self.shared.changed();
     }
 
@@ -263,28 +287,36 @@ impl Courier {
             return true;
         };
         let timestamp = ids::now();
-        let (url, address, signature, timeout) = {
+        let (signature, url, address, timeout, fate) = {
             let mut store = self.shared.store();
             let Some(endpoint) = store
                 .endpoints
                 .iter()
                 .find(|endpoint| endpoint.id == job.endpoint)
+                .cloned()
             else {
                 // It was removed meanwhile, and waits for nothing.
                 store.acknowledge(&job.event, &job.endpoint);
                 return true;
             };
             (
-                endpoint.url.clone(),
-                endpoint.address.clone(),
                 endpoint.signature(timestamp, &job.body),
+                endpoint.url,
+                endpoint.address,
                 store.controls.timeout,
+                store.controls.fate_of_next_attempt(),
             )
         };
-        let result = match tokio::time::timeout(timeout, self.post(url, signature, job)).await {
-            Ok(Some(status)) => DeliveryResult::Answered(status.as_u16()),
-            Ok(None) => DeliveryResult::Failed,
-            Err(_) => DeliveryResult::TimedOut,
+        let result = if fate == Fate::LostOnTheWay {
+            DeliveryResult::Failed
+        } else {
+            let posted = tokio::time::timeout(timeout, self.post(url, signature, job)).await;
+            match posted {
+                _ if fate == Fate::AnswerLost => DeliveryResult::Failed,
+                Ok(Some(status)) => DeliveryResult::Answered(status.as_u16()),
+                Ok(None) => DeliveryResult::Failed,
+                Err(_) => DeliveryResult::TimedOut,
+            }
         };
         let acknowledged = result.is_acknowledged();
         tracing::debug!(event = %job.event, event_type = job.event_type, attempt, ?result, "delivered");

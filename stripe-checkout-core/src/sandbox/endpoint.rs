@@ -118,11 +118,14 @@ pub(super) fn parse(address: &str) -> Option<Uri> {
     if uri.scheme_str() != Some("http") || uri.authority()?.as_str().contains('@') {
         return None;
     }
-    let host = uri.host()?;
+    is_this_machine(uri.host()?).then_some(uri)
+}
+
+/// Whether a host, without its port, is this machine whatever any name server says.
+pub(super) fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let local = host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    local.then_some(uri)
+    host.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -30,13 +30,15 @@
 //! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts, and embedded Checkout.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
+//! - [A page of its own](Sandbox::page) that shows all of it live, and does on demand what these functions do; and the program `stripe-sandbox`, for other languages.
 //!
-//! It listens on this machine only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
+//! It listens on this machine only, answers to this machine's own names only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
 
 mod agenda;
 mod answer;
 mod balance;
 mod banks;
+mod by_hand;
 mod caller;
 mod cards;
 mod delivery;
@@ -44,9 +46,11 @@ mod endpoint;
 mod expand;
 mod faults;
 mod form;
+mod guard;
 mod hosted;
 mod idempotency;
 mod ids;
+mod live;
 mod objects;
 mod operations;
 mod params;
@@ -58,6 +62,7 @@ mod shared;
 mod store;
 mod table;
 mod three_d_secure;
+mod usage;
 mod wire;
 
 use std::{
@@ -74,7 +79,7 @@ use tokio::{
 };
 
 use self::{
-    agenda::Patience, endpoint::Endpoint, objects::dispute::Decision, operations::Opening,
+    agenda::Patience, delivery::Controls, objects::dispute::Decision, operations::Opening,
     shared::Shared, store::Store,
 };
 pub use self::{
@@ -216,6 +221,16 @@ impl Sandbox {
         self.shared.config.clone()
     }
 
+    /// Its own page, to be opened in a browser of this machine: payments, events and deliveries, live, and a switch for everything that goes wrong.
+    pub fn page(&self) -> String {
+        format!("{}/sandbox", self.shared.url)
+    }
+
+    /// In plain text: its address, its keys, its page, and a line each to paste for curl, for Stripe's SDK for Python and for this library.
+    pub fn how_to_use(&self) -> String {
+        usage::text(&self.shared.config)
+    }
+
     /// Registers a webhook endpoint for every type of event. The first one gets the secret that [`config`](Self::config) carries, so that a configuration can be
     /// made before the shop knows its own address; each further one gets a secret of its own, as with Stripe.
     ///
@@ -234,17 +249,13 @@ impl Sandbox {
         url: &str,
         event_types: impl IntoIterator<Item = &'a str>,
     ) -> Result<WebhookSecret, SandboxError> {
-        let Some(uri) = endpoint::parse(url) else {
-            return Err(SandboxError::EndpointNotLocal {
-                url: url.to_owned(),
-            });
-        };
-        let endpoint = Endpoint::new(
-            uri,
-            url.to_owned(),
-            event_types.into_iter().map(str::to_owned).collect(),
-        );
-        Ok(WebhookSecret::new(self.shared.store().register(endpoint))?)
+        let event_types = event_types.into_iter().map(str::to_owned).collect();
+        let secret = self.shared.store().listen(url, event_types);
+        self.shared.changed();
+        let secret = secret.ok_or_else(|| SandboxError::EndpointNotLocal {
+            url: url.to_owned(),
+        })?;
+        Ok(WebhookSecret::new(secret)?)
     }
 
     /// Gives an endpoint a new signing secret. The old one stays valid beside it, as with Stripe for up to a day, so each signature has a `v1` for both.
@@ -302,18 +313,14 @@ impl Sandbox {
 
     /// Delivers an event again to every endpoint that wants its type, as the Dashboard's "resend" does. `false` if there is no such event.
     pub fn redeliver(&self, event_id: &str) -> bool {
-        let store = self.shared.store();
-        let Some(event) = store.events.find(event_id) else {
-            return false;
-        };
-        let jobs = store
-            .endpoints
-            .iter()
-            .filter(|endpoint| endpoint.wants(event.event_type))
-            .map(|endpoint| delivery::Job::new(event, endpoint.id.clone(), &store.controls))
-            .collect();
-        store.enqueue(jobs);
-        true
+        self.duplicate(event_id, 1)
+    }
+
+    /// Delivers an event again so many times, all at the same time. `false` if there is no such event.
+    pub fn duplicate(&self, event_id: &str, times: usize) -> bool {
+        let done = self.shared.store().redeliver(event_id, times);
+        self.shared.changed();
+        done
     }
 
     /// Ends a payment that is `processing`, with success or with a failure. `false` if the intent is not processing.
@@ -339,13 +346,7 @@ impl Sandbox {
     }
 
     fn open_dispute(&self, payment_intent: &str, opening: Opening) -> bool {
-        let mut store = self.shared.store();
-        let charge = store
-            .intents
-            .find(payment_intent)
-            .and_then(|intent| intent.latest_charge.clone());
-        let done = charge.is_some_and(|charge| store.dispute(&charge, opening));
-        drop(store);
+        let done = self.shared.store().dispute_payment(payment_intent, opening);
         self.shared.changed();
         done
     }
@@ -362,24 +363,22 @@ impl Sandbox {
     }
 
     fn decide(&self, payment_intent: &str, decision: Decision) -> bool {
-        let mut store = self.shared.store();
-        let done = store
-            .open_dispute_of(payment_intent)
-            .is_some_and(|dispute| store.decide(&dispute, decision));
-        drop(store);
+        let done = self.shared.store().decide_payment(payment_intent, decision);
         self.shared.changed();
         done
     }
 
+    /// Gives money back, in minor units, as the merchant does in the Dashboard: all that is left if no amount is named. The refund's id, or `None` if Stripe would
+    /// refuse it: nothing was paid, or less is left.
+    pub fn refund(&self, payment_intent: &str, amount: Option<u64>) -> Option<String> {
+        let refund = self.shared.store().refund_payment(payment_intent, amount);
+        self.shared.changed();
+        refund.ok()
+    }
+
     /// Has a pending refund arrive, or a pending or succeeded one come back. `false` if there is no such refund in such a state.
     pub fn settle_refund(&self, refund: &str, arrives: bool) -> bool {
-        let mut store = self.shared.store();
-        let done = if arrives {
-            store.refund_arrives(refund)
-        } else {
-            store.refund_comes_back(refund, "unknown")
-        };
-        drop(store);
+        let done = self.shared.store().settle_refund(refund, arrives);
         self.shared.changed();
         done
     }
@@ -453,27 +452,28 @@ pub struct Banks<'a> {
 impl Banks<'_> {
     /// A debit of a bank account settles or fails after this time; 10 seconds by default.
     pub fn settle_debits_after(&self, wait: Duration) {
-        self.sandbox.shared.store().patience.debit = Some(wait);
+        self.set(|patience| patience.debit = Some(wait));
     }
 
     /// A refund that is pending, or will come back, does so after this time; 5 seconds by default.
     pub fn settle_refunds_after(&self, wait: Duration) {
-        self.sandbox.shared.store().patience.refund = Some(wait);
+        self.set(|patience| patience.refund = Some(wait));
     }
 
     /// A dispute is decided this long after evidence that says how; 5 seconds by default.
     pub fn decide_disputes_after(&self, wait: Duration) {
-        self.sandbox.shared.store().patience.decision = Some(wait);
+        self.set(|patience| patience.decision = Some(wait));
     }
 
     /// Nothing ends by itself: every debit waits for [`Sandbox::settle`], every refund for [`Sandbox::settle_refund`], every dispute for
     /// [`Sandbox::decide_dispute`], or for its deadline.
     pub fn wait_to_be_told(&self) {
-        self.sandbox.shared.store().patience = Patience {
-            debit: None,
-            refund: None,
-            decision: None,
-        };
+        self.set(|patience| *patience = Patience::FOR_EVER);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Patience)) {
+        change(&mut self.sandbox.shared.store().patience);
+        self.sandbox.shared.changed();
     }
 }
 
@@ -486,36 +486,51 @@ pub struct Webhooks<'a> {
 impl Webhooks<'_> {
     /// Delivers every event this many times more than once, all at the same time. 0 stops that.
     pub fn duplicate(&self, times: usize) {
-        self.sandbox.shared.store().controls.copies = times;
+        self.set(|controls| controls.copies = times);
     }
 
     /// Gathers the events of this much time and delivers them to each endpoint one after another, in a random order that is never their own. Zero stops that.
     pub fn shuffle(&self, window: Duration) {
-        self.sandbox.shared.store().controls.shuffle = (!window.is_zero()).then_some(window);
+        self.set(|controls| controls.shuffle = (!window.is_zero()).then_some(window));
     }
 
     /// Waits this long before the first attempt.
     pub fn delay(&self, wait: Duration) {
-        self.sandbox.shared.store().controls.delay = wait;
+        self.set(|controls| controls.delay = wait);
     }
 
     /// The waits between attempts, as in [`SandboxBuilder::retry_after`].
     pub fn retry_after(&self, waits: impl Into<Vec<Duration>>) {
-        self.sandbox.shared.store().controls.retry_after = waits.into();
+        self.set(|controls| controls.retry_after = waits.into());
     }
 
     /// How long an endpoint may take to answer; 20 seconds by default.
     pub fn timeout(&self, timeout: Duration) {
-        self.sandbox.shared.store().controls.timeout = timeout;
+        self.set(|controls| controls.timeout = timeout);
     }
 
     /// Makes two event objects, with two ids, for each of the next `changes` changes: rarely Stripe does that.
     pub fn double_events(&self, changes: usize) {
-        self.sandbox.shared.store().controls.doubled = changes;
+        self.set(|controls| controls.doubled = changes);
     }
 
     /// Makes no event object for each of the next `changes` changes: then only a list of the objects tells. Rarely Stripe fails that way.
     pub fn lose_events(&self, changes: usize) {
-        self.sandbox.shared.store().controls.lost = changes;
+        self.set(|controls| controls.lost = changes);
+    }
+    /// Has each of the next `attempts` attempts fail on the way: the endpoint never sees them. They are tried again like any other.
+    pub fn lose_deliveries(&self, attempts: usize) {
+        self.set(|controls| controls.deliveries_to_lose = attempts);
+    }
+
+    /// Has each of the next `attempts` attempts reach its endpoint, and loses the answer: the endpoint did its work and is asked again. Where
+    /// [`lose_deliveries`](Self::lose_deliveries) is set too, that comes first.
+    pub fn lose_answers(&self, attempts: usize) {
+        self.set(|controls| controls.answers_to_lose = attempts);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut Controls)) {
+        change(&mut self.sandbox.shared.store().controls);
+        self.sandbox.shared.changed();
     }
 }

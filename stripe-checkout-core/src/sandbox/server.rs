@@ -17,9 +17,9 @@ use super::{
     caller::{self, Caller, Role},
     faults::{self, Fault},
     form::{self, Tree},
-    hosted,
+    guard, hosted,
     idempotency::{Decision, Key},
-    ids,
+    ids, live,
     refusal::Refusal,
     requests::LoggedRequest,
     routes,
@@ -96,6 +96,15 @@ async fn handle(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let query = parts.uri.query().unwrap_or_default().to_owned();
+    if let Err(refusal) = guard::host(&parts.headers) {
+        return Ok(Answer::refusal(&refusal, &ids::id("req")).into_response());
+    }
+    if live::is_here(&path) {
+        // No other origin may ask, so nothing here says that it could.
+        let body = read(body).await;
+        let answer = live::route(&shared, &parts.method, &path, &query, &parts.headers, body);
+        return Ok(answer.await.into_response());
+    }
     let answer = if parts.method == Method::OPTIONS {
         preflight()
     } else if path == "/stripe.js" {

@@ -1,6 +1,9 @@
 //! Everything that the sandbox remembers, behind one lock that is held only for as long as one request's work takes.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -94,6 +97,8 @@ pub(super) struct Store {
     pub(super) requests: Vec<LoggedRequest>,
     pub(super) attempts: Vec<DeliveryAttempt>,
     pub(super) connections: usize,
+    /// Deliveries of each event that are neither acknowledged nor given up.
+    pub(super) on_their_way: HashMap<String, usize>,
     jobs: mpsc::UnboundedSender<Job>,
     unfinished: watch::Sender<usize>,
 }
@@ -132,6 +137,7 @@ impl Store {
             requests: Vec::new(),
             attempts: Vec::new(),
             connections: 0,
+            on_their_way: HashMap::new(),
             jobs,
             unfinished,
         };
@@ -168,6 +174,7 @@ impl Store {
                 previous_attributes: previous_attributes.clone(),
                 request_id: cause.request_id.clone(),
                 idempotency_key: cause.idempotency_key.clone(),
+                sent_to: waiting.clone(),
                 waiting: waiting.clone(),
             };
             let jobs: Vec<Job> = waiting
@@ -210,14 +217,32 @@ impl Store {
     }
 
     /// Hands deliveries to the dispatcher. They count as unfinished from this moment on.
-    pub(super) fn enqueue(&self, jobs: Vec<Job>) {
+    pub(super) fn enqueue(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            self.unfinished.send_modify(|count| *count += 1);
-            if self.jobs.send(job).is_err() {
+            self.under_way(&job.event);
+            if let Err(unsent) = self.jobs.send(job) {
                 // The sandbox is being dropped.
-                self.unfinished.send_modify(|count| *count -= 1);
+                self.arrived(&unsent.0.event);
             }
         }
+    }
+
+    /// A delivery of this event begins.
+    pub(super) fn under_way(&mut self, event: &str) {
+        *self.on_their_way.entry(event.to_owned()).or_default() += 1;
+        self.unfinished.send_modify(|count| *count += 1);
+    }
+
+    /// A delivery of this event is acknowledged or given up.
+    pub(super) fn arrived(&mut self, event: &str) {
+        if let Some(count) = self.on_their_way.get_mut(event) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.on_their_way.remove(event);
+            }
+        }
+        self.unfinished
+            .send_modify(|count| *count = count.saturating_sub(1));
     }
 
     /// The object with this id, of any kind, for `expand`.

@@ -131,6 +131,15 @@ impl<T: Row> Table<T> {
             .filter(move |row| row.account() == account)
     }
 
+    /// The newest first, of every account.
+    pub(super) fn newest(&self) -> impl Iterator<Item = &T> {
+        self.rows.iter().rev()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Oldest first, of every account.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.rows.iter()

@@ -25,44 +25,72 @@ pub(crate) const TAKES_BACK: [&str; 6] = [
 pub(crate) const PART: u64 = 300;
 pub(crate) const REST: u64 = 700;
 
-/// The PaymentIntents. The first two are of one order, the last one is of none.
+/// The payments. The first two are PaymentIntents of one order, and `D` is one of none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pay {
     A,
     B,
     C,
     D,
+    /// A PaymentIntent in a Checkout Session.
+    S,
+    /// Another Checkout Session of the same order, with nothing to pay: it is the payment itself.
+    F,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
     Tea,
     Cake,
+    /// It is ordered on Stripe's page.
+    Pie,
 }
 
 impl Pay {
-    pub(crate) const ALL: [Self; 4] = [Self::A, Self::B, Self::C, Self::D];
+    pub(crate) const ALL: [Self; 6] = [Self::A, Self::B, Self::C, Self::D, Self::S, Self::F];
 
     pub(crate) fn id(self) -> String {
-        format!("pi_{self:?}")
+        match self {
+            Self::F => self.shown(),
+            _ => format!("pi_{self:?}"),
+        }
+    }
+
+    /// What the order's page shows: the session, where there is one.
+    pub(crate) fn shown(self) -> String {
+        match self.attempt() {
+            Some(_) => format!("cs_{self:?}"),
+            None => self.id(),
+        }
+    }
+
+    /// Which attempt of its order the session is.
+    pub(crate) fn attempt(self) -> Option<u32> {
+        match self {
+            Self::S => Some(1),
+            Self::F => Some(2),
+            _ => None,
+        }
     }
 
     pub(crate) fn order(self) -> Option<Order> {
         match self {
             Self::A | Self::B => Some(Order::Tea),
             Self::C => Some(Order::Cake),
+            Self::S | Self::F => Some(Order::Pie),
             Self::D => None,
         }
     }
 }
 
 impl Order {
-    pub(crate) const ALL: [Self; 2] = [Self::Tea, Self::Cake];
+    pub(crate) const ALL: [Self; 3] = [Self::Tea, Self::Cake, Self::Pie];
 
     pub(crate) fn reference(self) -> &'static str {
         match self {
             Self::Tea => "tea",
             Self::Cake => "cake",
+            Self::Pie => "pie",
         }
     }
 }
@@ -95,10 +123,18 @@ pub(crate) enum What {
     DisputeLost,
     /// It is about no payment.
     Unrelated,
+    /// What a Checkout Session tells: the buyer has paid, or the money is on its way; it arrived, or it did not.
+    SessionPaid,
+    SessionUnpaid,
+    SessionArrived,
+    SessionFailed,
+    SessionExpired,
+    /// There was nothing to pay.
+    SessionFree,
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Succeeded,
         Self::Processing,
         Self::Failed,
@@ -118,7 +154,34 @@ impl What {
         Self::DisputeWon,
         Self::DisputeLost,
         Self::Unrelated,
+        Self::SessionPaid,
+        Self::SessionUnpaid,
+        Self::SessionArrived,
+        Self::SessionFailed,
+        Self::SessionExpired,
+        Self::SessionFree,
     ];
+
+    fn is_of_session(self) -> bool {
+        matches!(
+            self,
+            Self::SessionPaid
+                | Self::SessionUnpaid
+                | Self::SessionArrived
+                | Self::SessionFailed
+                | Self::SessionExpired
+                | Self::SessionFree
+        )
+    }
+
+    /// All that Stripe may tell about a payment.
+    pub(crate) fn about(pay: Pay) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |what| match pay {
+            Pay::S => *what != Self::SessionFree,
+            Pay::F => matches!(what, Self::SessionFree | Self::SessionExpired),
+            _ => !what.is_of_session(),
+        })
+    }
 
     /// Whether it says something that counts although its turn has not come.
     pub(crate) fn is_noted(self) -> bool {
@@ -133,10 +196,12 @@ impl What {
         ) || self.is_of_dispute()
     }
 
-    /// The refund or the dispute that several of them are about.
+    /// The refund, the dispute or the money, reserved or on its way, that several of them are about.
     pub(crate) fn subject(self) -> Option<&'static str> {
         match self {
             Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
+            Self::Capturable | Self::Succeeded => Some("reserved"),
+            Self::SessionUnpaid | Self::SessionFailed | Self::Failed => Some("on its way"),
             what => what.is_of_dispute().then_some("dispute"),
         }
     }
@@ -178,8 +243,18 @@ impl Event {
         (self.what != What::Unrelated).then_some(self.pay)
     }
 
-    fn settles(self) -> bool {
-        self.what == What::Succeeded
+    /// Whether it is the success that refunds wait for.
+    pub(crate) fn settles(self) -> bool {
+        match self.what {
+            What::Succeeded => !self.is_inside(),
+            What::SessionPaid | What::SessionArrived | What::SessionFree => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a PaymentIntent tells it whose Checkout Session tells how it stands.
+    fn is_inside(self) -> bool {
+        self.pay == Pay::S && !self.what.is_of_session() && !self.what.is_noted()
     }
 }
 
@@ -412,9 +487,11 @@ impl Payment {
         !matches!(self.success, Settled::No | Settled::Pending)
     }
 
-    fn hear(&mut self, what: What) {
-        match what {
-            What::Succeeded if self.success == Settled::No => self.success = Settled::Pending,
+    fn hear(&mut self, event: Event) {
+        if event.settles() && self.success == Settled::No {
+            self.success = Settled::Pending;
+        }
+        match event.what {
             What::PartRefunded => self.part = PART,
             // Once it failed it stays failed, whatever comes late.
             What::RestPending | What::RestRefunded => {
@@ -430,10 +507,23 @@ impl Payment {
     }
 }
 
+/// How far an order has come with what it goes on with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Stands {
+    #[default]
+    Open,
+    Processing,
+    Over,
+    Paid,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OrderBook {
-    /// The PaymentIntent that the order goes on with.
+    /// What the order goes on with.
     pub(crate) present: Option<Pay>,
+    /// Whether it is known by its PaymentIntent only, which does not say of which session it is.
+    pub(crate) by_intent: bool,
+    pub(crate) stands: Stands,
     pub(crate) paid_by: Option<Pay>,
     /// Whether it costs something else than its payments bring.
     pub(crate) repriced: bool,
@@ -492,9 +582,12 @@ impl Model {
     /// whoever asks for it is to wait.
     pub(crate) fn allows(&self, happening: &Happening) -> bool {
         if let Happening::Ask { pay } = happening {
-            return pay
-                .order()
-                .is_some_and(|order| self.order(order).paid_by.is_none());
+            return pay.order().is_some_and(|order| {
+                let order = self.order(order);
+                // A session is made once, as the attempt that it is.
+                let next = |attempt| order.present.and_then(Pay::attempt) < Some(attempt);
+                order.paid_by.is_none() && pay.attempt().is_none_or(next)
+            });
         }
         // One that dies somewhere may also live.
         let lives = match happening.behave() {
@@ -556,7 +649,8 @@ impl Model {
             }
             Happening::Ask { pay } => {
                 if let Some(order) = pay.order() {
-                    self.orders.entry(order).or_default().present = Some(pay);
+                    let order = self.orders.entry(order).or_default();
+                    (order.present, order.stands) = (Some(pay), Stands::Open);
                 }
                 Answer::Quiet
             }
@@ -595,7 +689,7 @@ impl Model {
             };
             self.events.insert(event, new);
             if let Some(pay) = event.payment() {
-                self.payments.entry(pay).or_default().hear(event.what);
+                self.payments.entry(pay).or_default().hear(event);
             }
             if script.this.dies(Moment::Stored) {
                 return Answer::Died;
@@ -673,15 +767,18 @@ impl Model {
         if is_over(known.state) || known.state == EventState::Dropped {
             return Answer::Refused;
         }
+        let did_not_fit = known.state == EventState::Mismatch;
         known.state = EventState::Pending;
         known.attempts = 0;
         known.due = Some(now);
         known.leased = false;
+        let payment = self.payments.entry(event.pay).or_default();
         if event.settles() {
-            let payment = self.payments.entry(event.pay).or_default();
             if matches!(payment.success, Settled::Dead | Settled::Mismatch) {
                 payment.success = Settled::Pending;
             }
+        } else if did_not_fit {
+            payment.success = Settled::No;
         }
         self.step_and_those_who_waited(event, Turn::Now, script)
     }
@@ -859,32 +956,73 @@ impl Model {
             .map(|order| self.order(order))
             .unwrap_or_default();
         let over = payment.ended() || payment.canceled;
+        let stands = Some(order.stands).filter(|_| order.present == Some(event.pay));
         match event.what {
-            // One payment, one success. A dead one that comes again gets its chance.
-            What::Succeeded if payment.ended() && payment.success != Settled::Dead => Todo::Nothing,
-            // One order, one payment.
-            What::Succeeded if order.paid_by.is_some_and(|by| by != event.pay) => {
-                Todo::Hook("duplicate_payment")
-            }
-            What::Succeeded if payment.disputed || payment.returned() >= WHOLE => {
-                Todo::Hook("refunded_before_fulfillment")
-            }
-            What::Succeeded if order.repriced => Todo::Hook("mismatch"),
-            What::Succeeded => Todo::Hook("payment_succeeded"),
-            // One that was replaced does not cancel its order.
-            What::Canceled if over || order.present.is_some_and(|pay| pay != event.pay) => {
+            // The session tells it, unless the money was reserved there: that it was collected since only the PaymentIntent tells.
+            What::Succeeded if event.is_inside() && !payment.capturable => Todo::Nothing,
+            What::Processing if event.is_inside() => Todo::Nothing,
+            // A card that is declined the session does not tell.
+            What::Failed
+                if event.is_inside()
+                    && matches!(stands, Some(Stands::Processing | Stands::Over)) =>
+            {
                 Todo::Nothing
             }
-            What::Canceled => Todo::Hook("payment_canceled"),
+            // A session that is over does not come back to life.
+            What::SessionUnpaid | What::SessionFailed if stands == Some(Stands::Over) => {
+                Todo::Nothing
+            }
+            What::SessionFree if payment.ended() && payment.success != Settled::Dead => {
+                Todo::Nothing
+            }
+            // Nothing is to be given back, and nothing to be delivered twice.
+            What::SessionFree if order.paid_by.is_some_and(|by| by != event.pay) => Todo::Nothing,
+            What::SessionFree if order.repriced => Todo::Hook("mismatch"),
+            What::SessionFree => Todo::Hook("order_free"),
+            // One payment, one success. A dead one that comes again gets its chance.
+            What::Succeeded | What::SessionPaid | What::SessionArrived
+                if payment.ended() && payment.success != Settled::Dead =>
+            {
+                Todo::Nothing
+            }
+            // One order, one payment.
+            What::Succeeded | What::SessionPaid | What::SessionArrived
+                if order.paid_by.is_some_and(|by| by != event.pay) =>
+            {
+                Todo::Hook("duplicate_payment")
+            }
+            What::Succeeded | What::SessionPaid | What::SessionArrived
+                if payment.disputed || payment.returned() >= WHOLE =>
+            {
+                Todo::Hook("refunded_before_fulfillment")
+            }
+            What::Succeeded | What::SessionPaid | What::SessionArrived if order.repriced => {
+                Todo::Hook("mismatch")
+            }
+            What::Succeeded | What::SessionPaid | What::SessionArrived => {
+                Todo::Hook("payment_succeeded")
+            }
+            // One that was replaced does not cancel its order.
+            What::Canceled | What::SessionExpired
+                if over || order.present.is_some_and(|pay| pay != event.pay) =>
+            {
+                Todo::Nothing
+            }
+            What::Canceled | What::SessionExpired => Todo::Hook("payment_canceled"),
             // No going back.
-            What::Capturable | What::Processing | What::Failed | What::RequiresAction
+            What::Capturable
+            | What::Processing
+            | What::Failed
+            | What::RequiresAction
+            | What::SessionUnpaid
+            | What::SessionFailed
                 if over || payment.capturable =>
             {
                 Todo::Nothing
             }
             What::Capturable => Todo::Hook("capture_required"),
-            What::Processing => Todo::Hook("payment_processing"),
-            What::Failed => Todo::Hook("payment_failed"),
+            What::Processing | What::SessionUnpaid => Todo::Hook("payment_processing"),
+            What::Failed | What::SessionFailed => Todo::Hook("payment_failed"),
             What::RequiresAction => Todo::Hook("payment_requires_action"),
             // Nothing came of it, so nothing goes back.
             What::PartRefunded
@@ -927,7 +1065,7 @@ impl Model {
         };
         let payment = self.payments.entry(pay).or_default();
         match hook {
-            "payment_succeeded" => payment.success = Settled::Fulfilled,
+            "payment_succeeded" | "order_free" => payment.success = Settled::Fulfilled,
             "duplicate_payment" => payment.success = Settled::Duplicate,
             "refunded_before_fulfillment" => payment.success = Settled::Refunded,
             "mismatch" => payment.success = Settled::Mismatch,
@@ -943,17 +1081,32 @@ impl Model {
         };
         let order = self.orders.entry(order).or_default();
         match hook {
-            "payment_succeeded" | "refunded_before_fulfillment" => {
-                order.paid_by = Some(pay);
-                order.present.get_or_insert(pay);
-            }
             // Nothing is done about the order before somebody has looked; and what goes back does not say whose it was.
-            "mismatch" | "event" => {}
-            hook if TAKES_BACK.contains(&hook) => {}
-            _ => {
+            "mismatch" | "event" => return,
+            hook if TAKES_BACK.contains(&hook) => return,
+            "payment_succeeded" | "order_free" | "refunded_before_fulfillment" => {
+                order.paid_by = Some(pay);
+                order.stands = Stands::Paid;
+                order.by_intent |= order.present.is_none() && event.is_inside();
                 order.present.get_or_insert(pay);
+                return;
             }
+            _ => {}
         }
+        // A PaymentIntent does not say which session it is in: that is known, or it is not.
+        if !event.is_inside() {
+            order.present.get_or_insert(pay);
+        }
+        if order.present != Some(pay) || order.stands == Stands::Paid {
+            return;
+        }
+        order.stands = match hook {
+            "payment_processing" | "capture_required" => Stands::Processing,
+            "payment_failed" if event.what == What::SessionFailed => Stands::Over,
+            "payment_failed" | "payment_requires_action" => Stands::Open,
+            "payment_canceled" => Stands::Over,
+            _ => order.stands,
+        };
     }
 }
 

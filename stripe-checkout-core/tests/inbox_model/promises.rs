@@ -81,8 +81,9 @@ impl Seen {
 /// How often an event was done before it was forgotten: the same id may come again as a new one, as that of a payment whose marks are kept.
 pub(crate) type Lives = BTreeMap<Event, usize>;
 
-const ENDS: [&str; 3] = [
+const ENDS: [&str; 4] = [
     "payment_succeeded",
+    "order_free",
     "duplicate_payment",
     "refunded_before_fulfillment",
 ];
@@ -137,7 +138,7 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
             format!("3, no going back: {hooks:?} of {}", pay.id())
         })?;
         let settled = match hooks.iter().find(|hook| ENDS.contains(hook)) {
-            Some(&"payment_succeeded") => Some(Settled::Fulfilled),
+            Some(&"payment_succeeded" | &"order_free") => Some(Settled::Fulfilled),
             Some(&"duplicate_payment") => Some(Settled::Duplicate),
             Some(_) => Some(Settled::Refunded),
             None => None,
@@ -157,7 +158,8 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
         let paid = Pay::ALL
             .into_iter()
             .filter(|pay| pay.order() == Some(order));
-        let paid = paid.filter(|pay| seen.hooks(*pay).any(|hook| hook == "payment_succeeded"));
+        let delivered = ["payment_succeeded", "order_free"];
+        let paid = paid.filter(|pay| seen.hooks(*pay).any(|hook| delivered.contains(&hook)));
         let paid = paid.count();
         check(paid <= 1, || {
             format!("2, one order, one payment: {order:?} was fulfilled {paid} times")

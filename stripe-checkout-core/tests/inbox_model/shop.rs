@@ -46,7 +46,22 @@ pub(crate) fn body(event: Event) -> Stripes {
         if let Some(order) = event.pay.order() {
             intent = intent.metadata("order_id", order.reference());
         }
+        if let Some(attempt) = event.pay.attempt() {
+            intent = intent.metadata("checkout_session", &attempt.to_string());
+        }
         intent
+    };
+    let session = |status: &str, payment_status: &str| {
+        let free = event.pay == Pay::F;
+        json!({
+            "id": event.pay.shown(), "object": "checkout.session", "mode": "payment", "status": status, "payment_status": payment_status,
+            "currency": "eur", "amount_subtotal": WHOLE, "amount_total": if free { 0 } else { WHOLE },
+            "payment_intent": (!free).then_some(&payment),
+            "metadata": {
+                "order_id": event.pay.order().map(Order::reference),
+                "checkout_session": event.pay.attempt().unwrap_or_default().to_string(),
+            },
+        })
     };
     let back = |id: &str, minor| refund(&format!("re_{payment}_{id}"), &payment, amount(minor));
     let disputed = |status| dispute(&format!("dp_{payment}"), &payment, amount(WHOLE), status);
@@ -102,6 +117,21 @@ pub(crate) fn body(event: Event) -> Stripes {
         ),
         What::DisputeWon => ("charge.dispute.closed", disputed("won")),
         What::DisputeLost => ("charge.dispute.closed", disputed("lost")),
+        What::SessionPaid => ("checkout.session.completed", session("complete", "paid")),
+        What::SessionUnpaid => ("checkout.session.completed", session("complete", "unpaid")),
+        What::SessionArrived => (
+            "checkout.session.async_payment_succeeded",
+            session("complete", "paid"),
+        ),
+        What::SessionFailed => (
+            "checkout.session.async_payment_failed",
+            session("complete", "unpaid"),
+        ),
+        What::SessionExpired => ("checkout.session.expired", session("expired", "unpaid")),
+        What::SessionFree => (
+            "checkout.session.completed",
+            session("complete", "no_payment_required"),
+        ),
         What::Unrelated => (
             "customer.created",
             json!({ "id": "cus_1", "object": "customer" }),
@@ -740,6 +770,10 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
             Some(price) => Due::Exactly(*price),
             None => Due::AsAsked,
         })
+    }
+
+    async fn order_free(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook("order_free", db).await
     }
 
     async fn payment_processing(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {

@@ -9,6 +9,7 @@ mod faults;
 mod http;
 mod idempotency;
 mod lists;
+mod page;
 mod payments;
 mod receiver;
 mod refunds;

@@ -102,9 +102,24 @@ macro_rules! browser_tests {
                 the_day_in_charts
             }
         }
+        /// What somebody does who builds a shop.
+        mod sandbox_page {
+            $crate::browser_tests! { $program, TheTest in sandbox_page:
+                webhooks_lost_and_doubled
+                what_banks_do_on_demand
+            }
+        }
         /// What a buyer does who comes back.
         mod account {
-            $crate::browser_tests! { $program, TheTest in account: }
+            $crate::browser_tests! { $program, TheTest in account:
+                card_saved_without_paying_and_removed
+                one_click
+                one_click_declined
+                one_click_that_the_bank_asks_about
+                saved_card_on_the_shops_own_page
+                on_stripes_page
+                on_stripes_page_for_nothing
+            }
         }
     };
     ($program:expr, $stripe:ident: $($scenario:ident)*) => {

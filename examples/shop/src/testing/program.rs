@@ -160,6 +160,7 @@ pub fn every_route_answers(path: &str) {
     expect(shop.ask("POST", "/api/orders", &[], &items), 415, &[]);
 
     back_room(shop);
+    account(shop);
 
     expect(shop.ask("GET", "/metrics", &[], ""), 401, &[]);
     let token = [("authorization", "Bearer a token for the tests")];
@@ -228,6 +229,77 @@ fn odd_headers(shop: &Program) {
             "{said}: {page:?}"
         );
     }
+}
+
+/// A buyer's account: each of its routes, with the forms that its own pages have.
+fn account(shop: &Program) {
+    let log_in = expect(shop.ask("GET", "/account", &[], ""), 303, &["location"]);
+    assert_eq!(log_in.header("location"), Some("/account/login"));
+    expect(
+        shop.ask("GET", "/account/login", &[], ""),
+        200,
+        &["set-cookie"],
+    );
+    let page = expect(
+        shop.ask("GET", "/account/new", &[], ""),
+        200,
+        &["set-cookie"],
+    );
+    for path in ["/account/login", "/account/new"] {
+        expect(
+            shop.ask("POST", path, &[FORM], "email=a@b.example"),
+            403,
+            &[],
+        );
+    }
+    let entry = page.cookie("entry").expect("a cookie");
+    let cookie = format!("entry={entry}");
+    let form = format!("csrf={entry}&email=ada@example.com&password=a+crab+under+the+pier");
+    let headers = [FORM, ("cookie", cookie.as_str())];
+    let made = shop.ask("POST", "/account/new", &headers, &form);
+    let made = expect(made, 303, &["location", "set-cookie", "set-cookie"]);
+    let cookie = format!("account={}", made.cookie("account").expect("a cookie"));
+    let headers = [FORM, ("cookie", cookie.as_str())];
+    let page = expect(shop.ask("GET", "/account", &headers[1..], ""), 200, &[]);
+    assert!(page.body.contains("ada@example.com"), "{page:?}");
+    let (_, csrf) = page
+        .body
+        .split_once("name=\"csrf\" value=\"")
+        .expect("a token");
+    let form = format!("csrf={}", csrf.split('"').next().unwrap_or_default());
+    for path in [
+        "/account/buy",
+        "/account/cards/pm_1/remove",
+        "/account/logout",
+    ] {
+        expect(shop.ask("POST", path, &headers, ""), 403, &[]);
+    }
+    expect(
+        shop.ask("POST", "/account/cards/pm_1/remove", &headers, &form),
+        404,
+        &[],
+    );
+    expect(
+        shop.ask("POST", "/account/buy", &headers, &form),
+        303,
+        &["location"],
+    );
+    let left = shop.ask("POST", "/account/logout", &headers, &form);
+    expect(left, 303, &["location", "set-cookie"]);
+    expect(
+        shop.ask("GET", "/account", &headers[1..], ""),
+        303,
+        &["location"],
+    );
+
+    // The cart's form is posted on to where Stripe's page is opened.
+    let hosted = shop.ask("POST", "/orders", &[FORM], "mug=1&page=hosted");
+    let hosted = expect(hosted, 307, &["location", "set-cookie", "set-cookie"]);
+    let till = hosted.header("location").expect("a location");
+    let opened = shop.ask("POST", till, &[FORM], "mug=1&page=hosted");
+    assert_eq!(opened.status, 303, "{opened:?}");
+    let page = opened.header("location").unwrap_or_default();
+    assert!(page.starts_with("http://127.0.0.1:"), "{opened:?}");
 }
 
 fn back_room(shop: &Program) {

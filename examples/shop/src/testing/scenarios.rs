@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod back_room;
+pub mod sandbox_page;
 
 use fantoccini::key::Key;
 use std::time::Duration;

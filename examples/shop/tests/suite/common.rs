@@ -6,6 +6,7 @@ use serde_json::Value;
 use shop::{Answer, OrderPrices, OrderReference, Parts, Shop, Store, Visit, admin::Admin};
 use stripe_checkout_core::{
     Body, Call, Checkout, Config, Pricing as _, Visitor, WebhookSecret,
+    intent::PaymentRequest,
     sandbox::Sandbox,
     testing::{self, PaymentIntent},
 };
@@ -19,6 +20,7 @@ use tokio::{
 use crate::Database;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const SITE: &str = "http://127.0.0.1:3000";
 const SIGNING_SECRET: &str = "whsec_of_these_tests";
 
 pub(crate) struct Open {
@@ -74,11 +76,15 @@ async fn open_at(url: &str, queued: bool) -> Open {
 
 async fn open_with(url: &str, config: Config, queued: bool) -> Open {
     let store = Store::open(url).await.unwrap();
-    let checkout = shop::checkout(config, &store, Arc::new(Notify::new()), queued, None).unwrap();
+    let hosted = Some(shop::hosted_page(&config));
+    let bell = Arc::new(Notify::new());
+    let checkout = shop::checkout(config, &store, bell, queued, None, Some(SITE)).unwrap();
     let shop = Shop::new(Parts {
         store: store.clone(),
         checkout: checkout.clone(),
         admin: Admin::new(PASSWORD),
+        hosted,
+        behind_proxy: false,
         sandbox: true,
         secure_cookies: false,
         metrics: None,
@@ -120,11 +126,7 @@ impl Open {
 
     /// Pays an order with one of Stripe's ready-made payment methods, however that ends, and gives the payment's id.
     pub(crate) async fn pay(&self, order: &str, method: &str) -> String {
-        let prices = OrderPrices::new(self.store.clone());
-        let reference = OrderReference {
-            order: order.to_owned(),
-        };
-        let request = prices.price(reference, &Visitor::default()).await.unwrap();
+        let request = self.request(order).await;
         let intent = self.checkout.create_intent(&request).await.unwrap();
         let confirm = format!("/v1/payment_intents/{}/confirm", intent.id());
         let mut form = format!("payment_method={method}&return_url=https://shop.example/");
@@ -134,6 +136,15 @@ impl Open {
         self.post(&confirm, &form).await;
         self.told().await;
         intent.id().to_owned()
+    }
+
+    /// What is asked for an order.
+    pub(crate) async fn request(&self, order: &str) -> PaymentRequest {
+        let prices = OrderPrices::new(self.store.clone());
+        let reference = OrderReference {
+            order: order.to_owned(),
+        };
+        prices.price(reference, &Visitor::default()).await.unwrap()
     }
 
     /// Asks Stripe as another program with the same key would.

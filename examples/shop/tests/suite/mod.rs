@@ -1,5 +1,6 @@
 //! What the shop does, whichever database it runs on.
 
+mod account;
 mod admin;
 mod common;
 mod fulfilment;

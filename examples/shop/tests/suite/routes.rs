@@ -41,7 +41,7 @@ async fn every_page_forbids_what_it_does_not_need() {
     let id = open.order().await;
     for page in [
         open.shop.home(&visit(&[], "")),
-        open.shop.cart(&visit(&[], "")),
+        open.shop.cart(&visit(&[], "")).await,
         open.shop.order(&visit(&[], ""), &id).await,
         open.shop.log_in_page(&visit(&[], "")).await,
         open.shop.problem(Problem::NotFound),
@@ -85,7 +85,8 @@ async fn the_cart_works_without_scripts() {
     let html = text(
         &open
             .shop
-            .cart(&visit(&[("cookie", "cart=mug-2.tea-1")], "")),
+            .cart(&visit(&[("cookie", "cart=mug-2.tea-1")], ""))
+            .await,
     );
     assert!(html.contains("€45.50") && html.contains("€36.00"), "{html}");
 
@@ -93,7 +94,7 @@ async fn the_cart_works_without_scripts() {
         .shop
         .change_cart(&visit(&[("cookie", "cart=mug-1")], "remove=mug"));
     assert_eq!(cookie(&emptied, "cart"), Some(""));
-    let html = text(&open.shop.cart(&visit(&[], "")));
+    let html = text(&open.shop.cart(&visit(&[], "")).await);
     assert!(html.contains("Nothing in it yet"));
 }
 

@@ -68,6 +68,14 @@ async fn step_4_believes_nobody_but_stripe() {
     let news = format!("/orders/{order}");
     assert_eq!(world.get(&news).body, "");
 
+    // Genuine, and not this application's: as `stripe trigger` makes them. Taken, and nothing is shipped.
+    let payment = testing::PaymentIntent::new("pi_5", Amount::new(39_98, Currency::EUR))
+        .status("succeeded")
+        .metadata("order_id", &order);
+    let foreign = testing::event("payment_intent.succeeded", payment.object());
+    assert_eq!(world.deliver(&foreign, now), 200);
+    assert_eq!(world.get(&news).body, "");
+
     // Signed, and for less than the order costs.
     assert_eq!(world.deliver(&paid("pi_3", 1), now), 200);
     let told = world.get(&news).body;
@@ -153,6 +161,58 @@ async fn step_5_ships_what_was_paid_while_it_was_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn step_5_ships_when_the_buyer_comes_back_and_no_webhook_did() {
+    let world = World::open(step!("5-database")).await;
+    let order = world.order("teapots=2&currency=eur");
+    let intent = world.press(&order).json();
+    world.taken().await;
+    world.sandbox.webhooks().lose_events(100);
+    let payment = world.confirm(&intent, "4242424242424242");
+    let ticket = json!({
+        "payment_intent": payment,
+        "payment_intent_client_secret": intent["clientSecret"],
+    });
+    for _ in 0..3 {
+        let ticket = ticket.to_string();
+        let status = world
+            .program
+            .ask("POST", "/checkout/status", &[JSON], &ticket);
+        assert_eq!(status.json()["status"], "succeeded", "{status:?}");
+    }
+    let page = format!("/orders/{order}");
+    assert_eq!(world.get(&page).body, "paid, shipments: 1");
+}
+
+/// Killed at some moment after the payment, again and again: what was begun is ended by the next process, or was never begun.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn step_5_ships_once_whenever_it_is_killed() {
+    let path = step!("5-database");
+    let mut world = World::open(path).await;
+    let mut orders = Vec::new();
+    for round in 0..8 {
+        let order = world.order("teapots=1&currency=eur");
+        world.pay(&order, "4242424242424242");
+        orders.push(order);
+        // It is in the middle of it, and each time a little further.
+        for _ in 0..round * 500 {
+            std::thread::yield_now();
+        }
+        world.program.signal("KILL");
+        world.program.wait();
+        world.start_again(path);
+        world.move_webhook();
+    }
+    for order in orders {
+        let page = format!("/orders/{order}");
+        until("it is shipped", || {
+            world.get(&page).body.starts_with("paid")
+        });
+        assert_eq!(world.get(&page).body, "paid, shipments: 1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn step_6_shows_saved_cards_to_nobody_else() {
     let world = World::open(step!("6-customers")).await;
     let log_in = |name: &str| {
@@ -161,6 +221,13 @@ async fn step_6_shows_saved_cards_to_nobody_else() {
         format!("session={session}")
     };
     let (ada, bob) = (log_in("ada"), log_in("bob"));
+    // Both look at once, and more than once.
+    std::thread::scope(|scope| {
+        for cookie in [&ada, &bob, &ada, &bob, &ada, &bob] {
+            let look = || world.program.ask("GET", "/", &[("cookie", cookie)], "");
+            scope.spawn(move || assert_eq!(look().status, 200));
+        }
+    });
     let reference = json!({ "reference": "0123456789abcdef" }).to_string();
     let ask = |cookie: &str, method: &str, path: &str, body: &str| {
         let headers = [JSON, ("cookie", cookie)];
@@ -237,6 +304,24 @@ async fn step_7_starts_with_all_keys_and_with_nothing_less() {
     let page = format!("/orders/{order}");
     let paid = || program.ask("GET", &page, &[], "").body == "paid, shipments: 1";
     until("it is paid", paid);
+
+    // Money that does not fit: whoever looks after the shop is told.
+    let placed = program.ask("POST", "/orders", &[FORM], "teapots=1&currency=eur");
+    let payment = testing::PaymentIntent::new("pi_1", Amount::new(1, Currency::EUR))
+        .status("succeeded")
+        .metadata("order_id", &crate::world::order_in(&placed))
+        .metadata("checkout_application", "tutorial");
+    let event = testing::event("payment_intent.succeeded", payment.object());
+    let signature = testing::sign(
+        &event,
+        &sandbox.config().webhook_secrets()[0],
+        testing::now(),
+    );
+    let headers = [JSON, ("stripe-signature", signature.as_str())];
+    let taken = program::ask(program.host(), "POST", "/webhook", &headers, &event);
+    assert_eq!(taken.status, 200, "{taken:?}");
+    let mut again = Program::start(Program::command(path, folder.path()));
+    again.wait_for_line("does not fit");
     for line in program.lines() {
         let secret = ["sk_test", "whsec_", "_secret_"].map(|part| line.contains(part));
         assert_eq!(secret, [false; 3], "{line}");

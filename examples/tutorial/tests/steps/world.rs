@@ -115,7 +115,7 @@ impl World {
         events.iter().filter(made).count()
     }
 
-    /// How often a line with this in it was printed.
+    /// How often a line with this in it was printed, as far as it has been read.
     pub(crate) fn printed(&self, part: &str) -> usize {
         let lines = self.program.lines();
         lines.iter().filter(|line| line.contains(part)).count()

@@ -14,7 +14,9 @@ pub(in crate::sandbox) struct Event {
     /// The API request that caused it; none where time or the buyer's bank did.
     pub(in crate::sandbox) request_id: Option<String>,
     pub(in crate::sandbox) idempotency_key: Option<String>,
-    /// The endpoints that have not acknowledged it yet.
+    /// The endpoints that it was sent to.
+    pub(in crate::sandbox) sent_to: Vec<String>,
+    /// Those that have not acknowledged it yet.
     pub(in crate::sandbox) waiting: Vec<String>,
 }
 

@@ -237,7 +237,7 @@ impl Store {
     }
 
     /// Whether the bank has this charge's money, or the buyer.
-    pub(super) fn is_charged_back(&self, charge: &Charge) -> bool {
+    pub(in crate::sandbox) fn is_charged_back(&self, charge: &Charge) -> bool {
         charge.disputed
             && self
                 .disputes

@@ -7,8 +7,10 @@ use super::once::{all_good, at_once};
 use super::world::{
     Behave, PRICE, Told, World, check, order_key, paid, row, same, success_of, tea,
 };
+use crate::amount::Amount;
+use crate::currency::Currency;
 use crate::error::BoxError;
-use crate::fulfillment::{EventState, Inbox, IntentRecord, IntentState, Settled};
+use crate::fulfillment::{Due, EventState, Inbox, IntentRecord, IntentState, Settled};
 use crate::testing::{EventBody, refund};
 
 super::cases! {
@@ -23,6 +25,7 @@ super::cases! {
     "a session that failed is over, and late news bring it nothing back" => failed,
     "news of an earlier session do not touch the present one" => earlier,
     "a refund waits for the session's success" => refund_waits,
+    "what was reserved in a session and collected for another price is delivered when it is replayed" => reserved_and_mended,
 }
 
 /// News of a session of the order `order-1`.
@@ -48,6 +51,7 @@ fn told(what: &str, session: &str, payment: Option<&str>) -> EventBody {
 fn inside(what: &str, payment: &str) -> EventBody {
     let status = match what {
         "payment_failed" => "requires_payment_method",
+        "amount_capturable_updated" => "requires_capture",
         other => other,
     };
     let intent = super::world::intent(payment, "order-1", status);
@@ -274,4 +278,33 @@ async fn refund_waits<S: Subject>(world: World<S>) -> Told {
     shop.told(told("paid", "cs_1", Some("pi_1")), 200).await?;
     shop.is("evt_1", EventState::Done).await?;
     world.did(["refunded before pi_1", "refunded re_1"]).await
+}
+
+async fn reserved_and_mended<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    let one_cent = Amount::new(1, Currency::EUR);
+    shop.told(inside("amount_capturable_updated", "pi_1"), 200)
+        .await?;
+    world.hooks.told.costs(Due::Exactly(one_cent));
+    // No session tells it: the PaymentIntent does.
+    shop.told(inside("succeeded", "pi_1").id("evt_1"), 200)
+        .await?;
+    shop.is("evt_1", EventState::Mismatch).await?;
+    world.hooks.told.costs(Due::Exactly(PRICE));
+    shop.checkout.replay(&shop.record("evt_1").await?).await?;
+    shop.is("evt_1", EventState::Done).await?;
+    let inbox = world.open().await;
+    same(
+        "its success",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Fulfilled,
+    )?;
+    // Nobody had written down of which session it was, but the order is paid.
+    same("the row", state(&inbox).await?, Some(IntentState::Paid))?;
+    shop.told(told("free", "cs_2", None).id("evt_2"), 200)
+        .await?;
+    shop.is("evt_2", EventState::Superseded).await?;
+    world
+        .did(["capture pi_1", "mismatch pi_1", "succeeded pi_1"])
+        .await
 }

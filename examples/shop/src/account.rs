@@ -1,0 +1,358 @@
+//! A buyer's account: signing up, logging in and out, the cards that he saved, and his orders. Nobody needs one to buy.
+//!
+//! The simplest that is honest: an e-mail address and a password. That the address is the buyer's own is not checked, so nothing is told or given because of it: an
+//! order is in an account because whoever ordered was logged in. A shop of your own takes the log-in that its framework has, and keeps the rest.
+
+mod buyer;
+mod lock;
+mod one_click;
+mod rows;
+
+use std::time::Duration;
+
+use minijinja::{Value, context};
+use stripe_checkout_core::{
+    BoxError, OperationError,
+    intent::{Customer, CustomerRequest},
+    webhook::PaymentMethod,
+};
+use time::OffsetDateTime;
+
+use self::buyer::{LIFETIME, SESSION, session_id};
+pub(crate) use self::{buyer::Buyers, lock::Lock, rows::Buyer};
+use crate::{
+    admin,
+    answer::{Answer, Cookie},
+    db, money,
+    problem::Problem,
+    random,
+    shop::{Shop, cart_of},
+    visit::{Visit, field},
+};
+
+const ENTRY: &str = "entry";
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// How long a page waits for Stripe to say which cards somebody saved.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A longer password is somebody's idea of a joke; nothing is cut off.
+const LONGEST: usize = 1000;
+
+/// What the form at the door is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    LogIn,
+    SignUp,
+}
+
+/// The routes of an account.
+impl Shop {
+    /// `GET /account`: the buyer's cards and orders.
+    pub async fn account(&self, visit: &Visit) -> Answer {
+        match self.inner.store.buyer_of(visit).await {
+            Ok(Some(buyer)) => self.page(self.account_page(visit, &buyer).await),
+            Ok(None) => Answer::see_other("/account/login"),
+            Err(error) => self.problem(error.into()),
+        }
+    }
+
+    /// `GET /account/login`.
+    pub async fn enter_page(&self, visit: &Visit) -> Answer {
+        self.door(visit, Entry::LogIn).await
+    }
+
+    /// `GET /account/new`.
+    pub async fn sign_up_page(&self, visit: &Visit) -> Answer {
+        self.door(visit, Entry::SignUp).await
+    }
+
+    /// `POST /account/login`.
+    pub async fn enter(&self, visit: &Visit) -> Answer {
+        let form = match self.entry_form(visit) {
+            Ok(form) => form,
+            Err(refused) => return refused,
+        };
+        let email = normal(field(&form, "email"));
+        if let Err(wait) = self.inner.lock.count_try(&email, visit.peer()) {
+            return self.problem_at(Problem::TooMany(wait), "/account/login", "Back");
+        }
+        self.page(self.log_buyer_in(visit, &form, email).await)
+    }
+
+    /// `POST /account/new`.
+    pub async fn sign_up(&self, visit: &Visit) -> Answer {
+        let form = match self.entry_form(visit) {
+            Ok(form) => form,
+            Err(refused) => return refused,
+        };
+        let email = normal(field(&form, "email"));
+        if let Err(wait) = self.inner.lock.count_try(&email, visit.peer()) {
+            return self.problem_at(Problem::TooMany(wait), "/account/new", "Back");
+        }
+        self.page(self.sign_buyer_up(visit, &form, email).await)
+    }
+
+    /// `POST /account/logout`.
+    pub async fn leave(&self, visit: &Visit) -> Answer {
+        if let Err(refused) = self.buyers_form(visit).await {
+            return refused;
+        }
+        let session = session_id(visit.cookie(SESSION));
+        if let Err(error) = self.inner.store.let_out(session).await {
+            return self.problem(error.into());
+        }
+        self.with_buyers_cookie(Answer::see_other("/"), SESSION, "", Duration::ZERO)
+    }
+
+    /// `POST /account/cards/{id}/remove`: one of the buyer's own, and no other.
+    pub async fn remove_card(&self, visit: &Visit, card: &str) -> Answer {
+        let (buyer, _) = match self.buyers_form(visit).await {
+            Ok(found) => found,
+            Err(refused) => return refused,
+        };
+        let checkout = &self.inner.checkout;
+        let removed = async {
+            let customer = checkout.customer(&buyer.customer()).await?;
+            checkout.detach(&customer, card).await
+        };
+        match removed.await {
+            Ok(_) => Answer::see_other("/account"),
+            Err(OperationError::NotTheirs) => {
+                self.problem_at(Problem::UnknownCard, "/account", "Back to your account")
+            }
+            Err(error) => self.problem(Problem::Unavailable(error.into())),
+        }
+    }
+}
+
+impl Shop {
+    async fn door(&self, visit: &Visit, entry: Entry) -> Answer {
+        match self.inner.store.buyer_of(visit).await {
+            Ok(Some(_)) => Answer::see_other("/account"),
+            Ok(None) => self.page(self.entry_page(visit, entry, 200, "", None)),
+            Err(error) => self.problem(error.into()),
+        }
+    }
+
+    fn entry_page(
+        &self,
+        visit: &Visit,
+        entry: Entry,
+        status: u16,
+        email: &str,
+        message: Option<&str>,
+    ) -> Result<Answer, Problem> {
+        let csrf = random::token()?;
+        let new = entry == Entry::SignUp;
+        let shortest = lock::SHORTEST;
+        let answer = self.render(
+            status,
+            "enter.html",
+            &cart_of(visit),
+            context! { csrf => &csrf, new, email, message, shortest },
+        )?;
+        Ok(self.with_buyers_cookie(answer, ENTRY, &csrf, HOUR))
+    }
+
+    /// The fields, if they are of our own form. There is no session yet that could know a token, so the form and a cookie have to agree: another site can write
+    /// neither of both.
+    fn entry_form(&self, visit: &Visit) -> Result<Vec<(String, String)>, Answer> {
+        let form = visit.form();
+        if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(ENTRY)) {
+            return Err(self.problem_at(Problem::ForgedForm, "/account/login", "Back"));
+        }
+        Ok(form)
+    }
+
+    async fn log_buyer_in(
+        &self,
+        visit: &Visit,
+        form: &[(String, String)],
+        email: String,
+    ) -> Result<Answer, Problem> {
+        let known = self.inner.store.account(email.clone()).await?;
+        let (account, hash) = known.unzip();
+        let password = field(form, "password").to_owned();
+        let opens = self.inner.lock.opens(password, hash).await;
+        match (account, opens.map_err(unavailable)?) {
+            (Some(account), true) => self.let_buyer_in(account).await,
+            _ => {
+                // Which of both is wrong is nobody's business.
+                let message = "We know no account with this e-mail address and this password.";
+                self.entry_page(visit, Entry::LogIn, 403, &email, Some(message))
+            }
+        }
+    }
+
+    async fn sign_buyer_up(
+        &self,
+        visit: &Visit,
+        form: &[(String, String)],
+        email: String,
+    ) -> Result<Answer, Problem> {
+        let refuse =
+            |status, message| self.entry_page(visit, Entry::SignUp, status, &email, Some(message));
+        // What Stripe would not take as its customer's is no address here either.
+        if email.is_empty()
+            || CustomerRequest::new("new")
+                .email(&email)
+                .validate()
+                .is_err()
+        {
+            return refuse(422, "That is not an e-mail address.");
+        }
+        let password = field(form, "password");
+        let length = password.chars().count();
+        if length < lock::SHORTEST {
+            return refuse(422, "Take a longer password: ten characters or more.");
+        }
+        if length > LONGEST {
+            return refuse(422, "Take a shorter password.");
+        }
+        let hash = self.inner.lock.hash(password.to_owned()).await;
+        let hash = hash.map_err(unavailable)?;
+        match self.inner.store.create_account(email.clone(), hash).await? {
+            Some(account) => self.let_buyer_in(account).await,
+            None => refuse(
+                409,
+                "There is an account with this e-mail address already. Is it yours? Then log in.",
+            ),
+        }
+    }
+
+    async fn let_buyer_in(&self, account: String) -> Result<Answer, Problem> {
+        let (cookie, csrf) = (random::token()?, random::token()?);
+        let id = session_id(&cookie);
+        self.inner.store.let_in(id, account, csrf, LIFETIME).await?;
+        let answer = Answer::see_other("/account");
+        let answer = self.with_buyers_cookie(answer, SESSION, &cookie, LIFETIME);
+        Ok(self.with_buyers_cookie(answer, ENTRY, "", Duration::ZERO))
+    }
+
+    /// Who posts, and what, if it is a form of his own page.
+    async fn buyers_form(&self, visit: &Visit) -> Result<(Buyer, Vec<(String, String)>), Answer> {
+        let buyer = match self.inner.store.buyer_of(visit).await {
+            Ok(Some(buyer)) => buyer,
+            Ok(None) => return Err(Answer::see_other("/account/login")),
+            Err(error) => return Err(self.problem(error.into())),
+        };
+        let form = visit.form();
+        if visit.is_cross_site() || !admin::same(field(&form, "csrf"), &buyer.csrf) {
+            return Err(self.problem_at(Problem::ForgedForm, "/account", "Back to your account"));
+        }
+        Ok((buyer, form))
+    }
+
+    async fn account_page(&self, visit: &Visit, buyer: &Buyer) -> Result<Answer, Problem> {
+        let orders = self.inner.store.orders_of(&buyer.account, 100).await?;
+        let orders: Vec<Value> = orders
+            .into_iter()
+            .map(|order| {
+                context! {
+                    id => order.id,
+                    status => order.status.as_str(),
+                    total => money::price(order.total),
+                    day => day(order.created),
+                }
+            })
+            .collect();
+        // The rest of the page does not need Stripe.
+        let cards = self.cards_of(buyer).await.map(|(_, methods)| {
+            let cards: Vec<Value> = methods.iter().map(shown).collect();
+            cards
+        });
+        self.render(
+            200,
+            "account.html",
+            &cart_of(visit),
+            context! { email => &buyer.email, csrf => &buyer.csrf, cards, orders },
+        )
+    }
+
+    /// The buyer as Stripe's customer, and what he saved. Nothing if Stripe does not say so soon.
+    async fn cards_of(&self, buyer: &Buyer) -> Option<(Customer, Vec<PaymentMethod>)> {
+        let checkout = &self.inner.checkout;
+        let ask = async {
+            let customer = checkout.customer(&buyer.customer()).await?;
+            let methods = checkout.payment_methods(&customer).await?;
+            Ok::<_, OperationError>((customer, methods))
+        };
+        match tokio::time::timeout(PATIENCE, ask).await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(error)) => {
+                tracing::error!(error = %crate::causes(&error), "saved cards cannot be shown");
+                None
+            }
+            Err(_) => {
+                tracing::error!("saved cards cannot be shown: no answer in time");
+                None
+            }
+        }
+    }
+
+    fn with_buyers_cookie(
+        &self,
+        answer: Answer,
+        name: &'static str,
+        value: &str,
+        lifetime: Duration,
+    ) -> Answer {
+        // Not strict: who comes back from the bank's page, or from Stripe's, is still logged in.
+        answer.with_cookie(&Cookie {
+            name,
+            value,
+            path: "/",
+            seconds: lifetime.as_secs(),
+            strict: false,
+            secure: self.inner.secure_cookies,
+        })
+    }
+}
+
+/// One account for each address, however it is typed.
+fn normal(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+fn unavailable(error: impl Into<BoxError>) -> Problem {
+    Problem::Unavailable(error.into())
+}
+
+/// What may be shown of a payment method.
+fn shown(method: &PaymentMethod) -> Value {
+    let id = method.id();
+    match method.card() {
+        Some(card) => {
+            let expires = format!("{:02} / {:02}", card.exp_month(), card.exp_year() % 100);
+            context! { id, name => named(method), expires, expired => is_over(card.exp_year(), card.exp_month()) }
+        }
+        None => {
+            context! { id, name => named(method), expires => Value::UNDEFINED, expired => false }
+        }
+    }
+}
+
+/// As a buyer knows it: `Visa •••• 4242`.
+fn named(method: &PaymentMethod) -> String {
+    let title = |word: &str| {
+        let mut letters = word.chars();
+        let first = letters.next().map(char::to_uppercase);
+        let words: String = first.into_iter().flatten().chain(letters).collect();
+        words.replace('_', " ")
+    };
+    match method.card() {
+        Some(card) => format!("{} •••• {}", title(card.brand()), card.last4()),
+        None => title(method.kind()),
+    }
+}
+
+/// Whether a card's last month has passed. By the calendar of UTC; somewhere it is still yesterday, and the bank has the last word.
+fn is_over(year: u16, month: u8) -> bool {
+    OffsetDateTime::from_unix_timestamp(db::now())
+        .is_ok_and(|today| (i32::from(year), month) < (today.year(), u8::from(today.month())))
+}
+
+fn day(created: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(created)
+        .map(|time| time.date().to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! Buying with one click: a card that is saved pays what the buyer sees in the cart.
+//!
+//! What is clicked twice is bought once. The page carries a wish, a token of its own, and the order is made once for that wish and those things; the core then
+//! charges an order once. And what is paid is what the page showed: if the total is another one meanwhile, the buyer is asked again.
+
+use minijinja::{Value, context};
+use sha2::{Digest as _, Sha256};
+use stripe_checkout_core::{
+    IntentError,
+    intent::{SavedCharge, SavedChargeOutcome},
+};
+
+use super::{is_over, named, shown, unavailable};
+use crate::{
+    account::Buyer,
+    answer::Answer,
+    cart::{self, Cart, CartForm},
+    order::Status,
+    prices,
+    problem::Problem,
+    random,
+    shop::{Shop, cart_of},
+    visit::{Visit, field},
+};
+
+impl Shop {
+    /// `POST /account/buy`: orders what is in the cart, and pays it with a saved card.
+    pub async fn buy(&self, visit: &Visit) -> Answer {
+        let (buyer, form) = match self.buyers_form(visit).await {
+            Ok(found) => found,
+            Err(refused) => return refused,
+        };
+        // The form has the quantities that the buyer sees; the cookie may have been changed in another tab.
+        let cart = CartForm::from_fields(&form).apply(cart_of(visit));
+        if cart.is_empty() {
+            return Answer::see_other("/cart");
+        }
+        if let Err(wait) = self.inner.lock.count_purchase(&buyer.account) {
+            return self.problem_at(Problem::TooMany(wait), "/cart", "Back to the cart");
+        }
+        self.page(self.buy_now(&buyer, &form, &cart).await)
+    }
+
+    /// What the cart's page needs to offer it: nothing, if there is no card that could pay.
+    pub(crate) async fn one_click(&self, buyer: &Buyer) -> Result<Option<Value>, Problem> {
+        let Some((_, methods)) = self.cards_of(buyer).await else {
+            return Ok(None);
+        };
+        let cards: Vec<Value> = methods
+            .iter()
+            .filter(|method| {
+                let card = method.card();
+                card.is_some_and(|card| !is_over(card.exp_year(), card.exp_month()))
+            })
+            .map(shown)
+            .collect();
+        if cards.is_empty() {
+            return Ok(None);
+        }
+        let (csrf, wish) = (&buyer.csrf, random::token()?);
+        Ok(Some(context! { csrf, wish, cards }))
+    }
+
+    async fn buy_now(
+        &self,
+        buyer: &Buyer,
+        form: &[(String, String)],
+        cart: &Cart,
+    ) -> Result<Answer, Problem> {
+        let (store, checkout) = (&self.inner.store, &self.inner.checkout);
+        let total = cart::total(&cart.lines()?)?;
+        if field(form, "seen") != total.minor().to_string() {
+            let message = "The total has changed. Please look at it, and press again.";
+            let page = self
+                .cart_page(Some(buyer), cart, 409, Some(message))
+                .await?;
+            return Ok(self.with_cart(page, cart));
+        }
+        let (wish, card) = (field(form, "wish"), field(form, "card"));
+        if !random::is_token(wish) {
+            return Err(Problem::Malformed);
+        }
+        // Asked first: for a card that is not the buyer's own no order is made.
+        let asked = async {
+            let customer = checkout.customer(&buyer.customer()).await?;
+            let methods = checkout.payment_methods(&customer).await?;
+            Ok::<_, stripe_checkout_core::OperationError>((customer, methods))
+        };
+        let (customer, methods) = asked.await.map_err(unavailable)?;
+        let Some(method) = methods.iter().find(|method| method.id() == card) else {
+            return Err(Problem::UnknownCard);
+        };
+
+        // Other things on a page that was kept are another wish.
+        let wish = Sha256::new()
+            .chain_update(wish)
+            .chain_update(cart.to_cookie());
+        let wish = random::hex(&wish.finalize());
+        let account = Some(buyer.account.clone());
+        let id = store.create_order_of(cart, account, Some(wish)).await?;
+        let order = store.order(&id).await?.ok_or(Problem::NotFound)?;
+        let at_order = Answer::see_other(format!("/orders/{id}"));
+        if !matches!(order.status, Status::Pending | Status::Failed) {
+            return Ok(self.remember(at_order, cart, &id));
+        }
+        let charge = SavedCharge::new(prices::request(&order)?, &customer, card);
+        let answer = match checkout.charge_saved(&charge).await {
+            Ok(SavedChargeOutcome::Declined(_, failure)) => {
+                let message = failure.message_for_buyer();
+                self.unpaid(cart, &id, &named(method), message)?
+            }
+            Ok(SavedChargeOutcome::AuthenticationRequired(_)) => {
+                // The same PaymentIntent waits there, with the same card to choose: the buyer's bank asks, and he answers.
+                Answer::see_other(format!("/checkout?order={id}"))
+            }
+            Ok(_)
+            | Err(IntentError::AlreadyPaid | IntentError::Processing | IntentError::InFlight) => {
+                at_order
+            }
+            Err(IntentError::NotTheirs) => return Err(Problem::UnknownCard),
+            Err(IntentError::TooManyDeclines { .. }) => {
+                let message = "It was declined too often. Please order again.";
+                self.unpaid(cart, &id, &named(method), message)?
+            }
+            Err(error) => {
+                // It may have been paid: the order's page says so as soon as it is known, and asks for nothing twice.
+                tracing::error!(order = crate::order::short(&id), error = %crate::causes(&error), "a saved card could not be charged");
+                at_order
+            }
+        };
+        Ok(self.remember(answer, cart, &id))
+    }
+
+    fn unpaid(&self, cart: &Cart, id: &str, card: &str, message: &str) -> Result<Answer, Problem> {
+        self.render(402, "unpaid.html", cart, context! { id, card, message })
+    }
+}
