@@ -245,7 +245,8 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page. Needs [`pricing`](Self::pricing).
+    /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page; on Stripe's own page he is this customer too. Needs
+    /// [`pricing`](Self::pricing).
     #[cfg(feature = "intent")]
     pub fn customers(mut self, customers: impl crate::Customers) -> Self {
         self.customers = Some(Arc::new(customers));

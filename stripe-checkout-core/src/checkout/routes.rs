@@ -430,6 +430,7 @@ mod payments {
                 }
                 let request = self.price(&body, &visitor).await?;
                 self.admit(&visitor, Attempt::Payment(&request)).await?;
+                let request = self.paid_by_visitor(request, &visitor).await?;
                 let session = self
                     .create_session(&request)
                     .await

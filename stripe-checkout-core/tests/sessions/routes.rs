@@ -1,7 +1,7 @@
 //! `POST /create-checkout-session`, and the page that the buyer comes back to.
 
 use serde_json::Value;
-use stripe_checkout_core::intent::HostedCheckout;
+use stripe_checkout_core::intent::{CustomerRequest, HostedCheckout};
 use stripe_checkout_core::{Body, BuildError, Call, Checkout, Reply};
 
 use super::world::{DELAYED, GOOD, Shop, World, hosted};
@@ -215,4 +215,26 @@ async fn the_route_is_there_only_where_it_was_asked_for() {
         matches!(broken, Err(BuildError::HostedCheckout { .. })),
         "{broken:?}"
     );
+}
+
+#[tokio::test]
+async fn who_is_known_pays_on_stripes_page_as_the_customer_that_he_is() {
+    let world = World::new().await;
+    let checkout = world.visited_by("user-7").await;
+    let user = CustomerRequest::new("user-7").email("jane@example.com");
+    let known = checkout.customer(&user).await.unwrap();
+    // Of a connected account the platform's customers are none.
+    for (order, customer, account) in [
+        ("7", Some(known.id()), None),
+        ("theirs", None, Some("acct_1")),
+    ] {
+        let created = create(&checkout, "", JSON, &format!(r#"{{"order":"{order}"}}"#)).await;
+        let created = json(&created);
+        let (_, session) = created["url"].as_str().unwrap().rsplit_once('/').unwrap();
+        let session = session.split(['?', '#']).next().unwrap();
+        let made = world
+            .get_of(account, &format!("/checkout/sessions/{session}"))
+            .await;
+        assert_eq!(made["customer"].as_str(), customer, "{order}");
+    }
 }

@@ -8,12 +8,12 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
     Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{Gateway, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
 use stripe_checkout_core::sandbox::Sandbox;
 use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Mode, Pricing, PricingError,
-    Visitor,
+    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,
+    PricingError, Visitor,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,6 +147,15 @@ impl Pricing for OnePrice {
     }
 }
 
+/// Whoever visits.
+struct Known(&'static str);
+
+impl Customers for Known {
+    async fn customer(&self, _: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
+        Ok(Some(CustomerRequest::new(self.0).email("jane@example.com")))
+    }
+}
+
 pub(crate) fn request(reference: &str) -> PaymentRequest {
     PaymentRequest::new(reference, PRICE)
         .line("Tea", 3, eur(15_00))
@@ -193,6 +202,16 @@ impl World {
     pub(crate) async fn process(&self, hosted: HostedCheckout) -> Checkout {
         let inbox = sqlite(&self.folder).await;
         let builder = builder(&self.sandbox, hosted);
+        builder
+            .fulfillment(inbox, self.shop.clone())
+            .build()
+            .unwrap()
+    }
+
+    /// Another process, which knows everybody who visits as this user.
+    pub(crate) async fn visited_by(&self, user: &'static str) -> Checkout {
+        let inbox = sqlite(&self.folder).await;
+        let builder = builder(&self.sandbox, hosted()).customers(Known(user));
         builder
             .fulfillment(inbox, self.shop.clone())
             .build()
