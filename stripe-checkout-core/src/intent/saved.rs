@@ -278,8 +278,9 @@ pub enum SavedChargeOutcome {
     Processing(Payment),
     /// Authorised, and waiting to be captured.
     RequiresCapture(Payment),
-    /// The buyer's bank wants to ask the buyer. Bring him back: send him to the checkout page of the same order, where the same PaymentIntent waits for him, with the
-    /// same saved card to choose.
+    /// The buyer's bank wants to ask the buyer. Bring him back: send him to the checkout page of the same order, where the same PaymentIntent waits for him. The saved
+    /// card is there to choose if he agreed to see it again, as he does where the page saves it (Stripe's `allow_redisplay` is `always`); of one that was saved by
+    /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) alone he enters the number anew.
     AuthenticationRequired(Payment),
     /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or [another attempt](SavedCharge::attempt) is made later.
     Declined(Payment, Failure),
