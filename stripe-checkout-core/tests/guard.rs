@@ -1,0 +1,105 @@
+//! Who may start a payment is asked before anything is, on each way to one; and if nobody can tell, nobody may.
+
+use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
+use stripe_checkout_core::intent::{CustomerRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::sandbox::Sandbox;
+use stripe_checkout_core::{
+    Amount, Attempt, Body, Call, Checkout, Currency, Customers, Guard, GuardError, Pricing,
+    PricingError, Reply, Visitor,
+};
+
+/// Each route with which a payment, or a saved card, begins.
+const WAYS: [&str; 3] = [
+    "/create-payment-intent",
+    "/create-checkout-session",
+    "/create-setup-intent",
+];
+
+struct Teapot;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+impl Pricing for Teapot {
+    type Order = Nothing;
+
+    async fn price(&self, _: Nothing, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Ok(PaymentRequest::new("1", Amount::new(1999, Currency::EUR)))
+    }
+}
+
+struct Ada;
+
+impl Customers for Ada {
+    async fn customer(&self, _: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
+        Ok(Some(CustomerRequest::new("ada")))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Door {
+    Open,
+    Shut,
+    Stuck,
+}
+
+impl Guard for Door {
+    async fn admit(&self, _: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Shut => Err(GuardError::refused("Not today.")),
+            Self::Stuck => std::future::pending().await,
+        }
+    }
+}
+
+fn checkout(sandbox: &Sandbox, door: Door) -> Checkout {
+    Checkout::builder(sandbox.config())
+        .application("tea")
+        .pricing(Teapot)
+        .customers(Ada)
+        .hosted_checkout(HostedCheckout::new("https://shop.example"))
+        .guard(door)
+        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+        .build()
+        .unwrap()
+}
+
+async fn post(checkout: &Checkout, path: &str) -> Reply {
+    let endpoints = checkout.endpoints().iter();
+    let endpoint = endpoints.rev().find(|known| known.path() == path).unwrap();
+    let call = Call::new(endpoint)
+        .header("host", b"shop.example")
+        .header("content-type", b"application/json")
+        .header("sec-fetch-site", b"same-origin")
+        .body(Body::whole(b"{}", endpoint.body_limit()));
+    checkout.handle(call).await
+}
+
+#[tokio::test]
+async fn whoever_is_refused_has_started_nothing() {
+    for path in WAYS {
+        let sandbox = Sandbox::start().await.unwrap();
+        let reply = post(&checkout(&sandbox, Door::Shut), path).await;
+        let text = String::from_utf8_lossy(reply.body()).into_owned();
+        assert_eq!(reply.status(), 403, "{path}: {text}");
+        assert!(text.contains("Not today."), "{path}: {text}");
+        assert_eq!(sandbox.requests().len(), 0, "{path}");
+        let reply = post(&checkout(&sandbox, Door::Open), path).await;
+        assert_eq!(reply.status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_does_not_answer_lets_nobody_in() {
+    for path in WAYS {
+        let sandbox = Sandbox::start().await.unwrap();
+        let checkout = checkout(&sandbox, Door::Stuck);
+        // Nothing but the guard is waited for: the clock runs to the deadline.
+        tokio::time::pause();
+        let reply = post(&checkout, path).await;
+        tokio::time::resume();
+        assert_eq!(reply.status(), 503, "{path}");
+        assert_eq!(sandbox.requests().len(), 0, "{path}");
+    }
+}
