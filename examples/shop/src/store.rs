@@ -1,9 +1,12 @@
 //! Orders in the database.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
-    Postgres, SqlSafeStr as _, Sqlite,
+    Postgres, SqlSafeStr as _, Sqlite, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     pool::PoolConnection,
     postgres::PgPoolOptions,
@@ -108,20 +111,17 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let pool = match url.split(':').next() {
             Some("sqlite") => Either::Sqlite(
-                SqlitePoolOptions::new()
-                    .max_connections(8)
-                    .acquire_timeout(PATIENCE)
-                    .connect_with(
-                        SqliteConnectOptions::from_str(url)?
-                            .create_if_missing(true)
-                            // Readers do not wait for the writer, and what was answered with 200 survives a power cut.
-                            .journal_mode(SqliteJournalMode::Wal)
-                            .synchronous(SqliteSynchronous::Full)
-                            .foreign_keys(true)
-                            // Two writers take turns instead of failing.
-                            .busy_timeout(PATIENCE),
-                    )
-                    .await?,
+                open_sqlite(
+                    SqliteConnectOptions::from_str(url)?
+                        .create_if_missing(true)
+                        // Readers do not wait for the writer, and what was answered with 200 survives a power cut.
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Full)
+                        .foreign_keys(true)
+                        // Two writers take turns instead of failing.
+                        .busy_timeout(PATIENCE),
+                )
+                .await?,
             ),
             Some("postgres" | "postgresql") => Either::Postgres(
                 PgPoolOptions::new()
@@ -533,6 +533,26 @@ impl Store {
 
 /// How long somebody waits for a connection, and in SQLite for the turn to write. Both together end well before a webhook's handler has to (20 s).
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A file that is new gets its write-ahead log with the first connection, and of several processes that give it one SQLite lets one alone, without a wait: the others
+/// try again.
+async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    const LOCKED: &str = "5";
+    let pool = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(PATIENCE);
+    let begun = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error))
+                if error.code().as_deref() == Some(LOCKED) && begun.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// The migrations are a part of the program: it needs no files beside it, and no database while it is compiled.
 const SQLITE: &[&str] = &[

@@ -3,6 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, TcpStream},
+    path::Path,
     process::Stdio,
     sync::Mutex,
     time::Duration,
@@ -44,16 +45,14 @@ pub struct Browser {
     _profile: TempDir,
 }
 
-impl Browser {
-    pub(super) async fn open(tools: &Tools) -> Self {
-        let profile = tempfile::Builder::new()
-            .prefix("shop-browser-")
-            .tempdir()
-            .expect("a folder");
+/// Starts chromedriver, and says at which port it listens. It takes a free port of IPv4 and wants the same one of IPv6: where that is taken, it goes away without a
+/// word, and is asked again.
+async fn start_driver(tools: &Tools, profile: &Path) -> (Child, u16) {
+    for _ in 0..5 {
         let mut driver = Command::new(&tools.chromedriver)
             .arg("--port=0")
             // What it and Chromium leave behind goes with the profile.
-            .env("TMPDIR", profile.path())
+            .env("TMPDIR", profile)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -61,21 +60,26 @@ impl Browser {
             .spawn()
             .expect("chromedriver starts");
         let mut lines = BufReader::new(driver.stdout.take().expect("piped")).lines();
-        let port = loop {
-            let line = lines
-                .next_line()
-                .await
-                .expect("chromedriver speaks")
-                .expect("chromedriver says its port");
+        while let Some(line) = lines.next_line().await.expect("chromedriver speaks") {
             if let Some((_, port)) = line.rsplit_once(" successfully on port ")
                 && let Ok(port) = port.trim_end_matches('.').parse()
             {
-                break port;
+                // What it says later must not fill the pipe.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return (driver, port);
             }
-        };
-        // What it says later must not fill the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        }
+    }
+    panic!("chromedriver says no port");
+}
 
+impl Browser {
+    pub(super) async fn open(tools: &Tools) -> Self {
+        let profile = tempfile::Builder::new()
+            .prefix("shop-browser-")
+            .tempdir()
+            .expect("a folder");
+        let (driver, port) = start_driver(tools, profile.path()).await;
         let folder = profile.path().join("profile");
         // No sandbox of Chromium's own for root; and no calls home, which would only wait for a network that may not be there.
         let arguments = [
