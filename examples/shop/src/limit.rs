@@ -44,6 +44,20 @@ impl PerAddress {
         }
         .map(one_visitor)
     }
+
+    fn count(&self, address: Option<IpAddr>) -> Result<(), GuardError> {
+        // An address that nobody knows is one address: it does not open the door.
+        let address = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        if self.limiter.len() > REMEMBERED {
+            self.limiter.retain_recent();
+        }
+        self.limiter.check_key(&address).map_err(|early| {
+            let now = self.limiter.clock().now();
+            GuardError::TooMany {
+                retry_after: early.wait_time_from(now),
+            }
+        })
+    }
 }
 
 /// The proxy adds what it saw at the end; what stands before that the visitor may have made up.
@@ -65,19 +79,7 @@ pub(crate) fn one_visitor(address: IpAddr) -> IpAddr {
 
 impl Guard for PerAddress {
     async fn admit(&self, visitor: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
-        // An address that nobody knows is one address: it does not open the door.
-        let address = self
-            .address(visitor)
-            .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        if self.limiter.len() > REMEMBERED {
-            self.limiter.retain_recent();
-        }
-        self.limiter.check_key(&address).map_err(|early| {
-            let now = self.limiter.clock().now();
-            GuardError::TooMany {
-                retry_after: early.wait_time_from(now),
-            }
-        })
+        self.count(self.address(visitor))
     }
 }
 
@@ -87,6 +89,45 @@ mod tests {
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
+    }
+
+    /// So few that none is given back while a test runs.
+    fn two_a_minute() -> PerAddress {
+        PerAddress::new(NonZeroU32::new(2).expect("two"), None)
+    }
+
+    fn refused(answer: Result<(), GuardError>) -> bool {
+        match answer {
+            Ok(()) => false,
+            Err(GuardError::TooMany { retry_after }) => {
+                assert!(!retry_after.is_zero());
+                assert!(retry_after.as_secs() <= 30, "{retry_after:?}");
+                true
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_address_has_its_own_limit() {
+        let limit = two_a_minute();
+        let (one, other) = (address("203.0.113.7"), address("203.0.113.8"));
+        let mut seen = Vec::new();
+        for who in [one, one, one, other, one, other, other] {
+            seen.push(refused(limit.count(Some(who))));
+        }
+        assert_eq!(seen, [false, false, true, false, true, false, true]);
+    }
+
+    #[tokio::test]
+    async fn all_whom_nobody_knows_share_one_limit() {
+        let limit = two_a_minute();
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let answer = limit.admit(&Visitor::default(), Attempt::SaveCard).await;
+            seen.push(refused(answer));
+        }
+        assert_eq!(seen, [false, false, true]);
     }
 
     #[test]
