@@ -248,8 +248,13 @@ impl FromRequest for Visit {
                 return Err(InternalError::from_response("no body", page).into());
             };
             let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+            let last = |name: &str| {
+                let mut all = request.headers().get_all(name);
+                all.next_back().map(HeaderValue::as_bytes)
+            };
             let peer = request.peer_addr().map(|peer| peer.ip());
-            Ok(Self(shop::Visit::new(header, peer, body.into())))
+            let address = shop.visitors_address(peer, last);
+            Ok(Self(shop::Visit::new(header, address, body.into())))
         })
     }
 }

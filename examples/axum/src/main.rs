@@ -210,8 +210,12 @@ impl FromRequest<Shop> for Visit {
         let body = body.map_err(|_| Page(shop.problem(Problem::TooLarge)))?;
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map(|peer| peer.0.ip());
-        Ok(Self(shop::Visit::new(header, peer, body.into())))
+        let last = |name: &str| {
+            let mut all = parts.headers.get_all(name).iter();
+            all.next_back().map(HeaderValue::as_bytes)
+        };
+        let address = shop.visitors_address(peer.map(|peer| peer.0.ip()), last);
+        Ok(Self(shop::Visit::new(header, address, body.into())))
     }
 }
 

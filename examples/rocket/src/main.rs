@@ -332,8 +332,11 @@ impl<'r> FromData<'r> for Visit {
             _ => return Outcome::Error((Status::PayloadTooLarge, ())),
         };
         let header = |name: &str| request.headers().get_one(name).map(str::as_bytes);
+        let last = |name: &str| request.headers().get(name).last().map(str::as_bytes);
         let peer = request.remote().map(|peer| peer.ip());
-        Outcome::Success(Self(shop::Visit::new(header, peer, body)))
+        let shop = request.rocket().state::<Shop>();
+        let address = shop.and_then(|shop| shop.visitors_address(peer, last));
+        Outcome::Success(Self(shop::Visit::new(header, address, body)))
     }
 }
 

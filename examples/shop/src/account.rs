@@ -72,7 +72,11 @@ impl Shop {
             Err(refused) => return refused,
         };
         let email = normal(field(&form, "email"));
-        if let Err(wait) = self.inner.lock.count_try(&email, visit.peer()) {
+        if let Err(wait) = self
+            .inner
+            .lock
+            .count_try(account_of(&email), visit.address())
+        {
             return self.problem_at(Problem::TooMany(wait), "/account/login", "Back");
         }
         self.page(self.log_buyer_in(visit, &form, email).await)
@@ -85,7 +89,11 @@ impl Shop {
             Err(refused) => return refused,
         };
         let email = normal(field(&form, "email"));
-        if let Err(wait) = self.inner.lock.count_try(&email, visit.peer()) {
+        if let Err(wait) = self
+            .inner
+            .lock
+            .count_try(account_of(&email), visit.address())
+        {
             return self.problem_at(Problem::TooMany(wait), "/account/new", "Back");
         }
         self.page(self.sign_buyer_up(visit, &form, email).await)
@@ -169,7 +177,10 @@ impl Shop {
         form: &[(String, String)],
         email: String,
     ) -> Result<Answer, Problem> {
-        let known = self.inner.store.account(email.clone()).await?;
+        let known = match account_of(&email) {
+            Some(email) => self.inner.store.account(email.to_owned()).await?,
+            None => None,
+        };
         let (account, hash) = known.unzip();
         let password = field(form, "password").to_owned();
         let opens = self.inner.lock.opens(password, hash).await;
@@ -191,13 +202,7 @@ impl Shop {
     ) -> Result<Answer, Problem> {
         let refuse =
             |status, message| self.entry_page(visit, Entry::SignUp, status, &email, Some(message));
-        // What Stripe would not take as its customer's is no address here either.
-        if email.is_empty()
-            || CustomerRequest::new("new")
-                .email(&email)
-                .validate()
-                .is_err()
-        {
+        if account_of(&email).is_none() {
             return refuse(422, "That is not an e-mail address.");
         }
         let password = field(form, "password");
@@ -306,6 +311,13 @@ impl Shop {
             secure: self.inner.secure_cookies,
         })
     }
+}
+
+/// The address, if an account may have it: what Stripe would not take as its customer's is none.
+fn account_of(email: &str) -> Option<&str> {
+    let request = CustomerRequest::new("new").email(email);
+    let is_one = !email.is_empty() && !email.contains(char::is_control);
+    (is_one && request.validate().is_ok()).then_some(email)
 }
 
 /// One account for each address, however it is typed.

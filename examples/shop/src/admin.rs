@@ -6,13 +6,15 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use crate::{limit, random};
 
 /// How long a session lasts, whatever happens in it.
 pub const SESSION: Duration = Duration::from_secs(8 * 60 * 60);
@@ -67,7 +69,7 @@ impl Admin {
         password: &str,
         now: Instant,
     ) -> Result<(), LogInError> {
-        let from = place(from);
+        let from = limit::counted(from);
         // Counted before the password is looked at, so that many tries at once cannot slip through together.
         self.count(from, now)?;
         // Both sides are hashed first: what is compared is always 32 bytes long, so the time tells neither the text nor its length.
@@ -86,10 +88,7 @@ impl Admin {
         let hash = Sha256::new()
             .chain_update(self.password)
             .chain_update(cookie);
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        random::hex(&hash.finalize())
     }
 
     fn count(&self, from: IpAddr, now: Instant) -> Result<(), LogInError> {
@@ -133,19 +132,6 @@ pub fn same(left: &str, right: &str) -> bool {
     !left.is_empty() && bool::from(left.as_bytes().ct_eq(right.as_bytes()))
 }
 
-/// An IPv6 visitor has a whole /64 to guess from: it counts as one address.
-fn place(from: Option<IpAddr>) -> IpAddr {
-    match from {
-        Some(IpAddr::V6(address)) => {
-            let mut segments = address.segments();
-            segments[4..].fill(0);
-            IpAddr::V6(Ipv6Addr::from(segments))
-        }
-        Some(address) => address,
-        None => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
-}
-
 fn fingerprint(text: &str) -> Fingerprint {
     Sha256::digest(text.as_bytes()).into()
 }
@@ -183,6 +169,23 @@ mod tests {
         assert_eq!(id, Admin::new("correct horse").session_id("cookie"));
         assert_ne!(id, Admin::new("another horse").session_id("cookie"));
         assert_ne!(id, Admin::new("correct horse").session_id("cookie2"));
+    }
+
+    #[test]
+    fn who_guesses_over_ipv4_is_one_of_many_on_a_socket_for_both() {
+        let admin = Admin::new("correct horse");
+        let now = Instant::now();
+        let at = |address: &str| Some(address.parse().expect("an address"));
+        for _ in 0..=WRONG_TRIES {
+            let guess = admin.log_in(at("::ffff:203.0.113.7"), "guess", now);
+            assert!(guess.is_err());
+        }
+        assert!(matches!(
+            admin.log_in(at("203.0.113.7"), "correct horse", now),
+            Err(LogInError::TooMany { .. })
+        ));
+        let other = admin.log_in(at("::ffff:203.0.113.8"), "correct horse", now);
+        assert!(other.is_ok());
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Shop {
         match self
             .inner
             .admin
-            .log_in(visit.peer(), password, Instant::now())
+            .log_in(visit.address(), password, Instant::now())
         {
             Ok(()) => self.page(self.open_session().await),
             Err(LogInError::Wrong) => self.log_in_form(403, Some("That is not the password.")),
@@ -442,7 +442,7 @@ impl Shop {
             reserved_typed => reserved.to_major(),
             capturable => !reserved.is_zero() && !capture_asked,
             until => until.map(deadline),
-            disputed => balance.open_dispute().is_some(),
+            withheld => balance.is_withheld(),
             refunds, asked, disputes, entries,
         })
     }
@@ -563,6 +563,10 @@ fn verdict(
         ("wait", "An event waits for its turn.".to_owned())
     } else if let Some(dispute) = dispute {
         let text = match dispute.due_by.filter(|_| is_answerable(dispute)) {
+            Some(due_by) if dispute.status == DisputeStatus::WarningNeedsResponse => format!(
+                "The buyer\u{2019}s bank asks about it, and has taken nothing yet. Answer at Stripe until {}, or give the money back; else it may become a dispute.",
+                deadline(due_by)
+            ),
             Some(due_by) => format!(
                 "The buyer\u{2019}s bank disputes it. Answer with evidence at Stripe until {}; else the money is gone.",
                 deadline(due_by)

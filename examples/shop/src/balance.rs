@@ -95,6 +95,15 @@ impl Balance {
         open.next()
     }
 
+    /// Whether the buyer's bank holds the money, or has taken it for good: then Stripe gives nothing back. Of an inquiry it does, and all of it ends the inquiry.
+    pub(crate) fn is_withheld(&self) -> bool {
+        use DisputeStatus::{Lost, NeedsResponse, UnderReview};
+        let withholds = |status: &_| matches!(status, NeedsResponse | UnderReview | Lost);
+        self.disputes
+            .iter()
+            .any(|dispute| withholds(&dispute.status))
+    }
+
     fn sum(&self, counts: impl Fn(Kind) -> bool) -> Amount {
         let entries = self.entries.iter().filter(|entry| counts(entry.kind));
         self.of(entries.map(|entry| entry.amount.minor()))

@@ -124,14 +124,16 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         db: &mut C,
     ) -> Result<(), BoxError> {
         let order = order_of(payment)?;
+        // An older intent of the order may be declined while a newer one is on its way: that one decides.
         let updated = on!(
             db,
             sqlx::query(
                 "UPDATE orders SET status = 'failed', updated_at = $1
-                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed')",
+                 WHERE id = $2 AND (status IN ('pending', 'failed') OR (status = 'processing' AND (payment_intent IS NULL OR payment_intent = $3)))",
             )
             .bind(now())
             .bind(order)
+            .bind(payment.id())
             .execute(db)
             .await?
             .rows_affected()

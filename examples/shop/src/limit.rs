@@ -38,16 +38,13 @@ impl PerAddress {
     }
 
     fn address(&self, visitor: &Visitor) -> Option<IpAddr> {
-        match &self.header {
-            Some(header) => visitor.headers(header).last().and_then(told_by_proxy),
-            None => visitor.peer(),
-        }
-        .map(one_visitor)
+        address(self.header.as_deref(), visitor.peer(), |name| {
+            visitor.headers(name).last()
+        })
     }
 
     fn count(&self, address: Option<IpAddr>) -> Result<(), GuardError> {
-        // An address that nobody knows is one address: it does not open the door.
-        let address = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        let address = counted(address);
         if self.limiter.len() > REMEMBERED {
             self.limiter.retain_recent();
         }
@@ -66,8 +63,25 @@ fn told_by_proxy(header: &[u8]) -> Option<IpAddr> {
     last.trim().parse().ok()
 }
 
+/// Where a visitor is: at the other end of the connection, or, with a proxy's header, where that says. `last` gives the last header of a name.
+pub(crate) fn address<'a>(
+    header: Option<&str>,
+    peer: Option<IpAddr>,
+    last: impl Fn(&str) -> Option<&'a [u8]>,
+) -> Option<IpAddr> {
+    match header {
+        Some(header) => last(header).and_then(told_by_proxy),
+        None => peer,
+    }
+}
+
+/// What is counted for a visitor. An address that nobody knows is one address: it does not open the door.
+pub(crate) fn counted(address: Option<IpAddr>) -> IpAddr {
+    address.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), one_visitor)
+}
+
 /// One visitor has one IPv4 address, or a whole network of IPv6.
-pub(crate) fn one_visitor(address: IpAddr) -> IpAddr {
+fn one_visitor(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             const NETWORK: u128 = !0 << 64;
@@ -146,6 +160,16 @@ mod tests {
             );
         }
         assert_eq!(told_by_proxy(b"\xff"), None);
+    }
+
+    #[test]
+    fn behind_a_proxy_the_connection_tells_nothing() {
+        let peer = Some(address("10.0.0.1"));
+        let told = |name: &str| (name == "x-real-ip").then_some(b"203.0.113.7".as_slice());
+        let found = |header| super::address(header, peer, told);
+        assert_eq!(found(None), peer);
+        assert_eq!(found(Some("x-real-ip")), Some(address("203.0.113.7")));
+        assert_eq!(found(Some("x-forwarded-for")), None);
     }
 
     #[test]

@@ -288,7 +288,7 @@ fn possible(balance: &Balance, request: &Request) -> Result<(), Stop> {
     match request.wish {
         Wish::Refund => {
             let (charged, left) = (balance.charged(), balance.left());
-            if balance.open_dispute().is_some() {
+            if balance.is_withheld() {
                 return said(409, DISPUTED);
             }
             if charged.is_zero() {
@@ -332,7 +332,7 @@ fn possible(balance: &Balance, request: &Request) -> Result<(), Stop> {
     Ok(())
 }
 
-const DISPUTED: &str = "The buyer\u{2019}s bank disputes this payment and has its money, so it cannot be given back a second time. Answer the dispute, or accept it, at Stripe.";
+const DISPUTED: &str = "The buyer\u{2019}s bank disputes this payment and has its money, so it cannot be given back a second time. What can be done about it is at Stripe.";
 const NOTHING_LEFT: &str =
     "Nothing is left of this payment: all of it went back, or is on its way.";
 const NOTHING_RESERVED: &str =

@@ -108,7 +108,8 @@ pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<
     Ok(())
 }
 
-/// An order of which all that was charged went back is refunded. A refund can still fail after it had succeeded: then the order is merely paid again.
+/// An order of which all that was charged went back is refunded. A refund can still fail after it had succeeded: then the order is merely paid again; or, if nothing was
+/// ever shipped for it, somebody has to look again.
 async fn turn(order: &str, db: &mut impl Connection) -> Result<(), BoxError> {
     on!(
         db,
@@ -116,7 +117,8 @@ async fn turn(order: &str, db: &mut impl Connection) -> Result<(), BoxError> {
             "UPDATE orders SET updated_at = $1, status = CASE
                  WHEN coalesce((SELECT sum(amount) FROM ledger WHERE payment_intent = orders.payment_intent AND kind IN ('taking', 'capture')), amount)
                    <= (SELECT coalesce(sum(amount), 0) FROM refunds WHERE payment_intent = orders.payment_intent AND status = 'succeeded') THEN 'refunded'
-                 WHEN status = 'refunded' THEN 'paid'
+                 WHEN status = 'refunded' AND EXISTS (SELECT 1 FROM shipments WHERE order_id = orders.id) THEN 'paid'
+                 WHEN status = 'refunded' THEN 'review'
                  ELSE status END
              WHERE id = $2 AND status IN ('paid', 'review', 'refunded')",
         )

@@ -1,6 +1,6 @@
 //! The shop: one method for each route, from plain values to a plain answer. What a framework adds is only how both are carried.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use minijinja::{Value, context};
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use crate::{
     answer::{Answer, Cookie},
     cart::{self, Cart, CartForm, Item, MAX_QUANTITY},
     catalogue::{self, PRODUCTS},
+    limit,
     metrics::Metrics,
     money,
     order::Order,
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) checkout: Checkout,
     pub(crate) admin: Admin,
     pub(crate) lock: Lock,
+    proxy_header: Option<String>,
     /// Where Stripe's own page is, if orders can be paid there.
     hosted: Option<String>,
     pub(crate) secure_cookies: bool,
@@ -57,8 +59,8 @@ pub struct Parts {
     pub admin: Admin,
     /// The origin of Stripe's own page, if the till lets orders be paid there: see [`hosted_page`](crate::hosted_page).
     pub hosted: Option<String>,
-    /// Whether a proxy stands before the shop, so that no connection tells who visits.
-    pub behind_proxy: bool,
+    /// In which header the proxy before the shop writes where a visitor is, if there is one: then no connection tells.
+    pub proxy_header: Option<String>,
     /// Whether every page says that nothing costs money here.
     pub sandbox: bool,
     /// Whether cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
@@ -79,7 +81,7 @@ impl Shop {
             checkout,
             admin,
             hosted,
-            behind_proxy,
+            proxy_header,
             sandbox,
             secure_cookies,
             metrics,
@@ -90,7 +92,8 @@ impl Shop {
                 store,
                 checkout,
                 admin,
-                lock: Lock::new(behind_proxy),
+                lock: Lock::new(),
+                proxy_header,
                 hosted,
                 secure_cookies,
                 sandbox,
@@ -103,6 +106,16 @@ impl Shop {
     /// The till, whose routes stand beside the shop's.
     pub fn checkout(&self) -> &Checkout {
         &self.inner.checkout
+    }
+
+    /// Where a visitor is: at the other end of the connection, or where the proxy before the shop says. `last` gives the last header of a name, if there is one: those
+    /// before it the visitor may have made up.
+    pub fn visitors_address<'a>(
+        &self,
+        peer: Option<IpAddr>,
+        last: impl Fn(&str) -> Option<&'a [u8]>,
+    ) -> Option<IpAddr> {
+        limit::address(self.inner.proxy_header.as_deref(), peer, last)
     }
 
     /// `GET /`: what there is to buy.

@@ -126,8 +126,7 @@ impl App {
             site,
             stripe,
         } = settings;
-        let behind_proxy = proxy_header.is_some();
-        let limit = payments_per_minute.map(|limit| PerAddress::new(limit, proxy_header));
+        let limit = payments_per_minute.map(|limit| PerAddress::new(limit, proxy_header.clone()));
         // Both are one path from here on: the sandbox only is another place with other keys.
         let (config, sandbox) = match stripe {
             Stripe::Keys(config) => (*config, None),
@@ -187,7 +186,7 @@ impl App {
             checkout,
             admin,
             hosted,
-            behind_proxy,
+            proxy_header,
             sandbox: sandbox.is_some(),
             secure_cookies: live,
             metrics,

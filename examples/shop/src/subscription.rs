@@ -19,10 +19,12 @@ pub enum Subscribed {
         /// `whsec_…`.
         secret: String,
     },
-    /// There was one with this address, and these types of events were missing. Its secret stays.
+    /// There was one with this address, and it did not get all that is needed. Its secret stays.
     Updated {
-        /// What was missing.
+        /// The types of events that were missing.
         missing: Vec<&'static str>,
+        /// Whether it was switched off: Stripe does that with an endpoint that fails for days.
+        was_off: bool,
     },
     /// There was one that gets all that is needed.
     Unchanged,
@@ -35,11 +37,17 @@ impl fmt::Display for Subscribed {
                 formatter,
                 "The endpoint is made. Stripe tells its signing secret only now:\nSTRIPE_WEBHOOK_SECRET={secret}"
             ),
-            Self::Updated { missing } => write!(
-                formatter,
-                "The endpoint was there, and gets these events too now: {}. Its signing secret stays.",
-                missing.join(", ")
-            ),
+            Self::Updated { missing, was_off } => {
+                formatter.write_str("The endpoint was there")?;
+                if *was_off {
+                    formatter.write_str(", switched off, and is on again")?;
+                }
+                if !missing.is_empty() {
+                    let missing = missing.join(", ");
+                    write!(formatter, ", and gets these events too now: {missing}")?;
+                }
+                formatter.write_str(". Its signing secret stays.")
+            }
             Self::Unchanged => {
                 formatter.write_str("The endpoint is there, and gets all events that are needed.")
             }
@@ -57,6 +65,7 @@ struct Endpoints {
 struct Endpoint {
     id: String,
     url: String,
+    status: String,
     enabled_events: Vec<String>,
     secret: Option<String>,
 }
@@ -79,16 +88,20 @@ pub async fn subscribe(gateway: &Gateway, url: &str) -> Result<Subscribed, BoxEr
         .copied()
         .filter(|event| !gets("*") && !gets(event))
         .collect();
-    if missing.is_empty() {
+    let was_off = known.status == "disabled";
+    if missing.is_empty() && !was_off {
         return Ok(Subscribed::Unchanged);
     }
     let kept = known.enabled_events.iter().map(String::as_str);
-    let form: Vec<_> = kept
+    let mut form: Vec<_> = kept
         .chain(missing.iter().copied())
         .map(|event| (EVENTS, event))
         .collect();
+    if was_off {
+        form.push(("disabled", "false"));
+    }
     post(gateway, &format!("/webhook_endpoints/{}", known.id), &form).await?;
-    Ok(Subscribed::Updated { missing })
+    Ok(Subscribed::Updated { missing, was_off })
 }
 
 const EVENTS: &str = "enabled_events[]";
@@ -144,6 +157,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_endpoint_that_stripe_switched_off_is_on_again() {
+        let sandbox = Sandbox::start().await.expect("a port");
+        let gateway = Gateway::new(&sandbox.config()).expect("keys");
+        subscribe(&gateway, URL).await.expect("an endpoint");
+        let known = find(&gateway, URL).await.expect("a list").expect("it");
+        let path = format!("/webhook_endpoints/{}", known.id);
+        let off = post(&gateway, &path, &[("disabled", "true")]).await;
+        assert_eq!(off.expect("the endpoint").status, "disabled");
+        let updated = subscribe(&gateway, URL).await.expect("the endpoint");
+        assert_eq!(
+            updated,
+            Subscribed::Updated {
+                missing: Vec::new(),
+                was_off: true
+            }
+        );
+        assert!(updated.to_string().contains("is on again"), "{updated}");
+        let known = find(&gateway, URL).await.expect("a list").expect("it");
+        assert_eq!(known.status, "enabled");
+        assert_eq!(known.enabled_events.len(), EVENT_TYPES.len());
+        let again = subscribe(&gateway, URL).await.expect("the endpoint");
+        assert_eq!(again, Subscribed::Unchanged);
+    }
+
+    #[tokio::test]
     async fn what_an_endpoint_gets_besides_it_goes_on_to_get() {
         let sandbox = Sandbox::start().await.expect("a port");
         let gateway = Gateway::new(&sandbox.config()).expect("keys");
@@ -155,7 +193,8 @@ mod tests {
         assert_eq!(
             updated,
             Subscribed::Updated {
-                missing: rest.to_vec()
+                missing: rest.to_vec(),
+                was_off: false
             }
         );
         let known = find(&gateway, URL).await.expect("a list").expect("it");

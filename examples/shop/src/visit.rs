@@ -11,7 +11,7 @@ pub struct Visit {
     content_type: Option<String>,
     authorization: Option<String>,
     cookies: String,
-    peer: Option<IpAddr>,
+    address: Option<IpAddr>,
     body: Vec<u8>,
 }
 
@@ -20,10 +20,10 @@ impl Visit {
     pub const BODY_LIMIT: usize = 16 * 1024;
 
     /// Takes what the shop needs of a request. `header` gives the first header of that name, in lower case, if there is one; what is no text is as if it were
-    /// not there.
+    /// not there. Where the visitor is says [`Shop::visitors_address`](crate::Shop::visitors_address).
     pub fn new<'a>(
         header: impl Fn(&str) -> Option<&'a [u8]>,
-        peer: Option<IpAddr>,
+        address: Option<IpAddr>,
         body: Vec<u8>,
     ) -> Self {
         let header = |name| str::from_utf8(header(name)?).ok().map(str::to_owned);
@@ -34,7 +34,7 @@ impl Visit {
             content_type: header("content-type"),
             authorization: header("authorization"),
             cookies: header("cookie").unwrap_or_default(),
-            peer,
+            address,
             body,
         }
     }
@@ -43,8 +43,9 @@ impl Visit {
         cookie(&self.cookies, name)
     }
 
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        self.peer
+    /// Where the visitor is, if that is known.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// The token of `Authorization: Bearer …`.
@@ -111,7 +112,7 @@ impl std::fmt::Debug for Visit {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Visit")
-            .field("peer", &self.peer)
+            .field("address", &self.address)
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }

@@ -84,7 +84,7 @@ async fn open_with(url: &str, config: Config, queued: bool) -> Open {
         checkout: checkout.clone(),
         admin: Admin::new(PASSWORD),
         hosted,
-        behind_proxy: false,
+        proxy_header: None,
         sandbox: true,
         secure_cookies: false,
         metrics: None,

@@ -190,6 +190,22 @@ async fn a_canceled_payment_cancels_its_order_but_not_a_newer_payments() {
 }
 
 #[tokio::test]
+async fn a_declined_payment_fails_its_order_but_not_a_newer_payments() {
+    let Some(open) = open().await else { return };
+    let id = open.order().await;
+    open.tell(
+        "payment_intent.processing",
+        payment("pi_2", &id, TOTAL).status("processing"),
+    )
+    .await;
+    for (declined, status) in [("pi_1", "processing"), ("pi_2", "failed")] {
+        let declined = payment(declined, &id, TOTAL).status("requires_payment_method");
+        open.tell("payment_intent.payment_failed", declined).await;
+        assert_eq!(open.status(&id).await, status);
+    }
+}
+
+#[tokio::test]
 async fn an_order_that_is_not_there_is_an_error_and_not_a_shrug() {
     let Some(open) = open().await else { return };
     let strange = "0".repeat(32);
@@ -323,6 +339,27 @@ async fn refunds_add_up() {
         assert_eq!(open.status(&id).await, status, "{event_type}");
     }
     assert_eq!(kinds(&open).await, ["refund failed"]);
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_ships_nothing_and_does_not_say_so() {
+    let Some(open) = open().await else { return };
+    let id = open.order().await;
+    let too_little = payment("pi_1", &id, 100).status("succeeded");
+    open.tell("payment_intent.succeeded", too_little).await;
+    for (event_type, refund, status) in [
+        ("refund.created", "succeeded", "refunded"),
+        ("refund.failed", "failed", "review"),
+    ] {
+        let amount = Amount::new(100, shop::catalogue::CURRENCY);
+        let mut object = testing::refund("re_1", "pi_1", amount);
+        object["status"] = refund.into();
+        let told = open.deliver(&testing::event(event_type, object)).await;
+        assert_eq!(told, 200, "{event_type}");
+        let order = open.api(&id).await;
+        assert_eq!(order["status"], status, "{event_type}");
+        assert_eq!(order["shipments"].as_array().map(Vec::len), Some(0));
+    }
 }
 
 #[tokio::test]

@@ -698,9 +698,42 @@ async fn a_dispute_is_shown_with_its_deadline_and_its_end() {
         assert!(!html.contains("Evidence is taken until"), "{html}");
         let html = text(&merchant.open.shop.admin(&visit).await);
         assert!(!html.contains("Disputes to answer"), "{html}");
+        // What the bank gave back, or keeps, is not given back again.
+        let html = merchant.page(&payment).await;
+        assert_eq!(html.contains(r#"id="refund""#), won, "{html}");
+        if won {
+            let reference = reference_in(&html);
+            went_well(&merchant.refund(&payment, &reference, "1").await, &payment);
+        } else {
+            let kept = "fedcba9876543210fedcba9876543210";
+            let answer = merchant.refund(&payment, kept, "1").await;
+            said(&answer, 409, "has its money");
+        }
         // The buyer has the parcel, and what the banks do is not written on this page.
         assert_eq!(merchant.open.status(&order).await, "paid");
     }
+}
+
+#[tokio::test]
+async fn what_a_bank_only_asks_about_can_go_back() {
+    let Some(merchant) = Merchant::new().await else {
+        return;
+    };
+    let (_, payment) = merchant.paid().await;
+    assert!(merchant.open.sandbox().inquire(&payment));
+    merchant.open.told().await;
+    let html = merchant.page(&payment).await;
+    for part in [
+        "The buyer’s bank asks about it, and has taken nothing yet.",
+        "asked about</span>",
+        r#"id="refund""#,
+    ] {
+        assert!(html.contains(part), "{part} is missing in {html}");
+    }
+    let reference = reference_in(&html);
+    let answer = merchant.refund(&payment, &reference, "45.50").await;
+    went_well(&answer, &payment);
+    assert_eq!(merchant.refunded(&payment), 4550);
 }
 
 #[tokio::test]
