@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "stripe-checkout-core"
+SANDBOX = "stripe-checkout-sandbox"
 # Each adapter and its framework.
 ADAPTERS = {"stripe-checkout-axum": "axum", "stripe-checkout-actix": "actix-web", "stripe-checkout-rocket": "rocket"}
 
@@ -94,13 +95,12 @@ def dependencies(packages):
 
     rule("the core brings no web framework", crates(CORE) & FRAMEWORKS)
     for feature in core["features"]:
-        if feature != "sandbox":
-            found = crates(CORE, "--no-default-features", "--features", feature) & FRAMEWORKS
-            rule(f"the core brings no web framework with its feature {feature}", found)
+        found = crates(CORE, "--no-default-features", "--features", feature) & FRAMEWORKS
+        rule(f"the core brings no web framework with its feature {feature}", found)
 
     alone = crates(CORE, "--no-default-features")
     rule("webhooks alone bring no async-stripe, HTTP client, TLS or templates", [c for c in alone if c in CLIENT or STRIPE.fullmatch(c)])
-    rule("metrics come with their feature only", {"metrics"} & crates(CORE, "--no-default-features", "--features", "checkout,sqlite,postgres,sandbox,testing"))
+    rule("metrics come with their feature only", {"metrics"} & crates(CORE, "--no-default-features", "--features", "checkout,sqlite,postgres,testing"))
     ours, peer = crates(CORE, "--no-default-features", edges="normal,build"), application("async-stripe-webhook")
     rule(f"webhooks alone bring fewer crates ({len(ours)}) than async-stripe-webhook ({len(peer)})", ours if len(ours) >= len(peer) else [])
 
@@ -120,6 +120,11 @@ def dependencies(packages):
         for feature in FORWARDED:
             forwarded = package["features"].get(feature, [])
             rule(f"{adapter} forwards the feature {feature}, and that only", {f"{CORE}/{feature}"} ^ set(forwarded))
+
+    rule("the sandbox brings no async-stripe, TLS or templates: it is no part of what it judges",
+         [c for c in crates(SANDBOX) if c in CLIENT - {"hyper"} or STRIPE.fullmatch(c)])
+    tests_by_path = [d for d in core["dependencies"] if d["name"] == SANDBOX and (d["kind"] != "dev" or d["req"] != "*")]
+    rule("the core knows the sandbox as a test's dependency by its path alone", [d["req"] for d in tests_by_path])
 
     for example in sorted(name for name in packages if name.startswith("custom-webhook-")):
         found = [c for c in crates(example) if c in CLIENT - {"hyper"} or STRIPE.fullmatch(c)]
@@ -142,7 +147,7 @@ def dependencies(packages):
     ]
     rule("our crates ask for each other's very version", siblings)
     published = {name for name, p in packages.items() if p["publish"] != []}
-    rule("the library is published and the examples are not", published ^ ({CORE} | (ADAPTERS.keys() & packages.keys())))
+    rule("the library is published and the examples are not", published ^ ({CORE, SANDBOX} | (ADAPTERS.keys() & packages.keys())))
 
 
 def code(path):

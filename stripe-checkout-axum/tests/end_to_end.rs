@@ -8,7 +8,7 @@ use std::time::Duration;
 use stripe_checkout_axum::router;
 use stripe_checkout_core::Checkout;
 use stripe_checkout_core::fulfillment::MemoryInbox;
-use stripe_checkout_core::sandbox::{Fault, Sandbox};
+use stripe_checkout_sandbox::{Fault, Sandbox};
 use support::{Answer, OnePrice, Ship, post_json, reserve, send};
 
 struct Shop {

@@ -30,10 +30,10 @@ use stripe_checkout_core::{
     PublishableKey, SecretKey, Visitor, WebhookSecret,
     fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox},
     intent::PaymentRequest,
-    sandbox::{Fault, Sandbox},
     testing,
     webhook::{Event, Failure, Outcome, Payment, Verifier},
 };
+use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

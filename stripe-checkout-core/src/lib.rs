@@ -10,8 +10,6 @@
         clippy::indexing_slicing
     )
 )]
-// The sandbox writes Stripe's largest objects as one `json!` each.
-#![cfg_attr(feature = "sandbox", recursion_limit = "256")]
 
 mod amount;
 mod call;
@@ -37,8 +35,6 @@ pub mod intent;
 mod page;
 #[cfg(feature = "intent")]
 mod pricing;
-#[cfg(feature = "sandbox")]
-pub mod sandbox;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;

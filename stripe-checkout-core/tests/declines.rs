@@ -4,12 +4,12 @@ use stripe_checkout_core::fulfillment::{
     EventFilter, Inbox, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
 use stripe_checkout_core::intent::PaymentRequest;
-use stripe_checkout_core::sandbox::{Fault, Sandbox};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{
     Amount, Checkout, Currency, IntentError, Mode, Pricing, PricingError, Visitor,
 };
+use stripe_checkout_sandbox::{Fault, Sandbox};
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
 

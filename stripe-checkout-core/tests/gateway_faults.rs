@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, IntentParams, PaymentRequest};
-use stripe_checkout_core::sandbox::{Fault, LoggedRequest, Sandbox};
 use stripe_checkout_core::webhook::{Payment, PaymentStatus};
 use stripe_checkout_core::{Amount, ApiError, Currency, Metadata, PublishableKey, SecretKey};
+use stripe_checkout_sandbox::{Fault, LoggedRequest, Sandbox};
 
 struct World {
     sandbox: Sandbox,

@@ -2,11 +2,11 @@
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::intent::{CustomerRequest, HostedCheckout, PaymentRequest};
-use stripe_checkout_core::sandbox::Sandbox;
 use stripe_checkout_core::{
     Amount, Attempt, Body, Call, Checkout, Currency, Customers, Guard, GuardError, Pricing,
     PricingError, Reply, Visitor,
 };
+use stripe_checkout_sandbox::Sandbox;
 
 /// Each route with which a payment, or a saved card, begins.
 const WAYS: [&str; 3] = [

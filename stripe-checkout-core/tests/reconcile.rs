@@ -14,13 +14,13 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::intent::{
     Gateway, IdempotencyKey, PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::sandbox::{Fault, Sandbox};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
     Amount, ApiError, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
     PublishableKey, ReconcileError, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
 };
+use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::oneshot;
 
 #[path = "postgres_server/mod.rs"]

@@ -16,12 +16,12 @@ use stripe_checkout_core::intent::{
     SavedChargeOutcome, SetupFutureUsage, SetupRequest, Transport, TransportRequest,
     TransportResponse,
 };
-use stripe_checkout_core::sandbox::{Fault, Sandbox};
 use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, IntentError, Mode, OperationError, Pricing, PricingError,
     TransportError, Visitor,
 };
+use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::task::JoinSet;
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);

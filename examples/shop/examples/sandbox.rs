@@ -9,7 +9,7 @@ use std::{
 };
 
 use shop::BoxError;
-use stripe_checkout_core::sandbox::Sandbox;
+use stripe_checkout_sandbox::Sandbox;
 use tokio::net::{TcpListener, TcpStream};
 
 const USAGE: &str = "name the ports of the shops, like 3000 3001";

@@ -3,11 +3,11 @@
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
 use stripe_checkout_core::{
-    Amount, BoxError, BuildError, Checkout, Config, Mode, SandboxError,
+    Amount, BoxError, BuildError, Checkout, Config, Mode,
     fulfillment::{PostgresInbox, SqliteInbox},
     intent::HostedCheckout,
-    sandbox::Sandbox,
 };
+use stripe_checkout_sandbox::{Sandbox, SandboxError};
 use tokio::sync::Notify;
 
 use crate::{

@@ -131,7 +131,7 @@ async fn post(gateway: &Gateway, path: &str, form: &[(&str, &str)]) -> Result<En
 
 #[cfg(test)]
 mod tests {
-    use stripe_checkout_core::sandbox::Sandbox;
+    use stripe_checkout_sandbox::Sandbox;
 
     use super::*;
 

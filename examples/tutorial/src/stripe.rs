@@ -4,7 +4,8 @@ use std::{collections::HashMap, ffi::OsString, net::SocketAddr};
 
 use anyhow::Context as _;
 use axum::Router;
-use stripe_checkout_core::{Checkout, Config, sandbox::Sandbox};
+use stripe_checkout_core::{Checkout, Config};
+use stripe_checkout_sandbox::Sandbox;
 use tokio::net::TcpListener;
 
 /// Stripe, by the keys that are set; or a sandbox in this process, where none are.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{Inbox, OperationState};
 use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
-use stripe_checkout_core::sandbox::Fault;
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, IntentError, OperationError};
+use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
 use crate::world::{PRICE, World, eur, key, refund_of};

@@ -6,8 +6,8 @@ use stripe_checkout_core::Checkout;
 use stripe_checkout_core::Expired;
 use stripe_checkout_core::IntentError;
 use stripe_checkout_core::intent::PaymentRequest;
-use stripe_checkout_core::sandbox::Fault;
 use stripe_checkout_core::webhook::PaymentStatus;
+use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
 use crate::world::{PRICE, World};

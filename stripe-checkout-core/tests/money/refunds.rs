@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::OperationState;
 use stripe_checkout_core::intent::{RefundReason, RefundRequest};
-use stripe_checkout_core::sandbox::Fault;
 use stripe_checkout_core::webhook::{Refund, RefundStatus};
 use stripe_checkout_core::{
     Amount, AmountError, ApiError, Checkout, Currency, Metadata, OperationError, RequestError,
 };
+use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
 use crate::world::{World, eur, refund_of};

@@ -11,11 +11,11 @@ use stripe_checkout_core::fulfillment::{
     Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
-use stripe_checkout_core::sandbox::{LoggedRequest, Sandbox};
 use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,
 };
+use stripe_checkout_sandbox::{LoggedRequest, Sandbox};
 
 pub(crate) const PRICE: Amount = eur(1999);
 

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use stripe_checkout_core::intent::{PaymentRequest, SetupFutureUsage};
-use stripe_checkout_core::sandbox::Fault;
 use stripe_checkout_core::{Expired, IntentError};
+use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
 use super::world::{GOOD, World, eur, hosted, request};

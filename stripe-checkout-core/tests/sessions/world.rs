@@ -9,12 +9,12 @@ use stripe_checkout_core::fulfillment::{
     Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
-use stripe_checkout_core::sandbox::Sandbox;
 use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,
     PricingError, Visitor,
 };
+use stripe_checkout_sandbox::Sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -33,7 +33,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use stripe_checkout_core::sandbox::{self, Sandbox};
+use stripe_checkout_sandbox::{self as sandbox, Sandbox};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},

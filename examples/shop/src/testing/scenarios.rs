@@ -6,7 +6,7 @@ pub mod sandbox_page;
 
 use fantoccini::key::Key;
 use std::time::Duration;
-use stripe_checkout_core::sandbox::Fault;
+use stripe_checkout_sandbox::Fault;
 
 use super::{Stage, until};
 use crate::order::Status;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stripe_checkout_core::{Config, sandbox::Sandbox};
+use stripe_checkout_core::Config;
+use stripe_checkout_sandbox::Sandbox;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},

@@ -7,9 +7,9 @@ use shop::{Answer, OrderPrices, OrderReference, Parts, Shop, Store, Visit, admin
 use stripe_checkout_core::{
     Body, Call, Checkout, Config, Pricing as _, Visitor, WebhookSecret,
     intent::PaymentRequest,
-    sandbox::Sandbox,
     testing::{self, PaymentIntent},
 };
+use stripe_checkout_sandbox::Sandbox;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

@@ -5,7 +5,7 @@ use super::{
     common::{Open, header, open_with_stripe, text, visit},
 };
 use shop::Answer;
-use stripe_checkout_core::sandbox::Fault;
+use stripe_checkout_sandbox::Fault;
 
 /// Somebody in the back room of a shop with a Stripe of its own.
 struct Merchant {

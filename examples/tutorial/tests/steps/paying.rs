@@ -262,7 +262,7 @@ async fn step_6_shows_saved_cards_to_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn step_7_starts_with_all_keys_and_with_nothing_less() {
     let path = step!("7-live");
-    let sandbox = stripe_checkout_core::sandbox::Sandbox::start().await;
+    let sandbox = stripe_checkout_sandbox::Sandbox::start().await;
     let sandbox = sandbox.expect("a port");
     let folder = tempfile::tempdir().expect("a folder");
     let all = environment(&sandbox.config());

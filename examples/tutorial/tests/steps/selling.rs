@@ -2,7 +2,7 @@
 
 use program::Program;
 use serde_json::{Value, json};
-use stripe_checkout_core::sandbox::Fault;
+use stripe_checkout_sandbox::Fault;
 
 use crate::step;
 use crate::world::{JSON, World, confirm, order_in, until};

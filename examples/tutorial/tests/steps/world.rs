@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use program::{Answer, PATIENCE, Program};
 use serde_json::{Value, json};
-use stripe_checkout_core::sandbox::Sandbox;
 use stripe_checkout_core::{Config, WebhookSecret, testing};
+use stripe_checkout_sandbox::Sandbox;
 use tempfile::TempDir;
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");

@@ -7,7 +7,7 @@ use std::{
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use stripe_checkout_core::sandbox;
+use stripe_checkout_sandbox as sandbox;
 use tokio::time::{Instant, sleep};
 
 use super::{BACKLOG, Run};

@@ -10,7 +10,8 @@ use std::{
 };
 
 use fastrand::Rng;
-use stripe_checkout_core::{WebhookSecret, sandbox};
+use stripe_checkout_core::WebhookSecret;
+use stripe_checkout_sandbox as sandbox;
 use tokio::{
     process::{Child, Command},
     sync::MutexGuard,

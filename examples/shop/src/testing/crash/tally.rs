@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use stripe_checkout_core::sandbox::{DeliveryResult, Sandbox};
+use stripe_checkout_sandbox::{DeliveryResult, Sandbox};
 use tokio::time::sleep;
 
 use super::{Run, ledger::Found};

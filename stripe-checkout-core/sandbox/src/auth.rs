@@ -1,0 +1,208 @@
+//! Who sent a request, by its key. See <https://docs.stripe.com/api/authentication>.
+
+use http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+
+use super::{
+    api_error::ApiError,
+    form::{Node, Tree},
+    objects::{payment_intent::PaymentIntent, setup_intent::SetupIntent},
+};
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The merchant's server.
+    Secret,
+    /// A browser, which must name the client secret of what it asks for.
+    Publishable,
+}
+
+/// A request's sender, and what the events that the request causes say about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) role: Role,
+    /// `Stripe-Account`.
+    pub(crate) account: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Caller {
+    /// The intent with the fields that this caller may see.
+    pub(crate) fn render(&self, intent: &PaymentIntent) -> Value {
+        match self.role {
+            Role::Secret => intent.render(),
+            Role::Publishable => intent.render_for_browser(),
+        }
+    }
+
+    /// The same of a SetupIntent.
+    pub(crate) fn render_setup(&self, intent: &SetupIntent) -> Value {
+        match self.role {
+            Role::Secret => intent.render(),
+            Role::Publishable => intent.render_for_browser(),
+        }
+    }
+
+    /// Refuses a publishable key.
+    pub(crate) fn needs_secret_key(&self) -> Result<(), ApiError> {
+        match self.role {
+            Role::Secret => Ok(()),
+            Role::Publishable => Err(ApiError::invalid_with_status(
+                StatusCode::FORBIDDEN,
+                "This API call cannot be made with a publishable API key. Please use a secret API key. \
+                 You can find a list of your API keys at https://dashboard.stripe.com/account/apikeys.",
+            )
+            .code("secret_key_required")),
+        }
+    }
+}
+
+/// The keys that a sandbox knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    pub(crate) secret: &'a str,
+    pub(crate) publishable: &'a str,
+}
+
+/// Takes the key out of the header or of the parameter `key`, and judges it.
+pub(crate) fn role(
+    keys: Keys<'_>,
+    headers: &HeaderMap,
+    params: &mut Tree,
+) -> Result<Role, ApiError> {
+    let unauthorized =
+        |message: String| ApiError::invalid_with_status(StatusCode::UNAUTHORIZED, message);
+    let parameter = match params.remove("key") {
+        Some(Node::Text(key)) => Some(key),
+        _ => None,
+    };
+    let Some(key) = from_header(headers).or(parameter) else {
+        return Err(unauthorized(
+            "You did not provide an API key. You need to provide your API key in the Authorization header, \
+             using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). \
+             See https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/."
+                .to_owned(),
+        ));
+    };
+    if key.contains("_live_") {
+        return Err(unauthorized(
+            "This is a sandbox, not Stripe: it refuses live keys. Do not send yours here."
+                .to_owned(),
+        ));
+    }
+    if key == keys.secret {
+        Ok(Role::Secret)
+    } else if key == keys.publishable {
+        Ok(Role::Publishable)
+    } else {
+        Err(unauthorized(format!(
+            "Invalid API Key provided: {}",
+            masked(&key)
+        )))
+    }
+}
+
+/// Bearer, or Basic with the key as the user's name and no password.
+fn from_header(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Some(rest.trim().to_owned())
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(decode_base64(rest.trim())?).ok()?;
+        Some(
+            pair.split_once(':')
+                .map_or(pair.clone(), |(user, _)| user.to_owned()),
+        )
+    } else {
+        None
+    }
+}
+
+/// Stripe shows the beginning and the last four characters.
+fn masked(key: &str) -> String {
+    let characters: Vec<char> = key.chars().collect();
+    let (Some(start), Some(end)) = (
+        characters.get(..8),
+        characters.get(characters.len().saturating_sub(4)..),
+    ) else {
+        return "*".repeat(characters.len());
+    };
+    if characters.len() <= 12 {
+        return "*".repeat(characters.len());
+    }
+    format!(
+        "{}{}{}",
+        start.iter().collect::<String>(),
+        "*".repeat(characters.len() - 12),
+        end.iter().collect::<String>()
+    )
+}
+
+/// The standard alphabet, with or without padding: one header is not worth a dependency.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in text.trim_end_matches('=').bytes() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = ((bits << 6) | u32::from(six)) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys<'_> = Keys {
+        secret: "sk_test_sandbox",
+        publishable: "pk_test_sandbox",
+    };
+
+    fn ask(authorization: &str) -> Result<Role, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
+        role(KEYS, &headers, &mut Tree::new())
+    }
+
+    #[test]
+    fn bearer_and_basic() {
+        assert_eq!(ask("Bearer sk_test_sandbox").unwrap(), Role::Secret);
+        assert_eq!(ask("bearer pk_test_sandbox").unwrap(), Role::Publishable);
+        // "sk_test_sandbox:", as `curl -u` sends it.
+        assert_eq!(ask("Basic c2tfdGVzdF9zYW5kYm94Og==").unwrap(), Role::Secret);
+        for wrong in [
+            "Bearer sk_test_other",
+            "Basic ???",
+            "Digest x",
+            "sk_test_sandbox",
+            "Bearer sk_live_sandbox",
+            "Bearer ",
+        ] {
+            assert_eq!(ask(wrong).unwrap_err().status, 401, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_refused_key_is_not_repeated_in_full() {
+        assert_eq!(
+            masked("sk_test_abcdefghijklmnop"),
+            "sk_test_************mnop"
+        );
+        assert_eq!(masked("short"), "*****");
+    }
+}

@@ -1,0 +1,263 @@
+//! Stripe's test bank accounts for SEPA Direct Debit, and what each does.
+//!
+//! See <https://docs.stripe.com/testing?testing-method=card-numbers#sepa-direct-debit>. An IBAN that is not listed is refused: nobody should type a real one here.
+
+use super::cards::Decline;
+
+/// A bank account that the sandbox knows.
+#[derive(Debug, Clone, Copy)]
+pub struct TestAccount {
+    iban: &'static str,
+    payment_method: &'static str,
+    description: &'static str,
+    pub(crate) debit: Debit,
+}
+
+impl TestAccount {
+    /// The IBAN, without spaces.
+    pub fn iban(&self) -> &'static str {
+        self.iban
+    }
+
+    /// The ready-made PaymentMethod with this account, like `pm_sepaDebit_success_de`.
+    pub fn payment_method(&self) -> &'static str {
+        self.payment_method
+    }
+
+    /// What paying with it does, in a few words.
+    pub fn description(&self) -> &'static str {
+        self.description
+    }
+
+    fn part(&self, range: std::ops::Range<usize>) -> &'static str {
+        self.iban.get(range).unwrap_or_default()
+    }
+
+    /// The two letters that an IBAN begins with.
+    pub(crate) fn country(&self) -> &'static str {
+        self.part(0..2)
+    }
+
+    /// The number of the bank, whose length depends on the country.
+    pub(crate) fn bank_code(&self) -> &'static str {
+        match self.country() {
+            "AT" | "FR" => self.part(4..9),
+            _ => self.part(4..12),
+        }
+    }
+
+    /// The last four digits.
+    pub(crate) fn last4(&self) -> &'static str {
+        self.part(self.iban.len().saturating_sub(4)..self.iban.len())
+    }
+}
+
+/// What a debit of an account comes to, after a while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Debit {
+    Settle,
+    /// Settles, and the buyer's bank then takes the money back.
+    Dispute,
+    Fail(&'static Decline),
+    /// Like the others, three minutes later.
+    SettleLate,
+    FailLate(&'static Decline),
+}
+
+impl Debit {
+    /// How it ends, and whether three minutes later than others.
+    pub(crate) fn end(self) -> (Result<(), &'static Decline>, bool) {
+        match self {
+            Self::Settle | Self::Dispute => (Ok(()), false),
+            Self::SettleLate => (Ok(()), true),
+            Self::Fail(why) => (Err(why), false),
+            Self::FailLate(why) => (Err(why), true),
+        }
+    }
+}
+
+const fn failed(code: &'static str, message: &'static str) -> Decline {
+    Decline {
+        kind: "invalid_request_error",
+        code,
+        decline_code: None,
+        message,
+        param: None,
+        advice_code: None,
+        seller_message: "The bank refused the debit.",
+    }
+}
+
+/// A debit that did not come through for no reason that the bank tells.
+pub(crate) static FAILED: Decline = failed(
+    "payment_intent_payment_attempt_failed",
+    "The payment failed: the debit was refused by the customer's bank.",
+);
+static INSUFFICIENT_FUNDS: Decline = failed(
+    "insufficient_funds",
+    "The customer's account has insufficient funds to cover this payment.",
+);
+static SOURCE_LIMIT: Decline = failed(
+    "charge_exceeds_source_limit",
+    "This payment exceeds the weekly volume limit of the customer's account.",
+);
+static WEEKLY_LIMIT: Decline = failed(
+    "charge_exceeds_weekly_limit",
+    "This payment exceeds the transaction limit of the customer's account.",
+);
+
+const fn account(
+    iban: &'static str,
+    payment_method: &'static str,
+    debit: Debit,
+    description: &'static str,
+) -> TestAccount {
+    TestAccount {
+        iban,
+        payment_method,
+        description,
+        debit,
+    }
+}
+
+/// Every bank account that the sandbox knows. All are Stripe's own.
+pub static TEST_ACCOUNTS: &[TestAccount] = &[
+    account(
+        "DE89370400440532013000",
+        "pm_sepaDebit_success_de",
+        Debit::Settle,
+        "is debited after a while",
+    ),
+    account(
+        "DE08370400440532013003",
+        "pm_sepaDebit_successDelayed_de",
+        Debit::SettleLate,
+        "is debited three minutes later",
+    ),
+    account(
+        "DE62370400440532013001",
+        "pm_sepaDebit_failed_de",
+        Debit::Fail(&FAILED),
+        "fails after a while",
+    ),
+    account(
+        "DE78370400440532013004",
+        "pm_sepaDebit_failedDelayed_de",
+        Debit::FailLate(&FAILED),
+        "fails three minutes later",
+    ),
+    account(
+        "DE35370400440532013002",
+        "pm_sepaDebit_disputed_de",
+        Debit::Dispute,
+        "is debited, then disputed",
+    ),
+    account(
+        "DE65370400440002222227",
+        "pm_sepaDebit_insufficientFunds_de",
+        Debit::Fail(&INSUFFICIENT_FUNDS),
+        "fails: insufficient funds",
+    ),
+    account(
+        "DE65370400440000343434",
+        "pm_sepaDebit_exceedsWeeklyVolumeLimit_de",
+        Debit::Fail(&SOURCE_LIMIT),
+        "fails: above the account's weekly volume",
+    ),
+    account(
+        "DE27370400440000121212",
+        "pm_sepaDebit_exceedsWeeklyTransactionLimit_de",
+        Debit::Fail(&WEEKLY_LIMIT),
+        "fails: above the account's limit of transactions",
+    ),
+    account(
+        "FR1420041010050500013M02606",
+        "pm_sepaDebit_success_fr",
+        Debit::Settle,
+        "is debited after a while (France)",
+    ),
+    account(
+        "FR8420041010050500013M02607",
+        "pm_sepaDebit_failed_fr",
+        Debit::Fail(&FAILED),
+        "fails after a while (France)",
+    ),
+];
+
+/// The account with this IBAN, which has no spaces.
+pub(crate) fn by_iban(iban: &str) -> Option<&'static TestAccount> {
+    TEST_ACCOUNTS
+        .iter()
+        .find(|account| account.iban.eq_ignore_ascii_case(iban))
+}
+
+/// The account of a ready-made PaymentMethod. Stripe has them under a shorter name too.
+pub(crate) fn by_payment_method(id: &str) -> Option<&'static TestAccount> {
+    TEST_ACCOUNTS.iter().find(|account| {
+        account.payment_method == id || account.payment_method.replace("sepaDebit_", "") == id
+    })
+}
+
+/// The check digits of every IBAN (ISO 7064, modulo 97).
+pub(crate) fn has_valid_check_digits(iban: &str) -> bool {
+    let Some((head, rest)) = iban.split_at_checked(4) else {
+        return false;
+    };
+    let mut remainder = 0_u32;
+    for character in rest.chars().chain(head.chars()) {
+        let Some(value) = character.to_digit(36) else {
+            return false;
+        };
+        let shift = if value > 9 { 100 } else { 10 };
+        remainder = (remainder * shift + value) % 97;
+    }
+    (15..=34).contains(&iban.len()) && remainder == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_account_has_a_valid_number_and_its_own_names() {
+        for (at, account) in TEST_ACCOUNTS.iter().enumerate() {
+            assert!(has_valid_check_digits(account.iban), "{}", account.iban);
+            assert_eq!(by_iban(account.iban).unwrap().iban, account.iban);
+            for other in &TEST_ACCOUNTS[at + 1..] {
+                assert_ne!(account.iban, other.iban);
+                assert_ne!(account.payment_method, other.payment_method);
+            }
+        }
+    }
+
+    #[test]
+    fn check_digits() {
+        for wrong in [
+            "DE88370400440532013000",
+            "DE8937040044053201300",
+            "",
+            "DE",
+            "ÄÖÜ",
+            "DE89 3704 0044 0532 0130 00",
+        ] {
+            assert!(!has_valid_check_digits(wrong), "{wrong}");
+        }
+        // Of another country, and nobody's test account.
+        assert!(has_valid_check_digits("GB82WEST12345698765432"));
+        assert!(by_iban("GB82WEST12345698765432").is_none());
+    }
+
+    #[test]
+    fn parts() {
+        let german = by_payment_method("pm_success_de").unwrap();
+        assert_eq!(
+            (german.country(), german.bank_code(), german.last4()),
+            ("DE", "37040044", "3000")
+        );
+        let french = by_iban("fr1420041010050500013m02606").unwrap();
+        assert_eq!(
+            (french.country(), french.bank_code(), french.last4()),
+            ("FR", "20041", "2606")
+        );
+    }
+}

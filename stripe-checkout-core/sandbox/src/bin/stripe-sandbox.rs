@@ -1,0 +1,191 @@
+//! The sandbox as a program of its own: a Stripe on this machine, for any language.
+//!
+//! `cargo run -p stripe-checkout-sandbox -- --help`
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use stripe_checkout_sandbox::{Sandbox, SandboxError};
+
+/// Where it listens if it is not told otherwise.
+const PORT: u16 = 12111;
+
+const HELP: &str = "\
+A small Stripe on this machine, to build and test against: no account, no real key, no network, no real money.
+
+Usage: stripe-sandbox [--port N] [--webhook URL]...
+
+  --port N       where it listens on 127.0.0.1; 0 is any free port [default: 12111]
+  --webhook URL  where events go, like http://127.0.0.1:3000/webhook; may be given more than once
+  --help         this text
+  --version      its version
+
+It prints its address, its keys and the address of its page, and runs until Ctrl-C or SIGTERM. It forgets everything when it ends.
+";
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Run { port: u16, webhooks: Vec<String> },
+    Help,
+    Version,
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let (mut port, mut webhooks) = (None, Vec::new());
+    while let Some(argument) = arguments.next() {
+        let (name, mut value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        match (name, value.is_some()) {
+            ("--help" | "-h", false) => return Ok(Asked::Help),
+            ("--version" | "-V", false) => return Ok(Asked::Version),
+            ("--port" | "--webhook", _) => {
+                let value = value
+                    .take()
+                    .or_else(|| arguments.next())
+                    .ok_or_else(|| format!("{name} needs a value"))?;
+                if name == "--webhook" {
+                    webhooks.push(value);
+                } else if port.is_some() {
+                    return Err("--port was given twice".to_owned());
+                } else {
+                    let number = value.parse::<u16>();
+                    port = Some(number.map_err(|_| {
+                        format!("--port takes a number from 0 to 65535, not {value:?}")
+                    })?);
+                }
+            }
+            _ => return Err(format!("unknown argument {argument:?}")),
+        }
+    }
+    Ok(Asked::Run {
+        port: port.unwrap_or(PORT),
+        webhooks,
+    })
+}
+
+/// The error in one line, with what caused it.
+fn explained(error: &SandboxError, port: u16) -> String {
+    match error {
+        SandboxError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            format!(
+                "port {port} is in use: another program, or another sandbox, listens there. --port N takes another, --port 0 any that is free"
+            )
+        }
+        SandboxError::Listen { address, source } => format!("cannot listen on {address}: {source}"),
+        error => error.to_string(),
+    }
+}
+
+async fn run(port: u16, webhooks: Vec<String>) -> Result<(), String> {
+    // From before it can be heard of: who has read the address may also end it.
+    let mut told = Told::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let sandbox = Sandbox::builder()
+        .address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .start()
+        .await
+        .map_err(|error| explained(&error, port))?;
+    let mut secrets = Vec::new();
+    for url in &webhooks {
+        let secret = sandbox.webhook_endpoint(url);
+        secrets.push((url, secret.map_err(|error| explained(&error, port))?));
+    }
+
+    let mut text = sandbox.how_to_use();
+    // The first one is in it already.
+    for (url, secret) in secrets.iter().skip(1) {
+        let _ = writeln!(
+            text,
+            "\nEvents for {url} are signed with {}",
+            secret.expose()
+        );
+    }
+    say(&format!("{text}\nCtrl-C ends it.\n"));
+    told.wait().await;
+    say("\nThe sandbox has ended.\n");
+    Ok(())
+}
+
+/// Whoever started it may have closed its end of the pipe: that is no reason to stop.
+fn say(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Ctrl-C and, where there is one, SIGTERM.
+struct Told {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Told {
+    #[cfg(unix)]
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn wait(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned());
+    let (port, webhooks) = match parse(arguments) {
+        Ok(Asked::Run { port, webhooks }) => (port, webhooks),
+        Ok(Asked::Help) => {
+            say(HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Asked::Version) => {
+            say(concat!("stripe-sandbox ", env!("CARGO_PKG_VERSION"), "\n"));
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("stripe-sandbox: {why}\nstripe-sandbox --help tells what it takes.");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(port, webhooks)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("stripe-sandbox: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

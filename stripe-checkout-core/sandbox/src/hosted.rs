@@ -1,0 +1,103 @@
+//! The sandbox's stand-in for Stripe's own page: what a buyer of a Checkout Session sees, and the addresses that the page's script asks.
+//!
+//! Who has the session's address can pay it, as at Stripe.
+
+use http::{Method, StatusCode, header};
+use serde_json::Value;
+
+use super::{
+    api_error::ApiError,
+    form::{self, Node, Tree},
+    ids,
+    operations::{no_such, shown},
+    response::Response,
+    shared::Shared,
+    store::Store,
+};
+
+const PAGE: &str = include_str!("hosted.html");
+const SCRIPT: &str = include_str!("hosted.js");
+const STYLE: &str = include_str!("hosted.css");
+
+/// Nothing but the sandbox's own files. An embedded page may be framed by any shop on this machine, a hosted one by nobody.
+const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; connect-src 'self'; img-src data:; script-src 'self'; style-src 'self'";
+
+/// `/sandbox/checkout…`; `rest` is what follows.
+pub(crate) fn route(shared: &Shared, method: &Method, rest: &str, body: &[u8]) -> Response {
+    let segments: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
+    let result = match (method.as_str(), segments.as_slice()) {
+        ("GET", [".js"]) => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
+        ("GET", [".css"]) => Ok(asset("text/css; charset=utf-8", STYLE)),
+        ("GET", [id]) => page(&shared.store(), id),
+        ("GET", [id, "state"]) => state(&mut shared.store(), id),
+        ("POST", [id, action @ ("code" | "shipping" | "pay")]) => act(shared, id, action, body),
+        _ => Err(ApiError::invalid_with_status(
+            StatusCode::NOT_FOUND,
+            "The sandbox has no such page.",
+        )),
+    };
+    result.unwrap_or_else(|refusal| Response::refusal(&refusal, &ids::id("req")))
+}
+
+fn asset(content_type: &'static str, content: &'static str) -> Response {
+    Response::new(StatusCode::OK, content_type, content).header(header::CACHE_CONTROL, "no-cache")
+}
+
+fn page(store: &Store, id: &str) -> Result<Response, ApiError> {
+    let session = store.sessions.find(id).ok_or_else(|| no_such(id))?;
+    let ancestors = if session.embedded { "*" } else { "'none'" };
+    let policy = format!("{POLICY}; frame-ancestors {ancestors}");
+    Ok(
+        Response::new(StatusCode::OK, "text/html; charset=utf-8", PAGE)
+            .header(header::CACHE_CONTROL, "no-store")
+            .header(header::REFERRER_POLICY, "no-referrer")
+            .header(header::CONTENT_SECURITY_POLICY, &policy),
+    )
+}
+
+fn state(store: &mut Store, id: &str) -> Result<Response, ApiError> {
+    store.end_old_sessions();
+    let session = store.sessions.find(id).ok_or_else(|| no_such(id))?;
+    let intent = session.payment_intent.as_deref();
+    let intent = intent.and_then(|intent| store.intents.find(intent));
+    let error = intent.and_then(|intent| intent.last_payment_error.as_ref());
+    Ok(answer(&shown(session, error)))
+}
+
+fn act(shared: &Shared, id: &str, action: &str, body: &[u8]) -> Result<Response, ApiError> {
+    let mut params = form::decode(body)?;
+    let mut store = shared.store();
+    let done = match action {
+        "code" => store.apply_code(id, &text(&mut params, "code")),
+        "shipping" => {
+            let chosen = text(&mut params, "shipping").parse();
+            chosen
+                .map_err(|_| ApiError::invalid("There is no such way to ship.").param("shipping"))
+                .and_then(|chosen| store.choose_shipping(id, chosen))
+        }
+        _ => match store.pay_session(id, params) {
+            Ok(Some(url)) => {
+                drop(store);
+                shared.changed();
+                return Ok(answer(&serde_json::json!({ "action": url })));
+            }
+            Ok(None) => Ok(()),
+            Err(refusal) => Err(refusal),
+        },
+    };
+    let answer = done.and_then(|()| state(&mut store, id));
+    drop(store);
+    shared.changed();
+    answer
+}
+
+fn answer(value: &Value) -> Response {
+    Response::json(StatusCode::OK, value).header(header::CACHE_CONTROL, "no-store")
+}
+
+fn text(params: &mut Tree, name: &str) -> String {
+    match params.remove(name) {
+        Some(Node::Text(text)) => text,
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,15 @@
+//! Stripe's objects, with every field that Stripe's own have: a client that was generated from Stripe's specification refuses anything less.
+
+pub(crate) mod balance_transaction;
+pub(crate) mod charge;
+pub(crate) mod checkout_session;
+pub(crate) mod coupon;
+pub(crate) mod customer;
+pub(crate) mod customer_session;
+pub(crate) mod dispute;
+pub(crate) mod event;
+pub(crate) mod mandate;
+pub(crate) mod payment_intent;
+pub(crate) mod payment_method;
+pub(crate) mod refund;
+pub(crate) mod setup_intent;

@@ -1,0 +1,127 @@
+//! `POST /v1/payment_intents/{id}/confirm`: <https://docs.stripe.com/api/payment_intents/confirm>. Also what Stripe.js sends from the browser.
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        api_error::ApiError,
+        auth::{Caller, Role},
+        objects::payment_intent::Status,
+        params::Params,
+        store::Store,
+    },
+    Attempt,
+    create::{CAPTURE_METHODS, refuse_confirmation_token},
+    payment_method_data,
+    shared_params::{Details, IGNORED},
+};
+
+/// What Stripe.js sends besides: about itself.
+pub(crate) const FROM_STRIPE_JS: &[&str] = &[
+    "_stripe_version",
+    "client_attribution_metadata",
+    "expected_payment_method_type",
+    "payment_user_agent",
+];
+
+impl Store {
+    pub(crate) fn confirm_intent(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let client_secret = params.text("client_secret")?;
+        let named_method = params.setting("payment_method")?.flatten();
+        let given_method = payment_method_data::read(&mut params)?;
+        let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
+        let details = Details::read_for_confirmation(&mut params)?;
+        let attempt = Attempt::read(&mut params)?;
+        params.accept(IGNORED);
+        if caller.role == Role::Publishable {
+            params.accept(FROM_STRIPE_JS);
+        }
+        refuse_confirmation_token(&mut params)?;
+        params.finish()?;
+
+        self.admitted_intent(caller, id, client_secret.as_deref())?;
+        self.must_be_confirmable(caller, id)?;
+        if let Some(intent) = self.intents.find(id) {
+            attempt.check_return_url(caller, intent)?;
+        }
+        let method = match (given_method, named_method) {
+            (Some(given), _) => Some(self.collect_payment_method(caller, given)?),
+            (None, Some(name)) => Some(self.named_payment_method(caller, &name)?),
+            (None, None) => None,
+        };
+        if let Some(method) = &method {
+            let customer = self
+                .intents
+                .find(id)
+                .and_then(|intent| intent.customer.as_deref());
+            self.must_be_usable(caller, method, customer)?;
+        }
+        if let Some(intent) = self.intents.find_mut(id) {
+            if let Some(method) = method {
+                intent.payment_method = Some(method);
+            }
+            if let Some(capture_method) = capture_method {
+                intent.capture_method = capture_method;
+            }
+            details.apply(intent)?;
+        }
+        self.confirm(caller, id, attempt)?;
+        self.rendered_intent(caller, id)
+    }
+
+    /// Confirms with the payment method that the intent has.
+    pub(crate) fn confirm(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        attempt: Attempt,
+    ) -> Result<(), ApiError> {
+        let has_method = self
+            .intents
+            .find(id)
+            .is_some_and(|intent| intent.payment_method.is_some());
+        if !has_method {
+            return Err(self.unexpected_state(
+                caller,
+                id,
+                "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the PaymentIntent with a \
+                 payment method and then confirm it again, or confirm it again directly with a payment method or ConfirmationToken."
+                    .to_owned(),
+            ));
+        }
+        self.attempt(caller, id, attempt)
+    }
+
+    fn must_be_confirmable(&self, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        let Some(intent) = self.intents.find(id) else {
+            return Ok(());
+        };
+        let why = match intent.status {
+            Status::RequiresPaymentMethod
+            | Status::RequiresConfirmation
+            | Status::RequiresAction => return Ok(()),
+            Status::Succeeded => {
+                "it has already succeeded after being previously confirmed.".to_owned()
+            }
+            Status::RequiresCapture => {
+                "it has already succeeded after being previously confirmed. Capture it instead."
+                    .to_owned()
+            }
+            status => format!(
+                "it has a status of {}. Only a PaymentIntent with one of the following statuses may be confirmed: requires_confirmation, \
+                 requires_action, requires_payment_method.",
+                status.as_str()
+            ),
+        };
+        Err(self.unexpected_state(
+            caller,
+            id,
+            format!("You cannot confirm this PaymentIntent because {why}"),
+        ))
+    }
+}

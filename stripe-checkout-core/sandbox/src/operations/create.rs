@@ -1,0 +1,188 @@
+//! `POST /v1/payment_intents`: <https://docs.stripe.com/api/payment_intents/create>.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        api_error::ApiError,
+        auth::Caller,
+        ids,
+        objects::payment_intent::{PaymentIntent, Status},
+        params::Params,
+        store::{Cause, Store},
+    },
+    Attempt, payment_method_data,
+    shared_params::{self, Details, IGNORED},
+};
+use stripe_checkout_core::Currency;
+
+pub(crate) const CAPTURE_METHODS: &[&str] = &["automatic", "automatic_async", "manual"];
+
+impl Store {
+    pub(crate) fn create_intent(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let amount = params.required_integer("amount", 1)?;
+        let currency =
+            shared_params::currency(&mut params)?.ok_or_else(|| params.missing("currency"))?;
+        let listed_types = params.list("payment_method_types")?;
+        let automatic = read_automatic(&mut params)?;
+        let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
+        let confirmation_method = params.choice("confirmation_method", &["automatic", "manual"])?;
+        let details = Details::read(&mut params)?;
+        let on_behalf_of = params.text("on_behalf_of")?;
+        let named_method = params.setting("payment_method")?.flatten();
+        let given_method = payment_method_data::read(&mut params)?;
+        let confirm = params.boolean("confirm")?.unwrap_or(false);
+        let attempt = Attempt::read(&mut params)?;
+        params.accept(IGNORED);
+        refuse_confirmation_token(&mut params)?;
+        params.finish()?;
+
+        let (automatic, payment_method_types) = match (automatic, listed_types) {
+            (Some(Some(_)), Some(_)) => {
+                return Err(ApiError::invalid(
+                    "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
+                )
+                .param("automatic_payment_methods"));
+            }
+            (_, Some(types)) => (None, checked_types(types, currency)?),
+            (Some(None), None) => (None, card_only()),
+            (Some(automatic), None) => (automatic, eligible_types(currency, capture_method)),
+            (None, None) => (Some("always"), eligible_types(currency, capture_method)),
+        };
+        shared_params::check_amount(amount, currency)?;
+        attempt.needs_confirm(confirm)?;
+        let mut intent = PaymentIntent {
+            id: ids::id("pi"),
+            client_secret: String::new(),
+            account: caller.account.clone(),
+            created: ids::now(),
+            amount,
+            amount_capturable: 0,
+            amount_received: 0,
+            currency,
+            status: Status::RequiresPaymentMethod,
+            automatic,
+            payment_method_types,
+            capture_method: capture_method.unwrap_or("automatic_async"),
+            confirmation_method: confirmation_method.unwrap_or("automatic"),
+            setup_future_usage: None,
+            canceled_at: None,
+            cancellation_reason: None,
+            metadata: BTreeMap::new(),
+            description: None,
+            receipt_email: None,
+            statement_descriptor: None,
+            statement_descriptor_suffix: None,
+            customer: None,
+            on_behalf_of,
+            transfer_group: None,
+            transfer_data: None,
+            application_fee_amount: None,
+            shipping: None,
+            payment_method: None,
+            latest_charge: None,
+            last_payment_error: None,
+            next_action: None,
+            challenge: None,
+        };
+        intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
+        details.apply(&mut intent)?;
+        self.must_be_customer(caller, intent.customer.as_deref())?;
+        if confirm {
+            attempt.check_return_url(caller, &intent)?;
+        }
+
+        let method = match (given_method, named_method) {
+            (Some(given), _) => Some(self.collect_payment_method(caller, given)?),
+            (None, Some(id)) => Some(self.named_payment_method(caller, &id)?),
+            (None, None) => None,
+        };
+        if let Some(method) = &method {
+            self.must_be_usable(caller, method, intent.customer.as_deref())?;
+        }
+        if method.is_some() {
+            intent.payment_method = method;
+            intent.status = Status::RequiresConfirmation;
+        }
+        let id = intent.id.clone();
+        let created = intent.render();
+        self.intents.insert(intent);
+        self.emit(&Cause::request(caller), "payment_intent.created", created);
+        if confirm {
+            self.confirm(caller, &id, attempt)?;
+        }
+        self.rendered_intent(caller, &id)
+    }
+}
+
+/// `Some(None)`: they are switched off.
+pub(crate) fn read_automatic(
+    params: &mut Params,
+) -> Result<Option<Option<&'static str>>, ApiError> {
+    let Some(Some(mut group)) = params.group("automatic_payment_methods")? else {
+        return Ok(None);
+    };
+    let enabled = group
+        .boolean("enabled")?
+        .ok_or_else(|| group.missing("enabled"))?;
+    let redirects = group.choice("allow_redirects", &["always", "never"])?;
+    group.finish()?;
+    Ok(Some(enabled.then(|| redirects.unwrap_or("always"))))
+}
+
+pub(crate) fn card_only() -> Vec<String> {
+    vec!["card".to_owned()]
+}
+
+/// What Stripe offers where the merchant leaves it the choice: a debit of a bank account in euros only, and not where the merchant captures later.
+pub(crate) fn eligible_types(currency: Currency, capture_method: Option<&str>) -> Vec<String> {
+    let mut types = card_only();
+    if currency == Currency::EUR && capture_method != Some("manual") {
+        types.push("sepa_debit".to_owned());
+    }
+    types
+}
+
+fn checked_types(types: Vec<String>, currency: Currency) -> Result<Vec<String>, ApiError> {
+    let refused = |message: String| {
+        Err(ApiError::invalid(message)
+            .code("payment_intent_invalid_parameter")
+            .param("payment_method_types"))
+    };
+    let other = types
+        .iter()
+        .find(|kind| !matches!(kind.as_str(), "card" | "sepa_debit"));
+    match other {
+        None if types.is_empty() => Ok(card_only()),
+        None if currency != Currency::EUR && types.iter().any(|kind| kind == "sepa_debit") => {
+            refused(format!(
+                "The currency provided ({}) is invalid for one or more payment method types on this PaymentIntent. \
+                 Payment method type sepa_debit supports the following currencies: eur.",
+                currency.code()
+            ))
+        }
+        None => Ok(types),
+        Some(other) => refused(format!(
+            "The payment method type \"{other}\" is invalid. The sandbox takes cards and SEPA Direct Debit only."
+        )),
+    }
+}
+
+/// The sandbox has no ConfirmationTokens: to take one and ignore it would be worse than to refuse it.
+pub(crate) fn refuse_confirmation_token(params: &mut Params) -> Result<(), ApiError> {
+    match params.text("confirmation_token")? {
+        None => Ok(()),
+        Some(token) => Err(ApiError::no_such(
+            http::StatusCode::BAD_REQUEST,
+            "confirmationtoken",
+            &token,
+            "confirmation_token",
+        )),
+    }
+}

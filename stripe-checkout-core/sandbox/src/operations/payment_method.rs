@@ -1,0 +1,264 @@
+//! `/v1/payment_methods`: <https://docs.stripe.com/api/payment_methods>. Made, attached to a customer, detached from him.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        api_error::ApiError,
+        auth::Caller,
+        cards::Behaviour,
+        objects::payment_method::{Instrument, PaymentMethod},
+        params::Params,
+        store::{Cause, Store},
+    },
+    list::Page,
+    payment_method_data::{self, ALLOW_REDISPLAY},
+    shared_params::merge_metadata,
+};
+
+impl Store {
+    pub(crate) fn create_payment_method(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let metadata = params.metadata()?;
+        let given = payment_method_data::read_itself(params)?;
+        let id = self.collect_payment_method(caller, given)?;
+        if let (Some(change), Some(method)) = (metadata, self.payment_methods.find_mut(&id)) {
+            merge_metadata(&mut method.metadata, change)?;
+        }
+        self.rendered_method(caller, &id)
+    }
+
+    pub(crate) fn update_payment_method(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let metadata = params.metadata()?;
+        let allow_redisplay = params.choice("allow_redisplay", ALLOW_REDISPLAY)?;
+        let billing_details = payment_method_data::read_new_billing_details(&mut params)?;
+        let mut expiry = (None, None);
+        if let Some(Some(mut card)) = params.group("card")? {
+            expiry = (card.integer("exp_month", 1)?, card.integer("exp_year", 1)?);
+            card.accept(&["networks"]);
+            card.finish()?;
+        }
+        params.finish()?;
+        let before = self.method(caller, id)?;
+        let mut changed = before.clone();
+        if changed.customer.is_none() {
+            return Err(ApiError::invalid(
+                "You must save this PaymentMethod to a customer before you can update it.",
+            ));
+        }
+        if let Some(change) = metadata {
+            merge_metadata(&mut changed.metadata, change)?;
+        }
+        changed.allow_redisplay = allow_redisplay.unwrap_or(changed.allow_redisplay);
+        changed.billing_details = billing_details.unwrap_or(changed.billing_details);
+        if let Instrument::Card(card) = &mut changed.instrument {
+            card.exp_month = expiry.0.unwrap_or(card.exp_month);
+            card.exp_year = expiry.1.unwrap_or(card.exp_year);
+        }
+        let rendered = changed.render();
+        if let Some(method) = self.payment_methods.find_mut(id) {
+            *method = changed;
+        }
+        let cause = Cause::request(caller);
+        self.emit(&cause, "payment_method.updated", rendered.clone());
+        Ok(rendered)
+    }
+
+    pub(crate) fn attach_payment_method(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let customer = params.required_text("customer")?;
+        params.finish()?;
+        self.must_be_customer(caller, Some(&customer))?;
+        let id = self.attachable(caller, id, &customer)?;
+        self.attach(&Cause::request(caller), &id, &customer);
+        self.rendered_method(caller, &id)
+    }
+
+    pub(crate) fn detach_payment_method(
+        &mut self,
+        caller: &Caller,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, ApiError> {
+        params.finish()?;
+        if self.method(caller, id)?.customer.is_none() {
+            return Err(ApiError::invalid(
+                "The payment method you provided is not attached to a customer so detachment is impossible.",
+            ));
+        }
+        self.detach(&Cause::request(caller), id);
+        self.rendered_method(caller, id)
+    }
+
+    pub(crate) fn list_payment_methods(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let customer = params.text("customer")?;
+        self.must_be_customer(caller, customer.as_deref())?;
+        self.page_of_methods(caller, "/v1/payment_methods", customer.as_deref(), params)
+    }
+
+    pub(crate) fn list_customer_payment_methods(
+        &mut self,
+        caller: &Caller,
+        customer: &str,
+        params: Params,
+    ) -> Result<Value, ApiError> {
+        self.customer(caller, customer, StatusCode::NOT_FOUND, "customer")?;
+        let url = format!("/v1/customers/{customer}/payment_methods");
+        self.page_of_methods(caller, &url, Some(customer), params)
+    }
+
+    pub(crate) fn retrieve_customer_payment_method(
+        &mut self,
+        caller: &Caller,
+        customer: &str,
+        id: &str,
+        params: Params,
+    ) -> Result<Value, ApiError> {
+        params.finish()?;
+        self.customer(caller, customer, StatusCode::NOT_FOUND, "customer")?;
+        let method = self.method(caller, id)?;
+        if method.customer.as_deref() != Some(customer) {
+            return Err(no_such(id));
+        }
+        Ok(method.render())
+    }
+
+    fn page_of_methods(
+        &self,
+        caller: &Caller,
+        url: &str,
+        customer: Option<&str>,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
+        let page = Page::read(&mut params)?;
+        let kind = params.text("type")?;
+        let allow_redisplay = params.choice("allow_redisplay", ALLOW_REDISPLAY)?;
+        params.accept(&["customer_account"]);
+        params.finish()?;
+        page.render(
+            url,
+            "PaymentMethod",
+            caller,
+            &self.payment_methods,
+            |method| {
+                // Without a customer Stripe lists what belongs to its own Treasury only: nothing, here.
+                customer.is_some()
+                    && method.customer.as_deref() == customer
+                    && kind.as_deref().is_none_or(|kind| kind == method.kind())
+                    && allow_redisplay.is_none_or(|wanted| wanted == method.allow_redisplay)
+            },
+            PaymentMethod::render,
+        )
+    }
+
+    pub(crate) fn method(&self, caller: &Caller, id: &str) -> Result<&PaymentMethod, ApiError> {
+        self.payment_methods
+            .get(caller.account.as_deref(), id)
+            .ok_or_else(|| no_such(id))
+    }
+
+    pub(crate) fn rendered_method(&self, caller: &Caller, id: &str) -> Result<Value, ApiError> {
+        Ok(self.method(caller, id)?.render())
+    }
+
+    /// The payment method of this name, which can be attached to this customer.
+    pub(crate) fn attachable(
+        &mut self,
+        caller: &Caller,
+        name: &str,
+        customer: &str,
+    ) -> Result<String, ApiError> {
+        let id = self.named_payment_method(caller, name)?;
+        self.must_be_usable(caller, &id, Some(customer))?;
+        let method = self.method(caller, &id)?;
+        // The bank is asked whether there is such a card at all.
+        if let Some(Behaviour::Decline(decline)) = method.card_behaviour() {
+            return Err(ApiError::card(decline.code, decline.message)
+                .with("decline_code", json!(decline.decline_code)));
+        }
+        Ok(id)
+    }
+
+    /// Refuses a payment method that is another customer's, or that nobody can use again.
+    pub(crate) fn must_be_usable(
+        &self,
+        caller: &Caller,
+        id: &str,
+        customer: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let method = self.method(caller, id)?;
+        if method.spent {
+            return Err(ApiError::invalid(
+                "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with a connected account \
+                 without Customer attachment, or was detached from a Customer. It may not be used again. To use a PaymentMethod multiple times, you \
+                 must attach it to a Customer first.",
+            )
+            .param("payment_method"));
+        }
+        match (&method.customer, customer) {
+            (None, _) => Ok(()),
+            (Some(owner), Some(customer)) if owner == customer => Ok(()),
+            (Some(_), Some(_)) => Err(ApiError::invalid(format!(
+                "The customer does not have a payment method with the ID {id}. The payment method must be attached to the customer."
+            ))
+            .param("payment_method")),
+            (Some(_), None) => Err(ApiError::invalid(format!(
+                "The PaymentMethod you provided ({id}) is attached to a customer, so for security purposes you must provide the customer in the request."
+            ))
+            .param("customer")),
+        }
+    }
+
+    /// Attaches it, unless it is attached already.
+    pub(crate) fn attach(&mut self, cause: &Cause, id: &str, customer: &str) {
+        let Some(method) = self
+            .payment_methods
+            .find_mut(id)
+            .filter(|method| method.customer.is_none())
+        else {
+            return;
+        };
+        method.customer = Some(customer.to_owned());
+        let object = method.render();
+        self.emit(cause, "payment_method.attached", object);
+    }
+
+    pub(crate) fn detach(&mut self, cause: &Cause, id: &str) {
+        let Some(method) = self.payment_methods.find_mut(id) else {
+            return;
+        };
+        let Some(customer) = method.customer.take() else {
+            return;
+        };
+        method.spent = true;
+        let object = method.render();
+        let previous = json!({ "customer": customer });
+        if let Some(customer) = self.customers.find_mut(&customer)
+            && customer.default_payment_method.as_deref() == Some(id)
+        {
+            customer.default_payment_method = None;
+        }
+        self.emit_change(cause, "payment_method.detached", object, Some(previous));
+    }
+}
+
+fn no_such(id: &str) -> ApiError {
+    ApiError::no_such(StatusCode::NOT_FOUND, "PaymentMethod", id, "payment_method")
+}

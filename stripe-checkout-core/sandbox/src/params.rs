@@ -1,0 +1,305 @@
+//! Parameters, read one by one: each reader takes its parameter out, so that what is left at the end is unknown, which Stripe refuses.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    api_error::ApiError,
+    form::{Node, Tree},
+};
+
+/// The parameters of one request, or of one group in it.
+#[derive(Debug)]
+pub(crate) struct Params {
+    tree: Tree,
+    /// The names of the groups around, for error messages: `shipping[address]`.
+    within: Option<String>,
+}
+
+impl Params {
+    pub(crate) fn new(tree: Tree) -> Self {
+        Self { tree, within: None }
+    }
+
+    /// No parameters.
+    pub(crate) fn none() -> Self {
+        Self::new(Tree::new())
+    }
+
+    /// The parameters of a group of this name.
+    pub(crate) fn within(tree: Tree, name: &str) -> Self {
+        Self {
+            tree,
+            within: Some(name.to_owned()),
+        }
+    }
+
+    /// A group as it came, or a list, whose names are numbers.
+    pub(crate) fn take_group(&mut self, name: &str) -> Result<Option<Tree>, ApiError> {
+        Ok(self.group(name)?.flatten().map(|group| group.tree))
+    }
+
+    /// How Stripe writes the parameter's full name.
+    fn full_name(&self, name: &str) -> String {
+        self.within
+            .as_ref()
+            .map_or_else(|| name.to_owned(), |outer| format!("{outer}[{name}]"))
+    }
+
+    /// A text. An empty one is refused, as Stripe does where nothing can be unset.
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        match self.setting(name)? {
+            Some(None) => {
+                let full = self.full_name(name);
+                Err(ApiError::invalid(format!(
+                    "You passed an empty string for '{full}'. We assume empty values are an attempt to unset a parameter; \
+                     however '{full}' cannot be unset. You should remove '{full}' from your request or supply a non-empty value."
+                ))
+                .code("parameter_invalid_empty")
+                .param(full))
+            }
+            given => Ok(given.flatten()),
+        }
+    }
+
+    /// A text that an empty one unsets: `Some(None)`.
+    pub(crate) fn setting(&mut self, name: &str) -> Result<Option<Option<String>>, ApiError> {
+        match self.tree.remove(name) {
+            None => Ok(None),
+            Some(Node::Text(text)) if text.is_empty() => Ok(Some(None)),
+            Some(Node::Text(text)) => Ok(Some(Some(text))),
+            Some(Node::Group(_)) => {
+                let full = self.full_name(name);
+                Err(ApiError::invalid(format!("Invalid string: {{…}} for '{full}'")).param(full))
+            }
+        }
+    }
+
+    /// A text of at most so many characters, that an empty one unsets.
+    pub(crate) fn setting_up_to(
+        &mut self,
+        name: &str,
+        limit: usize,
+    ) -> Result<Option<Option<String>>, ApiError> {
+        let given = self.setting(name)?;
+        if let Some(Some(text)) = &given
+            && text.chars().count() > limit
+        {
+            return Err(ApiError::invalid(format!(
+                "Invalid string: {}…; must be at most {limit} characters",
+                text.chars().take(20).collect::<String>()
+            ))
+            .code("parameter_invalid_string")
+            .param(self.full_name(name)));
+        }
+        Ok(given)
+    }
+
+    /// A whole number that must be given and be at least `least`.
+    pub(crate) fn required_integer(&mut self, name: &str, least: u64) -> Result<u64, ApiError> {
+        self.integer(name, least)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A text that must be given.
+    pub(crate) fn required_text(&mut self, name: &str) -> Result<String, ApiError> {
+        self.text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// The refusal for a parameter that is not there.
+    pub(crate) fn missing(&self, name: &str) -> ApiError {
+        let full = self.full_name(name);
+        ApiError::invalid(format!("Missing required param: {full}."))
+            .code("parameter_missing")
+            .param(full)
+    }
+
+    /// A whole number, at least `least`.
+    pub(crate) fn integer(&mut self, name: &str, least: u64) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let full = self.full_name(name);
+        // Wider than an amount, so that a negative one gets its own message.
+        let number: i128 = text.parse().map_err(|_| {
+            ApiError::invalid(format!("Invalid integer: {text}"))
+                .code("parameter_invalid_integer")
+                .param(full.clone())
+        })?;
+        match u64::try_from(number) {
+            Ok(number) if number >= least => Ok(Some(number)),
+            _ => Err(ApiError::invalid(format!(
+                "This value must be greater than or equal to {least}."
+            ))
+            .code("parameter_invalid_integer")
+            .param(full)),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.text(name)?.as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(other) => {
+                Err(ApiError::invalid(format!("Invalid boolean: {other}"))
+                    .param(self.full_name(name)))
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<&'static str>, ApiError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        choices
+            .iter()
+            .find(|choice| **choice == text)
+            .copied()
+            .map(Some)
+            .ok_or_else(|| {
+                let full = self.full_name(name);
+                let all = match choices.split_last() {
+                    Some((last, [])) => (*last).to_owned(),
+                    Some((last, [one])) => format!("{one} or {last}"),
+                    Some((last, others)) => format!("{}, or {last}", others.join(", ")),
+                    None => String::new(),
+                };
+                ApiError::invalid(format!("Invalid {full}: must be one of {all}")).param(full)
+            })
+    }
+
+    /// A list of texts, in the order of their indices.
+    pub(crate) fn list(&mut self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let not_a_list = |full: String| ApiError::invalid("Invalid array").param(full);
+        match self.tree.remove(name) {
+            None => Ok(None),
+            Some(Node::Text(text)) if text.is_empty() => Ok(Some(Vec::new())),
+            Some(Node::Text(_)) => Err(not_a_list(self.full_name(name))),
+            Some(Node::Group(group)) => {
+                let mut indexed = Vec::with_capacity(group.len());
+                for (index, node) in group {
+                    match (index.parse::<usize>(), node) {
+                        (Ok(index), Node::Text(text)) => indexed.push((index, text)),
+                        _ => return Err(not_a_list(self.full_name(name))),
+                    }
+                }
+                indexed.sort_by_key(|(index, _)| *index);
+                Ok(Some(indexed.into_iter().map(|(_, text)| text).collect()))
+            }
+        }
+    }
+
+    /// Whether the parameter is a plain value, where it could also be a group.
+    pub(crate) fn is_text(&self, name: &str) -> bool {
+        matches!(self.tree.get(name), Some(Node::Text(_)))
+    }
+
+    /// Whether the parameter is there and empty: that unsets it.
+    pub(crate) fn is_empty_text(&self, name: &str) -> bool {
+        matches!(self.tree.get(name), Some(Node::Text(text)) if text.is_empty())
+    }
+
+    /// A group of parameters. An empty text in its place unsets it: `Some(None)`.
+    pub(crate) fn group(&mut self, name: &str) -> Result<Option<Option<Params>>, ApiError> {
+        let full = self.full_name(name);
+        match self.tree.remove(name) {
+            None => Ok(None),
+            Some(Node::Text(text)) if text.is_empty() => Ok(Some(None)),
+            Some(Node::Text(_)) => Err(ApiError::invalid("Invalid object").param(full)),
+            Some(Node::Group(tree)) => Ok(Some(Some(Params {
+                tree,
+                within: Some(full),
+            }))),
+        }
+    }
+
+    /// A group that is only given back as it came: texts stay texts.
+    pub(crate) fn echo(&mut self, name: &str) -> Result<Option<Option<Value>>, ApiError> {
+        Ok(self
+            .group(name)?
+            .map(|group| group.map(|group| as_json(group.tree))))
+    }
+
+    /// Metadata: `None` for a key means that the key is to be unset; `Some(None)` that all are.
+    pub(crate) fn metadata(&mut self) -> Result<Option<Option<MetadataChange>>, ApiError> {
+        let Some(given) = self.group("metadata")? else {
+            return Ok(None);
+        };
+        let Some(group) = given else {
+            return Ok(Some(None));
+        };
+        let mut change = MetadataChange::new();
+        for (key, node) in group.tree {
+            let full = format!("metadata[{key}]");
+            let Node::Text(value) = node else {
+                return Err(ApiError::invalid(format!(
+                    "Metadata values must be strings, but for key '{key}' you passed in a hash"
+                ))
+                .param(full));
+            };
+            if key.is_empty() || key.chars().count() > 40 {
+                return Err(ApiError::invalid(format!(
+                    "Metadata keys can have up to 40 characters, but you passed in a key that is {} characters. Invalid key: {key}",
+                    key.chars().count()
+                ))
+                .param(full));
+            }
+            if value.chars().count() > 500 {
+                return Err(ApiError::invalid(format!(
+                    "Metadata values can have up to 500 characters, but you passed in a value that is {} characters. Invalid value: {}…",
+                    value.chars().count(),
+                    value.chars().take(40).collect::<String>()
+                ))
+                .param(full));
+            }
+            change.insert(key, (!value.is_empty()).then_some(value));
+        }
+        Ok(Some(Some(change)))
+    }
+
+    /// Takes parameters that Stripe knows and the sandbox has no use for.
+    pub(crate) fn accept(&mut self, names: &[&str]) {
+        for name in names {
+            self.tree.remove(*name);
+        }
+    }
+
+    /// Refuses what nobody took.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        let unknown: Vec<String> = self.tree.keys().map(|name| self.full_name(name)).collect();
+        let Some(first) = unknown.first().cloned() else {
+            return Ok(());
+        };
+        let plural = if unknown.len() == 1 { "" } else { "s" };
+        Err(ApiError::invalid(format!(
+            "Received unknown parameter{plural}: {}",
+            unknown.join(", ")
+        ))
+        .code("parameter_unknown")
+        .param(first))
+    }
+}
+
+/// What a request asks to be done to metadata.
+pub(crate) type MetadataChange = BTreeMap<String, Option<String>>;
+
+fn as_json(tree: Tree) -> Value {
+    let fields: Map<String, Value> = tree
+        .into_iter()
+        .map(|(name, node)| {
+            let value = match node {
+                Node::Text(text) => json!(text),
+                Node::Group(group) => as_json(group),
+            };
+            (name, value)
+        })
+        .collect();
+    Value::Object(fields)
+}

@@ -1,0 +1,370 @@
+//! The HTTP server: from a connection to an answer, or to the fault that stands in for one.
+
+use std::{convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use super::{
+    api_error::ApiError,
+    auth::{self, Caller, Role},
+    connection::{Cut, Wire},
+    dashboard,
+    faults::{self, Fault},
+    form::{self, Tree},
+    host_check, hosted,
+    idempotency::{Decision, Key},
+    ids,
+    requests::LoggedRequest,
+    response::{
+        IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED, ORIGINAL_REQUEST, REQUEST_ID, Response,
+        STRIPE_VERSION,
+    },
+    routes,
+    shared::Shared,
+    three_d_secure,
+};
+use stripe_checkout_core::API_VERSION;
+
+const MAX_BODY: usize = 1024 * 1024;
+/// Requests that are remembered.
+const MAX_REMEMBERED: usize = 10_000;
+const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
+
+/// The stand-in for Stripe.js.
+const STRIPE_JS: &str = include_str!("stripe.js");
+
+/// The connection is to be cut without an answer.
+#[derive(Debug)]
+struct CutOff;
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sandbox was told to cut this connection")
+    }
+}
+
+impl std::error::Error for CutOff {}
+
+/// Accepts connections until the sandbox is dropped.
+pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: the next moment may be better.
+                tracing::warn!(%error, "the sandbox could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        shared.store().connections += 1;
+        shared.changed();
+        let shared = Arc::clone(&shared);
+        connections.spawn(async move {
+            let cut = Cut::default();
+            let wire = Wire::new(stream, cut.clone());
+            let service = service_fn(|request| {
+                let shared = Arc::clone(&shared);
+                let cut = cut.clone();
+                async move {
+                    let answered = handle(shared, request).await;
+                    if answered.is_err() {
+                        cut.cut();
+                    }
+                    answered
+                }
+            });
+            // A client that hangs up is not worth a word.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(wire), service)
+                .await;
+        });
+    }
+}
+
+async fn handle(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<http::Response<Full<Bytes>>, CutOff> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    if let Err(refusal) = host_check::host(&parts.headers) {
+        return Ok(Response::refusal(&refusal, &ids::id("req")).into_response());
+    }
+    if dashboard::is_here(&path) {
+        // No other origin may ask, so nothing here says that it could.
+        let body = read(body).await;
+        let answer = dashboard::route(&shared, &parts.method, &path, &query, &parts.headers, body);
+        return Ok(answer.await.into_response());
+    }
+    let answer = if parts.method == Method::OPTIONS {
+        preflight()
+    } else if path == "/stripe.js" {
+        Response::new(
+            StatusCode::OK,
+            "text/javascript; charset=utf-8",
+            Bytes::from_static(STRIPE_JS.as_bytes()),
+        )
+        .header(header::CACHE_CONTROL, "no-cache")
+    } else if let Some(id) = path.strip_prefix("/sandbox/3ds/") {
+        match read(body).await {
+            Ok(body) => three_d_secure::route(&shared, &parts.method, id, &query, &body),
+            Err(refusal) => Response::refusal(&refusal, &ids::id("req")),
+        }
+    } else if let Some(rest) = path.strip_prefix("/sandbox/checkout") {
+        match read(body).await {
+            Ok(body) => hosted::route(&shared, &parts.method, rest, &body),
+            Err(refusal) => Response::refusal(&refusal, &ids::id("req")),
+        }
+    } else {
+        api(&shared, &parts.method, path, query, parts.headers, body).await?
+    };
+    Ok(with_cors(answer).into_response())
+}
+
+/// A request to Stripe's API.
+async fn api(
+    shared: &Arc<Shared>,
+    method: &Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: Incoming,
+) -> Result<Response, CutOff> {
+    let request_id = ids::id("req");
+    let body = read(body).await;
+    let fault = {
+        let mut store = shared.store();
+        if store.requests.len() >= MAX_REMEMBERED {
+            store.requests.drain(..MAX_REMEMBERED / 10);
+        }
+        store.requests.push(LoggedRequest {
+            method: method.to_string(),
+            path: path.clone(),
+            idempotency_key: text(&headers, &IDEMPOTENCY_KEY),
+            stripe_version: text(&headers, &STRIPE_VERSION),
+            account: text(&headers, &STRIPE_ACCOUNT),
+            body: body.clone().unwrap_or_default(),
+            request_id: request_id.clone(),
+            status: None,
+            replayed: false,
+        });
+        store.faults.pop_front()
+    };
+    shared.changed();
+
+    let answer = match fault.clone() {
+        Some(Fault::Status(status)) => Response::refusal(&faults::refusal(status), &request_id),
+        Some(Fault::StatusWith { status, headers }) => {
+            let mut answer = Response::refusal(&faults::refusal(status), &request_id);
+            for (name, value) in headers {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    answer = answer.header(name, &value);
+                }
+            }
+            answer
+        }
+        Some(Fault::NotJson) => Response::new(
+            StatusCode::OK,
+            "text/html",
+            "<html><body>Not what you asked for.</body></html>",
+        ),
+        Some(Fault::Hang) => forever().await,
+        Some(Fault::Reset) => return Err(CutOff),
+        _ => {
+            let request = ApiRequest {
+                method: method.clone(),
+                path,
+                query,
+                headers: headers.clone(),
+                body,
+                request_id: request_id.clone(),
+            };
+            // In a task of its own: what Stripe has begun it ends, whether or not the client still waits.
+            let work = tokio::spawn(execute(Arc::clone(shared), request, fault.clone()));
+            let answer = work.await.unwrap_or_else(|_| {
+                let refusal = ApiError::api(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "The sandbox failed. This is a bug in it.",
+                );
+                Response::refusal(&refusal, &request_id)
+            });
+            match fault {
+                Some(Fault::HangAfterExecution) => forever().await,
+                Some(Fault::ResetAfterExecution) => return Err(CutOff),
+                _ => answer,
+            }
+        }
+    };
+
+    let version = text(&headers, &STRIPE_VERSION);
+    let answer = answer
+        .header(REQUEST_ID, &request_id)
+        .header(STRIPE_VERSION, version.as_deref().unwrap_or(API_VERSION));
+    if let Some(logged) = shared
+        .store()
+        .requests
+        .iter_mut()
+        .rfind(|logged| logged.request_id == request_id)
+    {
+        logged.status = Some(answer.status.as_u16());
+        logged.replayed = answer.is_replayed();
+    }
+    shared.changed();
+    Ok(answer)
+}
+
+async fn forever() -> Response {
+    let never: Infallible = pending().await;
+    match never {}
+}
+
+struct ApiRequest {
+    method: Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: Result<Bytes, ApiError>,
+    request_id: String,
+}
+
+/// Judges and executes a request, under its idempotency key if it has one.
+async fn execute(shared: Arc<Shared>, request: ApiRequest, fault: Option<Fault>) -> Response {
+    let refused = |refusal: &ApiError| Response::refusal(refusal, &request.request_id);
+    let (caller, params) = match admit(&shared, &request) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refused(&refusal),
+    };
+    // Only POST changes anything, so only there does the key count.
+    let key = caller
+        .idempotency_key
+        .clone()
+        .filter(|_| request.method == Method::POST)
+        .map(|key| Key {
+            account: caller.account.clone(),
+            key,
+        });
+    if let Some(key) = &key {
+        let decision = shared
+            .store()
+            .idempotency
+            .begin(key, &request.path, &params);
+        match decision {
+            Ok(Decision::Execute) => {}
+            Ok(Decision::Replay(answer)) => {
+                return answer.header(IDEMPOTENT_REPLAYED, "true");
+            }
+            Err(refusal) => return refused(&refusal),
+        }
+    }
+    if let Some(Fault::Slow(wait)) = fault {
+        tokio::time::sleep(wait).await;
+    }
+
+    let mut store = shared.store();
+    let result = match &fault {
+        Some(Fault::StatusAndKeep(status)) => Err(faults::refusal(*status).executed()),
+        _ => routes::execute(&mut store, &caller, &request.method, &request.path, params),
+    };
+    let result = match (fault, result) {
+        (Some(Fault::StatusAfterExecution(status)), Ok(_)) => {
+            Err(faults::refusal(status).executed())
+        }
+        (_, result) => result,
+    };
+    let (answer, executed) = match result {
+        Ok(value) => (Response::json(StatusCode::OK, &value), true),
+        Err(refusal) => (refused(&refusal), refusal.executed),
+    };
+    let Some(key) = key else {
+        return answer;
+    };
+    let answer = answer
+        .header(IDEMPOTENCY_KEY, &key.key)
+        .header(ORIGINAL_REQUEST, &request.request_id);
+    store
+        .idempotency
+        .end(&key, executed.then(|| answer.clone()));
+    answer
+}
+
+/// Who asks, and with which parameters.
+fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiError> {
+    let mut params = form::decode(request.query.as_bytes())?;
+    if request.method == Method::POST {
+        let body = request.body.as_ref().map_err(Clone::clone)?;
+        let content_type = text(&request.headers, &header::CONTENT_TYPE).unwrap_or_default();
+        if !body.is_empty() && content_type.starts_with("application/json") {
+            return Err(ApiError::invalid(
+                "Invalid request (check that your POST content type is application/x-www-form-urlencoded). \
+                 If you have any questions, we can help at https://support.stripe.com/.",
+            ));
+        }
+        params.append(&mut form::decode(body)?);
+    }
+    let role = auth::role(shared.keys(), &request.headers, &mut params)?;
+    if role == Role::Secret && request.headers.contains_key(header::ORIGIN) {
+        // Everyone knows this key: without this, any page that a developer opens could use it.
+        return Err(ApiError::invalid_with_status(
+            StatusCode::FORBIDDEN,
+            "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
+        ));
+    }
+    let caller = Caller {
+        role,
+        account: text(&request.headers, &STRIPE_ACCOUNT),
+        request_id: request.request_id.clone(),
+        idempotency_key: text(&request.headers, &IDEMPOTENCY_KEY),
+    };
+    Ok((caller, params))
+}
+
+async fn read(body: Incoming) -> Result<Bytes, ApiError> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::invalid_with_status(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "The request's body is too large.",
+        )),
+        Err(_) => Err(ApiError::invalid(
+            "The request's body did not arrive whole.",
+        )),
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Pages of other origins may ask, as they may Stripe: the publishable key and the client secret are what counts.
+fn with_cors(answer: Response) -> Response {
+    answer
+        .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+        .header(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "Request-Id, Stripe-Version",
+        )
+}
+
+fn preflight() -> Response {
+    Response::new(StatusCode::OK, "application/json", json!({}).to_string())
+        .header(
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, DELETE, OPTIONS",
+        )
+        .header(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "Authorization, Content-Type, Idempotency-Key, Stripe-Account, Stripe-Version",
+        )
+        .header(header::ACCESS_CONTROL_MAX_AGE, "300")
+}

@@ -1,0 +1,48 @@
+//! What the server, the deliveries and the handle share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::{auth::Keys, store::Store};
+use stripe_checkout_core::Config;
+
+pub(crate) struct Shared {
+    pub(crate) url: String,
+    pub(crate) config: Config,
+    store: Mutex<Store>,
+    /// Counts up whenever something happened that a test may wait for.
+    pub(crate) changes: watch::Sender<u64>,
+    /// Deliveries that are neither acknowledged nor given up.
+    pub(crate) unfinished: watch::Sender<usize>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, store: Store, unfinished: watch::Sender<usize>) -> Self {
+        Self {
+            url: store.url.clone(),
+            config,
+            store: Mutex::new(store),
+            changes: watch::Sender::new(0),
+            unfinished,
+        }
+    }
+
+    /// The store, locked. A panic elsewhere leaves it usable: nothing is ever half-written for long in a sandbox.
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever waits for a condition.
+    pub(crate) fn changed(&self) {
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    pub(crate) fn keys(&self) -> Keys<'_> {
+        Keys {
+            secret: self.config.secret_key().map_or("", |key| key.expose()),
+            publishable: self.config.publishable_key().map_or("", |key| key.expose()),
+        }
+    }
+}

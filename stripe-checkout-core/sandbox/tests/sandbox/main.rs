@@ -1,0 +1,16 @@
+//! The sandbox, asked by raw HTTP: what any client of Stripe's would see.
+
+mod browser;
+mod cards;
+mod debits;
+mod disputes;
+mod faults;
+mod http;
+mod idempotency;
+mod lists;
+mod page;
+mod payments;
+mod receiver;
+mod refunds;
+mod validation;
+mod webhooks;

@@ -1,0 +1,94 @@
+//! The sandbox asked by clients that nobody here wrote: the official SDKs for Python and Node.
+//!
+//! How to install them: `tests/sdk/README.md`. Without them these tests say so and pass.
+
+use std::{ffi::OsString, path::PathBuf, process::Command, time::Duration};
+
+use stripe_checkout_sandbox::Sandbox;
+
+/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and keys, and fails if anything is not as the SDK expects.
+async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
+    let Some(installed) = std::env::var_os(variable) else {
+        assert!(std::env::var("CI").is_err(), "{variable} is not set");
+        println!("skipped: {variable} is not set, so there is no SDK to ask (tests/sdk/README.md)");
+        return;
+    };
+    let sandbox = Sandbox::builder()
+        .retry_after([Duration::from_millis(10)])
+        .start()
+        .await
+        .unwrap();
+    // What takes days in life must not end before the answer to what began it, and not much later.
+    let soon = Duration::from_millis(10);
+    sandbox.banks().settle_debits_after(soon);
+    sandbox.banks().settle_refunds_after(soon);
+    sandbox.banks().decide_disputes_after(soon);
+    let config = sandbox.config();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sdk");
+    let mut command = command(installed, folder.join(script));
+    command
+        .env("SANDBOX_URL", sandbox.url())
+        .env("SANDBOX_SECRET_KEY", config.secret_key().unwrap().expose())
+        .env(
+            "SANDBOX_PUBLISHABLE_KEY",
+            config.publishable_key().unwrap().expose(),
+        );
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+async fn ask_python(script: &str) {
+    ask("STRIPE_SDK_PYTHON", script, |python, script| {
+        let mut command = Command::new(python);
+        command.arg(script);
+        command
+    })
+    .await;
+}
+
+async fn ask_node(script: &str) {
+    ask("STRIPE_SDK_NODE", script, |folder, script| {
+        let mut command = Command::new("node");
+        command.arg(script).env("STRIPE_SDK_NODE", folder);
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python() {
+    ask_python("ask.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node() {
+    ask_node("ask.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_cards() {
+    ask_python("cards.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_cards() {
+    ask_node("cards.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_sessions() {
+    ask_python("sessions.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_sessions() {
+    ask_node("sessions.mjs").await;
+}
