@@ -1,16 +1,33 @@
 //! Stripe's test bank accounts for SEPA Direct Debit, and what each does.
 //!
-//! See <https://docs.stripe.com/testing?testing-method=card-numbers#sepa-direct-debit>. An IBAN that is not listed is refused: nobody should type a real one here.
+//! `testing-cards.json` lists every IBAN of
+//! <https://docs.stripe.com/testing?payment-method=sepa-direct-debit>. Any other IBAN is refused,
+//! because it could be a real one.
 
-use super::cards::Decline;
+use serde::Deserialize;
 
-/// A bank account that the sandbox knows.
-#[derive(Debug, Clone, Copy)]
+use super::cards::{Decline, LISTED};
+
+/// A bank account that the sandbox simulates.
+#[derive(Debug, Clone, Copy, Deserialize)]
 pub struct TestAccount {
     iban: &'static str,
     payment_method: &'static str,
+    #[serde(rename = "says")]
     description: &'static str,
-    pub(crate) debit: Debit,
+    does: Does,
+    code: Option<&'static str>,
+}
+
+/// The outcome of a debit, as the list names it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Does {
+    Settle,
+    SettleLate,
+    Fail,
+    FailLate,
+    Dispute,
 }
 
 impl TestAccount {
@@ -38,11 +55,31 @@ impl TestAccount {
         self.part(0..2)
     }
 
-    /// The number of the bank, whose length depends on the country.
+    /// The number of the bank. Its length depends on the country (the registry of ISO 13616).
     pub(crate) fn bank_code(&self) -> &'static str {
-        match self.country() {
-            "AT" | "FR" => self.part(4..9),
-            _ => self.part(4..12),
+        let length = match self.country() {
+            "EE" => 2,
+            "BE" | "FI" | "LU" | "SE" => 3,
+            "ES" | "GB" | "GI" | "IE" | "NL" | "NO" | "PT" => 4,
+            "AT" | "CH" | "FR" | "LI" | "LT" => 5,
+            "HR" => 7,
+            _ => 8,
+        };
+        self.part(4..4 + length)
+    }
+
+    /// What a debit of the account comes to.
+    pub(crate) fn debit(&self) -> Debit {
+        let why = FAILURES
+            .into_iter()
+            .find(|failure| Some(failure.code) == self.code)
+            .unwrap_or(&FAILED);
+        match self.does {
+            Does::Settle => Debit::Settle,
+            Does::SettleLate => Debit::SettleLate,
+            Does::Fail => Debit::Fail(why),
+            Does::FailLate => Debit::FailLate(why),
+            Does::Dispute => Debit::Dispute,
         }
     }
 
@@ -106,94 +143,24 @@ static WEEKLY_LIMIT: Decline = failed(
     "This payment exceeds the transaction limit of the customer's account.",
 );
 
-const fn account(
-    iban: &'static str,
-    payment_method: &'static str,
-    debit: Debit,
-    description: &'static str,
-) -> TestAccount {
-    TestAccount {
-        iban,
-        payment_method,
-        description,
-        debit,
-    }
-}
+/// The failures that the bank gives a reason for.
+static FAILURES: [&Decline; 3] = [&INSUFFICIENT_FUNDS, &SOURCE_LIMIT, &WEEKLY_LIMIT];
 
-/// Every bank account that the sandbox knows. All are Stripe's own.
-pub static TEST_ACCOUNTS: &[TestAccount] = &[
-    account(
-        "DE89370400440532013000",
-        "pm_sepaDebit_success_de",
-        Debit::Settle,
-        "is debited after a while",
-    ),
-    account(
-        "DE08370400440532013003",
-        "pm_sepaDebit_successDelayed_de",
-        Debit::SettleLate,
-        "is debited three minutes later",
-    ),
-    account(
-        "DE62370400440532013001",
-        "pm_sepaDebit_failed_de",
-        Debit::Fail(&FAILED),
-        "fails after a while",
-    ),
-    account(
-        "DE78370400440532013004",
-        "pm_sepaDebit_failedDelayed_de",
-        Debit::FailLate(&FAILED),
-        "fails three minutes later",
-    ),
-    account(
-        "DE35370400440532013002",
-        "pm_sepaDebit_disputed_de",
-        Debit::Dispute,
-        "is debited, then disputed",
-    ),
-    account(
-        "DE65370400440002222227",
-        "pm_sepaDebit_insufficientFunds_de",
-        Debit::Fail(&INSUFFICIENT_FUNDS),
-        "fails: insufficient funds",
-    ),
-    account(
-        "DE65370400440000343434",
-        "pm_sepaDebit_exceedsWeeklyVolumeLimit_de",
-        Debit::Fail(&SOURCE_LIMIT),
-        "fails: above the account's weekly volume",
-    ),
-    account(
-        "DE27370400440000121212",
-        "pm_sepaDebit_exceedsWeeklyTransactionLimit_de",
-        Debit::Fail(&WEEKLY_LIMIT),
-        "fails: above the account's limit of transactions",
-    ),
-    account(
-        "FR1420041010050500013M02606",
-        "pm_sepaDebit_success_fr",
-        Debit::Settle,
-        "is debited after a while (France)",
-    ),
-    account(
-        "FR8420041010050500013M02607",
-        "pm_sepaDebit_failed_fr",
-        Debit::Fail(&FAILED),
-        "fails after a while (France)",
-    ),
-];
+/// Every bank account that the sandbox simulates. All are Stripe's.
+pub fn test_accounts() -> &'static [TestAccount] {
+    &LISTED.ibans
+}
 
 /// The account with this IBAN, which has no spaces.
 pub(crate) fn by_iban(iban: &str) -> Option<&'static TestAccount> {
-    TEST_ACCOUNTS
+    test_accounts()
         .iter()
         .find(|account| account.iban.eq_ignore_ascii_case(iban))
 }
 
 /// The account of a ready-made PaymentMethod. Stripe has them under a shorter name too.
 pub(crate) fn by_payment_method(id: &str) -> Option<&'static TestAccount> {
-    TEST_ACCOUNTS.iter().find(|account| {
+    test_accounts().iter().find(|account| {
         account.payment_method == id || account.payment_method.replace("sepaDebit_", "") == id
     })
 }
@@ -220,10 +187,10 @@ mod tests {
 
     #[test]
     fn every_account_has_a_valid_number_and_its_own_names() {
-        for (at, account) in TEST_ACCOUNTS.iter().enumerate() {
+        for (at, account) in test_accounts().iter().enumerate() {
             assert!(has_valid_check_digits(account.iban), "{}", account.iban);
             assert_eq!(by_iban(account.iban).unwrap().iban, account.iban);
-            for other in &TEST_ACCOUNTS[at + 1..] {
+            for other in &test_accounts()[at + 1..] {
                 assert_ne!(account.iban, other.iban);
                 assert_ne!(account.payment_method, other.payment_method);
             }
@@ -242,9 +209,9 @@ mod tests {
         ] {
             assert!(!has_valid_check_digits(wrong), "{wrong}");
         }
-        // Of another country, and nobody's test account.
-        assert!(has_valid_check_digits("GB82WEST12345698765432"));
-        assert!(by_iban("GB82WEST12345698765432").is_none());
+        // A valid IBAN that is not on the list.
+        assert!(has_valid_check_digits("GB29NWBK60161331926819"));
+        assert!(by_iban("GB29NWBK60161331926819").is_none());
     }
 
     #[test]

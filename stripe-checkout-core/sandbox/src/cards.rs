@@ -1,15 +1,115 @@
 //! Stripe's test cards, and what each does.
 //!
-//! See <https://docs.stripe.com/testing>. A number that is not listed is refused, as Stripe's test mode refuses a real card: nobody should type one here.
+//! `testing-cards.json` lists every card number of <https://docs.stripe.com/testing>. The sandbox
+//! simulates most of them and refuses the others by name. A number that is not listed is refused
+//! like a real card in Stripe's test mode.
 
-/// A card that the sandbox knows.
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::banks::TestAccount;
+
+/// Everything in `testing-cards.json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(bound(deserialize = "'de: 'static"))]
+pub(crate) struct Listed {
+    cards: Vec<Row>,
+    cards_of_the_sandbox_alone: Vec<Row>,
+    pub(crate) ibans: Vec<TestAccount>,
+}
+
+/// The file, read once. A test shows that it can be read.
+pub(crate) static LISTED: LazyLock<Listed> =
+    LazyLock::new(|| serde_json::from_str(include_str!("testing-cards.json")).unwrap_or_default());
+
+/// One line of the file.
+#[derive(Debug, Deserialize)]
+struct Row {
+    number: &'static str,
+    says: &'static str,
+    payment_method: Option<&'static str>,
+    /// More names of the ready-made PaymentMethod.
+    #[serde(default)]
+    also: Vec<&'static str>,
+    brand: Option<&'static str>,
+    funding: Option<&'static str>,
+    country: Option<&'static str>,
+    does: Option<&'static str>,
+    code: Option<&'static str>,
+    decline_code: Option<&'static str>,
+    reason: Option<&'static str>,
+    off_session: Option<&'static str>,
+}
+
+impl Row {
+    /// The card that the sandbox simulates, if it does.
+    fn simulated(&self) -> Option<TestCard> {
+        Some(TestCard {
+            number: self.number,
+            payment_method: self.payment_method,
+            description: self.says,
+            brand: self.brand?,
+            funding: self.funding?,
+            country: self.country?,
+            behaviour: self.behaviour()?,
+        })
+    }
+
+    fn behaviour(&self) -> Option<Behaviour> {
+        Some(match self.does? {
+            "succeed" => Behaviour::Succeed,
+            "available_at_once" => Behaviour::AvailableAtOnce,
+            "dispute" if self.reason == Some("product_not_received") => {
+                Behaviour::DisputeNotReceived
+            }
+            "dispute" => Behaviour::Dispute,
+            "inquiry" => Behaviour::Inquiry,
+            "refund_later" => Behaviour::RefundLater,
+            "refund_fails" => Behaviour::RefundComesBack,
+            "process" => Behaviour::Process,
+            "decline" => Behaviour::Decline(self.decline()?),
+            "decline_charges" => Behaviour::DeclineCharges(self.decline()?),
+            "authenticate" => Behaviour::Authenticate {
+                away: match self.off_session? {
+                    "never" => Away::Refused,
+                    "if_set_up" => Away::IfSetUp,
+                    "always" => Away::Accepted,
+                    _ => return None,
+                },
+                then: self.decline(),
+            },
+            _ => return None,
+        })
+    }
+
+    fn decline(&self) -> Option<&'static Decline> {
+        DECLINES.into_iter().find(|decline| {
+            Some(decline.code) == self.code
+                && (self.decline_code.is_none() || decline.decline_code == self.decline_code)
+        })
+    }
+
+    /// Whether this is a name of its ready-made PaymentMethod. Stripe knows the declines with and
+    /// without the brand in their names.
+    fn is_called(&self, name: &str) -> bool {
+        let plain = |name: &str| name.replace("pm_card_visa_charge", "pm_card_charge");
+        self.payment_method
+            .iter()
+            .chain(&self.also)
+            .any(|own| plain(own) == plain(name))
+    }
+}
+
+/// A card that the sandbox simulates.
 #[derive(Debug, Clone, Copy)]
 pub struct TestCard {
     number: &'static str,
-    payment_method: &'static str,
+    payment_method: Option<&'static str>,
     description: &'static str,
     pub(crate) brand: &'static str,
     pub(crate) funding: &'static str,
+    pub(crate) country: &'static str,
     pub(crate) behaviour: Behaviour,
 }
 
@@ -19,12 +119,13 @@ impl TestCard {
         self.number
     }
 
-    /// The ready-made PaymentMethod with this card, like `pm_card_visa`.
-    pub fn payment_method(&self) -> &'static str {
+    /// The ready-made PaymentMethod with this card, such as `pm_card_visa`. Stripe does not have
+    /// one for every card.
+    pub fn payment_method(&self) -> Option<&'static str> {
         self.payment_method
     }
 
-    /// What paying with it does, in a few words.
+    /// What the card simulates, in a few words.
     pub fn description(&self) -> &'static str {
         self.description
     }
@@ -41,6 +142,8 @@ impl TestCard {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Behaviour {
     Succeed,
+    /// Succeeds, and the money is available without a wait.
+    AvailableAtOnce,
     /// Succeeds, and the buyer's bank then disputes it.
     Dispute,
     /// Succeeds, and the buyer then says that nothing came.
@@ -150,274 +253,59 @@ pub(crate) static AUTHENTICATION_REQUIRED: Decline = Decline {
     )
 };
 
-const fn card(
-    number: &'static str,
-    payment_method: &'static str,
-    brand: &'static str,
-    behaviour: Behaviour,
-    description: &'static str,
-) -> TestCard {
-    TestCard {
-        number,
-        payment_method,
-        description,
-        brand,
-        funding: "credit",
-        behaviour,
-    }
-}
-
-/// Every card that the sandbox knows. All are Stripe's own, but for `4000 0000 0000 1000`, which only the sandbox has: Stripe has no card whose payment stays
-/// `processing`.
-pub static TEST_CARDS: &[TestCard] = &[
-    card(
-        "4242424242424242",
-        "pm_card_visa",
-        "visa",
-        Behaviour::Succeed,
-        "succeeds",
-    ),
-    card(
-        "4000000000000002",
-        "pm_card_chargeDeclined",
-        "visa",
-        Behaviour::Decline(&GENERIC),
-        "is declined",
-    ),
-    card(
-        "4000000000009995",
-        "pm_card_chargeDeclinedInsufficientFunds",
-        "visa",
-        Behaviour::Decline(&INSUFFICIENT_FUNDS),
-        "is declined: insufficient funds",
-    ),
-    card(
-        "4000000000000069",
-        "pm_card_chargeDeclinedExpiredCard",
-        "visa",
-        Behaviour::Decline(&EXPIRED),
-        "is declined: expired card",
-    ),
-    card(
-        "4000000000000127",
-        "pm_card_chargeDeclinedIncorrectCvc",
-        "visa",
-        Behaviour::Decline(&INCORRECT_CVC),
-        "is declined: wrong security code",
-    ),
-    card(
-        "4000000000000119",
-        "pm_card_chargeDeclinedProcessingError",
-        "visa",
-        Behaviour::Decline(&PROCESSING_ERROR),
-        "is declined: processing error",
-    ),
-    card(
-        "4000000000009987",
-        "pm_card_chargeDeclinedLostCard",
-        "visa",
-        Behaviour::Decline(&LOST),
-        "is declined: lost card",
-    ),
-    card(
-        "4000000000009979",
-        "pm_card_chargeDeclinedStolenCard",
-        "visa",
-        Behaviour::Decline(&STOLEN),
-        "is declined: stolen card",
-    ),
-    card(
-        "4000000000006975",
-        "pm_card_chargeDeclinedVelocityLimitExceeded",
-        "visa",
-        Behaviour::Decline(&VELOCITY),
-        "is declined: used too often",
-    ),
-    card(
-        "4100000000000019",
-        "pm_card_chargeDeclinedFraudulent",
-        "visa",
-        Behaviour::Decline(&FRAUDULENT),
-        "is blocked as fraudulent",
-    ),
-    card(
-        "4000000000000341",
-        "pm_card_chargeCustomerFail",
-        "visa",
-        Behaviour::DeclineCharges(&GENERIC),
-        "can be saved, and is then declined",
-    ),
-    card(
-        "4000002500003155",
-        "pm_card_authenticationRequiredOnSetup",
-        "visa",
-        Behaviour::Authenticate {
-            away: Away::IfSetUp,
-            then: None,
-        },
-        "needs 3-D Secure, but not while the buyer is away, if it was saved for that",
-    ),
-    card(
-        "4000002760003184",
-        "pm_card_authenticationRequired",
-        "visa",
-        Behaviour::Authenticate {
-            away: Away::Refused,
-            then: None,
-        },
-        "always needs 3-D Secure",
-    ),
-    card(
-        "4000003800000446",
-        "pm_card_authenticationRequiredSetupForOffSession",
-        "visa",
-        Behaviour::Authenticate {
-            away: Away::Accepted,
-            then: None,
-        },
-        "needs 3-D Secure, but never while the buyer is away",
-    ),
-    card(
-        "4000008260003178",
-        "pm_card_authenticationRequiredChargeDeclinedInsufficientFunds",
-        "visa",
-        Behaviour::Authenticate {
-            away: Away::Accepted,
-            then: Some(&INSUFFICIENT_FUNDS),
-        },
-        "needs 3-D Secure, and is then declined: insufficient funds",
-    ),
-    card(
-        "4000000000003220",
-        "pm_card_threeDSecure2Required",
-        "visa",
-        Behaviour::Authenticate {
-            away: Away::Refused,
-            then: None,
-        },
-        "needs 3-D Secure 2",
-    ),
-    card(
-        "4000000000000077",
-        "pm_card_bypassPending",
-        "visa",
-        Behaviour::Succeed,
-        "succeeds, into the available balance",
-    ),
-    card(
-        "4000000000000259",
-        "pm_card_createDispute",
-        "visa",
-        Behaviour::Dispute,
-        "succeeds, then is disputed",
-    ),
-    card(
-        "4000000000002685",
-        "pm_card_createDisputeProductNotReceived",
-        "visa",
-        Behaviour::DisputeNotReceived,
-        "succeeds, then is disputed: not received",
-    ),
-    card(
-        "4000000000001976",
-        "pm_card_createDisputeInquiry",
-        "visa",
-        Behaviour::Inquiry,
-        "succeeds, then the bank asks about it",
-    ),
-    card(
-        "4000000000007726",
-        "pm_card_pendingRefund",
-        "visa",
-        Behaviour::RefundLater,
-        "succeeds; a refund is pending at first",
-    ),
-    card(
-        "4000000000005126",
-        "pm_card_refundFail",
-        "visa",
-        Behaviour::RefundComesBack,
-        "succeeds; a refund fails later",
-    ),
-    card(
-        "4000000000001000",
-        "pm_card_sandboxProcessing",
-        "visa",
-        Behaviour::Process,
-        "stays processing until the sandbox is told how it ends",
-    ),
-    card(
-        "5555555555554444",
-        "pm_card_mastercard",
-        "mastercard",
-        Behaviour::Succeed,
-        "succeeds (Mastercard)",
-    ),
-    card(
-        "2223003122003222",
-        "pm_card_mastercard_2",
-        "mastercard",
-        Behaviour::Succeed,
-        "succeeds (Mastercard, 2-series)",
-    ),
-    card(
-        "378282246310005",
-        "pm_card_amex",
-        "amex",
-        Behaviour::Succeed,
-        "succeeds (American Express)",
-    ),
-    card(
-        "6011111111111117",
-        "pm_card_discover",
-        "discover",
-        Behaviour::Succeed,
-        "succeeds (Discover)",
-    ),
-    card(
-        "3056930009020004",
-        "pm_card_diners",
-        "diners",
-        Behaviour::Succeed,
-        "succeeds (Diners Club)",
-    ),
-    card(
-        "3566002020360505",
-        "pm_card_jcb",
-        "jcb",
-        Behaviour::Succeed,
-        "succeeds (JCB)",
-    ),
-    card(
-        "6200000000000005",
-        "pm_card_unionpay",
-        "unionpay",
-        Behaviour::Succeed,
-        "succeeds (UnionPay)",
-    ),
-    TestCard {
-        funding: "debit",
-        ..card(
-            "4000056655665556",
-            "pm_card_visa_debit",
-            "visa",
-            Behaviour::Succeed,
-            "succeeds (debit)",
-        )
-    },
+/// Every way in which a test card is declined.
+static DECLINES: [&Decline; 9] = [
+    &GENERIC,
+    &INSUFFICIENT_FUNDS,
+    &LOST,
+    &STOLEN,
+    &VELOCITY,
+    &FRAUDULENT,
+    &EXPIRED,
+    &INCORRECT_CVC,
+    &PROCESSING_ERROR,
 ];
 
-/// The card with this number.
-pub(crate) fn by_number(digits: &str) -> Option<&'static TestCard> {
-    TEST_CARDS.iter().find(|card| card.number == digits)
+static SIMULATED: LazyLock<Vec<TestCard>> = LazyLock::new(|| {
+    let rows = LISTED
+        .cards
+        .iter()
+        .chain(&LISTED.cards_of_the_sandbox_alone);
+    rows.filter_map(Row::simulated).collect()
+});
+
+/// Every card that the sandbox simulates. All are Stripe's, except `4000 0000 0000 1000`, which
+/// only the sandbox has: Stripe has no card whose payment stays `processing`.
+pub fn test_cards() -> &'static [TestCard] {
+    &SIMULATED
 }
 
-/// The card of a ready-made PaymentMethod. Stripe has the declines under a second name too, with the brand in it.
-pub(crate) fn by_payment_method(id: &str) -> Option<&'static TestCard> {
-    let plain = id.replace("pm_card_visa_charge", "pm_card_charge");
-    TEST_CARDS
+/// What the sandbox knows about a card.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known {
+    Simulated(&'static TestCard),
+    /// Stripe's testing page lists it, and the sandbox does not simulate it.
+    Listed,
+}
+
+fn known(is_it: impl Fn(&Row) -> bool) -> Option<Known> {
+    let mut rows = LISTED
+        .cards
         .iter()
-        .find(|card| card.payment_method == id || card.payment_method == plain)
+        .chain(&LISTED.cards_of_the_sandbox_alone);
+    let row = rows.find(|row| is_it(row))?;
+    let simulated = SIMULATED.iter().find(|card| card.number == row.number);
+    Some(simulated.map_or(Known::Listed, Known::Simulated))
+}
+
+/// The card with this number.
+pub(crate) fn by_number(digits: &str) -> Option<Known> {
+    known(|row| row.number == digits)
+}
+
+/// The card of a ready-made PaymentMethod.
+pub(crate) fn by_payment_method(name: &str) -> Option<Known> {
+    known(|row| row.is_called(name))
 }
 
 /// The check digit of every card number (Luhn).
@@ -441,12 +329,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_card_has_a_valid_number_and_its_own_names() {
-        for (at, card) in TEST_CARDS.iter().enumerate() {
-            assert!(has_valid_check_digit(card.number), "{}", card.number);
-            for other in &TEST_CARDS[at + 1..] {
-                assert_ne!(card.number, other.number);
-                assert_ne!(card.payment_method, other.payment_method);
+    fn the_list_can_be_read_and_every_line_is_understood() {
+        assert_eq!((LISTED.cards.len(), LISTED.ibans.len()), (147, 152));
+        for row in LISTED
+            .cards
+            .iter()
+            .chain(&LISTED.cards_of_the_sandbox_alone)
+        {
+            assert!(has_valid_check_digit(row.number), "{}", row.number);
+            assert_eq!(row.does.is_some(), row.simulated().is_some(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn every_card_has_a_number_and_names_of_its_own() {
+        let rows: Vec<&Row> = LISTED
+            .cards
+            .iter()
+            .chain(&LISTED.cards_of_the_sandbox_alone)
+            .collect();
+        for (at, row) in rows.iter().enumerate() {
+            for other in &rows[at + 1..] {
+                assert_ne!(row.number, other.number);
+                for name in other.payment_method.iter().chain(&other.also) {
+                    assert!(!row.is_called(name), "{name}");
+                }
             }
         }
     }
@@ -459,13 +366,17 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_names_of_declines_are_the_same_cards() {
-        assert_eq!(
-            by_payment_method("pm_card_visa_chargeDeclined")
-                .unwrap()
-                .number,
-            "4000000000000002"
-        );
+    fn declines_have_a_longer_and_a_shorter_name() {
+        for name in ["pm_card_visa_chargeDeclined", "pm_card_chargeDeclined"] {
+            let Some(Known::Simulated(card)) = by_payment_method(name) else {
+                panic!("{name}")
+            };
+            assert_eq!(card.number, "4000000000000002");
+        }
+        assert!(matches!(
+            by_payment_method("pm_card_avsFail"),
+            Some(Known::Listed)
+        ));
         assert!(by_payment_method("pm_card_nonsense").is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that cards can be saved and charged while the buyer is away.
 //! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, disputes, charges, mandates, balance transactions, events;
 //!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors.
-//! - The [test cards](TEST_CARDS), 3-D Secure among them, and [test bank accounts](TEST_ACCOUNTS) for SEPA Direct Debit, whose payments are `processing` for as
+//! - The [test cards](test_cards), 3-D Secure among them, and [test bank accounts](test_accounts) for SEPA Direct Debit, whose payments are `processing` for as
 //!   long as [the banks](Sandbox::banks) are told to take.
 //! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
 //!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
@@ -76,8 +76,8 @@ use tokio::{
 
 pub use self::{
     balance::PaymentBalance,
-    banks::{TEST_ACCOUNTS, TestAccount},
-    cards::{TEST_CARDS, TestCard},
+    banks::{TestAccount, test_accounts},
+    cards::{TestCard, test_cards},
     delivery::{DeliveryAttempt, DeliveryResult},
     error::SandboxError,
     faults::Fault,
@@ -106,6 +106,7 @@ const RETRY_AFTER: [Duration; 3] = [
 pub struct SandboxBuilder {
     address: SocketAddr,
     retry_after: Vec<Duration>,
+    any_test_key: bool,
 }
 
 impl SandboxBuilder {
@@ -119,6 +120,15 @@ impl SandboxBuilder {
     /// three times in a few hours in test mode, and for three days in live mode.
     pub fn retry_after(mut self, waits: impl Into<Vec<Duration>>) -> Self {
         self.retry_after = waits.into();
+        self
+    }
+
+    /// Accepts every key that looks like a test key of Stripe's (`sk_test_…`, `rk_test_…`,
+    /// `pk_test_…`), so that a program keeps the keys that it has. All keys open the same account.
+    /// By default the sandbox accepts [`SECRET_KEY`] and [`PUBLISHABLE_KEY`] only, so that a test
+    /// notices a wrong key.
+    pub fn accept_any_test_key(mut self) -> Self {
+        self.any_test_key = true;
         self
     }
 
@@ -159,7 +169,7 @@ impl SandboxBuilder {
             unfinished.clone(),
             self.retry_after,
         );
-        let shared = Arc::new(Shared::new(config, store, unfinished));
+        let shared = Arc::new(Shared::new(config, self.any_test_key, store, unfinished));
         let mut tasks = JoinSet::new();
         tasks.spawn(server::run(listener, Arc::clone(&shared)));
         tasks.spawn(delivery::run(Arc::clone(&shared), jobs));
@@ -200,6 +210,7 @@ impl Sandbox {
         SandboxBuilder {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             retry_after: RETRY_AFTER.to_vec(),
+            any_test_key: false,
         }
     }
 

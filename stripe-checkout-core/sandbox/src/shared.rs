@@ -10,6 +10,7 @@ use stripe_checkout_core::Config;
 pub(crate) struct Shared {
     pub(crate) url: String,
     pub(crate) config: Config,
+    any_test_key: bool,
     store: Mutex<Store>,
     /// Counts up whenever something happened that a test may wait for.
     pub(crate) changes: watch::Sender<u64>,
@@ -18,10 +19,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, store: Store, unfinished: watch::Sender<usize>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        any_test_key: bool,
+        store: Store,
+        unfinished: watch::Sender<usize>,
+    ) -> Self {
         Self {
             url: store.url.clone(),
             config,
+            any_test_key,
             store: Mutex::new(store),
             changes: watch::Sender::new(0),
             unfinished,
@@ -43,6 +50,7 @@ impl Shared {
         Keys {
             secret: self.config.secret_key().map_or("", |key| key.expose()),
             publishable: self.config.publishable_key().map_or("", |key| key.expose()),
+            any_test_key: self.any_test_key,
         }
     }
 }

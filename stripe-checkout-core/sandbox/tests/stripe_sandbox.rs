@@ -11,7 +11,7 @@ use stripe_checkout_core::{Config, webhook::Verifier};
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stripe-sandbox"));
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).env_remove("PORT");
     command
 }
 
@@ -43,11 +43,11 @@ impl Drop for Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = program()
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::from(program().args(arguments))
+    }
+
+    fn from(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut text = String::new();
         while !text.contains("Ctrl-C ends it.") {
@@ -78,11 +78,16 @@ impl Running {
 
     /// An answer, whole.
     fn get(&self, path: &str) -> String {
+        self.get_as("", path)
+    }
+
+    /// An answer to a request with this key, as a whole.
+    fn get_as(&self, key: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
         let host = self.authority();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -264,6 +269,49 @@ fn whoever_started_it_need_not_listen() {
 }
 
 #[test]
+fn any_test_key_works_unless_only_its_own_do() {
+    let list = "/v1/payment_intents";
+    let any = Running::start(&["--port=0"]);
+    let own = Running::start(&["--port=0", "--own-keys-only"]);
+    let status = |sandbox: &Running, key: &str| {
+        let answer = sandbox.get_as(key, list);
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for (key, of_any, of_own) in [
+        ("sk_test_sandbox", "200", "200"),
+        ("sk_test_51Hxyz", "200", "401"),
+        ("rk_test_51Hxyz", "200", "401"),
+        // Well-formed keys that may not list payments.
+        ("pk_test_sandbox", "403", "403"),
+        ("pk_test_51Hxyz", "403", "401"),
+        ("sk_live_51Hxyz", "401", "401"),
+        ("sk_test_...", "401", "401"),
+    ] {
+        assert_eq!(status(&any, key), of_any, "{key}");
+        assert_eq!(status(&own, key), of_own, "{key}");
+    }
+}
+
+#[test]
+fn the_variable_port_names_the_port_and_the_flag_overrides_it() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let by_variable = Running::from(program().env("PORT", &port));
+    assert_eq!(by_variable.authority(), format!("127.0.0.1:{port}"));
+    // The port is in use: a sandbox starts only if the flag counts.
+    Running::from(program().env("PORT", &port).arg("--port=0"));
+    Running::from(program().env("PORT", "not a port").arg("--port=0"));
+    let output = program().env("PORT", "http").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let why = "PORT takes a number from 0 to 65535, not \"http\"";
+    assert!(error.contains(why), "{error}");
+    let help = program().env("PORT", "").arg("--help").output().unwrap();
+    assert_eq!(help.status.code(), Some(0));
+}
+
+#[test]
 fn a_port_that_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -323,7 +371,14 @@ fn help_and_version() {
     for flag in ["--help", "-h"] {
         let (code, out, error) = said(&["--port", "0", flag]);
         assert_eq!((code, error.as_str()), (Some(0), ""));
-        for word in ["Usage:", "--port N", "--webhook URL", "12111", "--version"] {
+        for word in [
+            "Usage:",
+            "--port N",
+            "--webhook URL",
+            "--own-keys-only",
+            "12111",
+            "--version",
+        ] {
             assert!(out.contains(word), "{word}");
         }
     }

@@ -11,18 +11,21 @@ use std::{
 
 use stripe_checkout_sandbox::{Sandbox, SandboxError};
 
-/// Where it listens if it is not told otherwise.
+/// The port it listens on by default.
 const PORT: u16 = 12111;
+/// The variable that names another port, as many hosts and compose files set it.
+const PORT_VARIABLE: &str = "PORT";
 
 const HELP: &str = "\
 A small Stripe on this machine, to build and test against: no account, no real key, no network, no real money.
 
-Usage: stripe-sandbox [--port N] [--webhook URL]...
+Usage: stripe-sandbox [--port N] [--webhook URL]... [--own-keys-only]
 
-  --port N       where it listens on 127.0.0.1; 0 is any free port [default: 12111]
-  --webhook URL  where events go, like http://127.0.0.1:3000/webhook; may be given more than once
-  --help         this text
-  --version      its version
+  --port N         the port on 127.0.0.1; 0 is any free port [default: the variable PORT, or 12111]
+  --webhook URL    sends events to this URL, like http://127.0.0.1:3000/webhook; may be repeated
+  --own-keys-only  accepts only the two keys that it prints; without this, any test key works
+  --help           prints this text
+  --version        prints the version
 
 It prints its address, its keys and the address of its page, and runs until Ctrl-C or SIGTERM. It forgets everything when it ends.
 ";
@@ -30,13 +33,21 @@ It prints its address, its keys and the address of its page, and runs until Ctrl
 /// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
-    Run { port: u16, webhooks: Vec<String> },
+    Run {
+        port: u16,
+        webhooks: Vec<String>,
+        own_keys_only: bool,
+    },
     Help,
     Version,
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let (mut port, mut webhooks) = (None, Vec::new());
+/// `environment` is the value of `PORT`, which `--port` overrides. An empty one counts as absent.
+fn parse(
+    mut arguments: impl Iterator<Item = String>,
+    environment: Option<String>,
+) -> Result<Asked, String> {
+    let (mut port, mut webhooks, mut own_keys_only) = (None, Vec::new(), false);
     while let Some(argument) = arguments.next() {
         let (name, mut value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -45,6 +56,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
         match (name, value.is_some()) {
             ("--help" | "-h", false) => return Ok(Asked::Help),
             ("--version" | "-V", false) => return Ok(Asked::Version),
+            ("--own-keys-only", false) => own_keys_only = true,
             ("--port" | "--webhook", _) => {
                 let value = value
                     .take()
@@ -55,19 +67,26 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
                 } else if port.is_some() {
                     return Err("--port was given twice".to_owned());
                 } else {
-                    let number = value.parse::<u16>();
-                    port = Some(number.map_err(|_| {
-                        format!("--port takes a number from 0 to 65535, not {value:?}")
-                    })?);
+                    port = Some(port_number("--port", &value)?);
                 }
             }
             _ => return Err(format!("unknown argument {argument:?}")),
         }
     }
     Ok(Asked::Run {
-        port: port.unwrap_or(PORT),
+        port: match (port, environment.filter(|value| !value.is_empty())) {
+            (Some(port), _) => port,
+            (None, Some(value)) => port_number(PORT_VARIABLE, &value)?,
+            (None, None) => PORT,
+        },
         webhooks,
+        own_keys_only,
     })
+}
+
+fn port_number(name: &str, value: &str) -> Result<u16, String> {
+    let number = value.parse::<u16>();
+    number.map_err(|_| format!("{name} takes a number from 0 to 65535, not {value:?}"))
 }
 
 /// The error in one line, with what caused it.
@@ -83,11 +102,14 @@ fn explained(error: &SandboxError, port: u16) -> String {
     }
 }
 
-async fn run(port: u16, webhooks: Vec<String>) -> Result<(), String> {
+async fn run(port: u16, webhooks: Vec<String>, own_keys_only: bool) -> Result<(), String> {
     // From before it can be heard of: who has read the address may also end it.
     let mut told = Told::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
-    let sandbox = Sandbox::builder()
-        .address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    let mut builder = Sandbox::builder().address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    if !own_keys_only {
+        builder = builder.accept_any_test_key();
+    }
+    let sandbox = builder
         .start()
         .await
         .map_err(|error| explained(&error, port))?;
@@ -159,8 +181,14 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os()
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned());
-    let (port, webhooks) = match parse(arguments) {
-        Ok(Asked::Run { port, webhooks }) => (port, webhooks),
+    let environment = std::env::var_os(PORT_VARIABLE);
+    let environment = environment.map(|value| value.to_string_lossy().into_owned());
+    let (port, webhooks, own_keys_only) = match parse(arguments, environment) {
+        Ok(Asked::Run {
+            port,
+            webhooks,
+            own_keys_only,
+        }) => (port, webhooks, own_keys_only),
         Ok(Asked::Help) => {
             say(HELP);
             return ExitCode::SUCCESS;
@@ -178,7 +206,7 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(port, webhooks)),
+        Ok(runtime) => runtime.block_on(run(port, webhooks, own_keys_only)),
         Err(error) => Err(format!("cannot start: {error}")),
     };
     match ended {

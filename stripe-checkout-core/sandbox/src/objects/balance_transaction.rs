@@ -20,6 +20,8 @@ pub(crate) struct BalanceTransaction {
     pub(crate) description: Option<String>,
     /// The charge, the refund or the dispute.
     pub(crate) source: String,
+    /// Whether the money can be paid out already.
+    pub(crate) available: bool,
 }
 
 impl BalanceTransaction {
@@ -55,7 +57,7 @@ impl BalanceTransaction {
             "net": self.amount.saturating_sub(self.fee),
             "reporting_category": self.category,
             "source": self.source,
-            "status": "pending",
+            "status": if self.available { "available" } else { "pending" },
             "type": self.kind,
         })
     }

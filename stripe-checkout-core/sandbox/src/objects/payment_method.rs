@@ -154,7 +154,7 @@ impl Card {
                 "authorization_code": "123456",
                 "brand": self.test.brand,
                 "checks": checks,
-                "country": "US",
+                "country": self.test.country,
                 "electronic_commerce_indicator": null,
                 "exp_month": self.exp_month,
                 "exp_year": self.exp_year,
@@ -187,7 +187,7 @@ impl Card {
         json!({
                 "brand": self.test.brand,
                 "checks": checks,
-                "country": "US",
+                "country": self.test.country,
                 "display_brand": self.test.brand,
                 "exp_month": self.exp_month,
                 "exp_year": self.exp_year,

@@ -208,6 +208,7 @@ impl Store {
                 return Ok(());
             }
             Behaviour::Succeed
+            | Behaviour::AvailableAtOnce
             | Behaviour::Dispute
             | Behaviour::DisputeNotReceived
             | Behaviour::Inquiry
@@ -430,7 +431,7 @@ impl Store {
         else {
             return;
         };
-        let (end, late) = account.debit.end();
+        let (end, late) = account.debit().end();
         let wait = wait.saturating_add(if late { LATE } else { Duration::ZERO });
         let paid = end.is_ok();
         self.agenda.add(wait, Due::Debit { charge, paid });
@@ -468,7 +469,7 @@ impl Store {
                 Some(Opening::Chargeback("product_not_received"))
             }
             (_, Some(Behaviour::Inquiry)) => Some(Opening::Inquiry),
-            (Instrument::SepaDebit(account), _) if matches!(account.debit, Debit::Dispute) => {
+            (Instrument::SepaDebit(account), _) if matches!(account.debit(), Debit::Dispute) => {
                 Some(Opening::Chargeback("debit_not_authorized"))
             }
             _ => None,
@@ -480,11 +481,12 @@ impl Store {
 
     /// Marks a charge as captured, wholly or in part, and books it.
     pub(crate) fn capture_charge(&mut self, charge_id: &str, amount: Option<u64>) {
-        let from_card = self
+        let method = self
             .charges
             .find(charge_id)
-            .and_then(|charge| self.payment_methods.find(&charge.payment_method))
-            .is_none_or(|method| method.card_behaviour().is_some());
+            .and_then(|charge| self.payment_methods.find(&charge.payment_method));
+        let behaviour = method.and_then(PaymentMethod::card_behaviour);
+        let from_card = method.is_none() || behaviour.is_some();
         if let Some(charge) = self.charges.find_mut(charge_id) {
             let booking = ids::id("txn");
             charge.captured = true;
@@ -510,6 +512,7 @@ impl Store {
                 category: "charge",
                 description: charge.description.clone(),
                 source: charge.id.clone(),
+                available: matches!(behaviour, Some(Behaviour::AvailableAtOnce)),
             });
         }
     }
@@ -594,7 +597,7 @@ impl Store {
                 Instrument::SepaDebit(account) => Some(account),
                 Instrument::Card(_) => None,
             });
-        let why = match account.map(|account| account.debit.end()) {
+        let why = match account.map(|account| account.debit().end()) {
             Some((Err(why), _)) => why,
             Some((Ok(()), _)) => &banks::FAILED,
             None => &cards::GENERIC,

@@ -205,6 +205,7 @@ impl Store {
             category,
             description: Some(format!("{words} for {}", dispute.charge)),
             source: dispute.id.clone(),
+            available: false,
         };
         dispute.balance_transactions.push(booking.id.clone());
         self.balance_transactions.insert(booking);

@@ -10,7 +10,7 @@ use super::{
         api_error::ApiError,
         auth::{Caller, Role},
         banks::{self, TestAccount},
-        cards::{self, TestCard},
+        cards::{self, Known, TestCard},
         ids,
         objects::payment_method::{Card, Instrument, PaymentMethod},
         params::Params,
@@ -223,7 +223,14 @@ impl Store {
         {
             return Ok(id.to_owned());
         }
-        let (instrument, billing_details) = if let Some(card) = cards::by_payment_method(id) {
+        let (instrument, billing_details) = if let Some(known) = cards::by_payment_method(id) {
+            let Known::Simulated(card) = known else {
+                return Err(ApiError::invalid(format!(
+                    "No such PaymentMethod: '{id}'. {NOT_SIMULATED}"
+                ))
+                .code("resource_missing")
+                .param("payment_method"));
+            };
             (Instrument::Card(ready_made(card)), no_billing_details())
         } else if let Some(account) = banks::by_payment_method(id) {
             (Instrument::SepaDebit(account), of_a_test_buyer())
@@ -280,6 +287,10 @@ fn of_a_test_buyer() -> Value {
     details
 }
 
+/// The end of each answer to a card that only Stripe has.
+const NOT_SIMULATED: &str = "The sandbox does not simulate this card. \
+     Its documentation lists the cards that it does.";
+
 /// Refuses what a form for an IBAN should have refused.
 fn judge_iban(iban: &str) -> Result<&'static TestAccount, ApiError> {
     let refused = |message: &str| {
@@ -303,17 +314,24 @@ fn judge_iban(iban: &str) -> Result<&'static TestAccount, ApiError> {
 }
 
 fn card_of_token(token: &str) -> Result<&'static TestCard, ApiError> {
-    token
+    let param = "payment_method_data[card][token]";
+    let known = token
         .strip_prefix("tok_")
-        .and_then(|name| cards::by_payment_method(&format!("pm_card_{name}")))
-        .ok_or_else(|| {
-            ApiError::no_such(
-                StatusCode::BAD_REQUEST,
-                "token",
-                token,
-                "payment_method_data[card][token]",
-            )
-        })
+        .and_then(|name| cards::by_payment_method(&format!("pm_card_{name}")));
+    match known {
+        Some(Known::Simulated(card)) => Ok(card),
+        Some(Known::Listed) => Err(ApiError::invalid(format!(
+            "No such token: '{token}'. {NOT_SIMULATED}"
+        ))
+        .code("resource_missing")
+        .param(param)),
+        None => Err(ApiError::no_such(
+            StatusCode::BAD_REQUEST,
+            "token",
+            token,
+            param,
+        )),
+    }
 }
 
 /// Refuses what a card form should have refused.
@@ -332,14 +350,23 @@ fn judge(
             ApiError::card("incorrect_number", "Your card number is incorrect.").param("number"),
         );
     }
-    let card = cards::by_number(&digits).ok_or_else(|| {
-        ApiError::card(
-            "card_declined",
-            "Your card was declined. Your request was in test mode, but used a non test card. \
-             For a list of valid test cards, visit: https://stripe.com/docs/testing.",
-        )
-        .with("decline_code", json!("test_mode_live_card"))
-    })?;
+    let card = match cards::by_number(&digits) {
+        Some(Known::Simulated(card)) => card,
+        Some(Known::Listed) => {
+            return Err(ApiError::card(
+                "card_declined",
+                format!("Your card was declined. {NOT_SIMULATED}"),
+            ));
+        }
+        None => {
+            return Err(ApiError::card(
+                "card_declined",
+                "Your card was declined. Your request was in test mode, but used a non test card. \
+                 For a list of valid test cards, visit: https://stripe.com/docs/testing.",
+            )
+            .with("decline_code", json!("test_mode_live_card")));
+        }
+    };
     if !(1..=12).contains(&exp_month) {
         return Err(ApiError::card(
             "invalid_expiry_month",

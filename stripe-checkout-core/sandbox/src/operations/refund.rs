@@ -295,6 +295,7 @@ impl Store {
             category,
             description: Some("REFUND FOR CHARGE".to_owned()),
             source: refund.id.clone(),
+            available: false,
         });
         id
     }

@@ -12,5 +12,6 @@ mod page;
 mod payments;
 mod receiver;
 mod refunds;
+mod testing_cards;
 mod validation;
 mod webhooks;
