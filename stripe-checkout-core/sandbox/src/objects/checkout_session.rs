@@ -107,6 +107,10 @@ pub(crate) struct CheckoutSession {
     pub(crate) client_reference_id: Option<String>,
     pub(crate) customer: Option<String>,
     pub(crate) customer_email: Option<String>,
+    /// Whether the billing address is saved on the customer.
+    pub(crate) saves_address: bool,
+    /// Whether the shipping address is saved on the customer.
+    pub(crate) saves_shipping: bool,
     /// What the buyer typed in.
     pub(crate) customer_details: Option<Value>,
     pub(crate) shipping_details: Option<Value>,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     api_error::ApiError,
-    objects::payment_intent::PaymentIntent,
+    objects::{charge::DESCRIPTOR_PREFIX, payment_intent::PaymentIntent},
     params::{MetadataChange, Params},
 };
 use stripe_checkout_core::Currency;
@@ -68,10 +68,19 @@ pub(crate) fn check_amount(amount: u64, currency: Currency) -> Result<(), ApiErr
         .code("amount_too_small")
         .param("amount"));
     }
-    let multiple = currency.multiple();
-    if matches!(currency, Currency::ISK | Currency::UGX) && !amount.is_multiple_of(multiple) {
+    check_steps(amount, currency)
+}
+
+/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the currencies with three decimals.
+pub(crate) fn check_steps(amount: u64, currency: Currency) -> Result<(), ApiError> {
+    let step = match currency {
+        Currency::ISK | Currency::UGX => 100,
+        Currency::BHD | Currency::JOD | Currency::KWD | Currency::OMR | Currency::TND => 10,
+        _ => 1,
+    };
+    if !amount.is_multiple_of(step) {
         return Err(ApiError::invalid(format!(
-            "Invalid amount: amounts in {} must be a multiple of {multiple}",
+            "Invalid amount: amounts in {} must be a multiple of {step}",
             currency.code()
         ))
         .code("parameter_invalid_integer")
@@ -224,20 +233,27 @@ pub(crate) fn looks_like_email(text: &str) -> bool {
     })
 }
 
-/// At most 22 characters, a letter among them, and none that a bank statement cannot print.
+/// Stripe's rules for the whole line of the bank statement. A suffix follows the account's prefix and `* `, and has a letter of its own.
 fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>, ApiError> {
     let given = params.setting(name)?;
     let Some(Some(text)) = &given else {
         return Ok(given);
     };
-    let fault = if text.chars().count() > 22 {
-        Some("must be at most 22 characters")
-    } else if !text.chars().any(char::is_alphabetic) {
-        Some("must contain at least one letter")
+    let before = match name {
+        "statement_descriptor_suffix" => DESCRIPTOR_PREFIX.len() + "* ".len(),
+        _ => 0,
+    };
+    let length = before + text.chars().count();
+    let fault = if length > 22 {
+        Some("must be at most 22 characters, with the account's prefix")
+    } else if length < 5 {
+        Some("must be at least 5 characters, with the account's prefix")
     } else if text.contains(['<', '>', '\\', '\'', '"', '*']) {
         Some("must not contain any of < > \\ ' \" *")
-    } else if !text.is_ascii() {
+    } else if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         Some("must contain only Latin characters")
+    } else if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        Some("must contain at least one letter")
     } else {
         None
     };

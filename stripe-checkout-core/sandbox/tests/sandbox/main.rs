@@ -12,5 +12,6 @@ mod page;
 mod payments;
 mod receiver;
 mod refunds;
+mod tax;
 mod validation;
 mod webhooks;

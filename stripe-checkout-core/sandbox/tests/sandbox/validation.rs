@@ -145,6 +145,22 @@ async fn parameters() {
             "invalid_statement_descriptor",
             "statement_descriptor_suffix",
         ),
+        // "SANDBOX* " has nine characters, of 22 in all.
+        (
+            format!("{good}&statement_descriptor_suffix={}", long(14)),
+            "invalid_statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
+        (
+            format!("{good}&statement_descriptor_suffix=Caf%C3%A9+7"),
+            "invalid_statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
+        (
+            "amount=12345&currency=kwd".to_owned(),
+            "parameter_invalid_integer",
+            "amount",
+        ),
         (
             format!("{good}&description={}", long(1001)),
             "parameter_invalid_string",
