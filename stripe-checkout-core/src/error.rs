@@ -340,9 +340,12 @@ pub enum RequestError {
     Lines,
     /// The statement descriptor suffix breaks Stripe's rules.
     #[error(
-        "a statement descriptor suffix has 5 to 22 Latin characters, at least one letter, and none of < > \\ ' \" *"
+        "the account's prefix, \"* \" and the statement descriptor suffix have 5 to 22 characters together; the suffix has ASCII characters only, at least one letter, and none of < > \\ ' \" *"
     )]
     StatementDescriptorSuffix,
+    /// A tax code is not `txcd_` and eight digits.
+    #[error("a tax code of Stripe's is txcd_ and eight digits")]
+    TaxCode,
     /// The receipt e-mail is no address.
     #[error("the receipt e-mail is not an address")]
     ReceiptEmail,
@@ -470,6 +473,23 @@ pub enum ApiError {
         /// Stripe's request id.
         request_id: Option<String>,
     },
+}
+
+impl ApiError {
+    /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not answer.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Declined { request_id, .. }
+            | Self::InvalidRequest { request_id, .. }
+            | Self::Authentication { request_id }
+            | Self::Permission { request_id }
+            | Self::RateLimited { request_id, .. }
+            | Self::IdempotencyConflict { request_id }
+            | Self::Unavailable { request_id, .. }
+            | Self::UnexpectedAnswer { request_id, .. } => request_id.as_deref(),
+            Self::Timeout => None,
+        }
+    }
 }
 
 /// Why no PaymentIntent could be made.
@@ -635,6 +655,12 @@ pub enum BuildError {
         /// The path.
         path: String,
     },
+    /// No account can have this prefix of statement descriptors.
+    #[cfg(feature = "intent")]
+    #[error(
+        "a statement descriptor prefix has 2 to 10 ASCII characters, at least one letter, and none of < > \\ ' \" *"
+    )]
+    StatementDescriptorPrefix,
     /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
     #[cfg(feature = "sessions")]
     #[error("the hosted checkout cannot be: {flaw}")]

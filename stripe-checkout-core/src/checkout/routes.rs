@@ -11,6 +11,8 @@ use crate::telemetry::Origin;
 #[cfg(feature = "intent")]
 pub(super) use payments::MERCHANT_DEADLINE;
 #[cfg(feature = "checkout")]
+use payments::logged;
+#[cfg(feature = "checkout")]
 use payments::*;
 
 impl Checkout {
@@ -322,7 +324,7 @@ mod payments {
     }
 
     /// Logs once what the buyer is not told.
-    fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
+    pub(super) fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
             IntentError::AlreadyPaid
@@ -639,6 +641,9 @@ mod pages {
                     ..Problem::from(&error)
                 });
             }
+            // What could not be paid is found now, and not when the buyer presses the button.
+            let is_payable = payments.check(&request.clone().without_bad_receipt());
+            is_payable.map_err(|error| logged(&error.into(), &request))?;
             let order_url = front.order_url(request.reference());
             let lines: Vec<_> = request
                 .lines()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     api_error::ApiError,
-    objects::{charge::DESCRIPTOR_PREFIX, payment_intent::PaymentIntent},
+    objects::{charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent},
     params::{MetadataChange, Params},
 };
 use stripe_checkout_core::Currency;
@@ -71,13 +71,9 @@ pub(crate) fn check_amount(amount: u64, currency: Currency) -> Result<(), ApiErr
     check_steps(amount, currency)
 }
 
-/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the currencies with three decimals.
+/// Refuses an amount between two steps of its currency.
 pub(crate) fn check_steps(amount: u64, currency: Currency) -> Result<(), ApiError> {
-    let step = match currency {
-        Currency::ISK | Currency::UGX => 100,
-        Currency::BHD | Currency::JOD | Currency::KWD | Currency::OMR | Currency::TND => 10,
-        _ => 1,
-    };
+    let step = step(currency);
     if !amount.is_multiple_of(step) {
         return Err(ApiError::invalid(format!(
             "Invalid amount: amounts in {} must be a multiple of {step}",
@@ -224,13 +220,16 @@ fn set<T>(field: &mut Option<T>, given: Option<Option<T>>) {
     }
 }
 
+/// An address that mail can be sent to: ASCII, a host with a dot, and no empty part.
 pub(crate) fn looks_like_email(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty()
-            && !host.is_empty()
-            && !host.contains('@')
-            && !text.contains(|character: char| character.is_whitespace() || character.is_control())
-    })
+    let parts_are_whole = |text: &str| text.split('.').all(|part| !part.is_empty());
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.split_once('@').is_some_and(|(user, host)| {
+            parts_are_whole(user)
+                && parts_are_whole(host)
+                && host.contains('.')
+                && !host.contains('@')
+        })
 }
 
 /// Stripe's rules for the whole line of the bank statement. A suffix follows the account's prefix and `* `, and has a letter of its own.

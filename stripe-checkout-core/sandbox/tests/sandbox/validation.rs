@@ -131,6 +131,26 @@ async fn parameters() {
             "receipt_email",
         ),
         (
+            format!("{good}&receipt_email=nobody@localhost"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=a..b@example.com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=a@example..com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=j%C3%B6rg@example.com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
             format!("{good}&statement_descriptor_suffix={}", long(23)),
             "invalid_statement_descriptor",
             "statement_descriptor_suffix",
