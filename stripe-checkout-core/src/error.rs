@@ -3,6 +3,7 @@
 //! They stand together so that one reading tells what can go wrong. No error prints a key, a client secret, a signature or a body; a cause from another
 //! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -11,6 +12,27 @@ use crate::currency::Currency;
 
 /// Any error of the merchant's own code: a handler, a price look-up, an inbox.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error and its causes in one line, for a log: the causes tell an operator what to do.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = self.0.to_string();
+        f.write_str(&before)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat their cause, or end with it.
+            if !before.ends_with(&text) {
+                write!(f, ": {text}")?;
+                before = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// Why a text is not a currency code.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -113,7 +135,7 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// The variable is set but empty.
+    /// The value is empty. Of the environment's variables an empty one counts as absent.
     #[error("{variable} is empty")]
     Empty {
         /// The name of the variable.
@@ -147,9 +169,15 @@ pub enum ConfigError {
     },
     /// Keys would travel unencrypted.
     #[error(
-        "{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1])"
+        "{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1]); with test keys, STRIPE_ALLOW_PLAIN_HTTP=1 allows it for STRIPE_API_BASE"
     )]
     PlainHttp {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The value of a switch is neither `1` nor `0`.
+    #[error("{variable} must be 1 or 0")]
+    NotASwitch {
         /// The name of the variable.
         variable: &'static str,
     },

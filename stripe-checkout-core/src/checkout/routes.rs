@@ -238,7 +238,7 @@ mod payments {
                 }
             };
             let found = found.map_err(|error| {
-                tracing::error!(%error, "a payment could not be looked up");
+                tracing::error!(error = %crate::error::Chain(&error), "a payment could not be looked up");
                 Problem::from(&error)
             })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -255,7 +255,7 @@ mod payments {
                 .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
                 .await
                 .map_err(|error| {
-                    tracing::error!(%error, "a SetupIntent could not be looked up");
+                    tracing::error!(error = %crate::error::Chain(&error), "a SetupIntent could not be looked up");
                     Problem::from(&error)
                 })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -339,7 +339,7 @@ mod payments {
             IntentError::TooManyDeclines { .. } => {
                 tracing::warn!(order, %error, "no PaymentIntent");
             }
-            _ => tracing::error!(order, %error, "no PaymentIntent"),
+            _ => tracing::error!(order, error = %crate::error::Chain(error), "no PaymentIntent"),
         }
         Problem::from(error)
     }
