@@ -109,18 +109,19 @@ impl Settings {
         variable: impl Fn(&str) -> Option<OsString>,
         debug: bool,
     ) -> Result<Self, SettingsError> {
-        let text = |name: &'static str, expected: &'static str| {
-            let Some(value) = variable(name) else {
-                return Ok(None);
+        let text =
+            |name: &'static str, expected: &'static str| -> Result<Option<String>, SettingsError> {
+                let Some(value) = variable(name) else {
+                    return Ok(None);
+                };
+                let invalid = |_| SettingsError::Invalid {
+                    variable: name,
+                    expected,
+                };
+                let value = value.into_string().map_err(invalid)?;
+                // Empty counts as absent: so do Compose files and CI write "not set".
+                Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
             };
-            let invalid = |_| SettingsError::Invalid {
-                variable: name,
-                expected,
-            };
-            let value = value.into_string().map_err(invalid)?;
-            // Empty counts as absent: so do Compose files and CI write "not set".
-            Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
-        };
         let port: u16 = parse(text("PORT", PORT)?, "PORT", PORT)?.unwrap_or(3000);
         let host: IpAddr = parse(text("BIND_ADDRESS", BIND)?, "BIND_ADDRESS", BIND)?
             .unwrap_or(IpAddr::from([127, 0, 0, 1]));
