@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::Received;
-use stripe_checkout_core::intent::Gateway;
+use stripe_checkout_core::intent::{Gateway, PooledTransport};
 use stripe_checkout_core::{InboxError, Reply};
 use tracing::subscriber::DefaultGuard;
 
@@ -45,8 +45,11 @@ impl Log {
     }
 }
 
+/// Tries once, and knows no proxy, whatever the environment of the test says.
 fn once(base: &str) -> Gateway {
-    Gateway::new(&config(base)).unwrap().max_tries(1)
+    let direct = PooledTransport::from_vars(|_| None).unwrap();
+    let gateway = Gateway::new(&config(base)).unwrap();
+    gateway.max_tries(1).transport(direct)
 }
 
 #[tokio::test]
@@ -108,9 +111,8 @@ async fn a_call_without_an_answer_is_logged_with_its_last_cause() {
     let closing = Server::start([Act::Close]).await;
     let (stranger, _, _) = serve(&["localhost"]).await;
     let (other, root, _) = serve(&["api.stripe.example"]).await;
-    let other = once(&format!("https://localhost:{other}")).transport(
-        stripe_checkout_core::intent::PooledTransport::with_root_certificates([root]).unwrap(),
-    );
+    let other = once(&format!("https://localhost:{other}"))
+        .transport(PooledTransport::with_root_certificates([root]).unwrap());
     for (gateway, cause) in [
         (once("https://stripe.invalid"), "dns error"),
         (once("http://127.0.0.1:1"), "Connection refused"),
