@@ -6,7 +6,7 @@ use anyhow::bail;
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, http::StatusCode, routing::get, routing::post};
-use stripe_checkout_core::{BoxError, Checkout, Config};
+use stripe_checkout_core::{Checkout, Config};
 use tutorial::{Cart, Database};
 use uuid::Uuid;
 
