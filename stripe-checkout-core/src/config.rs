@@ -41,7 +41,8 @@ const PLAIN_HTTP_VARIABLE: &str = "STRIPE_ALLOW_PLAIN_HTTP";
 /// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
 /// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: `STRIPE_API_BASE` may be plain `http` to another machine, with test keys | plain `http` to this machine only |
 ///
-/// An empty variable counts as absent. The connection to Stripe reads further variables: see [`PooledTransport`](crate::intent::PooledTransport).
+/// An empty variable counts as absent. The connection to Stripe reads further variables: see
+/// [`PooledTransport`](crate::intent::PooledTransport).
 ///
 /// `Debug` shows the mode and the addresses, no key.
 ///
@@ -69,8 +70,9 @@ impl Config {
     /// Reads the environment, by the variables in the table above.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is missing, a key of another kind, a test key beside a live one, an
-    /// address that is none or that is plain `http` to another machine.
+    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is
+    /// missing, a key of another kind, a test key beside a live one, an address that is none or
+    /// that is plain `http` to another machine.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
@@ -168,8 +170,9 @@ impl Config {
     /// Adds the keys that taking payments needs.
     ///
     /// # Errors
-    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key; [`ConfigError::PlainHttp`] for live keys beside an
-    /// [address](Self::with_plain_http_api_base) that would see them unencrypted.
+    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key;
+    /// [`ConfigError::PlainHttp`] for live keys beside an [address](Self::with_plain_http_api_base)
+    /// that would see them unencrypted.
     pub fn with_keys(
         mut self,
         secret_key: SecretKey,
@@ -196,8 +199,9 @@ impl Config {
         Ok(self)
     }
 
-    /// As [`with_api_base`](Self::with_api_base), and the address may be plain `http` to another machine: a sandbox beside the application in the same private
-    /// network, as Compose has it. Test keys only. Whoever reads that network's traffic reads the keys.
+    /// As [`with_api_base`](Self::with_api_base), and the address may be plain `http` to another
+    /// machine: a sandbox beside the application in the same private network, as Compose has it.
+    /// Test keys only. The keys travel through that network unencrypted.
     ///
     /// # Errors
     /// As [`with_api_base`](Self::with_api_base); [`ConfigError::PlainHttp`] with live keys.

@@ -504,7 +504,8 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not answer.
+    /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
+    /// answer.
     pub fn request_id(&self) -> Option<&str> {
         match self {
             Self::Declined { request_id, .. }

@@ -90,7 +90,7 @@ impl World {
         serde_json::from_slice(&self.stripe.get(path, None).await.unwrap()).unwrap()
     }
 
-    /// What was logged since it was asked last.
+    /// The lines since the last call.
     fn logged(&self) -> String {
         let log = std::mem::take(&mut *self.log.0.lock().unwrap());
         let log = String::from_utf8(log).unwrap();

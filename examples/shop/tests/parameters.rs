@@ -15,7 +15,7 @@ async fn a_webhook_endpoint_is_made_and_changed_as_the_official_sdk_would() {
     let gateway = Gateway::new(&sandbox.config()).unwrap();
     let made = shop::subscribe(&gateway, URL).await.unwrap();
     assert!(matches!(made, Subscribed::Created { .. }));
-    // Somebody switched it off, and left one type.
+    // The merchant switched it off, and left one type.
     let requests = sandbox.requests();
     let made = requests.iter().find(|request| request.method == "POST");
     assert_eq!(made.unwrap().path, "/v1/webhook_endpoints");

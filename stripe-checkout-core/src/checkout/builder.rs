@@ -235,7 +235,7 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Another way to Stripe than the pooled HTTPS client: a proxy, a recorder, a fake.
+    /// Another way to Stripe than the pooled HTTPS client: a recorder, a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
         self.transport = Some(Box::new(move |gateway| gateway.transport(transport)));
@@ -272,8 +272,10 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The account's prefix of statement descriptors (the "shortened descriptor" in the Dashboard): 2 to 10 characters. With it the length of each
-    /// [suffix](crate::intent::PaymentRequest::statement_descriptor_suffix) is checked exactly, before a buyer presses the button. Payments on a connected account have
+    /// The account's prefix of statement descriptors (the "shortened descriptor" in the Dashboard):
+    /// 2 to 10 characters. With it the length of each
+    /// [suffix](crate::intent::PaymentRequest::statement_descriptor_suffix) is checked exactly,
+    /// before a buyer presses the button. Payments on a connected account have
     /// that account's prefix, and are checked as if the prefix were not known.
     #[cfg(feature = "intent")]
     pub fn statement_descriptor_prefix(mut self, prefix: impl Into<String>) -> Self {

@@ -185,9 +185,9 @@ struct Attempt<'a> {
     payments: &'a Payments,
     order: &'a OrderKey,
     params: &'a IntentParams,
-    /// What is sent.
+    /// The form that is sent.
     form: String,
-    /// What the merchant asked for: the same, unless Stripe refuses the receipt's address.
+    /// The form that the merchant asked for: the same, unless Stripe refuses the receipt's address.
     asked: &'a str,
     /// Whether an order that was called off is open again.
     reopens: bool,

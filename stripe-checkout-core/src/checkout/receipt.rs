@@ -1,4 +1,5 @@
-//! An e-mail address that Stripe refuses: the payment goes on without a receipt, because a receipt is worth less than an order.
+//! An e-mail address that Stripe refuses: the payment goes on without a receipt, because a receipt
+//! is worth less than an order.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,8 @@ impl Payments {
 
 /// The request as it is sent first: without a receipt that cannot be sent anywhere.
 ///
-/// What the merchant asked for stays the same: an order's row stands for that, so a refused address is not sent again with each further click.
+/// An order's row still stands for the request as the merchant made it. So a refused address is not
+/// sent again with each further click.
 pub(super) fn sendable(request: &PaymentRequest) -> Cow<'_, PaymentRequest> {
     if !request.has_bad_receipt() {
         return Cow::Borrowed(request);

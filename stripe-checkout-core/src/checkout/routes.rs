@@ -641,7 +641,7 @@ mod pages {
                     ..Problem::from(&error)
                 });
             }
-            // What could not be paid is found now, and not when the buyer presses the button.
+            // Finds an order that cannot be paid now, and not when the buyer presses the button.
             let is_payable = payments.check(&request.clone().without_bad_receipt());
             is_payable.map_err(|error| logged(&error.into(), &request))?;
             let order_url = front.order_url(request.reference());

@@ -1,7 +1,8 @@
-//! What stands on the buyer's card statement: the account's prefix, `* `, and the suffix of one payment.
+//! The line on the buyer's card statement: the account's prefix, `* `, and the suffix of a payment.
 //!
-//! Stripe judges the whole line when the buyer presses the button. A suffix that does not fit would make its order unpayable, so it is judged here, before.
-//! See Stripe's [requirements](https://docs.stripe.com/get-started/account/statement-descriptors#requirements).
+//! Stripe judges the whole line when the buyer presses the button. A suffix that does not fit makes
+//! its order unpayable. So this module judges it before. See Stripe's
+//! [requirements](https://docs.stripe.com/get-started/account/statement-descriptors#requirements).
 
 use std::ops::RangeInclusive;
 
@@ -17,13 +18,15 @@ pub(crate) fn is_prefix(text: &str) -> bool {
     PREFIX.contains(&text.len()) && is_printable(text)
 }
 
-/// Whether a payment can have this suffix, behind this prefix. Without one, the shortest prefix that an account can have is assumed.
+/// Whether a payment can have this suffix, behind this prefix. Without a prefix, the shortest one
+/// counts.
 pub(super) fn is_suffix(text: &str, prefix: Option<&str>) -> bool {
     let before = prefix.map_or(*PREFIX.start(), str::len) + SEPARATOR.len();
     WHOLE.contains(&before.saturating_add(text.len())) && is_printable(text)
 }
 
-/// ASCII, with a letter, and without the characters that Stripe refuses. Whether Stripe takes accented letters is not documented: they are refused.
+/// ASCII, with a letter, and without the characters that Stripe refuses. Stripe does not say
+/// whether it takes accented letters: they are refused.
 fn is_printable(text: &str) -> bool {
     text.bytes()
         .all(|byte| (b' '..=b'~').contains(&byte) && !br#"<>\'"*"#.contains(&byte))

@@ -34,8 +34,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// a limit that doubles: 0.5 s, 1 s, 2 s, at most 4 s. All of it ends at the [deadline](Self::deadline).
 ///
 /// Cloning is cheap, and clones share the connections. Each call is one `tracing` span at the level debug, with the path, the tries, the status and Stripe's request id.
-/// A call that Stripe refuses is one line at `info` (declines, unknown ids) or `warn`, with the request id. A call without an answer is one line at `error`, with the
-/// cause: a name that is not found, a certificate that is not trusted, a connection that is refused, a timeout.
+/// A call that Stripe refuses is one line at `info` (declines, unknown ids) or `warn`, with the
+/// request id. A call without an answer is one line at `error`, with the cause: a name that is not
+/// found, a certificate that is not trusted, a connection that is refused, a timeout.
 ///
 /// ```no_run
 /// use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest};
@@ -815,7 +816,8 @@ struct Called<'a> {
 }
 
 impl Called<'_> {
-    /// One line for each call that Stripe refused, with the id by which Stripe's support and its Dashboard find it.
+    /// One line for each call that Stripe refused, with the id by which Stripe's support and its
+    /// Dashboard find it.
     fn refused(&self, error: &ApiError) {
         let Self { method, path } = self;
         let request_id = error.request_id();

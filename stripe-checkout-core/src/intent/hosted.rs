@@ -86,7 +86,8 @@ impl ShippingOption {
         }
     }
 
-    /// What it is for [Stripe Tax](https://docs.stripe.com/tax/tax-codes). Stripe's code for shipping is `txcd_92010001`.
+    /// Its code for [Stripe Tax](https://docs.stripe.com/tax/tax-codes). Stripe's code for shipping
+    /// is `txcd_92010001`.
     #[must_use]
     pub fn tax_code(mut self, code: impl Into<String>) -> Self {
         self.tax.code = Some(code.into());
@@ -150,10 +151,12 @@ impl HostedCheckout {
         self
     }
 
-    /// Has Stripe Tax compute the tax, as the Dashboard says how. The addresses that a known customer enters are saved on the customer, because Stripe taxes by
-    /// those. See Stripe's [tax in Checkout](https://docs.stripe.com/tax/checkout).
+    /// Has Stripe Tax compute the tax, as the Dashboard says how. The addresses that a known
+    /// customer enters are saved on the customer, because Stripe taxes by those. See Stripe's [tax
+    /// in Checkout](https://docs.stripe.com/tax/checkout).
     ///
-    /// Stripe refuses a line or a way to ship that has no [tax behavior](Self::tax_behavior) if the account has no default either.
+    /// Stripe refuses a line or a way to ship that has no [tax behavior](Self::tax_behavior) if the
+    /// account has no default either.
     #[must_use]
     pub fn automatic_tax(mut self) -> Self {
         self.automatic_tax = true;
@@ -174,7 +177,8 @@ impl HostedCheckout {
         self.offer_shipping(ShippingOption::new(name, price))
     }
 
-    /// Offers a way to ship that says how it is taxed; else as [`shipping_option`](Self::shipping_option).
+    /// Offers a way to ship that says how it is taxed; else as
+    /// [`shipping_option`](Self::shipping_option).
     #[must_use]
     pub fn offer_shipping(mut self, option: ShippingOption) -> Self {
         self.shipping_options.push(option);
@@ -302,7 +306,7 @@ fn items(request: &PaymentRequest, params: &IntentParams) -> Result<Vec<Item>, R
     if lines.len() <= MAX_LINES {
         return Ok(lines.iter().map(item).collect());
     }
-    // What is taxed otherwise stays apart.
+    // Lines that are taxed otherwise stay apart.
     let mut sums: Vec<Item> = Vec::new();
     for line in lines {
         match sums.iter_mut().find(|sum| sum.tax == *line.tax()) {
@@ -324,7 +328,8 @@ fn item(line: &super::Line) -> Item {
     };
     let unit = amount.minor().checked_div(quantity).unwrap_or_default();
     let unit = Amount::new(unit, amount.currency());
-    // The price of one piece comes in Stripe's steps. A line that cannot be divided so is one piece.
+    // The price of one piece comes in Stripe's steps. A line that cannot be divided so is one
+    // piece.
     let is_even =
         quantity > 0 && unit.times(quantity) == Ok(amount) && unit.off_multiple().is_none();
     let (name, quantity, unit) = match is_even {
@@ -406,7 +411,8 @@ impl SessionParams {
         match (self.params.customer_id(), self.params.receipt_to()) {
             (Some(customer), _) => {
                 request = request.customer(customer);
-                // A known customer is taxed by the saved addresses: without leave to save one, Stripe refuses the session.
+                // A known customer is taxed by the saved addresses: without leave to save one,
+                // Stripe refuses the session.
                 if hosted.automatic_tax {
                     let mut saves = CreateCheckoutSessionCustomerUpdate::new();
                     saves.address = Some(SaveAddress::Auto);

@@ -48,8 +48,8 @@ const READY_LIMIT: Duration = Duration::from_millis(500);
 /// | `NO_PROXY` or `no_proxy` | hosts that are reached without it, separated by commas: names with their subdomains, addresses, networks like `10.0.0.0/8`, or `*` | none |
 /// | `SSL_CERT_FILE` | a file of root certificates (PEM) that are trusted too | Mozilla's only |
 ///
-/// This machine (`localhost`, `127.0.0.0/8`, `[::1]`) and plain `http` addresses are never reached through a proxy: the one needs none, and the other would show it
-/// the key.
+/// This machine (`localhost`, `127.0.0.0/8`, `[::1]`) and plain `http` addresses are never reached
+/// through a proxy: the one needs none, and the other would show it the key.
 pub struct PooledTransport {
     connector: HttpsConnector<HttpConnector>,
     tls: Arc<ClientConfig>,
@@ -65,15 +65,18 @@ struct Idle {
 }
 
 impl PooledTransport {
-    /// Sets up TLS, by the environment's variables in the table above. Nothing is connected before the first call.
+    /// Sets up TLS, by the environment's variables in the table above. Nothing is connected before
+    /// the first call.
     ///
     /// # Errors
-    /// [`BuildError::Transport`] where TLS cannot be set up, a proxy's address is none, or the file of root certificates cannot be read.
+    /// [`BuildError::Transport`] where TLS cannot be set up, a proxy's address is none, or the file
+    /// of root certificates cannot be read.
     pub fn new() -> Result<Self, BuildError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
 
-    /// Reads variables from wherever they are: what [`new`](Self::new) does with the process's own. An empty one counts as absent.
+    /// Reads variables from wherever they are: what [`new`](Self::new) does with the process's own.
+    /// An empty one counts as absent.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -89,8 +92,9 @@ impl PooledTransport {
         Self::with(roots, proxy)
     }
 
-    /// Trusts these root certificates (DER) beside Mozilla's: for another implementation of Stripe's API with a certificate of one's own, or a network whose gateway
-    /// opens TLS. Reads no variables, so it knows no proxy.
+    /// Trusts these root certificates (DER) beside Mozilla's: for another implementation of
+    /// Stripe's API with its own certificate, or a network whose gateway opens TLS. Reads no
+    /// variables, so it knows no proxy.
     ///
     /// # Errors
     /// [`BuildError::Transport`] where TLS cannot be set up or a certificate cannot be read.

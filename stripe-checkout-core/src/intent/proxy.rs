@@ -66,7 +66,7 @@ impl Proxy {
 pub(super) struct OnTheWay(Intercept);
 
 impl OnTheWay {
-    /// Asks the proxy for a tunnel first. What goes through it is encrypted by whoever uses the tunnel.
+    /// Asks the proxy for a tunnel first. The caller encrypts everything that goes through it.
     pub(super) fn tunnel<C>(&self, connector: C) -> Tunnel<C> {
         let tunnel = Tunnel::new(self.0.uri().clone(), connector);
         match self.0.basic_auth() {

@@ -88,15 +88,17 @@ impl Line {
         }
     }
 
-    /// What it is for [Stripe Tax](https://docs.stripe.com/tax/tax-codes), like `txcd_30011000`. Without a code, the Dashboard's preset counts. Only
-    /// Stripe's own page uses it, with [`automatic_tax`](super::HostedCheckout::automatic_tax).
+    /// Its code for [Stripe Tax](https://docs.stripe.com/tax/tax-codes), like `txcd_30011000`.
+    /// Without a code, the Dashboard's preset counts. Only Stripe's own page uses it, with
+    /// [`automatic_tax`](super::HostedCheckout::automatic_tax).
     #[must_use]
     pub fn tax_code(mut self, code: impl Into<String>) -> Self {
         self.tax.code = Some(code.into());
         self
     }
 
-    /// Whether its amount contains the tax. Without it, [`HostedCheckout::tax_behavior`](super::HostedCheckout::tax_behavior) counts.
+    /// Whether its amount contains the tax. Without it,
+    /// [`HostedCheckout::tax_behavior`](super::HostedCheckout::tax_behavior) counts.
     #[must_use]
     pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
         self.tax.behavior = Some(behavior);
@@ -176,8 +178,9 @@ impl PaymentRequest {
         self
     }
 
-    /// Where Stripe sends its receipt. In live mode it does so even if receipts are switched off in the Dashboard. If Stripe refuses the address, the checkout logs
-    /// that, and makes the payment without a receipt.
+    /// Where Stripe sends its receipt. In live mode it does so even if receipts are switched off in
+    /// the Dashboard. If Stripe refuses the address, the checkout logs that, and makes the payment
+    /// without a receipt.
     #[must_use]
     pub fn receipt_email(mut self, address: impl Into<String>) -> Self {
         self.receipt_email = Some(address.into());
@@ -191,9 +194,11 @@ impl PaymentRequest {
         self
     }
 
-    /// What follows the account's prefix and `* ` on the buyer's card statement, like `O #7`. All three have 5 to 22 characters together. The suffix has ASCII
-    /// characters only, at least one letter, and none of `< > \ ' " *`. If you tell the prefix to the
-    /// [builder](crate::CheckoutBuilder::statement_descriptor_prefix), the length is checked exactly. See Stripe's
+    /// The end of the line on the buyer's card statement, behind the account's prefix and `* `,
+    /// like `O #7`. All three have 5 to 22 characters together. The suffix has ASCII characters
+    /// only, at least one letter, and none of `< > \ ' " *`. If you tell the prefix to the
+    /// [builder](crate::CheckoutBuilder::statement_descriptor_prefix), the length is checked
+    /// exactly. See Stripe's
     /// [statement descriptors](https://docs.stripe.com/get-started/account/statement-descriptors).
     #[must_use]
     pub fn statement_descriptor_suffix(mut self, text: impl Into<String>) -> Self {
@@ -345,7 +350,8 @@ impl PaymentRequest {
 
     /// Checks everything against Stripe's limits; `cap` is the largest amount allowed, in minor units.
     ///
-    /// The account's prefix of statement descriptors is not known here: a suffix that fits behind the shortest prefix passes.
+    /// The account's prefix of statement descriptors is not known here: a suffix that fits behind
+    /// the shortest prefix passes.
     ///
     /// # Errors
     /// The first [`RequestError`] found.

@@ -25,7 +25,8 @@ impl Roots {
         Ok(self.0.add(der.to_vec().into())?)
     }
 
-    /// Adds those of the file that `SSL_CERT_FILE` names. Single ones that cannot be read are left out, because a system's own file may hold some.
+    /// Adds those of the file that `SSL_CERT_FILE` names. Single ones that cannot be read are left
+    /// out, because a system's own file may hold some.
     pub(super) fn add_file(&mut self, file: &Path) -> Result<(), BoxError> {
         let unreadable =
             |error| BoxError::from(format!("the file of SSL_CERT_FILE cannot be read: {error}"));
@@ -40,9 +41,10 @@ impl Roots {
         }
     }
 
-    /// How TLS is spoken with whoever shows a certificate of these.
+    /// The TLS configuration that trusts these.
     pub(super) fn trusted(self) -> Result<ClientConfig, BoxError> {
-        // The provider is named, because the process-wide default is ambiguous, and panics, where another crate brings a second one.
+        // The provider is named, because the process-wide default is ambiguous, and panics, where
+        // another crate brings a second one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Ok(ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

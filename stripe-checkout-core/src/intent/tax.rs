@@ -23,7 +23,7 @@ impl TaxBehavior {
     }
 }
 
-/// What a line or a way to ship says about its tax. Whatever it leaves out, the account's settings decide.
+/// The tax settings of a line, or of a way to ship. The account's settings decide the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tax {
     pub(super) code: Option<String>,

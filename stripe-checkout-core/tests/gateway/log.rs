@@ -1,4 +1,5 @@
-//! What stands in the log of an application that logs as most do: which call failed, why, and the id by which Stripe finds it.
+//! The log of an application names each failed call, its cause, and the id by which Stripe finds
+//! it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -39,7 +40,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// What was logged since it was asked last.
+    /// The lines since the last call.
     fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
     }

@@ -1,4 +1,4 @@
-//! The way to Stripe through a proxy, and with root certificates of one's own.
+//! The way to Stripe through a proxy, and with root certificates of the network's own.
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -146,7 +146,7 @@ impl World {
     }
 }
 
-/// What was asked of the sandbox while everything ran.
+/// Every request that the sandbox saw while everything ran.
 pub(crate) async fn requests() -> Vec<LoggedRequest> {
     let world = World::new().await;
     let ada = customers(&world).await;
@@ -344,7 +344,7 @@ async fn sessions(world: &World, ada: &Customer) {
         .unwrap();
 }
 
-/// What the reconciler asks, and what the inbox asks when only a session knows how its payment stands.
+/// The requests of the reconciler, and of an inbox that has to look a session up.
 async fn events(world: &World) {
     world.checkout.reconcile().once().await.unwrap();
     let plain = HostedCheckout::new("https://shop.example");

@@ -29,7 +29,8 @@ class Operation:
         self.verb, self.template, self.module, self.params = verb, template, module, params
         parts = re.split(r"\{[^}]*\}", template)
         self.pattern = re.compile("[^/]+".join(map(re.escape, parts)))
-        # Of two that fit, the one with more of its own words: /customers/search before /customers/{customer}.
+        # Of two that fit, the one with more of its own words: /customers/search before
+        # /customers/{customer}.
         self.rank = len("".join(parts))
 
     def type(self):
@@ -80,7 +81,8 @@ def tree_of(pairs):
 
 def hints(kind):
     """The parameters of a group and their types."""
-    # The SDK's own options, which every type inherits, name classes that this module does not import.
+    # The SDK's own options, which every type inherits, name classes that this module does not
+    # import.
     names = {**vars(typing), "StripeContext": str, **vars(sys.modules[kind.__module__])}
     known = typing.get_type_hints(kind, names, names)
     return {name: hint for name, hint in known.items() if name not in OPTIONS}
@@ -93,7 +95,8 @@ def faults(value, hint, name):
         return faults(value, args[0], name)
     if origin in (typing.Union, types.UnionType):
         words = [option for option in args if typing.get_origin(option) is typing.Literal and typing.get_args(option) != ("",)]
-        # `Literal["a", "b"] | str` leaves room for words of other versions. Only known ones are sent.
+        # `Literal["a", "b"] | str` leaves room for words of other versions. Only known ones are
+        # sent.
         options = [option for option in args if option is not type(None) and not (words and option is str)]
         tries = [faults(value, option, name) for option in options]
         # The fewest faults are those of the type that was meant.

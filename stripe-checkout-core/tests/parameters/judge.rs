@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use stripe_checkout_sandbox::LoggedRequest;
 
-/// What the judge said of these requests, and whether there is nothing to complain about. `None` where the SDK is not installed.
+/// Judges these requests: whether all are good, and the judge's words. `None` without an SDK.
 pub(crate) fn judge(requests: &[LoggedRequest]) -> Option<(bool, String)> {
     const VARIABLE: &str = "STRIPE_SDK_PYTHON";
     let Some(python) = std::env::var_os(VARIABLE) else {

@@ -1,7 +1,9 @@
-//! An independent judge of what the gateway sends: the parameter types and the paths of Stripe's official Python SDK.
+//! An independent judge of what the gateway sends: the parameter types and the paths of Stripe's
+//! official Python SDK.
 //!
-//! Every operation runs against the sandbox with every option set. The sandbox writes the requests down, and `judge.py` holds them against the SDK. An operation or an
-//! option that is new in the sources, and is not named here, fails the test `nothing_is_left_out`.
+//! Every operation runs against the sandbox with every option set. The sandbox writes the requests
+//! down, and `judge.py` holds them against the SDK. An operation or an option that is new in the
+//! sources, and is not named here, fails the test `nothing_is_left_out`.
 
 mod everything;
 mod judge;

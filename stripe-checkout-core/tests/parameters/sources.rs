@@ -1,4 +1,4 @@
-//! What the sources can send, found in the sources: whoever adds an operation or an option has to send it in this test too.
+//! Finds every operation and option in the sources. A new one has to be sent by this test too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,7 +44,8 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("path_of setup_intents", "GET /v1/setup_intents/_"),
 ];
 
-/// Each option of each request, and the parameters that it leads to. `header` is the header `Stripe-Account`; none is an option that stays here.
+/// Each option of each request, and the parameters that it leads to. `header` is the header
+/// `Stripe-Account`; none is an option that stays here.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("PaymentRequest::line", &["line_items[_][quantity]"]),
     (

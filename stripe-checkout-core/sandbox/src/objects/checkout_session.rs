@@ -132,7 +132,8 @@ pub(crate) fn share(amount: u64, basis_points: u64, currency: Currency) -> u64 {
     u64::try_from(share).unwrap_or(u64::MAX)
 }
 
-/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the currencies with three decimals.
+/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the
+/// currencies with three decimals.
 pub(crate) fn step(currency: Currency) -> u64 {
     match currency {
         Currency::ISK | Currency::UGX => 100,

@@ -230,7 +230,8 @@ impl Store {
         Ok(rendered)
     }
 
-    /// A known customer is taxed by what is saved on the customer: Stripe wants it there, or leave to save it.
+    /// A known customer is taxed by what is saved on the customer: Stripe wants it there, or leave
+    /// to save it.
     fn must_know_where_to_tax(
         &self,
         caller: &Caller,

@@ -232,7 +232,8 @@ pub(crate) fn looks_like_email(text: &str) -> bool {
         })
 }
 
-/// Stripe's rules for the whole line of the bank statement. A suffix follows the account's prefix and `* `, and has a letter of its own.
+/// Stripe's rules for the whole line of the bank statement. A suffix follows the account's prefix
+/// and `* `, and has a letter of its own.
 fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>, ApiError> {
     let given = params.setting(name)?;
     let Some(Some(text)) = &given else {
