@@ -224,8 +224,9 @@ impl Amount {
 
     /// A share of the amount in basis points: 100 are 1 %, 1,900 are 19 %, 10,000 are the whole.
     ///
-    /// The result is rounded to whole minor units. Of ISK and UGX, in which nothing smaller than 100 minor units can be charged, it is rounded to those, as long as
-    /// the amount itself is such a multiple.
+    /// The result is rounded to Stripe's [step](Currency::multiple) in this currency: one minor
+    /// unit in most, 100 in ISK and UGX, 10 in those with three decimals. An amount that is no
+    /// multiple of the step itself is rounded to whole minor units.
     ///
     /// # Errors
     /// [`OutOfRange`](AmountError::OutOfRange).
@@ -257,7 +258,8 @@ impl Amount {
 
     /// The amount in so many parts that are as equal as can be, the larger ones first. They add up to the amount: no minor unit is lost.
     ///
-    /// Parts of ISK and UGX stay multiples of 100 minor units, as long as the amount itself is one.
+    /// Parts stay multiples of Stripe's [step](Currency::multiple) in this currency, as long as the
+    /// amount itself is one.
     ///
     /// # Errors
     /// [`NoParts`](AmountError::NoParts) for zero parts, [`OutOfRange`](AmountError::OutOfRange) for more than [`MAX_PARTS`](Self::MAX_PARTS).
@@ -325,10 +327,13 @@ impl Amount {
         }
     }
 
-    /// The step in which shares of this amount are made. An amount that is no multiple cannot be charged anyway: it is divided exactly.
+    /// The step in which shares of this amount are made. An amount that is no multiple of Stripe's
+    /// step is divided exactly.
     fn step(self) -> u64 {
-        self.in_whole_steps()
-            .map_or(1, |amount| amount.currency.step())
+        match self.off_multiple() {
+            None => self.currency.multiple(),
+            Some(_) => 1,
+        }
     }
 
     fn same_currency(self, other: Self) -> Result<(), AmountError> {

@@ -17,6 +17,8 @@ mod operations;
 #[cfg(feature = "intent")]
 mod people;
 #[cfg(feature = "intent")]
+mod receipt;
+#[cfg(feature = "intent")]
 mod reconcile;
 #[cfg(feature = "intent")]
 mod refunds;
@@ -94,6 +96,7 @@ struct Payments {
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     max_declines: u32,
     cap: u64,
+    descriptor_prefix: Option<String>,
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
     hosted: Option<crate::intent::HostedCheckout>,

@@ -28,6 +28,7 @@ pub const DEFAULT_STRIPE_JS_URL: &str = "https://js.stripe.com/endive/stripe.js"
 
 const API_BASE_VARIABLE: &str = "STRIPE_API_BASE";
 const STRIPE_JS_VARIABLE: &str = "STRIPE_JS_URL";
+const PLAIN_HTTP_VARIABLE: &str = "STRIPE_ALLOW_PLAIN_HTTP";
 
 /// The keys, and where Stripe is.
 ///
@@ -38,6 +39,10 @@ const STRIPE_JS_VARIABLE: &str = "STRIPE_JS_URL";
 /// | `STRIPE_PUBLISHABLE_KEY` | the publishable key of the same mode | webhooks only; an error beside a secret key |
 /// | `STRIPE_API_BASE` | the address of Stripe's API, without `/v1` | [`DEFAULT_API_BASE`] |
 /// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
+/// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: `STRIPE_API_BASE` may be plain `http` to another machine, with test keys | plain `http` to this machine only |
+///
+/// An empty variable counts as absent. The connection to Stripe reads further variables: see
+/// [`PooledTransport`](crate::intent::PooledTransport).
 ///
 /// `Debug` shows the mode and the addresses, no key.
 ///
@@ -65,8 +70,9 @@ impl Config {
     /// Reads the environment, by the variables in the table above.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is missing, any that is empty, a key of another kind, a test key beside a
-    /// live one, an address that is none or that is plain `http` to another machine.
+    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is
+    /// missing, a key of another kind, a test key beside a live one, an address that is none or
+    /// that is plain `http` to another machine.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
@@ -83,7 +89,9 @@ impl Config {
             let text = value
                 .into_string()
                 .map_err(|_| ConfigError::Malformed { variable })?;
-            Ok(Some(Zeroizing::new(text)))
+            // Empty counts as absent: so do Compose files and CI write "not set".
+            let text = Zeroizing::new(text);
+            Ok((!text.trim().is_empty()).then_some(text))
         };
 
         let webhook_secrets = read(WEBHOOK_SECRET_VARIABLE)?
@@ -116,8 +124,21 @@ impl Config {
             (None, None) => config,
         };
 
+        let plain_http = read(PLAIN_HTTP_VARIABLE)?;
+        let plain_http = match plain_http.as_ref().map(|text| text.trim()) {
+            None | Some("0" | "false") => false,
+            Some("1" | "true") => true,
+            Some(_) => {
+                return Err(ConfigError::NotASwitch {
+                    variable: PLAIN_HTTP_VARIABLE,
+                });
+            }
+        };
         if let Some(address) = read(API_BASE_VARIABLE)? {
-            config = config.with_api_base(&address)?;
+            config = match plain_http {
+                true => config.with_plain_http_api_base(&address)?,
+                false => config.with_api_base(&address)?,
+            };
         }
         if let Some(address) = read(STRIPE_JS_VARIABLE)? {
             config = config.with_stripe_js_url(&address)?;
@@ -149,7 +170,9 @@ impl Config {
     /// Adds the keys that taking payments needs.
     ///
     /// # Errors
-    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key.
+    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key;
+    /// [`ConfigError::PlainHttp`] for live keys beside an [address](Self::with_plain_http_api_base)
+    /// that would see them unencrypted.
     pub fn with_keys(
         mut self,
         secret_key: SecretKey,
@@ -162,7 +185,7 @@ impl Config {
             });
         }
         self.keys = Some((secret_key, publishable_key));
-        Ok(self)
+        self.no_live_key_over_plain_http()
     }
 
     /// Another address of Stripe's API: a proxy, a sandbox. Without `/v1`; slashes at the end are dropped.
@@ -171,8 +194,27 @@ impl Config {
     /// [`ConfigError::Empty`], [`ConfigError::NotAnAddress`], or [`ConfigError::PlainHttp`] for `http` to anything but this machine, each with the variable
     /// `STRIPE_API_BASE`.
     pub fn with_api_base(mut self, address: &str) -> Result<Self, ConfigError> {
-        let address = checked_address(API_BASE_VARIABLE, address)?;
+        let address = checked_address(API_BASE_VARIABLE, address, PlainHttp::ToThisMachine)?;
         self.api_base = address.trim_end_matches('/').to_owned();
+        Ok(self)
+    }
+
+    /// As [`with_api_base`](Self::with_api_base), and the address may be plain `http` to another
+    /// machine: a sandbox beside the application in the same private network, as Compose has it.
+    /// Test keys only. The keys travel through that network unencrypted.
+    ///
+    /// # Errors
+    /// As [`with_api_base`](Self::with_api_base); [`ConfigError::PlainHttp`] with live keys.
+    pub fn with_plain_http_api_base(mut self, address: &str) -> Result<Self, ConfigError> {
+        let address = checked_address(API_BASE_VARIABLE, address, PlainHttp::Anywhere)?;
+        self.api_base = address.trim_end_matches('/').to_owned();
+        self.no_live_key_over_plain_http()
+    }
+
+    fn no_live_key_over_plain_http(self) -> Result<Self, ConfigError> {
+        if self.mode() == Some(Mode::Live) {
+            checked_address(API_BASE_VARIABLE, &self.api_base, PlainHttp::ToThisMachine)?;
+        }
         Ok(self)
     }
 
@@ -188,7 +230,7 @@ impl Config {
             Some((place, query)) => (place, Some(query)),
             None => (address, None),
         };
-        self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, place)?;
+        self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, place, PlainHttp::ToThisMachine)?;
         if let Some(query) = query {
             // No underscore: no key of Stripe's is without one, and this address stands in a page for everyone.
             let is_plain = query
@@ -260,10 +302,21 @@ impl fmt::Debug for Config {
     }
 }
 
+/// Where plain `http` may lead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PlainHttp {
+    ToThisMachine,
+    Anywhere,
+}
+
 /// An absolute `http` or `https` address, with scheme and host in lower case. A check of this size needs no URL crate, which the webhook-only build would carry.
 ///
 /// The characters of the path are a short list, because the address of Stripe.js stands in a header (the page's Content-Security-Policy) and in HTML.
-fn checked_address(variable: &'static str, value: &str) -> Result<String, ConfigError> {
+fn checked_address(
+    variable: &'static str,
+    value: &str,
+    plain_http: PlainHttp,
+) -> Result<String, ConfigError> {
     let not_an_address = ConfigError::NotAnAddress { variable };
     let value = value.trim();
     if value.is_empty() {
@@ -288,7 +341,7 @@ fn checked_address(variable: &'static str, value: &str) -> Result<String, Config
     }
     match scheme.as_str() {
         "https" => {}
-        "http" if host.is_loopback() => {}
+        "http" if host.is_loopback() || plain_http == PlainHttp::Anywhere => {}
         "http" => return Err(ConfigError::PlainHttp { variable }),
         _ => return Err(not_an_address),
     }

@@ -3,6 +3,7 @@
 //! They stand together so that one reading tells what can go wrong. No error prints a key, a client secret, a signature or a body; a cause from another
 //! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -11,6 +12,27 @@ use crate::currency::Currency;
 
 /// Any error of the merchant's own code: a handler, a price look-up, an inbox.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error and its causes in one line, for a log: the causes tell an operator what to do.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = self.0.to_string();
+        f.write_str(&before)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat their cause, or end with it.
+            if !before.ends_with(&text) {
+                write!(f, ": {text}")?;
+                before = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// Why a text is not a currency code.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -113,7 +135,7 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// The variable is set but empty.
+    /// The value is empty. Of the environment's variables an empty one counts as absent.
     #[error("{variable} is empty")]
     Empty {
         /// The name of the variable.
@@ -147,9 +169,15 @@ pub enum ConfigError {
     },
     /// Keys would travel unencrypted.
     #[error(
-        "{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1])"
+        "{variable} must be https: plain http is allowed only to this machine (localhost, 127.0.0.0/8, [::1]); with test keys, STRIPE_ALLOW_PLAIN_HTTP=1 allows it for STRIPE_API_BASE"
     )]
     PlainHttp {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// The value of a switch is neither `1` nor `0`.
+    #[error("{variable} must be 1 or 0")]
+    NotASwitch {
         /// The name of the variable.
         variable: &'static str,
     },
@@ -340,9 +368,12 @@ pub enum RequestError {
     Lines,
     /// The statement descriptor suffix breaks Stripe's rules.
     #[error(
-        "a statement descriptor suffix has 5 to 22 Latin characters, at least one letter, and none of < > \\ ' \" *"
+        "the account's prefix, \"* \" and the statement descriptor suffix have 5 to 22 characters together; the suffix has ASCII characters only, at least one letter, and none of < > \\ ' \" *"
     )]
     StatementDescriptorSuffix,
+    /// A tax code is not `txcd_` and eight digits.
+    #[error("a tax code of Stripe's is txcd_ and eight digits")]
+    TaxCode,
     /// The receipt e-mail is no address.
     #[error("the receipt e-mail is not an address")]
     ReceiptEmail,
@@ -470,6 +501,24 @@ pub enum ApiError {
         /// Stripe's request id.
         request_id: Option<String>,
     },
+}
+
+impl ApiError {
+    /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
+    /// answer.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Declined { request_id, .. }
+            | Self::InvalidRequest { request_id, .. }
+            | Self::Authentication { request_id }
+            | Self::Permission { request_id }
+            | Self::RateLimited { request_id, .. }
+            | Self::IdempotencyConflict { request_id }
+            | Self::Unavailable { request_id, .. }
+            | Self::UnexpectedAnswer { request_id, .. } => request_id.as_deref(),
+            Self::Timeout => None,
+        }
+    }
 }
 
 /// Why no PaymentIntent could be made.
@@ -635,6 +684,12 @@ pub enum BuildError {
         /// The path.
         path: String,
     },
+    /// No account can have this prefix of statement descriptors.
+    #[cfg(feature = "intent")]
+    #[error(
+        "a statement descriptor prefix has 2 to 10 ASCII characters, at least one letter, and none of < > \\ ' \" *"
+    )]
+    StatementDescriptorPrefix,
     /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
     #[cfg(feature = "sessions")]
     #[error("the hosted checkout cannot be: {flaw}")]

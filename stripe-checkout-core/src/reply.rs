@@ -2,7 +2,6 @@
 //!
 //! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -331,7 +330,7 @@ impl From<Result<Received, InboxError>> for Reply {
             .later(30)
             .json(),
             Err(error) => {
-                tracing::error!(%error, cause = error.source(), "an event was not taken in");
+                tracing::error!(error = %crate::error::Chain(&error), "an event was not taken in");
                 Problem::from(&error).json()
             }
         }

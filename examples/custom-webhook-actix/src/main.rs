@@ -21,7 +21,8 @@ async fn main() -> Result<(), BoxError> {
         .build()?;
     let checkout = Data::new(checkout);
     let server = HttpServer::new(move || App::new().app_data(checkout.clone()).service(webhook));
-    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let port = std::env::var("PORT").unwrap_or_default();
+    let port = if port.is_empty() { 3000 } else { port.parse()? };
     let listener = std::net::TcpListener::bind(("127.0.0.1", port))?;
     println!("Listening on http://{}", listener.local_addr()?);
     Ok(server.listen(listener)?.run().await?)

@@ -22,7 +22,8 @@ async fn main() -> Result<(), BoxError> {
     let app = Router::new()
         .route("/hooks/stripe", post(webhook))
         .with_state(checkout);
-    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let port = std::env::var("PORT").unwrap_or_default();
+    let port = if port.is_empty() { 3000 } else { port.parse()? };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("Listening on http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)

@@ -32,8 +32,12 @@ impl Stripe {
                 .finish(),
         );
         let file = dot_env()?;
-        let variable =
-            |name: &str| std::env::var_os(name).or_else(|| file.get(name).map(OsString::from));
+        // Empty counts as absent.
+        let variable = |name: &str| {
+            let set = std::env::var_os(name).filter(|value| !value.is_empty());
+            set.or_else(|| file.get(name).map(OsString::from))
+                .filter(|value| !value.is_empty())
+        };
         let port = match variable("PORT") {
             Some(port) => port.to_str().and_then(|port| port.parse().ok()),
             None => Some(3000),

@@ -8,6 +8,8 @@ pub struct LoggedRequest {
     pub method: String,
     /// The path, without the query.
     pub path: String,
+    /// The query as it came; empty where there is none.
+    pub query: String,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// `Stripe-Version` as the client sent it.
@@ -24,7 +26,7 @@ pub struct LoggedRequest {
     pub replayed: bool,
 }
 
-// By hand, without the body: client secrets and buyers' addresses are in it.
+// By hand, without the query and the body: client secrets and buyers' addresses are in them.
 impl std::fmt::Debug for LoggedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoggedRequest")

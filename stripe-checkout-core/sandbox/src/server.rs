@@ -151,6 +151,7 @@ async fn api(
         store.requests.push(LoggedRequest {
             method: method.to_string(),
             path: path.clone(),
+            query: query.clone(),
             idempotency_key: text(&headers, &IDEMPOTENCY_KEY),
             stripe_version: text(&headers, &STRIPE_VERSION),
             account: text(&headers, &STRIPE_ACCOUNT),

@@ -243,6 +243,15 @@ fn shares_of_isk_can_be_charged() {
     );
     // What is no multiple cannot be charged anyway, and is divided exactly.
     assert_eq!(
+        minors(&Amount::new(1000, KWD).split(3).unwrap()),
+        [340, 330, 330]
+    );
+    assert_eq!(
+        minors(&Amount::new(1001, KWD).split(2).unwrap()),
+        [501, 500],
+        "between two steps"
+    );
+    assert_eq!(
         minors(&Amount::new(1001, ISK).split(2).unwrap()),
         [501, 500]
     );
@@ -359,7 +368,7 @@ fn any_currency() -> impl Strategy<Value = Currency> {
 /// Any amount that can be charged in its currency, small ones as often as large ones.
 fn any_amount() -> impl Strategy<Value = Amount> {
     (prop_oneof![0..10_000_u64, any::<u64>()], any_currency())
-        .prop_map(|(minor, currency)| Amount::new(minor - minor % currency.step(), currency))
+        .prop_map(|(minor, currency)| Amount::new(minor - minor % currency.multiple(), currency))
 }
 
 proptest! {
@@ -414,13 +423,13 @@ proptest! {
         prop_assert_eq!(Amount::sum(amount.currency(), parts.iter().copied()), Ok(amount));
         prop_assert!(parts.is_sorted_by(|left, right| left.minor() >= right.minor()));
         let (first, last) = (parts[0].minor(), parts[count - 1].minor());
-        prop_assert!(first - last <= amount.currency().step());
-        prop_assert!(parts.iter().all(|part| part.minor() % amount.currency().step() == 0));
+        prop_assert!(first - last <= amount.currency().multiple());
+        prop_assert!(parts.iter().all(|part| part.minor() % amount.currency().multiple() == 0));
     }
 
     #[test]
     fn rounding_stays_within_its_bounds(minor in 0..1_u64 << 48, points in 0..20_000_u64, currency in any_currency()) {
-        let step = currency.step();
+        let step = currency.multiple();
         let amount = Amount::new(minor - minor % step, currency);
         let unit = 10_000 * u128::from(step);
         let exact = u128::from(amount.minor()) * u128::from(points);

@@ -83,6 +83,8 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     cap: u64,
     #[cfg(feature = "intent")]
+    descriptor_prefix: Option<String>,
+    #[cfg(feature = "intent")]
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
     hosted: Option<crate::intent::HostedCheckout>,
@@ -131,6 +133,8 @@ impl CheckoutBuilder {
             max_declines: 10,
             #[cfg(feature = "intent")]
             cap: crate::amount::DEFAULT_CAP,
+            #[cfg(feature = "intent")]
+            descriptor_prefix: None,
             #[cfg(feature = "intent")]
             origins: Vec::new(),
             #[cfg(feature = "sessions")]
@@ -231,7 +235,7 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Another way to Stripe than the pooled HTTPS client: a proxy, a recorder, a fake.
+    /// Another way to Stripe than the pooled HTTPS client: a recorder, a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
         self.transport = Some(Box::new(move |gateway| gateway.transport(transport)));
@@ -265,6 +269,17 @@ impl CheckoutBuilder {
     #[cfg(feature = "intent")]
     pub fn max_amount(mut self, minor_units: u64) -> Self {
         self.cap = minor_units;
+        self
+    }
+
+    /// The account's prefix of statement descriptors (the "shortened descriptor" in the Dashboard):
+    /// 2 to 10 characters. With it the length of each
+    /// [suffix](crate::intent::PaymentRequest::statement_descriptor_suffix) is checked exactly,
+    /// before a buyer presses the button. Payments on a connected account have
+    /// that account's prefix, and are checked as if the prefix were not known.
+    #[cfg(feature = "intent")]
+    pub fn statement_descriptor_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.descriptor_prefix = Some(prefix.into());
         self
     }
 
@@ -327,6 +342,13 @@ impl CheckoutBuilder {
                 if let Some(flaw) = self.hosted.as_ref().and_then(|hosted| hosted.flaw()) {
                     return Err(BuildError::HostedCheckout { flaw });
                 }
+                if !self
+                    .descriptor_prefix
+                    .as_deref()
+                    .is_none_or(crate::intent::is_prefix)
+                {
+                    return Err(BuildError::StatementDescriptorPrefix);
+                }
                 let mut gateway = crate::intent::Gateway::new(&self.config)?;
                 if let Some(transport) = self.transport {
                     gateway = transport(gateway);
@@ -338,6 +360,7 @@ impl CheckoutBuilder {
                     customers: self.customers,
                     max_declines: self.max_declines,
                     cap: self.cap,
+                    descriptor_prefix: self.descriptor_prefix,
                     origins: self.origins,
                     #[cfg(feature = "sessions")]
                     hosted: self.hosted,

@@ -36,7 +36,7 @@ impl Checkout {
             return Ok(None);
         };
         let customer = self.customer(&user).await.map_err(|error| {
-            tracing::error!(user = user.user(), %error, "no customer");
+            tracing::error!(user = user.user(), error = %crate::error::Chain(&error), "no customer");
             Problem::from(&error)
         })?;
         Ok(Some(customer))
@@ -89,7 +89,7 @@ impl Checkout {
             self.create_setup_intent(&request).await
         };
         let setup = setup.await.map_err(|error| {
-            tracing::error!(user = user.user(), %error, "no SetupIntent");
+            tracing::error!(user = user.user(), error = %crate::error::Chain(&error), "no SetupIntent");
             Problem::from(&error)
         })?;
         let Some(secret) = setup.client_secret() else {
@@ -114,7 +114,7 @@ impl Checkout {
             Some(customer) => {
                 let session = self.customer_session(&customer).await;
                 Some(session.map_err(|error| {
-                    tracing::error!(customer = customer.id(), %error, "no customer session");
+                    tracing::error!(customer = customer.id(), error = %crate::error::Chain(&error), "no customer session");
                     Problem::from(&error)
                 })?)
             }

@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::expire::is_called_off;
-use super::{Checkout, Payments};
+use super::{Checkout, Payments, receipt};
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
@@ -22,19 +22,34 @@ impl Checkout {
     /// # Errors
     /// [`IntentError`]; [`AlreadyPaid`](IntentError::AlreadyPaid) and [`Processing`](IntentError::Processing) if there is nothing to pay (any more).
     pub async fn create_intent(&self, request: &PaymentRequest) -> Result<Payment, IntentError> {
-        let payments = self.payments()?;
-        request.validate(payments.cap)?;
         if let Some(minimum) = request.amount().below_minimum() {
             tracing::warn!(order = request.reference(), amount = %request.amount(), %minimum, "below Stripe's minimum, if this is the settlement currency");
         }
-        let order = self.order_key_on(request.reference(), request.account());
+        let asked = request.intent_params(&self.inner.application)?;
+        let asked = asked.create_form()?;
+        let sent = receipt::sendable(request);
+        let opened = self.open_intent(&sent, &asked).await;
+        match receipt::refused(&sent, &opened) {
+            Some(sent) => self.open_intent(&sent, &asked).await,
+            None => opened,
+        }
+    }
+
+    async fn open_intent(
+        &self,
+        request: &PaymentRequest,
+        asked: &str,
+    ) -> Result<Payment, IntentError> {
+        let payments = self.payments()?;
+        payments.check(request)?;
         let params = request.intent_params(&self.inner.application)?;
         let attempt = Attempt {
             checkout: self,
             payments,
-            order: &order,
+            order: &self.order_key_on(request.reference(), request.account()),
             params: &params,
             form: params.create_form()?,
+            asked,
             reopens: request.reopens(),
         };
         attempt.run().await
@@ -170,7 +185,10 @@ struct Attempt<'a> {
     payments: &'a Payments,
     order: &'a OrderKey,
     params: &'a IntentParams,
+    /// The form that is sent.
     form: String,
+    /// The form that the merchant asked for: the same, unless Stripe refuses the receipt's address.
+    asked: &'a str,
     /// Whether an order that was called off is open again.
     reopens: bool,
 }
@@ -418,7 +436,7 @@ impl Attempt<'_> {
 
     /// The fingerprint of parameters that Stripe has.
     fn fingerprint(&self) -> String {
-        hash(&self.form)
+        hash(self.asked)
     }
 
     /// The fingerprint of parameters that Stripe may or may not have.

@@ -1,7 +1,7 @@
 //! The merchant's users as Stripe's customers, and what they saved. Who a user is the merchant's own code says, and nobody else.
 
-use super::Checkout;
 use super::operations::{Doing, Work};
+use super::{Checkout, receipt};
 use crate::error::{ApiError, OperationError};
 use crate::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, Operation, SetupFutureUsage, SetupRequest,
@@ -20,8 +20,13 @@ impl Checkout {
     /// # Errors
     /// [`OperationError`].
     pub async fn customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
+        let mut request = request.clone();
+        if request.has_bad_email() {
+            tracing::warn!(user = request.user(), "{NO_EMAIL}");
+            request = request.without_email();
+        }
         request.validate()?;
-        let (checkout, request) = (self.clone(), request.clone());
+        let checkout = self.clone();
         self.operate(async move { checkout.one_customer(&request).await })
             .await
     }
@@ -46,9 +51,14 @@ impl Checkout {
             form,
         };
         let customer = doing.run(&work).await?;
-        match request.news(&customer) {
-            Some(news) => Ok(gateway.update_customer(&customer, &news).await?),
-            None => Ok(customer),
+        match told(gateway, request, &customer).await {
+            Err(error) if receipt::is_refused(&error) => {
+                let request_id = error.request_id();
+                tracing::warn!(user = request.user(), request_id, "{NO_EMAIL}");
+                let request = request.clone().without_email();
+                Ok(told(gateway, &request, &customer).await?)
+            }
+            told => Ok(told?),
         }
     }
 
@@ -168,6 +178,21 @@ impl Checkout {
                 .client_secret()
                 .is_some_and(|secret| secret.matches(client_secret))
         }))
+    }
+}
+
+const NO_EMAIL: &str =
+    "Stripe refuses the e-mail address of a customer: the customer goes on without it";
+
+/// The customer, after Stripe was told what is new.
+async fn told(
+    gateway: &Gateway,
+    request: &CustomerRequest,
+    customer: &Customer,
+) -> Result<Customer, ApiError> {
+    match request.news(customer) {
+        Some(news) => gateway.update_customer(customer, &news).await,
+        None => Ok(customer.clone()),
     }
 }
 

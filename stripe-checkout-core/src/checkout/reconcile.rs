@@ -155,7 +155,7 @@ impl Reconciler {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ReconcileError> {
         let mut stop = pin!(stop);
         if let Err(error) = self.checkout.reconcilable() {
-            tracing::error!(%error, "nothing is reconciled");
+            tracing::error!(error = %crate::error::Chain(&error), "nothing is reconciled");
             return Err(error);
         }
         let mut failures = 0;
@@ -294,7 +294,7 @@ impl Run {
                 Ok(self.report)
             }
             Err(error) => {
-                tracing::error!(%error, redriven, events, intents, settled, changed, unknown, new, run, failed, waiting, ?took, "not reconciled with Stripe to the end; the next run goes on");
+                tracing::error!(error = %crate::error::Chain(&error), redriven, events, intents, settled, changed, unknown, new, run, failed, waiting, ?took, "not reconciled with Stripe to the end; the next run goes on");
                 Err(error)
             }
         }
@@ -463,7 +463,7 @@ impl Run {
         match serde_json::from_str::<Bookmark>(&text) {
             Ok(bookmark) => Ok(Some(bookmark.created)),
             Err(error) => {
-                tracing::warn!(%error, "how far Stripe's events were taken in cannot be read: all of them are looked at");
+                tracing::warn!(error = %crate::error::Chain(&error), "how far Stripe's events were taken in cannot be read: all of them are looked at");
                 Ok(None)
             }
         }
@@ -617,7 +617,7 @@ async fn look(
         let session = match gateway.retrieve_session(id, account).await {
             Ok(session) => session,
             Err(error) if is_about_this_one(&error, account) => {
-                tracing::warn!(order = order.reference, session = id, account, %error, "an order's Checkout Session could not be looked at");
+                tracing::warn!(order = order.reference, session = id, account, error = %crate::error::Chain(&error), "an order's Checkout Session could not be looked at");
                 return Ok(Look::Unknown);
             }
             Err(error) => return Err(error.into()),
@@ -630,7 +630,7 @@ async fn look(
     let (payment, whole) = match gateway.retrieve_intent_and_charge(id, account).await {
         Ok(found) => found,
         Err(error) if is_about_this_one(&error, account) => {
-            tracing::warn!(order = order.reference, payment = id, account, %error, "an order's PaymentIntent could not be looked at");
+            tracing::warn!(order = order.reference, payment = id, account, error = %crate::error::Chain(&error), "an order's PaymentIntent could not be looked at");
             return Ok(Look::Unknown);
         }
         Err(error) => return Err(error.into()),

@@ -35,7 +35,7 @@ impl Checkout {
         let checkout = self.clone();
         let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
         if let Err(error) = taken.await {
-            tracing::warn!(payment = payment.id(), %error, "a retrieved payment was not taken in; its webhook will be");
+            tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "a retrieved payment was not taken in; its webhook will be");
         }
     }
 
@@ -50,7 +50,7 @@ impl Checkout {
         let checkout = self.clone();
         let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
         if let Err(error) = taken.await {
-            tracing::warn!(payment = payment.id(), %error, "a retrieved Checkout Session was not taken in; its webhook will be");
+            tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "a retrieved Checkout Session was not taken in; its webhook will be");
         }
     }
 

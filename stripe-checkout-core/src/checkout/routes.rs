@@ -11,6 +11,8 @@ use crate::telemetry::Origin;
 #[cfg(feature = "intent")]
 pub(super) use payments::MERCHANT_DEADLINE;
 #[cfg(feature = "checkout")]
+use payments::logged;
+#[cfg(feature = "checkout")]
 use payments::*;
 
 impl Checkout {
@@ -236,7 +238,7 @@ mod payments {
                 }
             };
             let found = found.map_err(|error| {
-                tracing::error!(%error, "a payment could not be looked up");
+                tracing::error!(error = %crate::error::Chain(&error), "a payment could not be looked up");
                 Problem::from(&error)
             })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -253,7 +255,7 @@ mod payments {
                 .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
                 .await
                 .map_err(|error| {
-                    tracing::error!(%error, "a SetupIntent could not be looked up");
+                    tracing::error!(error = %crate::error::Chain(&error), "a SetupIntent could not be looked up");
                     Problem::from(&error)
                 })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -322,7 +324,7 @@ mod payments {
     }
 
     /// Logs once what the buyer is not told.
-    fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
+    pub(super) fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
             IntentError::AlreadyPaid
@@ -337,7 +339,7 @@ mod payments {
             IntentError::TooManyDeclines { .. } => {
                 tracing::warn!(order, %error, "no PaymentIntent");
             }
-            _ => tracing::error!(order, %error, "no PaymentIntent"),
+            _ => tracing::error!(order, error = %crate::error::Chain(error), "no PaymentIntent"),
         }
         Problem::from(error)
     }
@@ -639,6 +641,9 @@ mod pages {
                     ..Problem::from(&error)
                 });
             }
+            // Finds an order that cannot be paid now, and not when the buyer presses the button.
+            let is_payable = payments.check(&request.clone().without_bad_receipt());
+            is_payable.map_err(|error| logged(&error.into(), &request))?;
             let order_url = front.order_url(request.reference());
             let lines: Vec<_> = request
                 .lines()

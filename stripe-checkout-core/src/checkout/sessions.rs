@@ -213,12 +213,12 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
 
 #[cfg(feature = "sessions")]
 mod create {
-    use super::super::Payments;
     use super::super::expire::is_called_off;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
+    use super::super::{Payments, receipt};
     use super::*;
     use crate::fulfillment::is_session;
-    use crate::intent::{Operation, PaymentRequest, SessionParams};
+    use crate::intent::{HostedCheckout, Operation, PaymentRequest, SessionParams};
 
     impl Checkout {
         /// Makes the Checkout Session of an order, or gives the one that is open for it. If the order has an open PaymentIntent or a session that was made
@@ -233,14 +233,30 @@ mod create {
         ) -> Result<CheckoutSession, IntentError> {
             let payments = self.payments()?;
             let hosted = payments.hosted.as_ref().ok_or(IntentError::NoPricing)?;
-            request.validate(payments.cap)?;
-            let params = hosted.params(request, &self.inner.application)?;
+            // Of what the merchant asked for, also where Stripe refuses the receipt's address.
+            let asked = hosted.params(request, &self.inner.application)?.form()?;
+            let sent = receipt::sendable(request);
+            let opened = self.open_session(payments, hosted, &sent, &asked).await;
+            match receipt::refused(&sent, &opened) {
+                Some(sent) => self.open_session(payments, hosted, &sent, &asked).await,
+                None => opened,
+            }
+        }
+
+        async fn open_session(
+            &self,
+            payments: &Payments,
+            hosted: &HostedCheckout,
+            request: &PaymentRequest,
+            asked: &str,
+        ) -> Result<CheckoutSession, IntentError> {
+            payments.check(request)?;
             let attempt = Attempt {
                 checkout: self,
                 payments,
                 order: &self.order_key_on(request.reference(), request.account()),
-                fingerprint: hash(&params.form()?),
-                params: &params,
+                fingerprint: hash(asked),
+                params: &hosted.params(request, &self.inner.application)?,
                 reopens: request.reopens(),
             };
             attempt.run().await

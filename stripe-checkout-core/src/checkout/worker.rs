@@ -145,7 +145,7 @@ fn found(ended: &Ended) -> bool {
         // The payment of one event is worked on elsewhere: the next event may be of another.
         Ok(Err(InboxError::Busy)) => true,
         Ok(Err(error)) => {
-            tracing::error!(%error, "the worker could not take an event; it goes on");
+            tracing::error!(error = %crate::error::Chain(error), "the worker could not take an event; it goes on");
             false
         }
         Err(error) => {

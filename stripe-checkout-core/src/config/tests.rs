@@ -113,26 +113,86 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn what_is_empty_is_an_error_even_where_absent_would_do() {
-    for (variable, _) in ALL {
+fn an_empty_variable_counts_as_absent() {
+    for (variable, _) in ALL.into_iter().chain([("STRIPE_ALLOW_PLAIN_HTTP", "")]) {
+        let absent = with(&[(variable, None)]);
         for value in ["", "  ", "\n"] {
+            let empty = with(&[(variable, Some(value))]);
             assert_eq!(
-                with(&[(variable, Some(value))]).unwrap_err(),
-                ConfigError::Empty { variable }
+                empty.map(|config| format!("{config:?}")),
+                absent.clone().map(|config| format!("{config:?}")),
+                "{variable}"
             );
         }
     }
-    let error = with(&[
+    let config = with(&[
         ("STRIPE_SECRET_KEY", Some("")),
         ("STRIPE_PUBLISHABLE_KEY", None),
-    ])
-    .unwrap_err();
+    ]);
+    assert_eq!(config.unwrap().mode(), None);
+}
+
+#[test]
+fn a_test_key_may_travel_over_plain_http_where_it_is_allowed() {
+    const ELSEWHERE: &str = "http://sandbox:12111/";
+    let refused = ConfigError::PlainHttp {
+        variable: "STRIPE_API_BASE",
+    };
+    let asked = |allowed: Option<&'static str>, prefix: &str| {
+        with(&[
+            ("STRIPE_API_BASE", Some(ELSEWHERE)),
+            ("STRIPE_ALLOW_PLAIN_HTTP", allowed),
+            ("STRIPE_SECRET_KEY", Some(&format!("sk_{prefix}_1"))),
+            ("STRIPE_PUBLISHABLE_KEY", Some(&format!("pk_{prefix}_1"))),
+        ])
+    };
+    for allowed in ["1", "true", " 1 "] {
+        let config = asked(Some(allowed), "test").unwrap();
+        assert_eq!(config.api_base(), "http://sandbox:12111");
+        assert_eq!(asked(Some(allowed), "live").unwrap_err(), refused);
+    }
+    for allowed in [None, Some("0"), Some("false"), Some("")] {
+        assert_eq!(asked(allowed, "test").unwrap_err(), refused);
+    }
     assert_eq!(
-        error,
-        ConfigError::Empty {
-            variable: "STRIPE_SECRET_KEY"
+        asked(Some("yes"), "test").unwrap_err(),
+        ConfigError::NotASwitch {
+            variable: "STRIPE_ALLOW_PLAIN_HTTP"
         }
     );
+    // Stripe.js is another matter: a buyer's browser loads it.
+    let script = with(&[
+        ("STRIPE_JS_URL", Some("http://sandbox:12111/v3/")),
+        ("STRIPE_ALLOW_PLAIN_HTTP", Some("1")),
+    ]);
+    assert_eq!(
+        script.unwrap_err(),
+        ConfigError::PlainHttp {
+            variable: "STRIPE_JS_URL"
+        }
+    );
+}
+
+#[test]
+fn a_live_key_never_travels_over_plain_http_whatever_comes_first() {
+    let bare = || Config::new([WebhookSecret::new("whsec_1").unwrap()]).unwrap();
+    let keys = |config: Config| {
+        config.with_keys(
+            SecretKey::new("rk_live_1").unwrap(),
+            PublishableKey::new("pk_live_1").unwrap(),
+        )
+    };
+    let elsewhere = |config: Config| config.with_plain_http_api_base("http://sandbox:12111");
+    let refused = ConfigError::PlainHttp {
+        variable: "STRIPE_API_BASE",
+    };
+    assert_eq!(keys(elsewhere(bare()).unwrap()).unwrap_err(), refused);
+    assert_eq!(elsewhere(keys(bare()).unwrap()).unwrap_err(), refused);
+    // This machine, and TLS, are as before.
+    for address in ["http://127.0.0.1:12111", "https://proxy.example"] {
+        let config = bare().with_plain_http_api_base(address).unwrap();
+        assert!(keys(config).is_ok(), "{address}");
+    }
 }
 
 #[test]
@@ -141,6 +201,7 @@ fn several_webhook_secrets_in_their_order() {
     assert_eq!(secrets(&config), ["whsec_new", "whsec_old"]);
     for value in [
         ",",
+        " , ",
         "whsec_1,",
         ",whsec_1",
         "whsec_1,,whsec_2",

@@ -290,7 +290,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 false => Turn::IfDue(&event.id),
             };
             if let Err(error) = self.step_alone(event, turn).await {
-                tracing::warn!(event = %event.id, %error, "a waiting event stays pending");
+                tracing::warn!(event = %event.id, error = %crate::error::Chain(&error), "a waiting event stays pending");
             }
         }
     }

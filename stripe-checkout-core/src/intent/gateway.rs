@@ -34,6 +34,9 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// a limit that doubles: 0.5 s, 1 s, 2 s, at most 4 s. All of it ends at the [deadline](Self::deadline).
 ///
 /// Cloning is cheap, and clones share the connections. Each call is one `tracing` span at the level debug, with the path, the tries, the status and Stripe's request id.
+/// A call that Stripe refuses is one line at `info` (declines, unknown ids) or `warn`, with the
+/// request id. A call without an answer is one line at `error`, with the cause: a name that is not
+/// found, a certificate that is not trusted, a connection that is refused, a timeout.
 ///
 /// ```no_run
 /// use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest};
@@ -581,10 +584,19 @@ impl Gateway {
                 here.record("request_id", request_id(answer));
             }
             let replayed = outcome.as_ref().is_ok_and(retry::is_replayed);
-            let outcome = outcome.map_err(unanswered).and_then(answered);
-            match &outcome {
-                Ok(_) => tracing::debug!("Stripe answered"),
-                Err(error) => tracing::debug!(%error, "the call failed"),
+            let called = Called {
+                method: request.method,
+                path: path_of(&request.url, &self.api_base),
+            };
+            let outcome = match outcome {
+                Ok(answer) => answered(answer).inspect_err(|error| called.refused(error)),
+                Err(no_answer) => {
+                    called.unanswered(&no_answer);
+                    Err(unanswered(no_answer))
+                }
+            };
+            if outcome.is_ok() {
+                tracing::debug!("Stripe answered");
             }
             outcome.map_err(|error| Unsuccessful { error, replayed })
         }
@@ -794,6 +806,36 @@ pub(super) fn unsendable(param: &str) -> ApiError {
         code: Some("parameter_invalid".into()),
         param: Some(param.into()),
         request_id: None,
+    }
+}
+
+/// A call, as its log line names it: the path holds ids, the query may hold more.
+struct Called<'a> {
+    method: &'static str,
+    path: &'a str,
+}
+
+impl Called<'_> {
+    /// One line for each call that Stripe refused, with the id by which Stripe's support and its
+    /// Dashboard find it.
+    fn refused(&self, error: &ApiError) {
+        let Self { method, path } = self;
+        let request_id = error.request_id();
+        match error {
+            // Everyday: a card without money, and an id that a browser made up.
+            ApiError::Declined { .. } | ApiError::InvalidRequest { status: 404, .. } => {
+                tracing::info!(method, path, request_id, %error, "Stripe refused a call");
+            }
+            ApiError::Unavailable { .. } => {
+                tracing::error!(method, path, request_id, %error, "Stripe could not execute a call");
+            }
+            _ => tracing::warn!(method, path, request_id, %error, "Stripe refused a call"),
+        }
+    }
+
+    fn unanswered(&self, cause: &NoAnswer) {
+        let Self { method, path } = self;
+        tracing::error!(method, path, %cause, "Stripe is unavailable");
     }
 }
 

@@ -6,14 +6,19 @@ use std::fmt;
 
 use stripe::StripeRequest as _;
 use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionLineItems,
-    CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
+    CreateCheckoutSession, CreateCheckoutSessionAutomaticTax, CreateCheckoutSessionCustomerUpdate,
+    CreateCheckoutSessionCustomerUpdateAddress as SaveAddress,
+    CreateCheckoutSessionCustomerUpdateShipping as SaveShipping, CreateCheckoutSessionLineItems,
+    CreateCheckoutSessionLineItemsPriceData,
+    CreateCheckoutSessionLineItemsPriceDataTaxBehavior as LineTax,
+    CreateCheckoutSessionPaymentIntentData,
     CreateCheckoutSessionPaymentIntentDataCaptureMethod as CaptureMethod,
     CreateCheckoutSessionPaymentIntentDataSetupFutureUsage as SavesFor,
     CreateCheckoutSessionPaymentIntentDataTransferData,
     CreateCheckoutSessionShippingAddressCollection, CreateCheckoutSessionShippingOptions,
     CreateCheckoutSessionShippingOptionsShippingRateData,
     CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount,
+    CreateCheckoutSessionShippingOptionsShippingRateDataTaxBehavior as ShippingTax,
     CreateCheckoutSessionShippingOptionsShippingRateDataType, ProductData,
 };
 use stripe_checkout::{CheckoutSessionMode, CheckoutSessionUiMode};
@@ -21,6 +26,7 @@ use stripe_client_core::RequestBuilder;
 
 use super::request::{IntentParams, PaymentRequest, sorted};
 use super::saved::SetupFutureUsage;
+use super::tax::{Tax, TaxBehavior};
 use crate::amount::Amount;
 use crate::error::{AmountError, RequestError};
 use crate::marks::marked_session;
@@ -57,8 +63,43 @@ pub struct HostedCheckout {
     embedded: bool,
     promotion_codes: bool,
     automatic_tax: bool,
-    shipping_options: Vec<(String, Amount)>,
+    tax_behavior: Option<TaxBehavior>,
+    shipping_options: Vec<ShippingOption>,
     countries: Vec<String>,
+}
+
+/// One way to ship that Stripe's page offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShippingOption {
+    name: String,
+    price: Amount,
+    tax: Tax,
+}
+
+impl ShippingOption {
+    /// A way to ship, as the buyer reads it, and its price.
+    pub fn new(name: impl Into<String>, price: Amount) -> Self {
+        Self {
+            name: name.into(),
+            price,
+            tax: Tax::default(),
+        }
+    }
+
+    /// Its code for [Stripe Tax](https://docs.stripe.com/tax/tax-codes). Stripe's code for shipping
+    /// is `txcd_92010001`.
+    #[must_use]
+    pub fn tax_code(mut self, code: impl Into<String>) -> Self {
+        self.tax.code = Some(code.into());
+        self
+    }
+
+    /// Whether its price contains the tax. Without it, [`HostedCheckout::tax_behavior`] counts.
+    #[must_use]
+    pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
+        self.tax.behavior = Some(behavior);
+        self
+    }
 }
 
 impl HostedCheckout {
@@ -72,6 +113,7 @@ impl HostedCheckout {
             embedded: false,
             promotion_codes: false,
             automatic_tax: false,
+            tax_behavior: None,
             shipping_options: Vec::new(),
             countries: Vec::new(),
         }
@@ -109,18 +151,37 @@ impl HostedCheckout {
         self
     }
 
-    /// Has Stripe Tax compute the tax, as the Dashboard says how.
+    /// Has Stripe Tax compute the tax, as the Dashboard says how. The addresses that a known
+    /// customer enters are saved on the customer, because Stripe taxes by those. See Stripe's [tax
+    /// in Checkout](https://docs.stripe.com/tax/checkout).
+    ///
+    /// Stripe refuses a line or a way to ship that has no [tax behavior](Self::tax_behavior) if the
+    /// account has no default either.
     #[must_use]
     pub fn automatic_tax(mut self) -> Self {
         self.automatic_tax = true;
         self
     }
 
+    /// Whether prices contain the tax: of all lines and ways to ship that do not say so themselves.
+    #[must_use]
+    pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
+        self.tax_behavior = Some(behavior);
+        self
+    }
+
     /// Offers a way to ship, at most five; the first is chosen beforehand. Those in another currency than the order's are not offered. The price is added to that of
     /// the order, so an order that is shipped this way has no shipping among its lines.
     #[must_use]
-    pub fn shipping_option(mut self, name: impl Into<String>, price: Amount) -> Self {
-        self.shipping_options.push((name.into(), price));
+    pub fn shipping_option(self, name: impl Into<String>, price: Amount) -> Self {
+        self.offer_shipping(ShippingOption::new(name, price))
+    }
+
+    /// Offers a way to ship that says how it is taxed; else as
+    /// [`shipping_option`](Self::shipping_option).
+    #[must_use]
+    pub fn offer_shipping(mut self, option: ShippingOption) -> Self {
+        self.shipping_options.push(option);
         self
     }
 
@@ -153,6 +214,12 @@ impl HostedCheckout {
             Some("the cancel URL must begin with https:// or http:// and have no spaces")
         } else if !self.countries.iter().all(country) {
             Some("a country to ship to is written as two capital letters")
+        } else if self
+            .shipping_options
+            .iter()
+            .any(|option| option.tax.check().is_err())
+        {
+            Some("the tax code of a way to ship is txcd_ and eight digits")
         } else {
             None
         }
@@ -170,7 +237,7 @@ impl HostedCheckout {
         let currency = request.amount().currency();
         let options = self.shipping_options.iter();
         let shipping_options: Vec<_> = options
-            .filter(|(_, price)| price.currency() == currency)
+            .filter(|option| option.price.currency() == currency)
             .cloned()
             .collect();
         if shipping_options.len() > MAX_SHIPPING
@@ -179,7 +246,7 @@ impl HostedCheckout {
             return Err(RequestError::ShippingOptions);
         }
         Ok(SessionParams {
-            items: items(request, &params),
+            items: items(request, &params)?,
             reference: request.reference().to_owned(),
             hosted: Self {
                 return_url: placed(&self.return_url, request.reference()),
@@ -219,43 +286,62 @@ struct Item {
     name: String,
     quantity: u64,
     unit: Amount,
+    tax: Tax,
 }
 
 /// The lines of the order, or one for all of it where there are none, or too many.
-fn items(request: &PaymentRequest, params: &IntentParams) -> Vec<Item> {
+fn items(request: &PaymentRequest, params: &IntentParams) -> Result<Vec<Item>, RequestError> {
     let lines = request.lines();
-    if lines.is_empty() || lines.len() > MAX_LINES {
-        let name = params
+    let whole = |amount, tax| Item {
+        name: params
             .described()
-            .map_or_else(|| format!("Order {}", request.reference()), str::to_owned);
-        let (quantity, unit) = (1, request.amount());
-        return vec![Item {
-            name,
-            quantity,
-            unit,
-        }];
-    }
-    let item = |line: &super::Line| {
-        let (amount, quantity) = (line.amount(), line.quantity());
-        let name = match line.name().trim() {
-            "" => "–",
-            name => name,
-        };
-        // A line that cannot be parted evenly is one piece.
-        if quantity > 0 && amount.minor().is_multiple_of(quantity) {
-            return Item {
-                name: name.to_owned(),
-                quantity,
-                unit: Amount::new(amount.minor() / quantity, amount.currency()),
-            };
-        }
-        Item {
-            name: format!("{quantity} × {name}"),
-            quantity: 1,
-            unit: amount,
-        }
+            .map_or_else(|| format!("Order {}", request.reference()), str::to_owned),
+        quantity: 1,
+        unit: amount,
+        tax,
     };
-    lines.iter().map(item).collect()
+    if lines.is_empty() {
+        return Ok(vec![whole(request.amount(), Tax::default())]);
+    }
+    if lines.len() <= MAX_LINES {
+        return Ok(lines.iter().map(item).collect());
+    }
+    // Lines that are taxed otherwise stay apart.
+    let mut sums: Vec<Item> = Vec::new();
+    for line in lines {
+        match sums.iter_mut().find(|sum| sum.tax == *line.tax()) {
+            Some(sum) => sum.unit = sum.unit.checked_add(line.amount())?,
+            None => sums.push(whole(line.amount(), line.tax().clone())),
+        }
+    }
+    match sums.len() <= MAX_LINES {
+        true => Ok(sums),
+        false => Err(RequestError::Lines),
+    }
+}
+
+fn item(line: &super::Line) -> Item {
+    let (amount, quantity) = (line.amount(), line.quantity());
+    let name = match line.name().trim() {
+        "" => "–",
+        name => name,
+    };
+    let unit = amount.minor().checked_div(quantity).unwrap_or_default();
+    let unit = Amount::new(unit, amount.currency());
+    // The price of one piece comes in Stripe's steps. A line that cannot be divided so is one
+    // piece.
+    let is_even =
+        quantity > 0 && unit.times(quantity) == Ok(amount) && unit.off_multiple().is_none();
+    let (name, quantity, unit) = match is_even {
+        true => (name.to_owned(), quantity, unit),
+        false => (format!("{quantity} × {name}"), 1, amount),
+    };
+    Item {
+        name,
+        quantity,
+        unit,
+        tax: line.tax().clone(),
+    }
 }
 
 /// The parameters of a Checkout Session, as they are sent.
@@ -311,7 +397,10 @@ impl SessionParams {
             .destination()
             .map(CreateCheckoutSessionPaymentIntentDataTransferData::new);
 
-        let items = self.items.iter().map(Item::param);
+        let items = self
+            .items
+            .iter()
+            .map(|item| item.param(hosted.tax_behavior));
         let mut request = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
             .client_reference_id(self.reference.as_str())
@@ -320,7 +409,17 @@ impl SessionParams {
             .payment_intent_data(paying);
         // One or the other: a customer has an address already.
         match (self.params.customer_id(), self.params.receipt_to()) {
-            (Some(customer), _) => request = request.customer(customer),
+            (Some(customer), _) => {
+                request = request.customer(customer);
+                // A known customer is taxed by the saved addresses: without leave to save one,
+                // Stripe refuses the session.
+                if hosted.automatic_tax {
+                    let mut saves = CreateCheckoutSessionCustomerUpdate::new();
+                    saves.address = Some(SaveAddress::Auto);
+                    saves.shipping = (!hosted.countries.is_empty()).then_some(SaveShipping::Auto);
+                    request = request.customer_update(saves);
+                }
+            }
             (None, Some(address)) => request = request.customer_email(address),
             (None, None) => {}
         }
@@ -343,7 +442,8 @@ impl SessionParams {
             request = request.automatic_tax(CreateCheckoutSessionAutomaticTax::new(true));
         }
         if !hosted.shipping_options.is_empty() {
-            let options = hosted.shipping_options.iter().map(shipping);
+            let options = hosted.shipping_options.iter();
+            let options = options.map(|option| option.param(hosted.tax_behavior));
             request = request.shipping_options(options.collect::<Result<Vec<_>, _>>()?);
         }
         if !hosted.countries.is_empty() {
@@ -370,10 +470,23 @@ impl fmt::Debug for SessionParams {
 }
 
 impl Item {
-    fn param(&self) -> Result<CreateCheckoutSessionLineItems, AmountError> {
+    fn param(
+        &self,
+        by_default: Option<TaxBehavior>,
+    ) -> Result<CreateCheckoutSessionLineItems, AmountError> {
+        let mut product = ProductData::new(self.name.as_str());
+        product.tax_code.clone_from(&self.tax.code);
         let mut price = CreateCheckoutSessionLineItemsPriceData::new(currency(self.unit));
         price.unit_amount = Some(minor(self.unit)?);
-        price.product_data = Some(ProductData::new(self.name.as_str()));
+        price.product_data = Some(product);
+        price.tax_behavior = self
+            .tax
+            .behavior
+            .or(by_default)
+            .map(|behavior| match behavior {
+                TaxBehavior::Inclusive => LineTax::Inclusive,
+                TaxBehavior::Exclusive => LineTax::Exclusive,
+            });
         let mut item = CreateCheckoutSessionLineItems::new();
         item.price_data = Some(price);
         item.quantity = Some(self.quantity);
@@ -381,19 +494,32 @@ impl Item {
     }
 }
 
-fn shipping(
-    (name, price): &(String, Amount),
-) -> Result<CreateCheckoutSessionShippingOptions, AmountError> {
-    let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(name.as_str());
-    rate.type_ = Some(CreateCheckoutSessionShippingOptionsShippingRateDataType::FixedAmount);
-    let fixed = CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount::new(
-        minor(*price)?,
-        currency(*price),
-    );
-    rate.fixed_amount = Some(fixed);
-    let mut option = CreateCheckoutSessionShippingOptions::new();
-    option.shipping_rate_data = Some(rate);
-    Ok(option)
+impl ShippingOption {
+    fn param(
+        &self,
+        by_default: Option<TaxBehavior>,
+    ) -> Result<CreateCheckoutSessionShippingOptions, AmountError> {
+        let name = self.name.as_str();
+        let mut rate = CreateCheckoutSessionShippingOptionsShippingRateData::new(name);
+        rate.type_ = Some(CreateCheckoutSessionShippingOptionsShippingRateDataType::FixedAmount);
+        let fixed = CreateCheckoutSessionShippingOptionsShippingRateDataFixedAmount::new(
+            minor(self.price)?,
+            currency(self.price),
+        );
+        rate.fixed_amount = Some(fixed);
+        rate.tax_code.clone_from(&self.tax.code);
+        rate.tax_behavior = self
+            .tax
+            .behavior
+            .or(by_default)
+            .map(|behavior| match behavior {
+                TaxBehavior::Inclusive => ShippingTax::Inclusive,
+                TaxBehavior::Exclusive => ShippingTax::Exclusive,
+            });
+        let mut option = CreateCheckoutSessionShippingOptions::new();
+        option.shipping_rate_data = Some(rate);
+        Ok(option)
+    }
 }
 
 fn currency(amount: Amount) -> stripe_types::Currency {
@@ -479,7 +605,12 @@ mod tests {
             .embedded()
             .promotion_codes()
             .automatic_tax()
-            .shipping_option("Post", eur(490))
+            .tax_behavior(TaxBehavior::Inclusive)
+            .offer_shipping(
+                ShippingOption::new("Post", eur(490))
+                    .tax_code("txcd_92010001")
+                    .tax_behavior(TaxBehavior::Exclusive),
+            )
             .shipping_option("Mail", Amount::new(500, Currency::USD))
             .shipping_to(["DE", "CH"]);
         let sent = pairs(&hosted, &request());
@@ -495,6 +626,13 @@ mod tests {
         is(&format!("{rate}[display_name]"), "Post");
         is(&format!("{rate}[fixed_amount][amount]"), "490");
         is(&format!("{rate}[type]"), "fixed_amount");
+        is(&format!("{rate}[tax_code]"), "txcd_92010001");
+        is(&format!("{rate}[tax_behavior]"), "exclusive");
+        is("line_items[0][price_data][tax_behavior]", "inclusive");
+        assert!(
+            !sent.keys().any(|name| name.starts_with("customer_update")),
+            "nobody is known"
+        );
         is("shipping_address_collection[allowed_countries][1]", "CH");
         assert!(
             !sent
@@ -503,6 +641,96 @@ mod tests {
             "another currency"
         );
         assert!(!sent.contains_key("success_url") && !sent.contains_key("cancel_url"));
+    }
+
+    #[test]
+    fn tax_saves_the_addresses_of_a_known_customer() {
+        let known = request().customer("cus_1");
+        let update = |hosted: &HostedCheckout| {
+            let sent = pairs(hosted, &known);
+            assert_eq!(sent["customer"], "cus_1");
+            assert!(!sent.contains_key("customer_email"));
+            ["address", "shipping", "name"]
+                .map(|what| sent.get(&format!("customer_update[{what}]")).cloned())
+        };
+        let auto = || Some("auto".to_owned());
+        let hosted = HostedCheckout::new("https://shop.example");
+        assert_eq!(update(&hosted), [None, None, None]);
+        let taxed = hosted.automatic_tax();
+        assert_eq!(update(&taxed), [auto(), None, None]);
+        let shipped = taxed.shipping_to(["DE"]);
+        assert_eq!(update(&shipped), [auto(), auto(), None]);
+    }
+
+    #[test]
+    fn lines_say_how_they_are_taxed() {
+        let hosted = HostedCheckout::new("https://shop.example")
+            .automatic_tax()
+            .tax_behavior(TaxBehavior::Exclusive);
+        let book = crate::intent::Line::new("Book", 1, eur(1000))
+            .tax_code("txcd_35010000")
+            .tax_behavior(TaxBehavior::Inclusive);
+        let request = PaymentRequest::new("7", eur(1500))
+            .line_item(book.clone())
+            .line("Tea", 1, eur(500));
+        let sent = pairs(&hosted, &request);
+        let price = |n: usize| format!("line_items[{n}][price_data]");
+        assert_eq!(sent[&format!("{}[tax_behavior]", price(0))], "inclusive");
+        assert_eq!(
+            sent[&format!("{}[product_data][tax_code]", price(0))],
+            "txcd_35010000"
+        );
+        assert_eq!(sent[&format!("{}[tax_behavior]", price(1))], "exclusive");
+        assert!(!sent.contains_key(&format!("{}[product_data][tax_code]", price(1))));
+
+        // Too many lines become one for each way to be taxed.
+        let many = (0..101).fold(request, |request, _| request.line("Leaf", 1, eur(1)));
+        let sent = pairs(&hosted, &many);
+        assert_eq!(sent[&format!("{}[unit_amount]", price(0))], "1000");
+        assert_eq!(sent[&format!("{}[unit_amount]", price(1))], "601");
+        assert_eq!(sent["line_items[1][quantity]"], "1");
+        assert!(!sent.contains_key("line_items[2][quantity]"));
+
+        let unknown = PaymentRequest::new("7", eur(1000)).line_item(book.tax_code("books"));
+        assert_eq!(unknown.validate(10_000), Err(RequestError::TaxCode));
+        let shipping = ShippingOption::new("Post", eur(1)).tax_code("post");
+        assert!(hosted.offer_shipping(shipping).flaw().is_some());
+    }
+
+    #[test]
+    fn a_line_is_divided_in_the_steps_of_its_currency() {
+        let hosted = HostedCheckout::new("https://shop.example");
+        let sent = |quantity, minor, currency| {
+            let amount = Amount::new(minor, currency);
+            let request = PaymentRequest::new("7", amount).line("Tea", quantity, amount);
+            let sent = pairs(&hosted, &request);
+            let item = "line_items[0]";
+            (
+                sent[&format!("{item}[quantity]")].parse::<u64>().unwrap(),
+                sent[&format!("{item}[price_data][unit_amount]")]
+                    .parse::<u64>()
+                    .unwrap(),
+            )
+        };
+        for (quantity, minor, currency, expected) in [
+            (2, 100_000, Currency::ISK, (2, 50_000)),
+            // 500 krónur and a half.
+            (2, 100_100, Currency::ISK, (1, 100_100)),
+            (8, 100_000, Currency::UGX, (8, 12_500)),
+            (16, 100_000, Currency::UGX, (1, 100_000)),
+            (2, 2_500, Currency::KWD, (2, 1_250)),
+            (4, 2_500, Currency::KWD, (1, 2_500)),
+            (5, 2_505, Currency::KWD, (1, 2_505)),
+            (2, 25, Currency::JPY, (1, 25)),
+            (5, 25, Currency::JPY, (5, 5)),
+            (0, 25, Currency::JPY, (1, 25)),
+        ] {
+            assert_eq!(
+                sent(quantity, minor, currency),
+                expected,
+                "{quantity} {currency}"
+            );
+        }
     }
 
     #[test]

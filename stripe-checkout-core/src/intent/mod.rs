@@ -5,25 +5,30 @@
 //! ([`IntentParams`]), tries that end ([`Gateway`]), and connections that are rarely lost ([`PooledTransport`]).
 
 mod capture;
+mod descriptor;
 mod gateway;
 #[cfg(feature = "sessions")]
 mod hosted;
 mod idempotency;
 mod people;
 mod pool;
+mod proxy;
 mod refund;
 mod request;
 mod retry;
+mod roots;
 mod saved;
+mod tax;
 mod transport;
 
 pub use capture::{CancelReason, CancelRequest, CaptureRequest};
+pub(crate) use descriptor::is_prefix;
 pub use gateway::Gateway;
 pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
 #[cfg(feature = "sessions")]
-pub use hosted::HostedCheckout;
-#[cfg(feature = "sessions")]
 pub(crate) use hosted::SessionParams;
+#[cfg(feature = "sessions")]
+pub use hosted::{HostedCheckout, ShippingOption};
 pub use idempotency::{IdempotencyKey, Operation};
 pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;
@@ -33,4 +38,5 @@ pub use request::{IntentParams, Line, PaymentRequest};
 pub use saved::{
     Customer, CustomerRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage, SetupRequest,
 };
+pub use tax::TaxBehavior;
 pub use transport::{Transport, TransportRequest, TransportResponse};

@@ -4,6 +4,7 @@
 //! connection back by a task of its own, so that the next call may find none idle and opens a second; here the connection is back before the answer is
 //! handed out. And it cannot tell whether a connection that broke was a kept one, which decides whether it is worth a pause before the next try.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +14,17 @@ use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::uri::{Authority, Scheme};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::rt::{Read, Write};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::proxy::Proxy;
+use super::roots::Roots;
 use super::transport::{Transport, TransportRequest, TransportResponse};
-use crate::error::{BuildError, TransportError};
+use crate::error::{BoxError, BuildError, TransportError};
 
 /// The largest answer taken, in bytes. A PaymentIntent has about 5,000; a page of 100 events can have some hundred thousand.
 const MAX_ANSWER: usize = 4 << 20;
@@ -36,9 +40,20 @@ const READY_LIMIT: Duration = Duration::from_millis(500);
 /// Keeps connections to Stripe and uses them again: a call on a warm connection saves the TCP and the TLS handshake.
 ///
 /// TLS 1.2 and 1.3 by rustls, against Mozilla's root certificates, which come with this crate. Plain `http` addresses work too, for a Stripe of one's own on loopback;
-/// [`Config`](crate::Config) refuses them for any other host. No proxy: bring a [`Transport`] of your own for that.
+/// [`Config`](crate::Config) refuses them for any other host, unless it is told otherwise.
+///
+/// | variable | what | if it is not set |
+/// | --- | --- | --- |
+/// | `HTTPS_PROXY` or `https_proxy`, else `ALL_PROXY` or `all_proxy` | the proxy through which `https` addresses are reached (with `CONNECT`), like `http://user:password@proxy.example:3128` | no proxy |
+/// | `NO_PROXY` or `no_proxy` | hosts that are reached without it, separated by commas: names with their subdomains, addresses, networks like `10.0.0.0/8`, or `*` | none |
+/// | `SSL_CERT_FILE` | a file of root certificates (PEM) that are trusted too | Mozilla's only |
+///
+/// This machine (`localhost`, `127.0.0.0/8`, `[::1]`) and plain `http` addresses are never reached
+/// through a proxy: the one needs none, and the other would show it the key.
 pub struct PooledTransport {
     connector: HttpsConnector<HttpConnector>,
+    tls: Arc<ClientConfig>,
+    proxy: Option<Proxy>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -50,48 +65,60 @@ struct Idle {
 }
 
 impl PooledTransport {
-    /// Sets up TLS. Nothing is connected before the first call.
+    /// Sets up TLS, by the environment's variables in the table above. Nothing is connected before
+    /// the first call.
     ///
     /// # Errors
-    /// [`BuildError::Transport`] where TLS cannot be set up.
+    /// [`BuildError::Transport`] where TLS cannot be set up, a proxy's address is none, or the file
+    /// of root certificates cannot be read.
     pub fn new() -> Result<Self, BuildError> {
-        Self::with_root_certificates(std::iter::empty::<&[u8]>())
+        Self::from_vars(|name| std::env::var_os(name))
     }
 
-    /// As [`new`](Self::new), and trusts these root certificates (DER) too: for another implementation of Stripe's API with a certificate of one's own, or a network
-    /// whose gateway opens TLS.
+    /// Reads variables from wherever they are: what [`new`](Self::new) does with the process's own.
+    /// An empty one counts as absent.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_vars(variables: impl Fn(&str) -> Option<OsString>) -> Result<Self, BuildError> {
+        let variables = |name: &str| variables(name).filter(|value| !value.is_empty());
+        let mut roots = Roots::mozilla();
+        if let Some(file) = variables("SSL_CERT_FILE") {
+            roots
+                .add_file(file.as_ref())
+                .map_err(BuildError::Transport)?;
+        }
+        let proxy = Proxy::from_vars(variables).map_err(BuildError::Transport)?;
+        Self::with(roots, proxy)
+    }
+
+    /// Trusts these root certificates (DER) beside Mozilla's: for another implementation of
+    /// Stripe's API with its own certificate, or a network whose gateway opens TLS. Reads no
+    /// variables, so it knows no proxy.
     ///
     /// # Errors
     /// [`BuildError::Transport`] where TLS cannot be set up or a certificate cannot be read.
     pub fn with_root_certificates(
-        roots: impl IntoIterator<Item = impl AsRef<[u8]>>,
+        certificates: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, BuildError> {
-        let mut trusted = RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        for der in roots {
-            trusted.add(der.as_ref().to_vec().into()).map_err(tls)?;
+        let mut roots = Roots::mozilla();
+        for der in certificates {
+            roots.add(der.as_ref()).map_err(BuildError::Transport)?;
         }
-        // The provider is named, because the process-wide default is ambiguous, and panics, where another crate brings a second one.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(tls)?
-            .with_root_certificates(trusted)
-            .with_no_client_auth();
+        Self::with(roots, None)
+    }
 
+    fn with(roots: Roots, proxy: Option<Proxy>) -> Result<Self, BuildError> {
+        let tls = Arc::new(roots.trusted().map_err(BuildError::Transport)?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         tcp.set_connect_timeout(Some(CONNECT_LIMIT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
         Ok(Self {
-            connector,
+            connector: HttpsConnector::from((tcp, tls.clone())),
+            tls,
+            proxy,
             idle: Mutex::new(Vec::new()),
         })
     }
@@ -123,22 +150,18 @@ impl PooledTransport {
     }
 
     async fn connect(&self, target: http::Uri) -> Result<SendRequest<Full<Bytes>>, TransportError> {
-        // Stateless, so always ready: `Service` asks for `&mut` only.
-        let mut connector = self.connector.clone();
-        std::future::poll_fn(|context| connector.poll_ready(context))
-            .await
-            .map_err(TransportError::Connect)?;
-        let stream = connector
-            .call(target)
-            .await
-            .map_err(TransportError::Connect)?;
-        let (mut connection, driver) = http1::handshake(stream).await.map_err(connect)?;
-        // It ends when the connection does; what broke is told to the request that waits for it.
-        tokio::spawn(async move {
-            let _ = driver.await;
-        });
-        connection.ready().await.map_err(connect)?;
-        Ok(connection)
+        let direct = self.connector.clone();
+        match self
+            .proxy
+            .as_ref()
+            .and_then(|proxy| proxy.on_the_way_to(&target))
+        {
+            Some(proxy) => {
+                let tunnel = proxy.tunnel(direct);
+                open(HttpsConnector::from((tunnel, self.tls.clone())), target).await
+            }
+            None => open(direct, target).await,
+        }
     }
 
     async fn exchange(
@@ -224,8 +247,29 @@ async fn read(
     })
 }
 
-fn tls(error: rustls::Error) -> BuildError {
-    BuildError::Transport(error.into())
+/// A connection that is ready for a request.
+async fn open<C>(
+    mut connector: C,
+    target: http::Uri,
+) -> Result<SendRequest<Full<Bytes>>, TransportError>
+where
+    C: Service<http::Uri, Error = BoxError>,
+    C::Response: Read + Write + Send + Unpin + 'static,
+{
+    std::future::poll_fn(|context| connector.poll_ready(context))
+        .await
+        .map_err(TransportError::Connect)?;
+    let stream = connector
+        .call(target)
+        .await
+        .map_err(TransportError::Connect)?;
+    let (mut connection, driver) = http1::handshake(stream).await.map_err(connect)?;
+    // It ends when the connection does; what broke is told to the request that waits for it.
+    tokio::spawn(async move {
+        let _ = driver.await;
+    });
+    connection.ready().await.map_err(connect)?;
+    Ok(connection)
 }
 
 fn connect(error: hyper::Error) -> TransportError {

@@ -3,13 +3,13 @@
 //! A payment that may or may not exist is asked for again with the very same key and bytes, because that is the only question whose answer cannot make a
 //! second payment. What is tried again, and what never, follows [Stripe's advanced error handling](https://docs.stripe.com/error-low-level).
 
-use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::transport::{AnyTransport, TransportRequest, TransportResponse};
-use crate::error::TransportError;
+use crate::error::{Chain, TransportError};
 
 /// The pause before the second try is between nothing and this; it doubles with every further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -46,6 +46,16 @@ pub(super) enum NoAnswer {
     Transport(TransportError),
 }
 
+/// The last cause, for a log.
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("timeout: no answer to the last try in time"),
+            Self::Transport(error) => Chain(error).fmt(f),
+        }
+    }
+}
+
 /// Sends until there is an answer that trying again cannot better, or until the limits are reached: then whatever the last try brought.
 /// `tried` is told the number of each try as it begins.
 pub(super) async fn send(
@@ -80,7 +90,7 @@ pub(super) async fn send(
                 Ok(answer)
             }
             Some(Err(error)) => {
-                tracing::debug!(cause = %chain(&error), tries, "no answer from Stripe");
+                tracing::debug!(cause = %Chain(&error), tries, "no answer from Stripe");
                 match error {
                     TransportError::AnswerTooLarge { .. } | TransportError::Request(_) => {
                         return Err(NoAnswer::Transport(error));
@@ -154,18 +164,6 @@ fn backoff(tries: u32) -> Duration {
     Duration::from_micros(fastrand::u64(
         0..=u64::try_from(most.as_micros()).unwrap_or(u64::MAX),
     ))
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

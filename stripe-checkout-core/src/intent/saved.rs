@@ -98,11 +98,7 @@ impl CustomerRequest {
     /// The first [`RequestError`] found.
     pub fn validate(&self) -> Result<(), RequestError> {
         super::check_reference(&self.user)?;
-        if self
-            .email
-            .as_deref()
-            .is_some_and(|address| !super::request::is_email(address))
-        {
+        if self.has_bad_email() {
             return Err(RequestError::ReceiptEmail);
         }
         let fits = |name: &str| name.chars().count() <= MAX_NAME;
@@ -127,6 +123,20 @@ impl CustomerRequest {
 }
 
 /// The address and the name are the buyer's: neither is for logs.
+impl CustomerRequest {
+    /// Whether the e-mail address can be none.
+    pub(crate) fn has_bad_email(&self) -> bool {
+        let address = self.email.as_deref();
+        address.is_some_and(|address| !super::request::is_email(address))
+    }
+
+    /// The same, without an e-mail address.
+    pub(crate) fn without_email(mut self) -> Self {
+        self.email = None;
+        self
+    }
+}
+
 impl fmt::Debug for CustomerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CustomerRequest")

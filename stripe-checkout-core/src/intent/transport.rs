@@ -1,8 +1,9 @@
 //! The way to Stripe: bytes in, bytes out, one try.
 //!
 //! It is a trait of our own because neither of the two at hand fits. async-stripe's client opens a connection for every call and loses the status and the
-//! headers that retries are decided by; an HTTP library's own type would tie every user to that library's version. So the seam is plain bytes, and whoever
-//! needs a proxy, other root certificates or a recording for tests writes one method.
+//! headers that retries are decided by; an HTTP library's own type would tie every user to that
+//! library's version. So the seam is plain bytes: a recording for tests, or a connection that
+//! [`PooledTransport`](super::PooledTransport) does not know, is one method.
 
 use std::fmt;
 use std::future::Future;

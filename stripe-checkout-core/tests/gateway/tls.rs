@@ -14,13 +14,13 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
 /// Requests that came through TLS, and connections that were opened.
 #[derive(Default)]
-struct Counts {
-    requests: AtomicUsize,
+pub(crate) struct Counts {
+    pub(crate) requests: AtomicUsize,
     connections: AtomicUsize,
 }
 
 /// A TLS server whose certificate is its own root and is for these names. Returns its port and the certificate.
-async fn serve(names: &[&str]) -> (u16, Vec<u8>, Arc<Counts>) {
+pub(crate) async fn serve(names: &[&str]) -> (u16, Vec<u8>, Arc<Counts>) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let own = rcgen::generate_simple_self_signed(names).unwrap();
     let certificate = own.cert.der().clone();

@@ -6,7 +6,7 @@ use anyhow::bail;
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, http::StatusCode, routing::get, routing::post};
-use stripe_checkout_core::{BoxError, Checkout, Config};
+use stripe_checkout_core::{Checkout, Config};
 use tutorial::{Cart, Database};
 use uuid::Uuid;
 
@@ -39,7 +39,8 @@ async fn open() -> anyhow::Result<()> {
         .route("/orders/{id}", get(show))
         .with_state(database)
         .merge(stripe_checkout_axum::router(checkout.clone()));
-    let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let port = std::env::var("PORT").unwrap_or_default();
+    let port = if port.is_empty() { 3000 } else { port.parse()? };
     tutorial::serve(port, app, checkout).await
 }
 
@@ -47,13 +48,13 @@ async fn open() -> anyhow::Result<()> {
 async fn watch(checkout: Checkout) {
     loop {
         if let Err(error) = look(&checkout).await {
-            tracing::error!(%error, "the inbox cannot be asked");
+            tracing::error!("the inbox cannot be asked: {error:#}");
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
 }
 
-async fn look(checkout: &Checkout) -> Result<(), BoxError> {
+async fn look(checkout: &Checkout) -> anyhow::Result<()> {
     for alert in checkout.alerts(Duration::from_secs(15 * 60)).await? {
         tracing::error!("{alert}"); // yours sends a message to somebody's telephone
     }

@@ -10,6 +10,9 @@ use stripe_checkout_core::Currency;
 /// How long a card's authorisation lasts, in seconds: most have 7 days.
 pub(crate) const AUTHORIZED_FOR: i64 = 7 * 24 * 60 * 60;
 
+/// What every line of a bank statement begins with: the account's prefix.
+pub(crate) const DESCRIPTOR_PREFIX: &str = "SANDBOX";
+
 /// How one attempt to take the money went.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ChargeStatus {
@@ -82,11 +85,11 @@ impl Charge {
             }),
         };
         let calculated_descriptor = match &self.statement_descriptor_suffix {
-            Some(suffix) => format!("SANDBOX* {}", suffix.to_uppercase()),
+            Some(suffix) => format!("{DESCRIPTOR_PREFIX}* {}", suffix.to_uppercase()),
             None => self
                 .statement_descriptor
                 .clone()
-                .unwrap_or_else(|| "SANDBOX".to_owned()),
+                .unwrap_or_else(|| DESCRIPTOR_PREFIX.to_owned()),
         };
         let mut details = self.payment_method_details.clone();
         let reserved = paid && !self.captured && self.amount_refunded == 0;

@@ -107,6 +107,10 @@ pub(crate) struct CheckoutSession {
     pub(crate) client_reference_id: Option<String>,
     pub(crate) customer: Option<String>,
     pub(crate) customer_email: Option<String>,
+    /// Whether the billing address is saved on the customer.
+    pub(crate) saves_address: bool,
+    /// Whether the shipping address is saved on the customer.
+    pub(crate) saves_shipping: bool,
     /// What the buyer typed in.
     pub(crate) customer_details: Option<Value>,
     pub(crate) shipping_details: Option<Value>,
@@ -120,10 +124,22 @@ pub(crate) struct CheckoutSession {
     pub(crate) echo: Map<String, Value>,
 }
 
-/// So many hundredths of a per cent of an amount, rounded to the nearest.
-pub(crate) fn share(amount: u64, basis_points: u64) -> u64 {
-    let share = (u128::from(amount) * u128::from(basis_points) + 5_000) / 10_000;
+/// So many hundredths of a per cent of an amount, rounded to the nearest step of the currency.
+pub(crate) fn share(amount: u64, basis_points: u64, currency: Currency) -> u64 {
+    let step = u128::from(step(currency));
+    let exact = u128::from(amount) * u128::from(basis_points);
+    let share = (exact + 5_000 * step) / (10_000 * step) * step;
     u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the
+/// currencies with three decimals.
+pub(crate) fn step(currency: Currency) -> u64 {
+    match currency {
+        Currency::ISK | Currency::UGX => 100,
+        Currency::BHD | Currency::JOD | Currency::KWD | Currency::OMR | Currency::TND => 10,
+        _ => 1,
+    }
 }
 
 impl CheckoutSession {
@@ -142,13 +158,14 @@ impl CheckoutSession {
         if self.automatic_tax {
             let inside = |amount: u64| amount - share_without(amount);
             let reduced = |part: u64| part - proportion(discount, part, subtotal);
-            added = share(reduced(subtotal - included), TAX);
+            let share = |amount| share(amount, TAX, self.currency);
+            added = share(reduced(subtotal - included));
             tax = added + inside(reduced(included));
             match chosen {
                 Some(option) if option.tax_behavior == "inclusive" => tax += inside(shipping),
                 _ => {
-                    added += share(shipping, TAX);
-                    tax += share(shipping, TAX);
+                    added += share(shipping);
+                    tax += share(shipping);
                 }
             }
         }
@@ -188,7 +205,7 @@ impl CheckoutSession {
             .map(|option| {
                 let tax = match (self.automatic_tax, option.tax_behavior) {
                     (true, "inclusive") => option.amount - share_without(option.amount),
-                    (true, _) => share(option.amount, TAX),
+                    (true, _) => share(option.amount, TAX, self.currency),
                     _ => 0,
                 };
                 let added = if option.tax_behavior == "inclusive" {
@@ -340,7 +357,7 @@ impl CheckoutSession {
                 let reduced = amount.saturating_sub(discount);
                 let tax = match (self.automatic_tax, item.tax_behavior) {
                     (true, "inclusive") => reduced - share_without(reduced),
-                    (true, _) => share(reduced, TAX),
+                    (true, _) => share(reduced, TAX, self.currency),
                     _ => 0,
                 };
                 let added = if item.tax_behavior == "inclusive" {
@@ -409,9 +426,11 @@ mod tests {
 
     #[test]
     fn parts_are_rounded_once() {
-        assert_eq!(share(1999, 10_00), 200);
-        assert_eq!(share(1994, 10_00), 199);
-        assert_eq!(share(u64::MAX, 10_000), u64::MAX);
+        assert_eq!(share(1999, 10_00, Currency::EUR), 200);
+        assert_eq!(share(1994, 10_00, Currency::EUR), 199);
+        assert_eq!(share(u64::MAX, 10_000, Currency::EUR), u64::MAX);
+        assert_eq!(share(10_500, 10_00, Currency::ISK), 1_100);
+        assert_eq!(share(1_250, 10_00, Currency::KWD), 130);
         assert_eq!(share_without(1100), 1000);
         assert_eq!(proportion(100, 1, 3), 33);
         assert_eq!(proportion(100, 0, 0), 0);

@@ -33,7 +33,7 @@ impl Coupon {
     /// What it takes off so much of this currency; nothing, if it is of another one.
     pub(crate) fn takes_off(&self, subtotal: u64, currency: Currency) -> u64 {
         match self.off {
-            Off::BasisPoints(points) => super::checkout_session::share(subtotal, points),
+            Off::BasisPoints(points) => super::checkout_session::share(subtotal, points, currency),
             Off::Amount(amount, of) if of == currency => amount.min(subtotal),
             Off::Amount(..) => 0,
         }

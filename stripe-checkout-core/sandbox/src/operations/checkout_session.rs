@@ -44,7 +44,6 @@ const IGNORED: &[&str] = &[
     "custom_text",
     "customer_account",
     "customer_creation",
-    "customer_update",
     "excluded_payment_method_types",
     "integration_identifier",
     "invoice_creation",
@@ -105,6 +104,7 @@ impl Store {
         let client_reference_id = params.setting_up_to("client_reference_id", 200)?.flatten();
         let customer = params.text("customer")?;
         let customer_email = params.text("customer_email")?;
+        let customer_update = CustomerUpdate::read(&mut params)?;
         let change = params.metadata()?;
         let intent_data = params.take_group("payment_intent_data")?;
         let allow_promotion_codes = params.boolean("allow_promotion_codes")?;
@@ -157,6 +157,18 @@ impl Store {
             )
             .param("customer_email"));
         }
+        match (&customer, customer_update) {
+            (Some(id), update) => {
+                let update = update.unwrap_or_default();
+                self.must_know_where_to_tax(caller, id, update, automatic_tax, &countries)?;
+            }
+            (None, Some(_)) => {
+                return Err(ApiError::invalid(
+                    "`customer_update` can only be used with `customer` or `customer_account`.",
+                ));
+            }
+            (None, None) => {}
+        }
         if allow_promotion_codes == Some(true) && discounts.is_some() {
             return Err(ApiError::invalid(
                 "You may only specify one of these parameters: allow_promotion_codes, discounts.",
@@ -190,6 +202,8 @@ impl Store {
             client_reference_id,
             customer,
             customer_email,
+            saves_address: customer_update.is_some_and(|update| update.address),
+            saves_shipping: customer_update.is_some_and(|update| update.shipping),
             customer_details: None,
             shipping_details: None,
             countries,
@@ -214,6 +228,43 @@ impl Store {
         let rendered = session.render();
         self.sessions.insert(session);
         Ok(rendered)
+    }
+
+    /// A known customer is taxed by what is saved on the customer: Stripe wants it there, or leave
+    /// to save it.
+    fn must_know_where_to_tax(
+        &self,
+        caller: &Caller,
+        customer: &str,
+        update: CustomerUpdate,
+        automatic_tax: bool,
+        countries: &[String],
+    ) -> Result<(), ApiError> {
+        let customer = self.customer(caller, customer, StatusCode::BAD_REQUEST, "customer")?;
+        if update.shipping && countries.is_empty() {
+            return Err(ApiError::invalid(
+                "`customer_update[shipping]` can only be set to `auto` when `shipping_address_collection` is set.",
+            )
+            .param("customer_update[shipping]"));
+        }
+        if !automatic_tax {
+            return Ok(());
+        }
+        if !countries.is_empty() && !update.shipping {
+            return Err(ApiError::invalid(
+                "Automatic tax calculation uses fields saved on the Customer. To collect a shipping address with \
+                 `automatic_tax` enabled, set `customer_update[shipping]` to 'auto'.",
+            ));
+        }
+        let is_known = customer.address.is_some() || customer.shipping.is_some();
+        if is_known || update.address || update.shipping {
+            return Ok(());
+        }
+        Err(ApiError::invalid(
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address to the Customer or set either \
+             `customer_update[address]` to 'auto' or `customer_update[shipping]` to 'auto' to save the address entered in Checkout to the Customer.",
+        )
+        .code("customer_tax_location_invalid"))
     }
 
     /// The lines, all of one currency.
@@ -255,6 +306,8 @@ impl Store {
                 .param(format!("{name}[price_data][currency]")));
             }
             let unit_amount = price.required_integer("unit_amount", 0)?;
+            shared_params::check_steps(unit_amount, of)
+                .map_err(|refusal| refusal.param(format!("{name}[price_data][unit_amount]")))?;
             let tax_behavior = price.choice("tax_behavior", TAX_BEHAVIORS)?;
             let product = match price.text("product")? {
                 Some(product) => {
@@ -287,13 +340,8 @@ impl Store {
                     .filter_map(|(key, value)| Some((key, value?)))
                     .collect(),
             };
-            product.accept(&[
-                "images",
-                "metadata",
-                "tax_code",
-                "tax_details",
-                "unit_label",
-            ]);
+            tax_code(&mut product, &format!("{name}[price_data][product_data]"))?;
+            product.accept(&["images", "metadata", "tax_details", "unit_label"]);
             product.finish()?;
             price.finish()?;
             line.accept(&["adjustable_quantity", "dynamic_tax_rates", "tax_rates"]);
@@ -506,6 +554,54 @@ impl Store {
     }
 }
 
+/// What of the buyer's page is saved on the customer.
+#[derive(Debug, Clone, Copy, Default)]
+struct CustomerUpdate {
+    address: bool,
+    shipping: bool,
+}
+
+impl CustomerUpdate {
+    fn read(params: &mut Params) -> Result<Option<Self>, ApiError> {
+        let Some(Some(mut group)) = params.group("customer_update")? else {
+            return Ok(None);
+        };
+        let mut saves = |name| {
+            let choice = group.choice(name, &["auto", "never"])?;
+            Ok::<_, ApiError>(choice == Some("auto"))
+        };
+        let update = Self {
+            address: saves("address")?,
+            shipping: saves("shipping")?,
+        };
+        if saves("name")? {
+            return Err(ApiError::invalid(
+                "The sandbox does not save the name: leave `customer_update[name]` out.",
+            )
+            .param("customer_update[name]"));
+        }
+        group.finish()?;
+        Ok(Some(update))
+    }
+}
+
+/// A tax code of Stripe's: `txcd_` and eight digits.
+fn tax_code(params: &mut Params, within: &str) -> Result<(), ApiError> {
+    let Some(code) = params.text("tax_code")? else {
+        return Ok(());
+    };
+    let digits = code.strip_prefix("txcd_").unwrap_or_default();
+    match digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(()),
+        false => Err(ApiError::no_such(
+            StatusCode::BAD_REQUEST,
+            "tax code",
+            &code,
+            format!("{within}[tax_code]"),
+        )),
+    }
+}
+
 /// Where the buyer goes: two addresses with a hosted page, one with an embedded one.
 fn must_have_addresses(
     embedded: bool,
@@ -616,10 +712,13 @@ fn read_shipping_options(
         };
         let amount = fixed.required_integer("amount", 0)?;
         let of = shared_params::currency(&mut fixed)?.ok_or_else(|| fixed.missing("currency"))?;
+        shared_params::check_steps(amount, of).map_err(|refusal| {
+            refusal.param(format!("{name}[shipping_rate_data][fixed_amount][amount]"))
+        })?;
         fixed.accept(&["currency_options"]);
         fixed.finish()?;
         rate.metadata()?;
-        rate.accept(&["tax_code"]);
+        tax_code(&mut rate, &format!("{name}[shipping_rate_data]"))?;
         rate.finish()?;
         option.finish()?;
         if of != currency {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     api_error::ApiError,
-    objects::payment_intent::PaymentIntent,
+    objects::{charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent},
     params::{MetadataChange, Params},
 };
 use stripe_checkout_core::Currency;
@@ -68,10 +68,15 @@ pub(crate) fn check_amount(amount: u64, currency: Currency) -> Result<(), ApiErr
         .code("amount_too_small")
         .param("amount"));
     }
-    let multiple = currency.multiple();
-    if matches!(currency, Currency::ISK | Currency::UGX) && !amount.is_multiple_of(multiple) {
+    check_steps(amount, currency)
+}
+
+/// Refuses an amount between two steps of its currency.
+pub(crate) fn check_steps(amount: u64, currency: Currency) -> Result<(), ApiError> {
+    let step = step(currency);
+    if !amount.is_multiple_of(step) {
         return Err(ApiError::invalid(format!(
-            "Invalid amount: amounts in {} must be a multiple of {multiple}",
+            "Invalid amount: amounts in {} must be a multiple of {step}",
             currency.code()
         ))
         .code("parameter_invalid_integer")
@@ -215,29 +220,40 @@ fn set<T>(field: &mut Option<T>, given: Option<Option<T>>) {
     }
 }
 
+/// An address that mail can be sent to: ASCII, a host with a dot, and no empty part.
 pub(crate) fn looks_like_email(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty()
-            && !host.is_empty()
-            && !host.contains('@')
-            && !text.contains(|character: char| character.is_whitespace() || character.is_control())
-    })
+    let parts_are_whole = |text: &str| text.split('.').all(|part| !part.is_empty());
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.split_once('@').is_some_and(|(user, host)| {
+            parts_are_whole(user)
+                && parts_are_whole(host)
+                && host.contains('.')
+                && !host.contains('@')
+        })
 }
 
-/// At most 22 characters, a letter among them, and none that a bank statement cannot print.
+/// Stripe's rules for the whole line of the bank statement. A suffix follows the account's prefix
+/// and `* `, and has a letter of its own.
 fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>, ApiError> {
     let given = params.setting(name)?;
     let Some(Some(text)) = &given else {
         return Ok(given);
     };
-    let fault = if text.chars().count() > 22 {
-        Some("must be at most 22 characters")
-    } else if !text.chars().any(char::is_alphabetic) {
-        Some("must contain at least one letter")
+    let before = match name {
+        "statement_descriptor_suffix" => DESCRIPTOR_PREFIX.len() + "* ".len(),
+        _ => 0,
+    };
+    let length = before + text.chars().count();
+    let fault = if length > 22 {
+        Some("must be at most 22 characters, with the account's prefix")
+    } else if length < 5 {
+        Some("must be at least 5 characters, with the account's prefix")
     } else if text.contains(['<', '>', '\\', '\'', '"', '*']) {
         Some("must not contain any of < > \\ ' \" *")
-    } else if !text.is_ascii() {
+    } else if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         Some("must contain only Latin characters")
+    } else if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        Some("must contain at least one letter")
     } else {
         None
     };

@@ -12,6 +12,7 @@ mod page;
 mod payments;
 mod receiver;
 mod refunds;
+mod tax;
 mod testing_cards;
 mod validation;
 mod webhooks;

@@ -131,6 +131,26 @@ async fn parameters() {
             "receipt_email",
         ),
         (
+            format!("{good}&receipt_email=nobody@localhost"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=a..b@example.com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=a@example..com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
+            format!("{good}&receipt_email=j%C3%B6rg@example.com"),
+            "email_invalid",
+            "receipt_email",
+        ),
+        (
             format!("{good}&statement_descriptor_suffix={}", long(23)),
             "invalid_statement_descriptor",
             "statement_descriptor_suffix",
@@ -144,6 +164,22 @@ async fn parameters() {
             format!("{good}&statement_descriptor_suffix=A*BCD"),
             "invalid_statement_descriptor",
             "statement_descriptor_suffix",
+        ),
+        // "SANDBOX* " has nine characters, of 22 in all.
+        (
+            format!("{good}&statement_descriptor_suffix={}", long(14)),
+            "invalid_statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
+        (
+            format!("{good}&statement_descriptor_suffix=Caf%C3%A9+7"),
+            "invalid_statement_descriptor",
+            "statement_descriptor_suffix",
+        ),
+        (
+            "amount=12345&currency=kwd".to_owned(),
+            "parameter_invalid_integer",
+            "amount",
         ),
         (
             format!("{good}&description={}", long(1001)),

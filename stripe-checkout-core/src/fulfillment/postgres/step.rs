@@ -506,7 +506,7 @@ impl PostgresInbox {
         loop {
             match self.record_once(taken, transaction, &undone, terms).await {
                 Err(error) if tries < 3 => {
-                    tracing::warn!(event = %taken.found.id, %error, "its failure could not be written down yet");
+                    tracing::warn!(event = %taken.found.id, error = %crate::error::Chain(&error), "its failure could not be written down yet");
                     tries += 1;
                     tokio::time::sleep(GRACE).await;
                 }
@@ -585,7 +585,7 @@ impl PostgresInbox {
         match given.await {
             Ok(()) => held.release(),
             Err(error) => {
-                tracing::warn!(event = %taken.found.id, %error, "an attempt that did not run stays counted");
+                tracing::warn!(event = %taken.found.id, error = %crate::error::Chain(&error), "an attempt that did not run stays counted");
             }
         }
     }

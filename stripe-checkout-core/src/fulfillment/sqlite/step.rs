@@ -63,7 +63,7 @@ pub(super) async fn try_once(
                 Turn::Now(_) | Turn::IfDue(_) => claim.before.due,
             };
             if let Err(error) = give_back(writer, &claim, due).await {
-                tracing::warn!(event = %claim.before.id, %error, "an attempt that was none stays counted");
+                tracing::warn!(event = %claim.before.id, error = %crate::error::Chain(&error), "an attempt that was none stays counted");
             }
             Err(error)
         }
@@ -219,7 +219,7 @@ async fn run(
     match keep_failure(writer, claim, error, again).await {
         Ok(did) => Ok(ended(taken, did)),
         Err(error) => {
-            tracing::error!(event = %taken.id, %error, "a failure could not be written down: the event is due again when its lease is over");
+            tracing::error!(event = %taken.id, error = %crate::error::Chain(&error), "a failure could not be written down: the event is due again when its lease is over");
             // The hook did run: the attempt stays counted.
             Ok(ended(taken, Stepped::Failed))
         }

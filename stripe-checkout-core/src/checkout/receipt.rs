@@ -1,0 +1,94 @@
+//! An e-mail address that Stripe refuses: the payment goes on without a receipt, because a receipt
+//! is worth less than an order.
+
+use std::borrow::Cow;
+
+use super::Payments;
+use crate::error::{ApiError, IntentError, RequestError};
+use crate::intent::PaymentRequest;
+
+impl Payments {
+    /// Checks the request against Stripe's limits.
+    pub(super) fn check(&self, request: &PaymentRequest) -> Result<(), RequestError> {
+        let prefix = self.descriptor_prefix.as_deref();
+        // A connected account has a prefix of its own.
+        let prefix = prefix.filter(|_| request.account().is_none());
+        request.validate_behind(prefix, self.cap)
+    }
+}
+
+/// The request as it is sent first: without a receipt that cannot be sent anywhere.
+///
+/// An order's row still stands for the request as the merchant made it. So a refused address is not
+/// sent again with each further click.
+pub(super) fn sendable(request: &PaymentRequest) -> Cow<'_, PaymentRequest> {
+    if !request.has_bad_receipt() {
+        return Cow::Borrowed(request);
+    }
+    tracing::warn!(order = request.reference(), "{NO_RECEIPT}");
+    Cow::Owned(request.clone().without_receipt())
+}
+
+/// The request without its receipt, if Stripe refused the receipt's address.
+pub(super) fn refused<T>(
+    sent: &PaymentRequest,
+    opened: &Result<T, IntentError>,
+) -> Option<PaymentRequest> {
+    match opened {
+        Err(IntentError::Api(error)) if sent.has_receipt() && is_refused(error) => {
+            let (order, request_id) = (sent.reference(), error.request_id());
+            tracing::warn!(order, request_id, "{NO_RECEIPT}");
+            Some(sent.clone().without_receipt())
+        }
+        _ => None,
+    }
+}
+
+const NO_RECEIPT: &str =
+    "Stripe refuses the e-mail address for the receipt: the payment goes on without a receipt";
+
+/// Whether Stripe refused an e-mail address, of a receipt or of a customer.
+pub(super) fn is_refused(error: &ApiError) -> bool {
+    let ApiError::InvalidRequest { code, param, .. } = error else {
+        return false;
+    };
+    let is_address = |param: &str| {
+        matches!(
+            param,
+            "receipt_email" | "payment_intent_data[receipt_email]" | "customer_email" | "email"
+        )
+    };
+    code.as_deref() == Some("email_invalid") || param.as_deref().is_some_and(is_address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_address_is_dropped() {
+        let error = |code: Option<&str>, param: Option<&str>| ApiError::InvalidRequest {
+            status: 400,
+            code: code.map(str::to_owned),
+            param: param.map(str::to_owned),
+            request_id: None,
+        };
+        for (code, param) in [
+            (Some("email_invalid"), Some("receipt_email")),
+            (Some("email_invalid"), None),
+            (None, Some("receipt_email")),
+            (Some("parameter_invalid_string"), Some("customer_email")),
+            (None, Some("payment_intent_data[receipt_email]")),
+        ] {
+            assert!(is_refused(&error(code, param)), "{code:?} {param:?}");
+        }
+        for (code, param) in [
+            (Some("amount_too_small"), Some("amount")),
+            (Some("resource_missing"), Some("customer")),
+            (None, None),
+        ] {
+            assert!(!is_refused(&error(code, param)), "{code:?} {param:?}");
+        }
+        assert!(!is_refused(&ApiError::Timeout));
+    }
+}
