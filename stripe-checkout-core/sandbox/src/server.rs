@@ -40,6 +40,20 @@ const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
 /// The stand-in for Stripe.js.
 const STRIPE_JS: &str = include_str!("stripe.js");
 
+/// The paths of Stripe.js at `https://js.stripe.com`: a test can answer that host with the sandbox.
+/// The releases have names; the older one is `v3`.
+const STRIPE_JS_PATHS: &[&str] = &[
+    "/stripe.js",
+    "/v3",
+    "/v3/",
+    "/v3/stripe.js",
+    "/acacia/stripe.js",
+    "/basil/stripe.js",
+    "/clover/stripe.js",
+    "/dahlia/stripe.js",
+    "/endive/stripe.js",
+];
+
 /// The connection is to be cut without an answer.
 #[derive(Debug)]
 struct CutOff;
@@ -110,7 +124,7 @@ async fn handle(
     }
     let answer = if parts.method == Method::OPTIONS {
         preflight()
-    } else if path == "/stripe.js" {
+    } else if STRIPE_JS_PATHS.contains(&path.as_str()) {
         Response::new(
             StatusCode::OK,
             "text/javascript; charset=utf-8",
