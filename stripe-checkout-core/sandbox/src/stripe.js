@@ -151,6 +151,7 @@
     .StripeSandbox .line input[aria-invalid="true"] { box-shadow: none; color: var(--ss-danger); }
     .StripeSandbox .hint { margin: 4px 0 0; font-size: 13px; }
     .StripeSandbox .hint summary { min-height: 28px; }
+    .StripeSandbox .hint .cards { max-height: 15rem; overflow-y: auto; }
     .StripeSandbox .placeholder strong { font-weight: 600; }
     .StripeSandbox .placeholder { color: var(--ss-muted); }
     .StripeSandbox-dialog {
@@ -468,10 +469,10 @@
   class SavedMethods {
     /** The chosen one's id. @type {string | undefined} */
     chosen;
-    /** What a new one that is to be kept will be used for, if the session lets the buyer keep one. @type {string | undefined} */
-    keepFor;
-    /** Whether the session itself says what a kept one is used for. */
-    fixesUsage = false;
+    /** Whether the buyer is asked to keep a new one. */
+    offersToSave = false;
+    /** What one that is kept will be used for. Without it the intent says so. @type {string | undefined} */
+    usage;
     root = make("fieldset", { class: "saved", "aria-label": "Saved payment methods", hidden: "" });
 
     /**
@@ -490,8 +491,8 @@
       const { answer } = await request("GET", "/v1/elements/saved_payment_methods", { ...this.credentials, client_secret: this.secret });
       if (!answer) return;
       const { payment_method_save, payment_method_save_usage, payment_method_remove } = answer.features;
-      this.fixesUsage = Boolean(payment_method_save_usage);
-      this.keepFor = payment_method_save === "enabled" ? (payment_method_save_usage ?? "off_session") : undefined;
+      this.offersToSave = payment_method_save === "enabled";
+      this.usage = payment_method_save_usage ?? undefined;
       /** @type {SavedMethod[]} */
       const methods = answer.payment_methods;
       this.root.hidden = methods.length === 0;
@@ -702,12 +703,12 @@
     /**
      * @param {() => Promise<{types: string[], error?: undefined} | {error: StripeError}>} types the ways to pay that the payment takes
      * @param {() => void} forget
-     * @param {{secret?: string | undefined, credentials: Credentials, conflicts: () => Promise<boolean>}} session of the customer, if known
+     * @param {{secret?: string | undefined, credentials: Credentials, savedByIntent: () => Promise<boolean>}} session of the customer, if known
      */
     constructor(types, forget, session) {
       super("payment", forget);
       this.saved = new SavedMethods(session.secret, session.credentials, () => this.#chosen());
-      this.conflicts = session.conflicts;
+      this.savedByIntent = session.savedByIntent;
       this.keep = make("input", { type: "checkbox", id: "Field-saveInput" });
       this.keepBox = make("label", { class: "keep wide", for: "Field-saveInput", hidden: "" }, this.keep, "Save payment details for future purchases");
       this.types = types;
@@ -842,7 +843,7 @@
     /** Another saved payment method was chosen, or none. */
     #chosen() {
       this.fieldset.hidden = this.saved.chosen !== undefined;
-      this.keepBox.hidden = this.saved.keepFor === undefined;
+      this.keepBox.hidden = !this.saved.offersToSave;
       this.#changed();
     }
 
@@ -898,17 +899,17 @@
       return {
         "payment_method_data[type]": "card",
         ...flatten(cardDetails(number, expiry, cvc), "payment_method_data[card]"),
-        ...(this.saved.keepFor && this.keep.checked && { setup_future_usage: this.saved.keepFor, "payment_method_data[allow_redisplay]": "always" }),
+        ...(this.saved.offersToSave &&
+          this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { setup_future_usage: this.saved.usage }) }),
       };
     }
 
     async load() {
       const [error] = await Promise.all([this.refresh(), this.saved.load()]);
       if (error) return error;
-      if (this.saved.fixesUsage && (await this.conflicts())) {
+      if (this.saved.usage && (await this.savedByIntent())) {
         const conflict = new IntegrationError(
-          "The customer session sets payment_method_save_usage, and the Elements or the intent set setup_future_usage. " +
-            "Set only one of them: see https://docs.stripe.com/payments/save-during-payment.",
+          "The CustomerSession sets payment_method_save_usage, and setup_future_usage is set on the PaymentIntent or on Elements. Set only one of the two.",
         );
         this.root.replaceChildren();
         reportError(conflict);
@@ -997,7 +998,7 @@
 
     /** @param {string} what @param {HTMLElement} buttons */
     #hint(what, buttons) {
-      return make("details", { class: "hint" }, make("summary", {}, `Sandbox: no real money moves. Show ${what}`), buttons);
+      return make("details", { class: "hint" }, make("summary", {}, `Sandbox: never type real details. Show ${what}`), buttons);
     }
 
     /** @param {Partial<Record<FieldName, string>>} values */
@@ -1273,6 +1274,35 @@
     throw new IntegrationError(`Invalid value for ${where}: ${name} should be one of the following strings: ${allowed.join(", ")}. You specified: ${String(value)}.`);
   }
 
+  /** The ways to pay that can be authorised first and captured later, and those that can be saved. */
+  const AUTHORISABLE = ["card"];
+  const SAVEABLE = ["card", "sepa_debit"];
+
+  /**
+   * Elements that exist before their intent promise how it will be. Stripe.js refuses to confirm an intent that is different, in this sentence.
+   * @param {ElementsOptions} options
+   * @param {Intent} intent
+   * @returns {string | undefined}
+   */
+  function mismatch(options, intent) {
+    /** @type {[string, unknown, unknown][]} */
+    const pairs =
+      "amount" in intent
+        ? [
+            ["amount", intent.amount, options.amount],
+            ["currency", intent.currency, options.currency],
+            // Two names of one thing, as far as Elements are concerned.
+            ["capture_method", intent.capture_method.replace("automatic_async", "automatic"), (options.captureMethod ?? "automatic").replace("automatic_async", "automatic")],
+            ["setup_future_usage", intent.setup_future_usage ?? null, options.setupFutureUsage ?? null],
+          ]
+        : [["usage", intent.usage, options.setupFutureUsage ?? "off_session"]];
+    const different = pairs.find(([, provided, expected]) => provided !== expected);
+    if (!different) return undefined;
+    const [name, provided, expected] = different;
+    const kind = "amount" in intent ? "Payment Intent" : "Setup Intent";
+    return `The provided ${name} (${provided}) does not match the expected ${name} (${expected}). Try confirming with a ${kind} that is configured to use the same parameters as Stripe Elements.`;
+  }
+
   class Elements {
     /** @type {PaymentElement | undefined} */
     payment;
@@ -1319,14 +1349,19 @@
      * @returns {Promise<{types: string[], error?: undefined} | {error: StripeError}>}
      */
     async #types() {
-      const { mode, clientSecret, currency, captureMethod, excludedPaymentMethodTypes = [] } = this.options;
+      const { mode, clientSecret, currency, captureMethod, setupFutureUsage, excludedPaymentMethodTypes = [] } = this.options;
       if (clientSecret !== undefined) {
         const { intent, error } = await this.#intent();
         return error ? { error } : { types: intent.payment_method_types };
       }
-      const usual = mode !== "setup" && currency === "eur" && captureMethod !== "manual" ? ["card", "sepa_debit"] : ["card"];
-      const types = this.options.paymentMethodTypes ?? this.options.allowedPaymentMethodTypes ?? usual;
-      return { types: types.filter((type) => !excludedPaymentMethodTypes.includes(type)) };
+      const usual = mode === "payment" && currency === "eur" ? ["card", "sepa_debit"] : ["card"];
+      const types = (this.options.paymentMethodTypes ?? this.options.allowedPaymentMethodTypes ?? usual).filter(
+        (type) =>
+          !excludedPaymentMethodTypes.includes(type) &&
+          (captureMethod !== "manual" || AUTHORISABLE.includes(type)) &&
+          ((mode !== "setup" && !setupFutureUsage) || SAVEABLE.includes(type)),
+      );
+      return { types };
     }
 
     /** The intent that the client secret names. */
@@ -1335,8 +1370,8 @@
       return call("GET", named(clientSecret).path, { ...this.credentials, client_secret: String(clientSecret) });
     }
 
-    /** Whether the payment method is saved for later without the buyer's choice. */
-    async #savesAnyway() {
+    /** Whether the intent itself says that the payment method is saved. */
+    async #savedByIntent() {
       if (this.options.clientSecret === undefined) return Boolean(this.options.setupFutureUsage);
       const { intent } = await this.#intent();
       return Boolean(intent && "setup_future_usage" in intent && intent.setup_future_usage);
@@ -1369,7 +1404,7 @@
         () => {
           this.payment = undefined;
         },
-        { secret: customerSessionClientSecret, credentials: this.credentials, conflicts: () => this.#savesAnyway() },
+        { secret: customerSessionClientSecret, credentials: this.credentials, savedByIntent: () => this.#savedByIntent() },
       );
       payment.on("change", () => {
         this.submitted = false;
@@ -1709,7 +1744,7 @@
     async #confirm(kind, { elements, clientSecret, confirmParams = {}, redirect = "always" }) {
       const [method, mode] = kind === "pi" ? ["confirmPayment()", "payment"] : ["confirmSetup()", "setup"];
       const secret = clientSecret ?? elements?.options.clientSecret;
-      const { id, path } = named(secret);
+      const { id, name, path } = named(secret);
       if (!id.startsWith(`${kind}_`)) throw new IntegrationError(`${method} takes the client secret of another kind of intent: ${kind}_…_secret_….`);
       const returnUrl = confirmParams.return_url;
       if (redirect === "always" && !returnUrl) throw new IntegrationError(`${method}: confirmParams.return_url is required unless redirect is if_required.`);
@@ -1725,10 +1760,8 @@
         if (!elements.submitted) throw new IntegrationError(`elements.submit() must be called before stripe.${method}.`);
         const { intent, error } = await call("GET", path, auth);
         if (error) return { error };
-        if ("amount" in intent && (intent.amount !== elements.options.amount || intent.currency !== elements.options.currency)) {
-          const message = "The amount or currency of Elements is not that of the PaymentIntent. Call elements.update() first.";
-          return { error: { type: "invalid_request_error", message, payment_intent: intent } };
-        }
+        const message = mismatch(elements.options, intent);
+        if (message) return { error: { type: "invalid_request_error", message, [name]: intent } };
       } else {
         const error = elements.payment.validate();
         if (error) return { error };
