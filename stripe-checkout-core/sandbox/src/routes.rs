@@ -107,7 +107,9 @@ pub(crate) fn execute(
             store.retrieve_customer_payment_method(caller, id, method, params)
         }
         ("POST", ["v1", "customer_sessions"]) => store.create_customer_session(caller, params),
-        ("GET", ["v1", "elements", "saved_payment_methods"]) => store.shown_payment_methods(params),
+        ("GET", ["v1", "elements", "saved_payment_methods"]) => {
+            store.shown_payment_methods(caller, params)
+        }
         ("POST", ["v1", "elements", "saved_payment_methods"]) => {
             store.forget_payment_method(caller, params)
         }

@@ -1555,13 +1555,12 @@
    * @param {Record<string, string>} params
    * @returns {Promise<{answer: any, error?: undefined} | {error: StripeError, answer?: undefined}>}
    */
-  async function request(method, path, { _stripe_account: account, ...params }) {
+  async function request(method, path, params) {
     const form = new URLSearchParams(params);
     try {
       const response = await fetch(`${api}${path}${method === "GET" ? `?${form}` : ""}`, {
         method,
         body: method === "GET" ? null : form,
-        headers: account ? { "Stripe-Account": account } : {},
         credentials: "omit",
         referrerPolicy: "no-referrer",
       });
@@ -1669,7 +1668,7 @@
 
   /** What the sandbox does not have. @param {string} method */
   const absent = (method) =>
-    new IntegrationError(`The sandbox does not have stripe.${method}(): it simulates cards and SEPA Direct Debit. Test this with your own Stripe account in test mode.`);
+    new IntegrationError(`The sandbox does not have stripe.${method}(): it simulates cards, and payments by SEPA Direct Debit. Test this with your own Stripe account in test mode.`);
 
   /** The methods of Stripe.js that give a promise, and that the sandbox does not have. */
   const ABSENT = [
@@ -1677,7 +1676,7 @@
     ...["CashappPayment", "CustomerBalancePayment", "EpsPayment", "FpxPayment", "GiropayPayment", "GrabPayPayment", "IdealPayment", "KlarnaPayment", "KonbiniPayment"],
     ...["MobilepayPayment", "MultibancoPayment", "OxxoPayment", "P24Payment", "PayByBankPayment", "PayNowPayment", "PayPalPayment", "PixPayment", "PromptPayPayment"],
     ...["SofortPayment", "TwintPayment", "UsBankAccount", "WechatPayPayment"],
-    ...["AmazonPaySetup", "BacsDebitSetup", "BancontactSetup", "BlikSetup", "CashappSetup", "IdealSetup", "PayPalSetup", "SofortSetup"],
+    ...["AmazonPaySetup", "BacsDebitSetup", "BancontactSetup", "BlikSetup", "CashappSetup", "IdealSetup", "PayPalSetup", "SepaDebitSetup", "SofortSetup"],
   ]
     // These two name a debit for both kinds of intents.
     .flatMap((name) => (/(Payment|Setup)$/.test(name) ? [`confirm${name}`] : [`confirm${name}Payment`, `confirm${name}Setup`]))
@@ -1805,11 +1804,6 @@
     /** @param {string} clientSecret @param {ClassicData} [data] */
     async confirmSepaDebitPayment(clientSecret, data) {
       return asPayment(await this.#confirmClassic("confirmSepaDebitPayment", "pi", "sepa_debit", clientSecret, data));
-    }
-
-    /** @param {string} clientSecret @param {ClassicData} [data] */
-    async confirmSepaDebitSetup(clientSecret, data) {
-      return asSetup(await this.#confirmClassic("confirmSepaDebitSetup", "seti", "sepa_debit", clientSecret, data));
     }
 
     /**
@@ -2019,8 +2013,7 @@
     if (fine) return named(clientSecret);
     const begin = clientSecret === undefined || clientSecret === null ? "Missing" : "Invalid";
     // The secret itself is not repeated: this sentence goes to the console, and from there to logs.
-    const wanted = kind ? `${kind}_…_secret_…` : "${id}_secret_${secret}";
-    throw new IntegrationError(`${begin} value for ${method} intent secret: value should be a client secret of the form ${wanted}.`);
+    throw new IntegrationError(`${begin} value for ${method} intent secret: value should be a client secret of the form \${id}_secret_\${secret}.`);
   }
 
   /**

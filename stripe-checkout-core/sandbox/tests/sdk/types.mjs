@@ -15,7 +15,7 @@ const { SANDBOX_PUBLISHABLE_KEY } = process.env;
 /** The methods that work. `classic.mjs`, `react.mjs` and the tests of the shops call each. */
 const WORKS = [
   ...["elements", "registerAppInfo", "paymentRequest", "createEmbeddedCheckoutPage", "confirmPayment", "confirmSetup", "confirmCardPayment", "confirmCardSetup"],
-  ...["confirmSepaDebitPayment", "confirmSepaDebitSetup", "handleCardAction", "handleNextAction", "createPaymentMethod", "createToken", "retrievePaymentIntent"],
+  ...["confirmSepaDebitPayment", "handleCardAction", "handleNextAction", "createPaymentMethod", "createToken", "retrievePaymentIntent"],
   ...["retrieveSetupIntent", "initEmbeddedCheckout", "_registerWrapper"],
 ];
 
