@@ -900,7 +900,7 @@
         "payment_method_data[type]": "card",
         ...flatten(cardDetails(number, expiry, cvc), "payment_method_data[card]"),
         ...(this.saved.offersToSave &&
-          this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { setup_future_usage: this.saved.usage }) }),
+          this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { "payment_method_options[card][setup_future_usage]": this.saved.usage }) }),
       };
     }
 
@@ -2168,11 +2168,14 @@
     if (!(group instanceof Elements) || !group.payment?.isMounted) throw new IntegrationError(`Invalid value for ${method}: elements should have a mounted Payment Element.`);
     if (group.options.paymentMethodCreation !== "manual") throw new IntegrationError(`${method} needs elements({paymentMethodCreation: "manual"}).`);
     if (!group.submitted) throw new IntegrationError(`elements.submit() must be called before ${method}.`);
-    const { payment_method, setup_future_usage: _, ...typed } = group.payment.params();
-    if (payment_method) throw new IntegrationError("The sandbox does not make a new payment method of a saved one.");
-    // Here the details stand alone.
-    const own = Object.fromEntries(Object.entries(typed).map(([name, value]) => [name.replace(/^payment_method_data\[(\w+)\]/, "$1"), value]));
-    return { params: { ...own, ...flatten(params) } };
+    const typed = group.payment.params();
+    if (typed.payment_method) throw new IntegrationError("The sandbox does not make a new payment method of a saved one.");
+    // Here the details stand alone, without what belongs to the payment.
+    const own = Object.entries(typed).flatMap(([name, value]) => {
+      const [, field, rest = ""] = /^payment_method_data\[(\w+)\](.*)$/.exec(name) ?? [];
+      return field ? [[`${field}${rest}`, value]] : [];
+    });
+    return { params: { ...Object.fromEntries(own), ...flatten(params) } };
   }
 
   /** The page is being left. @returns {Promise<never>} */
