@@ -1,5 +1,5 @@
-//! The sandbox asked by clients that nobody here wrote: the official SDKs for Python and Node, the
-//! official React wrapper in Chromium, and the types of Stripe.js.
+//! The sandbox, asked by independent clients: the official SDKs for Python and Node, the official
+//! React wrapper in Chromium, and the types of Stripe.js.
 //!
 //! How to install them: `tests/sdk/README.md`. Without them these tests say so and pass.
 
@@ -17,7 +17,8 @@ fn installed(variable: &str) -> Option<OsString> {
     installed
 }
 
-/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and keys, and fails if anything is not as the SDK expects.
+/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and
+/// keys, and fails if anything is not as the SDK expects.
 async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
     let Some(installed) = installed(variable) else {
         return;
@@ -120,7 +121,7 @@ async fn classic_elements() {
     ask_node("classic.mjs").await;
 }
 
-/// What Stripe.js refuses by itself.
+/// The calls that Stripe.js refuses by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn integration_errors() {
     ask_node("refusals.mjs").await;

@@ -1,5 +1,5 @@
-// Chromium for the tests of the stand-in for Stripe.js. The sandbox answers `https://js.stripe.com`,
-// so the pages and Stripe's packages are as they are in life.
+// Chromium for the tests of the stand-in for Stripe.js. The sandbox answers for
+// `https://js.stripe.com`, so the pages and Stripe's packages need no change.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";

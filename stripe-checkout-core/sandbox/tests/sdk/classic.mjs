@@ -70,7 +70,7 @@ try {
   told = await ask(`return stripe.confirmCardPayment(value, ${data})`, intent.client_secret);
   equal([told.error.type, told.error.code], ["invalid_request_error", "payment_intent_unexpected_state"]);
 
-  // Flaws of what was typed, in the order of the fields. A flaw is told once the buyer leaves the field.
+  // The flaws come in the order of the fields. A field shows its flaw once the buyer leaves it.
   intent = await payment();
   await mount("card", { options: { hidePostalCode: true } });
   const typed = { "Card number": "4242424242424241", "Expiration date": "12/20", "Security code": "12" };

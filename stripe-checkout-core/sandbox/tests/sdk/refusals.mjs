@@ -1,5 +1,4 @@
-// What Stripe.js refuses or warns of by itself: arguments that it does not take, in the browser and
-// before any request.
+// The calls that Stripe.js refuses or warns of by itself, in the browser and before any request.
 
 import assert from "node:assert/strict";
 
@@ -14,7 +13,7 @@ const setup = await stripe.setupIntents.create({ payment_method_types: ["card"] 
 const SECRETS = { payment: JSON.stringify(payment.client_secret), setup: JSON.stringify(setup.client_secret) };
 const DEFERRED = "{ mode: 'payment', amount: 1999, currency: 'eur' }";
 
-/** What is asked, and the beginning of the sentence that refuses it. */
+/** Each call, and the beginning of the sentence that refuses it. */
 const REFUSED = [
   // The key and the account.
   ["Stripe()", "Missing value for Stripe(): apiKey should be a string."],
@@ -91,7 +90,7 @@ const REFUSED = [
   ["twoCheckouts()", "You cannot have multiple Embedded Checkout objects."],
 ];
 
-/** What is asked, and the parameter that Stripe.js warns of. */
+/** Each call, and the parameter that Stripe.js warns of. */
 const WARNED = [
   ["Stripe(key, { account: 'acct_1' })", "Stripe() parameter: account"],
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', description: 'Kettle' })", "elements() parameter: description"],
@@ -142,7 +141,7 @@ try {
     assert.deepEqual(complaints.splice(0), [expected], asked);
   }
 
-  // A CustomerSession that says for what a card is saved, beside an intent or Elements that say it too.
+  // A CustomerSession and an intent, or Elements, must not both say why a card is saved.
   const customer = await stripe.customers.create({ name: "Jenny Rosen" });
   const session = async (usage) => {
     const features = { payment_method_save: "enabled", ...(usage && { payment_method_save_usage: usage }) };

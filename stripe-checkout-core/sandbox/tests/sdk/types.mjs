@@ -1,6 +1,6 @@
-// The types that Stripe publishes of Stripe.js, held against the stand-in: it has each method, Element
-// and option, and each method works or refuses with a sentence that names the sandbox. A new name in
-// the types fails here until the stand-in knows it.
+// Holds the stand-in against the types that Stripe publishes of Stripe.js. It has each method,
+// Element and option. Each method works, or refuses with a sentence that names the sandbox. A new
+// name in the types fails this test until the stand-in knows it.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
