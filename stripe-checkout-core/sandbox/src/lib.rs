@@ -59,6 +59,7 @@ mod scheduler;
 mod server;
 mod shared;
 mod store;
+mod stripe_js;
 mod table;
 mod three_d_secure;
 

@@ -28,7 +28,7 @@ use super::{
     },
     routes,
     shared::Shared,
-    three_d_secure,
+    stripe_js, three_d_secure,
 };
 use stripe_checkout_core::API_VERSION;
 
@@ -36,23 +36,6 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Requests that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
-
-/// The stand-in for Stripe.js.
-const STRIPE_JS: &str = include_str!("stripe.js");
-
-/// The paths of Stripe.js at `https://js.stripe.com`: a test can answer that host with the sandbox.
-/// The releases have names; the older one is `v3`.
-const STRIPE_JS_PATHS: &[&str] = &[
-    "/stripe.js",
-    "/v3",
-    "/v3/",
-    "/v3/stripe.js",
-    "/acacia/stripe.js",
-    "/basil/stripe.js",
-    "/clover/stripe.js",
-    "/dahlia/stripe.js",
-    "/endive/stripe.js",
-];
 
 /// The connection is to be cut without an answer.
 #[derive(Debug)]
@@ -124,11 +107,11 @@ async fn handle(
     }
     let answer = if parts.method == Method::OPTIONS {
         preflight()
-    } else if STRIPE_JS_PATHS.contains(&path.as_str()) {
+    } else if stripe_js::is_here(&path) {
         Response::new(
             StatusCode::OK,
             "text/javascript; charset=utf-8",
-            Bytes::from_static(STRIPE_JS.as_bytes()),
+            Bytes::from_static(stripe_js::SCRIPT.as_bytes()),
         )
         .header(header::CACHE_CONTROL, "no-cache")
     } else if let Some(id) = path.strip_prefix("/sandbox/3ds/") {
