@@ -102,7 +102,8 @@
       return;
     }
     if (state.status === "expired") return over("This page has expired", "Nobody can pay here any more. Please go back to the shop.");
-    if (state.after && state.redirect !== "never") {
+    // No payment method of the sandbox sends the buyer elsewhere: `if_required` is like `never`.
+    if (state.after && state.redirect === "always") {
       over("Thank you", "You are taken back to the shop.");
       if (state.embedded && parent !== window) tell({ go: state.after });
       else location.replace(state.after);

@@ -9,7 +9,8 @@
 //! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
 //!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
 //! - Refunds that are pending or come back, and disputes from the first question to the decision.
-//! - `/stripe.js`, a stand-in for Stripe.js with a form for cards and bank accounts, and embedded Checkout.
+//! - `/stripe.js`, a stand-in for Stripe.js with the Payment Element, the classic card Elements and
+//!   embedded Checkout. The other Elements are placeholders.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
 //! - [A page of its own](Sandbox::page) that shows all of it live, and does on demand what these functions do; and the program `stripe-sandbox`, for other languages.
@@ -33,6 +34,7 @@ mod auth;
 mod balance;
 mod banks;
 mod banner;
+mod browser;
 mod cards;
 mod connection;
 mod dashboard;
@@ -57,6 +59,7 @@ mod scheduler;
 mod server;
 mod shared;
 mod store;
+mod stripe_js;
 mod table;
 mod three_d_secure;
 

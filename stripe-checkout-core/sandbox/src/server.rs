@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::{
     api_error::ApiError,
     auth::{self, Caller, Role},
+    browser,
     connection::{Cut, Wire},
     dashboard,
     faults::{self, Fault},
@@ -27,7 +28,7 @@ use super::{
     },
     routes,
     shared::Shared,
-    three_d_secure,
+    stripe_js, three_d_secure,
 };
 use stripe_checkout_core::API_VERSION;
 
@@ -35,9 +36,6 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Requests that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
-
-/// The stand-in for Stripe.js.
-const STRIPE_JS: &str = include_str!("stripe.js");
 
 /// The connection is to be cut without an answer.
 #[derive(Debug)]
@@ -109,11 +107,11 @@ async fn handle(
     }
     let answer = if parts.method == Method::OPTIONS {
         preflight()
-    } else if path == "/stripe.js" {
+    } else if stripe_js::is_here(&path) {
         Response::new(
             StatusCode::OK,
             "text/javascript; charset=utf-8",
-            Bytes::from_static(STRIPE_JS.as_bytes()),
+            Bytes::from_static(stripe_js::SCRIPT.as_bytes()),
         )
         .header(header::CACHE_CONTROL, "no-cache")
     } else if let Some(id) = path.strip_prefix("/sandbox/3ds/") {
@@ -323,7 +321,8 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiErr
     }
     let caller = Caller {
         role,
-        account: text(&request.headers, &STRIPE_ACCOUNT),
+        account: text(&request.headers, &STRIPE_ACCOUNT)
+            .or_else(|| browser::account(&params).filter(|_| role == Role::Publishable)),
         request_id: request.request_id.clone(),
         idempotency_key: text(&request.headers, &IDEMPOTENCY_KEY),
     };

@@ -1,4 +1,5 @@
-//! The sandbox asked by clients that nobody here wrote: the official SDKs for Python and Node.
+//! The sandbox, asked by independent clients: the official SDKs for Python and Node, the official
+//! React wrapper in Chromium, and the types of Stripe.js.
 //!
 //! How to install them: `tests/sdk/README.md`. Without them these tests say so and pass.
 
@@ -6,11 +7,20 @@ use std::{ffi::OsString, path::PathBuf, process::Command, time::Duration};
 
 use stripe_checkout_sandbox::Sandbox;
 
-/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and keys, and fails if anything is not as the SDK expects.
-async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
-    let Some(installed) = std::env::var_os(variable) else {
+/// Where an SDK is. CI always has it.
+fn installed(variable: &str) -> Option<OsString> {
+    let installed = std::env::var_os(variable);
+    if installed.is_none() {
         assert!(std::env::var("CI").is_err(), "{variable} is not set");
         println!("skipped: {variable} is not set, so there is no SDK to ask (tests/sdk/README.md)");
+    }
+    installed
+}
+
+/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and
+/// keys, and fails if anything is not as the SDK expects.
+async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
+    let Some(installed) = installed(variable) else {
         return;
     };
     let sandbox = Sandbox::builder()
@@ -91,4 +101,36 @@ async fn python_sessions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_sessions() {
     ask_node("sessions.mjs").await;
+}
+
+/// Stripe's React wrapper in Chromium.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn react_wrapper() {
+    ask_node("react.mjs").await;
+}
+
+/// The published types of Stripe.js.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn types_of_stripe_js() {
+    ask_node("types.mjs").await;
+}
+
+/// The card Element and the methods that take it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn classic_elements() {
+    ask_node("classic.mjs").await;
+}
+
+/// The calls that Stripe.js refuses by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn integration_errors() {
+    ask_node("refusals.mjs").await;
+}
+
+/// A shop in Flask with a card Element. The script starts the shop with the SDK for Python.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flask_shop() {
+    if installed("STRIPE_SDK_PYTHON").is_some() {
+        ask_node("flask.mjs").await;
+    }
 }

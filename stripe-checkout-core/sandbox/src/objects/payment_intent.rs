@@ -77,6 +77,8 @@ pub(crate) struct PaymentIntent {
     pub(crate) last_payment_error: Option<Value>,
     pub(crate) next_action: Option<Value>,
     pub(crate) challenge: Option<Challenge>,
+    /// The payment method that passed 3-D Secure, where the merchant's server still has to confirm.
+    pub(crate) authenticated: Option<String>,
 }
 
 impl PaymentIntent {

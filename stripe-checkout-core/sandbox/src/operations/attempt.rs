@@ -193,7 +193,9 @@ impl Store {
             self.take_money(&cause, id, false, Some(mandate));
             return Ok(());
         };
+        let authenticated = intent.authenticated.as_ref() == Some(&method.id);
         let decline = match behaviour {
+            Behaviour::Authenticate { then, .. } if authenticated => then,
             Behaviour::Decline(decline) | Behaviour::DeclineCharges(decline) => Some(decline),
             Behaviour::Authenticate { away, then } if attempt.off_session => match away {
                 Away::Accepted => then,
@@ -217,7 +219,7 @@ impl Store {
             | Behaviour::Process => None,
         };
         let Some(decline) = decline else {
-            self.take_money(&cause, id, false, None);
+            self.take_money(&cause, id, authenticated, None);
             return Ok(());
         };
         let error = self.decline(&cause, id, decline);
@@ -274,6 +276,13 @@ impl Store {
             return;
         };
         match method.card_behaviour() {
+            // The merchant's server decides when the money is taken.
+            _ if passed && intent.confirmation_method == "manual" => {
+                intent.status = Status::RequiresConfirmation;
+                intent.authenticated = intent.payment_method.clone();
+                self.replace(intent);
+                return;
+            }
             Some(Behaviour::Authenticate {
                 then: Some(decline),
                 ..

@@ -44,8 +44,10 @@ impl Store {
         refuse_confirmation_token(&mut params)?;
         params.finish()?;
 
-        self.admitted_intent(caller, id, client_secret.as_deref())?;
+        let admitted = self.admitted_intent(caller, id, client_secret.as_deref())?;
+        let caller = &caller.of_account(admitted.account.as_deref());
         self.must_be_confirmable(caller, id)?;
+        self.must_be_the_browsers(caller, id)?;
         if let Some(intent) = self.intents.find(id) {
             attempt.check_return_url(caller, intent)?;
         }
@@ -72,6 +74,21 @@ impl Store {
         }
         self.confirm(caller, id, attempt)?;
         self.rendered_intent(caller, id)
+    }
+
+    /// With manual confirmation only the merchant's server confirms.
+    fn must_be_the_browsers(&self, caller: &Caller, id: &str) -> Result<(), ApiError> {
+        let manual = self
+            .intents
+            .find(id)
+            .is_some_and(|intent| intent.confirmation_method == "manual");
+        if caller.role == Role::Publishable && manual {
+            return Err(ApiError::invalid(format!(
+                "This PaymentIntent {id} cannot be confirmed using your publishable key because its `confirmation_method` is set to `manual`. \
+                 Please use your secret key instead, or create a PaymentIntent with `confirmation_method` set to `automatic`."
+            )));
+        }
+        Ok(())
     }
 
     /// Confirms with the payment method that the intent has.

@@ -90,6 +90,7 @@ impl Store {
             last_payment_error: None,
             next_action: None,
             challenge: None,
+            authenticated: None,
         };
         intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
         details.apply(&mut intent)?;

@@ -240,6 +240,7 @@ impl Store {
         let intent = self
             .admitted_setup(caller, id, client_secret.as_deref())?
             .clone();
+        let caller = &caller.of_account(intent.account.as_deref());
         if !matches!(
             intent.status,
             Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction
@@ -499,12 +500,10 @@ impl Store {
         id: &str,
         client_secret: Option<&str>,
     ) -> Result<&SetupIntent, ApiError> {
-        // As with PaymentIntents: to a browser the client secret is proof enough.
-        let intent = match caller.role {
-            Role::Secret => self.setup_intents.get(caller.account.as_deref(), id),
-            Role::Publishable => self.setup_intents.find(id),
-        }
-        .ok_or_else(|| no_such(id))?;
+        let intent = self
+            .setup_intents
+            .get(caller.account.as_deref(), id)
+            .ok_or_else(|| no_such(id))?;
         match (caller.role, client_secret) {
             (Role::Secret, None) => Ok(intent),
             (Role::Publishable, None) => {

@@ -84,6 +84,7 @@ impl Store {
         if stale && open {
             changed.next_action = None;
             changed.challenge = None;
+            changed.authenticated = None;
             changed.status = if changed.payment_method.is_some() {
                 Status::RequiresConfirmation
             } else {

@@ -132,12 +132,23 @@ async fn a_preflight_is_answered() {
 #[tokio::test]
 async fn the_stand_in_for_stripe_js_is_there() {
     let sandbox = Sandbox::start().await.unwrap();
-    let answer = Client::anonymous(&sandbox).get("/stripe.js").await;
-    assert_eq!(
-        (answer.status, answer.header("content-type")),
-        (200, Some("text/javascript; charset=utf-8"))
-    );
-    assert!(!answer.body.is_empty());
+    // The first is the sandbox's own. Stripe's loaders ask for the others.
+    for path in [
+        "/stripe.js",
+        "/v3",
+        "/v3/",
+        "/v3/?advancedFraudSignals=false",
+        "/clover/stripe.js",
+        "/endive/stripe.js",
+    ] {
+        let answer = Client::anonymous(&sandbox).get(path).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("text/javascript; charset=utf-8")),
+            "{path}"
+        );
+        assert!(!answer.body.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -349,6 +360,74 @@ async fn authentication_on_a_page_of_its_own() {
                 .status,
             404
         );
+    }
+}
+
+#[tokio::test]
+async fn with_manual_confirmation_only_the_server_takes_the_money() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let server = Client::new(&sandbox);
+    let intent = server
+        .create("confirmation_method=manual&payment_method_types[]=card&payment_method=pm_card_threeDSecure2Required")
+        .await;
+    let checkout = Checkout {
+        sandbox,
+        server,
+        intent,
+    };
+    let refused = checkout
+        .confirm("4242424242424242", "use_stripe_sdk=true")
+        .await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused
+            .body
+            .contains("cannot be confirmed using your publishable key"),
+        "{}",
+        refused.body
+    );
+
+    let path = format!("/v1/payment_intents/{}/confirm", id(&checkout.intent));
+    let asked = checkout.server.post(&path, "use_stripe_sdk=true").await;
+    assert_eq!(asked.json()["status"], "requires_action", "{}", asked.body);
+    let answer = format!(
+        "client_secret={}&outcome=succeed",
+        checkout.intent["client_secret"].as_str().unwrap()
+    );
+    let authenticated = Client::anonymous(&checkout.sandbox)
+        .post(&format!("/sandbox/3ds/{}", id(&checkout.intent)), &answer)
+        .await;
+    assert_eq!(authenticated.json()["status"], "requires_confirmation");
+    assert_eq!(checkout.now().await["latest_charge"], json!(null));
+
+    // The buyer is not asked twice.
+    let paid = checkout.server.post(&path, "").await.json();
+    assert_eq!(paid["status"], "succeeded");
+
+    // An authentication counts for the amount and the card that the buyer saw.
+    for change in [
+        "amount=9900",
+        "payment_method=pm_card_authenticationRequired",
+    ] {
+        let intent = checkout
+            .server
+            .create("confirmation_method=manual&payment_method_types[]=card&payment_method=pm_card_threeDSecure2Required&confirm=true&use_stripe_sdk=true")
+            .await;
+        let secret = intent["client_secret"].as_str().unwrap();
+        let answer = format!("client_secret={secret}&outcome=succeed");
+        let path = format!("/sandbox/3ds/{}", id(&intent));
+        let nobody = Client::anonymous(&checkout.sandbox);
+        assert_eq!(
+            nobody.post(&path, &answer).await.json()["status"],
+            "requires_confirmation"
+        );
+        let path = format!("/v1/payment_intents/{}", id(&intent));
+        assert_eq!(checkout.server.post(&path, change).await.status, 200);
+        let again = checkout
+            .server
+            .post(&format!("{path}/confirm"), "use_stripe_sdk=true")
+            .await;
+        assert_eq!(again.json()["status"], "requires_action", "{change}");
     }
 }
 

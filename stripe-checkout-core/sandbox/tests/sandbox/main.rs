@@ -14,5 +14,6 @@ mod receiver;
 mod refunds;
 mod tax;
 mod testing_cards;
+mod tokens;
 mod validation;
 mod webhooks;
