@@ -11,8 +11,6 @@ use crate::telemetry::Origin;
 #[cfg(feature = "intent")]
 pub(super) use payments::MERCHANT_DEADLINE;
 #[cfg(feature = "checkout")]
-use payments::logged;
-#[cfg(feature = "checkout")]
 use payments::*;
 
 impl Checkout {
@@ -324,7 +322,7 @@ mod payments {
     }
 
     /// Logs once what the buyer is not told.
-    pub(super) fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
+    fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
             IntentError::AlreadyPaid
@@ -641,9 +639,6 @@ mod pages {
                     ..Problem::from(&error)
                 });
             }
-            // Finds an order that cannot be paid now, and not when the buyer presses the button.
-            let is_payable = payments.check(&request.clone().without_bad_receipt());
-            is_payable.map_err(|error| logged(&error.into(), &request))?;
             let order_url = front.order_url(request.reference());
             let lines: Vec<_> = request
                 .lines()

@@ -213,9 +213,10 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
 
 #[cfg(feature = "sessions")]
 mod create {
+    use super::super::Payments;
     use super::super::expire::is_called_off;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
-    use super::super::{Payments, receipt};
+    use super::super::receipt;
     use super::*;
     use crate::fulfillment::is_session;
     use crate::intent::{HostedCheckout, Operation, PaymentRequest, SessionParams};

@@ -313,15 +313,6 @@ impl PaymentRequest {
         self
     }
 
-    /// The same, without a receipt that cannot be sent anywhere.
-    #[cfg(feature = "checkout")]
-    pub(crate) fn without_bad_receipt(self) -> Self {
-        match self.has_bad_receipt() {
-            true => self.without_receipt(),
-            false => self,
-        }
-    }
-
     /// Whether a receipt is asked for.
     pub(crate) fn has_receipt(&self) -> bool {
         self.receipt_email.is_some()
