@@ -1,8 +1,8 @@
 //! The stand-in for Stripe.js: the Payment Element, the classic Elements for a card, and Embedded
 //! Checkout. See <https://docs.stripe.com/js>.
 //!
-//! It keeps to a strict Content-Security-Policy as Stripe.js does: no inline style or script, and it
-//! talks to the sandbox that it came from only. Where Stripe.js puts a frame, this puts its fields
+//! It keeps to a strict Content-Security-Policy as Stripe.js does: no inline style or script. It
+//! talks only to the sandbox that it came from. Where Stripe.js puts a frame, this puts its fields
 //! into the page: there is nothing here to protect, and a learner can look at it.
 
 /// The paths of Stripe.js at `https://js.stripe.com`: a test can answer that host with the sandbox.

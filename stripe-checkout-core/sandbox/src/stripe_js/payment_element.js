@@ -10,8 +10,10 @@ class PaymentElement extends ElementBase {
   /**
    * @param {() => Promise<Either<{types: string[]}>>} types the ways to pay
    * @param {() => void} forget
-   * @param {{secret?: string | undefined, credentials: Credentials, savedByIntent: () => Promise<boolean>}} session
-   *   of the customer, if known
+   * @param {object} session of the customer, if known
+   * @param {string | undefined} session.secret
+   * @param {Credentials} session.credentials
+   * @param {() => Promise<boolean>} session.savedByIntent
    */
   constructor(types, forget, session) {
     super("payment", forget);
