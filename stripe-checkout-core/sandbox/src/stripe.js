@@ -16,7 +16,7 @@
   /** @typedef {{paymentIntent: PaymentIntent, error?: undefined} | {error: StripeError, paymentIntent?: undefined}} Result */
   /** @typedef {{setupIntent: SetupIntent, error?: undefined} | {error: StripeError, setupIntent?: undefined}} SetupResult */
   /** @typedef {{id: string, card?: {brand: string, last4: string, exp_month: number, exp_year: number}, sepa_debit?: {last4: string}}} SavedMethod */
-  /** @typedef {{mode?: string, amount?: number, currency?: string, captureMethod?: string, paymentMethodTypes?: string[], clientSecret?: string, customerSessionClientSecret?: string, setupFutureUsage?: string, appearance?: Appearance}} ElementsOptions */
+  /** @typedef {{mode?: string, amount?: number, currency?: string, captureMethod?: string, paymentMethodTypes?: string[], clientSecret?: string, customerSessionClientSecret?: string, setupFutureUsage?: string | null, appearance?: Appearance}} ElementsOptions */
   /** @typedef {{return_url?: string, payment_method_data?: {allow_redisplay?: string}}} ConfirmParams */
   /** @typedef {{elements?: Elements, clientSecret?: string, confirmParams?: ConfirmParams, redirect?: "always" | "if_required"}} ConfirmOptions */
   /** @typedef {{number: string, then: string}} TestCard */
@@ -282,8 +282,10 @@
   class SavedMethods {
     /** The chosen one's id. @type {string | undefined} */
     chosen;
-    /** What a new one that is to be kept will be used for, if the session lets the buyer keep one. @type {string | undefined} */
-    keepFor;
+    /** Whether the buyer is asked to keep a new one. */
+    offersToSave = false;
+    /** What one that is kept will be used for. Without it the intent says so. @type {string | undefined} */
+    usage;
     root = make("fieldset", { class: "saved", "aria-label": "Saved payment methods", hidden: "" });
 
     /**
@@ -302,7 +304,8 @@
       const { answer } = await request("GET", "/v1/elements/saved_payment_methods", { key: this.key, client_secret: this.secret });
       if (!answer) return;
       const { payment_method_save, payment_method_save_usage, payment_method_remove } = answer.features;
-      this.keepFor = payment_method_save === "enabled" ? (payment_method_save_usage ?? "off_session") : undefined;
+      this.offersToSave = payment_method_save === "enabled";
+      this.usage = this.offersToSave ? (payment_method_save_usage ?? undefined) : undefined;
       /** @type {SavedMethod[]} */
       const methods = answer.payment_methods;
       this.root.hidden = methods.length === 0;
@@ -373,7 +376,7 @@
     /**
      * @param {() => Promise<string[]>} types the ways to pay that the payment takes
      * @param {() => void} forget
-     * @param {{secret?: string | undefined, key: string}} session of the customer, if he is known
+     * @param {{secret?: string | undefined, key: string, savedByIntent: () => Promise<boolean>}} session of the customer, if they are known
      */
     constructor(types, forget, session) {
       this.saved = new SavedMethods(session.secret, session.key, () => this.#chosen());
@@ -381,6 +384,7 @@
       this.keepBox = make("label", { class: "keep wide", for: "Field-saveInput", hidden: "" }, this.keep, "Save payment details for future purchases");
       this.types = types;
       this.forget = forget;
+      this.savedByIntent = session.savedByIntent;
       const digitsOnly = (/** @type {(digits: string) => string} */ format) => (/** @type {string} */ typed) => format(digitsOf(typed));
       const asTyped = (/** @type {string} */ typed) => typed;
       this.fields = {
@@ -585,7 +589,7 @@
     /** Another saved payment method was chosen, or none. */
     #chosen() {
       this.fieldset.hidden = this.saved.chosen !== undefined;
-      this.keepBox.hidden = this.saved.keepFor === undefined;
+      this.keepBox.hidden = !this.saved.offersToSave;
       this.#changed();
     }
 
@@ -672,7 +676,7 @@
         "payment_method_data[card][exp_month]": String(Number(expires.slice(0, 2))),
         "payment_method_data[card][exp_year]": `20${expires.slice(2)}`,
         "payment_method_data[card][cvc]": this.fields.cvc.input.value,
-        ...(this.saved.keepFor && this.keep.checked && { setup_future_usage: this.saved.keepFor, "payment_method_data[allow_redisplay]": "always" }),
+        ...(this.saved.offersToSave && this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { setup_future_usage: this.saved.usage }) }),
       };
     }
 
@@ -687,6 +691,13 @@
       setTimeout(async () => {
         await Promise.all([this.refresh(), this.saved.load()]);
         if (this.#destroyed || !this.root.isConnected) return;
+        if (this.saved.usage && (await this.savedByIntent())) {
+          const message =
+            "The CustomerSession sets payment_method_save_usage, and setup_future_usage is set on the PaymentIntent or on Elements. Set only one of the two.";
+          console.error(`IntegrationError: ${message}`);
+          this.emit("loaderror", { error: { type: "invalid_request_error", message } });
+          return;
+        }
         this.#ready = true;
         this.emit("ready");
       });
@@ -765,6 +776,35 @@
 
   // ---- Elements ----
 
+  /** The ways to pay that can be authorised first and captured later, and those that can be saved. */
+  const AUTHORISABLE = ["card"];
+  const SAVEABLE = ["card", "sepa_debit"];
+
+  /**
+   * Elements that exist before their intent promise how it will be. Stripe.js refuses to confirm an intent that is different, in this sentence.
+   * @param {ElementsOptions} options
+   * @param {Intent} intent
+   * @returns {string | undefined}
+   */
+  function mismatch(options, intent) {
+    /** @type {[string, unknown, unknown][]} */
+    const pairs =
+      "amount" in intent
+        ? [
+            ["amount", intent.amount, options.amount],
+            ["currency", intent.currency, options.currency],
+            // Two names of one thing, as far as Elements are concerned.
+            ["capture_method", intent.capture_method.replace("automatic_async", "automatic"), (options.captureMethod ?? "automatic").replace("automatic_async", "automatic")],
+            ["setup_future_usage", intent.setup_future_usage ?? null, options.setupFutureUsage ?? null],
+          ]
+        : [["usage", intent.usage, options.setupFutureUsage ?? "off_session"]];
+    const different = pairs.find(([, provided, expected]) => provided !== expected);
+    if (!different) return undefined;
+    const [name, provided, expected] = different;
+    const kind = "amount" in intent ? "Payment Intent" : "Setup Intent";
+    return `The provided ${name} (${provided}) does not match the expected ${name} (${expected}). Try confirming with a ${kind} that is configured to use the same parameters as Stripe Elements.`;
+  }
+
   class Elements {
     /** @type {PaymentElement | undefined} */
     payment;
@@ -784,11 +824,17 @@
     }
 
     #check() {
-      const { mode, amount, currency, clientSecret } = this.options;
+      const { mode, amount, currency, clientSecret, captureMethod, setupFutureUsage } = this.options;
       if (clientSecret !== undefined) {
         if (mode !== undefined) throw new IntegrationError("Pass either mode or clientSecret to elements(), not both.");
         named(clientSecret);
         return;
+      }
+      if (captureMethod !== undefined && !["automatic", "automatic_async", "manual"].includes(captureMethod)) {
+        throw new IntegrationError("elements(): captureMethod must be one of automatic, automatic_async, manual.");
+      }
+      if (![undefined, null, "off_session", "on_session"].includes(setupFutureUsage)) {
+        throw new IntegrationError("elements(): setupFutureUsage must be one of off_session, on_session.");
       }
       if (mode === "setup") return;
       if (mode !== "payment") throw new IntegrationError('The sandbox has elements({clientSecret}) and elements({mode: "payment"}) or elements({mode: "setup"}) only.');
@@ -800,13 +846,21 @@
 
     /** The ways to pay, as the PaymentIntent has them or will have them. */
     async #types() {
-      const { mode, clientSecret, paymentMethodTypes, currency, captureMethod } = this.options;
+      const { mode, clientSecret, paymentMethodTypes, currency, captureMethod, setupFutureUsage } = this.options;
       if (clientSecret !== undefined) {
         const { intent } = await call("GET", named(clientSecret).path, { key: this.key, client_secret: clientSecret });
         return intent?.payment_method_types ?? ["card"];
       }
-      if (mode === "setup") return paymentMethodTypes ?? ["card"];
-      return paymentMethodTypes ?? (currency === "eur" && captureMethod !== "manual" ? ["card", "sepa_debit"] : ["card"]);
+      const types = paymentMethodTypes ?? (mode === "payment" && currency === "eur" ? ["card", "sepa_debit"] : ["card"]);
+      return types.filter((type) => (captureMethod !== "manual" || AUTHORISABLE.includes(type)) && ((mode !== "setup" && !setupFutureUsage) || SAVEABLE.includes(type)));
+    }
+
+    /** Whether the intent itself says that the payment method is saved. */
+    async #savedByIntent() {
+      const { clientSecret, setupFutureUsage } = this.options;
+      if (clientSecret === undefined) return Boolean(setupFutureUsage);
+      const { intent } = await call("GET", named(clientSecret).path, { key: this.key, client_secret: clientSecret });
+      return Boolean(intent && "setup_future_usage" in intent && intent.setup_future_usage);
     }
 
     /** @param {string} type */
@@ -818,7 +872,7 @@
         () => {
           this.payment = undefined;
         },
-        { secret: this.options.customerSessionClientSecret, key: this.key },
+        { secret: this.options.customerSessionClientSecret, key: this.key, savedByIntent: () => this.#savedByIntent() },
       );
       payment.on("change", () => {
         this.submitted = false;
@@ -1042,10 +1096,8 @@
         if (!elements.submitted) throw new IntegrationError(`elements.submit() must be called before stripe.${method}.`);
         const { intent, error } = await call("GET", path, auth);
         if (error) return { error };
-        if ("amount" in intent && (intent.amount !== elements.options.amount || intent.currency !== elements.options.currency)) {
-          const message = "The amount or currency of Elements is not that of the PaymentIntent. Call elements.update() first.";
-          return { error: { type: "invalid_request_error", message, payment_intent: intent } };
-        }
+        const message = mismatch(elements.options, intent);
+        if (message) return { error: { type: "invalid_request_error", message, [name]: intent } };
       } else {
         const error = elements.payment.validate();
         if (error) return { error };
