@@ -284,7 +284,7 @@
     chosen;
     /** Whether the buyer is asked to keep a new one. */
     offersToSave = false;
-    /** What one that is kept will be used for. Without it the intent says so. @type {string | undefined} */
+    /** The usage of one that is kept. Without it the intent names one. @type {string | undefined} */
     usage;
     root = make("fieldset", { class: "saved", "aria-label": "Saved payment methods", hidden: "" });
 
@@ -676,7 +676,7 @@
         "payment_method_data[card][exp_month]": String(Number(expires.slice(0, 2))),
         "payment_method_data[card][exp_year]": `20${expires.slice(2)}`,
         "payment_method_data[card][cvc]": this.fields.cvc.input.value,
-        ...(this.saved.offersToSave && this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { setup_future_usage: this.saved.usage }) }),
+        ...(this.saved.offersToSave && this.keep.checked && { "payment_method_data[allow_redisplay]": "always", ...(this.saved.usage && { "payment_method_options[card][setup_future_usage]": this.saved.usage }) }),
       };
     }
 
@@ -776,12 +776,13 @@
 
   // ---- Elements ----
 
-  /** The ways to pay that can be authorised first and captured later, and those that can be saved. */
+  /** Ways to pay that can be authorised first, and ways to pay that can be saved. */
   const AUTHORISABLE = ["card"];
   const SAVEABLE = ["card", "sepa_debit"];
 
   /**
-   * Elements that exist before their intent promise how it will be. Stripe.js refuses to confirm an intent that is different, in this sentence.
+   * Elements can exist before their intent. Stripe.js then refuses an intent with other values, in
+   * this sentence.
    * @param {ElementsOptions} options
    * @param {Intent} intent
    * @returns {string | undefined}
