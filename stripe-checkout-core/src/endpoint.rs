@@ -34,6 +34,8 @@ pub(crate) enum Route {
     #[cfg(feature = "checkout")]
     CompleteScript,
     #[cfg(feature = "checkout")]
+    OldBrowserScript,
+    #[cfg(feature = "checkout")]
     Style,
     #[cfg(feature = "checkout")]
     Complete,
@@ -104,6 +106,7 @@ impl Endpoint {
             | Route::PageSlash
             | Route::CheckoutScript
             | Route::CompleteScript
+            | Route::OldBrowserScript
             | Route::Style
             | Route::Complete
             | Route::Setup
@@ -156,6 +159,11 @@ impl Endpoint {
                 add(Route::PageSlash, Method::Get, "/checkout/");
                 add(Route::CheckoutScript, Method::Get, "/checkout/checkout.js");
                 add(Route::CompleteScript, Method::Get, "/checkout/complete.js");
+                add(
+                    Route::OldBrowserScript,
+                    Method::Get,
+                    "/checkout/old-browser.js",
+                );
                 add(Route::Style, Method::Get, "/checkout/checkout.css");
                 add(Route::Complete, Method::Get, "/checkout/complete");
             }

@@ -390,7 +390,7 @@ impl From<&GuardError> for Problem {
                 ..Self::new(
                     429,
                     "too_many_attempts",
-                    "That were many attempts in a short time. Please wait a little and try again.",
+                    "Too many attempts. Please wait a moment and try again.",
                 )
             },
             GuardError::Unavailable(_) => Self::new(
@@ -408,7 +408,7 @@ fn already_paid() -> Problem {
     Problem::new(
         409,
         "order_paid",
-        "This order is paid already. You do not need to pay again.",
+        "This order has already been paid. You do not need to pay again.",
     )
 }
 
@@ -447,7 +447,7 @@ impl From<&IntentError> for Problem {
             IntentError::Processing => Self::new(
                 409,
                 "payment_processing",
-                "A payment for this order is on its way. You do not need to pay again.",
+                "A payment for this order is being processed. You do not need to pay again.",
             ),
             IntentError::InFlight => Self::new(
                 409,
@@ -458,7 +458,7 @@ impl From<&IntentError> for Problem {
             IntentError::CalledOff => Self::new(
                 409,
                 "order_called_off",
-                "This order was called off, so it cannot be paid any more. Please order again.",
+                "This order was canceled, so it cannot be paid any more. Please order again.",
             ),
             IntentError::TooManyDeclines { .. } => Self::new(
                 403,

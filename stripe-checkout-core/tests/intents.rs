@@ -577,7 +577,7 @@ async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its
 #[tokio::test]
 async fn the_route_gives_the_client_secret_and_the_amount() {
     let shop = Shop::new();
-    let expected = r#"{"clientSecret":"pi_1_secret_test","amount":1999,"currency":"eur"}"#;
+    let expected = r#"{"clientSecret":"pi_1_secret_test","amount":1999,"currency":"eur","captureMethod":"automatic"}"#;
     for (query, body) in [
         ("order=a", "{}"),
         ("", r#"{"order":"a"}"#),
@@ -756,12 +756,101 @@ async fn the_page_of_a_paid_order_has_no_form() {
         .await;
     let page = shop.get("/checkout", "order=a").await;
     assert_eq!(page.status(), 409);
-    assert!(text(&page).contains("on its way") && text(&page).contains("/orders/a"));
+    assert!(text(&page).contains("being processed") && text(&page).contains("/orders/a"));
     shop.event("payment_intent.succeeded", payment.id(), "succeeded")
         .await;
     let page = shop.get("/checkout", "order=a").await;
     assert_eq!(page.status(), 409);
     assert!(text(&page).contains("paid") && !text(&page).contains("payment-form"));
+}
+
+/// The page shows a form exactly where the route would make a payment.
+#[tokio::test]
+async fn the_page_refuses_an_order_with_the_code_of_the_route() {
+    let shop = Shop::new();
+    let declined = shop.intent("declined").await.unwrap();
+    for _ in 0..10 {
+        shop.event(
+            "payment_intent.payment_failed",
+            declined.id(),
+            "requires_payment_method",
+        )
+        .await;
+    }
+    shop.intent("canceled").await.unwrap();
+    for order in ["untouched", "canceled"] {
+        shop.checkout.expire(order).await.unwrap();
+    }
+    let processing = shop.intent("pending").await.unwrap();
+    shop.event("payment_intent.processing", processing.id(), "processing")
+        .await;
+    let done = shop.intent("done").await.unwrap();
+    shop.event("payment_intent.succeeded", done.id(), "succeeded")
+        .await;
+    let long = "x".repeat(201);
+    for (order, status, code_of, title) in [
+        (
+            "declined",
+            403,
+            "too_many_declines",
+            "Too many payments were declined",
+        ),
+        (
+            "untouched",
+            409,
+            "order_called_off",
+            "This order was canceled",
+        ),
+        (
+            "canceled",
+            409,
+            "order_called_off",
+            "This order was canceled",
+        ),
+        (
+            "pending",
+            409,
+            "payment_processing",
+            "Your payment is being processed",
+        ),
+        (
+            "done",
+            409,
+            "order_paid",
+            "This order has already been paid",
+        ),
+        (
+            "paid",
+            409,
+            "order_paid",
+            "This order has already been paid",
+        ),
+        (
+            "processing",
+            409,
+            "payment_processing",
+            "Your payment is being processed",
+        ),
+        ("refused", 422, "order_refused", "This order cannot be paid"),
+        (&long, 422, "order_not_payable", "This order cannot be paid"),
+        ("down", 503, "pricing_unavailable", "Please try again"),
+    ] {
+        let query = format!("order={order}");
+        let reply = shop.post("/create-payment-intent", &query, "{}").await;
+        assert_eq!(
+            (reply.status(), &*code(&reply)),
+            (status, code_of),
+            "{order}"
+        );
+        let page = shop.get("/checkout", &query).await;
+        let html = text(&page);
+        assert_eq!(page.status(), status, "{order}: {html}");
+        assert!(html.contains(&format!("data-code=\"{code_of}\"")), "{html}");
+        assert!(html.contains(&format!("<h1>{title}</h1>")), "{html}");
+        assert!(!html.contains("payment-form"), "{html}");
+    }
+    // And one that can be paid has its form.
+    assert_eq!(shop.get("/checkout", "order=a").await.status(), 200);
 }
 
 #[tokio::test]
@@ -770,6 +859,7 @@ async fn assets_are_cacheable_and_answer_304_to_who_has_them() {
     for (path, kind) in [
         ("/checkout/checkout.js", "text/javascript; charset=utf-8"),
         ("/checkout/complete.js", "text/javascript; charset=utf-8"),
+        ("/checkout/old-browser.js", "text/javascript; charset=utf-8"),
         ("/checkout/checkout.css", "text/css; charset=utf-8"),
     ] {
         let first = shop.get(path, "").await;
@@ -795,7 +885,7 @@ async fn assets_are_cacheable_and_answer_304_to_who_has_them() {
 async fn who_comes_back_sees_how_the_payment_stands() {
     let shop = Shop::new();
     shop.intent("a").await.unwrap();
-    let query = "payment_intent=pi_1&payment_intent_client_secret=pi_1_secret_test&redirect_status=x&order=a";
+    let query = "payment_intent=pi_1&payment_intent_client_secret=pi_1_secret_test&redirect_status=x&redirect_pm_type=card&checkout_query=order%3Da";
     for (status, words) in [
         ("succeeded", "data-state=\"succeeded\""),
         ("processing", "data-state=\"processing\""),
@@ -825,6 +915,12 @@ async fn who_comes_back_sees_how_the_payment_stands() {
     assert!(
         text(&shop.get("/checkout/complete", query).await).contains("../checkout?order=a"),
         "a way to try again"
+    );
+    let another = query.replace("&checkout_query=order%3Da", "");
+    assert!(
+        text(&shop.get("/checkout/complete", &another).await)
+            .contains("href=\"\" hidden>Try again"),
+        "what Stripe adds is no order"
     );
     let reloaded = shop.get("/checkout/complete", "payment_intent=pi_1").await;
     assert_eq!(reloaded.status(), 200);
@@ -1261,7 +1357,7 @@ async fn prices_that_hang_are_unavailable_and_a_debit_on_its_way_has_no_form() {
     assert_eq!(page.status(), 503);
     let page = shop.get("/checkout", "order=processing").await;
     assert_eq!(page.status(), 409);
-    assert!(text(&page).contains("on its way") && text(&page).contains("/orders/processing"));
+    assert!(text(&page).contains("being processed") && text(&page).contains("/orders/processing"));
 }
 
 #[test]

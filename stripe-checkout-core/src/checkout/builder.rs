@@ -313,6 +313,8 @@ impl CheckoutBuilder {
     }
 
     /// Another template for a page (`checkout.html`, `complete.html`, `setup.html`, `setup_complete.html`, `problem.html`, `layout.html`), in Jinja's syntax.
+    ///
+    /// The scripts need some ids and attributes: [`build`](Self::build) fails if one is missing.
     #[cfg(feature = "checkout")]
     pub fn template(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.templates.push((name.into(), source.into()));

@@ -7,8 +7,11 @@ use super::routes::MERCHANT_DEADLINE;
 use crate::call::{Call, Visitor};
 use crate::error::PricingError;
 use crate::guard::Attempt;
-use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupRequest};
+use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 use crate::reply::{Problem, Reply};
+
+/// The usage of a card that the page saves without a payment. Elements get the same one.
+pub(super) const SETUP_USAGE: SetupFutureUsage = SetupFutureUsage::OffSession;
 
 impl Checkout {
     /// The user that the visitor is, as the merchant says.
@@ -85,7 +88,7 @@ impl Checkout {
         self.admit(&visitor, Attempt::SaveCard).await?;
         let setup = async {
             let customer = self.customer(&user).await?;
-            let request = SetupRequest::new(reference, &customer);
+            let request = SetupRequest::new(reference, &customer).usage(SETUP_USAGE);
             self.create_setup_intent(&request).await
         };
         let setup = setup.await.map_err(|error| {
@@ -103,16 +106,26 @@ impl Checkout {
     }
 
     pub(super) async fn open_customer_session(&self, call: Call) -> Result<Reply, Problem> {
+        /// The page says whether its payment saves the payment method.
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "camelCase")]
+        struct Asked {
+            setup_future_usage: Option<String>,
+        }
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Session<'a> {
             customer_session_client_secret: Option<&'a str>,
         }
         let Call { visitor, body, .. } = call;
-        self.json_body(&visitor, body)?;
+        let body = self.json_body(&visitor, body)?;
+        let asked: Asked = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
         let secret = match self.visiting(&visitor).await? {
             Some(customer) => {
-                let session = self.customer_session(&customer).await;
+                let session = match asked.setup_future_usage {
+                    Some(_) => self.customer_session_of_saving_payment(&customer).await,
+                    None => self.customer_session(&customer).await,
+                };
                 Some(session.map_err(|error| {
                     tracing::error!(customer = customer.id(), error = %crate::error::Chain(&error), "no customer session");
                     Problem::from(&error)

@@ -108,43 +108,57 @@ impl Checkout {
         Ok(known.then_some(payment))
     }
 
-    /// Why there is nothing to pay for an order: it is paid, or a payment is on its way.
+    /// Checks whether an order can be paid, and changes nothing. The page shows its form only then.
+    ///
+    /// # Errors
+    /// The error with which [`create_intent`](Self::create_intent) would refuse.
     #[cfg(feature = "checkout")]
-    pub(super) async fn nothing_to_pay(
-        &self,
-        reference: &str,
-        account: Option<&str>,
-    ) -> Result<Option<IntentError>, IntentError> {
-        let order = self.order_key_on(reference, account);
-        let row = self.inner.fulfillment.intent(&order).await?;
-        let Some(row) = row else { return Ok(None) };
+    pub(super) async fn check_payable(&self, request: &PaymentRequest) -> Result<(), IntentError> {
+        let payments = self.payments()?;
+        payments.check(&receipt::without_bad_receipt(request))?;
+        request.intent_params(&self.inner.application)?;
+        let order = self.order_key_on(request.reference(), request.account());
+        let Some(row) = self.inner.fulfillment.intent(&order).await? else {
+            return Ok(());
+        };
+        if let Some(error) = unpayable(&row, request.reopens(), payments.max_declines) {
+            return Err(error);
+        }
         let id = match row.state {
-            IntentState::Paid => return Ok(Some(IntentError::AlreadyPaid)),
             IntentState::Processing => row.payment,
             _ => None,
         };
-        let Some(id) = id else { return Ok(None) };
-        if is_session(&id) {
-            return self.nothing_to_pay_in_session(&order, &id).await;
-        }
-        // News may have come in the wrong order: before a buyer is sent away, Stripe is asked.
-        let gateway = &self.payments()?.gateway;
-        match gateway.retrieve_intent(&id, order.account.as_deref()).await {
-            Ok(payment) => Ok(closed(&payment)),
-            Err(_) => Ok(Some(IntentError::Processing)),
-        }
+        let Some(id) = id else { return Ok(()) };
+        // Events arrive in any order. Before the page sends a buyer away, it asks Stripe.
+        let closed = if is_session(&id) {
+            self.nothing_to_pay_in_session(&order, &id).await?
+        } else {
+            match payments
+                .gateway
+                .retrieve_intent(&id, order.account.as_deref())
+                .await
+            {
+                Ok(payment) => closed(&payment),
+                Err(_) => Some(IntentError::Processing),
+            }
+        };
+        closed.map_or(Ok(()), Err)
     }
 
-    /// Refuses an order that was declined too often.
-    pub(super) async fn may_be_tried(
+    /// Refuses an order that cannot be paid, as its row says. After too many declines it also
+    /// cancels the open payment.
+    pub(super) async fn refuse_unpayable(
         &self,
         order: &OrderKey,
         row: &IntentRecord,
+        reopens: bool,
     ) -> Result<(), IntentError> {
         let payments = self.payments()?;
-        let declines = row.declines;
-        if row.state == IntentState::Paid || declines < payments.max_declines {
+        let Some(error) = unpayable(row, reopens, payments.max_declines) else {
             return Ok(());
+        };
+        if !matches!(error, IntentError::TooManyDeclines { .. }) {
+            return Err(error);
         }
         if let Some(payment) = row
             .payment
@@ -158,7 +172,7 @@ impl Checkout {
                 tracing::warn!(payment, %error, "what was declined too often stays open");
             }
         }
-        Err(IntentError::TooManyDeclines { declines })
+        Err(error)
     }
 
     pub(super) fn payments(&self) -> Result<&Payments, IntentError> {
@@ -198,15 +212,13 @@ impl Attempt<'_> {
         for _ in 0..ROUNDS {
             let row = self.checkout.inner.fulfillment.intent(self.order).await?;
             if let Some(row) = &row {
-                self.checkout.may_be_tried(self.order, row).await?;
+                self.checkout
+                    .refuse_unpayable(self.order, row, self.reopens)
+                    .await?;
             }
             let round = match row {
                 None => self.begin(None).await?,
                 Some(row) => match (row.state, row.payment.clone()) {
-                    (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
-                    _ if is_called_off(&row) && !self.reopens => {
-                        return Err(IntentError::CalledOff);
-                    }
                     (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                     // Of Stripe's own page: nobody shall pay there and here.
                     (_, Some(session)) if is_session(&session) => {
@@ -447,6 +459,18 @@ impl Attempt<'_> {
     fn account(&self) -> Option<&str> {
         self.order.account.as_deref()
     }
+}
+
+/// Returns why an order cannot be paid, as its row says. The page and the routes share this check.
+fn unpayable(row: &IntentRecord, reopens: bool, max_declines: u32) -> Option<IntentError> {
+    if row.state == IntentState::Paid {
+        return Some(IntentError::AlreadyPaid);
+    }
+    if row.declines >= max_declines {
+        let declines = row.declines;
+        return Some(IntentError::TooManyDeclines { declines });
+    }
+    (is_called_off(row) && !reopens).then_some(IntentError::CalledOff)
 }
 
 /// Whether the key is used up: it can only bring this answer again.

@@ -107,9 +107,24 @@ impl Checkout {
         &self,
         customer: &Customer,
     ) -> Result<ClientSecret, OperationError> {
-        let usage = SetupFutureUsage::OffSession.as_str();
+        let usage = Some(SetupFutureUsage::OffSession);
         let gateway = &self.operator()?.gateway;
         Ok(gateway.customer_session(customer, usage).await?)
+    }
+
+    /// Opens the customer session of a payment that sets
+    /// [`setup_future_usage`](crate::intent::PaymentRequest::setup_future_usage).
+    ///
+    /// Stripe.js refuses a usage in both places, so this session names none.
+    ///
+    /// # Errors
+    /// As for [`customer_session`](Self::customer_session).
+    pub async fn customer_session_of_saving_payment(
+        &self,
+        customer: &Customer,
+    ) -> Result<ClientSecret, OperationError> {
+        let gateway = &self.operator()?.gateway;
+        Ok(gateway.customer_session(customer, None).await?)
     }
 
     /// Makes the SetupIntent with which a customer's browser saves a payment method without paying.

@@ -22,11 +22,19 @@ impl Payments {
 /// An order's row still stands for the request as the merchant made it. So a refused address is not
 /// sent again with each further click.
 pub(super) fn sendable(request: &PaymentRequest) -> Cow<'_, PaymentRequest> {
-    if !request.has_bad_receipt() {
-        return Cow::Borrowed(request);
+    let sendable = without_bad_receipt(request);
+    if matches!(sendable, Cow::Owned(_)) {
+        tracing::warn!(order = request.reference(), "{NO_RECEIPT}");
     }
-    tracing::warn!(order = request.reference(), "{NO_RECEIPT}");
-    Cow::Owned(request.clone().without_receipt())
+    sendable
+}
+
+/// The request without a receipt that cannot be sent anywhere.
+pub(super) fn without_bad_receipt(request: &PaymentRequest) -> Cow<'_, PaymentRequest> {
+    match request.has_bad_receipt() {
+        true => Cow::Owned(request.clone().without_receipt()),
+        false => Cow::Borrowed(request),
+    }
 }
 
 /// The request without its receipt, if Stripe refused the receipt's address.

@@ -63,7 +63,7 @@ mod payments {
     use crate::call::{Body, Visitor};
     use crate::error::{ApiError, GuardError, IntentError, PricingError};
     use crate::guard::Attempt;
-    use crate::intent::PaymentRequest;
+    use crate::intent::{PaymentRequest, SetupFutureUsage};
     use crate::pricing::OrderError;
     use crate::reply::Problem;
     use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
@@ -76,7 +76,10 @@ mod payments {
                 client_secret: &'a str,
                 amount: u64,
                 currency: &'a str,
-                /// For Stripe.js.
+                /// For Stripe.js, which refuses an intent that differs from its Elements.
+                capture_method: &'a str,
+                #[serde(skip_serializing_if = "Option::is_none")]
+                setup_future_usage: Option<&'a str>,
                 #[serde(skip_serializing_if = "Option::is_none")]
                 stripe_account: Option<&'a str>,
             }
@@ -99,6 +102,8 @@ mod payments {
                     client_secret: secret.expose(),
                     amount: payment.amount().minor(),
                     currency: payment.amount().currency().code(),
+                    capture_method: capture_method(&request),
+                    setup_future_usage: request.future_usage().map(SetupFutureUsage::as_str),
                     stripe_account: payment.account(),
                 },
             ))
@@ -278,6 +283,15 @@ mod payments {
     /// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
     pub(in crate::checkout) const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
 
+    /// When the money of an order is taken, in Stripe's words.
+    pub(super) fn capture_method(request: &PaymentRequest) -> &'static str {
+        if request.captures_manually() {
+            "manual"
+        } else {
+            "automatic"
+        }
+    }
+
     /// How a buyer who comes back says which payment it is.
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -322,7 +336,7 @@ mod payments {
     }
 
     /// Logs once what the buyer is not told.
-    fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
+    pub(super) fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
             IntentError::AlreadyPaid
@@ -585,6 +599,8 @@ mod pages {
     use super::*;
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
+    use crate::checkout::customer_routes::SETUP_USAGE;
+    use crate::intent::SetupFutureUsage;
     use crate::page::{
         self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
         ProblemView, SetupCompleteView, SetupState, SetupView,
@@ -604,6 +620,7 @@ mod pages {
             match route {
                 Route::CheckoutScript => Reply::asset(SCRIPT, page::CHECKOUT_JS, known),
                 Route::CompleteScript => Reply::asset(SCRIPT, page::COMPLETE_JS, known),
+                Route::OldBrowserScript => Reply::asset(SCRIPT, page::OLD_BROWSER_JS, known),
                 Route::Style => Reply::asset("text/css; charset=utf-8", page::CHECKOUT_CSS, known),
                 Route::PageSlash => Reply::redirect(with_query("../checkout", visitor.query())),
                 Route::Complete => self
@@ -628,17 +645,13 @@ mod pages {
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
-            let nothing_to_pay = self
-                .nothing_to_pay(request.reference(), request.account())
-                .await;
-            let nothing_to_pay = nothing_to_pay.map_err(|error| Problem::from(&error))?;
-            if let Some(error) = nothing_to_pay {
-                // No form that would only fail.
-                return Err(Problem {
+            // No form that would only fail.
+            self.check_payable(&request)
+                .await
+                .map_err(|error| Problem {
                     reference: Some(request.reference().to_owned()),
-                    ..Problem::from(&error)
-                });
-            }
+                    ..logged(&error, &request)
+                })?;
             let order_url = front.order_url(request.reference());
             let lines: Vec<_> = request
                 .lines()
@@ -660,6 +673,8 @@ mod pages {
                 stripe_account: request.account(),
                 // The platform's customers are none of a connected account's.
                 saved_cards: payments.customers.is_some() && request.account().is_none(),
+                capture_method: capture_method(&request),
+                setup_future_usage: request.future_usage().map(SetupFutureUsage::as_str),
             };
             let html = front
                 .pages
@@ -677,6 +692,7 @@ mod pages {
                 publishable_key: front.publishable_key.expose(),
                 stripe_js_url: &front.stripe_js_url,
                 account_url: front.account_url.as_deref(),
+                usage: SETUP_USAGE.as_str(),
             };
             let html = front.pages.setup(&view).map_err(|error| broken(&*error))?;
             Ok(Reply::html(200, &front.policy, html))
@@ -688,7 +704,11 @@ mod pages {
             visitor: &Visitor,
         ) -> Result<Reply, Problem> {
             let query = visitor.query();
-            let unknown = |status| front.setup_complete(status, SetupState::Unknown, None);
+            let retry_url = retry_url("../setup", query);
+            let show = |status, state, message| {
+                front.setup_complete(status, state, message, retry_url.as_deref())
+            };
+            let unknown = |status| show(status, SetupState::Unknown, None);
             let asked = match serde_html_form::from_str::<SetupReturned>(query) {
                 Ok(asked) => asked,
                 // The address of a page whose script took the client secret out.
@@ -704,7 +724,7 @@ mod pages {
             match self.returned_setup(&asked).await {
                 Ok(setup) => {
                     let message = setup_message_for_buyer(&setup);
-                    front.setup_complete(200, setup_state_of(&setup), message)
+                    show(200, setup_state_of(&setup), message)
                 }
                 Err(problem) => Ok(unknown(problem.status)?.with_retry_after(problem.retry_after)),
             }
@@ -712,6 +732,7 @@ mod pages {
 
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let query = visitor.query();
+            let retry_url = retry_url("../checkout", query);
             let asked = match Ticket::read(query) {
                 Some(asked) => asked,
                 // The address of a page whose script took the client secret out.
@@ -719,21 +740,20 @@ mod pages {
                     .split('&')
                     .any(|pair| pair.starts_with("payment_intent=")) =>
                 {
-                    return front.look_it_up(200);
+                    return front.look_it_up(200, retry_url.as_deref());
                 }
                 None => return Err(Problem::malformed()),
             };
             let payment = match self.returned(&asked).await {
                 Ok(payment) => payment,
                 Err(problem) => {
-                    let page = front.look_it_up(problem.status)?;
+                    let page = front.look_it_up(problem.status, retry_url.as_deref())?;
                     return Ok(page.with_retry_after(problem.retry_after));
                 }
             };
             let order_url = payment
                 .order_id()
                 .and_then(|reference| front.order_url(reference));
-            let retry_url = order_query(query).map(|order| with_query("../checkout", &order));
             front.complete(
                 200,
                 &CompleteView {
@@ -765,12 +785,14 @@ mod pages {
             status: u16,
             state: SetupState,
             message: Option<&str>,
+            retry_url: Option<&str>,
         ) -> Result<Reply, Problem> {
             let view = SetupCompleteView {
                 shop: &self.shop,
                 state,
                 message,
                 account_url: self.account_url.as_deref(),
+                retry_url: retry_url.unwrap_or("../setup"),
             };
             let html = self
                 .pages
@@ -780,7 +802,7 @@ mod pages {
         }
 
         /// Tells nothing: the page's script takes the client secret out of the address, and asks with the one that it has.
-        fn look_it_up(&self, status: u16) -> Result<Reply, Problem> {
+        fn look_it_up(&self, status: u16, retry_url: Option<&str>) -> Result<Reply, Problem> {
             let view = CompleteView {
                 shop: &self.shop,
                 state: CompleteState::Unknown,
@@ -788,7 +810,7 @@ mod pages {
                 reference: None,
                 message: None,
                 order_url: None,
-                retry_url: None,
+                retry_url,
             };
             self.complete(status, &view)
         }
@@ -802,17 +824,8 @@ mod pages {
         let view = ProblemView {
             shop: &front.shop,
             place,
-            title: match problem.status {
-                403 if problem.code == "not_signed_in" => "Please sign in",
-                400 | 422 if matches!(place, Place::Setup | Place::SetupComplete) => {
-                    "Your card could not be saved"
-                }
-                404 => "Payment not found",
-                409 if problem.code == "payment_processing" => "Your payment is on its way",
-                409 => "This order is paid",
-                400 | 422 => "This order cannot be paid",
-                _ => "Please try again",
-            },
+            code: problem.code,
+            title: title(problem.code, place),
             message: &problem.message,
             order_url: order_url.as_deref(),
             back_url: None,
@@ -821,6 +834,31 @@ mod pages {
             Ok(html) => Reply::html(problem.status, PLAIN_POLICY, html)
                 .with_retry_after(problem.retry_after),
             Err(error) => broken(&*error).json(),
+        }
+    }
+
+    /// The title of a problem's page. The code decides: different problems share a status.
+    fn title(code: &str, place: Place) -> &'static str {
+        let saving = matches!(place, Place::Setup | Place::SetupComplete);
+        match code {
+            "not_signed_in" => "Please sign in",
+            "order_paid" => "This order has already been paid",
+            "payment_processing" => "Your payment is being processed",
+            "order_called_off" => "This order was canceled",
+            "too_many_declines" => "Too many payments were declined",
+            "unknown_payment" => "We do not know this payment",
+            "invalid_request" => "This address is incomplete",
+            "in_flight"
+            | "busy"
+            | "rate_limited"
+            | "too_many_attempts"
+            | "unavailable"
+            | "pricing_unavailable"
+            | "payment_unavailable"
+            | "internal_error" => "Please try again",
+            // Also the codes of the merchant's own refusals.
+            _ if saving => "Your card could not be saved",
+            _ => "This order cannot be paid",
         }
     }
 
@@ -854,23 +892,18 @@ mod pages {
         }
     }
 
-    /// What is left of the query without Stripe's own members: the order's.
-    fn order_query(query: &str) -> Option<String> {
-        let order: Vec<_> = query
-            .split('&')
-            .filter(|pair| {
-                let name = pair.split('=').next().unwrap_or_default();
-                !name.is_empty()
-                    && !matches!(
-                        name,
-                        "payment_intent"
-                            | "payment_intent_client_secret"
-                            | "redirect_status"
-                            | "session_id"
-                    )
-            })
-            .collect();
-        (!order.is_empty()).then(|| order.join("&"))
+    /// The way back to the page that the buyer left.
+    ///
+    /// Stripe adds its own parameters to a return address, and new ones over time. The page's query
+    /// therefore travels as the value of one parameter. A stranger can write that parameter, so it
+    /// only ever becomes the query of our own page.
+    fn retry_url(path: &str, query: &str) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Ours {
+            checkout_query: String,
+        }
+        let Ours { checkout_query } = serde_html_form::from_str(query).ok()?;
+        Some(with_query(path, &checkout_query))
     }
 
     fn with_query(path: &str, query: &str) -> String {
@@ -901,16 +934,54 @@ mod pages {
         use super::*;
 
         #[test]
-        fn the_orders_part_of_the_query_leads_back_to_the_page() {
-            let query = "order=a%20b&payment_intent=pi_1&payment_intent_client_secret=s&redirect_status=failed&seat=1&seat=2";
+        fn the_query_of_the_page_comes_back_whole_whatever_stripe_adds() {
+            let stripe = "payment_intent=pi_1&payment_intent_client_secret=s&redirect_status=failed\
+                          &redirect_pm_type=amazon_pay&source_type=three_d_secure&source_redirect_slug=x&tomorrow=1";
+            for (carried, page) in [
+                (
+                    "order%3Da%2520b%26seat%3D1%26seat%3D2",
+                    Some("../checkout?order=a%20b&seat=1&seat=2"),
+                ),
+                // An order whose own parameters have names of Stripe's.
+                (
+                    "redirect_pm_type%3Dcard%26payment_intent%3Dmine",
+                    Some("../checkout?redirect_pm_type=card&payment_intent=mine"),
+                ),
+                ("", Some("../checkout")),
+                // Nothing of it leaves the query.
+                ("%2F%2Fevil.example", Some("../checkout?//evil.example")),
+                ("a%0D%0ALocation%3A%20x", Some("../checkout")),
+            ] {
+                for query in [
+                    format!("checkout_query={carried}&{stripe}"),
+                    format!("{stripe}&checkout_query={carried}"),
+                ] {
+                    assert_eq!(retry_url("../checkout", &query).as_deref(), page, "{query}");
+                }
+            }
+            assert_eq!(retry_url("../checkout", stripe), None);
             assert_eq!(
-                order_query(query).as_deref(),
-                Some("order=a%20b&seat=1&seat=2")
-            );
-            assert_eq!(
-                order_query("payment_intent=pi_1&redirect_status=failed&"),
+                retry_url("../checkout", "checkout_query=a&checkout_query=b"),
                 None
             );
+        }
+
+        #[test]
+        fn a_title_follows_the_code_and_not_the_status() {
+            use crate::error::IntentError;
+
+            let declines = IntentError::TooManyDeclines { declines: 10 };
+            for (error, words) in [
+                (IntentError::AlreadyPaid, "paid"),
+                (IntentError::Processing, "processed"),
+                (IntentError::InFlight, "try again"),
+                (IntentError::CalledOff, "canceled"),
+                (declines, "declined"),
+            ] {
+                let problem = Problem::from(&error);
+                let title = title(problem.code, Place::Checkout);
+                assert!(title.contains(words), "{}: {title}", problem.code);
+            }
         }
 
         #[test]

@@ -214,7 +214,6 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
 #[cfg(feature = "sessions")]
 mod create {
     use super::super::Payments;
-    use super::super::expire::is_called_off;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
     use super::super::receipt;
     use super::*;
@@ -282,15 +281,13 @@ mod create {
             for _ in 0..ROUNDS {
                 let row = self.checkout.inner.fulfillment.intent(self.order).await?;
                 if let Some(row) = &row {
-                    self.checkout.may_be_tried(self.order, row).await?;
+                    self.checkout
+                        .refuse_unpayable(self.order, row, self.reopens)
+                        .await?;
                 }
                 let round = match row {
                     None => self.begin(None).await?,
                     Some(row) => match (row.state, row.payment.clone()) {
-                        (IntentState::Paid, _) => return Err(IntentError::AlreadyPaid),
-                        _ if is_called_off(&row) && !self.reopens => {
-                            return Err(IntentError::CalledOff);
-                        }
                         (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                         (_, Some(id)) if is_session(&id) => self.reuse(row, &id).await?,
                         (_, Some(id)) => self.leave_intent(row, &id).await?,

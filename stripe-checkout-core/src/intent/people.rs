@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::saved::Customer;
+use super::saved::{Customer, SetupFutureUsage};
 use super::{Gateway, IdempotencyKey, Unsuccessful};
 use crate::error::ApiError;
 use crate::secret::ClientSecret;
@@ -188,25 +188,33 @@ impl Gateway {
         Ok(detached.on_account(account))
     }
 
-    /// A session with which the customer's own browser shows, saves and removes payment methods.
+    /// Opens a session with which the customer's browser shows, saves and removes payment methods.
+    /// Without a usage the PaymentIntent names one.
     pub(crate) async fn customer_session(
         &self,
         customer: &Customer,
-        save_usage: &str,
+        save_usage: Option<SetupFutureUsage>,
     ) -> Result<ClientSecret, ApiError> {
         #[derive(Deserialize)]
         struct Session {
             client_secret: ClientSecret,
         }
         let feature = |name: &str| format!("components[payment_element][features][{name}]");
-        let form = form(&[
+        let usage = feature("payment_method_save_usage");
+        let (redisplay, remove, save) = (
+            feature("payment_method_redisplay"),
+            feature("payment_method_remove"),
+            feature("payment_method_save"),
+        );
+        let mut pairs = vec![
             ("components[payment_element][enabled]", "true"),
-            (&feature("payment_method_redisplay"), "enabled"),
-            (&feature("payment_method_remove"), "enabled"),
-            (&feature("payment_method_save"), "enabled"),
-            (&feature("payment_method_save_usage"), save_usage),
-            ("customer", customer.id()),
-        ])?;
+            (&*redisplay, "enabled"),
+            (&*remove, "enabled"),
+            (&*save, "enabled"),
+        ];
+        pairs.extend(save_usage.map(|save_usage| (&*usage, save_usage.as_str())));
+        pairs.push(("customer", customer.id()));
+        let form = form(&pairs)?;
         let (session, _) = self
             .operate::<Session>(
                 "/customer_sessions",

@@ -301,6 +301,16 @@ impl PaymentRequest {
         self.customer.as_deref()
     }
 
+    /// Whether the payment is authorised now and captured later.
+    pub(crate) fn captures_manually(&self) -> bool {
+        self.manual_capture
+    }
+
+    /// How the payment method that pays is used later, if it is saved.
+    pub(crate) fn future_usage(&self) -> Option<SetupFutureUsage> {
+        self.setup_future_usage
+    }
+
     /// The same, saving nothing.
     pub(crate) fn saving_nothing(mut self) -> Self {
         self.setup_future_usage = None;

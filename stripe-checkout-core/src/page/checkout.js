@@ -9,7 +9,10 @@
   "use strict";
 
   /** @typedef {{minor: number, currency: string}} Price */
-  /** @typedef {{clientSecret: string, amount: number, currency: string}} Intent */
+  /** @typedef {{captureMethod?: string, setupFutureUsage?: string}} Terms */
+  /** @typedef {Terms & {clientSecret: string, amount: number, currency: string}} Intent */
+  /** @typedef {"automatic" | "manual"} CaptureMethod */
+  /** @typedef {"off_session" | "on_session"} FutureUsage */
   /** @typedef {Partial<import("@stripe/stripe-js").PaymentIntentResult & import("@stripe/stripe-js").SetupIntentResult>} Result */
 
   /**
@@ -35,17 +38,24 @@
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   /** Whether a card is only saved here, and nothing is paid. */
   const saving = form.dataset.mode === "setup";
-  // No query of ours: Stripe appends the intent's.
-  const returnUrl = new URL(form.dataset.complete ?? "checkout/complete", location.href).href;
+  /** When the money is taken. Elements and the intent must agree. */
+  const captureMethod = /** @type {CaptureMethod} */ (form.dataset.captureMethod || "automatic");
+  /** The usage of the payment method, if it is saved. Elements and the intent must agree. */
+  const setupFutureUsage = /** @type {FutureUsage | undefined} */ (form.dataset.setupFutureUsage || undefined);
   /** This page's wish to save a card: the button pressed again is the same wish. */
   const wish = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
   /** How long the form may take before the buyer is offered another try, in milliseconds. */
-  const SLOW = 10_000;
+  const SLOW = 10000;
   /** How long the form may take to say that it is ready before the button works without that, in milliseconds. */
-  const GRACE = 2_000;
+  const GRACE = 2000;
   /** How long the server may take. Its own deadline towards Stripe is shorter. In milliseconds. */
-  const PATIENCE = 30_000;
+  const PATIENCE = 30000;
+  /** The longest return address that carries the page's query, in characters. */
+  const LONGEST_RETURN = 2000;
+  /** The codes that end the page, and those of them that are good news. */
+  const CLOSED = ["order_paid", "payment_processing", "order_called_off", "too_many_declines"];
+  const SETTLED = ["order_paid", "payment_processing"];
 
   /** @type {import("@stripe/stripe-js").Stripe | undefined} */
   let stripe;
@@ -53,6 +63,24 @@
   let elements;
   /** Whether a payment is under way: one at a time. */
   let busy = false;
+  /** Whether Stripe has been asked to pay since the button was pressed. */
+  let confirming = false;
+  /** Whether the form says itself what is wrong with its fields, as Stripe's does. */
+  let showsFlaws = false;
+
+  /** Something from outside did not arrive. */
+  class LoadError extends Error {}
+
+  /**
+   * The address to which Stripe sends the buyer back. Stripe adds its own parameters to it, so the
+   * page's query travels in one parameter.
+   */
+  function returnAddress() {
+    const url = new URL(form.dataset.complete ?? "checkout/complete", location.href);
+    const bare = url.href;
+    if (location.search) url.searchParams.set("checkout_query", location.search.slice(1));
+    return url.href.length > LONGEST_RETURN ? bare : url.href;
+  }
 
   // ---- Words and amounts ----
 
@@ -74,16 +102,13 @@
   function money(minor, currency, decimals) {
     const digits = String(minor).padStart(decimals + 1, "0");
     const whole = digits.slice(0, digits.length - decimals);
-    const exact = decimals === 0 ? whole : `${whole}.${digits.slice(-decimals)}`;
+    const fraction = digits.slice(digits.length - decimals);
     const language = document.documentElement.lang || undefined;
-    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? decimals;
-    const format = new Intl.NumberFormat(language, {
-      style: "currency",
-      currency,
-      minimumFractionDigits: Math.min(usual, decimals),
-      maximumFractionDigits: decimals,
-    });
-    return format.format(/** @type {Intl.StringNumericLiteral} */ (exact));
+    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
+    // Show all decimals or none: "RSD 12.5" is not a price.
+    const places = usual === 0 && /^0*$/.test(fraction) ? 0 : decimals;
+    const format = new Intl.NumberFormat(language, { style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places });
+    return format.format(/** @type {Intl.StringNumericLiteral} */ (fraction ? `${whole}.${fraction}` : whole));
   }
 
   /** @param {HTMLDataElement} amount */
@@ -178,10 +203,10 @@
       if (window.Stripe) return resolve(window.Stripe);
       const script = document.createElement("script");
       script.src = form.dataset.stripeJs ?? "";
-      script.onload = () => (window.Stripe ? resolve(window.Stripe) : reject(new Error("Stripe.js defines no Stripe")));
+      script.onload = () => (window.Stripe ? resolve(window.Stripe) : reject(new LoadError("Stripe.js defines no Stripe")));
       script.onerror = () => {
         script.remove();
-        reject(new Error("Stripe.js did not load"));
+        reject(new LoadError("Stripe.js did not load"));
       };
       document.head.append(script);
     });
@@ -194,20 +219,17 @@
   async function customerSession() {
     const address = form.dataset.customerSession;
     if (!address) return undefined;
-    try {
-      const response = await ask(address, "{}");
-      return response.ok ? ((await response.json()).customerSessionClientSecret ?? undefined) : undefined;
-    } catch {
-      return undefined;
-    }
+    // The intent and the customer session must not both name a usage.
+    const answered = await ask(address, { setupFutureUsage });
+    return (answered?.ok && answered.answer.customerSessionClientSecret) || undefined;
   }
 
-  /** @param {"failed" | "slow" | ""} reason */
+  /** @param {"failed" | "broken" | "slow" | ""} reason */
   function showFailure(reason) {
     failure.hidden = reason === "";
     for (const paragraph of failure.querySelectorAll("p")) paragraph.hidden = paragraph.dataset.reason !== reason;
     // While it is only slow the form may still come.
-    if (reason === "failed") loading.hidden = true;
+    if (reason === "failed" || reason === "broken") loading.hidden = true;
   }
 
   async function start() {
@@ -224,20 +246,24 @@
       stripe = Stripe(form.dataset.publishableKey ?? "", { locale, ...(stripeAccount && { stripeAccount }) });
       const look = { locale, appearance: appearance() };
       elements = saving
-        ? stripe.elements({ mode: "setup", ...look })
+        ? stripe.elements({ mode: "setup", ...(setupFutureUsage && { setupFutureUsage }), ...look })
         : stripe.elements({
             mode: "payment",
             amount: price.minor,
             currency: price.currency,
+            captureMethod,
+            ...(setupFutureUsage && { setupFutureUsage }),
             ...(customerSessionClientSecret && { customerSessionClientSecret }),
             ...look,
           });
       await mount(elements.create("payment", { layout: "tabs" }));
       showFailure("");
-    } catch {
+    } catch (error) {
       elements = undefined;
       button.disabled = true;
-      showFailure("failed");
+      const isOutside = error instanceof LoadError;
+      if (!isOutside) console.error("The payment form could not be shown:", error);
+      showFailure(isOutside ? "failed" : "broken");
     } finally {
       clearTimeout(slow);
     }
@@ -264,32 +290,69 @@
       payment.on?.("loaderstart", () => {
         loading.hidden = true;
       });
-      payment.on?.("loaderror", () => {
+      payment.on?.("loaderror", (event) => {
         clearTimeout(grace);
         payment.destroy?.();
-        reject(new Error("The Payment Element did not load"));
+        const { type, message } = event?.error ?? {};
+        const text = `The Payment Element did not load: ${message ?? type ?? ""}`;
+        reject(type === "invalid_request_error" ? new Error(text) : new LoadError(text));
       });
       payment.on?.("change", () => say(""));
       payment.mount("#payment-element");
-      if (!("on" in payment)) ready();
+      showsFlaws = "on" in payment;
+      if (!showsFlaws) ready();
     });
   }
 
   // ---- Paying ----
 
+  /** Ends a request that takes too long. The oldest browsers have no `AbortSignal.timeout`. */
+  function deadline() {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), PATIENCE);
+    return controller.signal;
+  }
+
   /**
-   * Asks our own server, with the page's own query.
+   * Loads an address, and returns nothing if the network fails.
+   *
+   * Only the network may fail inside the `try`: the page must not blame the buyer's connection for
+   * a fault of this script.
    * @param {string} address
-   * @param {string} body
+   * @param {RequestInit} options
    */
-  function ask(address, body) {
-    return fetch(`${address}${location.search}`, {
+  async function load(address, options) {
+    try {
+      const response = await fetch(address, options);
+      return { ok: response.ok, text: await response.text() };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Asks our own server, with the page's own query. Returns nothing if the server cannot be reached
+   * or something else answers.
+   * @param {string} address
+   * @param {object} question
+   * @returns {Promise<{ok: boolean, answer: any} | undefined>}
+   */
+  async function ask(address, question) {
+    const loaded = await load(`${address}${location.search}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "application/json" },
-      body,
+      body: JSON.stringify(question),
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE),
+      signal: deadline(),
     });
+    if (!loaded) return undefined;
+    let answer;
+    try {
+      answer = JSON.parse(loaded.text);
+    } catch {
+      return undefined;
+    }
+    return answer ? { ok: loaded.ok, answer } : undefined;
   }
 
   /**
@@ -297,15 +360,10 @@
    * @returns {Promise<Intent | {error: string, code: string}>}
    */
   async function createIntent() {
-    let response;
-    try {
-      response = await ask(form.dataset.create ?? "create-payment-intent", saving ? JSON.stringify({ reference: wish }) : "{}");
-      const answer = await response.json();
-      if (response.ok) return answer;
-      return { error: String(answer.error || text("refused")), code: String(answer.code || "") };
-    } catch {
-      return { error: text("no_answer"), code: "no_answer" };
-    }
+    const answered = await ask(form.dataset.create ?? "create-payment-intent", saving ? { reference: wish } : {});
+    if (!answered) return { error: text("no_answer"), code: "no_answer" };
+    const { ok, answer } = answered;
+    return ok ? answer : { error: String(answer.error || text("refused")), code: String(answer.code || "") };
   }
 
   /**
@@ -313,13 +371,9 @@
    * @param {Intent} intent
    */
   async function showNewPrice(intent) {
-    let page;
-    try {
-      const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-      if (response.ok) page = new DOMParser().parseFromString(await response.text(), "text/html");
-    } catch {
-      // Without the new lines the page can still show the new total.
-    }
+    // Without the new lines the page can still show the new total.
+    const loaded = await load(location.href, { cache: "no-store", signal: deadline() });
+    const page = loaded?.ok ? new DOMParser().parseFromString(loaded.text, "text/html") : undefined;
     const fresh = page && totalOf(page);
     const summary = page?.getElementById("summary");
     if (fresh && summary && Number(fresh.value) === intent.amount && fresh.dataset.currency === intent.currency) {
@@ -349,7 +403,7 @@
    * @param {string} clientSecret
    */
   function goToComplete(id, clientSecret) {
-    const url = new URL(returnUrl);
+    const url = new URL(returnAddress());
     const name = saving ? "setup_intent" : "payment_intent";
     url.searchParams.set(name, id);
     url.searchParams.set(`${name}_client_secret`, clientSecret);
@@ -362,15 +416,26 @@
    * @param {string} clientSecret
    */
   function confirm(stripe, elements, clientSecret) {
-    if (!saving) return stripe.confirmPayment({ elements, clientSecret, confirmParams: { return_url: returnUrl } });
-    // Who saves a card here wants to see it again when he pays.
-    const confirmParams = { return_url: returnUrl, payment_method_data: { allow_redisplay: /** @type {const} */ ("always") } };
+    confirming = true;
+    const return_url = returnAddress();
+    if (!saving) return stripe.confirmPayment({ elements, clientSecret, confirmParams: { return_url } });
+    // A buyer who saves a card here wants to see it again when they pay.
+    const confirmParams = { return_url, payment_method_data: { allow_redisplay: /** @type {const} */ ("always") } };
     return stripe.confirmSetup({ elements, clientSecret, confirmParams });
+  }
+
+  /**
+   * Whether the intent is captured and saved as the form on this page says.
+   * @param {Intent} intent
+   */
+  function agreesWith(intent) {
+    return (intent.captureMethod ?? "automatic") === captureMethod && intent.setupFutureUsage === setupFutureUsage;
   }
 
   /** Whether the page is about to be left, so that the button must stay as it is. */
   async function pay() {
     if (!stripe || !elements) return false;
+    confirming = false;
     let invalid;
     try {
       invalid = (await elements.submit())?.error;
@@ -380,26 +445,26 @@
       invalid = { message: text("incomplete") };
     }
     if (invalid) {
-      say(invalid.message ?? text("incomplete"));
+      // Stripe's form says beside its field what is missing. Twice is once too often.
+      const isShown = showsFlaws && "type" in invalid && invalid.type === "validation_error";
+      if (!isShown) say(invalid.message ?? text("incomplete"));
       return false;
     }
     const intent = await createIntent();
     if ("error" in intent) {
-      const settled = intent.code === "order_paid" || intent.code === "payment_processing";
-      say(intent.error, settled ? "notice" : "error");
-      if (settled) close();
+      say(intent.error, SETTLED.includes(intent.code) ? "notice" : "error");
+      if (CLOSED.includes(intent.code)) close();
       return false;
+    }
+    if (!saving && !agreesWith(intent)) {
+      // A changed capture method or usage needs another form and other words.
+      location.reload();
+      return true;
     }
     const shown = shownPrice();
     if (!saving && (intent.amount !== shown.minor || intent.currency !== shown.currency)) {
       await showNewPrice(intent);
       return false;
-    }
-    // The way back for a buyer whose bank refuses after a redirect.
-    try {
-      if (!saving) sessionStorage.setItem("stripe-checkout:retry", location.pathname + location.search);
-    } catch {
-      // Storage may be forbidden; then only the server's own link is offered.
     }
     /** @type {Result | undefined} */
     const result = await confirm(stripe, elements, intent.clientSecret);
@@ -427,8 +492,9 @@
     let leaving = false;
     try {
       leaving = await pay();
-    } catch {
-      say(text("unclear"));
+    } catch (error) {
+      console.error("The checkout page failed:", error);
+      say(text(confirming ? "unclear" : "fault"));
     }
     if (leaving) progress.textContent = text("redirecting");
     else setBusy(false);
@@ -451,8 +517,11 @@
     if (event.persisted) location.reload();
   });
 
-  dark.addEventListener("change", () => elements?.update({ appearance: appearance() }));
+  // Its newer name is unknown to Safari before 14.
+  dark.addListener(() => elements?.update({ appearance: appearance() }));
 
   writeAmounts(document);
   start();
+  // For old-browser.js.
+  document.documentElement.dataset.script = "runs";
 })();

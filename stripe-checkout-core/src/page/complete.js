@@ -5,14 +5,17 @@
 
   /** @typedef {Record<string, string>} Ticket the id and the client secret of a PaymentIntent, or of a SetupIntent where a card was saved; or the id of a Checkout Session */
   /** @typedef {{ticket: Ticket, order?: string}} Kept */
+  /** @typedef {{status?: string, message?: string, code?: string}} Answer */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
   const RETRYABLE = ["requires_payment_method", "requires_action", "canceled"];
 
   /** The first wait between two questions and the longest, and when to stop asking, in milliseconds. */
-  const FIRST_WAIT = 1_000;
-  const LONGEST_WAIT = 10_000;
-  const PATIENCE = 5 * 60_000;
+  const FIRST_WAIT = 1000;
+  const LONGEST_WAIT = 10000;
+  const PATIENCE = 5 * 60000;
+  /** The codes of answers that will not change. */
+  const UNKNOWN = ["unknown_payment", "invalid_request"];
 
   /**
    * Stripe's redirect puts the client secret into the address. It is taken out before the page is even there, and kept where only this entry of the tab's
@@ -29,7 +32,11 @@
       const secret = query.get(`${name}_client_secret`);
       if (!id || !secret) continue;
       const kept = { ticket: { [name]: id, [`${name}_client_secret`]: secret } };
-      history.replaceState(kept, "", `${location.pathname}?${name}=${encodeURIComponent(id)}`);
+      // The page that the buyer left stays in it: the way back, also after a reload.
+      const shown = new URLSearchParams({ [name]: id });
+      const left = query.get("checkout_query");
+      if (left) shown.set("checkout_query", left);
+      history.replaceState(kept, "", `${location.pathname}?${shown}`);
       return kept;
     }
     return history.state?.ticket ? history.state : undefined;
@@ -43,23 +50,10 @@
     return found instanceof HTMLAnchorElement ? found : undefined;
   }
 
-  /** The page that the buyer paid on, if it was in this tab and belongs to this shop. */
-  function checkoutUrl() {
-    try {
-      const url = new URL(sessionStorage.getItem("stripe-checkout:retry") ?? "", location.origin);
-      return url.pathname === new URL("../checkout", location.href).pathname ? url.href : undefined;
-    } catch {
-      return undefined;
-    }
-  }
-
   /** @param {string} state */
   function offerRetry(state) {
     const retry = link("try-again");
-    if (!retry) return;
-    const url = retry.getAttribute("href") || checkoutUrl();
-    if (url) retry.href = url;
-    retry.hidden = !url || !RETRYABLE.includes(state);
+    if (retry) retry.hidden = !retry.getAttribute("href") || !RETRYABLE.includes(state);
   }
 
   /** To a reload, which has no secret to show, the server does not tell the order: its address is kept beside the ticket. */
@@ -110,32 +104,44 @@
     });
   }
 
+  /**
+   * Asks our own server how the payment stands. Returns nothing if the server cannot be reached or
+   * something else answers.
+   * @param {Ticket} ticket
+   * @returns {Promise<{answer: Answer, retryAfter: number} | undefined>}
+   */
+  async function ask(ticket) {
+    const address = document.getElementById("outcome")?.dataset.status ?? "status";
+    // The oldest browsers have no `AbortSignal.timeout`.
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), LONGEST_WAIT * 3);
+    const options = {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: JSON.stringify(ticket),
+      cache: /** @type {const} */ ("no-store"),
+      signal: controller.signal,
+    };
+    try {
+      const response = await fetch(address, options);
+      return { answer: await response.json(), retryAfter: Number(response.headers.get("Retry-After")) * 1000 || 0 };
+    } catch {
+      return undefined;
+    }
+  }
+
   /** @param {Ticket} ticket */
   async function askUntilSettled(ticket) {
     const started = performance.now();
     for (let pause = FIRST_WAIT; performance.now() - started < PATIENCE; pause = Math.min(pause * 1.5, LONGEST_WAIT)) {
-      let atLeast = 0;
-      try {
-        const response = await fetch(document.getElementById("outcome")?.dataset.status ?? "status", {
-          method: "POST",
-          headers: { "Content-Type": "application/json", Accept: "application/json" },
-          body: JSON.stringify(ticket),
-          cache: "no-store",
-          signal: AbortSignal.timeout(LONGEST_WAIT * 3),
-        });
-        if (response.ok) {
-          const { status, message } = await response.json();
-          show(status, message);
-          if (SETTLED.includes(status)) return;
-        } else if (response.status === 400 || response.status === 404) {
-          return show("not_found");
-        } else {
-          atLeast = Number(response.headers.get("Retry-After")) * 1_000 || 0;
-        }
-      } catch {
-        // No network for the moment: ask again.
+      const { answer = {}, retryAfter = 0 } = (await ask(ticket)) ?? {};
+      if (answer.status) {
+        show(answer.status, answer.message);
+        if (SETTLED.includes(answer.status)) return;
+      } else if (answer.code && UNKNOWN.includes(answer.code)) {
+        return show("not_found");
       }
-      await wait(Math.max(pause, atLeast));
+      await wait(Math.max(pause, retryAfter));
     }
     show("still_processing");
   }
@@ -149,16 +155,13 @@
     const decimals = Number(amount.dataset.decimals);
     const digits = amount.value.padStart(decimals + 1, "0");
     const whole = digits.slice(0, digits.length - decimals);
-    const exact = decimals === 0 ? whole : `${whole}.${digits.slice(-decimals)}`;
+    const fraction = digits.slice(digits.length - decimals);
     const language = document.documentElement.lang || undefined;
-    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits ?? decimals;
-    const format = new Intl.NumberFormat(language, {
-      style: "currency",
-      currency,
-      minimumFractionDigits: Math.min(usual, decimals),
-      maximumFractionDigits: decimals,
-    });
-    amount.textContent = format.format(/** @type {Intl.StringNumericLiteral} */ (exact));
+    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
+    // Show all decimals or none: "RSD 12.5" is not a price.
+    const places = usual === 0 && /^0*$/.test(fraction) ? 0 : decimals;
+    const format = new Intl.NumberFormat(language, { style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places });
+    amount.textContent = format.format(/** @type {Intl.StringNumericLiteral} */ (fraction ? `${whole}.${fraction}` : whole));
   }
 
   document.addEventListener("DOMContentLoaded", () => {
@@ -168,8 +171,13 @@
     const state = document.getElementById("outcome")?.dataset.state ?? "unknown";
     offerOrder();
     offerRetry(state);
+    // For old-browser.js.
+    document.documentElement.dataset.script = "runs";
     if (SETTLED.includes(state)) return;
-    if (kept) askUntilSettled(kept.ticket);
-    else show("not_found");
+    if (!kept) return show("not_found");
+    askUntilSettled(kept.ticket).catch((error) => {
+      console.error("The page of the outcome failed:", error);
+      show("still_processing");
+    });
   });
 })();

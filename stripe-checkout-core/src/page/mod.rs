@@ -1,6 +1,7 @@
 //! The checkout page.
 //!
-//! What a browser gets are files: templates, two scripts and one style sheet, which a web developer reads and changes without knowing Rust. No script and
+//! A browser gets files: templates, three scripts and one style sheet. A web developer can read and
+//! change them without knowing Rust. No script and
 //! no style stands inside the HTML, so that the Content-Security-Policy can forbid both; and every word that a buyer reads stands in a template, none in a
 //! script, so that a shop that replaces the templates can speak its own language.
 //!
@@ -24,6 +25,8 @@ use crate::error::{BoxError, BuildError};
 pub(crate) const CHECKOUT_JS: &str = include_str!("checkout.js");
 /// Runs the page that a buyer comes back to.
 pub(crate) const COMPLETE_JS: &str = include_str!("complete.js");
+/// Tells a buyer whose browser cannot read the other two.
+pub(crate) const OLD_BROWSER_JS: &str = include_str!("old-browser.js");
 /// Styles all pages.
 pub(crate) const CHECKOUT_CSS: &str = include_str!("checkout.css");
 
@@ -37,8 +40,8 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("problem.html", include_str!("problem.html")),
 ];
 
-/// What `checkout.js` looks for. Stripe's tutorials call the first four so.
-const CHECKOUT_IDS: [&str; 9] = [
+/// The ids and attributes that the scripts need. The first four are those of Stripe's tutorials.
+const CHECKOUT_IDS: [&str; 12] = [
     "payment-form",
     "payment-element",
     "submit",
@@ -48,10 +51,13 @@ const CHECKOUT_IDS: [&str; 9] = [
     "summary",
     "total",
     "texts",
+    "old-browser",
+    "data-capture-method",
+    "data-setup-future-usage",
 ];
 
 /// The same where a card is only saved.
-const SETUP_IDS: [&str; 7] = [
+const SETUP_IDS: [&str; 9] = [
     "payment-form",
     "payment-element",
     "submit",
@@ -59,6 +65,8 @@ const SETUP_IDS: [&str; 7] = [
     "payment-loading",
     "payment-failure",
     "texts",
+    "old-browser",
+    "data-setup-future-usage",
 ];
 
 /// The templates, compiled once.
@@ -130,7 +138,7 @@ impl Pages {
             if let Some(id) = CHECKOUT_IDS.into_iter().find(|id| !page.contains(id)) {
                 return Err(broken(
                     "checkout.html",
-                    format!("it has no element with the id {id:?}, which checkout.js needs"),
+                    format!("it has no {id:?}, which checkout.js needs"),
                 ));
             }
         }
@@ -145,7 +153,7 @@ impl Pages {
             if let Some(id) = SETUP_IDS.into_iter().find(|id| !page.contains(id)) {
                 return Err(broken(
                     "setup.html",
-                    format!("it has no element with the id {id:?}, which checkout.js needs"),
+                    format!("it has no {id:?}, which checkout.js needs"),
                 ));
             }
         }

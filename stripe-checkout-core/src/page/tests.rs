@@ -26,6 +26,8 @@ fn checkout<'a>(shop: &'a str, lines: &'a [LineView<'a>]) -> CheckoutView<'a> {
         order_url: None,
         back_url: None,
         saved_cards: false,
+        capture_method: "automatic",
+        setup_future_usage: None,
     }
 }
 
@@ -141,6 +143,7 @@ fn hostile_names_stay_text() {
     let problem = ProblemView {
         shop: HOSTILE,
         place: Place::Checkout,
+        code: "code",
         title: HOSTILE,
         message: HOSTILE,
         order_url: Some(HOSTILE),
@@ -166,6 +169,7 @@ fn no_page_holds_a_script_or_a_style_or_an_absolute_path() {
     let problem = ProblemView {
         shop: "Shop",
         place: Place::Complete,
+        code: "code",
         title: "Title",
         message: "Message.",
         order_url: None,
@@ -259,6 +263,7 @@ fn a_problem_finds_its_style_sheet_from_both_addresses() {
             .problem(&ProblemView {
                 shop: "Shop",
                 place,
+                code: "code",
                 title: "Title",
                 message: "M.",
                 order_url: None,
@@ -283,6 +288,7 @@ fn a_merchant_replaces_a_template_and_includes_parts() {
     let view = ProblemView {
         shop: "A & B",
         place: Place::Checkout,
+        code: "code",
         title: "Title",
         message: "Gone.",
         order_url: None,

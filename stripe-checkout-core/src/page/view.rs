@@ -39,6 +39,11 @@ pub(crate) struct CheckoutView<'a> {
     pub(crate) back_url: Option<&'a str>,
     /// Whether the shop knows its visitors: then checkout.js asks for the cards that this one saved.
     pub(crate) saved_cards: bool,
+    /// When the money is taken, for Stripe.js: `automatic` or `manual`.
+    pub(crate) capture_method: &'static str,
+    /// The usage of a payment method that is saved, for Stripe.js: `off_session`, `on_session`, or
+    /// none.
+    pub(crate) setup_future_usage: Option<&'static str>,
 }
 
 /// Everything that `setup.html` shows.
@@ -52,6 +57,8 @@ pub(crate) struct SetupView<'a> {
     pub(crate) stripe_js_url: &'a str,
     /// Where the buyer sees the cards that he saved.
     pub(crate) account_url: Option<&'a str>,
+    /// The usage of the card, for Stripe.js: `off_session` or `on_session`.
+    pub(crate) usage: &'static str,
 }
 
 /// How it stands with a card when its buyer comes back: the status of the SetupIntent.
@@ -83,6 +90,8 @@ pub(crate) struct SetupCompleteView<'a> {
     pub(crate) message: Option<&'a str>,
     /// Where the buyer sees the cards that he saved.
     pub(crate) account_url: Option<&'a str>,
+    /// Where the buyer can try again.
+    pub(crate) retry_url: &'a str,
 }
 
 /// How a payment stands when its buyer comes back. The templates see the status of the PaymentIntent, which is also what `POST status` answers.
@@ -121,7 +130,7 @@ pub(crate) struct CompleteView<'a> {
     pub(crate) message: Option<&'a str>,
     /// Where the order can be seen.
     pub(crate) order_url: Option<&'a str>,
-    /// Where the buyer can try again. Without it the browser offers the checkout page that it came from.
+    /// Where the buyer can try again.
     pub(crate) retry_url: Option<&'a str>,
 }
 
@@ -146,6 +155,8 @@ pub(crate) struct ProblemView<'a> {
     /// The address that it stands at; for the templates the path from there to the scripts and styles.
     #[serde(rename = "assets")]
     pub(crate) place: Place,
+    /// The problem's code, which the JSON routes use too.
+    pub(crate) code: &'a str,
     /// What is wrong, in a few words.
     pub(crate) title: &'a str,
     /// What is wrong and what to do, as a sentence that the buyer may read.
@@ -221,10 +232,14 @@ pub(super) fn checkout_samples() -> [CheckoutView<'static>; 2] {
         order_url: None,
         back_url: None,
         saved_cards: false,
+        capture_method: "automatic",
+        setup_future_usage: None,
     };
     [
         CheckoutView {
             saved_cards: true,
+            capture_method: "manual",
+            setup_future_usage: Some("off_session"),
             stripe_account: Some("acct_sample"),
             lines: &[LINE; 3],
             publishable_key: "pk_test_sample",
@@ -280,6 +295,7 @@ pub(super) fn setup_samples() -> [SetupView<'static>; 2] {
         publishable_key: "pk_live_sample",
         stripe_js_url: "https://js.stripe.com/endive/stripe.js",
         account_url: None,
+        usage: "off_session",
     };
     [
         SetupView {
@@ -311,6 +327,7 @@ pub(super) fn setup_complete_samples() -> impl Iterator<Item = SetupCompleteView
             state,
             message: None,
             account_url: None,
+            retry_url: "../setup",
         };
         let full = SetupCompleteView {
             message: Some("Declined."),
@@ -325,6 +342,7 @@ pub(super) fn problem_samples() -> [ProblemView<'static>; 2] {
     let bare = ProblemView {
         shop: "Shop",
         place: Place::Checkout,
+        code: "code",
         title: "Title",
         message: "Message.",
         order_url: None,

@@ -131,6 +131,11 @@ impl Browser {
                 sessionStorage.setItem("violations", JSON.stringify(seen));
             });
         "#;
+        self.before_each_page(script).await;
+    }
+
+    /// Runs a script in each page of this tab from now on, before any script of the page.
+    pub async fn before_each_page(&self, script: &str) {
         self.devtools(
             "Page.addScriptToEvaluateOnNewDocument",
             json!({ "source": script }),

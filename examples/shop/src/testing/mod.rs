@@ -70,6 +70,29 @@ pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(
     });
 }
 
+/// Runs a scenario in a browser without a shop, or prints in one line why it cannot. With `CI=true`
+/// it must be able to.
+///
+/// # Panics
+/// If anything is not as it should be.
+pub fn browse(scenario: impl AsyncFn(&Browser)) {
+    let Some(tools) = Tools::find() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let browser = Browser::open(&tools).await;
+        let outcome = AssertUnwindSafe(scenario(&browser)).catch_unwind().await;
+        if let Err(panic) = outcome {
+            eprintln!("The browser was {}\n", browser.describe().await);
+            resume_unwind(panic);
+        }
+        browser.check().await;
+        browser.close().await;
+    });
+}
+
 /// One test for each scenario, against the program at this path.
 #[macro_export]
 macro_rules! browser_tests {
@@ -87,6 +110,11 @@ macro_rules! browser_tests {
             price_changed
             paid_already
             redirect_comes_back_failed
+            redirect_into_another_browser
+            oldest_browser
+            too_old_browser
+            a_fault_of_the_page
+            amounts_have_all_decimals_or_none
             redirect_comes_back_processing
             processing_then_failed
         }

@@ -208,6 +208,12 @@ pub async fn keyboard_only(stage: &Stage) {
         browser.has_focus("#Field-cvcInput").await.then_some(())
     })
     .await;
+    browser.read("#Field-cvcError", "incomplete").await;
+    browser.see("form[aria-busy='false']").await;
+    assert!(
+        !browser.sees("#payment-message").await,
+        "the form has said it already"
+    );
     browser.type_keys("123").await;
     browser.press(Key::Enter).await;
 
@@ -324,10 +330,153 @@ pub async fn redirect_comes_back_failed(stage: &Stage) {
     );
     stage.not_shipped(&order, Status::Failed).await;
 
+    // A reload does not lose the way.
+    browser.reload().await;
+    browser.see(&outcome("requires_payment_method")).await;
     browser.click("#try-again").await;
     browser.at(&format!("/checkout?order={order}")).await;
     stage.pay_with(GOOD).await;
     browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// The bank opens another browser, and Stripe adds parameters that the page does not know.
+pub async fn redirect_into_another_browser(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    browser.expect_error(
+        "/confirm - Failed to load resource: the server responded with a status of 402",
+    );
+    stage.pay_with(DECLINED).await;
+    browser.read("#payment-message", "declined").await;
+    let intents = stage.intents(&order).await;
+    let secret = intents[0]["client_secret"].as_str().expect("a secret");
+    let id = intents[0]["id"].as_str().expect("an id");
+    let back = stage.return_address();
+
+    let first = browser.open_tab().await;
+    browser
+        .goto(&format!(
+            "{back}&payment_intent={id}&payment_intent_client_secret={secret}&redirect_status=failed&redirect_pm_type=card&source_type=three_d_secure"
+        ))
+        .await;
+    browser.see(&outcome("requires_payment_method")).await;
+    browser.click("#try-again").await;
+    let till = browser.at("/checkout?order=").await;
+    assert!(
+        till.ends_with(&format!("/checkout?order={order}")),
+        "{till}"
+    );
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+    browser.return_to(first).await;
+}
+
+/// An iPhone of 2020 pays: what came later into browsers is missing.
+pub async fn oldest_browser(stage: &Stage) {
+    let browser = &stage.browser;
+    browser
+        .before_each_page(
+            "delete AbortSignal.timeout; delete AbortSignal.any; delete window.structuredClone; delete Array.prototype.at; delete String.prototype.replaceAll;
+             MediaQueryList.prototype.addEventListener = undefined;",
+        )
+        .await;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// A browser that cannot read the scripts says so, and nothing turns for ever.
+pub async fn too_old_browser(stage: &Stage) {
+    let browser = &stage.browser;
+    let order = stage.go_to_the_till().await;
+    stage.pay_with(PROCESSING).await;
+    browser.see(&outcome("processing")).await;
+    stage.not_shipped(&order, Status::Processing).await;
+
+    // Blocked, they do as little as in a browser to which they are no JavaScript.
+    browser
+        .block(&["*/checkout/checkout.js*", "*/checkout/complete.js*"])
+        .await;
+    browser.reload().await;
+    browser
+        .read(
+            "section[data-outcome='not_found']",
+            "We cannot show this payment here",
+        )
+        .await;
+    assert!(!browser.sees(".spinner").await, "nothing is going on");
+
+    stage.go_to_the_till().await;
+    browser
+        .read("#old-browser", "your browser is too old")
+        .await;
+    assert!(
+        !browser.sees("#payment-loading").await,
+        "nothing is loading"
+    );
+    assert!(browser.sees("#submit:disabled").await);
+}
+
+/// A fault of the page's own script is not told as one of the buyer's connection.
+pub async fn a_fault_of_the_page(stage: &Stage) {
+    let browser = &stage.browser;
+    browser.expect_error("The checkout page failed:");
+    let order = stage.go_to_the_till().await;
+    stage.type_in(GOOD).await;
+    browser
+        .script("window.AbortController = undefined;", vec![])
+        .await;
+    browser.click("#submit").await;
+    browser
+        .read("#payment-message", "Something went wrong on this page")
+        .await;
+    assert_eq!(stage.posts_to("/confirm"), 0, "nothing is paid");
+
+    // And none of the connection as a fault of the page.
+    browser.reload().await;
+    browser.block(&["*/create-payment-intent*"]).await;
+    stage.pay_with(GOOD).await;
+    browser
+        .read("#payment-message", "could not be reached")
+        .await;
+    browser.block(&[]).await;
+    browser.click("#submit").await;
+    browser.see(&outcome("succeeded")).await;
+    stage.paid_once(&order).await;
+}
+
+/// Amounts have all of their currency's decimals or none, on both pages.
+pub async fn amounts_have_all_decimals_or_none(stage: &Stage) {
+    let browser = &stage.browser;
+    browser
+        .before_each_page(
+            "document.addEventListener('readystatechange', () => {
+                if (document.readyState !== 'interactive') return;
+                for (const [minor, currency, decimals] of [[1250, 'rsd', 2], [1200, 'rsd', 2], [1250, 'eur', 2], [1200, 'eur', 2], [1200, 'jpy', 0], [12340, 'kwd', 3], [500, 'isk', 2], [5, 'isk', 2]]) {
+                    const amount = document.createElement('data');
+                    amount.className = 'money sample';
+                    amount.value = minor;
+                    amount.dataset.currency = currency;
+                    amount.dataset.decimals = decimals;
+                    document.querySelector('main').append(amount);
+                }
+            });",
+        )
+        .await;
+    let written = async || {
+        let read = "return [...document.querySelectorAll('.sample')].map((amount) => amount.textContent.replace(/\\u00a0/g, ' ')).join(', ');";
+        browser.script(read, vec![]).await
+    };
+    let right = "RSD 12.50, RSD 12, €12.50, €12.00, ¥1,200, KWD 12.340, ISK 5, ISK 0.05";
+    let order = stage.go_to_the_till().await;
+    browser.see("#submit:enabled").await;
+    assert_eq!(written().await, right);
+    stage.pay_with(GOOD).await;
+    browser.see(&outcome("succeeded")).await;
+    assert_eq!(written().await, right);
     stage.paid_once(&order).await;
 }
 

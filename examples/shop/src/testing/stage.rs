@@ -285,13 +285,14 @@ impl Stage {
             self.sandbox().url(),
             intent["id"].as_str().expect("an id")
         );
+        let back = self.return_address();
         let fields = [
             ("key", config.publishable_key().expect("a key").expose()),
             (
                 "client_secret",
                 intent["client_secret"].as_str().expect("a secret"),
             ),
-            ("return_url", &self.url("/checkout/complete")),
+            ("return_url", &back),
             ("payment_method_data[type]", "card"),
             ("payment_method_data[card][number]", card),
             ("payment_method_data[card][exp_month]", "12"),
@@ -302,6 +303,19 @@ impl Stage {
         let page = confirmed["next_action"]["redirect_to_url"]["url"].as_str();
         page.unwrap_or_else(|| panic!("nowhere to go: {}", confirmed["next_action"]))
             .to_owned()
+    }
+
+    /// The address to which the page had Stripe send the buyer back.
+    pub fn return_address(&self) -> String {
+        let requests = self.sandbox().requests();
+        let confirmations = requests
+            .iter()
+            .rev()
+            .filter(|request| request.path.ends_with("/confirm"));
+        confirmations
+            .flat_map(|request| url::form_urlencoded::parse(&request.body))
+            .find_map(|(name, value)| (name == "return_url").then(|| value.into_owned()))
+            .expect("the page confirmed before")
     }
 
     /// Doubles every quantity of an order behind the buyer's back. Gives the new amount in minor units.

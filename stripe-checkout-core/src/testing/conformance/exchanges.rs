@@ -126,6 +126,9 @@ fn page() -> Vec<Exchange> {
         exchange("an order for members, a member", page("order=members").header("X-Member", "ada"), 200, "payment-element"),
         exchange("an order that is paid", page("order=paid"), 409, "orders&#x2f;paid"),
         exchange("an order whose payment is on its way", page("order=on-its-way"), 409, "orders&#x2f;on-its-way"),
+        exchange("an order above the cap", page("order=millions"), 422, "order_not_payable"),
+        exchange("an order that is authorised first", page("order=made-to-order"), 200, "data-capture-method=\"manual\" data-setup-future-usage=\"\""),
+        exchange("an order that saves the card", page("order=kept"), 200, "data-capture-method=\"automatic\" data-setup-future-usage=\"off_session\""),
         exchange("prices are not available", page("order=database-down"), 503, "not available"),
         exchange("prices that panic", page("order=bug"), 500, "internal_error"),
         exchange("a trailing slash", get("/checkout/?order=tea%20pot"), 308, ""),
@@ -151,9 +154,9 @@ fn page() -> Vec<Exchange> {
         ("order=%", 200, "payment-element"),
         ("order=%zz", 200, "payment-element"),
         ("order=%ff%fe", 200, "payment-element"),
-        ("order=a%00b", 200, "payment-element"),
-        ("order=", 200, "payment-element"),
-        ("order", 200, "payment-element"),
+        ("order=a%00b", 422, "order_not_payable"),
+        ("order=", 422, "order_not_payable"),
+        ("order", 422, "order_not_payable"),
         ("ORDER=tea", 400, "could not be read"),
         ("%6Frder=tea", 200, "payment-element"),
         ("order[]=tea", 400, "could not be read"),
@@ -161,7 +164,8 @@ fn page() -> Vec<Exchange> {
         all.push(exchange(&format!("the query {query}"), page(query), status, piece));
     }
     let long = "x".repeat(3000);
-    all.push(exchange("a long query", page(&format!("order={long}")), 200, "payment-element"));
+    all.push(exchange("a reference that is too long", page(&format!("order={long}")), 422, "order_not_payable"));
+    all.push(exchange("a long query", page(&format!("order=tea&long={long}")), 200, "payment-element"));
     all
 }
 
@@ -171,6 +175,7 @@ fn assets() -> Vec<Exchange> {
     for (file, piece) in [
         ("checkout.js", "confirmPayment"),
         ("complete.js", "status"),
+        ("old-browser.js", "old-browser"),
         ("checkout.css", "{"),
     ] {
         let path = format!("/checkout/{file}");
@@ -195,6 +200,8 @@ fn create() -> Vec<Exchange> {
         exchange("the same payment again", order("tea"), 200, "pi_tea_secret_test"),
         exchange("a payment for the query's order", json(&format!("{CREATE}?order=coffee"), "{}"), 200, "pi_coffee_secret_test"),
         exchange("a payment for the query's order, not the body's", json(&format!("{CREATE}?order=coffee"), r#"{"order":{"order":"tea"}}"#), 200, "pi_coffee_secret_test"),
+        exchange("a payment that is authorised first", order("made-to-order"), 200, r#""currency":"eur","captureMethod":"manual"}"#),
+        exchange("a payment that saves the card", order("kept"), 200, r#""captureMethod":"automatic","setupFutureUsage":"off_session"}"#),
         exchange("a payment in chunks", order("chunks").chunked(3), 200, "pi_chunks_secret_test"),
         exchange("a payment, slowly", order("slow").slow(), 200, "pi_slow_secret_test"),
         exchange("a payment after 100 Continue", order("patient").expected(), 200, "pi_patient_secret_test"),
@@ -332,7 +339,10 @@ fn complete_and_status() -> Vec<Exchange> {
         exchange("complete of a payment that nobody knows", complete("payment_intent=pi_nobody&payment_intent_client_secret=pi_nobody_secret_test"), 404, "complete.js"),
         exchange("complete with the wrong secret", complete("payment_intent=pi_tea&payment_intent_client_secret=pi_tea_secret_guess"), 404, "complete.js"),
         exchange("complete with an id that is none", complete("payment_intent=..%2Fcharges&payment_intent_client_secret=x"), 404, "complete.js"),
-        exchange("complete of a payment that waits", complete("payment_intent=pi_tea&payment_intent_client_secret=pi_tea_secret_test&order=tea"), 200, "..&#x2f;checkout?order=tea"),
+        exchange("complete of a payment that waits", complete("payment_intent=pi_tea&payment_intent_client_secret=pi_tea_secret_test&redirect_pm_type=card&checkout_query=order%3Dtea"), 200, "..&#x2f;checkout?order=tea"),
+        exchange("complete with what only Stripe adds", complete("payment_intent=pi_tea&payment_intent_client_secret=pi_tea_secret_test&redirect_pm_type=card&source_type=card"), 200, "href=\"\" hidden"),
+        exchange("complete after the script took the secret away and left the way back", complete("payment_intent=pi_x&checkout_query=order%3Dtea"), 200, "..&#x2f;checkout?order=tea"),
+        exchange("complete with a way back that leads elsewhere", complete("payment_intent=pi_x&checkout_query=%2F%2Fevil.example"), 200, "..&#x2f;checkout?&#x2f;&#x2f;evil.example"),
         exchange("HEAD of complete", Request::new("HEAD", "/checkout/complete?payment_intent=pi_x"), 200, ""),
         exchange("status of a payment that waits", status(r#"{"payment_intent":"pi_tea","payment_intent_client_secret":"pi_tea_secret_test"}"#), 200, r#"{"status":"requires_payment_method"}"#),
         exchange("status with the wrong secret", status(r#"{"payment_intent":"pi_tea","payment_intent_client_secret":"pi_tea_secret_guess"}"#), 404, "unknown_payment"),
@@ -383,6 +393,8 @@ fn customers() -> Vec<Exchange> {
         exchange("a payment, and Stripe is broken for this customer", by("broken", order("broken-customer")), 503, "payment_unavailable"),
         exchange("a payment of a member unknown", by("members-down", order("unknown-member")), 503, "unavailable"),
         exchange("a member's saved cards", by("ada", json(SESSION, "{}")), 200, r#"{"customerSessionClientSecret":"cuss_secret_ada"}"#),
+        exchange("a member's saved cards, where paying saves one", by("ada", json(SESSION, r#"{"setupFutureUsage":"off_session"}"#)), 200, r#"{"customerSessionClientSecret":"cuss_secret_ada_unsaid"}"#),
+        exchange("saved cards without JSON", by("ada", json(SESSION, "")), 400, "invalid_request"),
         exchange("a guest's saved cards", json(SESSION, "{}"), 200, r#"{"customerSessionClientSecret":null}"#),
         exchange("saved cards, asked for from elsewhere", by("ada", json(SESSION, "{}").header("Sec-Fetch-Site", "cross-site")), 403, "cross_site"),
         exchange("saved cards, asked for by a form", by("ada", Request::new("POST", SESSION).header("Content-Type", "text/plain").body("{}")), 415, "not_json"),

@@ -297,6 +297,7 @@ async fn other_verbs(site: Site) -> Told {
         ("GET", "/checkout/?order=tea"),
         ("GET", "/checkout/checkout.js"),
         ("GET", "/checkout/complete.js"),
+        ("GET", "/checkout/old-browser.js"),
         ("GET", "/checkout/checkout.css"),
         ("GET", "/checkout/complete?payment_intent=pi_x"),
         ("POST", "/create-payment-intent"),
@@ -363,7 +364,12 @@ async fn keep_alive(site: Site) -> Told {
 
 async fn not_modified(site: Site) -> Told {
     let mut answers = Vec::new();
-    for file in ["checkout.js", "complete.js", "checkout.css"] {
+    for file in [
+        "checkout.js",
+        "complete.js",
+        "old-browser.js",
+        "checkout.css",
+    ] {
         let get = Request::new("GET", format!("/checkout/{file}"));
         let first = expect(&site, &get, 200, "").await?;
         let etag = first.header("etag").unwrap_or_default().to_owned();

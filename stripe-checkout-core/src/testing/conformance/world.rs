@@ -9,7 +9,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
 use crate::intent::{
-    CustomerRequest, PaymentRequest, Transport, TransportRequest, TransportResponse,
+    CustomerRequest, PaymentRequest, SetupFutureUsage, Transport, TransportRequest,
+    TransportResponse,
 };
 use crate::testing::{EventBody, PaymentIntent, now};
 use crate::webhook::Payment;
@@ -240,7 +241,13 @@ impl Pricing for Prices {
             "millions" => Amount::new(99_999_999, Currency::EUR),
             _ => PRICE,
         };
-        Ok(PaymentRequest::new(reference, amount).line("Tea & <b>biscuits</b>", 2, amount))
+        let request = PaymentRequest::new(&reference, amount);
+        let request = match reference.as_str() {
+            "made-to-order" => request.capture_manually(),
+            "kept" => request.setup_future_usage(SetupFutureUsage::OffSession),
+            _ => request,
+        };
+        Ok(request.line("Tea & <b>biscuits</b>", 2, amount))
     }
 }
 
@@ -429,10 +436,16 @@ fn people<'a>(
             "broken" => refused(500, "internal"),
             name => Some((200, customer(name))),
         },
-        ("POST", "/customer_sessions") => Some((
-            200,
-            format!(r#"{{"client_secret":"cuss_secret_{}"}}"#, named?),
-        )),
+        ("POST", "/customer_sessions") => {
+            let usage = "components[payment_element][features][payment_method_save_usage]";
+            let unsaid = if field(usage).is_some() {
+                ""
+            } else {
+                "_unsaid"
+            };
+            let body = format!(r#"{{"client_secret":"cuss_secret_{}{unsaid}"}}"#, named?);
+            Some((200, body))
+        }
         ("POST", "/setup_intents") => match named? {
             "declined" => refused(402, "card_declined"),
             name => Some((200, setup(name, "requires_payment_method"))),

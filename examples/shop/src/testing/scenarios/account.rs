@@ -1,6 +1,6 @@
 //! What a buyer does who comes back: an account, saved cards, one click, and Stripe's own page.
 
-use super::{super::Stage, GOOD, outcome};
+use super::{super::Stage, DECLINED, GOOD, outcome};
 use crate::order::Status;
 
 const EMAIL: &str = "ada@example.com";
@@ -163,8 +163,15 @@ pub async fn saved_card_on_the_shops_own_page(stage: &Stage) {
 
     sign_up(stage).await;
     let order = stage.go_to_the_till().await;
-    stage.type_in(GOOD).await;
+    stage.type_in(DECLINED).await;
     browser.click("#Field-saveInput").await;
+    browser.expect_error(
+        "/confirm - Failed to load resource: the server responded with a status of 402",
+    );
+    browser.click("#submit").await;
+    browser.read("#payment-message", "declined").await;
+    // Another card, on the same PaymentIntent: the wish to save the first one is not in the way.
+    stage.type_in(GOOD).await;
     browser.click("#submit").await;
     browser.see(&outcome("succeeded")).await;
     stage.paid_once(&order).await;

@@ -93,6 +93,11 @@ async fn pre_ordered(stage: &Stage) -> (String, String) {
     browser.click("button[formaction='/orders']").await;
     let till = browser.at("/checkout?order=").await;
     let order = till.rsplit_once('=').expect("an order").1.to_owned();
+    browser.see("#submit:enabled").await;
+    assert!(
+        !browser.sees("#Tab-sepa_debit").await,
+        "a debit cannot be authorised"
+    );
     stage.pay_with(GOOD).await;
     browser.see(&outcome("requires_capture")).await;
     stage.not_shipped(&order, Status::Reserved).await;
