@@ -33,6 +33,7 @@ mod auth;
 mod balance;
 mod banks;
 mod banner;
+mod browser;
 mod cards;
 mod connection;
 mod dashboard;

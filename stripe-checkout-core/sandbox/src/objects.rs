@@ -13,3 +13,4 @@ pub(crate) mod payment_intent;
 pub(crate) mod payment_method;
 pub(crate) mod refund;
 pub(crate) mod setup_intent;
+pub(crate) mod token;

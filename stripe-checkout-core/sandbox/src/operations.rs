@@ -19,6 +19,7 @@ mod scheduler;
 mod session_payment;
 mod setup_intent;
 mod shared_params;
+mod token;
 mod update;
 mod webhook_endpoint;
 

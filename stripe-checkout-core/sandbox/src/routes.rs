@@ -3,7 +3,14 @@
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{api_error::ApiError, auth::Caller, expand, form::Tree, params::Params, store::Store};
+use super::{
+    api_error::ApiError,
+    auth::{Caller, Role},
+    browser, expand,
+    form::Tree,
+    params::Params,
+    store::Store,
+};
 
 /// Executes a request whose sender is known.
 pub(crate) fn execute(
@@ -11,8 +18,11 @@ pub(crate) fn execute(
     caller: &Caller,
     method: &Method,
     path: &str,
-    params: Tree,
+    mut params: Tree,
 ) -> Result<Value, ApiError> {
+    if caller.role == Role::Publishable {
+        browser::drop_telemetry(&mut params);
+    }
     let mut params = Params::new(params);
     let expansions = params.list("expand")?.unwrap_or_default();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -25,6 +35,7 @@ pub(crate) fn execute(
                 ["v1", "payment_intents" | "setup_intents", _, "confirm"]
             )
             | ("GET" | "POST", ["v1", "elements", "saved_payment_methods"])
+            | ("POST", ["v1", "payment_methods" | "tokens"])
     );
     if !for_browsers {
         caller.needs_secret_key()?;
@@ -71,6 +82,8 @@ pub(crate) fn execute(
         ("POST", ["v1", "payment_methods", id, "detach"]) => {
             store.detach_payment_method(caller, id, params)
         }
+        ("POST", ["v1", "tokens"]) => store.create_token(caller, params),
+        ("GET", ["v1", "tokens", id]) => store.retrieve_token(caller, id, params),
         ("POST", ["v1", "setup_intents"]) => store.create_setup_intent(caller, params),
         ("GET", ["v1", "setup_intents"]) => store.list_setup_intents(caller, params),
         ("GET", ["v1", "setup_intents", id]) => store.retrieve_setup_intent(caller, id, params),

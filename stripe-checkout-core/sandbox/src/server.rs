@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use super::{
     api_error::ApiError,
     auth::{self, Caller, Role},
+    browser,
     connection::{Cut, Wire},
     dashboard,
     faults::{self, Fault},
@@ -322,7 +323,8 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiErr
     }
     let caller = Caller {
         role,
-        account: text(&request.headers, &STRIPE_ACCOUNT),
+        account: text(&request.headers, &STRIPE_ACCOUNT)
+            .or_else(|| browser::account(&params).filter(|_| role == Role::Publishable)),
         request_id: request.request_id.clone(),
         idempotency_key: text(&request.headers, &IDEMPOTENCY_KEY),
     };

@@ -30,6 +30,7 @@ use super::{
         payment_method::PaymentMethod,
         refund::Refund,
         setup_intent::SetupIntent,
+        token::Token,
     },
     requests::LoggedRequest,
     scheduler::{Agenda, BankDelays},
@@ -75,6 +76,7 @@ pub(crate) struct Store {
     pub(crate) intents: Table<PaymentIntent>,
     pub(crate) charges: Table<Charge>,
     pub(crate) payment_methods: Table<PaymentMethod>,
+    pub(crate) tokens: Table<Token>,
     pub(crate) mandates: Table<Mandate>,
     pub(crate) refunds: Table<Refund>,
     pub(crate) customers: Table<Customer>,
@@ -116,6 +118,7 @@ impl Store {
             intents: Table::default(),
             charges: Table::default(),
             payment_methods: Table::default(),
+            tokens: Table::default(),
             mandates: Table::default(),
             refunds: Table::default(),
             customers: Table::default(),
@@ -191,6 +194,7 @@ impl Store {
         self.intents.age(seconds);
         self.charges.age(seconds);
         self.payment_methods.age(seconds);
+        self.tokens.age(seconds);
         self.mandates.age(seconds);
         self.refunds.age(seconds);
         self.customers.age(seconds);

@@ -16,6 +16,7 @@ use super::objects::{
     payment_method::PaymentMethod,
     refund::Refund,
     setup_intent::SetupIntent,
+    token::Token,
 };
 
 /// What every object has.
@@ -59,7 +60,8 @@ rows!(
     Event,
     CheckoutSession,
     Coupon,
-    PromotionCode
+    PromotionCode,
+    Token
 );
 
 /// All objects of one kind.

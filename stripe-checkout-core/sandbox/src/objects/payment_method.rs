@@ -126,6 +126,19 @@ impl PaymentMethod {
             "type": kind,
         })
     }
+
+    /// What a browser sees: nothing by which it could tell that two cards are the same.
+    pub(crate) fn render_for_browser(&self) -> Value {
+        let mut shown = self.render();
+        if let Some(fields) = shown.as_object_mut() {
+            fields.remove("metadata");
+            fields.remove("radar_options");
+            if let Some(Value::Object(details)) = fields.get_mut(self.kind()) {
+                details.remove("fingerprint");
+            }
+        }
+        shown
+    }
 }
 
 /// Stripe's is the same for the same number, and so is this.
@@ -179,7 +192,7 @@ impl Card {
     }
 
     /// Stripe's is the same for the same number, and so is this.
-    fn fingerprint(self) -> String {
+    pub(crate) fn fingerprint(self) -> String {
         format!("sandbox{:0>9}", self.test.last4())
     }
 

@@ -44,7 +44,8 @@ impl Store {
         refuse_confirmation_token(&mut params)?;
         params.finish()?;
 
-        self.admitted_intent(caller, id, client_secret.as_deref())?;
+        let admitted = self.admitted_intent(caller, id, client_secret.as_deref())?;
+        let caller = &caller.of_account(admitted.account.as_deref());
         self.must_be_confirmable(caller, id)?;
         if let Some(intent) = self.intents.find(id) {
             attempt.check_return_url(caller, intent)?;

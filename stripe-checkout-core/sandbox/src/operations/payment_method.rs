@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         api_error::ApiError,
-        auth::Caller,
+        auth::{Caller, Role},
         cards::Behaviour,
         objects::payment_method::{Instrument, PaymentMethod},
         params::Params,
@@ -21,15 +21,14 @@ impl Store {
     pub(crate) fn create_payment_method(
         &mut self,
         caller: &Caller,
-        mut params: Params,
+        params: Params,
     ) -> Result<Value, ApiError> {
-        let metadata = params.metadata()?;
         let given = payment_method_data::read_itself(params)?;
         let id = self.collect_payment_method(caller, given)?;
-        if let (Some(change), Some(method)) = (metadata, self.payment_methods.find_mut(&id)) {
-            merge_metadata(&mut method.metadata, change)?;
+        match caller.role {
+            Role::Secret => self.rendered_method(caller, &id),
+            Role::Publishable => Ok(self.method(caller, &id)?.render_for_browser()),
         }
-        self.rendered_method(caller, &id)
     }
 
     pub(crate) fn update_payment_method(

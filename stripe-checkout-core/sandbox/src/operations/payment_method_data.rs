@@ -13,35 +13,21 @@ use super::{
         cards::{self, TestCard},
         ids,
         objects::payment_method::{Card, Instrument, PaymentMethod},
-        params::Params,
+        params::{MetadataChange, Params},
         store::Store,
     },
-    shared_params::read_address,
+    shared_params::{merge_metadata, read_address},
 };
 
 /// Whether the buyer agreed that a payment method is shown to him again.
 pub(crate) const ALLOW_REDISPLAY: &[&str] = &["always", "limited", "unspecified"];
 
-/// What Stripe.js adds about the browser.
-const ABOUT_THE_BROWSER: &[&str] = &[
-    "client_attribution_metadata",
-    "client_user_agent",
-    "guid",
-    "metadata",
-    "muid",
-    "payment_user_agent",
-    "pasted_fields",
-    "radar_options",
-    "referrer",
-    "sid",
-    "time_on_page",
-];
-
 /// A card or an account that was typed in, and is not yet known to be one.
 #[derive(Debug)]
 pub(crate) struct Given {
     instrument: InstrumentGiven,
-    billing_details: Value,
+    billing_details: Option<Value>,
+    metadata: Option<Option<MetadataChange>>,
     allow_redisplay: &'static str,
 }
 
@@ -74,12 +60,12 @@ pub(crate) fn read(params: &mut Params) -> Result<Option<Given>, ApiError> {
 /// The parameters of a PaymentMethod, wherever they stand.
 pub(crate) fn read_itself(mut data: Params) -> Result<Given, ApiError> {
     let kind = data.required_text("type")?;
-    data.accept(ABOUT_THE_BROWSER);
     let allow_redisplay = data.choice("allow_redisplay", ALLOW_REDISPLAY)?;
-    let billing_details = read_billing_details(&mut data)?;
+    let billing_details = read_new_billing_details(&mut data)?;
+    let metadata = data.metadata()?;
     let instrument = match kind.as_str() {
         "card" => read_card(&mut data)?,
-        "sepa_debit" => read_account(&mut data, &billing_details)?,
+        "sepa_debit" => read_account(&mut data, billing_details.as_ref())?,
         _ => {
             return Err(ApiError::invalid(format!(
                 "The payment method type \"{kind}\" is invalid. The sandbox takes cards and SEPA Direct Debit only."
@@ -92,6 +78,7 @@ pub(crate) fn read_itself(mut data: Params) -> Result<Given, ApiError> {
     Ok(Given {
         instrument,
         billing_details,
+        metadata,
         allow_redisplay: allow_redisplay.unwrap_or("unspecified"),
     })
 }
@@ -115,14 +102,20 @@ fn read_card(data: &mut Params) -> Result<InstrumentGiven, ApiError> {
 }
 
 /// A debit needs a name and an address to which the announcement of the debit goes.
-fn read_account(data: &mut Params, billing_details: &Value) -> Result<InstrumentGiven, ApiError> {
+fn read_account(
+    data: &mut Params,
+    billing_details: Option<&Value>,
+) -> Result<InstrumentGiven, ApiError> {
     let Some(Some(mut account)) = data.group("sepa_debit")? else {
         return Err(data.missing("sepa_debit"));
     };
     let iban = account.required_text("iban")?;
     account.finish()?;
     for needed in ["name", "email"] {
-        if billing_details.get(needed).is_none_or(Value::is_null) {
+        if billing_details
+            .and_then(|details| details.get(needed))
+            .is_none_or(Value::is_null)
+        {
             return Err(ApiError::invalid(format!(
                 "Missing required param: billing_details[{needed}]."
             ))
@@ -131,10 +124,6 @@ fn read_account(data: &mut Params, billing_details: &Value) -> Result<Instrument
         }
     }
     Ok(InstrumentGiven::Iban(iban))
-}
-
-fn read_billing_details(data: &mut Params) -> Result<Value, ApiError> {
-    Ok(read_new_billing_details(data)?.unwrap_or_else(no_billing_details))
 }
 
 /// Those that a request brings, if it does.
@@ -172,40 +161,41 @@ impl Store {
         caller: &Caller,
         given: Given,
     ) -> Result<String, ApiError> {
+        let mut of_token = None;
         let instrument = match given.instrument {
             InstrumentGiven::Iban(iban) => Instrument::SepaDebit(judge_iban(&iban)?),
-            InstrumentGiven::Token(token) => Instrument::Card(ready_made(card_of_token(&token)?)),
-            InstrumentGiven::Number { .. } if caller.role == Role::Secret => {
-                return Err(ApiError::invalid_with_status(
-                    StatusCode::PAYMENT_REQUIRED,
-                    "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that map to the \
-                     test card you are using, see https://stripe.com/docs/testing.",
-                ));
-            }
+            InstrumentGiven::Token(id) => match self.spend_token(caller, &id)? {
+                Some(token) => {
+                    of_token = Some(token.billing_details);
+                    Instrument::Card(token.card)
+                }
+                None => Instrument::Card(ready_made(card_of_token(&id)?)),
+            },
             InstrumentGiven::Number {
                 number,
                 exp_month,
                 exp_year,
                 cvc,
-            } => {
-                let test = judge(&number, exp_month, exp_year, cvc.as_deref())?;
-                let full_year = if exp_year < 100 {
-                    exp_year + 2000
-                } else {
-                    exp_year
-                };
-                Instrument::Card(Card {
-                    test,
-                    exp_month,
-                    exp_year: full_year,
-                    has_cvc: cvc.is_some(),
-                })
-            }
+            } => Instrument::Card(card_from_number(
+                caller,
+                &number,
+                exp_month,
+                exp_year,
+                cvc.as_deref(),
+            )?),
         };
-        let id =
-            self.keep_payment_method(caller.account.clone(), instrument, given.billing_details);
+        let mut metadata = BTreeMap::new();
+        if let Some(change) = given.metadata {
+            merge_metadata(&mut metadata, change)?;
+        }
+        let billing_details = given
+            .billing_details
+            .or(of_token)
+            .unwrap_or_else(no_billing_details);
+        let id = self.keep_payment_method(caller.account.clone(), instrument, billing_details);
         if let Some(method) = self.payment_methods.find_mut(&id) {
             method.allow_redisplay = given.allow_redisplay;
+            method.metadata = metadata;
         }
         Ok(id)
     }
@@ -259,6 +249,34 @@ impl Store {
         });
         id
     }
+}
+
+/// The card with this number. Stripe takes numbers from browsers only.
+pub(crate) fn card_from_number(
+    caller: &Caller,
+    number: &str,
+    exp_month: u64,
+    exp_year: u64,
+    cvc: Option<&str>,
+) -> Result<Card, ApiError> {
+    if caller.role == Role::Secret {
+        return Err(ApiError::invalid_with_status(
+            StatusCode::PAYMENT_REQUIRED,
+            "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest you use test tokens that map to the \
+             test card you are using, see https://stripe.com/docs/testing.",
+        ));
+    }
+    let test = judge(number, exp_month, exp_year, cvc)?;
+    Ok(Card {
+        test,
+        exp_month,
+        exp_year: if exp_year < 100 {
+            exp_year + 2000
+        } else {
+            exp_year
+        },
+        has_cvc: cvc.is_some(),
+    })
 }
 
 fn ready_made(test: &'static TestCard) -> Card {

@@ -12,5 +12,6 @@ mod page;
 mod payments;
 mod receiver;
 mod refunds;
+mod tokens;
 mod validation;
 mod webhooks;
