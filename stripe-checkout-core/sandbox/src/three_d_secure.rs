@@ -174,7 +174,7 @@ fn returning(return_url: &str, id: &str, now: &Waiting) -> String {
     };
     let joint = if address.contains('?') { '&' } else { '?' };
     let status = match now.status {
-        Status::Succeeded | Status::RequiresCapture => "succeeded",
+        Status::Succeeded | Status::RequiresCapture | Status::RequiresConfirmation => "succeeded",
         Status::Processing => "pending",
         _ => "failed",
     };

@@ -34,14 +34,7 @@ impl Store {
             return Err(params.missing("components"));
         };
         let payment_element = read_payment_element(&mut components)?;
-        components.accept(&[
-            "buy_button",
-            "customer_sheet",
-            "mobile_payment_element",
-            "pricing_table",
-        ]);
         components.finish()?;
-        params.accept(&["customer_account"]);
         params.finish()?;
         self.must_be_customer(caller, Some(&customer))?;
         let session = CustomerSession {
@@ -57,10 +50,14 @@ impl Store {
     }
 
     /// What the Payment Element shows. Stripe.js asks Stripe by an address of its own.
-    pub(crate) fn shown_payment_methods(&mut self, mut params: Params) -> Result<Value, ApiError> {
+    pub(crate) fn shown_payment_methods(
+        &mut self,
+        caller: &Caller,
+        mut params: Params,
+    ) -> Result<Value, ApiError> {
         let secret = params.required_text("client_secret")?;
         params.finish()?;
-        let (session, features) = self.admitted_session(&secret)?;
+        let (session, features) = self.admitted_session(caller, &secret)?;
         let shown: Vec<Value> = self
             .payment_methods
             .newest_first(session.account())
@@ -87,7 +84,7 @@ impl Store {
         let secret = params.required_text("client_secret")?;
         let method = params.required_text("payment_method")?;
         params.finish()?;
-        let (session, features) = self.admitted_session(&secret)?;
+        let (session, features) = self.admitted_session(caller, &secret)?;
         let theirs = self
             .payment_methods
             .get(session.account(), &method)
@@ -104,9 +101,13 @@ impl Store {
         Ok(json!({ "id": method, "removed": true }))
     }
 
-    fn admitted_session(&self, secret: &str) -> Result<(CustomerSession, Features), ApiError> {
+    fn admitted_session(
+        &self,
+        caller: &Caller,
+        secret: &str,
+    ) -> Result<(CustomerSession, Features), ApiError> {
         self.customer_sessions
-            .find(secret)
+            .get(caller.account.as_deref(), secret)
             .filter(|session| !session.is_expired(ids::now()))
             .and_then(|session| Some((session.clone(), session.payment_element.clone()?)))
             .ok_or_else(|| {

@@ -87,7 +87,6 @@ fn read_card(data: &mut Params) -> Result<InstrumentGiven, ApiError> {
     let Some(Some(mut card)) = data.group("card")? else {
         return Err(data.missing("card"));
     };
-    card.accept(&["networks"]);
     let given = match card.text("token")? {
         Some(token) => InstrumentGiven::Token(token),
         None => InstrumentGiven::Number {
@@ -213,11 +212,7 @@ impl Store {
         {
             return Ok(id.to_owned());
         }
-        let (instrument, billing_details) = if let Some(card) = cards::by_payment_method(id) {
-            (Instrument::Card(ready_made(card)), no_billing_details())
-        } else if let Some(account) = banks::by_payment_method(id) {
-            (Instrument::SepaDebit(account), of_a_test_buyer())
-        } else {
+        let Some((instrument, billing_details)) = of_name(id) else {
             return Err(ApiError::no_such(
                 StatusCode::BAD_REQUEST,
                 "PaymentMethod",
@@ -249,6 +244,15 @@ impl Store {
         });
         id
     }
+}
+
+/// The ready-made card or account with this name.
+pub(crate) fn of_name(name: &str) -> Option<(Instrument, Value)> {
+    if let Some(card) = cards::by_payment_method(name) {
+        return Some((Instrument::Card(ready_made(card)), no_billing_details()));
+    }
+    let account = banks::by_payment_method(name)?;
+    Some((Instrument::SepaDebit(account), of_a_test_buyer()))
 }
 
 /// The card with this number. Stripe takes numbers from browsers only.

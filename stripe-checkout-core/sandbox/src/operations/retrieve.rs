@@ -23,7 +23,6 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        params.accept(&["_stripe_version", "is_stripe_sdk"]);
         params.finish()?;
         let intent = self.admitted_intent(caller, id, client_secret.as_deref())?;
         Ok(caller.render(intent))
@@ -36,12 +35,13 @@ impl Store {
         id: &str,
         client_secret: Option<&str>,
     ) -> Result<&PaymentIntent, ApiError> {
-        // A browser says its account by a parameter of Stripe.js, not by a header: the client secret is proof enough.
-        let intent = match caller.role {
-            Role::Secret => self.intents.get(caller.account.as_deref(), id),
-            Role::Publishable => self.intents.find(id),
-        }
-        .ok_or_else(|| ApiError::no_such(StatusCode::NOT_FOUND, "payment_intent", id, "intent"))?;
+        // A page that forgets the connected account does not find its intent at Stripe either.
+        let intent = self
+            .intents
+            .get(caller.account.as_deref(), id)
+            .ok_or_else(|| {
+                ApiError::no_such(StatusCode::NOT_FOUND, "payment_intent", id, "intent")
+            })?;
         match (caller.role, client_secret) {
             (Role::Secret, None) => Ok(intent),
             (Role::Publishable, None) => Err(ApiError::invalid(

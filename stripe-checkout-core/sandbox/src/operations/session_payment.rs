@@ -148,11 +148,18 @@ impl Store {
         if let Some(customer) = &session.customer {
             set("customer", customer.clone());
         }
-        let automatic = Tree::from([("enabled".to_owned(), Node::Text("true".to_owned()))]);
-        params.insert(
-            "automatic_payment_methods".to_owned(),
-            Node::Group(automatic),
-        );
+        let (name, group) = match session.types_are_listed {
+            true => {
+                let types = session.payment_method_types.iter().enumerate();
+                let types = types.map(|(at, kind)| (at.to_string(), Node::Text(kind.clone())));
+                ("payment_method_types", types.collect())
+            }
+            false => {
+                let enabled = ("enabled".to_owned(), Node::Text("true".to_owned()));
+                ("automatic_payment_methods", Tree::from([enabled]))
+            }
+        };
+        params.insert(name.to_owned(), Node::Group(group));
         let merchant = caller(session, Role::Secret);
         let made = self.create_intent(&merchant, Params::new(params))?;
         let id = made
@@ -226,7 +233,27 @@ impl Store {
         if let Some(session) = self.sessions.find_mut(id) {
             session.authorised = authorised;
         }
+        self.update_customer_of_session(id);
         self.emit_session(cause, "checkout.session.completed", id);
+    }
+
+    /// `customer_update`: the addresses that the buyer entered are saved on the customer.
+    fn update_customer_of_session(&mut self, id: &str) {
+        let Some(session) = self.sessions.find(id) else {
+            return;
+        };
+        let entered = |details: &Option<Value>| details.as_ref()?.get("address").cloned();
+        let address = session
+            .saves_address
+            .then(|| entered(&session.customer_details))
+            .flatten();
+        let shipping = session.shipping_details.clone();
+        let shipping = shipping.filter(|_| session.saves_shipping);
+        let customer = session.customer.clone();
+        if let Some(customer) = customer.and_then(|id| self.customers.find_mut(&id)) {
+            customer.address = address.or(customer.address.take());
+            customer.shipping = shipping.or(customer.shipping.take());
+        }
     }
 
     fn emit_session(&mut self, cause: &Cause, event_type: &'static str, id: &str) {

@@ -19,7 +19,8 @@ async fn a_browser_makes_a_token_that_pays_once() {
         .post(
             "/v1/tokens",
             &format!(
-                "key={PUBLISHABLE_KEY}&{CARD}&card[name]=Jenny&card[address_zip]=12345&{TELEMETRY}"
+                "key={PUBLISHABLE_KEY}&{CARD}&card[name]=Jenny&card[address_zip]=12345&card[address_city]=Berlin\
+                 &card[address_country]=DE&card[address_line1]=Teeweg+1&card[address_line2]=2&card[address_state]=BE&{TELEMETRY}"
             ),
         )
         .await;
@@ -39,6 +40,15 @@ async fn a_browser_makes_a_token_that_pays_once() {
         (&card["name"], &card["address_zip"], &card["cvc_check"]),
         (&json!("Jenny"), &json!("12345"), &json!("unchecked"))
     );
+    for (field, value) in [
+        ("address_city", "Berlin"),
+        ("address_country", "DE"),
+        ("address_line1", "Teeweg 1"),
+        ("address_line2", "2"),
+        ("address_state", "BE"),
+    ] {
+        assert_eq!(card[field], value, "{field}");
+    }
     assert!(card.get("fingerprint").is_none());
 
     let body = format!(
@@ -164,16 +174,31 @@ async fn a_browser_works_in_the_account_that_it_names() {
     assert_eq!(connected.get(&path).await.status, 200);
     assert_eq!(Client::new(&sandbox).get(&path).await.status, 404);
 
-    // A payment method that the browser collects belongs to the account of the intent.
+    // A page that forgets the account does not find the intent, whatever secret it has.
     let intent = connected.create("").await;
+    let path = format!("/v1/payment_intents/{}/confirm", id(&intent));
+    let body = format!(
+        "client_secret={}&payment_method_data[type]=card&payment_method_data[card][token]=tok_visa",
+        intent["client_secret"].as_str().unwrap()
+    );
+    let lost = browser.post(&path, &body).await;
+    assert_eq!(
+        (lost.status, lost.error().1.as_str()),
+        (404, "resource_missing")
+    );
+    let setup = connected
+        .post("/v1/setup_intents", "payment_method_types[]=card")
+        .await
+        .json();
+    let secret = setup["client_secret"].as_str().unwrap();
+    let setup_path = format!("/v1/setup_intents/{}?client_secret={secret}", id(&setup));
+    assert_eq!(browser.get(&setup_path).await.status, 404);
+    let named = format!("{setup_path}&_stripe_account=acct_1");
+    assert_eq!(browser.get(&named).await.status, 200);
+
+    // A payment method that the browser collects belongs to the account of the intent.
     let paid = browser
-        .post(
-            &format!("/v1/payment_intents/{}/confirm", id(&intent)),
-            &format!(
-                "client_secret={}&payment_method_data[type]=card&payment_method_data[card][token]=tok_visa",
-                intent["client_secret"].as_str().unwrap()
-            ),
-        )
+        .post(&path, &format!("{body}&_stripe_account=acct_1"))
         .await;
     assert_eq!(paid.json()["status"], "succeeded", "{}", paid.body);
     let method = paid.json()["payment_method"].as_str().unwrap().to_owned();
