@@ -58,10 +58,14 @@ impl Store {
                 || disputes.iter().any(|dispute| dispute.id == *id)
         };
         let (mut fees, mut net) = (0_i64, 0_i64);
+        let coming = charges
+            .iter()
+            .filter_map(|charge| charge.coming_booking.as_ref());
         for booking in self
             .balance_transactions
             .iter()
             .filter(|booking| is_source(&booking.source))
+            .chain(coming)
         {
             fees = fees.saturating_add(booking.fee);
             net = net

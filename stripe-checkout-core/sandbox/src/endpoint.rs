@@ -12,6 +12,17 @@ use sha2::Sha256;
 use super::ids;
 use stripe_checkout_core::API_VERSION;
 
+/// The accounts whose events an endpoint gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    /// Those of the sandbox's own account and of the connected ones. The API has no such endpoint;
+    /// a test or the command line makes it.
+    All,
+    Own,
+    /// `connect=true`.
+    Connected,
+}
+
 /// Where events go.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
@@ -23,6 +34,7 @@ pub(crate) struct Endpoint {
     pub(crate) secrets: Vec<String>,
     /// Names of event types, or `*`.
     pub(crate) enabled_events: Vec<String>,
+    pub(crate) accounts: Accounts,
     /// Gets nothing for now.
     pub(crate) disabled: bool,
     pub(crate) created: i64,
@@ -50,6 +62,7 @@ impl Endpoint {
             address,
             secrets: Vec::new(),
             enabled_events,
+            accounts: Accounts::All,
             disabled: false,
             created: ids::now(),
             description: None,
@@ -73,8 +86,14 @@ impl Endpoint {
         })
     }
 
-    pub(crate) fn wants(&self, event_type: &str) -> bool {
-        !self.disabled
+    pub(crate) fn wants(&self, event_type: &str, account: Option<&str>) -> bool {
+        let from_there = match self.accounts {
+            Accounts::All => true,
+            Accounts::Own => account.is_none(),
+            Accounts::Connected => account.is_some(),
+        };
+        from_there
+            && !self.disabled
             && self
                 .enabled_events
                 .iter()

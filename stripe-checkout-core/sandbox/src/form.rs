@@ -26,6 +26,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Tree, ApiError> {
     })?;
     let mut tree = Tree::new();
     for (key, value) in pairs {
+        // The paginator of async-stripe sends one pair without name and value.
+        if key.is_empty() && value.is_empty() {
+            continue;
+        }
         let path = segments(&key).ok_or_else(|| malformed(&key))?;
         insert(&mut tree, &path, value).ok_or_else(|| malformed(&key))?;
     }
@@ -144,6 +148,11 @@ mod tests {
             let _ = decode(&body);
             let _ = decode(names.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_pair_without_name_and_value_is_nothing() {
+        assert_eq!(decode(b"=&limit=3&=").unwrap(), decode(b"limit=3").unwrap());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! # What it has
 //! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that cards can be saved and charged while the buyer is away.
 //! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, disputes, charges, mandates, balance transactions, events;
-//!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected accounts by `Stripe-Account`. Parameters are checked as Stripe checks them and refused with its errors.
+//!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected
+//!   accounts by `Stripe-Account`; tokens of cards. Parameters are checked as Stripe checks them.
+//!   The sandbox refuses each parameter, value and route that it does not implement.
 //! - The [test cards](test_cards), 3-D Secure among them, and [test bank accounts](test_accounts) for SEPA Direct Debit, whose payments are `processing` for as
 //!   long as [the banks](Sandbox::banks) are told to take.
 //! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
@@ -62,6 +64,7 @@ mod store;
 mod stripe_js;
 mod table;
 mod three_d_secure;
+mod version;
 
 use std::{
     fmt,
@@ -461,6 +464,13 @@ impl Banks<'_> {
         self.set(|patience| patience.debit = Some(wait));
     }
 
+    /// Shows the balance transaction of a captured payment after this time; 5 seconds by default.
+    /// The event `charge.updated` tells of it. This delay is for the `capture_method`
+    /// `automatic_async` only, which is Stripe's default.
+    pub fn book_payments_after(&self, wait: Duration) {
+        self.set(|patience| patience.booking = Some(wait));
+    }
+
     /// A refund that is pending, or will come back, does so after this time; 5 seconds by default.
     pub fn settle_refunds_after(&self, wait: Duration) {
         self.set(|patience| patience.refund = Some(wait));
@@ -472,7 +482,7 @@ impl Banks<'_> {
     }
 
     /// Nothing ends by itself: every debit waits for [`Sandbox::settle`], every refund for [`Sandbox::settle_refund`], every dispute for
-    /// [`Sandbox::decide_dispute`], or for its deadline.
+    /// [`Sandbox::decide_dispute`], or for its deadline. No late balance transaction appears.
     pub fn wait_to_be_told(&self) {
         self.set(|patience| *patience = BankDelays::FOR_EVER);
     }

@@ -32,7 +32,7 @@ impl Store {
         };
         let mut jobs = Vec::new();
         for endpoint in &self.endpoints {
-            if !endpoint.wants(event.event_type) {
+            if !endpoint.wants(event.event_type, event.account.as_deref()) {
                 continue;
             }
             if !event.sent_to.contains(&endpoint.id) {

@@ -11,6 +11,7 @@ mod customer;
 mod customer_session;
 mod dispute;
 mod list;
+mod method_options;
 mod payment_method;
 mod payment_method_data;
 mod refund;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
-
 use super::{
     api_error::ApiError,
     form::{Node, Tree},
@@ -136,12 +134,12 @@ impl Params {
         }
     }
 
-    /// `true` or `false`.
+    /// `true` or `false`. The Python SDK before 12.0.1 writes them with a capital letter.
     pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.text(name)?.as_deref() {
             None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
+            Some("true" | "True") => Ok(Some(true)),
+            Some("false" | "False") => Ok(Some(false)),
             Some(other) => {
                 Err(ApiError::invalid(format!("Invalid boolean: {other}"))
                     .param(self.full_name(name)))
@@ -175,6 +173,62 @@ impl Params {
             })
     }
 
+    /// One of a few words, that an empty text unsets.
+    pub(crate) fn choice_setting(
+        &mut self,
+        name: &str,
+        choices: &[&'static str],
+    ) -> Result<Option<Option<&'static str>>, ApiError> {
+        if self.is_empty_text(name) {
+            self.tree.remove(name);
+            return Ok(Some(None));
+        }
+        Ok(self.choice(name, choices)?.map(Some))
+    }
+
+    /// A parameter of which the sandbox implements only the default. It refuses other values.
+    pub(crate) fn only(&mut self, name: &str, default: &str) -> Result<(), ApiError> {
+        match self.setting(name)?.flatten() {
+            None => Ok(()),
+            Some(given) if given.eq_ignore_ascii_case(default) => Ok(()),
+            Some(given) => Err(self.unimplemented(name, &given)),
+        }
+    }
+
+    /// A switch that the sandbox has only in its off position: `name[enabled]=false`.
+    pub(crate) fn only_disabled(&mut self, name: &str) -> Result<(), ApiError> {
+        if let Some(Some(mut group)) = self.group(name)? {
+            group.only("enabled", "false")?;
+            group.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses one parameter that the sandbox does not implement. For a group in which the parameter
+    /// stands in for a mandatory one.
+    pub(crate) fn refuse(&self, name: &str) -> Result<(), ApiError> {
+        match self.tree.get_key_value(name) {
+            None => Ok(()),
+            Some((name, node)) => {
+                let only = Tree::from([(name.clone(), node.clone())]);
+                Self {
+                    tree: only,
+                    within: self.within.clone(),
+                }
+                .finish()
+            }
+        }
+    }
+
+    /// The refusal of a value that Stripe takes and the sandbox does not.
+    pub(crate) fn unimplemented(&self, name: &str, value: &str) -> ApiError {
+        let full = self.full_name(name);
+        ApiError::invalid(format!(
+            "Invalid {full}: the sandbox does not implement the value '{value}'."
+        ))
+        .param(full)
+    }
+
     /// A list of texts, in the order of their indices.
     pub(crate) fn list(&mut self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
         let not_a_list = |full: String| ApiError::invalid("Invalid array").param(full);
@@ -202,7 +256,7 @@ impl Params {
     }
 
     /// Whether the parameter is there and empty: that unsets it.
-    pub(crate) fn is_empty_text(&self, name: &str) -> bool {
+    fn is_empty_text(&self, name: &str) -> bool {
         matches!(self.tree.get(name), Some(Node::Text(text)) if text.is_empty())
     }
 
@@ -212,19 +266,15 @@ impl Params {
         match self.tree.remove(name) {
             None => Ok(None),
             Some(Node::Text(text)) if text.is_empty() => Ok(Some(None)),
-            Some(Node::Text(_)) => Err(ApiError::invalid("Invalid object").param(full)),
+            Some(Node::Text(_)) => Err(ApiError::invalid(format!(
+                "Invalid object: the sandbox takes parameters within {full} only."
+            ))
+            .param(full)),
             Some(Node::Group(tree)) => Ok(Some(Some(Params {
                 tree,
                 within: Some(full),
             }))),
         }
-    }
-
-    /// A group that is only given back as it came: texts stay texts.
-    pub(crate) fn echo(&mut self, name: &str) -> Result<Option<Option<Value>>, ApiError> {
-        Ok(self
-            .group(name)?
-            .map(|group| group.map(|group| as_json(group.tree))))
     }
 
     /// Metadata: `None` for a key means that the key is to be unset; `Some(None)` that all are.
@@ -264,22 +314,22 @@ impl Params {
         Ok(Some(Some(change)))
     }
 
-    /// Takes parameters that Stripe knows and the sandbox has no use for.
-    pub(crate) fn accept(&mut self, names: &[&str]) {
-        for name in names {
-            self.tree.remove(*name);
-        }
-    }
-
-    /// Refuses what nobody took.
+    /// Refuses every parameter that is left. The sandbox ignores none, because Stripe would act on
+    /// it or refuse it.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
-        let unknown: Vec<String> = self.tree.keys().map(|name| self.full_name(name)).collect();
+        let mut unknown = Vec::new();
+        for (name, node) in &self.tree {
+            leaves(&self.full_name(name), node, &mut unknown);
+        }
         let Some(first) = unknown.first().cloned() else {
             return Ok(());
         };
-        let plural = if unknown.len() == 1 { "" } else { "s" };
+        let (plural, them) = match unknown.len() {
+            1 => ("", "it"),
+            _ => ("s", "them"),
+        };
         Err(ApiError::invalid(format!(
-            "Received unknown parameter{plural}: {}",
+            "Received unknown parameter{plural}: {}. The sandbox does not implement {them}.",
             unknown.join(", ")
         ))
         .code("parameter_unknown")
@@ -287,19 +337,17 @@ impl Params {
     }
 }
 
+/// The full names of the values in a group, as Stripe writes them.
+fn leaves(name: &str, node: &Node, found: &mut Vec<String>) {
+    match node {
+        Node::Group(group) if !group.is_empty() => {
+            for (inner, node) in group {
+                leaves(&format!("{name}[{inner}]"), node, found);
+            }
+        }
+        _ => found.push(name.to_owned()),
+    }
+}
+
 /// What a request asks to be done to metadata.
 pub(crate) type MetadataChange = BTreeMap<String, Option<String>>;
-
-fn as_json(tree: Tree) -> Value {
-    let fields: Map<String, Value> = tree
-        .into_iter()
-        .map(|(name, node)| {
-            let value = match node {
-                Node::Text(text) => json!(text),
-                Node::Group(group) => as_json(group),
-            };
-            (name, value)
-        })
-        .collect();
-    Value::Object(fields)
-}

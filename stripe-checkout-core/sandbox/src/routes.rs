@@ -12,6 +12,106 @@ use super::{
     store::Store,
 };
 
+type Handler = fn(&mut Store, &Caller, Ids<'_>, Params) -> Result<Value, ApiError>;
+
+/// The names in a path, in their order.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ids<'a> {
+    first: &'a str,
+    second: &'a str,
+}
+
+struct Route {
+    method: &'static str,
+    /// `{}` stands for a name.
+    path: &'static str,
+    /// Whether a publishable key is enough.
+    for_browsers: bool,
+    handler: Handler,
+}
+
+const fn route(method: &'static str, path: &'static str, handler: Handler) -> Route {
+    Route {
+        method,
+        path,
+        for_browsers: false,
+        handler,
+    }
+}
+
+const fn for_browsers(method: &'static str, path: &'static str, handler: Handler) -> Route {
+    Route {
+        for_browsers: true,
+        ..route(method, path, handler)
+    }
+}
+
+#[rustfmt::skip]
+const ROUTES: &[Route] = &[
+    route("POST", "/v1/payment_intents", |store, caller, _, params| store.create_intent(caller, params)),
+    route("GET", "/v1/payment_intents", |store, caller, _, params| store.list_intents(caller, params)),
+    for_browsers("GET", "/v1/payment_intents/{}", |store, caller, ids, params| store.retrieve_intent(caller, ids.first, params)),
+    route("POST", "/v1/payment_intents/{}", |store, caller, ids, params| store.update_intent(caller, ids.first, params)),
+    for_browsers("POST", "/v1/payment_intents/{}/confirm", |store, caller, ids, params| store.confirm_intent(caller, ids.first, params)),
+    route("POST", "/v1/payment_intents/{}/capture", |store, caller, ids, params| store.capture_intent(caller, ids.first, params)),
+    route("POST", "/v1/payment_intents/{}/cancel", |store, caller, ids, params| store.cancel_intent(caller, ids.first, params)),
+    route("POST", "/v1/checkout/sessions", |store, caller, _, params| store.create_session(caller, params)),
+    route("GET", "/v1/checkout/sessions", |store, caller, _, params| store.list_sessions(caller, params)),
+    route("GET", "/v1/checkout/sessions/{}", |store, caller, ids, params| store.retrieve_session(caller, ids.first, params)),
+    route("POST", "/v1/checkout/sessions/{}/expire", |store, caller, ids, params| store.expire_session(caller, ids.first, params)),
+    route("GET", "/v1/checkout/sessions/{}/line_items", |store, caller, ids, params| store.list_session_items(caller, ids.first, params)),
+    route("POST", "/v1/coupons", |store, caller, _, params| store.create_coupon(caller, params)),
+    route("GET", "/v1/coupons/{}", |store, caller, ids, params| store.retrieve_coupon(caller, ids.first, params)),
+    route("POST", "/v1/promotion_codes", |store, caller, _, params| store.create_promotion_code(caller, params)),
+    route("GET", "/v1/promotion_codes/{}", |store, caller, ids, params| store.retrieve_promotion_code(caller, ids.first, params)),
+    route("GET", "/v1/charges", |store, caller, _, params| store.list_charges(caller, params)),
+    route("GET", "/v1/charges/{}", |store, caller, ids, params| store.retrieve_charge(caller, ids.first, params)),
+    route("GET", "/v1/payment_methods/{}", |store, caller, ids, params| store.retrieve_payment_method(caller, ids.first, params)),
+    for_browsers("POST", "/v1/payment_methods", |store, caller, _, params| store.create_payment_method(caller, params)),
+    route("GET", "/v1/payment_methods", |store, caller, _, params| store.list_payment_methods(caller, params)),
+    route("POST", "/v1/payment_methods/{}", |store, caller, ids, params| store.update_payment_method(caller, ids.first, params)),
+    route("POST", "/v1/payment_methods/{}/attach", |store, caller, ids, params| store.attach_payment_method(caller, ids.first, params)),
+    route("POST", "/v1/payment_methods/{}/detach", |store, caller, ids, params| store.detach_payment_method(caller, ids.first, params)),
+    for_browsers("POST", "/v1/tokens", |store, caller, _, params| store.create_token(caller, params)),
+    route("GET", "/v1/tokens/{}", |store, caller, ids, params| store.retrieve_token(caller, ids.first, params)),
+    route("POST", "/v1/setup_intents", |store, caller, _, params| store.create_setup_intent(caller, params)),
+    route("GET", "/v1/setup_intents", |store, caller, _, params| store.list_setup_intents(caller, params)),
+    for_browsers("GET", "/v1/setup_intents/{}", |store, caller, ids, params| store.retrieve_setup_intent(caller, ids.first, params)),
+    route("POST", "/v1/setup_intents/{}", |store, caller, ids, params| store.update_setup_intent(caller, ids.first, params)),
+    for_browsers("POST", "/v1/setup_intents/{}/confirm", |store, caller, ids, params| store.confirm_setup_intent(caller, ids.first, params)),
+    route("POST", "/v1/setup_intents/{}/cancel", |store, caller, ids, params| store.cancel_setup_intent(caller, ids.first, params)),
+    route("POST", "/v1/customers", |store, caller, _, params| store.create_customer(caller, params)),
+    route("GET", "/v1/customers", |store, caller, _, params| store.list_customers(caller, params)),
+    route("GET", "/v1/customers/search", |store, caller, _, params| store.search_customers(caller, params)),
+    route("GET", "/v1/customers/{}", |store, caller, ids, params| store.retrieve_customer(caller, ids.first, params)),
+    route("POST", "/v1/customers/{}", |store, caller, ids, params| store.update_customer(caller, ids.first, params)),
+    route("DELETE", "/v1/customers/{}", |store, caller, ids, params| store.delete_customer(caller, ids.first, params)),
+    route("GET", "/v1/customers/{}/payment_methods", |store, caller, ids, params| store.list_customer_payment_methods(caller, ids.first, params)),
+    route("GET", "/v1/customers/{}/payment_methods/{}", |store, caller, ids, params| store.retrieve_customer_payment_method(caller, ids.first, ids.second, params)),
+    route("POST", "/v1/customer_sessions", |store, caller, _, params| store.create_customer_session(caller, params)),
+    for_browsers("GET", "/v1/elements/saved_payment_methods", |store, caller, _, params| store.shown_payment_methods(caller, params)),
+    for_browsers("POST", "/v1/elements/saved_payment_methods", |store, caller, _, params| store.forget_payment_method(caller, params)),
+    route("POST", "/v1/refunds", |store, caller, _, params| store.create_refund(caller, params)),
+    route("GET", "/v1/refunds", |store, caller, _, params| store.list_refunds(caller, params)),
+    route("GET", "/v1/refunds/{}", |store, caller, ids, params| store.retrieve_refund(caller, ids.first, params)),
+    route("POST", "/v1/refunds/{}", |store, caller, ids, params| store.update_refund(caller, ids.first, params)),
+    route("POST", "/v1/refunds/{}/cancel", |store, caller, ids, params| store.cancel_refund(caller, ids.first, params)),
+    route("GET", "/v1/disputes", |store, caller, _, params| store.list_disputes(caller, params)),
+    route("GET", "/v1/disputes/{}", |store, caller, ids, params| store.retrieve_dispute(caller, ids.first, params)),
+    route("POST", "/v1/disputes/{}", |store, caller, ids, params| store.update_dispute(caller, ids.first, params)),
+    route("POST", "/v1/disputes/{}/close", |store, caller, ids, params| store.close_dispute(caller, ids.first, params)),
+    route("GET", "/v1/balance_transactions", |store, caller, _, params| store.list_balance_transactions(caller, params)),
+    route("GET", "/v1/balance_transactions/{}", |store, caller, ids, params| store.retrieve_balance_transaction(caller, ids.first, params)),
+    route("GET", "/v1/mandates/{}", |store, caller, ids, params| store.retrieve_mandate(caller, ids.first, params)),
+    route("GET", "/v1/events", |store, caller, _, params| store.list_events(caller, params)),
+    route("GET", "/v1/events/{}", |store, caller, ids, params| store.retrieve_event(caller, ids.first, params)),
+    route("POST", "/v1/webhook_endpoints", |store, _, _, params| store.create_webhook_endpoint(params)),
+    route("GET", "/v1/webhook_endpoints", |store, _, _, params| store.list_webhook_endpoints(params)),
+    route("GET", "/v1/webhook_endpoints/{}", |store, _, ids, params| store.retrieve_webhook_endpoint(ids.first, params)),
+    route("POST", "/v1/webhook_endpoints/{}", |store, _, ids, params| store.update_webhook_endpoint(ids.first, params)),
+    route("DELETE", "/v1/webhook_endpoints/{}", |store, _, ids, params| store.delete_webhook_endpoint(ids.first, params)),
+];
+
 /// Executes a request whose sender is known.
 pub(crate) fn execute(
     store: &mut Store,
@@ -20,130 +120,82 @@ pub(crate) fn execute(
     path: &str,
     mut params: Tree,
 ) -> Result<Value, ApiError> {
-    if caller.role == Role::Publishable {
-        browser::drop_telemetry(&mut params);
-    }
-    let mut params = Params::new(params);
-    let expansions = params.list("expand")?.unwrap_or_default();
-    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-
-    let for_browsers = matches!(
-        (method.as_str(), segments.as_slice()),
-        ("GET", ["v1", "payment_intents" | "setup_intents", _])
-            | (
-                "POST",
-                ["v1", "payment_intents" | "setup_intents", _, "confirm"]
-            )
-            | ("GET" | "POST", ["v1", "elements", "saved_payment_methods"])
-            | ("POST", ["v1", "payment_methods" | "tokens"])
-    );
-    if !for_browsers {
-        caller.needs_secret_key()?;
-    }
-
-    let mut answer = match (method.as_str(), segments.as_slice()) {
-        ("POST", ["v1", "payment_intents"]) => store.create_intent(caller, params),
-        ("GET", ["v1", "payment_intents"]) => store.list_intents(caller, params),
-        ("GET", ["v1", "payment_intents", id]) => store.retrieve_intent(caller, id, params),
-        ("POST", ["v1", "payment_intents", id]) => store.update_intent(caller, id, params),
-        ("POST", ["v1", "payment_intents", id, "confirm"]) => {
-            store.confirm_intent(caller, id, params)
-        }
-        ("POST", ["v1", "payment_intents", id, "capture"]) => {
-            store.capture_intent(caller, id, params)
-        }
-        ("POST", ["v1", "payment_intents", id, "cancel"]) => {
-            store.cancel_intent(caller, id, params)
-        }
-        ("POST", ["v1", "checkout", "sessions"]) => store.create_session(caller, params),
-        ("GET", ["v1", "checkout", "sessions"]) => store.list_sessions(caller, params),
-        ("GET", ["v1", "checkout", "sessions", id]) => {
-            store.retrieve_session(caller, id, params, &expansions)
-        }
-        ("POST", ["v1", "checkout", "sessions", id, "expire"]) => {
-            store.expire_session(caller, id, params)
-        }
-        ("GET", ["v1", "checkout", "sessions", id, "line_items"]) => {
-            store.list_session_items(caller, id, params)
-        }
-        ("POST", ["v1", "coupons"]) => store.create_coupon(caller, params),
-        ("GET", ["v1", "coupons", id]) => store.retrieve_coupon(caller, id, params),
-        ("POST", ["v1", "promotion_codes"]) => store.create_promotion_code(caller, params),
-        ("GET", ["v1", "promotion_codes", id]) => store.retrieve_promotion_code(caller, id, params),
-        ("GET", ["v1", "charges"]) => store.list_charges(caller, params),
-        ("GET", ["v1", "charges", id]) => store.retrieve_charge(caller, id, params),
-        ("GET", ["v1", "payment_methods", id]) => store.retrieve_payment_method(caller, id, params),
-        ("POST", ["v1", "payment_methods"]) => store.create_payment_method(caller, params),
-        ("GET", ["v1", "payment_methods"]) => store.list_payment_methods(caller, params),
-        ("POST", ["v1", "payment_methods", id]) => store.update_payment_method(caller, id, params),
-        ("POST", ["v1", "payment_methods", id, "attach"]) => {
-            store.attach_payment_method(caller, id, params)
-        }
-        ("POST", ["v1", "payment_methods", id, "detach"]) => {
-            store.detach_payment_method(caller, id, params)
-        }
-        ("POST", ["v1", "tokens"]) => store.create_token(caller, params),
-        ("GET", ["v1", "tokens", id]) => store.retrieve_token(caller, id, params),
-        ("POST", ["v1", "setup_intents"]) => store.create_setup_intent(caller, params),
-        ("GET", ["v1", "setup_intents"]) => store.list_setup_intents(caller, params),
-        ("GET", ["v1", "setup_intents", id]) => store.retrieve_setup_intent(caller, id, params),
-        ("POST", ["v1", "setup_intents", id]) => store.update_setup_intent(caller, id, params),
-        ("POST", ["v1", "setup_intents", id, "confirm"]) => {
-            store.confirm_setup_intent(caller, id, params)
-        }
-        ("POST", ["v1", "setup_intents", id, "cancel"]) => {
-            store.cancel_setup_intent(caller, id, params)
-        }
-        ("POST", ["v1", "customers"]) => store.create_customer(caller, params),
-        ("GET", ["v1", "customers"]) => store.list_customers(caller, params),
-        ("GET", ["v1", "customers", "search"]) => store.search_customers(caller, params),
-        ("GET", ["v1", "customers", id]) => store.retrieve_customer(caller, id, params),
-        ("POST", ["v1", "customers", id]) => store.update_customer(caller, id, params),
-        ("DELETE", ["v1", "customers", id]) => store.delete_customer(caller, id, params),
-        ("GET", ["v1", "customers", id, "payment_methods"]) => {
-            store.list_customer_payment_methods(caller, id, params)
-        }
-        ("GET", ["v1", "customers", id, "payment_methods", method]) => {
-            store.retrieve_customer_payment_method(caller, id, method, params)
-        }
-        ("POST", ["v1", "customer_sessions"]) => store.create_customer_session(caller, params),
-        ("GET", ["v1", "elements", "saved_payment_methods"]) => {
-            store.shown_payment_methods(caller, params)
-        }
-        ("POST", ["v1", "elements", "saved_payment_methods"]) => {
-            store.forget_payment_method(caller, params)
-        }
-        ("POST", ["v1", "refunds"]) => store.create_refund(caller, params),
-        ("GET", ["v1", "refunds"]) => store.list_refunds(caller, params),
-        ("GET", ["v1", "refunds", id]) => store.retrieve_refund(caller, id, params),
-        ("POST", ["v1", "refunds", id]) => store.update_refund(caller, id, params),
-        ("POST", ["v1", "refunds", id, "cancel"]) => store.cancel_refund(caller, id, params),
-        ("GET", ["v1", "disputes"]) => store.list_disputes(caller, params),
-        ("GET", ["v1", "disputes", id]) => store.retrieve_dispute(caller, id, params),
-        ("POST", ["v1", "disputes", id]) => store.update_dispute(caller, id, params),
-        ("POST", ["v1", "disputes", id, "close"]) => store.close_dispute(caller, id, params),
-        ("GET", ["v1", "balance_transactions"]) => store.list_balance_transactions(caller, params),
-        ("GET", ["v1", "balance_transactions", id]) => {
-            store.retrieve_balance_transaction(caller, id, params)
-        }
-        ("GET", ["v1", "mandates", id]) => store.retrieve_mandate(caller, id, params),
-        ("GET", ["v1", "events"]) => store.list_events(caller, params),
-        ("GET", ["v1", "events", id]) => store.retrieve_event(caller, id, params),
-        ("POST", ["v1", "webhook_endpoints"]) => store.create_webhook_endpoint(params),
-        ("GET", ["v1", "webhook_endpoints"]) => store.list_webhook_endpoints(params),
-        ("GET", ["v1", "webhook_endpoints", id]) => store.retrieve_webhook_endpoint(id, params),
-        ("POST", ["v1", "webhook_endpoints", id]) => store.update_webhook_endpoint(id, params),
-        ("DELETE", ["v1", "webhook_endpoints", id]) => store.delete_webhook_endpoint(id, params),
-        _ => Err(ApiError::invalid_with_status(
+    let Some((route, ids)) = find(method, path) else {
+        return Err(ApiError::invalid_with_status(
             StatusCode::NOT_FOUND,
             format!(
                 "Unrecognized request URL ({method}: {path}). The sandbox has only a part of Stripe's API: \
                  please see https://stripe.com/docs for the whole."
             ),
-        )),
-    }?;
+        ));
+    };
+    if !route.for_browsers {
+        caller.needs_secret_key()?;
+    }
+    if caller.role == Role::Publishable {
+        browser::drop_telemetry(&mut params);
+    }
+    let mut params = Params::new(params);
+    let expansions = params.list("expand")?.unwrap_or_default();
+    let mut answer = (route.handler)(store, caller, ids, params)?;
     for expansion in expansions {
         expand::expand(store, caller, &mut answer, &expansion)?;
     }
     Ok(answer)
+}
+
+fn find<'a>(method: &Method, path: &'a str) -> Option<(&'static Route, Ids<'a>)> {
+    ROUTES
+        .iter()
+        .filter(|route| route.method == method.as_str())
+        .find_map(|route| Some((route, names(route.path, path)?)))
+}
+
+/// The names in a path that fits. `search` is no name: Stripe has a search of some objects.
+fn names<'a>(pattern: &str, path: &'a str) -> Option<Ids<'a>> {
+    let mut ids = Ids::default();
+    let mut segments = path.split('/');
+    for wanted in pattern.split('/') {
+        let segment = segments.next()?;
+        match wanted {
+            "{}" if segment.is_empty() || segment == "search" => return None,
+            "{}" if ids.first.is_empty() => ids.first = segment,
+            "{}" => ids.second = segment,
+            _ if wanted == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_found_by_its_method_and_its_whole_path() {
+        let found = |method: Method, path: &'static str| {
+            find(&method, path).map(|(route, ids)| (route.path, ids.first, ids.second))
+        };
+        assert_eq!(
+            found(Method::GET, "/v1/customers/cus_1/payment_methods/pm_1"),
+            Some(("/v1/customers/{}/payment_methods/{}", "cus_1", "pm_1"))
+        );
+        assert_eq!(
+            found(Method::GET, "/v1/customers/search"),
+            Some(("/v1/customers/search", "", ""))
+        );
+        for (method, path) in [
+            (Method::GET, "/v1/payment_intents/search"),
+            (Method::POST, "/v1/payment_intents/search"),
+            (Method::DELETE, "/v1/payment_intents/pi_1"),
+            (Method::GET, "/v1/payment_intents/"),
+            (Method::GET, "/v1/payment_intents/pi_1/"),
+            (Method::GET, "/v1/payment_intents/pi_1/capture"),
+            (Method::GET, "/v2/payment_intents"),
+            (Method::GET, "/"),
+        ] {
+            assert_eq!(found(method.clone(), path), None, "{method} {path}");
+        }
+    }
 }

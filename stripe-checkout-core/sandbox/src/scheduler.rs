@@ -11,6 +11,8 @@ use super::{objects::dispute::Decision, shared::Shared};
 pub(crate) enum Due {
     /// The attempt that this charge is ends.
     Debit { charge: String, paid: bool },
+    /// The balance transaction of a charge appears.
+    Booking { charge: String },
     /// A refund arrives at the buyer's bank, or comes back.
     Refund { id: String, arrived: bool },
     /// The bank has read the evidence.
@@ -22,6 +24,8 @@ pub(crate) enum Due {
 /// How long banks take; `None` is until they are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BankDelays {
+    /// How long a captured charge of `automatic_async` has no balance transaction.
+    pub(crate) booking: Option<Duration>,
     pub(crate) debit: Option<Duration>,
     pub(crate) refund: Option<Duration>,
     pub(crate) decision: Option<Duration>,
@@ -30,6 +34,7 @@ pub(crate) struct BankDelays {
 impl BankDelays {
     /// Nothing ends by itself.
     pub(crate) const FOR_EVER: Self = Self {
+        booking: None,
         debit: None,
         refund: None,
         decision: None,
@@ -39,6 +44,7 @@ impl BankDelays {
 impl Default for BankDelays {
     fn default() -> Self {
         Self {
+            booking: Some(Duration::from_secs(5)),
             debit: Some(Duration::from_secs(10)),
             refund: Some(Duration::from_secs(5)),
             decision: Some(Duration::from_secs(5)),

@@ -28,13 +28,14 @@ use super::{
     },
     routes,
     shared::Shared,
-    stripe_js, three_d_secure,
+    stripe_js, three_d_secure, version,
 };
 use stripe_checkout_core::API_VERSION;
 
 const MAX_BODY: usize = 1024 * 1024;
 /// Requests that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
+const STRIPE_CONTEXT: HeaderName = HeaderName::from_static("stripe-context");
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
 
 /// The connection is to be cut without an answer.
@@ -310,6 +311,12 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiErr
             ));
         }
         params.append(&mut form::decode(body)?);
+    }
+    version::check(&request.headers)?;
+    if text(&request.headers, &STRIPE_CONTEXT).is_some_and(|context| !context.is_empty()) {
+        return Err(ApiError::invalid(
+            "The sandbox does not implement the header Stripe-Context: name the account in Stripe-Account.",
+        ));
     }
     let role = auth::role(shared.keys(), &request.headers, &mut params)?;
     if role == Role::Secret && request.headers.contains_key(header::ORIGIN) {

@@ -165,7 +165,7 @@ impl Store {
             let waiting: Vec<String> = self
                 .endpoints
                 .iter()
-                .filter(|endpoint| endpoint.wants(event_type))
+                .filter(|endpoint| endpoint.wants(event_type, cause.account.as_deref()))
                 .map(|endpoint| endpoint.id.clone())
                 .collect();
             let event = Event {
@@ -275,6 +275,10 @@ impl Store {
                 .get(account, id)
                 .map(|intent| caller.render_setup(intent)),
             "cs" => self.sessions.get(account, id).map(CheckoutSession::render),
+            "prod" | "shr" => self
+                .sessions
+                .newest_first(account)
+                .find_map(|session| session.part(id)),
             "promo" => self
                 .promotion_codes
                 .get(account, id)

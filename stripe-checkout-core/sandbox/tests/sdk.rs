@@ -30,6 +30,7 @@ async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBu
         .unwrap();
     // What takes days in life must not end before the answer to what began it, and not much later.
     let soon = Duration::from_millis(10);
+    sandbox.banks().book_payments_after(soon);
     sandbox.banks().settle_debits_after(soon);
     sandbox.banks().settle_refunds_after(soon);
     sandbox.banks().decide_disputes_after(soon);
@@ -76,6 +77,11 @@ async fn ask_node(script: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python() {
     ask_python("ask.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_parameters() {
+    ask_python("parameters.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

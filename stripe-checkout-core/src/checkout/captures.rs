@@ -117,11 +117,12 @@ impl Checkout {
         }
         let charged = found.amount_received();
         let released = found.amount().minor().saturating_sub(charged.minor());
-        let released = if charged.is_zero() { 0 } else { released };
-        let refunded = if charged.is_zero() {
-            0
-        } else {
-            returned.refunded.saturating_sub(released)
+        // A request of an API version before 2025-03-31.basil counts the released part as refunded.
+        // Then more is refunded than was charged.
+        let refunded = match returned.refunded {
+            _ if charged.is_zero() => 0,
+            counted if counted > charged.minor() => counted.saturating_sub(released),
+            counted => counted,
         };
         Ok(Totals {
             asked: found.amount(),

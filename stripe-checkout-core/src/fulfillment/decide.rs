@@ -160,7 +160,7 @@ pub(crate) fn is_session(id: &str) -> bool {
 fn all_went_back(known: &PaymentRecord, paid: &Payment) -> bool {
     let received = paid.amount_received().minor();
     let released = paid.amount().minor().saturating_sub(received);
-    known.returned_of_captured(released) >= received
+    known.returned_of_captured(received, released) >= received
 }
 
 /// What a hook hears of a refund: each once, and nothing after what comes later.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::cards::Decline;
+use super::{super::cards::Decline, balance_transaction::BalanceTransaction};
 use stripe_checkout_core::Currency;
 
 /// How long a card's authorisation lasts, in seconds: most have 7 days.
@@ -33,6 +33,8 @@ pub(crate) struct Charge {
     pub(crate) currency: Currency,
     pub(crate) status: ChargeStatus,
     pub(crate) captured: bool,
+    /// The authorisation was released: nothing can be captured any more.
+    pub(crate) released: bool,
     pub(crate) disputed: bool,
     pub(crate) payment_intent: String,
     pub(crate) payment_method: String,
@@ -40,6 +42,8 @@ pub(crate) struct Charge {
     pub(crate) billing_details: Value,
     /// Made when the money is captured.
     pub(crate) balance_transaction: Option<String>,
+    /// The balance transaction that appears after a while.
+    pub(crate) coming_booking: Option<BalanceTransaction>,
     // Copied from the PaymentIntent, as Stripe does.
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) description: Option<String>,
@@ -48,12 +52,18 @@ pub(crate) struct Charge {
     pub(crate) on_behalf_of: Option<String>,
     pub(crate) transfer_group: Option<String>,
     pub(crate) application_fee_amount: Option<u64>,
+    pub(crate) transfer_data: Option<Value>,
     pub(crate) shipping: Option<Value>,
     pub(crate) statement_descriptor: Option<String>,
     pub(crate) statement_descriptor_suffix: Option<String>,
 }
 
 impl Charge {
+    /// Whether all that was captured went back to the buyer.
+    pub(crate) fn is_refunded(&self) -> bool {
+        self.captured && self.amount_refunded >= self.amount_captured
+    }
+
     pub(crate) fn render(&self) -> Value {
         let (status, paid, failure) = match self.status {
             ChargeStatus::Succeeded => ("succeeded", true, None),
@@ -91,8 +101,11 @@ impl Charge {
                 .clone()
                 .unwrap_or_else(|| DESCRIPTOR_PREFIX.to_owned()),
         };
+        let transfer_data = self.transfer_data.as_ref().map(
+            |data| json!({ "amount": data.get("amount"), "destination": data.get("destination") }),
+        );
         let mut details = self.payment_method_details.clone();
-        let reserved = paid && !self.captured && self.amount_refunded == 0;
+        let reserved = paid && !self.captured && !self.released;
         if reserved && let Some(Value::Object(card)) = details.get_mut("card") {
             let until = self.created.saturating_add(AUTHORIZED_FOR);
             card.insert("capture_before".to_owned(), until.into());
@@ -131,7 +144,7 @@ impl Charge {
             "receipt_email": self.receipt_email,
             "receipt_number": null,
             "receipt_url": null,
-            "refunded": self.amount_refunded == self.amount,
+            "refunded": self.is_refunded(),
             "review": null,
             "shipping": self.shipping,
             "source": null,
@@ -139,7 +152,7 @@ impl Charge {
             "statement_descriptor": self.statement_descriptor,
             "statement_descriptor_suffix": self.statement_descriptor_suffix,
             "status": status,
-            "transfer_data": null,
+            "transfer_data": transfer_data,
             "transfer_group": self.transfer_group,
         })
     }

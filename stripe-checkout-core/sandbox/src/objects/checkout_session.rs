@@ -40,6 +40,9 @@ pub(crate) struct Item {
     pub(crate) quantity: u64,
     pub(crate) tax_behavior: &'static str,
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) images: Vec<String>,
+    pub(crate) product_metadata: BTreeMap<String, String>,
+    pub(crate) tax_code: Option<String>,
 }
 
 impl Item {
@@ -56,6 +59,8 @@ pub(crate) struct Shipping {
     pub(crate) amount: u64,
     pub(crate) delivery_estimate: Option<Value>,
     pub(crate) tax_behavior: &'static str,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) tax_code: Option<String>,
 }
 
 /// What is taken off, and by which code.
@@ -100,6 +105,9 @@ pub(crate) struct CheckoutSession {
     pub(crate) discount: Option<Discount>,
     pub(crate) allow_promotion_codes: Option<bool>,
     pub(crate) automatic_tax: bool,
+    pub(crate) payment_method_types: Vec<String>,
+    /// Whether the request listed the types; else they are chosen automatically.
+    pub(crate) types_are_listed: bool,
     pub(crate) success_url: Option<String>,
     pub(crate) cancel_url: Option<String>,
     pub(crate) return_url: Option<String>,
@@ -302,7 +310,7 @@ impl CheckoutSession {
             "payment_method_collection": "if_required",
             "payment_method_configuration_details": { "id": "pmc_sandbox000000000000000", "parent": null },
             "payment_method_options": { "card": { "request_three_d_secure": "automatic" } },
-            "payment_method_types": ["card"],
+            "payment_method_types": self.payment_method_types,
             "payment_status": payment_status,
             "permissions": null,
             "phone_number_collection": { "enabled": self.phone_number },
@@ -336,6 +344,56 @@ impl CheckoutSession {
             fields.extend(self.echo.clone());
         }
         session
+    }
+
+    /// The product of a line, or the rate of a way to ship, with this name.
+    pub(crate) fn part(&self, id: &str) -> Option<Value> {
+        let product = self.items.iter().find(|item| item.product == id);
+        let rate = self.shipping_options.iter().find(|option| option.id == id);
+        product
+            .map(|item| self.render_product(item))
+            .or_else(|| rate.map(|option| self.render_rate(option)))
+    }
+
+    fn render_product(&self, item: &Item) -> Value {
+        json!({
+            "id": item.product,
+            "object": "product",
+            "active": false,
+            "created": self.created,
+            "default_price": null,
+            "description": item.description,
+            "images": item.images,
+            "livemode": false,
+            "marketing_features": [],
+            "metadata": item.product_metadata,
+            "name": item.name,
+            "package_dimensions": null,
+            "shippable": null,
+            "statement_descriptor": null,
+            "tax_code": item.tax_code,
+            "type": "service",
+            "unit_label": null,
+            "updated": self.created,
+            "url": null,
+        })
+    }
+
+    fn render_rate(&self, option: &Shipping) -> Value {
+        json!({
+            "id": option.id,
+            "object": "shipping_rate",
+            "active": true,
+            "created": self.created,
+            "delivery_estimate": option.delivery_estimate,
+            "display_name": option.name,
+            "fixed_amount": { "amount": option.amount, "currency": self.currency.code() },
+            "livemode": false,
+            "metadata": option.metadata,
+            "tax_behavior": option.tax_behavior,
+            "tax_code": option.tax_code,
+            "type": "fixed_amount",
+        })
     }
 
     /// The lines, as a list of Stripe's.

@@ -24,6 +24,38 @@ pub(crate) struct Customer {
 }
 
 impl Customer {
+    /// `tax`, which is part of a customer only when a request expands it.
+    pub(crate) fn render_tax(&self) -> Value {
+        let address = self.tax_address();
+        let location = address.map(|(source, address)| {
+            json!({ "country": address.get("country"), "source": source, "state": address.get("state") })
+        });
+        json!({
+            "automatic_tax": if location.is_some() { "supported" } else { "unrecognized_location" },
+            "ip_address": null,
+            "location": location,
+            "provider": "stripe",
+        })
+    }
+
+    /// The address that decides about taxes, and where it stands.
+    pub(crate) fn tax_address(&self) -> Option<(&'static str, &Value)> {
+        let shipping = self
+            .shipping
+            .as_ref()
+            .and_then(|shipping| shipping.get("address"));
+        [
+            ("shipping_destination", shipping),
+            ("billing_address", self.address.as_ref()),
+        ]
+        .into_iter()
+        .find_map(|(source, address)| {
+            let address = address?;
+            let country = address.get("country").and_then(Value::as_str);
+            country.map(|_| (source, address))
+        })
+    }
+
     pub(crate) fn render(&self) -> Value {
         if self.deleted {
             return json!({ "id": self.id, "object": "customer", "deleted": true });

@@ -6,35 +6,39 @@ use serde_json::{Map, Value, json};
 
 use stripe_checkout_core::Currency;
 
-/// Everything that a merchant may send as evidence.
+/// The texts that a merchant may send as evidence.
 pub(crate) const EVIDENCE: &[&str] = &[
     "access_activity_log",
     "billing_address",
-    "cancellation_policy",
     "cancellation_policy_disclosure",
     "cancellation_rebuttal",
-    "customer_communication",
     "customer_email_address",
     "customer_name",
     "customer_purchase_ip",
-    "customer_signature",
-    "duplicate_charge_documentation",
     "duplicate_charge_explanation",
     "duplicate_charge_id",
     "product_description",
-    "receipt",
-    "refund_policy",
     "refund_policy_disclosure",
     "refund_refusal_explanation",
     "service_date",
-    "service_documentation",
     "shipping_address",
     "shipping_carrier",
     "shipping_date",
-    "shipping_documentation",
     "shipping_tracking_number",
-    "uncategorized_file",
     "uncategorized_text",
+];
+
+/// The evidence that is a file. The sandbox has no files, so it refuses these.
+const FILES: &[&str] = &[
+    "cancellation_policy",
+    "customer_communication",
+    "customer_signature",
+    "duplicate_charge_documentation",
+    "receipt",
+    "refund_policy",
+    "service_documentation",
+    "shipping_documentation",
+    "uncategorized_file",
 ];
 
 /// For how long the merchant may send evidence, in seconds: a week.
@@ -116,6 +120,7 @@ impl Dispute {
     pub(crate) fn render(&self, balance_transactions: &[Value]) -> Value {
         let mut evidence: Map<String, Value> = EVIDENCE
             .iter()
+            .chain(FILES)
             .map(|name| ((*name).to_owned(), json!(self.evidence.get(*name))))
             .collect();
         evidence.insert("enhanced_evidence".to_owned(), json!({}));

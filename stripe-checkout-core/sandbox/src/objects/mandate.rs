@@ -14,6 +14,8 @@ pub(crate) struct Mandate {
     /// What the buyer sees on the bank statement.
     pub(crate) reference: String,
     pub(crate) acceptance: Acceptance,
+    /// When the merchant says that the buyer agreed; else when the mandate was made.
+    pub(crate) accepted_at: Option<i64>,
     /// For one payment of this amount and currency only; else for later ones too.
     pub(crate) single_use: Option<(u64, Currency)>,
 }
@@ -30,7 +32,7 @@ pub(crate) enum Acceptance {
 
 impl Mandate {
     pub(crate) fn render(&self) -> Value {
-        let mut acceptance = json!({ "accepted_at": self.created });
+        let mut acceptance = json!({ "accepted_at": self.accepted_at.unwrap_or(self.created) });
         let (kind, details) = match &self.acceptance {
             Acceptance::Online {
                 ip_address,

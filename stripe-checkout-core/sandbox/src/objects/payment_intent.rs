@@ -41,6 +41,16 @@ pub(crate) struct Challenge {
     pub(crate) return_url: Option<String>,
 }
 
+/// `payment_method_options`: settings for one kind of payment method.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct MethodOptions {
+    /// `manual` or nothing.
+    pub(crate) card_capture_method: Option<&'static str>,
+    /// `none` overrides the intent's own `setup_future_usage`.
+    pub(crate) card_usage: Option<&'static str>,
+    pub(crate) debit_usage: Option<&'static str>,
+}
+
 /// One payment.
 #[derive(Debug, Clone)]
 pub(crate) struct PaymentIntent {
@@ -58,6 +68,7 @@ pub(crate) struct PaymentIntent {
     pub(crate) payment_method_types: Vec<String>,
     pub(crate) capture_method: &'static str,
     pub(crate) confirmation_method: &'static str,
+    pub(crate) method_options: MethodOptions,
     pub(crate) setup_future_usage: Option<&'static str>,
     pub(crate) canceled_at: Option<i64>,
     pub(crate) cancellation_reason: Option<&'static str>,
@@ -72,6 +83,8 @@ pub(crate) struct PaymentIntent {
     pub(crate) transfer_data: Option<Value>,
     pub(crate) application_fee_amount: Option<u64>,
     pub(crate) shipping: Option<Value>,
+    /// Whether a secret key wrote the address. A publishable key cannot change it then.
+    pub(crate) shipping_is_from_server: bool,
     pub(crate) payment_method: Option<String>,
     pub(crate) latest_charge: Option<String>,
     pub(crate) last_payment_error: Option<Value>,
@@ -82,6 +95,22 @@ pub(crate) struct PaymentIntent {
 }
 
 impl PaymentIntent {
+    /// Whether a payment of this kind is only authorised at first.
+    pub(crate) fn captures_manually(&self, kind: &str) -> bool {
+        self.capture_method == "manual"
+            || (kind == "card" && self.method_options.card_capture_method == Some("manual"))
+    }
+
+    /// What the buyer agreed to for a payment method of this kind, beside this payment.
+    pub(crate) fn usage_of(&self, kind: &str) -> Option<&'static str> {
+        let own = match kind {
+            "card" => self.method_options.card_usage,
+            _ => self.method_options.debit_usage,
+        };
+        own.or(self.setup_future_usage)
+            .filter(|usage| *usage != "none")
+    }
+
     /// The whole object, as the merchant's secret key sees it.
     pub(crate) fn render(&self) -> Value {
         let automatic = self
@@ -99,15 +128,28 @@ impl PaymentIntent {
             (self.status == Status::Processing && by_card).then(|| json!({ "type": "card" }));
         let mut options = Map::new();
         for kind in &self.payment_method_types {
-            let option = match kind.as_str() {
-                "card" => json!({
-                    "installments": null,
-                    "mandate_options": null,
-                    "network": null,
-                    "request_three_d_secure": "automatic",
-                }),
-                _ => json!({}),
+            let (mut option, usage) = match kind.as_str() {
+                "card" => (
+                    json!({
+                        "installments": null,
+                        "mandate_options": null,
+                        "network": null,
+                        "request_three_d_secure": "automatic",
+                    }),
+                    self.method_options.card_usage,
+                ),
+                _ => (json!({}), self.method_options.debit_usage),
             };
+            if let Some(fields) = option.as_object_mut() {
+                if let Some(usage) = usage {
+                    fields.insert("setup_future_usage".to_owned(), json!(usage));
+                }
+                if let Some(capture) = self.method_options.card_capture_method
+                    && kind == "card"
+                {
+                    fields.insert("capture_method".to_owned(), json!(capture));
+                }
+            }
             options.insert(kind.clone(), option);
         }
         json!({

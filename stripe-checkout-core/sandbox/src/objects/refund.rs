@@ -45,6 +45,8 @@ pub(crate) struct Refund {
     pub(crate) metadata: BTreeMap<String, String>,
     /// Made when the money leaves the merchant's balance.
     pub(crate) balance_transaction: Option<String>,
+    /// Made where the refund takes the money back from another account.
+    pub(crate) transfer_reversal: Option<String>,
     /// Made when it comes back.
     pub(crate) failure_balance_transaction: Option<String>,
 }
@@ -68,7 +70,7 @@ impl Refund {
             "receipt_number": null,
             "source_transfer_reversal": null,
             "status": self.status.as_str(),
-            "transfer_reversal": null,
+            "transfer_reversal": self.transfer_reversal,
         });
         // Stripe leaves these out where there is nothing to say.
         let optional = [

@@ -38,7 +38,7 @@ pub(crate) struct Attempt {
     off_session: bool,
     error_on_requires_action: bool,
     /// How the buyer agreed to a debit.
-    acceptance: Option<Acceptance>,
+    acceptance: Option<Accepted>,
 }
 
 impl Attempt {
@@ -53,8 +53,8 @@ impl Attempt {
         }
         // Besides true and false it takes two words for kinds of agreement, all of them meaning that the buyer is away.
         let off_session = match params.text("off_session")?.as_deref() {
-            None | Some("false") => false,
-            Some("true" | "one_off" | "recurring") => true,
+            None | Some("false" | "False") => false,
+            Some("true" | "True" | "one_off" | "recurring") => true,
             Some(other) => {
                 return Err(
                     ApiError::invalid(format!("Invalid boolean: {other}")).param("off_session")
@@ -117,8 +117,11 @@ impl Attempt {
     }
 }
 
+/// How and when the buyer agreed.
+type Accepted = (Acceptance, Option<i64>);
+
 /// `mandate_data`: that the buyer has agreed, and where.
-fn read_acceptance(params: &mut Params) -> Result<Option<Acceptance>, ApiError> {
+fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
     let Some(Some(mut data)) = params.group("mandate_data")? else {
         return Ok(None);
     };
@@ -128,7 +131,9 @@ fn read_acceptance(params: &mut Params) -> Result<Option<Acceptance>, ApiError> 
     let kind = acceptance
         .choice("type", &["online", "offline"])?
         .ok_or_else(|| acceptance.missing("type"))?;
-    acceptance.accept(&["accepted_at", "offline"]);
+    let accepted_at = acceptance
+        .integer("accepted_at", 0)?
+        .and_then(|seconds| i64::try_from(seconds).ok());
     let online = acceptance.group("online")?.flatten();
     let accepted = match (kind, online) {
         ("offline", _) => Acceptance::Offline,
@@ -150,7 +155,7 @@ fn read_acceptance(params: &mut Params) -> Result<Option<Acceptance>, ApiError> 
     };
     acceptance.finish()?;
     data.finish()?;
-    Ok(Some(accepted))
+    Ok(Some((accepted, accepted_at)))
 }
 
 pub(crate) fn is_absolute(url: &str) -> bool {
@@ -315,20 +320,23 @@ impl Store {
         caller: &Caller,
         intent: &PaymentIntent,
         method: &PaymentMethod,
-        acceptance: Option<Acceptance>,
+        acceptance: Option<Accepted>,
     ) -> Result<String, ApiError> {
         let known = self
             .mandates
             .iter()
             .find(|mandate| mandate.payment_method == method.id && mandate.single_use.is_none())
             .map(|mandate| mandate.id.clone());
-        let acceptance = match (acceptance, known, caller.role) {
+        let (acceptance, accepted_at) = match (acceptance, known, caller.role) {
             (Some(given), _, _) => given,
             (None, Some(known), _) => return Ok(known),
-            (None, None, Role::Publishable) => Acceptance::Online {
-                ip_address: None,
-                user_agent: None,
-            },
+            (None, None, Role::Publishable) => (
+                Acceptance::Online {
+                    ip_address: None,
+                    user_agent: None,
+                },
+                None,
+            ),
             (None, None, Role::Secret) => {
                 return Err(self.unexpected_mandate(caller, &intent.id));
             }
@@ -352,8 +360,9 @@ impl Store {
             payment_method: method.id.clone(),
             reference: ids::random(16).to_uppercase(),
             acceptance,
+            accepted_at,
             single_use: intent
-                .setup_future_usage
+                .usage_of("sepa_debit")
                 .is_none()
                 .then_some((intent.amount, intent.currency)),
         });
@@ -382,7 +391,7 @@ impl Store {
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
-        let manual = intent.capture_method == "manual";
+        let manual = intent.captures_manually(method.kind());
         let pending = matches!(method.card_behaviour(), None | Some(Behaviour::Process));
         let status = if pending {
             ChargeStatus::Pending
@@ -402,6 +411,7 @@ impl Store {
         }
         let charge_id = charge.id.clone();
         self.charges.insert(charge);
+        let at_once = intent.capture_method != "automatic_async";
         self.replace(intent);
         if pending {
             self.emit_charge(cause, "charge.pending", &charge_id);
@@ -411,7 +421,7 @@ impl Store {
             self.emit_charge(cause, "charge.succeeded", &charge_id);
             self.emit_intent(cause, "payment_intent.amount_capturable_updated", id);
         } else {
-            self.capture_charge(&charge_id, None);
+            self.capture_charge(&charge_id, None, at_once);
             self.emit_charge(cause, "charge.succeeded", &charge_id);
             self.succeed(cause, id, &charge_id);
         }
@@ -419,7 +429,11 @@ impl Store {
 
     /// What becomes of a payment method that was charged: kept for its customer if the buyer agreed, else good for nothing any more.
     fn save_or_spend(&mut self, cause: &Cause, intent: &PaymentIntent, method: &str) {
-        let saved = match (&intent.customer, intent.setup_future_usage) {
+        let kind = self
+            .payment_methods
+            .find(method)
+            .map_or("", PaymentMethod::kind);
+        let saved = match (&intent.customer, intent.usage_of(kind)) {
             (Some(customer), Some(_)) => {
                 self.attach(cause, method, customer);
                 true
@@ -488,8 +502,8 @@ impl Store {
         }
     }
 
-    /// Marks a charge as captured, wholly or in part, and books it.
-    pub(crate) fn capture_charge(&mut self, charge_id: &str, amount: Option<u64>) {
+    /// Marks a charge as captured, wholly or in part, and books it at once or after a while.
+    pub(crate) fn capture_charge(&mut self, charge_id: &str, amount: Option<u64>, at_once: bool) {
         let method = self
             .charges
             .find(charge_id)
@@ -497,12 +511,8 @@ impl Store {
         let behaviour = method.and_then(PaymentMethod::card_behaviour);
         let from_card = method.is_none() || behaviour.is_some();
         if let Some(charge) = self.charges.find_mut(charge_id) {
-            let booking = ids::id("txn");
             charge.captured = true;
             charge.amount_captured = amount.unwrap_or(charge.amount);
-            // What is not captured is given back to the buyer at once.
-            charge.amount_refunded = charge.amount.saturating_sub(charge.amount_captured);
-            charge.balance_transaction = Some(booking.clone());
             let taken = charge.amount_captured;
             // An example: 2.9 % and 30 minor units of a card, 35 minor units of a debit. Not anyone's contract.
             let fee = if from_card {
@@ -510,8 +520,8 @@ impl Store {
             } else {
                 35
             };
-            self.balance_transactions.insert(BalanceTransaction {
-                id: booking,
+            charge.coming_booking = Some(BalanceTransaction {
+                id: ids::id("txn"),
                 account: charge.account.clone(),
                 created: ids::now(),
                 amount: signed(taken),
@@ -524,6 +534,38 @@ impl Store {
                 available: matches!(behaviour, Some(Behaviour::AvailableAtOnce)),
             });
         }
+        if at_once {
+            self.book_charge(charge_id);
+        } else if let Some(wait) = self.patience.booking {
+            let charge = charge_id.to_owned();
+            self.agenda.add(wait, Due::Booking { charge });
+        }
+    }
+
+    /// The balance transaction of a charge that was captured. Whether it was still to come.
+    pub(crate) fn book_charge(&mut self, charge_id: &str) -> bool {
+        let Some(charge) = self.charges.find_mut(charge_id) else {
+            return false;
+        };
+        let Some(booking) = charge.coming_booking.take() else {
+            return false;
+        };
+        charge.balance_transaction = Some(booking.id.clone());
+        self.balance_transactions.insert(booking);
+        true
+    }
+
+    /// The balance transaction that `automatic_async` shows late, and its event. Whether it was
+    /// still to come.
+    pub(crate) fn book_later(&mut self, charge_id: &str) -> bool {
+        let booked = self.book_charge(charge_id);
+        if let Some(charge) = self.charges.find(charge_id).filter(|_| booked) {
+            let cause = Cause::outside(charge.account.clone());
+            let object = charge.render();
+            let before = json!({ "balance_transaction": null });
+            self.emit_change(&cause, "charge.updated", object, Some(before));
+        }
+        booked
     }
 
     /// The issuer says no. Returns the error's fields besides type, code and message.
@@ -599,7 +641,12 @@ impl Store {
         let Some(charge_id) = intent.latest_charge.clone() else {
             return false;
         };
-        let manual = intent.capture_method == "manual";
+        let kind = intent
+            .payment_method
+            .as_ref()
+            .and_then(|method| self.payment_methods.find(method))
+            .map_or("card", PaymentMethod::kind);
+        let manual = intent.captures_manually(kind);
         let account = self
             .intent_and_method(id)
             .and_then(|(_, method)| match method.instrument {
@@ -629,7 +676,7 @@ impl Store {
             self.emit_charge(&cause, "charge.succeeded", &charge_id);
             self.emit_intent(&cause, "payment_intent.amount_capturable_updated", id);
         } else {
-            self.capture_charge(&charge_id, None);
+            self.capture_charge(&charge_id, None, true);
             self.emit_charge(&cause, "charge.succeeded", &charge_id);
             self.succeed(&cause, id, &charge_id);
         }
@@ -677,12 +724,14 @@ fn new_charge(
         currency: intent.currency,
         status,
         captured: false,
+        released: false,
         disputed: false,
         payment_intent: intent.id.clone(),
         payment_method: method.id.clone(),
         payment_method_details: method.details(intent.amount, authenticated, mandate),
         billing_details: method.billing_details.clone(),
         balance_transaction: None,
+        coming_booking: None,
         metadata: intent.metadata.clone(),
         description: intent.description.clone(),
         receipt_email: intent.receipt_email.clone(),
@@ -690,6 +739,7 @@ fn new_charge(
         on_behalf_of: intent.on_behalf_of.clone(),
         transfer_group: intent.transfer_group.clone(),
         application_fee_amount: intent.application_fee_amount,
+        transfer_data: intent.transfer_data.clone(),
         shipping: intent.shipping.clone(),
         statement_descriptor: intent.statement_descriptor.clone(),
         statement_descriptor_suffix: intent.statement_descriptor_suffix.clone(),

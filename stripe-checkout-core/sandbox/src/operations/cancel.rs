@@ -65,9 +65,9 @@ impl Store {
         if let Some(charge_id) = authorized
             && let Some(charge) = self.charges.find_mut(&charge_id)
         {
-            // The authorization is let go, which Stripe shows as a refund of the whole charge.
-            charge.amount_refunded = charge.amount;
-            self.emit_charge(&cause, "charge.refunded", &charge_id);
+            // Since API version 2025-03-31.basil a released authorisation is no refund.
+            charge.released = true;
+            self.emit_charge(&cause, "charge.expired", &charge_id);
         }
         self.emit_intent(&cause, "payment_intent.canceled", id);
         self.rendered_intent(caller, id)

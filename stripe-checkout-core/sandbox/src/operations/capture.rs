@@ -10,7 +10,7 @@ use super::{
         params::Params,
         store::{Cause, Store},
     },
-    shared_params::{IGNORED, merge_metadata},
+    shared_params::merge_metadata,
 };
 
 impl Store {
@@ -22,14 +22,7 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let amount = params.integer("amount_to_capture", 1)?;
         let metadata = params.metadata()?;
-        params.accept(IGNORED);
-        params.accept(&[
-            "application_fee_amount",
-            "final_capture",
-            "statement_descriptor",
-            "statement_descriptor_suffix",
-            "transfer_data",
-        ]);
+        params.only("final_capture", "true")?;
         params.finish()?;
         let cause = Cause::request(caller);
         let mut intent = self.admitted_intent(caller, id, None)?.clone();
@@ -56,7 +49,7 @@ impl Store {
             merge_metadata(&mut intent.metadata, change)?;
             self.replace(intent);
         }
-        self.capture_charge(&charge_id, amount);
+        self.capture_charge(&charge_id, amount, true);
         self.emit_charge(&cause, "charge.captured", &charge_id);
         self.succeed(&cause, id, &charge_id);
         self.rendered_intent(caller, id)

@@ -18,10 +18,9 @@ use super::{
         params::Params,
         store::{Cause, Store},
     },
-    coupon::whole_list,
-    create::CAPTURE_METHODS,
-    list::Page,
-    shared_params::{self, Details, merge_metadata},
+    create::{CAPTURE_METHODS, checked_types, eligible_types},
+    list::{Page, short_list},
+    shared_params::{self, Details, merge_metadata, no_descriptor_for_cards},
 };
 use stripe_checkout_core::Currency;
 
@@ -32,34 +31,12 @@ const LONGEST: i64 = 24 * 60 * 60;
 const SHORTEST: i64 = 30 * 60;
 const TAX_BEHAVIORS: &[&str] = &["exclusive", "inclusive", "unspecified"];
 
-/// What Stripe knows and the sandbox does nothing with.
-const IGNORED: &[&str] = &[
-    "adaptive_pricing",
-    "after_expiration",
-    "allowed_payment_method_types",
-    "branding_settings",
-    "consent_collection",
-    "currency",
-    "custom_fields",
-    "custom_text",
-    "customer_account",
-    "customer_creation",
-    "excluded_payment_method_types",
-    "integration_identifier",
-    "invoice_creation",
-    "managed_payments",
-    "name_collection",
-    "optional_items",
-    "origin_context",
-    "payment_method_collection",
-    "payment_method_configuration",
-    "payment_method_data",
-    "payment_method_options",
-    "payment_method_types",
-    "permissions",
-    "saved_payment_method_options",
-    "tax_id_collection",
-    "wallet_options",
+/// The languages of Stripe's page. The sandbox's page is in English. The session shows the language
+/// that a request asked for.
+const LOCALES: &[&str] = &[
+    "auto", "bg", "cs", "da", "de", "el", "en", "en-GB", "es", "es-419", "et", "fi", "fil", "fr",
+    "fr-CA", "hi-IN", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "mt", "nb", "nl", "pl",
+    "pt", "pt-BR", "ro", "ru", "sk", "sl", "sv", "th", "tr", "vi", "zh", "zh-HK", "zh-TW",
 ];
 
 impl Store {
@@ -109,13 +86,17 @@ impl Store {
         let intent_data = params.take_group("payment_intent_data")?;
         let allow_promotion_codes = params.boolean("allow_promotion_codes")?;
         let discounts = params.take_group("discounts")?;
-        let automatic_tax = enabled(&mut params, "automatic_tax", &["liability"])?;
-        let phone_number = enabled(&mut params, "phone_number_collection", &[])?;
+        let automatic_tax = enabled(&mut params, "automatic_tax")?;
+        let phone_number = enabled(&mut params, "phone_number_collection")?;
         let countries = match params.group("shipping_address_collection")? {
             Some(Some(mut group)) => {
-                let countries = group.list("allowed_countries")?;
+                let countries = group
+                    .list("allowed_countries")?
+                    .filter(|countries| !countries.is_empty())
+                    .ok_or_else(|| group.missing("allowed_countries"))?;
                 group.finish()?;
-                countries.unwrap_or_default()
+                check_countries(&countries)?;
+                countries
             }
             _ => Vec::new(),
         };
@@ -134,22 +115,34 @@ impl Store {
             }
         };
         let mut echo = Map::new();
-        for name in ["billing_address_collection", "locale", "submit_type"] {
-            if let Some(text) = params.text(name)? {
-                echo.insert(name.to_owned(), json!(text));
+        let submit_types = &["auto", "book", "donate", "pay", "subscribe"];
+        for (name, choices) in [("locale", LOCALES), ("submit_type", submit_types)] {
+            if let Some(word) = params.choice(name, choices)? {
+                echo.insert(name.to_owned(), json!(word));
             }
         }
-        for unfit in ["subscription_data", "setup_intent_data"] {
-            if params.take_group(unfit)?.is_some() {
-                return Err(ApiError::invalid(format!(
-                    "You can not pass `{unfit}` in `payment` mode."
-                ))
-                .param(unfit));
-            }
+        let listed_types = params.list("payment_method_types")?;
+        params.only("billing_address_collection", "auto")?;
+        params.only("customer_creation", "if_required")?;
+        params.only("payment_method_collection", "if_required")?;
+        for switch in ["adaptive_pricing", "invoice_creation", "tax_id_collection"] {
+            params.only_disabled(switch)?;
         }
-        params.accept(IGNORED);
         params.finish()?;
 
+        let payment_method_types = match listed_types {
+            None => {
+                let capture = intent_data
+                    .as_ref()
+                    .and_then(|data| data.get("capture_method"));
+                let manual = matches!(capture, Some(Node::Text(method)) if method == "manual");
+                eligible_types(currency, manual.then_some("manual"))
+            }
+            Some(types) => {
+                set_types(&mut echo, &types);
+                checked_types(types, currency)?
+            }
+        };
         must_have_addresses(embedded, &success_url, &cancel_url, &return_url, redirect)?;
         if customer.is_some() && customer_email.is_some() {
             return Err(ApiError::invalid(
@@ -176,7 +169,14 @@ impl Store {
             .param("discounts"));
         }
         let intent_data = intent_data.unwrap_or_default();
-        check_intent_data(Params::within(intent_data.clone(), "payment_intent_data"))?;
+        let types_are_listed = echo.contains_key("payment_method_types");
+        check_intent_data(
+            Params::within(intent_data.clone(), "payment_intent_data"),
+            &payment_method_types,
+        )?;
+        if automatic_tax {
+            must_say_if_tax_is_included(&items, &shipping_options)?;
+        }
         let mut session = CheckoutSession {
             id: format!("cs_test_a1{}", ids::random(56)),
             account: caller.account.clone(),
@@ -195,6 +195,8 @@ impl Store {
             discount: None,
             allow_promotion_codes,
             automatic_tax,
+            payment_method_types,
+            types_are_listed,
             success_url,
             cancel_url,
             return_url,
@@ -256,8 +258,7 @@ impl Store {
                  `automatic_tax` enabled, set `customer_update[shipping]` to 'auto'.",
             ));
         }
-        let is_known = customer.address.is_some() || customer.shipping.is_some();
-        if is_known || update.address || update.shipping {
+        if customer.tax_address().is_some() || update.address || update.shipping {
             return Ok(());
         }
         Err(ApiError::invalid(
@@ -286,14 +287,7 @@ impl Store {
                 return Err(ApiError::invalid("Invalid array").param("line_items"));
             };
             let mut line = Params::within(line, &name);
-            if let Some(price) = line.text("price")? {
-                return Err(ApiError::no_such(
-                    StatusCode::BAD_REQUEST,
-                    "price",
-                    &price,
-                    format!("{name}[price]"),
-                ));
-            }
+            line.refuse("price")?;
             let Some(Some(mut price)) = line.group("price_data")? else {
                 return Err(line.missing("price_data"));
             };
@@ -305,24 +299,16 @@ impl Store {
                 )
                 .param(format!("{name}[price_data][currency]")));
             }
+            price.refuse("unit_amount_decimal")?;
             let unit_amount = price.required_integer("unit_amount", 0)?;
             shared_params::check_steps(unit_amount, of)
                 .map_err(|refusal| refusal.param(format!("{name}[price_data][unit_amount]")))?;
             let tax_behavior = price.choice("tax_behavior", TAX_BEHAVIORS)?;
-            let product = match price.text("product")? {
-                Some(product) => {
-                    return Err(ApiError::no_such(
-                        StatusCode::BAD_REQUEST,
-                        "product",
-                        &product,
-                        format!("{name}[price_data][product]"),
-                    ));
-                }
-                None => price.group("product_data")?,
-            };
-            let Some(Some(mut product)) = product else {
+            price.refuse("product")?;
+            let Some(Some(mut product)) = price.group("product_data")? else {
                 return Err(price.missing("product_data"));
             };
+            let within = format!("{name}[price_data][product_data]");
             let item = Item {
                 id: ids::id("li"),
                 price: ids::id("price"),
@@ -332,19 +318,13 @@ impl Store {
                 unit_amount,
                 quantity: line.integer("quantity", 0)?.unwrap_or(1),
                 tax_behavior: tax_behavior.unwrap_or("unspecified"),
-                metadata: line
-                    .metadata()?
-                    .flatten()
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|(key, value)| Some((key, value?)))
-                    .collect(),
+                metadata: new_metadata(&mut line)?,
+                images: product.list("images")?.unwrap_or_default(),
+                product_metadata: new_metadata(&mut product)?,
+                tax_code: tax_code(&mut product, &within)?,
             };
-            tax_code(&mut product, &format!("{name}[price_data][product_data]"))?;
-            product.accept(&["images", "metadata", "tax_details", "unit_label"]);
             product.finish()?;
             price.finish()?;
-            line.accept(&["adjustable_quantity", "dynamic_tax_rates", "tax_rates"]);
             line.finish()?;
             items.push((place, item));
         }
@@ -433,20 +413,9 @@ impl Store {
         caller: &Caller,
         id: &str,
         params: Params,
-        expansions: &[String],
     ) -> Result<Value, ApiError> {
         params.finish()?;
-        let session = self.session_of(caller, id)?;
-        let mut rendered = session.render();
-        // It is in a session only for who asks for it.
-        if expansions.iter().any(|path| path.starts_with("line_items"))
-            && let Some(fields) = rendered.as_object_mut()
-        {
-            let url = format!("/v1/checkout/sessions/{id}/line_items");
-            let items = whole_list(&url, session.render_items());
-            fields.insert("line_items".to_owned(), items);
-        }
-        Ok(rendered)
+        Ok(self.session_of(caller, id)?.render())
     }
 
     pub(crate) fn list_session_items(
@@ -455,18 +424,10 @@ impl Store {
         id: &str,
         mut params: Params,
     ) -> Result<Value, ApiError> {
-        let limit = params.integer("limit", 1)?.unwrap_or(10);
-        params.accept(&["starting_after", "ending_before"]);
-        params.finish()?;
-        let mut items = self.session_of(caller, id)?.render_items();
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = items.len() > limit;
-        items.truncate(limit);
+        let items = self.session_of(caller, id)?.render_items();
         let url = format!("/v1/checkout/sessions/{id}/line_items");
-        let mut list = whole_list(&url, items);
-        if let Some(fields) = list.as_object_mut() {
-            fields.insert("has_more".to_owned(), json!(more));
-        }
+        let list = short_list(&mut params, &url, "item", items)?;
+        params.finish()?;
         Ok(list)
     }
 
@@ -479,12 +440,6 @@ impl Store {
         let intent = params.text("payment_intent")?;
         let customer = params.text("customer")?;
         let status = params.choice("status", &["open", "complete", "expired"])?;
-        params.accept(&[
-            "customer_account",
-            "customer_details",
-            "payment_link",
-            "subscription",
-        ]);
         params.finish()?;
         page.render(
             "/v1/checkout/sessions",
@@ -586,13 +541,13 @@ impl CustomerUpdate {
 }
 
 /// A tax code of Stripe's: `txcd_` and eight digits.
-fn tax_code(params: &mut Params, within: &str) -> Result<(), ApiError> {
+fn tax_code(params: &mut Params, within: &str) -> Result<Option<String>, ApiError> {
     let Some(code) = params.text("tax_code")? else {
-        return Ok(());
+        return Ok(None);
     };
     let digits = code.strip_prefix("txcd_").unwrap_or_default();
     match digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Ok(()),
+        true => Ok(Some(code)),
         false => Err(ApiError::no_such(
             StatusCode::BAD_REQUEST,
             "tax code",
@@ -636,11 +591,97 @@ fn must_have_addresses(
 }
 
 /// What the PaymentIntent will be made with, judged before a buyer comes.
-fn check_intent_data(mut params: Params) -> Result<(), ApiError> {
-    Details::read(&mut params)?;
+fn check_intent_data(mut params: Params, types: &[String]) -> Result<(), ApiError> {
+    let details = Details::read_for_session(&mut params)?;
     params.choice("capture_method", CAPTURE_METHODS)?;
     params.text("on_behalf_of")?;
-    params.finish()
+    params.finish()?;
+    if details.has_descriptor() && types.iter().any(|kind| kind == "card") {
+        return Err(no_descriptor_for_cards(
+            "payment_intent_data[statement_descriptor]",
+        ));
+    }
+    Ok(())
+}
+
+/// The sandbox's account has no default tax behavior: lines and ways to ship say it themselves.
+fn must_say_if_tax_is_included(items: &[Item], options: &[Shipping]) -> Result<(), ApiError> {
+    let unspecified = |(name, behavior): (&String, &str)| {
+        (behavior == "unspecified").then(|| {
+            ApiError::invalid(format!(
+                "The price `{name}` does not have a `tax_behavior` set which is required for automatic tax computation. Please visit \
+                 https://stripe.com/docs/tax/products-prices-tax-categories-tax-behavior#tax-behavior for more information."
+            ))
+            .param("automatic_tax[enabled]")
+        })
+    };
+    let prices = items.iter().map(|item| (&item.price, item.tax_behavior));
+    let rates = options
+        .iter()
+        .map(|option| (&option.id, option.tax_behavior));
+    match prices.chain(rates).find_map(unspecified) {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
+}
+
+/// Two capital letters each.
+fn check_countries(countries: &[String]) -> Result<(), ApiError> {
+    let unknown = countries
+        .iter()
+        .enumerate()
+        .find(|(_, code)| code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()));
+    match unknown {
+        None => Ok(()),
+        Some((place, code)) => Err(ApiError::invalid(format!(
+            "Invalid shipping_address_collection[allowed_countries][{place}]: {code} is not a country code"
+        ))
+        .param(format!(
+            "shipping_address_collection[allowed_countries][{place}]"
+        ))),
+    }
+}
+
+fn set_types(echo: &mut Map<String, Value>, types: &[String]) {
+    echo.insert("payment_method_types".to_owned(), json!(types));
+    echo.insert(
+        "payment_method_configuration_details".to_owned(),
+        Value::Null,
+    );
+}
+
+/// Metadata of a new object.
+fn new_metadata(params: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut metadata = BTreeMap::new();
+    if let Some(change) = params.metadata()? {
+        merge_metadata(&mut metadata, change)?;
+    }
+    Ok(metadata)
+}
+
+/// How long a way to ship takes, at least and at most.
+fn read_delivery_estimate(rate: &mut Params) -> Result<Option<Value>, ApiError> {
+    let Some(Some(mut estimate)) = rate.group("delivery_estimate")? else {
+        return Ok(None);
+    };
+    let mut bounds = Map::new();
+    for name in ["maximum", "minimum"] {
+        let bound = match estimate.group(name)? {
+            Some(Some(mut bound)) => {
+                let units = &["business_day", "day", "hour", "month", "week"];
+                let unit = bound
+                    .choice("unit", units)?
+                    .ok_or_else(|| bound.missing("unit"))?;
+                let value = bound.required_integer("value", 1)?;
+                bound.finish()?;
+                json!({ "unit": unit, "value": value })
+            }
+            _ => Value::Null,
+        };
+        bounds.insert(name.to_owned(), bound);
+    }
+    estimate.finish()?;
+    Ok(Some(Value::Object(bounds)))
 }
 
 /// An address that a browser can be sent to.
@@ -662,12 +703,13 @@ fn address(params: &mut Params, name: &str) -> Result<Option<String>, ApiError> 
 }
 
 /// A group with a switch.
-fn enabled(params: &mut Params, name: &str, ignored: &[&str]) -> Result<bool, ApiError> {
+fn enabled(params: &mut Params, name: &str) -> Result<bool, ApiError> {
     let Some(Some(mut group)) = params.group(name)? else {
         return Ok(false);
     };
-    let enabled = group.boolean("enabled")?.unwrap_or(false);
-    group.accept(ignored);
+    let enabled = group
+        .boolean("enabled")?
+        .ok_or_else(|| group.missing("enabled"))?;
     group.finish()?;
     Ok(enabled)
 }
@@ -692,21 +734,14 @@ fn read_shipping_options(
             return Err(ApiError::invalid("Invalid array").param("shipping_options"));
         };
         let mut option = Params::within(option, &name);
-        if let Some(rate) = option.text("shipping_rate")? {
-            return Err(ApiError::no_such(
-                StatusCode::BAD_REQUEST,
-                "shipping rate",
-                &rate,
-                format!("{name}[shipping_rate]"),
-            ));
-        }
+        option.refuse("shipping_rate")?;
         let Some(Some(mut rate)) = option.group("shipping_rate_data")? else {
             return Err(option.missing("shipping_rate_data"));
         };
         let display_name = rate.required_text("display_name")?;
         rate.choice("type", &["fixed_amount"])?;
         let tax_behavior = rate.choice("tax_behavior", TAX_BEHAVIORS)?;
-        let delivery_estimate = rate.echo("delivery_estimate")?.flatten();
+        let delivery_estimate = read_delivery_estimate(&mut rate)?;
         let Some(Some(mut fixed)) = rate.group("fixed_amount")? else {
             return Err(rate.missing("fixed_amount"));
         };
@@ -715,10 +750,9 @@ fn read_shipping_options(
         shared_params::check_steps(amount, of).map_err(|refusal| {
             refusal.param(format!("{name}[shipping_rate_data][fixed_amount][amount]"))
         })?;
-        fixed.accept(&["currency_options"]);
         fixed.finish()?;
-        rate.metadata()?;
-        tax_code(&mut rate, &format!("{name}[shipping_rate_data]"))?;
+        let metadata = new_metadata(&mut rate)?;
+        let tax_code = tax_code(&mut rate, &format!("{name}[shipping_rate_data]"))?;
         rate.finish()?;
         option.finish()?;
         if of != currency {
@@ -734,6 +768,8 @@ fn read_shipping_options(
             amount,
             delivery_estimate,
             tax_behavior: tax_behavior.unwrap_or("unspecified"),
+            metadata,
+            tax_code,
         };
         options.push((place, shipping));
     }

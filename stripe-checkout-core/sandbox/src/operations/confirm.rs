@@ -11,18 +11,10 @@ use super::{
         store::Store,
     },
     Attempt,
-    create::{CAPTURE_METHODS, refuse_confirmation_token},
+    create::CAPTURE_METHODS,
     payment_method_data,
-    shared_params::{Details, IGNORED},
+    shared_params::Details,
 };
-
-/// What Stripe.js sends besides: about itself.
-pub(crate) const FROM_STRIPE_JS: &[&str] = &[
-    "_stripe_version",
-    "client_attribution_metadata",
-    "expected_payment_method_type",
-    "payment_user_agent",
-];
 
 impl Store {
     pub(crate) fn confirm_intent(
@@ -34,14 +26,12 @@ impl Store {
         let client_secret = params.text("client_secret")?;
         let named_method = params.setting("payment_method")?.flatten();
         let given_method = payment_method_data::read(&mut params)?;
-        let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
+        let capture_method = match caller.role {
+            Role::Secret => params.choice("capture_method", CAPTURE_METHODS)?,
+            Role::Publishable => None,
+        };
         let details = Details::read_for_confirmation(&mut params)?;
         let attempt = Attempt::read(&mut params)?;
-        params.accept(IGNORED);
-        if caller.role == Role::Publishable {
-            params.accept(FROM_STRIPE_JS);
-        }
-        refuse_confirmation_token(&mut params)?;
         params.finish()?;
 
         let admitted = self.admitted_intent(caller, id, client_secret.as_deref())?;
@@ -63,14 +53,15 @@ impl Store {
                 .and_then(|intent| intent.customer.as_deref());
             self.must_be_usable(caller, method, customer)?;
         }
-        if let Some(intent) = self.intents.find_mut(id) {
-            if let Some(method) = method {
-                intent.payment_method = Some(method);
+        // A refusal changes nothing.
+        if let Some(mut changed) = self.intents.find(id).cloned() {
+            changed.payment_method = method.or(changed.payment_method);
+            changed.capture_method = capture_method.unwrap_or(changed.capture_method);
+            changed.choose_types();
+            details.apply(caller, &mut changed)?;
+            if let Some(intent) = self.intents.find_mut(id) {
+                *intent = changed;
             }
-            if let Some(capture_method) = capture_method {
-                intent.capture_method = capture_method;
-            }
-            details.apply(intent)?;
         }
         self.confirm(caller, id, attempt)?;
         self.rendered_intent(caller, id)

@@ -1,7 +1,7 @@
 //! `/v1/coupons` and `/v1/promotion_codes`: <https://docs.stripe.com/api/coupons>, <https://docs.stripe.com/api/promotion_codes>.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::{
     api_error::ApiError,
@@ -66,7 +66,12 @@ impl Store {
         let name = params.setting_up_to("name", 40)?.flatten();
         let max_redemptions = params.integer("max_redemptions", 1)?;
         let change = params.metadata()?;
-        params.accept(&["applies_to", "currency_options", "redeem_by"]);
+        if duration_in_months.is_some() != (duration == "repeating") {
+            return Err(ApiError::invalid(
+                "`duration_in_months` goes with a `duration` of `repeating`, and with no other.",
+            )
+            .param("duration_in_months"));
+        }
         params.finish()?;
         let off = match (percent, amount, currency) {
             (Some(text), None, _) => Off::BasisPoints(basis_points(&text)?),
@@ -138,7 +143,6 @@ impl Store {
         let active = params.boolean("active")?.unwrap_or(true);
         let max_redemptions = params.integer("max_redemptions", 1)?;
         let change = params.metadata()?;
-        params.accept(&["customer", "customer_account", "expires_at", "restrictions"]);
         params.finish()?;
         let account = caller.account.as_deref();
         if self.coupons.get(account, &coupon).is_none() {
@@ -223,9 +227,4 @@ fn basis_points(text: &str) -> Result<u64, ApiError> {
         1..=10_000 => Ok(points),
         _ => Err(refused()),
     }
-}
-
-/// A list that is never long.
-pub(crate) fn whole_list(url: &str, data: Vec<Value>) -> Value {
-    json!({ "object": "list", "data": data, "has_more": false, "url": url })
 }

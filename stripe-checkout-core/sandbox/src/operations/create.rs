@@ -9,12 +9,12 @@ use super::{
         api_error::ApiError,
         auth::Caller,
         ids,
-        objects::payment_intent::{PaymentIntent, Status},
+        objects::payment_intent::{MethodOptions, PaymentIntent, Status},
         params::Params,
         store::{Cause, Store},
     },
     Attempt, payment_method_data,
-    shared_params::{self, Details, IGNORED},
+    shared_params::{self, Details},
 };
 use stripe_checkout_core::Currency;
 
@@ -39,8 +39,6 @@ impl Store {
         let given_method = payment_method_data::read(&mut params)?;
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let attempt = Attempt::read(&mut params)?;
-        params.accept(IGNORED);
-        refuse_confirmation_token(&mut params)?;
         params.finish()?;
 
         let (automatic, payment_method_types) = match (automatic, listed_types) {
@@ -71,6 +69,7 @@ impl Store {
             payment_method_types,
             capture_method: capture_method.unwrap_or("automatic_async"),
             confirmation_method: confirmation_method.unwrap_or("automatic"),
+            method_options: MethodOptions::default(),
             setup_future_usage: None,
             canceled_at: None,
             cancellation_reason: None,
@@ -85,6 +84,7 @@ impl Store {
             transfer_data: None,
             application_fee_amount: None,
             shipping: None,
+            shipping_is_from_server: false,
             payment_method: None,
             latest_charge: None,
             last_payment_error: None,
@@ -93,7 +93,7 @@ impl Store {
             authenticated: None,
         };
         intent.client_secret = format!("{}_secret_{}", intent.id, ids::random(25));
-        details.apply(&mut intent)?;
+        details.apply(caller, &mut intent)?;
         self.must_be_customer(caller, intent.customer.as_deref())?;
         if confirm {
             attempt.check_return_url(caller, &intent)?;
@@ -137,6 +137,15 @@ pub(crate) fn read_automatic(
     Ok(Some(enabled.then(|| redirects.unwrap_or("always"))))
 }
 
+impl PaymentIntent {
+    /// Updates the payment methods, if Stripe chooses them.
+    pub(crate) fn choose_types(&mut self) {
+        if self.automatic.is_some() {
+            self.payment_method_types = eligible_types(self.currency, Some(self.capture_method));
+        }
+    }
+}
+
 pub(crate) fn card_only() -> Vec<String> {
     vec!["card".to_owned()]
 }
@@ -150,7 +159,10 @@ pub(crate) fn eligible_types(currency: Currency, capture_method: Option<&str>) -
     types
 }
 
-fn checked_types(types: Vec<String>, currency: Currency) -> Result<Vec<String>, ApiError> {
+pub(crate) fn checked_types(
+    types: Vec<String>,
+    currency: Currency,
+) -> Result<Vec<String>, ApiError> {
     let refused = |message: String| {
         Err(ApiError::invalid(message)
             .code("payment_intent_invalid_parameter")
@@ -171,19 +183,6 @@ fn checked_types(types: Vec<String>, currency: Currency) -> Result<Vec<String>, 
         None => Ok(types),
         Some(other) => refused(format!(
             "The payment method type \"{other}\" is invalid. The sandbox takes cards and SEPA Direct Debit only."
-        )),
-    }
-}
-
-/// The sandbox has no ConfirmationTokens: to take one and ignore it would be worse than to refuse it.
-pub(crate) fn refuse_confirmation_token(params: &mut Params) -> Result<(), ApiError> {
-    match params.text("confirmation_token")? {
-        None => Ok(()),
-        Some(token) => Err(ApiError::no_such(
-            http::StatusCode::BAD_REQUEST,
-            "confirmationtoken",
-            &token,
-            "confirmation_token",
         )),
     }
 }

@@ -18,21 +18,6 @@ use super::{
     shared_params::{looks_like_email, merge_metadata, read_address},
 };
 
-/// What Stripe knows and the sandbox does nothing with.
-const IGNORED: &[&str] = &[
-    "balance",
-    "business_name",
-    "cash_balance",
-    "individual_name",
-    "invoice_prefix",
-    "next_invoice_sequence",
-    "source",
-    "tax",
-    "tax_exempt",
-    "tax_id_data",
-    "test_clock",
-];
-
 /// What may be set.
 struct Details {
     metadata: Option<Option<MetadataChange>>,
@@ -69,7 +54,6 @@ impl Details {
         let mut default_payment_method = None;
         if let Some(Some(mut settings)) = params.group("invoice_settings")? {
             default_payment_method = settings.setting("default_payment_method")?;
-            settings.accept(&["custom_fields", "footer", "rendering_options"]);
             settings.finish()?;
         }
         let details = Self {
@@ -83,7 +67,6 @@ impl Details {
             preferred_locales: params.list("preferred_locales")?,
             default_payment_method,
         };
-        params.accept(IGNORED);
         Ok(details)
     }
 
@@ -148,6 +131,7 @@ impl Store {
             preferred_locales: Vec::new(),
             default_payment_method: None,
         };
+        let default = details.default_payment_method.clone().flatten();
         details.apply(&mut customer)?;
         let id = customer.id.clone();
         let rendered = customer.render();
@@ -155,6 +139,15 @@ impl Store {
             Some(name) => Some(self.attachable(caller, &name, &id)?),
             None => None,
         };
+        if let Some(default) = default
+            && Some(&default) != method.as_ref()
+        {
+            return Err(ApiError::invalid(format!(
+                "The customer does not have a payment method with the ID {default}. The payment method must be attached to the customer."
+            ))
+            .code("resource_missing")
+            .param("invoice_settings[default_payment_method]"));
+        }
         self.customers.insert(customer);
         let cause = Cause::request(caller);
         self.emit(&cause, "customer.created", rendered.clone());
@@ -237,7 +230,6 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let page = Page::read(&mut params)?;
         let email = params.text("email")?;
-        params.accept(&["test_clock"]);
         params.finish()?;
         page.render(
             "/v1/customers",
@@ -258,7 +250,6 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let query = params.required_text("query")?;
         let limit = params.integer("limit", 1)?.unwrap_or(10).min(100);
-        params.accept(&["page"]);
         params.finish()?;
         let clauses = clauses(&query).ok_or_else(|| {
             ApiError::invalid(format!(

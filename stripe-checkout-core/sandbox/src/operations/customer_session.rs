@@ -34,14 +34,7 @@ impl Store {
             return Err(params.missing("components"));
         };
         let payment_element = read_payment_element(&mut components)?;
-        components.accept(&[
-            "buy_button",
-            "customer_sheet",
-            "mobile_payment_element",
-            "pricing_table",
-        ]);
         components.finish()?;
-        params.accept(&["customer_account"]);
         params.finish()?;
         self.must_be_customer(caller, Some(&customer))?;
         let session = CustomerSession {

@@ -284,7 +284,6 @@ impl Store {
         };
         let metadata = params.metadata()?;
         let submit = params.boolean("submit")?;
-        params.accept(&["intended_submission_method"]);
         params.finish()?;
         let mut dispute = self.must_be_open(caller, id)?;
         let mut before = Map::new();
@@ -386,7 +385,6 @@ fn read_evidence(mut group: Params) -> Result<Vec<(String, Option<String>)>, Api
             given.push(((*name).to_owned(), value));
         }
     }
-    group.accept(&["enhanced_evidence"]);
     group.finish()?;
     Ok(given)
 }

@@ -34,6 +34,14 @@ struct Created {
 
 impl Page {
     pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            created: Created::read(params)?,
+            ..Self::read_place(params)?
+        })
+    }
+
+    /// Without `created`, which some lists do not have.
+    pub(crate) fn read_place(params: &mut Params) -> Result<Self, ApiError> {
         let limit = params.integer("limit", 1)?.unwrap_or(DEFAULT_LIMIT);
         if limit > MAX_LIMIT {
             return Err(ApiError::invalid(format!(
@@ -54,7 +62,7 @@ impl Page {
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             starting_after,
             ending_before,
-            created: Created::read(params)?,
+            created: Created::ANY,
         })
     }
 
@@ -113,12 +121,52 @@ impl Page {
     }
 }
 
+/// A page of a list that is always short: whole objects, in the order of the list.
+pub(crate) fn short_list(
+    params: &mut Params,
+    url: &str,
+    what: &str,
+    objects: Vec<Value>,
+) -> Result<Value, ApiError> {
+    let page = Page::read_place(params)?;
+    let place = |id: &Option<String>, param: &str| match id {
+        None => Ok(None),
+        Some(id) => objects
+            .iter()
+            .position(|object| object.get("id").and_then(Value::as_str) == Some(id))
+            .map(Some)
+            .ok_or_else(|| ApiError::no_such(StatusCode::BAD_REQUEST, what, id, param)),
+    };
+    let after = place(&page.starting_after, "starting_after")?;
+    let before = place(&page.ending_before, "ending_before")?;
+    let (start, end) = match (after, before) {
+        (_, Some(before)) => (before.saturating_sub(page.limit), before),
+        (after, None) => {
+            let start = after.map_or(0, |after| after.saturating_add(1));
+            let end = start.saturating_add(page.limit).min(objects.len());
+            (start, end)
+        }
+    };
+    let has_more = match before {
+        Some(_) => start > 0,
+        None => end < objects.len(),
+    };
+    Ok(json!({
+        "object": "list",
+        "data": objects.get(start..end).unwrap_or_default(),
+        "has_more": has_more,
+        "url": url,
+    }))
+}
+
 impl Created {
+    const ANY: Self = Self {
+        least: i64::MIN,
+        most: i64::MAX,
+    };
+
     fn read(params: &mut Params) -> Result<Self, ApiError> {
-        let mut bounds = Self {
-            least: i64::MIN,
-            most: i64::MAX,
-        };
+        let mut bounds = Self::ANY;
         let seconds = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         if params.is_text("created") {
             if let Some(exactly) = params.integer("created", 0)? {
@@ -155,7 +203,6 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let page = Page::read(&mut params)?;
         let customer = params.text("customer")?;
-        params.accept(&["customer_account"]);
         params.finish()?;
         page.render(
             "/v1/payment_intents",
@@ -175,7 +222,7 @@ impl Store {
         let page = Page::read(&mut params)?;
         let intent = params.text("payment_intent")?;
         let customer = params.text("customer")?;
-        params.accept(&["transfer_group"]);
+        let group = params.text("transfer_group")?;
         params.finish()?;
         page.render(
             "/v1/charges",
@@ -187,6 +234,7 @@ impl Store {
                     .as_ref()
                     .is_none_or(|intent| charge.payment_intent == *intent)
                     && (customer.is_none() || charge.customer == customer)
+                    && (group.is_none() || charge.transfer_group == group)
             },
             Charge::render,
         )
@@ -253,7 +301,6 @@ impl Store {
         let source = params.text("source")?;
         let kind = params.text("type")?;
         let currency = params.text("currency")?;
-        params.accept(&["payout"]);
         params.finish()?;
         page.render(
             "/v1/balance_transactions",

@@ -43,7 +43,6 @@ impl Store {
         let mut expiry = (None, None);
         if let Some(Some(mut card)) = params.group("card")? {
             expiry = (card.integer("exp_month", 1)?, card.integer("exp_year", 1)?);
-            card.accept(&["networks"]);
             card.finish()?;
         }
         params.finish()?;
@@ -81,6 +80,9 @@ impl Store {
         let customer = params.required_text("customer")?;
         params.finish()?;
         self.must_be_customer(caller, Some(&customer))?;
+        if self.method(caller, id).is_err() && payment_method_data::of_name(id)?.is_none() {
+            return Err(no_such(id));
+        }
         let id = self.attachable(caller, id, &customer)?;
         self.attach(&Cause::request(caller), &id, &customer);
         self.rendered_method(caller, &id)
@@ -146,10 +148,9 @@ impl Store {
         customer: Option<&str>,
         mut params: Params,
     ) -> Result<Value, ApiError> {
-        let page = Page::read(&mut params)?;
+        let page = Page::read_place(&mut params)?;
         let kind = params.text("type")?;
         let allow_redisplay = params.choice("allow_redisplay", ALLOW_REDISPLAY)?;
-        params.accept(&["customer_account"]);
         params.finish()?;
         page.render(
             url,

@@ -87,7 +87,6 @@ fn read_card(data: &mut Params) -> Result<InstrumentGiven, ApiError> {
     let Some(Some(mut card)) = data.group("card")? else {
         return Err(data.missing("card"));
     };
-    card.accept(&["networks"]);
     let given = match card.text("token")? {
         Some(token) => InstrumentGiven::Token(token),
         None => InstrumentGiven::Number {
@@ -213,18 +212,7 @@ impl Store {
         {
             return Ok(id.to_owned());
         }
-        let (instrument, billing_details) = if let Some(known) = cards::by_payment_method(id) {
-            let Known::Simulated(card) = known else {
-                return Err(ApiError::invalid(format!(
-                    "No such PaymentMethod: '{id}'. {NOT_SIMULATED}"
-                ))
-                .code("resource_missing")
-                .param("payment_method"));
-            };
-            (Instrument::Card(ready_made(card)), no_billing_details())
-        } else if let Some(account) = banks::by_payment_method(id) {
-            (Instrument::SepaDebit(account), of_a_test_buyer())
-        } else {
+        let Some((instrument, billing_details)) = of_name(id)? else {
             return Err(ApiError::no_such(
                 StatusCode::BAD_REQUEST,
                 "PaymentMethod",
@@ -255,6 +243,23 @@ impl Store {
             spent: false,
         });
         id
+    }
+}
+
+/// The ready-made card or account with this name. Refuses a card that only Stripe has.
+pub(crate) fn of_name(name: &str) -> Result<Option<(Instrument, Value)>, ApiError> {
+    match cards::by_payment_method(name) {
+        Some(Known::Simulated(card)) => Ok(Some((
+            Instrument::Card(ready_made(card)),
+            no_billing_details(),
+        ))),
+        Some(Known::Listed) => Err(ApiError::invalid(format!(
+            "No such PaymentMethod: '{name}'. {NOT_SIMULATED}"
+        ))
+        .code("resource_missing")
+        .param("payment_method")),
+        None => Ok(banks::by_payment_method(name)
+            .map(|account| (Instrument::SepaDebit(account), of_a_test_buyer()))),
     }
 }
 

@@ -38,11 +38,8 @@ impl Store {
         let named_intent = params.text("payment_intent")?;
         let reason = params.choice("reason", REASONS)?;
         let metadata = params.metadata()?;
-        params.accept(&[
-            "instructions_email",
-            "refund_application_fee",
-            "reverse_transfer",
-        ]);
+        let reverses_transfer = params.boolean("reverse_transfer")?.unwrap_or(false);
+        let refunds_fee = params.boolean("refund_application_fee")?.unwrap_or(false);
         params.finish()?;
 
         let account = caller.account.as_deref();
@@ -76,7 +73,9 @@ impl Store {
         let charge = self.charges.get(account, &charge_id).ok_or_else(|| {
             ApiError::no_such(StatusCode::NOT_FOUND, "charge", &charge_id, "charge")
         })?;
-        let left = charge.amount.saturating_sub(charge.amount_refunded);
+        let left = charge
+            .amount_captured
+            .saturating_sub(charge.amount_refunded);
         if !matches!(charge.status, ChargeStatus::Succeeded) || !charge.captured {
             return Err(ApiError::invalid(format!(
                 "This Charge ({charge_id}) has not been paid, so it cannot be refunded."
@@ -96,6 +95,24 @@ impl Store {
             ))
             .code("charge_already_refunded")
             .executed());
+        }
+        let lacking = [
+            (
+                "reverse_transfer",
+                "an associated transfer",
+                reverses_transfer && charge.transfer_data.is_none(),
+            ),
+            (
+                "refund_application_fee",
+                "an application fee",
+                refunds_fee && charge.application_fee_amount.is_none(),
+            ),
+        ];
+        if let Some((name, thing, _)) = lacking.into_iter().find(|(_, _, lacks)| *lacks) {
+            return Err(ApiError::invalid(format!(
+                "You cannot set {name} because charge {charge_id} does not have {thing}."
+            ))
+            .param(name));
         }
         let amount = amount.unwrap_or(left);
         if amount > left {
@@ -135,6 +152,7 @@ impl Store {
             reason,
             metadata: BTreeMap::new(),
             balance_transaction: None,
+            transfer_reversal: reverses_transfer.then(|| ids::id("trr")),
             failure_balance_transaction: None,
         };
         if let Some(change) = metadata {
@@ -149,7 +167,7 @@ impl Store {
         if let Some(charge) = self.charges.find_mut(&charge_id) {
             let before = json!({
                 "amount_refunded": charge.amount_refunded,
-                "refunded": charge.amount_refunded == charge.amount,
+                "refunded": charge.is_refunded(),
             });
             charge.amount_refunded = charge.amount_refunded.saturating_add(amount);
             let object = Charge::render(charge);

@@ -23,7 +23,6 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        params.accept(&["_stripe_version", "is_stripe_sdk"]);
         params.finish()?;
         let intent = self.admitted_intent(caller, id, client_secret.as_deref())?;
         Ok(caller.render(intent))

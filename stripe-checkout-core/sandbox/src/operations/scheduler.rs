@@ -11,6 +11,9 @@ impl Store {
             did = true;
             match due {
                 Due::Debit { charge, paid } => self.end_debit(&charge, paid),
+                Due::Booking { charge } => {
+                    self.book_later(&charge);
+                }
                 Due::Refund { id, arrived: true } => {
                     self.refund_arrives(&id);
                 }

@@ -148,11 +148,18 @@ impl Store {
         if let Some(customer) = &session.customer {
             set("customer", customer.clone());
         }
-        let automatic = Tree::from([("enabled".to_owned(), Node::Text("true".to_owned()))]);
-        params.insert(
-            "automatic_payment_methods".to_owned(),
-            Node::Group(automatic),
-        );
+        let (name, group) = match session.types_are_listed {
+            true => {
+                let types = session.payment_method_types.iter().enumerate();
+                let types = types.map(|(at, kind)| (at.to_string(), Node::Text(kind.clone())));
+                ("payment_method_types", types.collect())
+            }
+            false => {
+                let enabled = ("enabled".to_owned(), Node::Text("true".to_owned()));
+                ("automatic_payment_methods", Tree::from([enabled]))
+            }
+        };
+        params.insert(name.to_owned(), Node::Group(group));
         let merchant = caller(session, Role::Secret);
         let made = self.create_intent(&merchant, Params::new(params))?;
         let id = made

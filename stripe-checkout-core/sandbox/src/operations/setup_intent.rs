@@ -20,24 +20,12 @@ use super::{
         store::{Cause, Store},
     },
     attempt::is_absolute,
-    confirm::FROM_STRIPE_JS,
-    create::{card_only, read_automatic, refuse_confirmation_token},
+    create::{card_only, read_automatic},
     list::Page,
     payment_method_data,
     shared_params::merge_metadata,
 };
 
-/// What Stripe knows and the sandbox does nothing with.
-const IGNORED: &[&str] = &[
-    "allowed_payment_method_types",
-    "customer_account",
-    "excluded_payment_method_types",
-    "flow_directions",
-    "mandate_data",
-    "payment_method_configuration",
-    "payment_method_options",
-    "single_use",
-];
 const REASONS: &[&str] = &["abandoned", "duplicate", "requested_by_customer"];
 
 /// How a confirmation wants to be handled.
@@ -93,9 +81,6 @@ impl Store {
         let given_method = payment_method_data::read(&mut params)?;
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let confirmation = Confirmation::read(&mut params)?;
-        params.accept(IGNORED);
-        params.accept(&["attach_to_self"]);
-        refuse_confirmation_token(&mut params)?;
         params.finish()?;
 
         let (automatic, payment_method_types) = match (automatic, listed_types) {
@@ -165,7 +150,6 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        params.accept(&["_stripe_version", "is_stripe_sdk"]);
         params.finish()?;
         let intent = self.admitted_setup(caller, id, client_secret.as_deref())?;
         Ok(caller.render_setup(intent))
@@ -182,8 +166,6 @@ impl Store {
         let customer = params.text("customer")?;
         let named_method = params.setting("payment_method")?.flatten();
         let given_method = payment_method_data::read(&mut params)?;
-        params.accept(IGNORED);
-        params.accept(&["attach_to_self", "payment_method_types"]);
         params.finish()?;
         let mut changed = self.admitted_setup(caller, id, None)?.clone();
         self.must_be_customer(caller, customer.as_deref())?;
@@ -231,11 +213,6 @@ impl Store {
         let named_method = params.setting("payment_method")?.flatten();
         let given_method = payment_method_data::read(&mut params)?;
         let confirmation = Confirmation::read(&mut params)?;
-        params.accept(IGNORED);
-        if caller.role == Role::Publishable {
-            params.accept(FROM_STRIPE_JS);
-        }
-        refuse_confirmation_token(&mut params)?;
         params.finish()?;
         let intent = self
             .admitted_setup(caller, id, client_secret.as_deref())?
@@ -301,7 +278,6 @@ impl Store {
         let page = Page::read(&mut params)?;
         let customer = params.text("customer")?;
         let method = params.text("payment_method")?;
-        params.accept(&["attach_to_self", "customer_account"]);
         params.finish()?;
         page.render(
             "/v1/setup_intents",

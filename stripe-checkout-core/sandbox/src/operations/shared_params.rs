@@ -4,30 +4,22 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use serde_json::{Value, json};
 
-use super::super::{
-    api_error::ApiError,
-    objects::{charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent},
-    params::{MetadataChange, Params},
+use super::{
+    super::{
+        api_error::ApiError,
+        auth::{Caller, Role},
+        objects::{
+            charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent,
+        },
+        params::{MetadataChange, Params},
+    },
+    method_options::MethodOptionsChange,
 };
 use stripe_checkout_core::Currency;
 
 /// Most cards take twelve digits.
 const MAX_AMOUNT: u64 = 999_999_999_999;
 const MAX_METADATA: usize = 50;
-
-/// What Stripe knows and the sandbox does nothing with: they change how real money moves, not what a client sees.
-pub(crate) const IGNORED: &[&str] = &[
-    "allowed_payment_method_types",
-    "amount_details",
-    "customer_account",
-    "excluded_payment_method_types",
-    "hooks",
-    "mandate",
-    "payment_details",
-    "payment_method_configuration",
-    "payment_method_options",
-    "radar_options",
-];
 
 pub(crate) fn currency(params: &mut Params) -> Result<Option<Currency>, ApiError> {
     let Some(text) = params.text("currency")? else {
@@ -135,25 +127,56 @@ pub(crate) struct Details {
     transfer_group: Option<Option<String>>,
     transfer_data: Option<Option<Value>>,
     application_fee_amount: Option<u64>,
+    method_options: MethodOptionsChange,
 }
 
 impl Details {
-    /// Those of creation and update.
+    /// Those of creation.
     pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
-        let mut details = Self::read_for_confirmation(params)?;
-        details.metadata = params.metadata()?;
-        details.description = params.setting_up_to("description", 1000)?;
-        details.statement_descriptor = descriptor(params, "statement_descriptor")?;
-        details.statement_descriptor_suffix = descriptor(params, "statement_descriptor_suffix")?;
-        details.customer = params.setting("customer")?;
-        details.transfer_group = params.setting("transfer_group")?;
-        details.transfer_data = params.echo("transfer_data")?;
-        details.application_fee_amount = params.integer("application_fee_amount", 0)?;
-        Ok(details)
+        Ok(Self {
+            transfer_data: read_transfer_data(params)?,
+            ..Self::read_for_update(params)?
+        })
+    }
+
+    /// Those of an update.
+    pub(crate) fn read_for_update(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            customer: params.setting("customer")?,
+            method_options: MethodOptionsChange::read(params)?,
+            ..Self::read_described(params)?
+        })
+    }
+
+    /// Those of a session's `payment_intent_data`.
+    pub(crate) fn read_for_session(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            transfer_data: read_transfer_data(params)?,
+            ..Self::read_described(params)?
+        })
     }
 
     /// The few that a confirmation may set too.
     pub(crate) fn read_for_confirmation(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            method_options: MethodOptionsChange::read(params)?,
+            ..Self::read_common(params)?
+        })
+    }
+
+    fn read_described(params: &mut Params) -> Result<Self, ApiError> {
+        Ok(Self {
+            metadata: params.metadata()?,
+            description: params.setting_up_to("description", 1000)?,
+            statement_descriptor: descriptor(params, "statement_descriptor")?,
+            statement_descriptor_suffix: descriptor(params, "statement_descriptor_suffix")?,
+            transfer_group: params.setting("transfer_group")?,
+            application_fee_amount: params.integer("application_fee_amount", 0)?,
+            ..Self::read_common(params)?
+        })
+    }
+
+    fn read_common(params: &mut Params) -> Result<Self, ApiError> {
         let receipt_email = params.setting_up_to("receipt_email", 800)?;
         if let Some(Some(email)) = &receipt_email
             && !looks_like_email(email)
@@ -167,16 +190,8 @@ impl Details {
             Some(None) => Some(None),
             Some(Some(group)) => Some(Some(read_shipping(group)?)),
         };
-        // An empty one unsets it.
-        let setup_future_usage = match params.is_text("setup_future_usage") {
-            true if params.is_empty_text("setup_future_usage") => {
-                params.accept(&["setup_future_usage"]);
-                Some(None)
-            }
-            _ => params
-                .choice("setup_future_usage", &["off_session", "on_session"])?
-                .map(Some),
-        };
+        let setup_future_usage =
+            params.choice_setting("setup_future_usage", &["off_session", "on_session"])?;
         Ok(Self {
             receipt_email,
             shipping,
@@ -185,12 +200,29 @@ impl Details {
         })
     }
 
+    /// Whether a whole statement descriptor is given.
+    pub(crate) fn has_descriptor(&self) -> bool {
+        matches!(self.statement_descriptor, Some(Some(_)))
+    }
+
     /// The customer that is named.
     pub(crate) fn customer(&self) -> Option<&str> {
         self.customer.as_ref()?.as_deref()
     }
 
-    pub(crate) fn apply(self, intent: &mut PaymentIntent) -> Result<(), ApiError> {
+    pub(crate) fn apply(self, caller: &Caller, intent: &mut PaymentIntent) -> Result<(), ApiError> {
+        if self.shipping.is_some() {
+            if caller.role == Role::Publishable && intent.shipping_is_from_server {
+                return Err(ApiError::invalid(
+                    "The shipping information on this PaymentIntent was last set with a secret key and therefore cannot be changed with a \
+                     publishable key. Please use your secret key instead.",
+                )
+                .code("payment_intent_invalid_parameter")
+                .param("shipping"));
+            }
+            intent.shipping_is_from_server = caller.role == Role::Secret;
+        }
+        self.method_options.apply(&mut intent.method_options);
         if let Some(change) = self.metadata {
             merge_metadata(&mut intent.metadata, change)?;
         }
@@ -210,7 +242,9 @@ impl Details {
             &mut intent.application_fee_amount,
             self.application_fee_amount.map(Some),
         );
-        Ok(())
+        check_descriptor(intent)?;
+        check_capture(intent)?;
+        check_fee(caller, intent)
     }
 }
 
@@ -265,6 +299,94 @@ fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>,
                 .param(name),
         ),
     }
+}
+
+/// A debit of a bank account cannot be authorised first.
+fn check_capture(intent: &PaymentIntent) -> Result<(), ApiError> {
+    let debits = intent
+        .payment_method_types
+        .iter()
+        .any(|kind| kind == "sepa_debit");
+    if debits && intent.capture_method == "manual" {
+        return Err(ApiError::invalid(
+            "The payment method type sepa_debit does not support a `capture_method` of `manual`.",
+        )
+        .code("payment_intent_invalid_parameter")
+        .param("capture_method"));
+    }
+    Ok(())
+}
+
+/// A card payment takes a suffix only, since February 2024.
+fn check_descriptor(intent: &PaymentIntent) -> Result<(), ApiError> {
+    let takes_cards = intent
+        .payment_method_types
+        .iter()
+        .any(|kind| kind == "card");
+    match intent.statement_descriptor {
+        Some(_) if takes_cards => Err(no_descriptor_for_cards("statement_descriptor")),
+        _ => Ok(()),
+    }
+}
+
+/// The refusal of `statement_descriptor` where a card can pay.
+pub(crate) fn no_descriptor_for_cards(param: &str) -> ApiError {
+    ApiError::invalid(
+        "The statement_descriptor parameter is not supported for the payment_method_type `card`. To continue supporting payment_method_type \
+         `card`, please pass in `statement_descriptor_suffix` or remove the `statement_descriptor` parameter altogether. Please see \
+         https://support.stripe.com/questions/use-of-the-statement-descriptor-parameter-on-paymentintents-for-card-charges for additional details.",
+    )
+    .code("payment_intent_invalid_parameter")
+    .param(param)
+}
+
+/// A fee is taken from a payment to another account only, and is no more than the payment.
+fn check_fee(caller: &Caller, intent: &PaymentIntent) -> Result<(), ApiError> {
+    let Some(fee) = intent.application_fee_amount else {
+        return Ok(());
+    };
+    let refused = |message: &str| Err(ApiError::invalid(message).param("application_fee_amount"));
+    if caller.account.is_none() && intent.transfer_data.is_none() {
+        return refused(
+            "Can only apply an application_fee_amount when the PaymentIntent is attempting a direct payment (using an OAuth key or Stripe-Account \
+             header) or destination payment (using `transfer_data[destination]`).",
+        );
+    }
+    if fee > intent.amount {
+        return refused("The application_fee_amount must be less than or equal to the amount.");
+    }
+    let split = intent
+        .transfer_data
+        .as_ref()
+        .is_some_and(|data| data.get("amount").is_some());
+    if split {
+        return refused(
+            "You may only specify one of these parameters: application_fee_amount, transfer_data[amount].",
+        );
+    }
+    Ok(())
+}
+
+fn read_transfer_data(params: &mut Params) -> Result<Option<Option<Value>>, ApiError> {
+    let mut group = match params.group("transfer_data")? {
+        Some(Some(group)) => group,
+        other => return Ok(other.map(|_| None)),
+    };
+    let destination = group.required_text("destination")?;
+    if !destination.starts_with("acct_") {
+        return Err(ApiError::no_such(
+            http::StatusCode::BAD_REQUEST,
+            "destination",
+            &destination,
+            "transfer_data[destination]",
+        ));
+    }
+    let mut transfer = json!({ "destination": destination });
+    if let (Some(amount), Some(fields)) = (group.integer("amount", 1)?, transfer.as_object_mut()) {
+        fields.insert("amount".to_owned(), json!(amount));
+    }
+    group.finish()?;
+    Ok(Some(Some(transfer)))
 }
 
 fn read_shipping(mut group: Params) -> Result<Value, ApiError> {

@@ -7,9 +7,9 @@ use super::{
         api_error::ApiError, auth::Caller, objects::payment_intent::Status, params::Params,
         store::Store,
     },
-    create::{CAPTURE_METHODS, eligible_types},
+    create::CAPTURE_METHODS,
     payment_method_data,
-    shared_params::{self, Details, IGNORED},
+    shared_params::{self, Details},
 };
 
 impl Store {
@@ -22,11 +22,9 @@ impl Store {
         let amount = params.integer("amount", 1)?;
         let currency = shared_params::currency(&mut params)?;
         let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
-        let details = Details::read(&mut params)?;
+        let details = Details::read_for_update(&mut params)?;
         let named_method = params.setting("payment_method")?;
         let given_method = payment_method_data::read(&mut params)?;
-        params.accept(IGNORED);
-        params.accept(&["payment_method_types"]);
         params.finish()?;
 
         let mut changed = self.admitted_intent(caller, id, None)?.clone();
@@ -61,11 +59,8 @@ impl Store {
         shared_params::check_amount(changed.amount, changed.currency)?;
         self.must_be_customer(caller, details.customer())?;
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
-        if changed.automatic.is_some() {
-            changed.payment_method_types =
-                eligible_types(changed.currency, Some(changed.capture_method));
-        }
-        details.apply(&mut changed)?;
+        changed.choose_types();
+        details.apply(caller, &mut changed)?;
 
         let method = match (given_method, named_method) {
             (Some(given), _) => Some(Some(self.collect_payment_method(caller, given)?)),

@@ -6,13 +6,18 @@ use serde_json::{Value, json};
 use super::{
     super::{
         api_error::ApiError,
-        endpoint::{self, Endpoint},
+        endpoint::{self, Accounts, Endpoint},
         ids,
         params::Params,
         store::Store,
     },
+    list::short_list,
     shared_params::merge_metadata,
 };
+use stripe_checkout_core::API_VERSION;
+
+/// Every event type of Stripe, as the parameter types of its SDK for Python name them.
+const EVENT_TYPES: &str = include_str!("../event_types.txt");
 
 impl Store {
     /// Keeps a new endpoint and returns its secret. The first gets the one that the sandbox's configuration carries.
@@ -31,17 +36,21 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let address = params.required_text("url")?;
-        let enabled_events = params
-            .list("enabled_events")?
-            .filter(|events| !events.is_empty())
-            .ok_or_else(|| params.missing("enabled_events"))?;
+        let enabled_events =
+            read_events(&mut params)?.ok_or_else(|| params.missing("enabled_events"))?;
+        params.only("api_version", API_VERSION)?;
+        let connect = params.boolean("connect")?.unwrap_or(false);
         let description = params.setting_up_to("description", 5000)?.flatten();
         let change = params.metadata()?;
-        params.accept(&["api_version", "connect"]);
         params.finish()?;
         let url = endpoint::parse(&address).ok_or_else(invalid_url)?;
         let mut endpoint = Endpoint::new(url, address, enabled_events);
         endpoint.description = description;
+        endpoint.accounts = if connect {
+            Accounts::Connected
+        } else {
+            Accounts::Own
+        };
         if let Some(change) = change {
             merge_metadata(&mut endpoint.metadata, change)?;
         }
@@ -55,12 +64,15 @@ impl Store {
     }
 
     pub(crate) fn list_webhook_endpoints(&mut self, mut params: Params) -> Result<Value, ApiError> {
-        params.accept(&["limit", "starting_after", "ending_before"]);
-        params.finish()?;
         let data: Vec<Value> = self.endpoints.iter().rev().map(Endpoint::render).collect();
-        Ok(
-            json!({ "object": "list", "data": data, "has_more": false, "url": "/v1/webhook_endpoints" }),
-        )
+        let list = short_list(
+            &mut params,
+            "/v1/webhook_endpoints",
+            "webhook endpoint",
+            data,
+        )?;
+        params.finish()?;
+        Ok(list)
     }
 
     pub(crate) fn retrieve_webhook_endpoint(
@@ -83,9 +95,7 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let address = params.text("url")?;
-        let enabled_events = params
-            .list("enabled_events")?
-            .filter(|events| !events.is_empty());
+        let enabled_events = read_events(&mut params)?;
         let disabled = params.boolean("disabled")?;
         let description = params.setting_up_to("description", 5000)?;
         let change = params.metadata()?;
@@ -124,6 +134,28 @@ impl Store {
             return Err(no_such(id));
         }
         Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
+    }
+}
+
+/// The event types that an endpoint asks for. Stripe refuses a type that it does not have.
+fn read_events(params: &mut Params) -> Result<Option<Vec<String>>, ApiError> {
+    let events = params
+        .list("enabled_events")?
+        .filter(|events| !events.is_empty());
+    let unknown = events
+        .iter()
+        .flatten()
+        .enumerate()
+        .find(|(_, name)| *name != "*" && !EVENT_TYPES.lines().any(|known| known == *name));
+    match unknown {
+        None => Ok(events),
+        Some((place, name)) => {
+            let full = format!("enabled_events[{place}]");
+            Err(ApiError::invalid(format!(
+                "Invalid {full}: {name} is not an event type of Stripe"
+            ))
+            .param(full))
+        }
     }
 }
 

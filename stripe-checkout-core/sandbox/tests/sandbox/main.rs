@@ -9,6 +9,7 @@ mod http;
 mod idempotency;
 mod lists;
 mod page;
+mod parameters;
 mod payments;
 mod receiver;
 mod refunds;

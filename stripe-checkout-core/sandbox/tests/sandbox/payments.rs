@@ -1,6 +1,8 @@
 //! What becomes of a payment, and which events tell of it.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use stripe_checkout_sandbox::Sandbox;
 
 use crate::http::{Client, events_of, id};
@@ -63,12 +65,75 @@ async fn an_intent_begins_as_stripes_does() {
     );
 }
 
+/// After this time even `automatic_async` shows a balance transaction.
+const BOOKED: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_balance_transaction_comes_late_unless_the_capture_is_synchronous() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let charge_of = |paid: &Value| {
+        let charge = format!("/v1/charges/{}", paid["latest_charge"].as_str().unwrap());
+        let client = client.clone();
+        async move { client.get(&charge).await.json() }
+    };
+    for (method, at_once) in [("", false), ("automatic_async", false), ("automatic", true)] {
+        let asked = match method {
+            "" => String::new(),
+            method => format!("&capture_method={method}"),
+        };
+        let paid = client
+            .create(&format!(
+                "confirm=true&payment_method=pm_card_visa&return_url=https://shop.example{asked}"
+            ))
+            .await;
+        assert_eq!(paid["status"], "succeeded");
+        assert_eq!(paid["amount_received"], 1999);
+        let early = charge_of(&paid).await;
+        assert_eq!(
+            early["balance_transaction"].is_string(),
+            at_once,
+            "{method}"
+        );
+        // The money is the merchant's all the same.
+        assert_eq!(sandbox.balance(id(&paid)).unwrap().net, 1999 - 87);
+        sandbox.pass_time(BOOKED);
+        let late = charge_of(&paid).await;
+        let booking = late["balance_transaction"].as_str().unwrap();
+        assert_eq!(
+            client
+                .get(&format!("/v1/balance_transactions/{booking}"))
+                .await
+                .json()["net"],
+            1999 - 87
+        );
+        assert_eq!(sandbox.balance(id(&paid)).unwrap().net, 1999 - 87);
+        let mut expected = vec![
+            "payment_intent.created",
+            "charge.succeeded",
+            "payment_intent.succeeded",
+        ];
+        expected.extend((!at_once).then_some("charge.updated"));
+        assert_eq!(events_of(&client, id(&paid)).await, expected, "{method}");
+        if !at_once {
+            let events = client.get("/v1/events?type=charge.updated").await.json();
+            let data = &events["data"][0]["data"];
+            assert_eq!(data["object"]["balance_transaction"], booking);
+            assert_eq!(
+                data["previous_attributes"],
+                json!({ "balance_transaction": null })
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_payment_leaves_a_charge_with_the_money() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(&sandbox);
     let paid = client.pay("pm_card_visa").await.json();
     assert_eq!(paid["amount_received"], 1999);
+    sandbox.pass_time(BOOKED);
     let charge = client
         .get(&format!(
             "/v1/charges/{}?expand[]=balance_transaction",
@@ -199,6 +264,25 @@ async fn an_authorized_payment_is_captured_in_part() {
             "payment_intent.succeeded"
         ]
     );
+    let charge = |more: &'static str| {
+        let path = format!(
+            "/v1/charges/{}{more}",
+            held["latest_charge"].as_str().unwrap()
+        );
+        let client = client.clone();
+        async move { client.get(&path).await.json() }
+    };
+    // Since API version 2025-03-31.basil the rest is released, and is no refund.
+    let part = charge("").await;
+    assert_eq!(
+        (
+            &part["amount_captured"],
+            &part["amount_refunded"],
+            &part["refunded"]
+        ),
+        (&json!(500), &json!(0), &json!(false))
+    );
+    assert!(part["balance_transaction"].is_string());
     // Of the part that was captured, no more than that can be given back.
     let refund = |body: String| {
         let client = client.clone();
@@ -214,6 +298,12 @@ async fn an_authorized_payment_is_captured_in_part() {
         refund(format!("payment_intent={}", id(&held))).await.json()["amount"],
         500
     );
+    let refunded = charge("?expand[]=refunds").await;
+    assert_eq!(
+        (&refunded["amount_refunded"], &refunded["refunded"]),
+        (&json!(500), &json!(true))
+    );
+    assert_eq!(refunded["refunds"]["data"][0]["amount"], 500);
 }
 
 #[tokio::test]
@@ -290,9 +380,31 @@ async fn canceling_lets_an_authorization_go() {
         .await
         .json();
     assert_eq!(
-        (&charge["captured"], &charge["refunded"]),
-        (&json!(false), &json!(true))
+        (
+            &charge["captured"],
+            &charge["refunded"],
+            &charge["amount_refunded"]
+        ),
+        (&json!(false), &json!(false), &json!(0))
     );
+    assert!(
+        charge["payment_method_details"]["card"]
+            .get("capture_before")
+            .is_none()
+    );
+    // Since API version 2025-03-31.basil there is no refund of money that was never taken.
+    assert_eq!(
+        events_of(&client, id(&held)).await,
+        [
+            "payment_intent.created",
+            "charge.succeeded",
+            "payment_intent.amount_capturable_updated",
+            "charge.expired",
+            "payment_intent.canceled"
+        ]
+    );
+    let refund = format!("payment_intent={}", id(&held));
+    assert_eq!(client.post("/v1/refunds", &refund).await.status, 400);
 }
 
 #[tokio::test]
@@ -536,6 +648,7 @@ async fn expand_puts_objects_in_the_place_of_ids() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = Client::new(&sandbox);
     let paid = client.pay("pm_card_visa").await.json();
+    sandbox.pass_time(BOOKED);
     let path = format!("/v1/payment_intents/{}", id(&paid));
     let expanded = client
         .get(&format!("{path}?expand[]=latest_charge.balance_transaction&expand[]=payment_method&expand[]=customer"))

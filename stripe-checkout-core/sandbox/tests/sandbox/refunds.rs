@@ -91,6 +91,7 @@ async fn a_refund_is_pending_and_arrives() {
             &[
                 "charge.refunded",
                 "refund.created",
+                "charge.updated",
                 "charge.refund.updated",
                 "refund.updated"
             ]
@@ -142,6 +143,7 @@ async fn a_refund_arrives_and_comes_back() {
             &[
                 "charge.refunded",
                 "refund.created",
+                "charge.updated",
                 "charge.refund.updated",
                 "refund.updated",
                 "refund.failed"
@@ -226,8 +228,9 @@ async fn a_refunds_metadata_can_be_changed_and_nothing_else() {
 
 #[tokio::test]
 async fn the_balance_is_listed() {
-    let (_sandbox, client) = slow().await;
+    let (sandbox, client) = slow().await;
     let paid = client.pay("pm_card_visa").await.json();
+    sandbox.pass_time(Duration::from_secs(5));
     let done = refund(&client, &paid, "amount=5").await;
     let charge = paid["latest_charge"].as_str().unwrap();
     for (query, amounts) in [

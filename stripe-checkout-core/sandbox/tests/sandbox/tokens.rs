@@ -19,7 +19,8 @@ async fn a_browser_makes_a_token_that_pays_once() {
         .post(
             "/v1/tokens",
             &format!(
-                "key={PUBLISHABLE_KEY}&{CARD}&card[name]=Jenny&card[address_zip]=12345&{TELEMETRY}"
+                "key={PUBLISHABLE_KEY}&{CARD}&card[name]=Jenny&card[address_zip]=12345&card[address_city]=Berlin\
+                 &card[address_country]=DE&card[address_line1]=Teeweg+1&card[address_line2]=2&card[address_state]=BE&{TELEMETRY}"
             ),
         )
         .await;
@@ -39,6 +40,15 @@ async fn a_browser_makes_a_token_that_pays_once() {
         (&card["name"], &card["address_zip"], &card["cvc_check"]),
         (&json!("Jenny"), &json!("12345"), &json!("unchecked"))
     );
+    for (field, value) in [
+        ("address_city", "Berlin"),
+        ("address_country", "DE"),
+        ("address_line1", "Teeweg 1"),
+        ("address_line2", "2"),
+        ("address_state", "BE"),
+    ] {
+        assert_eq!(card[field], value, "{field}");
+    }
     assert!(card.get("fingerprint").is_none());
 
     let body = format!(

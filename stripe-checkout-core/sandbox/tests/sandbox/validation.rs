@@ -205,7 +205,7 @@ async fn parameters() {
         ),
         (
             format!("{good}&confirmation_token=ctoken_1"),
-            "resource_missing",
+            "parameter_unknown",
             "confirmation_token",
         ),
         (
@@ -269,7 +269,7 @@ async fn the_words_of_the_best_known_refusals() {
         ("amount=10&currency=eur", "Amount must be at least 0.50 eur"),
         (
             "amount=1999&currency=eur&a=1&b=2",
-            "Received unknown parameters: a, b",
+            "Received unknown parameters: a, b. The sandbox does not implement them.",
         ),
         (
             "amount=1999&currency=eur&capture_method=x",
@@ -348,6 +348,26 @@ async fn every_route_knows_what_does_not_exist_and_what_it_does_not_take() {
         assert_eq!(answer.status, 404, "{method} {path}");
         let message = answer.json()["error"]["message"].to_string();
         assert!(message.contains("Unrecognized request URL"), "{message}");
+        assert!(
+            message.contains("The sandbox has only a part of Stripe's API"),
+            "{message}"
+        );
+        // A browser reads the same, not that it needs another key.
+        let answer = Client::browser(&sandbox)
+            .send(method, path, "")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 404, "{method} {path}");
+    }
+    // The search of an object that the sandbox cannot search is no object of that name.
+    for object in ["charges", "payment_intents"] {
+        let search = client.get(&format!("/v1/{object}/search?query=x")).await;
+        assert_eq!(search.status, 404, "{object}");
+        assert!(
+            search.body.contains("Unrecognized request URL"),
+            "{}",
+            search.body
+        );
     }
 }
 
@@ -491,6 +511,49 @@ async fn versions_are_echoed() {
     assert_eq!(
         old.get("/v1/events").await.header("stripe-version"),
         Some("2020-08-27")
+    );
+    for (version, refusal) in [
+        (stripe_checkout_core::API_VERSION, None),
+        ("2011-01-01", None),
+        ("2030-12-31.someday", None),
+        ("foo", Some("Invalid Stripe API version: foo")),
+        ("2020-8-27", Some("Invalid Stripe API version: 2020-8-27")),
+        ("2020-13-27", Some("Invalid Stripe API version: 2020-13-27")),
+        ("1999-01-01", Some("Invalid Stripe API version: 1999-01-01")),
+        (
+            "2020-08-27.",
+            Some("Invalid Stripe API version: 2020-08-27."),
+        ),
+        (
+            "2025-04-30.preview",
+            Some("The sandbox does not implement previews"),
+        ),
+        (
+            "2024-06-20; custom_checkout_beta=v1",
+            Some("The sandbox does not implement previews"),
+        ),
+    ] {
+        let answer = client
+            .with("Stripe-Version", version)
+            .get("/v1/events")
+            .await;
+        let taken = if refusal.is_none() { 200 } else { 400 };
+        assert_eq!(answer.status, taken, "{version}");
+        assert!(
+            answer.body.contains(refusal.unwrap_or_default()),
+            "{}",
+            answer.body
+        );
+    }
+    let context = client
+        .with("Stripe-Context", "acct_1")
+        .get("/v1/events")
+        .await;
+    assert_eq!(context.status, 400);
+    assert!(
+        context
+            .body
+            .contains("The sandbox does not implement the header Stripe-Context")
     );
 }
 

@@ -162,7 +162,11 @@ await until(() => stripe.disputes.retrieve(inquiry.id, { expand: ["charge", "pay
 
 // The rest of what there is to read.
 equal((await stripe.charges.list({ payment_intent: debited.id })).data[0].id, debited.latest_charge.id);
-equal((await stripe.charges.retrieve(paid.latest_charge.id, { expand: ["balance_transaction"] })).balance_transaction.source, paid.latest_charge.id);
+const booked = await until(
+  () => stripe.charges.retrieve(paid.latest_charge.id, { expand: ["balance_transaction"] }),
+  ({ balance_transaction }) => balance_transaction,
+);
+equal(booked.balance_transaction.source, paid.latest_charge.id);
 equal((await stripe.paymentMethods.retrieve(paid.payment_method)).card.brand, "visa");
 equal((await pay("pm_sandboxProcessing".replace("pm_", "pm_card_"))).processing, { type: "card" });
 const shipped = { name: "Ada", address: { line1: "1 Road", country: "GB" } };

@@ -31,7 +31,7 @@ def refused(call, **expected):
 
 
 def tea(**more):
-    item = {"price_data": {"currency": "eur", "unit_amount": 1000, "product_data": {"name": "Tea"}}, "quantity": 2}
+    item = {"price_data": {"currency": "eur", "unit_amount": 1000, "tax_behavior": "exclusive", "product_data": {"name": "Tea"}}, "quantity": 2}
     return {"mode": "payment", "success_url": "https://shop.example/done?id={CHECKOUT_SESSION_ID}", "line_items": [item], **more}
 
 
@@ -57,7 +57,7 @@ made = sessions.create(
         client_reference_id="7",
         cancel_url="https://shop.example/cart",
         allow_promotion_codes=True,
-        shipping_options=[{"shipping_rate_data": {"display_name": "Post", "type": "fixed_amount", "fixed_amount": {"amount": 490, "currency": "eur"}}}],
+        shipping_options=[{"shipping_rate_data": {"display_name": "Post", "type": "fixed_amount", "tax_behavior": "exclusive", "fixed_amount": {"amount": 490, "currency": "eur"}}}],
         automatic_tax={"enabled": True},
     )
 )
@@ -129,7 +129,7 @@ refused(lambda: sessions.create(tea(colour="red")), code="parameter_unknown")
 refused(lambda: sessions.create(tea(payment_intent_data={"colour": "red"})), param="payment_intent_data[colour]")
 refused(lambda: sessions.create(tea(discounts=[{"coupon": "nothing"}])), code="resource_missing")
 refused(lambda: sessions.create(tea(expires_at=made.created + 60)), param="expires_at")
-refused(lambda: sessions.create(tea(subscription_data={"description": "x"})), param="subscription_data")
+refused(lambda: sessions.create(tea(subscription_data={"description": "x"})), param="subscription_data[description]")
 refused(lambda: sessions.retrieve("cs_test_nothing"), code="resource_missing", http_status=404)
 refused(lambda: client.v1.coupons.create({"percent_off": 101}), param="percent_off")
 

@@ -774,16 +774,30 @@ async fn part_captured<S: Subject>(world: World<S>) -> Told {
     let all = refund("re_3", "pi_3", some);
     shop.told(EventBody::new("refund.created", all), 503)
         .await?;
-    for payment in ["pi_1", "pi_2", "pi_3"] {
+    // Since API version 2025-03-31.basil the rest is no refund: all that was captured went back.
+    let charge = charge_refunded("ch_1", "pi_4", PRICE, some.minor());
+    shop.told(EventBody::new("charge.refunded", charge), 200)
+        .await?;
+    // Half of it went back.
+    let charge = charge_refunded("ch_1", "pi_5", PRICE, 200);
+    shop.told(EventBody::new("charge.refunded", charge), 200)
+        .await?;
+    let payments = ["pi_1", "pi_2", "pi_3", "pi_4", "pi_5"];
+    for payment in payments {
         shop.told(captured(payment), 200).await?;
     }
     let mut effects = world.effects().await?;
-    effects
-        .retain(|line| line.ends_with("pi_1") || line.ends_with("pi_2") || line.ends_with("pi_3"));
+    effects.retain(|line| payments.iter().any(|payment| line.ends_with(payment)));
     same(
         "shipped",
         effects,
-        ["succeeded pi_1", "succeeded pi_2", "refunded before pi_3"],
+        [
+            "succeeded pi_1",
+            "succeeded pi_2",
+            "refunded before pi_3",
+            "refunded before pi_4",
+            "succeeded pi_5",
+        ],
     )
 }
 
