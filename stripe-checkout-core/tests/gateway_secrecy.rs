@@ -100,6 +100,16 @@ async fn nothing_secret_is_said_at_any_level() {
         .max_tries(1);
     let no_tls = no_tls.deadline(Duration::from_millis(500));
     tell(&mut texts, no_tls.create_intent(&params, &key, None).await).await;
+    let proxied = PooledTransport::from_vars(|name| {
+        (name == "HTTPS_PROXY").then(|| "http://shop:HiddenPassword@127.0.0.1:1".into())
+    });
+    let proxied = proxied.unwrap();
+    show(&mut texts, &proxied);
+    let proxied = Gateway::new(&config("https://api.stripe.example"))
+        .unwrap()
+        .max_tries(1)
+        .transport(proxied);
+    tell(&mut texts, proxied.create_intent(&params, &key, None).await).await;
     let query = format!(
         "/payment_intents?customer=hidden&client_secret=pi_1_secret_Hidden&x={}",
         "jane@hidden.example"
