@@ -45,15 +45,6 @@ impl Caller {
         }
     }
 
-    /// The same caller in the account that the client secret belongs to. A browser may leave its
-    /// account out.
-    pub(crate) fn of_account(&self, account: Option<&str>) -> Self {
-        Self {
-            account: account.map(str::to_owned),
-            ..self.clone()
-        }
-    }
-
     /// Refuses a publishable key.
     pub(crate) fn needs_secret_key(&self) -> Result<(), ApiError> {
         match self.role {

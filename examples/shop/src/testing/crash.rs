@@ -160,6 +160,8 @@ fn waits() -> Vec<Duration> {
     waits
 }
 
+/// After this time every paid charge has its balance transaction.
+const BOOKED: Duration = Duration::from_secs(60);
 /// How long the sandbox waits for the answer to a delivery: longer than the inbox lets a delivery wait for another one.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often more than once each event is delivered.
@@ -363,6 +365,8 @@ async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(limit);
     let mut looks = 0;
     loop {
+        // A paid charge has one more event when its balance transaction appears.
+        run.sandbox.pass_time(BOOKED);
         let idle = timeout(STEP, run.sandbox.wait_idle()).await.is_ok();
         let pending = ledger.pending().await;
         if idle && matches!(pending, Ok(0)) {

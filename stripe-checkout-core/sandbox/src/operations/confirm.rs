@@ -34,8 +34,7 @@ impl Store {
         let attempt = Attempt::read(&mut params)?;
         params.finish()?;
 
-        let admitted = self.admitted_intent(caller, id, client_secret.as_deref())?;
-        let caller = &caller.of_account(admitted.account.as_deref());
+        self.admitted_intent(caller, id, client_secret.as_deref())?;
         self.must_be_confirmable(caller, id)?;
         self.must_be_the_browsers(caller, id)?;
         if let Some(intent) = self.intents.find(id) {

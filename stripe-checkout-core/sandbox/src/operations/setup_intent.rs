@@ -217,7 +217,6 @@ impl Store {
         let intent = self
             .admitted_setup(caller, id, client_secret.as_deref())?
             .clone();
-        let caller = &caller.of_account(intent.account.as_deref());
         if !matches!(
             intent.status,
             Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction
