@@ -117,8 +117,8 @@ impl Checkout {
         }
         let charged = found.amount_received();
         let released = found.amount().minor().saturating_sub(charged.minor());
-        // A request of an API version before 2025-03-31.basil counts the released part as refunded.
-        // Then more is refunded than was charged.
+        // After a capture by a request of an API version before 2025-03-31.basil, Stripe counts the
+        // released part as refunded. Only a count above the charge proves that.
         let refunded = match returned.refunded {
             _ if charged.is_zero() => 0,
             counted if counted > charged.minor() => counted.saturating_sub(released),

@@ -334,8 +334,10 @@ impl PaymentRecord {
 
     /// Minor units refunded of what was captured. `released` was authorised and never captured.
     ///
-    /// Since API version 2025-03-31.basil Stripe does not count the released part as refunded. A
-    /// capture by a request of an older version does: then more is refunded than was captured.
+    /// Since API version 2025-03-31.basil Stripe does not count the released part as refunded. After
+    /// a capture by a request of an older version it does. Only a count above `received` proves an
+    /// older version. A count up to `received` is taken as refunds, so that no goods are shipped for
+    /// money that may have gone back.
     pub(super) fn returned_of_captured(&self, received: u64, released: u64) -> u64 {
         if self.returned() <= received {
             return self.returned();
