@@ -1,7 +1,11 @@
 //! The parameters with which Stripe.js describes itself and the browser. They have no effect on
 //! an object, so the sandbox drops them. Stripe takes them with a publishable key.
 
-use super::form::{Node, Tree};
+use super::{
+    api_error::ApiError,
+    form::{Node, Tree},
+    version,
+};
 
 /// Stripe.js sends these beside the documented parameters.
 const ABOUT_THE_BROWSER: &[&str] = &[
@@ -28,8 +32,11 @@ pub(crate) fn account(params: &Tree) -> Option<String> {
     }
 }
 
-/// Drops what Stripe.js tells about itself.
-pub(crate) fn drop_telemetry(params: &mut Tree) {
+/// Drops the parameters with which Stripe.js describes itself. Refuses a version that does not exist.
+pub(crate) fn drop_telemetry(params: &mut Tree) -> Result<(), ApiError> {
+    if let Some(Node::Text(version)) = params.get("_stripe_version") {
+        version::check_name(version)?;
+    }
     for name in ABOUT_THE_BROWSER {
         params.remove(*name);
     }
@@ -38,4 +45,5 @@ pub(crate) fn drop_telemetry(params: &mut Tree) {
             data.remove(*name);
         }
     }
+    Ok(())
 }

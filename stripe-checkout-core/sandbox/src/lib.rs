@@ -39,6 +39,7 @@ mod banner;
 mod browser;
 mod cards;
 mod connection;
+mod countries;
 mod dashboard;
 mod delivery;
 mod endpoint;

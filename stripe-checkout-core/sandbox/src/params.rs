@@ -39,7 +39,7 @@ impl Params {
     }
 
     /// How Stripe writes the parameter's full name.
-    fn full_name(&self, name: &str) -> String {
+    pub(crate) fn full_name(&self, name: &str) -> String {
         self.within
             .as_ref()
             .map_or_else(|| name.to_owned(), |outer| format!("{outer}[{name}]"))

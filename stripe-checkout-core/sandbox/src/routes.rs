@@ -133,7 +133,7 @@ pub(crate) fn execute(
         caller.needs_secret_key()?;
     }
     if caller.role == Role::Publishable {
-        browser::drop_telemetry(&mut params);
+        browser::drop_telemetry(&mut params)?;
     }
     let mut params = Params::new(params);
     let expansions = params.list("expand")?.unwrap_or_default();

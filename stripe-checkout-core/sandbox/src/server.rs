@@ -35,6 +35,8 @@ use stripe_checkout_core::API_VERSION;
 const MAX_BODY: usize = 1024 * 1024;
 /// Requests that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
+/// The bytes of their bodies. Any page of this machine's browser can send some.
+const MAX_REMEMBERED_BYTES: usize = 64 * MAX_BODY;
 const STRIPE_CONTEXT: HeaderName = HeaderName::from_static("stripe-context");
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
 
@@ -144,8 +146,10 @@ async fn api(
     let body = read(body).await;
     let fault = {
         let mut store = shared.store();
-        if store.requests.len() >= MAX_REMEMBERED {
-            store.requests.drain(..MAX_REMEMBERED / 10);
+        let bytes: usize = store.requests.iter().map(|logged| logged.body.len()).sum();
+        if store.requests.len() >= MAX_REMEMBERED || bytes >= MAX_REMEMBERED_BYTES {
+            let oldest = store.requests.len().div_ceil(10);
+            store.requests.drain(..oldest);
         }
         store.requests.push(LoggedRequest {
             method: method.to_string(),

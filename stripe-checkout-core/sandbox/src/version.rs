@@ -11,15 +11,22 @@ use super::{api_error::ApiError, response::STRIPE_VERSION};
 /// The year of Stripe's first version.
 const FIRST_YEAR: u16 = 2011;
 
-/// Refuses a version that is malformed, and the previews and betas, which change what is answered.
+/// The first version with a name behind its date: `2024-09-30.acacia`.
+const FIRST_NAMED: &str = "2024-09-30";
+
+/// Checks the header of a request.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(value) = headers.get(STRIPE_VERSION) else {
-        return Ok(());
-    };
-    let version = String::from_utf8_lossy(value.as_bytes());
+    match headers.get(STRIPE_VERSION) {
+        None => Ok(()),
+        Some(value) => check_name(&String::from_utf8_lossy(value.as_bytes())),
+    }
+}
+
+/// Refuses a version that is malformed, and the previews and betas, which change the answers.
+pub(crate) fn check_name(version: &str) -> Result<(), ApiError> {
     let (release, betas) = match version.split_once(';') {
         Some((release, betas)) => (release, Some(betas)),
-        None => (&*version, None),
+        None => (version, None),
     };
     let (date, name) = match release.split_once('.') {
         Some((date, name)) => (date, Some(name)),
@@ -27,7 +34,9 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), ApiError> {
     };
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
-    if !is_date(date) || !name.is_none_or(is_name) {
+    // Dates in this form are in the order of their letters.
+    let is_named = date >= FIRST_NAMED;
+    if !is_date(date) || name.is_some() != is_named || !name.is_none_or(is_name) {
         return Err(ApiError::invalid(format!(
             "Invalid Stripe API version: {version}"
         )));

@@ -9,6 +9,7 @@ use super::{
     super::{
         api_error::ApiError,
         auth::Caller,
+        countries,
         form::Node,
         ids,
         objects::{
@@ -81,6 +82,7 @@ impl Store {
         let client_reference_id = params.setting_up_to("client_reference_id", 200)?.flatten();
         let customer = params.text("customer")?;
         let customer_email = params.text("customer_email")?;
+        shared_params::check_email(customer_email.as_deref(), "customer_email")?;
         let customer_update = CustomerUpdate::read(&mut params)?;
         let change = params.metadata()?;
         let intent_data = params.take_group("payment_intent_data")?;
@@ -124,7 +126,6 @@ impl Store {
         let listed_types = params.list("payment_method_types")?;
         params.only("billing_address_collection", "auto")?;
         params.only("customer_creation", "if_required")?;
-        params.only("payment_method_collection", "if_required")?;
         for switch in ["adaptive_pricing", "invoice_creation", "tax_id_collection"] {
             params.only_disabled(switch)?;
         }
@@ -171,6 +172,7 @@ impl Store {
         let intent_data = intent_data.unwrap_or_default();
         let types_are_listed = echo.contains_key("payment_method_types");
         check_intent_data(
+            caller,
             Params::within(intent_data.clone(), "payment_intent_data"),
             &payment_method_types,
         )?;
@@ -316,10 +318,13 @@ impl Store {
                 name: product.required_text("name")?,
                 description: product.text("description")?,
                 unit_amount,
-                quantity: line.integer("quantity", 0)?.unwrap_or(1),
+                quantity: line.integer("quantity", 1)?.ok_or_else(|| {
+                    ApiError::invalid(format!("Quantity is required. Add `quantity` to `{name}`"))
+                        .param(format!("{name}[quantity]"))
+                })?,
                 tax_behavior: tax_behavior.unwrap_or("unspecified"),
                 metadata: new_metadata(&mut line)?,
-                images: product.list("images")?.unwrap_or_default(),
+                images: images(&mut product, &within)?,
                 product_metadata: new_metadata(&mut product)?,
                 tax_code: tax_code(&mut product, &within)?,
             };
@@ -348,8 +353,10 @@ impl Store {
                 ApiError::invalid("You may only specify up to 1 discount.").param("discounts")
             );
         }
-        let Some((_, Node::Group(one))) = given.into_iter().next() else {
-            return Ok(None);
+        let one = match given.into_iter().next() {
+            None => return Ok(None),
+            Some((index, Node::Group(one))) if index.parse::<usize>().is_ok() => one,
+            Some(_) => return Err(ApiError::invalid("Invalid array").param("discounts")),
         };
         let mut one = Params::within(one, "discounts[0]");
         let account = caller.account.as_deref();
@@ -590,12 +597,21 @@ fn must_have_addresses(
     }
 }
 
-/// What the PaymentIntent will be made with, judged before a buyer comes.
-fn check_intent_data(mut params: Params, types: &[String]) -> Result<(), ApiError> {
+/// Checks the parameters of the coming PaymentIntent before a buyer comes.
+fn check_intent_data(
+    caller: &Caller,
+    mut params: Params,
+    types: &[String],
+) -> Result<(), ApiError> {
     let details = Details::read_for_session(&mut params)?;
-    params.choice("capture_method", CAPTURE_METHODS)?;
+    let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
     params.text("on_behalf_of")?;
     params.finish()?;
+    shared_params::check_capture(types, capture_method.unwrap_or_default())
+        .map_err(|refusal| refusal.param("payment_intent_data[capture_method]"))?;
+    details
+        .check_fee_target(caller)
+        .map_err(|refusal| refusal.param("payment_intent_data[application_fee_amount]"))?;
     if details.has_descriptor() && types.iter().any(|kind| kind == "card") {
         return Err(no_descriptor_for_cards(
             "payment_intent_data[statement_descriptor]",
@@ -625,12 +641,26 @@ fn must_say_if_tax_is_included(items: &[Item], options: &[Shipping]) -> Result<(
     }
 }
 
-/// Two capital letters each.
+/// The pictures of a product: up to eight addresses.
+fn images(product: &mut Params, within: &str) -> Result<Vec<String>, ApiError> {
+    let images = product.list("images")?.unwrap_or_default();
+    let is_address = |image: &String| {
+        image.starts_with("https://") || image.starts_with("http://") || image.starts_with("data:")
+    };
+    match images.len() <= 8 && images.iter().all(is_address) {
+        true => Ok(images),
+        false => Err(
+            ApiError::invalid("Invalid images: up to 8 URLs can be given.")
+                .param(format!("{within}[images]")),
+        ),
+    }
+}
+
 fn check_countries(countries: &[String]) -> Result<(), ApiError> {
     let unknown = countries
         .iter()
         .enumerate()
-        .find(|(_, code)| code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()));
+        .find(|(_, code)| !countries::can_be_shipped_to(code));
     match unknown {
         None => Ok(()),
         Some((place, code)) => Err(ApiError::invalid(format!(

@@ -142,7 +142,14 @@ fn read_payment_element(components: &mut Params) -> Result<Option<Features>, Api
         features.save_usage =
             given.choice("payment_method_save_usage", &["off_session", "on_session"])?;
         if let Some(limit) = given.integer("payment_method_redisplay_limit", 1)? {
-            features.redisplay_limit = usize::try_from(limit.min(MOST_SHOWN)).unwrap_or(usize::MAX);
+            if limit > MOST_SHOWN {
+                return Err(ApiError::invalid(format!(
+                    "This value must be less than or equal to {MOST_SHOWN}."
+                ))
+                .code("parameter_invalid_integer")
+                .param(given.full_name("payment_method_redisplay_limit")));
+            }
+            features.redisplay_limit = usize::try_from(limit).unwrap_or(usize::MAX);
         }
         if let Some(filters) = given.list("payment_method_allow_redisplay_filters")? {
             if let Some(unknown) = filters

@@ -17,6 +17,67 @@ use super::{
     shared_params::merge_metadata,
 };
 
+/// The types of payment methods, as the official SDK lists them. The sandbox has two of them.
+const TYPES: &[&str] = &[
+    "acss_debit",
+    "affirm",
+    "afterpay_clearpay",
+    "alipay",
+    "alma",
+    "amazon_pay",
+    "au_becs_debit",
+    "bacs_debit",
+    "bancontact",
+    "billie",
+    "bizum",
+    "blik",
+    "boleto",
+    "card",
+    "cashapp",
+    "crypto",
+    "custom",
+    "customer_balance",
+    "eps",
+    "fpx",
+    "giropay",
+    "grabpay",
+    "ideal",
+    "kakao_pay",
+    "klarna",
+    "konbini",
+    "kr_card",
+    "link",
+    "mb_way",
+    "mobilepay",
+    "multibanco",
+    "naver_pay",
+    "nz_bank_account",
+    "oxxo",
+    "p24",
+    "pay_by_bank",
+    "payco",
+    "paynow",
+    "paypal",
+    "paypay",
+    "payto",
+    "pix",
+    "promptpay",
+    "revolut_pay",
+    "samsung_pay",
+    "satispay",
+    "scalapay",
+    "sepa_debit",
+    "sequra",
+    "sofort",
+    "sunbit",
+    "swish",
+    "twint",
+    "upi",
+    "us_bank_account",
+    "wechat_pay",
+    "zip",
+];
+
 impl Store {
     pub(crate) fn create_payment_method(
         &mut self,
@@ -44,6 +105,10 @@ impl Store {
         if let Some(Some(mut card)) = params.group("card")? {
             expiry = (card.integer("exp_month", 1)?, card.integer("exp_year", 1)?);
             card.finish()?;
+            payment_method_data::check_expiry(
+                expiry.0.unwrap_or(12),
+                expiry.1.unwrap_or_else(payment_method_data::next_year),
+            )?;
         }
         params.finish()?;
         let before = self.method(caller, id)?;
@@ -149,7 +214,7 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let page = Page::read_place(&mut params)?;
-        let kind = params.text("type")?;
+        let kind = params.choice("type", TYPES)?;
         let allow_redisplay = params.choice("allow_redisplay", ALLOW_REDISPLAY)?;
         params.finish()?;
         page.render(
@@ -161,7 +226,7 @@ impl Store {
                 // Without a customer Stripe lists what belongs to its own Treasury only: nothing, here.
                 customer.is_some()
                     && method.customer.as_deref() == customer
-                    && kind.as_deref().is_none_or(|kind| kind == method.kind())
+                    && kind.is_none_or(|kind| kind == method.kind())
                     && allow_redisplay.is_none_or(|wanted| wanted == method.allow_redisplay)
             },
             PaymentMethod::render,

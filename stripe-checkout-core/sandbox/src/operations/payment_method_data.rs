@@ -16,7 +16,7 @@ use super::{
         params::{MetadataChange, Params},
         store::Store,
     },
-    shared_params::{merge_metadata, read_address},
+    shared_params::{check_email, merge_metadata, read_address},
 };
 
 /// Whether the buyer agreed that a payment method is shown to him again.
@@ -134,9 +134,11 @@ pub(crate) fn read_new_billing_details(data: &mut Params) -> Result<Option<Value
         Some(Some(address)) => read_address(address)?,
         _ => no_address(),
     };
+    let email = details.setting("email")?.flatten();
+    check_email(email.as_deref(), &details.full_name("email"))?;
     let value = json!({
         "address": address,
-        "email": details.setting("email")?.flatten(),
+        "email": email,
         "name": details.setting("name")?.flatten(),
         "phone": details.setting("phone")?.flatten(),
         "tax_id": details.setting("tax_id")?.flatten(),
@@ -390,6 +392,20 @@ fn judge(
             .with("decline_code", json!("test_mode_live_card")));
         }
     };
+    check_expiry(exp_month, exp_year)?;
+    let cvc_length = if card.brand == "amex" { 4 } else { 3 };
+    if let Some(cvc) = cvc
+        && (cvc.len() != cvc_length || !cvc.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Err(
+            ApiError::card("invalid_cvc", "Your card's security code is invalid.").param("cvc"),
+        );
+    }
+    Ok(card)
+}
+
+/// Refuses a card that has expired, and a date that no card has.
+pub(crate) fn check_expiry(exp_month: u64, exp_year: u64) -> Result<(), ApiError> {
     if !(1..=12).contains(&exp_month) {
         return Err(ApiError::card(
             "invalid_expiry_month",
@@ -417,18 +433,10 @@ fn judge(
         )
         .param("exp_month"));
     }
-    let cvc_length = if card.brand == "amex" { 4 } else { 3 };
-    if let Some(cvc) = cvc
-        && (cvc.len() != cvc_length || !cvc.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return Err(
-            ApiError::card("invalid_cvc", "Your card's security code is invalid.").param("cvc"),
-        );
-    }
-    Ok(card)
+    Ok(())
 }
 
-fn next_year() -> u64 {
+pub(crate) fn next_year() -> u64 {
     this_month().0 + 1
 }
 

@@ -8,6 +8,7 @@ use super::{
     super::{
         api_error::ApiError,
         auth::{Caller, Role},
+        countries,
         objects::{
             charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent,
         },
@@ -210,6 +211,14 @@ impl Details {
         self.customer.as_ref()?.as_deref()
     }
 
+    /// Refuses a fee that no other account pays.
+    pub(crate) fn check_fee_target(&self, caller: &Caller) -> Result<(), ApiError> {
+        match self.application_fee_amount {
+            Some(_) => needs_fee_target(caller, matches!(self.transfer_data, Some(Some(_)))),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn apply(self, caller: &Caller, intent: &mut PaymentIntent) -> Result<(), ApiError> {
         if self.shipping.is_some() {
             if caller.role == Role::Publishable && intent.shipping_is_from_server {
@@ -243,7 +252,7 @@ impl Details {
             self.application_fee_amount.map(Some),
         );
         check_descriptor(intent)?;
-        check_capture(intent)?;
+        check_capture(&intent.payment_method_types, intent.capture_method)?;
         check_fee(caller, intent)
     }
 }
@@ -302,12 +311,9 @@ fn descriptor(params: &mut Params, name: &str) -> Result<Option<Option<String>>,
 }
 
 /// A debit of a bank account cannot be authorised first.
-fn check_capture(intent: &PaymentIntent) -> Result<(), ApiError> {
-    let debits = intent
-        .payment_method_types
-        .iter()
-        .any(|kind| kind == "sepa_debit");
-    if debits && intent.capture_method == "manual" {
+pub(crate) fn check_capture(types: &[String], capture_method: &str) -> Result<(), ApiError> {
+    let debits = types.iter().any(|kind| kind == "sepa_debit");
+    if debits && capture_method == "manual" {
         return Err(ApiError::invalid(
             "The payment method type sepa_debit does not support a `capture_method` of `manual`.",
         )
@@ -346,12 +352,7 @@ fn check_fee(caller: &Caller, intent: &PaymentIntent) -> Result<(), ApiError> {
         return Ok(());
     };
     let refused = |message: &str| Err(ApiError::invalid(message).param("application_fee_amount"));
-    if caller.account.is_none() && intent.transfer_data.is_none() {
-        return refused(
-            "Can only apply an application_fee_amount when the PaymentIntent is attempting a direct payment (using an OAuth key or Stripe-Account \
-             header) or destination payment (using `transfer_data[destination]`).",
-        );
-    }
+    needs_fee_target(caller, intent.transfer_data.is_some())?;
     if fee > intent.amount {
         return refused("The application_fee_amount must be less than or equal to the amount.");
     }
@@ -365,6 +366,18 @@ fn check_fee(caller: &Caller, intent: &PaymentIntent) -> Result<(), ApiError> {
         );
     }
     Ok(())
+}
+
+/// A fee is taken from a payment on another account, or from one that goes on to another account.
+fn needs_fee_target(caller: &Caller, transferred: bool) -> Result<(), ApiError> {
+    match caller.account.is_some() || transferred {
+        true => Ok(()),
+        false => Err(ApiError::invalid(
+            "Can only apply an application_fee_amount when the PaymentIntent is attempting a direct payment (using an OAuth key or Stripe-Account \
+             header) or destination payment (using `transfer_data[destination]`).",
+        )
+        .param("application_fee_amount")),
+    }
 }
 
 fn read_transfer_data(params: &mut Params) -> Result<Option<Option<Value>>, ApiError> {
@@ -389,6 +402,19 @@ fn read_transfer_data(params: &mut Params) -> Result<Option<Option<Value>>, ApiE
     Ok(Some(Some(transfer)))
 }
 
+/// Refuses an e-mail address that mail cannot be sent to.
+pub(crate) fn check_email(email: Option<&str>, param: &str) -> Result<(), ApiError> {
+    match email.is_none_or(looks_like_email) {
+        true => Ok(()),
+        false => Err(ApiError::invalid(format!(
+            "Invalid email address: {}",
+            email.unwrap_or_default()
+        ))
+        .code("email_invalid")
+        .param(param)),
+    }
+}
+
 fn read_shipping(mut group: Params) -> Result<Value, ApiError> {
     let name = group.required_text("name")?;
     let address = match group.group("address")? {
@@ -407,9 +433,13 @@ fn read_shipping(mut group: Params) -> Result<Value, ApiError> {
 }
 
 pub(crate) fn read_address(mut group: Params) -> Result<Value, ApiError> {
+    let country = group.setting("country")?.flatten();
+    if let Some(country) = &country {
+        countries::check(country).map_err(|refusal| refusal.param(group.full_name("country")))?;
+    }
     let address = json!({
         "city": group.setting("city")?.flatten(),
-        "country": group.setting("country")?.flatten(),
+        "country": country,
         "line1": group.setting("line1")?.flatten(),
         "line2": group.setting("line2")?.flatten(),
         "postal_code": group.setting("postal_code")?.flatten(),

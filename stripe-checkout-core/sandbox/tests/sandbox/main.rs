@@ -17,4 +17,5 @@ mod tax;
 mod testing_cards;
 mod tokens;
 mod validation;
+mod values;
 mod webhooks;

@@ -10,7 +10,7 @@ use crate::{
 
 const BACK: &str = "return_url=https://shop.example/back";
 const SESSION: &str = "mode=payment&success_url=https://shop.example&line_items[0][price_data][currency]=eur\
-    &line_items[0][price_data][unit_amount]=1000&line_items[0][price_data][product_data][name]=Tea";
+    &line_items[0][price_data][unit_amount]=1000&line_items[0][price_data][product_data][name]=Tea&line_items[0][quantity]=1";
 const CARD: &str = "email=a%40example.com&name=Jenny&country=DE&line1=Teeweg+1&postal_code=10115&city=Berlin\
     &payment_method_data[type]=card&payment_method_data[card][number]=4242424242424242\
     &payment_method_data[card][exp_month]=12&payment_method_data[card][exp_year]=2040&payment_method_data[card][cvc]=123";
@@ -711,7 +711,7 @@ async fn short_lists_have_pages_too() {
         .map(|at| {
             format!(
                 "&line_items[{at}][price_data][currency]=eur&line_items[{at}][price_data][unit_amount]=1000\
-                 &line_items[{at}][price_data][product_data][name]=Tea{at}"
+                 &line_items[{at}][price_data][product_data][name]=Tea{at}&line_items[{at}][quantity]=1"
             )
         })
         .collect();

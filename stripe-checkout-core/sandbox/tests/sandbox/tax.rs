@@ -7,7 +7,7 @@ use crate::http::{Client, id};
 
 const LINES: &str = "mode=payment&success_url=https://shop.example&line_items[0][price_data][currency]=eur\
     &line_items[0][price_data][unit_amount]=1000&line_items[0][price_data][product_data][name]=Tea\
-    &line_items[0][price_data][tax_behavior]=inclusive";
+    &line_items[0][price_data][tax_behavior]=inclusive&line_items[0][quantity]=1";
 const SHIPPING: &str = "shipping_address_collection[allowed_countries][0]=DE";
 
 struct Stage {

@@ -97,6 +97,7 @@ def session(**more):
         "line_items[0][price_data][currency]": "eur",
         "line_items[0][price_data][unit_amount]": "1000",
         "line_items[0][price_data][product_data][name]": "Tea",
+        "line_items[0][quantity]": "1",
     }
     return made("POST", "/v1/checkout/sessions", mode="payment", success_url=BACK, **lines, **more)
 
@@ -300,7 +301,6 @@ SESSION = {
     f"{PAYING}[transfer_data][amount]": Test(PAID, "100"),
     f"{PAYING}[transfer_data][destination]": Test(PAID, "acct_1"),
     f"{PAYING}[transfer_group]": Test(PAID, "group"),
-    "payment_method_collection": Only("if_required", "always"),
     "payment_method_types[0]": Same("card", beyond=True),
     "phone_number_collection[enabled]": Same("true"),
     "redirect_on_completion": Same("if_required"),
@@ -773,7 +773,7 @@ def base_of_session(has):
     needed = {
         "mode": "payment",
         "success_url": BACK,
-        "line_items": [{"price_data": price}],
+        "line_items": [{"price_data": price, "quantity": "1"}],
         "expand": ["line_items.data.price.product"],
     }
     if has("shipping_options"):

@@ -114,6 +114,10 @@ def check_parameter(operation, name, words, how):
     if isinstance(how, Same) and status == 200:
         found = shown(body, how.place or name)
         check(same(found, how.shown if how.shown is not None else value), what, "shows", found)
+    if words:
+        # A word that is none of Stripe's.
+        status, body, _ = send(operation, {name: "nonsense"})
+        check(status == 400, what, "takes a word that Stripe does not know:", status)
     for word in sorted(words, key=str):
         status, body, sent = send(operation, {name: word})
         if status == 400:
