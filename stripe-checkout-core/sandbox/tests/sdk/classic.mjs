@@ -166,6 +166,48 @@ try {
   told = await ask("await elements.submit(); return stripe.confirmSetup({ elements, clientSecret: value, redirect: 'if_required' })", setup.client_secret);
   equal(told.setupIntent?.status, "succeeded", told.error?.message);
 
+  // ---- Elements that come before their intent promise how it will be ----
+  const deferred = { mode: "payment", amount: 1999, currency: "eur" };
+  const differs = (name, provided, expected) => `The provided ${name} (${provided}) does not match the expected ${name} (${expected}).`;
+  for (const [group, more, refusal] of [
+    [{}, {}],
+    [{ captureMethod: "automatic" }, { capture_method: "automatic_async" }],
+    [{ captureMethod: "automatic_async" }, { capture_method: "automatic" }],
+    [{ captureMethod: "manual" }, { capture_method: "manual" }],
+    [{ setupFutureUsage: "off_session" }, { setup_future_usage: "off_session" }],
+    [{ setupFutureUsage: null }, {}],
+    [{}, { amount: 2000 }, differs("amount", 2000, 1999)],
+    [{}, { currency: "usd" }, differs("currency", "usd", "eur")],
+    [{}, { capture_method: "manual" }, differs("capture_method", "manual", "automatic")],
+    [{ captureMethod: "manual" }, { capture_method: "automatic" }, differs("capture_method", "automatic", "manual")],
+    [{ captureMethod: "manual" }, { capture_method: "automatic_async" }, differs("capture_method", "automatic", "manual")],
+    [{}, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "null")],
+    [{ setupFutureUsage: "off_session" }, {}, differs("setup_future_usage", "null", "off_session")],
+    [{ setupFutureUsage: "on_session" }, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "on_session")],
+  ]) {
+    const what = JSON.stringify([group, more]);
+    intent = await payment(more);
+    await mount("payment", { group: { ...deferred, ...group } });
+    await choose("4242424242424242");
+    told = await ask("await elements.submit(); return stripe.confirmPayment({ elements, clientSecret: value, redirect: 'if_required' })", intent.client_secret);
+    equal(told.error?.message.startsWith(refusal), refusal && true, `${what}: ${told.error?.message}`);
+    const paid = more.capture_method === "manual" ? "requires_capture" : "succeeded";
+    equal(await status(intent), refusal ? "requires_payment_method" : paid, what);
+  }
+  for (const [group, usage, refusal] of [
+    [{}, "off_session"],
+    [{ setupFutureUsage: "on_session" }, "on_session"],
+    [{}, "on_session", differs("usage", "on_session", "off_session")],
+    [{ setupFutureUsage: "on_session" }, "off_session", differs("usage", "off_session", "on_session")],
+  ]) {
+    const promised = await stripe.setupIntents.create({ payment_method_types: ["card"], usage });
+    await mount("payment", { group: { mode: "setup", currency: "eur", ...group } });
+    await choose("4242424242424242");
+    told = await ask("await elements.submit(); return stripe.confirmSetup({ elements, clientSecret: value, redirect: 'if_required' })", promised.client_secret);
+    equal(told.error?.message.startsWith(refusal), refusal && true, `${JSON.stringify([group, usage])}: ${told.error?.message}`);
+    equal((await stripe.setupIntents.retrieve(promised.id)).status, refusal ? "requires_payment_method" : "succeeded");
+  }
+
   // ---- A bank account ----
   await mount("iban", { options: { supportedCountries: ["SEPA"] } });
   await choose("DE89370400440532013000");
