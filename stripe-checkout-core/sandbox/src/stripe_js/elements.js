@@ -30,6 +30,20 @@ function mismatch(options, intent) {
   return `The provided ${name} (${provided}) does not match the expected ${name} (${expected}). Try confirming with a ${kind} that is configured to use the same parameters as Stripe Elements.`;
 }
 
+/**
+ * From the release clover on, Elements shows no form for an intent that cannot be confirmed again:
+ * <https://docs.stripe.com/changelog/clover/2025-09-30/client-secret-reuse>.
+ * @param {Intent} intent
+ * @returns {StripeError | undefined}
+ */
+function finished(intent) {
+  const { status } = intent;
+  if ([3, "acacia", "basil"].includes(RELEASE) || !["succeeded", "canceled", "processing", "requires_capture"].includes(status)) return undefined;
+  const [kind, name] = "amount" in intent ? ["PaymentIntent", "payment_intent"] : ["SetupIntent", "setup_intent"];
+  const message = `The ${kind} of this client secret is ${status}, so Elements shows no form for it. Create another ${kind} and pass its client secret.`;
+  return { type: "invalid_request_error", code: `${name}_unexpected_state`, message };
+}
+
 class Elements {
   /** @type {PaymentElement | undefined} */
   payment;
@@ -82,7 +96,9 @@ class Elements {
     const { mode, clientSecret, currency, captureMethod, setupFutureUsage, excludedPaymentMethodTypes = [] } = this.options;
     if (clientSecret !== undefined) {
       const { intent, error } = await this.#intent();
-      return error ? { error } : { types: intent.payment_method_types };
+      if (error) return { error };
+      const over = finished(intent);
+      return over ? { error: over } : { types: intent.payment_method_types };
     }
     const usual = mode === "payment" && currency === "eur" ? ["card", "sepa_debit"] : ["card"];
     const types = (this.options.paymentMethodTypes ?? this.options.allowedPaymentMethodTypes ?? usual).filter(

@@ -215,7 +215,8 @@ class PaymentElement extends ElementBase {
   }
 
   async load() {
-    const [error] = await Promise.all([this.refresh(), this.saved.load()]);
+    const [types, saved] = await Promise.all([this.refresh(), this.saved.load()]);
+    const error = types ?? saved;
     if (error) return error;
     if (this.saved.usage && (await this.savedByIntent())) {
       const conflict = new IntegrationError(

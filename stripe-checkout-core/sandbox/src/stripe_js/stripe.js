@@ -265,9 +265,8 @@ class Stripe {
     EmbeddedCheckout.current = true;
     try {
       const secret = clientSecret ?? (await fetchClientSecret?.());
-      const id = typeof secret === "string" && /^(cs_test_\w+?)_secret_\w+$/.exec(secret)?.[1];
-      if (!id) throw new IntegrationError("The client secret must be that of an embedded Checkout Session: cs_test_…_secret_….");
-      return new EmbeddedCheckout(id, onComplete);
+      if (typeof secret !== "string" || !/^cs_test_\w+?_secret_\w+$/.test(secret)) throw new IntegrationError("The client secret must be that of an embedded Checkout Session: cs_test_…_secret_….");
+      return new EmbeddedCheckout(secret, onComplete);
     } catch (error) {
       EmbeddedCheckout.current = false;
       throw error;

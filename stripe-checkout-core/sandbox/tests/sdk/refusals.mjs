@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { bare, open, sdk, show } from "./chromium.mjs";
 
-const { SANDBOX_PUBLISHABLE_KEY: key } = process.env;
+const { SANDBOX_PUBLISHABLE_KEY: key, SANDBOX_URL } = process.env;
 const stripe = sdk();
 const { browser, page, complaints } = await open();
 const payment = await stripe.paymentIntents.create({ amount: 1999, currency: "eur", payment_method_types: ["card"] });
@@ -156,20 +156,24 @@ try {
     [deferred("off_session"), "off_session", "loaderror"],
     [await intent("on_session"), "off_session", "loaderror"],
     [deferred(), "off_session", "ready"],
-    [await intent(), "on_session", "ready"],
-    [deferred("off_session"), undefined, "ready"],
-    [await intent("off_session"), undefined, "ready"],
-  ]) {
-    const options = { ...group, customerSessionClientSecret: await session(usage) };
-    const told = await page.evaluate(async (options) => {
+  /** Mounts a Payment Element, and says whether it is ready. */
+  const load = (options) =>
+    page.evaluate(async (options) => {
       const payment = stripe.elements(options).create("payment");
       const told = await new Promise((resolve) => {
-        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, message: event.error?.message }));
+        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, code: event.error?.code, message: event.error?.message }));
         payment.mount("#other");
       });
       payment.destroy();
       return told;
     }, options);
+
+    [await intent(), "on_session", "ready"],
+    [deferred("off_session"), undefined, "ready"],
+    [await intent("off_session"), undefined, "ready"],
+  ]) {
+    const options = { ...group, customerSessionClientSecret: await session(usage) };
+    const told = await load(options);
     assert.equal(told.name, expected, JSON.stringify(options));
     const uncaught = complaints.splice(0);
     assert.equal(uncaught.length, expected === "ready" ? 0 : 1, uncaught.join("\n"));
@@ -177,14 +181,64 @@ try {
   }
 
   // An intent that the browser cannot read is no form to fill in.
-  const unknown = await page.evaluate(async () => {
-    const element = stripe.elements({ clientSecret: "pi_unknown_secret_unknown" }).create("payment");
-    return new Promise((resolve) => {
-      for (const name of ["ready", "loaderror"]) element.on(name, (event) => resolve(`${name} ${event.error?.code}`));
-      element.mount("#other");
-    });
+  const unknown = await load({ clientSecret: "pi_unknown_secret_unknown" });
+  assert.deepEqual([unknown.name, unknown.code], ["loaderror", "resource_missing"]);
+
+  // A wrong CustomerSession is no form without saved payment methods.
+  for (const customerSessionClientSecret of ["cuss_unknown_secret_unknown", "", null]) {
+    const told = await load({ ...deferred(), customerSessionClientSecret });
+    assert.equal(told.name, "loaderror", String(customerSessionClientSecret));
+  }
+
+  // Embedded Checkout needs the whole client secret.
+  const framed = await stripe.checkout.sessions.create({
+    mode: "payment",
+    ui_mode: "embedded_page",
+    return_url: "https://shop.example/return",
+    line_items: [{ quantity: 1, price_data: { currency: "eur", unit_amount: 1999, product_data: { name: "Kettle" } } }],
   });
-  assert.equal(unknown, "loaderror resource_missing");
+  for (const [secret, text] of [
+    [framed.client_secret, "Kettle"],
+    [`${framed.id}_secret_wrong`, `No such checkout.session: '${framed.id}'`],
+    [framed.client_secret.slice(0, -1), `No such checkout.session: '${framed.id}'`],
+  ]) {
+    await page.evaluate(async (clientSecret) => (window.checkout = await stripe.createEmbeddedCheckoutPage({ clientSecret })).mount("#other"), secret);
+    await page.frameLocator("iframe").getByText(text).first().waitFor();
+    await page.evaluate("checkout.destroy()");
+  }
+  // Its address is not enough: the shop's customers see the id.
+  for (const name of [framed.id, `${framed.id}_secret_wrong`]) {
+    const answers = [await fetch(`${SANDBOX_URL}/sandbox/checkout/${name}/state`), await fetch(`${SANDBOX_URL}/sandbox/checkout/${name}/pay`, { method: "POST", body: "email=a@b.example" })];
+    assert.deepEqual(answers.map((answer) => answer.status), [404, 404], name);
+  }
+
+  // From the release clover on, an intent that is over has no form.
+  const made = (more) => stripe.paymentIntents.create({ amount: 1999, currency: "eur", payment_method_types: ["card"], ...more });
+  const finished = [
+    await made({ payment_method: "pm_card_visa", confirm: true }),
+    await made({ payment_method: "pm_card_visa", confirm: true, capture_method: "manual" }),
+    await stripe.paymentIntents.cancel((await made()).id),
+    await stripe.setupIntents.create({ payment_method_types: ["card"], payment_method: "pm_card_visa", confirm: true }),
+    await stripe.setupIntents.cancel((await stripe.setupIntents.create({ payment_method_types: ["card"] })).id),
+  ];
+  const unpaid = [await made(), await made({ payment_method: "pm_card_visa" }), await stripe.setupIntents.create({ payment_method_types: ["card"] })];
+  for (const [path, ending] of [
+    ["/v3/", "ready"],
+    ["/acacia/stripe.js", "ready"],
+    ["/basil/stripe.js", "ready"],
+    ["/clover/stripe.js", "loaderror"],
+    ["/dahlia/stripe.js", "loaderror"],
+    ["/endive/stripe.js", "loaderror"],
+  ]) {
+    await show(page, { html: bare('<div id="other"></div>', path) });
+    await page.evaluate((key) => void (window.stripe = Stripe(key)), key);
+    for (const intent of [...finished, ...unpaid]) {
+      const told = await load({ clientSecret: intent.client_secret });
+      const what = `${path} ${intent.object} ${intent.status}`;
+      assert.equal(told.name, finished.includes(intent) ? ending : "ready", what);
+      if (told.name === "loaderror") assert.deepEqual([told.code, told.message.includes(intent.status)], [`${intent.object}_unexpected_state`, true], what);
+    }
+  }
   console.log(`Stripe.js refuses ${REFUSED.length} calls by itself and warns of ${WARNED.length} parameters`);
 } finally {
   await browser.close();
