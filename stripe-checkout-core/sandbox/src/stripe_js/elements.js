@@ -70,6 +70,7 @@ class Elements {
 
   #check() {
     const { mode, amount, currency, clientSecret, captureMethod, setupFutureUsage, paymentMethodCreation } = this.options;
+    mustNotHave("elements", this.options, ABSENT_OPTIONS.elements);
     if (clientSecret !== undefined) {
       if (mode !== undefined) throw new IntegrationError("Pass either mode or clientSecret to elements(), not both.");
       named(clientSecret);
@@ -131,12 +132,13 @@ class Elements {
     }
     if (typeof options !== "object" || options === null) throw new IntegrationError(`Invalid value for elements.create('${type}'): options should be an object.`);
     warnOfUnknown("create", options, OPTIONS[type]);
-    const element = type === "payment" ? this.#createPayment() : this.#createOther(type, options);
+    const element = type === "payment" ? this.#createPayment(options) : this.#createOther(type, options);
     applyAppearance(element.root, this.options.appearance);
     return element;
   }
 
-  #createPayment() {
+  /** @param {Record<string, any>} options */
+  #createPayment(options) {
     const { clientSecret, mode, customerSessionClientSecret } = this.options;
     if (clientSecret === undefined && mode === undefined) {
       throw new IntegrationError(
@@ -151,6 +153,7 @@ class Elements {
         this.payment = undefined;
       },
       { secret: customerSessionClientSecret, credentials: this.credentials, savedByIntent: () => this.#savedByIntent() },
+      options,
     );
     payment.on("change", () => {
       this.submitted = false;
@@ -264,11 +267,14 @@ class Elements {
 }
 
 /** Some options have two names. @param {ElementsOptions} options @returns {ElementsOptions} */
-function withoutAliases({ capture_method, setup_future_usage, payment_method_types, ...options }) {
+function withoutAliases({ capture_method, setup_future_usage, payment_method_types, on_behalf_of, payment_method_configuration, payment_method_options, ...options }) {
   return {
     ...(capture_method !== undefined && { captureMethod: capture_method }),
     ...(setup_future_usage !== undefined && { setupFutureUsage: setup_future_usage }),
     ...(payment_method_types !== undefined && { paymentMethodTypes: payment_method_types }),
+    ...(on_behalf_of !== undefined && { onBehalfOf: on_behalf_of }),
+    ...(payment_method_configuration !== undefined && { paymentMethodConfiguration: payment_method_configuration }),
+    ...(payment_method_options !== undefined && { paymentMethodOptions: payment_method_options }),
     ...options,
   };
 }

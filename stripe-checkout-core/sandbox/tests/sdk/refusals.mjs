@@ -22,6 +22,9 @@ const REFUSED = [
   ["Stripe('pk_live_abc')", "This is a sandbox: it refuses live keys."],
   ["Stripe('')", "Please call Stripe() with your publishable key"],
   ["Stripe(key, { stripeAccount: '' })", "Invalid value for Stripe(): stripeAccount"],
+  ["Stripe(key, { apiVersion: 'foo' })", "Invalid value for Stripe(): apiVersion"],
+  ["Stripe(key, { apiVersion: '2025-09-30.preview' })", "Invalid value for Stripe(): apiVersion"],
+  ["Stripe(key, { betas: ['new_thing'] })", "The sandbox does not have the option betas of Stripe()."],
   ["stripe.registerAppInfo({})", "Invalid value for stripe.registerAppInfo(): name"],
 
   // Elements.
@@ -35,6 +38,16 @@ const REFUSED = [
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', captureMethod: 'later' })", "Invalid value for elements(): captureMethod should be one of"],
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', setup_future_usage: 'always' })", "Invalid value for elements(): setupFutureUsage should be one of"],
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', paymentMethodCreation: 'automatic' })", "Invalid value for elements(): paymentMethodCreation"],
+  [`stripe.elements({ ...${DEFERRED}, onBehalfOf: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements({ ...${DEFERRED}, on_behalf_of: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements({ ...${DEFERRED}, paymentMethodOptions: { card: {} } })`, "The sandbox does not have the option paymentMethodOptions"],
+  [`stripe.elements({ ...${DEFERRED}, paymentMethodConfiguration: 'pmc_1' })`, "The sandbox does not have the option paymentMethodConfiguration"],
+  [`stripe.elements({ ...${DEFERRED}, externalPaymentMethodTypes: ['external_paypal'] })`, "The sandbox does not have the option externalPaymentMethodTypes"],
+  [`stripe.elements({ ...${DEFERRED}, customPaymentMethods: [{ id: 'cpmt_1' }] })`, "The sandbox does not have the option customPaymentMethods"],
+  [`stripe.elements(${DEFERRED}).update({ onBehalfOf: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: 'none' } })`, "Invalid value for elements.create('payment'): fields.billingDetails should be one of"],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: { email: 'no' } } })`, "Invalid value for elements.create('payment'): fields.billingDetails.email should be one of"],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: { address: { city: 'if_required' } } } })`, "Invalid value for elements.create('payment'): fields.billingDetails.address.city should be one of"],
   ["stripe.elements().create('payment')", "In order to create a payment element, you must pass a valid PaymentIntent or SetupIntent client secret"],
   ["stripe.elements().create('kard')", "A valid Element name must be provided. Valid Elements are:"],
   // The older Stripe.js has it; this release does not.
@@ -72,6 +85,8 @@ const REFUSED = [
   [`stripe.confirmCardPayment(${SECRETS.payment}, { payment_method: 7 })`, "Invalid value for stripe.confirmCardPayment(): payment_method should be"],
   [`stripe.confirmPayment({ elements: stripe.elements(${DEFERRED}), clientSecret: ${SECRETS.payment}, redirect: 'if_required' })`, "Invalid value for stripe.confirmPayment(): elements should have a mounted Payment Element"],
   [`stripe.confirmPayment({ clientSecret: ${SECRETS.payment} })`, "confirmPayment(): confirmParams.return_url is required unless redirect is if_required."],
+  [`stripe.confirmPayment({ clientSecret: ${SECRETS.payment}, redirect: 'never' })`, "Invalid value for stripe.confirmPayment(): redirect should be one of"],
+  [`stripe.confirmSetup({ clientSecret: ${SECRETS.setup}, redirect: null })`, "Invalid value for stripe.confirmSetup(): redirect should be one of"],
   [`stripe.confirmSetup({ clientSecret: ${SECRETS.payment}, redirect: 'if_required' })`, "confirmSetup() takes the client secret of another kind of intent"],
 
   // Payment methods and tokens.
@@ -141,6 +156,18 @@ try {
     assert.deepEqual(complaints.splice(0), [expected], asked);
   }
 
+  /** Mounts a Payment Element, and says whether it is ready. */
+  const load = (options) =>
+    page.evaluate(async (options) => {
+      const payment = stripe.elements(options).create("payment");
+      const told = await new Promise((resolve) => {
+        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, code: event.error?.code, message: event.error?.message }));
+        payment.mount("#other");
+      });
+      payment.destroy();
+      return told;
+    }, options);
+
   // A CustomerSession and an intent, or Elements, must not both say why a card is saved.
   const customer = await stripe.customers.create({ name: "Jenny Rosen" });
   const session = async (usage) => {
@@ -156,18 +183,6 @@ try {
     [deferred("off_session"), "off_session", "loaderror"],
     [await intent("on_session"), "off_session", "loaderror"],
     [deferred(), "off_session", "ready"],
-  /** Mounts a Payment Element, and says whether it is ready. */
-  const load = (options) =>
-    page.evaluate(async (options) => {
-      const payment = stripe.elements(options).create("payment");
-      const told = await new Promise((resolve) => {
-        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, code: event.error?.code, message: event.error?.message }));
-        payment.mount("#other");
-      });
-      payment.destroy();
-      return told;
-    }, options);
-
     [await intent(), "on_session", "ready"],
     [deferred("off_session"), undefined, "ready"],
     [await intent("off_session"), undefined, "ready"],
