@@ -1,6 +1,6 @@
 //! The sandbox's stand-in for Stripe's own page: what a buyer of a Checkout Session sees, and the addresses that the page's script asks.
 //!
-//! Who has the session's address can pay it, as at Stripe.
+//! The address is enough to pay, as at Stripe. That of an embedded page is its client secret.
 
 use http::{Method, StatusCode, header};
 use serde_json::Value;
@@ -28,9 +28,18 @@ pub(crate) fn route(shared: &Shared, method: &Method, rest: &str, body: &[u8]) -
     let result = match (method.as_str(), segments.as_slice()) {
         ("GET", [".js"]) => Ok(asset("text/javascript; charset=utf-8", SCRIPT)),
         ("GET", [".css"]) => Ok(asset("text/css; charset=utf-8", STYLE)),
-        ("GET", [id]) => page(&shared.store(), id),
-        ("GET", [id, "state"]) => state(&mut shared.store(), id),
-        ("POST", [id, action @ ("code" | "shipping" | "pay")]) => act(shared, id, action, body),
+        ("GET", [name]) => {
+            let store = shared.store();
+            admitted(&store, name).and_then(|id| page(&store, id))
+        }
+        ("GET", [name, "state"]) => {
+            let mut store = shared.store();
+            admitted(&store, name).and_then(|id| state(&mut store, id))
+        }
+        ("POST", [name, action @ ("code" | "shipping" | "pay")]) => {
+            let id = admitted(&shared.store(), name);
+            id.and_then(|id| act(shared, id, action, body))
+        }
         _ => Err(ApiError::invalid_with_status(
             StatusCode::NOT_FOUND,
             "The sandbox has no such page.",
@@ -41,6 +50,17 @@ pub(crate) fn route(shared: &Shared, method: &Method, rest: &str, body: &[u8]) -
 
 fn asset(content_type: &'static str, content: &'static str) -> Response {
     Response::new(StatusCode::OK, content_type, content).header(header::CACHE_CONTROL, "no-cache")
+}
+
+/// The id of the session that an address names: a hosted one by its id, an embedded one by its
+/// whole client secret.
+fn admitted<'a>(store: &Store, name: &'a str) -> Result<&'a str, ApiError> {
+    let id = name.split_once("_secret_").map_or(name, |(id, _)| id);
+    let session = store.sessions.find(id).ok_or_else(|| no_such(id))?;
+    if session.page_name() != name {
+        return Err(no_such(id));
+    }
+    Ok(id)
 }
 
 fn page(store: &Store, id: &str) -> Result<Response, ApiError> {

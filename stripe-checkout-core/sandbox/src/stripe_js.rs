@@ -37,6 +37,7 @@ pub(crate) const SCRIPT: &str = concat!(
     include_str!("stripe_js/requests.js"),
     include_str!("stripe_js/saved_methods.js"),
     include_str!("stripe_js/element.js"),
+    include_str!("stripe_js/billing_fields.js"),
     include_str!("stripe_js/payment_element.js"),
     include_str!("stripe_js/input_elements.js"),
     include_str!("stripe_js/placeholders.js"),

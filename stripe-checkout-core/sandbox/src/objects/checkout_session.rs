@@ -190,7 +190,16 @@ impl CheckoutSession {
 
     /// The page's address.
     pub(crate) fn page(&self) -> String {
-        format!("{}/sandbox/checkout/{}", self.base, self.id)
+        format!("{}/sandbox/checkout/{}", self.base, self.page_name())
+    }
+
+    /// The name of the page in its address. An embedded page has no address that others may know.
+    pub(crate) fn page_name(&self) -> &str {
+        if self.embedded {
+            &self.client_secret
+        } else {
+            &self.id
+        }
     }
 
     /// Where the buyer goes after paying.

@@ -30,6 +30,20 @@ function mismatch(options, intent) {
   return `The provided ${name} (${provided}) does not match the expected ${name} (${expected}). Try confirming with a ${kind} that is configured to use the same parameters as Stripe Elements.`;
 }
 
+/**
+ * From the release clover on, Elements shows no form for an intent that cannot be confirmed again:
+ * <https://docs.stripe.com/changelog/clover/2025-09-30/client-secret-reuse>.
+ * @param {Intent} intent
+ * @returns {StripeError | undefined}
+ */
+function finished(intent) {
+  const { status } = intent;
+  if ([3, "acacia", "basil"].includes(RELEASE) || !["succeeded", "canceled", "processing", "requires_capture"].includes(status)) return undefined;
+  const [kind, name] = "amount" in intent ? ["PaymentIntent", "payment_intent"] : ["SetupIntent", "setup_intent"];
+  const message = `The ${kind} of this client secret is ${status}, so Elements shows no form for it. Create another ${kind} and pass its client secret.`;
+  return { type: "invalid_request_error", code: `${name}_unexpected_state`, message };
+}
+
 class Elements {
   /** @type {PaymentElement | undefined} */
   payment;
@@ -56,6 +70,7 @@ class Elements {
 
   #check() {
     const { mode, amount, currency, clientSecret, captureMethod, setupFutureUsage, paymentMethodCreation } = this.options;
+    mustNotHave("elements", this.options, ABSENT_OPTIONS.elements);
     if (clientSecret !== undefined) {
       if (mode !== undefined) throw new IntegrationError("Pass either mode or clientSecret to elements(), not both.");
       named(clientSecret);
@@ -82,7 +97,9 @@ class Elements {
     const { mode, clientSecret, currency, captureMethod, setupFutureUsage, excludedPaymentMethodTypes = [] } = this.options;
     if (clientSecret !== undefined) {
       const { intent, error } = await this.#intent();
-      return error ? { error } : { types: intent.payment_method_types };
+      if (error) return { error };
+      const over = finished(intent);
+      return over ? { error: over } : { types: intent.payment_method_types };
     }
     const usual = mode === "payment" && currency === "eur" ? ["card", "sepa_debit"] : ["card"];
     const types = (this.options.paymentMethodTypes ?? this.options.allowedPaymentMethodTypes ?? usual).filter(
@@ -115,12 +132,13 @@ class Elements {
     }
     if (typeof options !== "object" || options === null) throw new IntegrationError(`Invalid value for elements.create('${type}'): options should be an object.`);
     warnOfUnknown("create", options, OPTIONS[type]);
-    const element = type === "payment" ? this.#createPayment() : this.#createOther(type, options);
+    const element = type === "payment" ? this.#createPayment(options) : this.#createOther(type, options);
     applyAppearance(element.root, this.options.appearance);
     return element;
   }
 
-  #createPayment() {
+  /** @param {Record<string, any>} options */
+  #createPayment(options) {
     const { clientSecret, mode, customerSessionClientSecret } = this.options;
     if (clientSecret === undefined && mode === undefined) {
       throw new IntegrationError(
@@ -135,6 +153,7 @@ class Elements {
         this.payment = undefined;
       },
       { secret: customerSessionClientSecret, credentials: this.credentials, savedByIntent: () => this.#savedByIntent() },
+      options,
     );
     payment.on("change", () => {
       this.submitted = false;
@@ -248,11 +267,14 @@ class Elements {
 }
 
 /** Some options have two names. @param {ElementsOptions} options @returns {ElementsOptions} */
-function withoutAliases({ capture_method, setup_future_usage, payment_method_types, ...options }) {
+function withoutAliases({ capture_method, setup_future_usage, payment_method_types, on_behalf_of, payment_method_configuration, payment_method_options, ...options }) {
   return {
     ...(capture_method !== undefined && { captureMethod: capture_method }),
     ...(setup_future_usage !== undefined && { setupFutureUsage: setup_future_usage }),
     ...(payment_method_types !== undefined && { paymentMethodTypes: payment_method_types }),
+    ...(on_behalf_of !== undefined && { onBehalfOf: on_behalf_of }),
+    ...(payment_method_configuration !== undefined && { paymentMethodConfiguration: payment_method_configuration }),
+    ...(payment_method_options !== undefined && { paymentMethodOptions: payment_method_options }),
     ...options,
   };
 }

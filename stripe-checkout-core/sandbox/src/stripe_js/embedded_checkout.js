@@ -7,18 +7,18 @@ class EmbeddedCheckout {
   #destroyed = false;
   /** @param {MessageEvent} event */
   #heard = (event) => {
-    if (event.origin !== api || event.source !== this.#frame.contentWindow || event.data?.sandboxCheckout !== this.id) return;
+    if (event.origin !== api || event.source !== this.#frame.contentWindow || event.data?.sandboxCheckout !== this.secret) return;
     const { height, go, complete } = event.data;
     if (typeof height === "number") this.#frame.height = String(height);
     if (typeof go === "string" && /^https?:/.test(go)) location.assign(go);
     if (complete) this.onComplete?.();
   };
 
-  /** @param {string} id @param {(() => void) | undefined} onComplete */
-  constructor(id, onComplete) {
-    this.id = id;
+  /** @param {string} secret @param {(() => void) | undefined} onComplete */
+  constructor(secret, onComplete) {
+    this.secret = secret;
     this.onComplete = onComplete;
-    this.#frame = make("iframe", { src: `${api}/sandbox/checkout/${id}`, title: "Checkout (sandbox)", width: "100%", height: "900", frameborder: "0" });
+    this.#frame = make("iframe", { src: `${api}/sandbox/checkout/${secret}`, title: "Checkout (sandbox)", width: "100%", height: "900", frameborder: "0" });
   }
 
   /** @param {string | HTMLElement} where */

@@ -96,6 +96,7 @@ function fromElements(method, { elements, element, params = {} }) {
   if (!(group instanceof Elements) || !group.payment?.isMounted) throw new IntegrationError(`Invalid value for ${method}: elements should have a mounted Payment Element.`);
   if (group.options.paymentMethodCreation !== "manual") throw new IntegrationError(`${method} needs elements({paymentMethodCreation: "manual"}).`);
   if (!group.submitted) throw new IntegrationError(`elements.submit() must be called before ${method}.`);
+  group.payment.mustHave(params.billing_details, method, "params");
   const typed = group.payment.params();
   if (typed.payment_method) throw new IntegrationError("The sandbox does not make a new payment method of a saved one.");
   // Here the details stand alone, without what belongs to the payment.

@@ -41,6 +41,27 @@ const OPTIONS = {
 };
 
 /**
+ * The options that change which payment methods there are, or that Stripe compares with the
+ * intent, and that the sandbox does not have. To ignore them would be more lenient than Stripe.
+ */
+const ABSENT_OPTIONS = {
+  Stripe: ["betas"],
+  elements: ["onBehalfOf", "paymentMethodConfiguration", "paymentMethodOptions", "externalPaymentMethodTypes", "customPaymentMethods"],
+};
+
+/**
+ * Refuses the options that the sandbox does not have.
+ * @param {string} where
+ * @param {Record<string, any>} options
+ * @param {string[]} absent
+ */
+function mustNotHave(where, options, absent) {
+  const isSet = (/** @type {any} */ value) => value !== undefined && value !== null && value.length !== 0;
+  const name = absent.find((name) => isSet(options[name]));
+  if (name) throw new IntegrationError(`The sandbox does not have the option ${name} of ${where}(). Test this with your own Stripe account in test mode.`);
+}
+
+/**
  * Stripe.js warns of an option that it does not know.
  * @param {string} where
  * @param {object} options

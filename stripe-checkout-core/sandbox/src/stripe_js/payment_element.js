@@ -14,9 +14,11 @@ class PaymentElement extends ElementBase {
    * @param {string | undefined} session.secret
    * @param {Credentials} session.credentials
    * @param {() => Promise<boolean>} session.savedByIntent
+   * @param {Record<string, any>} options
    */
-  constructor(types, forget, session) {
+  constructor(types, forget, session, options) {
     super("payment", forget);
+    this.never = neverAsked(options.fields);
     this.saved = new SavedMethods(session.secret, session.credentials, () => this.#chosen());
     this.savedByIntent = session.savedByIntent;
     this.keep = make("input", { type: "checkbox", id: "Field-saveInput" });
@@ -78,7 +80,18 @@ class PaymentElement extends ElementBase {
     this.tabs = make("div", { role: "tablist", "aria-label": "How to pay" });
     this.fieldset = make("fieldset", { class: "all" }, this.tabs, this.panels.card, this.panels.sepa_debit);
     this.root.append(this.saved.root, this.fieldset);
+    const { name, email } = options.defaultValues?.billingDetails ?? {};
+    this.fields.name.input.value = name ?? "";
+    this.fields.email.input.value = email ?? "";
     this.#offer(["card"]);
+    this.#obey(options);
+  }
+
+  /** @param {Record<string, any>} options */
+  #obey({ fields, readOnly }) {
+    if (readOnly !== undefined) this.fieldset.disabled = this.saved.root.disabled = readOnly;
+    if (fields !== undefined) this.never = neverAsked(fields);
+    for (const name of /** @type {const} */ (["name", "email"])) this.fields[name].box.hidden = this.never.includes(name);
   }
 
   /** @param {string} number */
@@ -166,7 +179,7 @@ class PaymentElement extends ElementBase {
   }
 
   #shown() {
-    return FIELDS[this.type].map((name) => this.fields[name]);
+    return FIELDS[this.type].filter((name) => !this.never.includes(name)).map((name) => this.fields[name]);
   }
 
   #changed() {
@@ -201,8 +214,8 @@ class PaymentElement extends ElementBase {
       return {
         "payment_method_data[type]": "sepa_debit",
         "payment_method_data[sepa_debit][iban]": compact(this.fields.iban.value),
-        "payment_method_data[billing_details][name]": this.fields.name.value.trim(),
-        "payment_method_data[billing_details][email]": this.fields.email.value.trim(),
+        ...(!this.never.includes("name") && { "payment_method_data[billing_details][name]": this.fields.name.value.trim() }),
+        ...(!this.never.includes("email") && { "payment_method_data[billing_details][email]": this.fields.email.value.trim() }),
       };
     }
     const { number, expiry, cvc } = this.fields;
@@ -215,7 +228,8 @@ class PaymentElement extends ElementBase {
   }
 
   async load() {
-    const [error] = await Promise.all([this.refresh(), this.saved.load()]);
+    const [types, saved] = await Promise.all([this.refresh(), this.saved.load()]);
+    const error = types ?? saved;
     if (error) return error;
     if (this.saved.usage && (await this.savedByIntent())) {
       const conflict = new IntegrationError(
@@ -241,9 +255,19 @@ class PaymentElement extends ElementBase {
     return this;
   }
 
-  /** @param {{readOnly?: boolean}} options */
+  /**
+   * Refuses to confirm without what the form never asks for. A saved payment method has its own.
+   * @param {Record<string, any> | undefined} given
+   * @param {string} call
+   * @param {string} where
+   */
+  mustHave(given, call, where) {
+    if (!this.saved.chosen) mustBePassed(this.never, given, call, where);
+  }
+
+  /** @param {Record<string, any>} options */
   update(options) {
-    if (options.readOnly !== undefined) this.fieldset.disabled = this.saved.root.disabled = options.readOnly;
+    this.#obey(options);
     return super.update(options);
   }
 }

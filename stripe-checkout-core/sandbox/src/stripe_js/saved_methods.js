@@ -23,10 +23,14 @@ class SavedMethods {
     this.changed = changed;
   }
 
+  /**
+   * A page that names no customer session has none; one that names a wrong one gets no form.
+   * @returns {Promise<StripeError | undefined>}
+   */
   async load() {
-    if (!this.secret) return;
-    const { answer } = await request("GET", "/v1/elements/saved_payment_methods", { ...this.credentials, client_secret: this.secret });
-    if (!answer) return;
+    if (this.secret === undefined) return undefined;
+    const { answer, error } = await request("GET", "/v1/elements/saved_payment_methods", { ...this.credentials, client_secret: this.secret });
+    if (error) return error;
     const { payment_method_save, payment_method_save_usage, payment_method_remove } = answer.features;
     this.offersToSave = payment_method_save === "enabled";
     this.usage = payment_method_save_usage ?? undefined;
@@ -37,6 +41,7 @@ class SavedMethods {
     const rows = methods.map((method) => this.#row(method, payment_method_remove === "enabled"));
     this.root.replaceChildren(...rows, make("div", { class: "row" }, this.#choice(undefined, "Another payment method")));
     this.changed();
+    return undefined;
   }
 
   /**

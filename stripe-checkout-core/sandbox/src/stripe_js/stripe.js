@@ -33,7 +33,11 @@ class Stripe {
     if (!key.startsWith("pk_")) throw new IntegrationError("Please call Stripe() with your publishable key: pk_test_….");
     if (key.startsWith("pk_live_")) throw new IntegrationError("This is a sandbox: it refuses live keys. Load Stripe.js from https://js.stripe.com.");
     warnOfUnknown("Stripe", options, OPTIONS.Stripe);
-    const { stripeAccount } = options;
+    mustNotHave("Stripe", options, ABSENT_OPTIONS.Stripe);
+    const { stripeAccount, apiVersion } = options;
+    if (apiVersion !== undefined && (typeof apiVersion !== "string" || !/^\d{4}-\d{2}-\d{2}(\.(?!preview$)[a-z]+)?$/.test(apiVersion))) {
+      throw new IntegrationError(`Invalid value for Stripe(): apiVersion should be a version of Stripe's API, such as 2025-09-30.clover. You specified: ${String(apiVersion)}.`);
+    }
     if (stripeAccount !== undefined && (typeof stripeAccount !== "string" || !stripeAccount)) {
       throw new IntegrationError(`Invalid value for Stripe(): stripeAccount should be a string. You specified: ${String(stripeAccount)}.`);
     }
@@ -79,6 +83,7 @@ class Stripe {
     const secret = clientSecret ?? elements?.options.clientSecret;
     const { id, name, path } = named(secret);
     if (!id.startsWith(`${kind}_`)) throw new IntegrationError(`${method} takes the client secret of another kind of intent: ${kind}_…_secret_….`);
+    mustBeOneOf(`stripe.${method}`, "redirect", String(redirect), ["always", "if_required"]);
     const returnUrl = confirmParams.return_url;
     if (redirect === "always" && !returnUrl) throw new IntegrationError(`${method}: confirmParams.return_url is required unless redirect is if_required.`);
     if (returnUrl) new URL(returnUrl);
@@ -87,6 +92,10 @@ class Stripe {
     }
     if (!elements?.payment) return this.#confirmItself(path, String(secret), confirmParams, redirect);
     const auth = { ...this.#credentials, client_secret: String(secret) };
+    const { payment_method_data, ...others } = confirmParams;
+    const { billing_details, shipping } = elements.contact(kind);
+    const described = { billing_details, ...payment_method_data };
+    elements.payment.mustHave(described.billing_details, `stripe.${method}`, "confirmParams.payment_method_data");
 
     if (elements.options.mode) {
       if (elements.options.mode !== mode) throw new IntegrationError(`${method} needs elements({mode: "${mode}"}).`);
@@ -102,10 +111,8 @@ class Stripe {
 
     /** @type {Record<string, string>} */
     const params = { ...auth, ...elements.payment.params(), use_stripe_sdk: "true" };
-    const { payment_method_data, ...others } = confirmParams;
-    const { billing_details, shipping } = elements.contact(kind);
     Object.assign(params, flatten({ shipping, ...others }));
-    if (!params.payment_method) Object.assign(params, flatten({ billing_details, ...payment_method_data }, "payment_method_data"));
+    if (!params.payment_method) Object.assign(params, flatten(described, "payment_method_data"));
     const confirmed = await call("POST", `${path}/confirm`, params);
     return arrived(failed(await followed(confirmed, auth, elements.options.appearance)), redirect, returnUrl);
   }
@@ -265,9 +272,8 @@ class Stripe {
     EmbeddedCheckout.current = true;
     try {
       const secret = clientSecret ?? (await fetchClientSecret?.());
-      const id = typeof secret === "string" && /^(cs_test_\w+?)_secret_\w+$/.exec(secret)?.[1];
-      if (!id) throw new IntegrationError("The client secret must be that of an embedded Checkout Session: cs_test_…_secret_….");
-      return new EmbeddedCheckout(id, onComplete);
+      if (typeof secret !== "string" || !/^cs_test_\w+?_secret_\w+$/.test(secret)) throw new IntegrationError("The client secret must be that of an embedded Checkout Session: cs_test_…_secret_….");
+      return new EmbeddedCheckout(secret, onComplete);
     } catch (error) {
       EmbeddedCheckout.current = false;
       throw error;

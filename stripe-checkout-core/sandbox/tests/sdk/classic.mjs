@@ -166,6 +166,100 @@ try {
   told = await ask("await elements.submit(); return stripe.confirmSetup({ elements, clientSecret: value, redirect: 'if_required' })", setup.client_secret);
   equal(told.setupIntent?.status, "succeeded", told.error?.message);
 
+  // ---- Elements that come before their intent promise how it will be ----
+  const deferred = { mode: "payment", amount: 1999, currency: "eur" };
+  const differs = (name, provided, expected) => `The provided ${name} (${provided}) does not match the expected ${name} (${expected}).`;
+  for (const [group, more, refusal] of [
+    [{}, {}],
+    [{ captureMethod: "automatic" }, { capture_method: "automatic_async" }],
+    [{ captureMethod: "automatic_async" }, { capture_method: "automatic" }],
+    [{ captureMethod: "manual" }, { capture_method: "manual" }],
+    [{ setupFutureUsage: "off_session" }, { setup_future_usage: "off_session" }],
+    [{ setupFutureUsage: null }, {}],
+    [{}, { amount: 2000 }, differs("amount", 2000, 1999)],
+    [{}, { currency: "usd" }, differs("currency", "usd", "eur")],
+    [{}, { capture_method: "manual" }, differs("capture_method", "manual", "automatic")],
+    [{ captureMethod: "manual" }, { capture_method: "automatic" }, differs("capture_method", "automatic", "manual")],
+    [{ captureMethod: "manual" }, { capture_method: "automatic_async" }, differs("capture_method", "automatic", "manual")],
+    [{}, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "null")],
+    [{ setupFutureUsage: "off_session" }, {}, differs("setup_future_usage", "null", "off_session")],
+    [{ setupFutureUsage: "on_session" }, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "on_session")],
+  ]) {
+    const what = JSON.stringify([group, more]);
+    intent = await payment(more);
+    await mount("payment", { group: { ...deferred, ...group } });
+    await choose("4242424242424242");
+    told = await ask("await elements.submit(); return stripe.confirmPayment({ elements, clientSecret: value, redirect: 'if_required' })", intent.client_secret);
+    equal(told.error?.message.startsWith(refusal), refusal && true, `${what}: ${told.error?.message}`);
+    const paid = more.capture_method === "manual" ? "requires_capture" : "succeeded";
+    equal(await status(intent), refusal ? "requires_payment_method" : paid, what);
+  }
+  for (const [group, usage, refusal] of [
+    [{}, "off_session"],
+    [{ setupFutureUsage: "on_session" }, "on_session"],
+    [{}, "on_session", differs("usage", "on_session", "off_session")],
+    [{ setupFutureUsage: "on_session" }, "off_session", differs("usage", "off_session", "on_session")],
+  ]) {
+    const promised = await stripe.setupIntents.create({ payment_method_types: ["card"], usage });
+    await mount("payment", { group: { mode: "setup", currency: "eur", ...group } });
+    await choose("4242424242424242");
+    told = await ask("await elements.submit(); return stripe.confirmSetup({ elements, clientSecret: value, redirect: 'if_required' })", promised.client_secret);
+    equal(told.error?.message.startsWith(refusal), refusal && true, `${JSON.stringify([group, usage])}: ${told.error?.message}`);
+    equal((await stripe.setupIntents.retrieve(promised.id)).status, refusal ? "requires_payment_method" : "succeeded");
+  }
+
+  // ---- Details that the page keeps out of the form ----
+  const details = { name: "Jenny Rosen", email: "jenny@example.com", phone: null, address: { line1: "1 High Street", line2: "", city: "Bath", state: null, postal_code: "BA1 1AA", country: "GB" } };
+  const { city: _, ...cityless } = details.address;
+  const notPassed = (path) =>
+    `IntegrationError: You specified "never" for fields.billing_details.${path} when creating the payment Element, but did not pass confirmParams.payment_method_data.billing_details.${path} when calling stripe.confirmPayment().`;
+  const confirming = (billing_details) =>
+    `await elements.submit();
+     return stripe.confirmPayment({ elements, clientSecret: value, redirect: 'if_required', confirmParams: { payment_method_data: { billing_details: ${JSON.stringify(billing_details)} } } })
+       .catch((error) => ({ error: { message: error.name + ": " + error.message } }));`;
+  for (const [billingDetails, given, missing] of [
+    ["never", undefined, "name"],
+    ["never", { name: "Jenny Rosen" }, "email"],
+    ["never", { ...details, phone: undefined }, "phone"],
+    ["never", { ...details, address: undefined }, "address"],
+    ["never", { ...details, address: cityless }, "address.city"],
+    ["never", details],
+    [{ name: "never" }, {}, "name"],
+    [{ name: "never", address: "if_required" }, { name: "Jenny Rosen" }],
+    [{ address: "never" }, {}, "address"],
+    [{ address: { country: "never" } }, { address: { postal_code: "BA1 1AA" } }, "address.country"],
+    [{ address: { country: "never" } }, { address: { country: "GB" } }],
+    ["auto", undefined],
+  ]) {
+    const what = JSON.stringify([billingDetails, given]);
+    intent = await payment();
+    await mount("payment", { group: deferred, options: { fields: { billingDetails } } });
+    await choose("4242424242424242");
+    told = await ask(confirming(given), intent.client_secret);
+    equal(told.error?.message.startsWith(missing && notPassed(missing)), missing && true, `${what}: ${told.error?.message}`);
+    equal(await status(intent), missing ? "requires_payment_method" : "succeeded", what);
+  }
+  // A form that does not ask for a name does not miss it, and what the page passes arrives.
+  await mount("payment", { group: deferred, options: { fields: { billingDetails: { name: "never" } } } });
+  await page.evaluate("element.update({ fields: { billingDetails: 'never' } })");
+  intent = await payment({ payment_method_types: ["sepa_debit"] });
+  await page.locator("#Tab-sepa_debit").click();
+  await page.getByLabel("IBAN").fill("DE89370400440532013000");
+  equal([await page.getByLabel("Full name").isVisible(), await page.getByLabel("Email").isVisible()], [false, false]);
+  told = await ask(confirming(details), intent.client_secret);
+  equal(told.paymentIntent?.status, "processing", told.error?.message);
+  paid = await stripe.paymentIntents.retrieve(intent.id, { expand: ["latest_charge"] });
+  equal([paid.latest_charge.billing_details.name, paid.latest_charge.billing_details.email], ["Jenny Rosen", "jenny@example.com"]);
+  // The other way round: a form that is filled in, or that the buyer cannot change.
+  await mount("payment", { group: deferred, options: { readOnly: true, defaultValues: { billingDetails: { name: "Ada", email: "ada@example.com" } } } });
+  equal([await page.getByLabel("Card number").isDisabled(), await page.locator("#Field-nameInput").inputValue()], [true, "Ada"]);
+  await page.evaluate("element.update({ readOnly: false })");
+  equal(await page.getByLabel("Card number").isDisabled(), false);
+  await mount("payment", { group: { ...deferred, paymentMethodCreation: "manual" }, options: { fields: { billingDetails: { name: "never" } } } });
+  await choose("4242424242424242");
+  told = await ask("await elements.submit(); return stripe.createPaymentMethod({ elements }).catch((error) => error.message)");
+  assert.match(told, /^You specified "never" for fields\.billing_details\.name .* did not pass params\.billing_details\.name when calling stripe\.createPaymentMethod\(\)\./);
+
   // ---- A bank account ----
   await mount("iban", { options: { supportedCountries: ["SEPA"] } });
   await choose("DE89370400440532013000");

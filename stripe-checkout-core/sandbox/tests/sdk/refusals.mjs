@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { bare, open, sdk, show } from "./chromium.mjs";
 
-const { SANDBOX_PUBLISHABLE_KEY: key } = process.env;
+const { SANDBOX_PUBLISHABLE_KEY: key, SANDBOX_URL } = process.env;
 const stripe = sdk();
 const { browser, page, complaints } = await open();
 const payment = await stripe.paymentIntents.create({ amount: 1999, currency: "eur", payment_method_types: ["card"] });
@@ -22,6 +22,9 @@ const REFUSED = [
   ["Stripe('pk_live_abc')", "This is a sandbox: it refuses live keys."],
   ["Stripe('')", "Please call Stripe() with your publishable key"],
   ["Stripe(key, { stripeAccount: '' })", "Invalid value for Stripe(): stripeAccount"],
+  ["Stripe(key, { apiVersion: 'foo' })", "Invalid value for Stripe(): apiVersion"],
+  ["Stripe(key, { apiVersion: '2025-09-30.preview' })", "Invalid value for Stripe(): apiVersion"],
+  ["Stripe(key, { betas: ['new_thing'] })", "The sandbox does not have the option betas of Stripe()."],
   ["stripe.registerAppInfo({})", "Invalid value for stripe.registerAppInfo(): name"],
 
   // Elements.
@@ -35,6 +38,16 @@ const REFUSED = [
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', captureMethod: 'later' })", "Invalid value for elements(): captureMethod should be one of"],
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', setup_future_usage: 'always' })", "Invalid value for elements(): setupFutureUsage should be one of"],
   ["stripe.elements({ mode: 'payment', amount: 1999, currency: 'eur', paymentMethodCreation: 'automatic' })", "Invalid value for elements(): paymentMethodCreation"],
+  [`stripe.elements({ ...${DEFERRED}, onBehalfOf: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements({ ...${DEFERRED}, on_behalf_of: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements({ ...${DEFERRED}, paymentMethodOptions: { card: {} } })`, "The sandbox does not have the option paymentMethodOptions"],
+  [`stripe.elements({ ...${DEFERRED}, paymentMethodConfiguration: 'pmc_1' })`, "The sandbox does not have the option paymentMethodConfiguration"],
+  [`stripe.elements({ ...${DEFERRED}, externalPaymentMethodTypes: ['external_paypal'] })`, "The sandbox does not have the option externalPaymentMethodTypes"],
+  [`stripe.elements({ ...${DEFERRED}, customPaymentMethods: [{ id: 'cpmt_1' }] })`, "The sandbox does not have the option customPaymentMethods"],
+  [`stripe.elements(${DEFERRED}).update({ onBehalfOf: 'acct_1' })`, "The sandbox does not have the option onBehalfOf of elements()."],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: 'none' } })`, "Invalid value for elements.create('payment'): fields.billingDetails should be one of"],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: { email: 'no' } } })`, "Invalid value for elements.create('payment'): fields.billingDetails.email should be one of"],
+  [`stripe.elements(${DEFERRED}).create('payment', { fields: { billingDetails: { address: { city: 'if_required' } } } })`, "Invalid value for elements.create('payment'): fields.billingDetails.address.city should be one of"],
   ["stripe.elements().create('payment')", "In order to create a payment element, you must pass a valid PaymentIntent or SetupIntent client secret"],
   ["stripe.elements().create('kard')", "A valid Element name must be provided. Valid Elements are:"],
   // The older Stripe.js has it; this release does not.
@@ -72,6 +85,8 @@ const REFUSED = [
   [`stripe.confirmCardPayment(${SECRETS.payment}, { payment_method: 7 })`, "Invalid value for stripe.confirmCardPayment(): payment_method should be"],
   [`stripe.confirmPayment({ elements: stripe.elements(${DEFERRED}), clientSecret: ${SECRETS.payment}, redirect: 'if_required' })`, "Invalid value for stripe.confirmPayment(): elements should have a mounted Payment Element"],
   [`stripe.confirmPayment({ clientSecret: ${SECRETS.payment} })`, "confirmPayment(): confirmParams.return_url is required unless redirect is if_required."],
+  [`stripe.confirmPayment({ clientSecret: ${SECRETS.payment}, redirect: 'never' })`, "Invalid value for stripe.confirmPayment(): redirect should be one of"],
+  [`stripe.confirmSetup({ clientSecret: ${SECRETS.setup}, redirect: null })`, "Invalid value for stripe.confirmSetup(): redirect should be one of"],
   [`stripe.confirmSetup({ clientSecret: ${SECRETS.payment}, redirect: 'if_required' })`, "confirmSetup() takes the client secret of another kind of intent"],
 
   // Payment methods and tokens.
@@ -141,6 +156,18 @@ try {
     assert.deepEqual(complaints.splice(0), [expected], asked);
   }
 
+  /** Mounts a Payment Element, and says whether it is ready. */
+  const load = (options) =>
+    page.evaluate(async (options) => {
+      const payment = stripe.elements(options).create("payment");
+      const told = await new Promise((resolve) => {
+        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, code: event.error?.code, message: event.error?.message }));
+        payment.mount("#other");
+      });
+      payment.destroy();
+      return told;
+    }, options);
+
   // A CustomerSession and an intent, or Elements, must not both say why a card is saved.
   const customer = await stripe.customers.create({ name: "Jenny Rosen" });
   const session = async (usage) => {
@@ -161,15 +188,7 @@ try {
     [await intent("off_session"), undefined, "ready"],
   ]) {
     const options = { ...group, customerSessionClientSecret: await session(usage) };
-    const told = await page.evaluate(async (options) => {
-      const payment = stripe.elements(options).create("payment");
-      const told = await new Promise((resolve) => {
-        for (const name of ["ready", "loaderror"]) payment.on(name, (event) => resolve({ name, message: event.error?.message }));
-        payment.mount("#other");
-      });
-      payment.destroy();
-      return told;
-    }, options);
+    const told = await load(options);
     assert.equal(told.name, expected, JSON.stringify(options));
     const uncaught = complaints.splice(0);
     assert.equal(uncaught.length, expected === "ready" ? 0 : 1, uncaught.join("\n"));
@@ -177,14 +196,64 @@ try {
   }
 
   // An intent that the browser cannot read is no form to fill in.
-  const unknown = await page.evaluate(async () => {
-    const element = stripe.elements({ clientSecret: "pi_unknown_secret_unknown" }).create("payment");
-    return new Promise((resolve) => {
-      for (const name of ["ready", "loaderror"]) element.on(name, (event) => resolve(`${name} ${event.error?.code}`));
-      element.mount("#other");
-    });
+  const unknown = await load({ clientSecret: "pi_unknown_secret_unknown" });
+  assert.deepEqual([unknown.name, unknown.code], ["loaderror", "resource_missing"]);
+
+  // A wrong CustomerSession is no form without saved payment methods.
+  for (const customerSessionClientSecret of ["cuss_unknown_secret_unknown", "", null]) {
+    const told = await load({ ...deferred(), customerSessionClientSecret });
+    assert.equal(told.name, "loaderror", String(customerSessionClientSecret));
+  }
+
+  // Embedded Checkout needs the whole client secret.
+  const framed = await stripe.checkout.sessions.create({
+    mode: "payment",
+    ui_mode: "embedded_page",
+    return_url: "https://shop.example/return",
+    line_items: [{ quantity: 1, price_data: { currency: "eur", unit_amount: 1999, product_data: { name: "Kettle" } } }],
   });
-  assert.equal(unknown, "loaderror resource_missing");
+  for (const [secret, text] of [
+    [framed.client_secret, "Kettle"],
+    [`${framed.id}_secret_wrong`, `No such checkout.session: '${framed.id}'`],
+    [framed.client_secret.slice(0, -1), `No such checkout.session: '${framed.id}'`],
+  ]) {
+    await page.evaluate(async (clientSecret) => (window.checkout = await stripe.createEmbeddedCheckoutPage({ clientSecret })).mount("#other"), secret);
+    await page.frameLocator("iframe").getByText(text).first().waitFor();
+    await page.evaluate("checkout.destroy()");
+  }
+  // Its address is not enough: the shop's customers see the id.
+  for (const name of [framed.id, `${framed.id}_secret_wrong`]) {
+    const answers = [await fetch(`${SANDBOX_URL}/sandbox/checkout/${name}/state`), await fetch(`${SANDBOX_URL}/sandbox/checkout/${name}/pay`, { method: "POST", body: "email=a@b.example" })];
+    assert.deepEqual(answers.map((answer) => answer.status), [404, 404], name);
+  }
+
+  // From the release clover on, an intent that is over has no form.
+  const made = (more) => stripe.paymentIntents.create({ amount: 1999, currency: "eur", payment_method_types: ["card"], ...more });
+  const finished = [
+    await made({ payment_method: "pm_card_visa", confirm: true }),
+    await made({ payment_method: "pm_card_visa", confirm: true, capture_method: "manual" }),
+    await stripe.paymentIntents.cancel((await made()).id),
+    await stripe.setupIntents.create({ payment_method_types: ["card"], payment_method: "pm_card_visa", confirm: true }),
+    await stripe.setupIntents.cancel((await stripe.setupIntents.create({ payment_method_types: ["card"] })).id),
+  ];
+  const unpaid = [await made(), await made({ payment_method: "pm_card_visa" }), await stripe.setupIntents.create({ payment_method_types: ["card"] })];
+  for (const [path, ending] of [
+    ["/v3/", "ready"],
+    ["/acacia/stripe.js", "ready"],
+    ["/basil/stripe.js", "ready"],
+    ["/clover/stripe.js", "loaderror"],
+    ["/dahlia/stripe.js", "loaderror"],
+    ["/endive/stripe.js", "loaderror"],
+  ]) {
+    await show(page, { html: bare('<div id="other"></div>', path) });
+    await page.evaluate((key) => void (window.stripe = Stripe(key)), key);
+    for (const intent of [...finished, ...unpaid]) {
+      const told = await load({ clientSecret: intent.client_secret });
+      const what = `${path} ${intent.object} ${intent.status}`;
+      assert.equal(told.name, finished.includes(intent) ? ending : "ready", what);
+      if (told.name === "loaderror") assert.deepEqual([told.code, told.message.includes(intent.status)], [`${intent.object}_unexpected_state`, true], what);
+    }
+  }
   console.log(`Stripe.js refuses ${REFUSED.length} calls by itself and warns of ${WARNED.length} parameters`);
 } finally {
   await browser.close();

@@ -109,7 +109,7 @@ framed = sessions.create(framed)
 check(framed.url is None and framed.client_secret.startswith(framed.id + "_secret_"), "embedded")
 over = sessions.expire(framed.id)
 check((over.status, over.url, over.client_secret) == ("expired", None, None), over.status)
-check("error" in pay(framed.id), "nobody pays it any more")
+check("error" in pay(framed.client_secret), "nobody pays it any more")
 check(framed.id in [found.id for found in sessions.list({"status": "expired"}).data], "listed")
 
 # A PaymentIntent of a session's is not canceled past it.
