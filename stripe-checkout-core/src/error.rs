@@ -63,7 +63,8 @@ pub enum AmountError {
         /// How many the text has.
         given: usize,
     },
-    /// Stripe takes this currency only in whole multiples (ISK and UGX: 100 minor units).
+    /// Stripe takes this currency only in whole multiples. In ISK and UGX, that is 100 minor units.
+    /// Stripe's own page takes BHD, JOD, KWD, OMR and TND in multiples of 10 only.
     #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
     NotAMultiple {
         /// The currency.

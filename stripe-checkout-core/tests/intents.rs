@@ -13,8 +13,9 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Payment, Refund};
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, Config, Currency, IntentError, Pricing, PricingError,
-    PublishableKey, Reply, SecretKey, TransportError, Visitor, WebhookSecret,
+    Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, IntentError, Pricing,
+    PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,
+    WebhookSecret,
 };
 
 /// What shall happen to the next request instead of, or after, its work.
@@ -1612,4 +1613,47 @@ async fn a_payment_on_a_connected_account_tells_the_browser_so() {
             account
         );
     }
+}
+
+#[tokio::test]
+async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
+    let stripe = FakeStripe::default();
+    let build = |prefix: &str| {
+        Checkout::builder(keys())
+            .application("tea")
+            .pricing(Prices(Arc::default()))
+            .transport(stripe.clone())
+            .statement_descriptor_prefix(prefix)
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+            .build()
+    };
+    for prefix in ["T", "TEASHOP.COM", "1234", "TEA*"] {
+        let error = build(prefix).unwrap_err();
+        let refused = matches!(error, BuildError::StatementDescriptorPrefix);
+        assert!(refused, "{prefix}: {error:?}");
+    }
+
+    let checkout = build("TEASHOP").unwrap();
+    let order = |suffix: &str| {
+        PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))
+            .statement_descriptor_suffix(suffix)
+    };
+    // Seven characters, two between, thirteen: 22 is the most.
+    let error = checkout.create_intent(&order("TEA AND CUP 77")).await;
+    let error = error.unwrap_err();
+    let refused = matches!(
+        error,
+        IntentError::Request(RequestError::StatementDescriptorSuffix)
+    );
+    assert!(refused, "{error:?}");
+    assert_eq!(stripe.requests(), Vec::<String>::new());
+
+    // A connected account has a prefix of its own, and it may be shorter.
+    let connected = order("TEA AND CUP 77").on_account("acct_9");
+    checkout.create_intent(&connected).await.unwrap();
+    checkout
+        .create_intent(&order("TEA AND CUP 7"))
+        .await
+        .unwrap();
+    assert_eq!(stripe.made(), 2);
 }

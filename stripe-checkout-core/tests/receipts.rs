@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
@@ -12,7 +13,7 @@ use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, ApiError, BoxError, Checkout, Currency, IntentError, Pricing, PricingError, Visitor,
 };
-use stripe_checkout_sandbox::Sandbox;
+use stripe_checkout_sandbox::{Fault, Sandbox};
 use tracing::subscriber::DefaultGuard;
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -88,6 +89,34 @@ impl World {
 
     async fn get(&self, path: &str) -> Value {
         serde_json::from_slice(&self.stripe.get(path, None).await.unwrap()).unwrap()
+    }
+
+    /// Runs this call and cuts it off after Stripe executed its second request: the one without
+    /// the receipt. Stripe then has one object under this path.
+    async fn cut_off<F>(&self, list: &str, call: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // The first request is for the refused address, so it goes through.
+        self.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+        self.sandbox.faults().next(1, Fault::HangAfterExecution);
+        let call = tokio::spawn(call);
+        let made = async {
+            while self.sandbox.faults().waiting() > 0 {
+                tokio::task::yield_now().await;
+            }
+            while self.count(list).await == 0 {}
+        };
+        tokio::time::timeout(Duration::from_secs(30), made)
+            .await
+            .unwrap();
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+
+    /// How many objects there are under this path.
+    async fn count(&self, list: &str) -> usize {
+        self.get(list).await["data"].as_array().unwrap().len()
     }
 
     /// The lines since the last call.
@@ -187,6 +216,57 @@ async fn two_clicks_at_once_make_one_payment() {
     let open = all["data"].as_array().unwrap().iter();
     let open = open.filter(|intent| intent["status"] != "canceled");
     assert_eq!(open.count(), 1, "{all}");
+}
+
+#[tokio::test]
+async fn a_click_that_is_cut_off_leaves_no_second_payment() {
+    let world = World::new().await;
+    let checkout = world.checkout.clone();
+    let call = async move {
+        let _ = checkout.create_intent(&order(REFUSED)).await;
+    };
+    world.cut_off("/payment_intents", call).await;
+    let made = world.checkout.create_intent(&order(REFUSED)).await.unwrap();
+    let all = world.get("/payment_intents").await;
+    assert_eq!(all["data"].as_array().unwrap().len(), 1, "{all}");
+    assert_eq!(all["data"][0]["id"], made.id());
+}
+
+#[tokio::test]
+async fn a_click_that_is_cut_off_leaves_no_second_session() {
+    let world = World::new().await;
+    let checkout = world.checkout.clone();
+    let call = async move {
+        let _ = checkout.create_session(&order(REFUSED)).await;
+    };
+    world.cut_off("/checkout/sessions", call).await;
+    let made = world
+        .checkout
+        .create_session(&order(REFUSED))
+        .await
+        .unwrap();
+    let all = world.get("/checkout/sessions").await;
+    assert_eq!(all["data"].as_array().unwrap().len(), 1, "{all}");
+    assert_eq!(all["data"][0]["id"], made.id());
+}
+
+#[tokio::test]
+async fn a_refused_address_replaces_an_earlier_one() {
+    let world = World::new().await;
+    let good = order("jane.doe@example.com");
+    let made = world.checkout.create_intent(&good).await.unwrap();
+    assert_eq!(made.receipt_email(), Some("jane.doe@example.com"));
+    for bad in [REFUSED, NONSENSE] {
+        let updated = world.checkout.create_intent(&order(bad)).await.unwrap();
+        assert_eq!(updated.id(), made.id());
+        assert_eq!(updated.receipt_email(), None, "{bad}");
+        let updated = world.checkout.create_intent(&good).await.unwrap();
+        assert_eq!(updated.receipt_email(), made.receipt_email());
+    }
+    // An order that wants no receipt gets none.
+    let none = PaymentRequest::new("order-1", PRICE);
+    let updated = world.checkout.create_intent(&none).await.unwrap();
+    assert_eq!((updated.id(), updated.receipt_email()), (made.id(), None));
 }
 
 #[tokio::test]

@@ -73,7 +73,8 @@ pub struct CheckoutBuilder {
     pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
     #[cfg(feature = "intent")]
     #[allow(clippy::type_complexity)]
-    transport: Option<Box<dyn FnOnce(crate::intent::Gateway) -> crate::intent::Gateway + Send>>,
+    // Makes the gateway, which is then the only place that knows the transport's type.
+    gateway: Option<Box<dyn FnOnce(&Config) -> Result<crate::intent::Gateway, BuildError> + Send>>,
     #[cfg(feature = "intent")]
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     #[cfg(feature = "intent")]
@@ -124,7 +125,7 @@ impl CheckoutBuilder {
             #[cfg(feature = "intent")]
             pricing: None,
             #[cfg(feature = "intent")]
-            transport: None,
+            gateway: None,
             #[cfg(feature = "intent")]
             guard: None,
             #[cfg(feature = "intent")]
@@ -238,7 +239,9 @@ impl CheckoutBuilder {
     /// Another way to Stripe than the pooled HTTPS client: a recorder, a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
-        self.transport = Some(Box::new(move |gateway| gateway.transport(transport)));
+        self.gateway = Some(Box::new(move |config| {
+            crate::intent::Gateway::with_transport(config, transport)
+        }));
         self
     }
 
@@ -351,10 +354,10 @@ impl CheckoutBuilder {
                 {
                     return Err(BuildError::StatementDescriptorPrefix);
                 }
-                let mut gateway = crate::intent::Gateway::new(&self.config)?;
-                if let Some(transport) = self.transport {
-                    gateway = transport(gateway);
-                }
+                let gateway = match self.gateway {
+                    Some(gateway) => gateway(&self.config)?,
+                    None => crate::intent::Gateway::new(&self.config)?,
+                };
                 Some(super::Payments {
                     pricing,
                     gateway,

@@ -286,7 +286,7 @@ impl Attempt<'_> {
                 Ok(None)
             }
             Err(error) => {
-                if is_spent(&error) {
+                if is_spent(&error) && !receipt::is_to_blame(self.params, &error) {
                     let next = IntentRecord {
                         attempt: row.attempt.saturating_add(1),
                         ..row.clone()

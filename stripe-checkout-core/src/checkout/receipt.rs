@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::Payments;
 use crate::error::{ApiError, IntentError, RequestError};
-use crate::intent::PaymentRequest;
+use crate::intent::{IntentParams, PaymentRequest};
 
 impl Payments {
     /// Checks the request against Stripe's limits.
@@ -54,6 +54,14 @@ pub(super) fn refused<T>(
 
 const NO_RECEIPT: &str =
     "Stripe refuses the e-mail address for the receipt: the payment goes on without a receipt";
+
+/// Whether Stripe refused these parameters for the address of their receipt.
+///
+/// Such a refusal uses up no attempt of an order. The next request has no receipt, so another form
+/// and another idempotency key. That key must be the same after a crash or a lost answer.
+pub(super) fn is_to_blame(sent: &IntentParams, error: &ApiError) -> bool {
+    sent.receipt_to().is_some() && is_refused(error)
+}
 
 /// Whether Stripe refused an e-mail address, of a receipt or of a customer.
 pub(super) fn is_refused(error: &ApiError) -> bool {

@@ -356,7 +356,8 @@ mod create {
                     Ok(None)
                 }
                 Err(error) => {
-                    if is_spent(&error) {
+                    let params = self.params.intent();
+                    if is_spent(&error) && !receipt::is_to_blame(params, &error) {
                         let next = IntentRecord {
                             attempt: row.attempt.saturating_add(1),
                             ..row.clone()

@@ -71,9 +71,20 @@ impl Gateway {
     /// # Errors
     /// [`BuildError::Config`] without a secret key, [`BuildError::Transport`] where TLS cannot be set up.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
+        // Without a key, that is the error.
+        config.require_keys()?;
+        Self::with_transport(config, PooledTransport::new()?)
+    }
+
+    /// A gateway as [`new`](Self::new) makes it, with another transport. It reads neither the
+    /// proxy's variables nor `SSL_CERT_FILE`.
+    ///
+    /// # Errors
+    /// [`BuildError::Config`] without a secret key.
+    pub fn with_transport(config: &Config, transport: impl Transport) -> Result<Self, BuildError> {
         let (secret_key, _) = config.require_keys()?;
         Ok(Self {
-            transport: Arc::new(PooledTransport::new()?),
+            transport: Arc::new(transport),
             secret_key: secret_key.clone(),
             api_base: config.api_base().into(),
             limits: Limits {

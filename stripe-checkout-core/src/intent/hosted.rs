@@ -220,6 +220,12 @@ impl HostedCheckout {
             .any(|option| option.tax.check().is_err())
         {
             Some("the tax code of a way to ship is txcd_ and eight digits")
+        } else if self
+            .shipping_options
+            .iter()
+            .any(|option| in_steps(option.price).is_err())
+        {
+            Some("the price of a way to ship is between two steps of its currency")
         } else {
             None
         }
@@ -289,7 +295,8 @@ struct Item {
     tax: Tax,
 }
 
-/// The lines of the order, or one for all of it where there are none, or too many.
+/// The lines of the order, or one for each way to be taxed. Stripe takes no line whose amount is
+/// between the steps of its currency, and not too many lines.
 fn items(request: &PaymentRequest, params: &IntentParams) -> Result<Vec<Item>, RequestError> {
     let lines = request.lines();
     let whole = |amount, tax| Item {
@@ -301,9 +308,11 @@ fn items(request: &PaymentRequest, params: &IntentParams) -> Result<Vec<Item>, R
         tax,
     };
     if lines.is_empty() {
-        return Ok(vec![whole(request.amount(), Tax::default())]);
+        let amount = in_steps(request.amount())?;
+        return Ok(vec![whole(amount, Tax::default())]);
     }
-    if lines.len() <= MAX_LINES {
+    let is_payable = |line: &super::Line| line.amount().off_multiple().is_none();
+    if lines.len() <= MAX_LINES && lines.iter().all(is_payable) {
         return Ok(lines.iter().map(item).collect());
     }
     // Lines that are taxed otherwise stay apart.
@@ -314,9 +323,21 @@ fn items(request: &PaymentRequest, params: &IntentParams) -> Result<Vec<Item>, R
             None => sums.push(whole(line.amount(), line.tax().clone())),
         }
     }
-    match sums.len() <= MAX_LINES {
-        true => Ok(sums),
-        false => Err(RequestError::Lines),
+    if sums.len() > MAX_LINES {
+        return Err(RequestError::Lines);
+    }
+    for sum in &sums {
+        in_steps(sum.unit)?;
+    }
+    Ok(sums)
+}
+
+/// An amount that Stripe's page takes.
+fn in_steps(amount: Amount) -> Result<Amount, AmountError> {
+    let currency = amount.currency();
+    match amount.off_multiple() {
+        Some(multiple) => Err(AmountError::NotAMultiple { currency, multiple }),
+        None => Ok(amount),
     }
 }
 
@@ -356,6 +377,11 @@ pub(crate) struct SessionParams {
 impl SessionParams {
     pub(crate) fn amount(&self) -> Amount {
         self.params.amount()
+    }
+
+    /// The parameters of its PaymentIntent.
+    pub(crate) fn intent(&self) -> &IntentParams {
+        &self.params
     }
 
     /// The form without the mark of the attempt: two attempts of the same are the same.
@@ -720,7 +746,6 @@ mod tests {
             (16, 100_000, Currency::UGX, (1, 100_000)),
             (2, 2_500, Currency::KWD, (2, 1_250)),
             (4, 2_500, Currency::KWD, (1, 2_500)),
-            (5, 2_505, Currency::KWD, (1, 2_505)),
             (2, 25, Currency::JPY, (1, 25)),
             (5, 25, Currency::JPY, (5, 5)),
             (0, 25, Currency::JPY, (1, 25)),
@@ -731,6 +756,54 @@ mod tests {
                 "{quantity} {currency}"
             );
         }
+    }
+
+    #[test]
+    fn lines_between_the_steps_of_their_currency_become_one() {
+        let hosted = HostedCheckout::new("https://shop.example");
+        let one = "line_items[0][price_data][unit_amount]";
+        for (currency, first, second) in [
+            (Currency::ISK, 150, 50),
+            (Currency::UGX, 99, 1),
+            (Currency::KWD, 2_505, 2_495),
+        ] {
+            let of = |minor| Amount::new(minor, currency);
+            let order = PaymentRequest::new("7", of(first + second));
+            let request = order.line("Tea", 1, of(first)).line("Post", 1, of(second));
+            assert_eq!(request.validate(10_000), Ok(()), "{currency}");
+            let sent = pairs(&hosted, &request);
+            assert_eq!(sent[one], (first + second).to_string(), "{currency}");
+            assert!(!sent.contains_key("line_items[1][quantity]"), "{currency}");
+        }
+
+        // Two ways to be taxed stay two lines, so each needs a sum that Stripe takes.
+        let isk = |minor| Amount::new(minor, Currency::ISK);
+        let taxed = |minor| {
+            let line = crate::intent::Line::new("Book", 1, isk(minor));
+            line.tax_behavior(TaxBehavior::Inclusive)
+        };
+        let order = |total| PaymentRequest::new("7", isk(total));
+        let apart = order(500)
+            .line("Tea", 1, isk(150))
+            .line_item(taxed(250))
+            .line("Post", 1, isk(50))
+            .line_item(taxed(50));
+        let sent = pairs(&hosted, &apart);
+        assert_eq!(sent[one], "200");
+        assert_eq!(sent["line_items[1][price_data][unit_amount]"], "300");
+
+        let refused = |request: &PaymentRequest, currency, multiple| {
+            let error = AmountError::NotAMultiple { currency, multiple };
+            let built = hosted.params(request, "tea-shop");
+            assert_eq!(built.err(), Some(RequestError::Amount(error)));
+        };
+        let unequal = order(200).line("Tea", 1, isk(150)).line_item(taxed(50));
+        refused(&unequal, Currency::ISK, 100);
+        let odd = Amount::new(2_505, Currency::KWD);
+        let odd_order = PaymentRequest::new("7", odd);
+        refused(&odd_order, Currency::KWD, 10);
+        refused(&odd_order.line("Tea", 5, odd), Currency::KWD, 10);
+        assert!(hosted.shipping_option("Post", odd).flaw().is_some());
     }
 
     #[test]

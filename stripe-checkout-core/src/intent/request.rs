@@ -513,6 +513,11 @@ impl IntentParams {
         self.amount
     }
 
+    /// The address of the receipt.
+    pub(crate) fn receipt_to(&self) -> Option<&str> {
+        self.receipt_email.as_deref()
+    }
+
     /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, nor forget that it is to save a payment method; and nobody
     /// saves one for a customer who is not himself.
     pub(crate) fn can_follow(&self, open: &Payment) -> bool {
@@ -537,7 +542,8 @@ impl IntentParams {
         Ok(self.create()?.body.unwrap_or_default())
     }
 
-    /// The body that brings an open PaymentIntent to these parameters: what an idempotency key of an `update` is derived from. What they leave out stays as it was.
+    /// The body that brings an open PaymentIntent to these parameters: what an idempotency key of an `update` is derived from. What they leave out stays as it was,
+    /// but not the receipt: without [`PaymentRequest::receipt_email`], Stripe forgets the address.
     ///
     /// # Errors
     /// As [`create_form`](Self::create_form).
@@ -558,7 +564,9 @@ impl IntentParams {
     pub(super) fn update(&self, id: &str) -> Result<RequestBuilder, AmountError> {
         let request = UpdatePaymentIntent::new(id)
             .amount(self.amount_i64()?)
-            .currency(self.currency());
+            .currency(self.currency())
+            // An address of an earlier request would get the receipt. Empty removes it.
+            .receipt_email("");
         Ok(self.sorted(fill!(request, self).build()))
     }
 
@@ -618,10 +626,6 @@ impl IntentParams {
     #[cfg(feature = "sessions")]
     pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
         self.setup_future_usage
-    }
-
-    pub(super) fn receipt_to(&self) -> Option<&str> {
-        self.receipt_email.as_deref()
     }
 
     pub(super) fn described(&self) -> Option<&str> {
@@ -851,7 +855,11 @@ mod tests {
         assert_eq!(pairs(&params.create_form().unwrap()), create);
 
         let bare = IntentParams::new(Amount::new(1, Currency::JPY));
-        assert_eq!(bare.update_form().unwrap(), "amount=1&currency=jpy");
+        assert_eq!(bare.create_form().unwrap().matches("receipt").count(), 0);
+        assert_eq!(
+            bare.update_form().unwrap(),
+            "amount=1&currency=jpy&receipt_email="
+        );
     }
 
     #[test]

@@ -25,8 +25,8 @@ impl Roots {
         Ok(self.0.add(der.to_vec().into())?)
     }
 
-    /// Adds those of the file that `SSL_CERT_FILE` names. Single ones that cannot be read are left
-    /// out, because a system's own file may hold some.
+    /// Adds those of the file that `SSL_CERT_FILE` names. A malformed PEM section is an error. A
+    /// section that holds no usable root is left out, because a system's own file may have some.
     pub(super) fn add_file(&mut self, file: &Path) -> Result<(), BoxError> {
         let unreadable =
             |error| BoxError::from(format!("the file of SSL_CERT_FILE cannot be read: {error}"));

@@ -122,7 +122,6 @@ impl CustomerRequest {
     }
 }
 
-/// The address and the name are the buyer's: neither is for logs.
 impl CustomerRequest {
     /// Whether the e-mail address can be none.
     pub(crate) fn has_bad_email(&self) -> bool {
@@ -137,6 +136,7 @@ impl CustomerRequest {
     }
 }
 
+// The address and the name are the buyer's: neither is for logs.
 impl fmt::Debug for CustomerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CustomerRequest")

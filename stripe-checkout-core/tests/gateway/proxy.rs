@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use stripe_checkout_core::intent::{Gateway, PooledTransport};
+use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
+use stripe_checkout_core::intent::{Gateway, PaymentRequest, PooledTransport};
+use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::{BoxError, BuildError, Checkout, Pricing, PricingError, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -184,4 +187,76 @@ async fn a_file_that_holds_no_certificate_is_found_at_start() {
         assert!(format!("{error:?}").contains("SSL_CERT_FILE"), "{error:?}");
     }
     assert!(try_transport(&[("SSL_CERT_FILE", ""), ("HTTPS_PROXY", "")]).is_ok());
+}
+
+#[tokio::test]
+async fn a_file_of_certificates_may_hold_an_unusable_one_but_no_malformed_one() {
+    let (_, root, _) = serve(&[HOST]).await;
+    let load = |more: &str| {
+        let mut file = pem(&root);
+        write!(file, "{more}").unwrap();
+        try_transport(&[("SSL_CERT_FILE", file.path().to_str().unwrap())])
+    };
+    assert!(load("").is_ok());
+    assert!(load(&as_pem(b"no certificate")).is_ok());
+    let malformed = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    let error = load(malformed).unwrap_err();
+    assert!(format!("{error:?}").contains("SSL_CERT_FILE"), "{error:?}");
+}
+
+/// Set in the process that has an environment of its own.
+const CHILD: &str = "STRIPE_CHECKOUT_TEST_CHILD";
+
+#[test]
+fn a_transport_of_ones_own_needs_no_sound_environment() {
+    if std::env::var_os(CHILD).is_some() {
+        return build_with_and_without_a_transport();
+    }
+    for (name, value) in [
+        ("SSL_CERT_FILE", "/no/such/file.pem"),
+        ("ALL_PROXY", "socks5://proxy.example:1080"),
+    ] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("proxy::a_transport_of_ones_own_needs_no_sound_environment")
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
+            .env(CHILD, "1")
+            .env(name, value)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success(), "{name}: {child:?}");
+        assert!(said.contains("1 passed"), "{name}: {said}");
+    }
+}
+
+fn build_with_and_without_a_transport() {
+    let config = config("https://api.stripe.example");
+    let unsound = |error: BuildError| matches!(error, BuildError::Transport(_));
+    assert!(unsound(Gateway::new(&config).unwrap_err()));
+    assert!(Gateway::with_transport(&config, transport(&[])).is_ok());
+
+    let builder = || {
+        let ship = async |_: Payment| Ok::<_, BoxError>(());
+        Checkout::builder(config.clone())
+            .application("tea")
+            .pricing(NoPrices)
+            .fulfillment(MemoryInbox::new(), on_paid(ship))
+    };
+    assert!(unsound(builder().build().unwrap_err()));
+    assert!(builder().transport(transport(&[])).build().is_ok());
+}
+
+struct NoPrices;
+
+#[derive(serde::Deserialize)]
+struct Nothing {}
+
+impl Pricing for NoPrices {
+    type Order = Nothing;
+
+    async fn price(&self, _: Nothing, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        Err(PricingError::refused("This test sells nothing."))
+    }
 }
