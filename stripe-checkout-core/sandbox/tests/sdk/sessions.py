@@ -102,10 +102,20 @@ check((free.amount_total, free.payment_status) == (0, "no_payment_required"), fr
 check(on_page(free.id, "pay", email="jenny@example.com")["status"] == "complete", "free")
 check(sessions.retrieve(free.id).payment_intent is None, "no PaymentIntent")
 
+# Embedded. The whole client secret pays, and the bank sends the buyer back to the same page.
+frame = tea(ui_mode="embedded_page", return_url="https://shop.example/done")
+del frame["success_url"]
+secure = sessions.create(frame)
+for name in (secure.id, f"{secure.id}_secret_wrong", secure.client_secret[:-1]):
+    check(pay(name)["error"]["code"] == "resource_missing", "the id alone pays nothing")
+bank = pay(secure.client_secret, "4000002500003155")["action"]
+source = urllib.parse.parse_qs(urllib.parse.urlparse(bank).query)["source"][0]
+landed = urllib.request.urlopen(bank, urllib.parse.urlencode({"outcome": "succeed", "source": source}).encode())
+check(urllib.parse.urlparse(landed.url).path == f"/sandbox/checkout/{secure.client_secret}", "back on the page")
+check(sessions.retrieve(secure.id).payment_status == "paid", "paid in a frame")
+
 # Embedded, and over.
-framed = tea(ui_mode="embedded_page", return_url="https://shop.example/done")
-del framed["success_url"]
-framed = sessions.create(framed)
+framed = sessions.create(frame)
 check(framed.url is None and framed.client_secret.startswith(framed.id + "_secret_"), "embedded")
 over = sessions.expire(framed.id)
 check((over.status, over.url, over.client_secret) == ("expired", None, None), over.status)
