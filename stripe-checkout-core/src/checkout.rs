@@ -97,6 +97,7 @@ struct Payments {
     max_declines: u32,
     cap: u64,
     descriptor_prefix: Option<String>,
+    refused_emails: receipt::RefusedEmails,
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
     hosted: Option<crate::intent::HostedCheckout>,

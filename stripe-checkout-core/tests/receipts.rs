@@ -313,7 +313,11 @@ async fn a_customer_goes_on_without_the_address_that_stripe_refuses() {
         assert_eq!((made.email(), made.name()), (None, Some("Ada")));
         let log = world.logged();
         assert!(log.contains("without it") && log.contains("ada"), "{log}");
+        // The next visit does not send the address again.
+        let path = format!("/v1/customers/{}", made.id());
+        let sent = world.posts(&path);
         let again = world.checkout.customer(&ada).await.unwrap();
         assert_eq!(again.id(), made.id());
+        assert_eq!(world.posts(&path), sent);
     }
 }

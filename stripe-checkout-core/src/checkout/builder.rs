@@ -366,6 +366,7 @@ impl CheckoutBuilder {
                     max_declines: self.max_declines,
                     cap: self.cap,
                     descriptor_prefix: self.descriptor_prefix,
+                    refused_emails: Default::default(),
                     origins: self.origins,
                     #[cfg(feature = "sessions")]
                     hosted: self.hosted,

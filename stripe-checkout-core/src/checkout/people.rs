@@ -1,5 +1,7 @@
 //! The merchant's users as Stripe's customers, and what they saved. Who a user is the merchant's own code says, and nobody else.
 
+use std::borrow::Cow;
+
 use super::operations::{Doing, Work};
 use super::{Checkout, receipt};
 use crate::error::{ApiError, OperationError};
@@ -32,7 +34,8 @@ impl Checkout {
     }
 
     async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let payments = self.operator()?;
+        let (gateway, refused) = (&payments.gateway, &payments.refused_emails);
         // The application's first name, as in the inbox: under another one the user would become another customer.
         let application = &self.inner.stored_as;
         let form = customer_form(application, request.user())?;
@@ -51,10 +54,16 @@ impl Checkout {
             form,
         };
         let customer = doing.run(&work).await?;
-        match told(gateway, request, &customer).await {
+        let email = request.address();
+        let sendable = match refused.has(email) {
+            true => Cow::Owned(request.clone().without_email()),
+            false => Cow::Borrowed(request),
+        };
+        match told(gateway, &sendable, &customer).await {
             Err(error) if receipt::is_refused(&error) => {
                 let request_id = error.request_id();
                 tracing::warn!(user = request.user(), request_id, "{NO_EMAIL}");
+                refused.add(email);
                 let request = request.clone().without_email();
                 Ok(told(gateway, &request, &customer).await?)
             }

@@ -129,6 +129,11 @@ impl CustomerRequest {
         address.is_some_and(|address| !super::request::is_email(address))
     }
 
+    /// The e-mail address.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.email.as_deref()
+    }
+
     /// The same, without an e-mail address.
     pub(crate) fn without_email(mut self) -> Self {
         self.email = None;
