@@ -45,19 +45,13 @@ impl Store {
             (None, Some(name)) => Some(self.named_payment_method(caller, &name)?),
             (None, None) => None,
         };
-        if let Some(method) = &method {
-            let customer = self
-                .intents
-                .find(id)
-                .and_then(|intent| intent.customer.as_deref());
-            self.must_be_usable(caller, method, customer)?;
-        }
         // A refusal changes nothing.
         if let Some(mut changed) = self.intents.find(id).cloned() {
             changed.payment_method = method.or(changed.payment_method);
             changed.capture_method = capture_method.unwrap_or(changed.capture_method);
             changed.choose_types();
             details.apply(caller, &mut changed)?;
+            self.must_be_attemptable(caller, &changed, &attempt)?;
             if let Some(intent) = self.intents.find_mut(id) {
                 *intent = changed;
             }

@@ -111,6 +111,9 @@ impl Store {
             intent.payment_method = method;
             intent.status = Status::RequiresConfirmation;
         }
+        if confirm {
+            self.must_be_attemptable(caller, &intent, &attempt)?;
+        }
         let id = intent.id.clone();
         let created = intent.render();
         self.intents.insert(intent);

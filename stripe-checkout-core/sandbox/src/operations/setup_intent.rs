@@ -189,6 +189,7 @@ impl Store {
         if let Some(description) = description {
             changed.description = description;
         }
+        let moved = customer.is_some() && customer != changed.customer;
         changed.customer = customer.or(changed.customer);
         let method = self.method_for_setup(caller, given_method, named_method, &changed)?;
         if method.is_some() {
@@ -196,6 +197,8 @@ impl Store {
             changed.status = Status::RequiresConfirmation;
             changed.next_action = None;
             changed.challenge = None;
+        } else if let Some(kept) = changed.payment_method.as_ref().filter(|_| moved) {
+            self.must_be_usable(caller, kept, changed.customer.as_deref())?;
         }
         if let Some(intent) = self.setup_intents.find_mut(id) {
             *intent = changed;
@@ -330,6 +333,7 @@ impl Store {
                     .to_owned(),
             ));
         };
+        self.must_be_usable(caller, &method.id, intent.customer.as_deref())?;
         let cause = Cause::request(caller);
         if let Some(intent) = self.setup_intents.find_mut(id) {
             intent.latest_attempt = Some(ids::id("setatt"));
@@ -388,20 +392,25 @@ impl Store {
 
     /// What the buyer made of the challenge.
     pub(crate) fn answer_setup_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
-        if passed {
-            self.complete_setup(cause, id);
-            return;
-        }
         let Some((mut intent, method)) = self.setup_and_method(id) else {
             return;
         };
-        intent.last_setup_error = Some(json!({
-            "code": "setup_intent_authentication_failure",
-            "doc_url": "https://stripe.com/docs/error-codes/setup-intent-authentication-failure",
-            "message": "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
-            "payment_method": method.render(),
-            "type": "invalid_request_error",
-        }));
+        // Meanwhile a payment used the method, or the merchant detached it.
+        let usable = method.must_be_usable(intent.customer.as_deref());
+        intent.last_setup_error = Some(match usable {
+            Ok(()) if passed => {
+                self.complete_setup(cause, id);
+                return;
+            }
+            Err(refusal) if passed => refusal.fields(),
+            _ => json!({
+                "code": "setup_intent_authentication_failure",
+                "doc_url": "https://stripe.com/docs/error-codes/setup-intent-authentication-failure",
+                "message": "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
+                "payment_method": method.render(),
+                "type": "invalid_request_error",
+            }),
+        });
         intent.status = Status::RequiresPaymentMethod;
         intent.payment_method = None;
         self.replace_setup(intent);

@@ -58,6 +58,7 @@ impl Store {
         changed.currency = currency.unwrap_or(changed.currency);
         shared_params::check_amount(changed.amount, changed.currency)?;
         self.must_be_customer(caller, details.customer())?;
+        let customer_before = changed.customer.clone();
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
         changed.choose_types();
         details.apply(caller, &mut changed)?;
@@ -68,7 +69,12 @@ impl Store {
             (None, Some(None)) => Some(None),
             (None, None) => None,
         };
-        if let Some(Some(method)) = &method {
+        let moved = open && changed.customer != customer_before;
+        let judged = match &method {
+            Some(new) => new.as_deref(),
+            None => changed.payment_method.as_deref().filter(|_| moved),
+        };
+        if let Some(method) = judged {
             self.must_be_usable(caller, method, changed.customer.as_deref())?;
         }
         // What the buyer is asked to agree to has changed: it must be confirmed again.

@@ -16,5 +16,6 @@ mod refunds;
 mod tax;
 mod testing_cards;
 mod tokens;
+mod usable_methods;
 mod validation;
 mod webhooks;
