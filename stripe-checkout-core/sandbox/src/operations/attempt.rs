@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read(caller: &Caller, params: &mut Params) -> Result<Self, ApiError> {
         let return_url = params.text("return_url")?;
         if let Some(url) = &return_url
             && !is_absolute(url)
@@ -51,21 +51,15 @@ impl Attempt {
                 .code("url_invalid")
                 .param("return_url"));
         }
-        // Besides true and false it takes two words for kinds of agreement, all of them meaning that the buyer is away.
-        let off_session = match params.text("off_session")?.as_deref() {
-            None | Some("false" | "False") => false,
-            Some("true" | "True" | "one_off" | "recurring") => true,
-            Some(other) => {
-                return Err(
-                    ApiError::invalid(format!("Invalid boolean: {other}")).param("off_session")
-                );
-            }
+        let for_servers = match caller.role {
+            Role::Secret => ForServers::read(params)?,
+            Role::Publishable => ForServers::default(),
         };
         Ok(Self {
             return_url,
             use_stripe_sdk: params.boolean("use_stripe_sdk")?.unwrap_or(false),
-            off_session,
-            error_on_requires_action: params.boolean("error_on_requires_action")?.unwrap_or(false),
+            off_session: for_servers.off_session,
+            error_on_requires_action: for_servers.error_on_requires_action,
             acceptance: read_acceptance(params)?,
         })
     }
@@ -91,6 +85,10 @@ impl Attempt {
                 error_on_requires_action: true,
                 ..
             } => without("error_on_requires_action"),
+            Self {
+                acceptance: Some(_),
+                ..
+            } => without("mandate_data"),
             _ => Ok(()),
         }
     }
@@ -114,6 +112,32 @@ impl Attempt {
              set `automatic_payment_methods[enabled]` to `true` and `automatic_payment_methods[allow_redirects]` to `never` when creating Setup \
              Intents and Payment Intents.",
         ))
+    }
+}
+
+/// The parts that a publishable key cannot send: for it they are unknown parameters.
+#[derive(Debug, Default)]
+struct ForServers {
+    off_session: bool,
+    error_on_requires_action: bool,
+}
+
+impl ForServers {
+    fn read(params: &mut Params) -> Result<Self, ApiError> {
+        // Besides true and false it takes two words for kinds of agreement, all of them meaning that the buyer is away.
+        let off_session = match params.text("off_session")?.as_deref() {
+            None | Some("false" | "False") => false,
+            Some("true" | "True" | "one_off" | "recurring") => true,
+            Some(other) => {
+                return Err(
+                    ApiError::invalid(format!("Invalid boolean: {other}")).param("off_session")
+                );
+            }
+        };
+        Ok(Self {
+            off_session,
+            error_on_requires_action: params.boolean("error_on_requires_action")?.unwrap_or(false),
+        })
     }
 }
 
@@ -141,11 +165,13 @@ fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
     let accepted_at = acceptance
         .integer("accepted_at", 0)?
         .and_then(|seconds| i64::try_from(seconds).ok());
-    let online = acceptance.group("online")?.flatten();
-    let accepted = match (kind, online) {
-        ("offline", _) => Acceptance::Offline,
-        (_, None) => return Err(acceptance.missing("online")),
-        (_, Some(mut online)) => {
+    let accepted = match kind {
+        // A group `online` is left over, and refused.
+        "offline" => Acceptance::Offline,
+        _ => {
+            let Some(mut online) = acceptance.group("online")?.flatten() else {
+                return Err(acceptance.missing("online"));
+            };
             // Stripe.js has it looked up.
             let inferred = online.boolean("infer_from_client")?.unwrap_or(false);
             let mut told = |name: &str| match online.text(name)? {

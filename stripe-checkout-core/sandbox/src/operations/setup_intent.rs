@@ -77,8 +77,7 @@ impl Store {
         let description = params.setting_up_to("description", 1000)?.flatten();
         let customer = params.text("customer")?;
         let on_behalf_of = params.text("on_behalf_of")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let confirmation = Confirmation::read(&mut params)?;
         params.finish()?;
@@ -128,8 +127,7 @@ impl Store {
         if confirm {
             confirmation.check_return_url(caller, &intent)?;
         }
-        intent.payment_method =
-            self.method_for_setup(caller, given_method, named_method, &intent)?;
+        intent.payment_method = self.method_for_setup(caller, wanted, &intent)?;
         if intent.payment_method.is_some() {
             intent.status = Status::RequiresConfirmation;
         }
@@ -164,15 +162,14 @@ impl Store {
         let metadata = params.metadata()?;
         let description = params.setting_up_to("description", 1000)?;
         let customer = params.text("customer")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         params.finish()?;
         let mut changed = self.admitted_setup(caller, id, None)?.clone();
         self.must_be_customer(caller, customer.as_deref())?;
         if !matches!(
             changed.status,
             Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction
-        ) && (customer.is_some() || named_method.is_some() || given_method.is_some())
+        ) && (customer.is_some() || wanted.is_some())
         {
             return Err(self.unexpected_setup(
                 caller,
@@ -191,7 +188,7 @@ impl Store {
         }
         let moved = customer.is_some() && customer != changed.customer;
         changed.customer = customer.or(changed.customer);
-        let method = self.method_for_setup(caller, given_method, named_method, &changed)?;
+        let method = self.method_for_setup(caller, wanted, &changed)?;
         if method.is_some() {
             changed.payment_method = method;
             changed.status = Status::RequiresConfirmation;
@@ -213,8 +210,7 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirmation = Confirmation::read(&mut params)?;
         params.finish()?;
         let intent = self
@@ -237,7 +233,7 @@ impl Store {
             ));
         }
         confirmation.check_return_url(caller, &intent)?;
-        let method = self.method_for_setup(caller, given_method, named_method, &intent)?;
+        let method = self.method_for_setup(caller, wanted, &intent)?;
         if let (Some(method), Some(intent)) = (method, self.setup_intents.find_mut(id)) {
             intent.payment_method = Some(method);
         }
@@ -297,15 +293,13 @@ impl Store {
     fn method_for_setup(
         &mut self,
         caller: &Caller,
-        given: Option<payment_method_data::Given>,
-        named: Option<String>,
+        wanted: Option<payment_method_data::Wanted>,
         intent: &SetupIntent,
     ) -> Result<Option<String>, ApiError> {
-        let method = match (given, named) {
-            (Some(given), _) => self.collect_payment_method(caller, given)?,
-            (None, Some(name)) => self.named_payment_method(caller, &name)?,
-            (None, None) => return Ok(None),
+        let Some(wanted) = wanted else {
+            return Ok(None);
         };
+        let method = self.wanted_payment_method(caller, wanted)?;
         self.must_be_usable(caller, &method, intent.customer.as_deref())?;
         let kind = self.method(caller, &method)?.kind();
         if kind != "card" {

@@ -22,9 +22,8 @@ impl Store {
         let amount = params.integer("amount", 1)?;
         let currency = shared_params::currency(&mut params)?;
         let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
-        let details = Details::read_for_update(&mut params)?;
-        let named_method = params.setting("payment_method")?;
-        let given_method = payment_method_data::read(&mut params)?;
+        let details = Details::read_for_update(caller, &mut params)?;
+        let wanted = payment_method_data::read(&mut params)?;
         params.finish()?;
 
         let mut changed = self.admitted_intent(caller, id, None)?.clone();
@@ -35,10 +34,7 @@ impl Store {
         let closed_for = [
             ("amount", amount.is_some()),
             ("currency", currency.is_some()),
-            (
-                "payment_method",
-                named_method.is_some() || given_method.is_some(),
-            ),
+            ("payment_method", wanted.is_some()),
             ("capture_method", capture_method.is_some()),
         ]
         .into_iter()
@@ -63,11 +59,10 @@ impl Store {
         changed.choose_types();
         details.apply(caller, &mut changed)?;
 
-        let method = match (given_method, named_method) {
-            (Some(given), _) => Some(Some(self.collect_payment_method(caller, given)?)),
-            (None, Some(Some(name))) => Some(Some(self.named_payment_method(caller, &name)?)),
-            (None, Some(None)) => Some(None),
-            (None, None) => None,
+        let method = match wanted {
+            Some(Some(wanted)) => Some(Some(self.wanted_payment_method(caller, wanted)?)),
+            Some(None) => Some(None),
+            None => None,
         };
         let moved = open && changed.customer != customer_before;
         let judged = match &method {
