@@ -10,7 +10,7 @@ use super::{
 /// As deep as Stripe goes.
 const MAX_DEPTH: usize = 4;
 
-/// What stands in a field that can be expanded.
+/// The content of a field that can be expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     One(&'static str),
@@ -61,7 +61,7 @@ const FIELDS: &[(&str, &str, Found)] = &[
     ("refund", "source_transfer_reversal", One(LEAF)),
     ("dispute", "charge", One("charge")),
     ("dispute", "payment_intent", One("payment_intent")),
-    // A charge, a refund or a dispute: what the path names next tells which.
+    // A charge, a refund or a dispute: the rest of the path tells which.
     ("balance_transaction", "source", One("charge")),
     ("balance_transaction", "source", One("refund")),
     ("balance_transaction", "source", One("dispute")),

@@ -140,15 +140,7 @@ pub(crate) fn execute(
     for expansion in &expansions {
         expandable::check(caller, method, route.path, expansion)?;
     }
-    let events = store.events.len();
-    let mut answer = (route.handler)(store, caller, ids, params).map_err(|refusal| {
-        // The world knows of a change: the key must not be free for another.
-        if store.events.len() == events {
-            refusal
-        } else {
-            refusal.executed()
-        }
-    })?;
+    let mut answer = (route.handler)(store, caller, ids, params)?;
     for expansion in expansions {
         expand::expand(store, caller, &mut answer, &expansion)?;
     }

@@ -124,7 +124,7 @@ struct ForServers {
 
 impl ForServers {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
-        // Besides true and false it takes two words for kinds of agreement, all of them meaning that the buyer is away.
+        // Besides true and false it takes two kinds of agreement. Both mean that the buyer is away.
         let off_session = match params.text("off_session")?.as_deref() {
             None | Some("false" | "False") => false,
             Some("true" | "True" | "one_off" | "recurring") => true,

@@ -240,7 +240,7 @@ impl Store {
 }
 
 impl PaymentMethod {
-    /// Refuses one that is another customer's, or that nobody can use again.
+    /// Refuses one that another customer owns, or one that is spent or detached.
     pub(crate) fn must_be_usable(&self, customer: Option<&str>) -> Result<(), ApiError> {
         if self.spent {
             return Err(ApiError::invalid(

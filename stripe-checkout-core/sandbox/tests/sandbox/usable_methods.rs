@@ -66,7 +66,7 @@ async fn another_customer_cannot_take_over_a_saved_card() {
         let moved = client.post(&path, &format!("customer={bob}")).await;
         assert_refused(&moved, "does not have a payment method with the ID");
         assert_eq!(client.get(&path).await.json()["customer"], ada.as_str());
-        // With a card of his own he can.
+        // A card of this customer's own is fine.
         let body = format!("customer={bob}&payment_method=pm_card_visa");
         let moved = client.post(&path, &body).await;
         assert_eq!(moved.status, 200, "{}", moved.body);
