@@ -91,6 +91,11 @@ impl ApiError {
         self
     }
 
+    /// The error as an object shows it.
+    pub(crate) fn fields(self) -> Value {
+        Value::Object(self.fields)
+    }
+
     /// The body, with the request's id in the place where Stripe has it.
     pub(crate) fn body(&self, request_id: &str) -> Value {
         let mut fields = self.fields.clone();

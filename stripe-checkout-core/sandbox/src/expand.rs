@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{api_error::ApiError, auth::Caller, objects::refund::Refund, store::Store};
-
-/// As deep as Stripe goes.
-const MAX_DEPTH: usize = 4;
+use super::{api_error::ApiError, auth::Caller, expandable, objects::refund::Refund, store::Store};
 
 /// Puts the object itself in the place of its id. Or adds a field that an object has only when a
 /// request asks for it.
@@ -16,15 +13,8 @@ pub(crate) fn expand(
     path: &str,
 ) -> Result<(), ApiError> {
     let segments: Vec<&str> = path.split('.').collect();
-    if segments.len() > MAX_DEPTH {
-        return Err(ApiError::invalid(format!(
-            "You cannot expand more than {MAX_DEPTH} levels of a property ({path})."
-        ))
-        .param("expand"));
-    }
-    descend(store, caller, answer, &segments).ok_or_else(|| {
-        ApiError::invalid(format!("This property cannot be expanded ({path}).")).param("expand")
-    })
+    // The request has done its work by now: its key keeps the answer.
+    descend(store, caller, answer, &segments).ok_or_else(|| expandable::refusal(path).executed())
 }
 
 fn descend(store: &Store, caller: &Caller, value: &mut Value, path: &[&str]) -> Option<()> {

@@ -45,6 +45,7 @@ mod delivery;
 mod endpoint;
 mod error;
 mod expand;
+mod expandable;
 mod faults;
 mod form;
 mod host_check;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     api_error::ApiError,
     auth::{Caller, Role},
-    browser, expand,
+    browser, expand, expandable,
     form::Tree,
     params::Params,
     store::Store,
@@ -137,6 +137,9 @@ pub(crate) fn execute(
     }
     let mut params = Params::new(params);
     let expansions = params.list("expand")?.unwrap_or_default();
+    for expansion in &expansions {
+        expandable::check(caller, method, route.path, expansion)?;
+    }
     let mut answer = (route.handler)(store, caller, ids, params)?;
     for expansion in expansions {
         expand::expand(store, caller, &mut answer, &expansion)?;

@@ -94,6 +94,9 @@ pub(crate) struct PaymentIntent {
     pub(crate) authenticated: Option<String>,
 }
 
+/// Parameters and their values.
+pub(crate) type Usages = [(&'static str, Option<&'static str>); 3];
+
 impl PaymentIntent {
     /// Whether a payment of this kind is only authorised at first.
     pub(crate) fn captures_manually(&self, kind: &str) -> bool {
@@ -109,6 +112,23 @@ impl PaymentIntent {
         };
         own.or(self.setup_future_usage)
             .filter(|usage| *usage != "none")
+    }
+
+    /// Each parameter that sets a usage, and what it comes to.
+    pub(crate) fn usages(&self) -> Usages {
+        let intent = self.setup_future_usage;
+        let options = &self.method_options;
+        [
+            ("setup_future_usage", intent),
+            (
+                "payment_method_options[card][setup_future_usage]",
+                options.card_usage.or(intent),
+            ),
+            (
+                "payment_method_options[sepa_debit][setup_future_usage]",
+                options.debit_usage.or(intent),
+            ),
+        ]
     }
 
     /// The whole object, as the merchant's secret key sees it.

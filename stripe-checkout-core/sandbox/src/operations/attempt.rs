@@ -42,7 +42,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read(caller: &Caller, params: &mut Params) -> Result<Self, ApiError> {
         let return_url = params.text("return_url")?;
         if let Some(url) = &return_url
             && !is_absolute(url)
@@ -51,21 +51,15 @@ impl Attempt {
                 .code("url_invalid")
                 .param("return_url"));
         }
-        // Besides true and false it takes two words for kinds of agreement, all of them meaning that the buyer is away.
-        let off_session = match params.text("off_session")?.as_deref() {
-            None | Some("false" | "False") => false,
-            Some("true" | "True" | "one_off" | "recurring") => true,
-            Some(other) => {
-                return Err(
-                    ApiError::invalid(format!("Invalid boolean: {other}")).param("off_session")
-                );
-            }
+        let for_servers = match caller.role {
+            Role::Secret => ForServers::read(params)?,
+            Role::Publishable => ForServers::default(),
         };
         Ok(Self {
             return_url,
             use_stripe_sdk: params.boolean("use_stripe_sdk")?.unwrap_or(false),
-            off_session,
-            error_on_requires_action: params.boolean("error_on_requires_action")?.unwrap_or(false),
+            off_session: for_servers.off_session,
+            error_on_requires_action: for_servers.error_on_requires_action,
             acceptance: read_acceptance(params)?,
         })
     }
@@ -91,6 +85,10 @@ impl Attempt {
                 error_on_requires_action: true,
                 ..
             } => without("error_on_requires_action"),
+            Self {
+                acceptance: Some(_),
+                ..
+            } => without("mandate_data"),
             _ => Ok(()),
         }
     }
@@ -117,8 +115,41 @@ impl Attempt {
     }
 }
 
+/// The parts that a publishable key cannot send: for it they are unknown parameters.
+#[derive(Debug, Default)]
+struct ForServers {
+    off_session: bool,
+    error_on_requires_action: bool,
+}
+
+impl ForServers {
+    fn read(params: &mut Params) -> Result<Self, ApiError> {
+        // Besides true and false it takes two kinds of agreement. Both mean that the buyer is away.
+        let off_session = match params.text("off_session")?.as_deref() {
+            None | Some("false" | "False") => false,
+            Some("true" | "True" | "one_off" | "recurring") => true,
+            Some(other) => {
+                return Err(
+                    ApiError::invalid(format!("Invalid boolean: {other}")).param("off_session")
+                );
+            }
+        };
+        Ok(Self {
+            off_session,
+            error_on_requires_action: params.boolean("error_on_requires_action")?.unwrap_or(false),
+        })
+    }
+}
+
 /// How and when the buyer agreed.
 type Accepted = (Acceptance, Option<i64>);
+
+/// The buyer's permission for a debit.
+enum Permission {
+    New(Accepted),
+    /// The id of a mandate.
+    Known(String),
+}
 
 /// `mandate_data`: that the buyer has agreed, and where.
 fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
@@ -134,11 +165,13 @@ fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
     let accepted_at = acceptance
         .integer("accepted_at", 0)?
         .and_then(|seconds| i64::try_from(seconds).ok());
-    let online = acceptance.group("online")?.flatten();
-    let accepted = match (kind, online) {
-        ("offline", _) => Acceptance::Offline,
-        (_, None) => return Err(acceptance.missing("online")),
-        (_, Some(mut online)) => {
+    let accepted = match kind {
+        // A group `online` is left over, and refused.
+        "offline" => Acceptance::Offline,
+        _ => {
+            let Some(mut online) = acceptance.group("online")?.flatten() else {
+                return Err(acceptance.missing("online"));
+            };
             // Stripe.js has it looked up.
             let inferred = online.boolean("infer_from_client")?.unwrap_or(false);
             let mut told = |name: &str| match online.text(name)? {
@@ -180,21 +213,9 @@ impl Store {
                 "intent",
             ));
         };
-        if !intent
-            .payment_method_types
-            .iter()
-            .any(|kind| kind == method.kind())
-        {
-            return Err(ApiError::invalid(format!(
-                "The PaymentMethod provided ({}) is not allowed for this PaymentIntent. Please attach a PaymentMethod of one of these types: {}.",
-                method.kind(),
-                intent.payment_method_types.join(", ")
-            ))
-            .code("payment_intent_incompatible_payment_method")
-            .param("payment_method"));
-        }
         let Some(behaviour) = method.card_behaviour() else {
-            let mandate = self.mandate_for(caller, &intent, &method, attempt.acceptance)?;
+            let acceptance = self.acceptance_for(caller, &intent, &method, attempt.acceptance)?;
+            let mandate = self.mandate_for(&intent, &method, acceptance);
             self.take_money(&cause, id, false, Some(mandate));
             return Ok(());
         };
@@ -233,6 +254,38 @@ impl Store {
             refusal = refusal.with(&name, value);
         }
         Err(refusal.with("payment_intent", self.rendered_intent(caller, id)?))
+    }
+
+    /// Refuses an attempt that cannot begin. It looks at the intent as it will be, so that a
+    /// refusal changes nothing.
+    pub(crate) fn must_be_attemptable(
+        &self,
+        caller: &Caller,
+        intent: &PaymentIntent,
+        attempt: &Attempt,
+    ) -> Result<(), ApiError> {
+        let Some(id) = &intent.payment_method else {
+            return Ok(());
+        };
+        self.must_be_usable(caller, id, intent.customer.as_deref())?;
+        let method = self.method(caller, id)?;
+        let kind = method.kind();
+        if !intent
+            .payment_method_types
+            .iter()
+            .any(|known| known == kind)
+        {
+            return Err(ApiError::invalid(format!(
+                "The PaymentMethod provided ({kind}) is not allowed for this PaymentIntent. Please attach a PaymentMethod of one of these types: {}.",
+                intent.payment_method_types.join(", ")
+            ))
+            .code("payment_intent_incompatible_payment_method")
+            .param("payment_method"));
+        }
+        if kind != "card" {
+            self.acceptance_for(caller, intent, method, attempt.acceptance.clone())?;
+        }
+        Ok(())
     }
 
     fn intent_and_method(&self, id: &str) -> Option<(PaymentIntent, PaymentMethod)> {
@@ -280,6 +333,12 @@ impl Store {
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
+        // Meanwhile another payment used the method, or the merchant detached it.
+        if passed && let Err(refusal) = method.must_be_usable(intent.customer.as_deref()) {
+            intent.last_payment_error = Some(refusal.fields());
+            self.await_another_method(cause, intent);
+            return;
+        }
         match method.card_behaviour() {
             // The merchant's server decides when the money is taken.
             _ if passed && intent.confirmation_method == "manual" => {
@@ -308,38 +367,55 @@ impl Store {
             "payment_method": method.render(),
             "type": "invalid_request_error",
         }));
+        self.await_another_method(cause, intent);
+    }
+
+    fn await_another_method(&mut self, cause: &Cause, mut intent: PaymentIntent) {
+        let id = intent.id.clone();
         intent.status = Status::RequiresPaymentMethod;
         intent.payment_method = None;
         self.replace(intent);
-        self.emit_intent(cause, "payment_intent.payment_failed", id);
+        self.emit_intent(cause, "payment_intent.payment_failed", &id);
     }
 
-    /// The buyer's permission for a debit: a new one, or one that was given before. Stripe.js tells of it by itself.
-    fn mandate_for(
-        &mut self,
+    /// How the buyer permits a debit: now, or with a mandate from before. Stripe.js tells of it by
+    /// itself.
+    fn acceptance_for(
+        &self,
         caller: &Caller,
         intent: &PaymentIntent,
         method: &PaymentMethod,
         acceptance: Option<Accepted>,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Permission, ApiError> {
         let known = self
             .mandates
             .iter()
             .find(|mandate| mandate.payment_method == method.id && mandate.single_use.is_none())
             .map(|mandate| mandate.id.clone());
-        let (acceptance, accepted_at) = match (acceptance, known, caller.role) {
-            (Some(given), _, _) => given,
-            (None, Some(known), _) => return Ok(known),
-            (None, None, Role::Publishable) => (
+        match (acceptance, known, caller.role) {
+            (Some(given), _, _) => Ok(Permission::New(given)),
+            (None, Some(known), _) => Ok(Permission::Known(known)),
+            (None, None, Role::Publishable) => Ok(Permission::New((
                 Acceptance::Online {
                     ip_address: None,
                     user_agent: None,
                 },
                 None,
-            ),
-            (None, None, Role::Secret) => {
-                return Err(self.unexpected_mandate(caller, &intent.id));
-            }
+            ))),
+            (None, None, Role::Secret) => Err(self.unexpected_mandate(caller, &intent.id)),
+        }
+    }
+
+    /// The mandate of a debit.
+    fn mandate_for(
+        &mut self,
+        intent: &PaymentIntent,
+        method: &PaymentMethod,
+        permission: Permission,
+    ) -> String {
+        let (acceptance, accepted_at) = match permission {
+            Permission::Known(id) => return id,
+            Permission::New(accepted) => accepted,
         };
         // Stripe.js leaves it to Stripe to look where the request comes from: from this machine.
         let acceptance = match acceptance {
@@ -366,7 +442,7 @@ impl Store {
                 .is_none()
                 .then_some((intent.amount, intent.currency)),
         });
-        Ok(id)
+        id
     }
 
     fn unexpected_mandate(&self, caller: &Caller, id: &str) -> ApiError {

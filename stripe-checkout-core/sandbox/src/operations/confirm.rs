@@ -24,14 +24,13 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let capture_method = match caller.role {
             Role::Secret => params.choice("capture_method", CAPTURE_METHODS)?,
             Role::Publishable => None,
         };
-        let details = Details::read_for_confirmation(&mut params)?;
-        let attempt = Attempt::read(&mut params)?;
+        let details = Details::read_for_confirmation(caller, &mut params)?;
+        let attempt = Attempt::read(caller, &mut params)?;
         params.finish()?;
 
         self.admitted_intent(caller, id, client_secret.as_deref())?;
@@ -40,24 +39,17 @@ impl Store {
         if let Some(intent) = self.intents.find(id) {
             attempt.check_return_url(caller, intent)?;
         }
-        let method = match (given_method, named_method) {
-            (Some(given), _) => Some(self.collect_payment_method(caller, given)?),
-            (None, Some(name)) => Some(self.named_payment_method(caller, &name)?),
-            (None, None) => None,
+        let method = match wanted {
+            Some(wanted) => Some(self.wanted_payment_method(caller, wanted)?),
+            None => None,
         };
-        if let Some(method) = &method {
-            let customer = self
-                .intents
-                .find(id)
-                .and_then(|intent| intent.customer.as_deref());
-            self.must_be_usable(caller, method, customer)?;
-        }
         // A refusal changes nothing.
         if let Some(mut changed) = self.intents.find(id).cloned() {
             changed.payment_method = method.or(changed.payment_method);
             changed.capture_method = capture_method.unwrap_or(changed.capture_method);
             changed.choose_types();
             details.apply(caller, &mut changed)?;
+            self.must_be_attemptable(caller, &changed, &attempt)?;
             if let Some(intent) = self.intents.find_mut(id) {
                 *intent = changed;
             }

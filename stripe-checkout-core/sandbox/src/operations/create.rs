@@ -33,12 +33,11 @@ impl Store {
         let automatic = read_automatic(&mut params)?;
         let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
         let confirmation_method = params.choice("confirmation_method", &["automatic", "manual"])?;
-        let details = Details::read(&mut params)?;
+        let details = Details::read(caller, &mut params)?;
         let on_behalf_of = params.text("on_behalf_of")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirm = params.boolean("confirm")?.unwrap_or(false);
-        let attempt = Attempt::read(&mut params)?;
+        let attempt = Attempt::read(caller, &mut params)?;
         params.finish()?;
 
         let (automatic, payment_method_types) = match (automatic, listed_types) {
@@ -99,10 +98,9 @@ impl Store {
             attempt.check_return_url(caller, &intent)?;
         }
 
-        let method = match (given_method, named_method) {
-            (Some(given), _) => Some(self.collect_payment_method(caller, given)?),
-            (None, Some(id)) => Some(self.named_payment_method(caller, &id)?),
-            (None, None) => None,
+        let method = match wanted {
+            Some(wanted) => Some(self.wanted_payment_method(caller, wanted)?),
+            None => None,
         };
         if let Some(method) = &method {
             self.must_be_usable(caller, method, intent.customer.as_deref())?;
@@ -110,6 +108,9 @@ impl Store {
         if method.is_some() {
             intent.payment_method = method;
             intent.status = Status::RequiresConfirmation;
+        }
+        if confirm {
+            self.must_be_attemptable(caller, &intent, &attempt)?;
         }
         let id = intent.id.clone();
         let created = intent.render();

@@ -1,6 +1,11 @@
 //! `payment_method_options`: settings of a PaymentIntent for one kind of payment method.
 
-use super::super::{api_error::ApiError, objects::payment_intent::MethodOptions, params::Params};
+use super::super::{
+    api_error::ApiError,
+    auth::{Caller, Role},
+    objects::payment_intent::MethodOptions,
+    params::Params,
+};
 
 const USAGES: &[&str] = &["none", "off_session", "on_session"];
 
@@ -14,13 +19,16 @@ pub(crate) struct MethodOptionsChange {
 
 impl MethodOptionsChange {
     /// Reads what the sandbox implements and refuses the rest by name.
-    pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read(caller: &Caller, params: &mut Params) -> Result<Self, ApiError> {
         let mut change = Self::default();
         let Some(Some(mut options)) = params.group("payment_method_options")? else {
             return Ok(change);
         };
         if let Some(Some(mut card)) = options.group("card")? {
-            change.card_capture_method = card.choice_setting("capture_method", &["manual"])?;
+            // For a publishable key it is an unknown parameter.
+            if caller.role == Role::Secret {
+                change.card_capture_method = card.choice_setting("capture_method", &["manual"])?;
+            }
             change.card_usage = card.choice_setting("setup_future_usage", USAGES)?;
             card.only("request_three_d_secure", "automatic")?;
             card.finish()?;

@@ -268,27 +268,7 @@ impl Store {
         id: &str,
         customer: Option<&str>,
     ) -> Result<(), ApiError> {
-        let method = self.method(caller, id)?;
-        if method.spent {
-            return Err(ApiError::invalid(
-                "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with a connected account \
-                 without Customer attachment, or was detached from a Customer. It may not be used again. To use a PaymentMethod multiple times, you \
-                 must attach it to a Customer first.",
-            )
-            .param("payment_method"));
-        }
-        match (&method.customer, customer) {
-            (None, _) => Ok(()),
-            (Some(owner), Some(customer)) if owner == customer => Ok(()),
-            (Some(_), Some(_)) => Err(ApiError::invalid(format!(
-                "The customer does not have a payment method with the ID {id}. The payment method must be attached to the customer."
-            ))
-            .param("payment_method")),
-            (Some(_), None) => Err(ApiError::invalid(format!(
-                "The PaymentMethod you provided ({id}) is attached to a customer, so for security purposes you must provide the customer in the request."
-            ))
-            .param("customer")),
-        }
+        self.method(caller, id)?.must_be_usable(customer)
     }
 
     /// Attaches it, unless it is attached already.
@@ -321,6 +301,34 @@ impl Store {
             customer.default_payment_method = None;
         }
         self.emit_change(cause, "payment_method.detached", object, Some(previous));
+    }
+}
+
+impl PaymentMethod {
+    /// Refuses one that another customer owns, or one that is spent or detached.
+    pub(crate) fn must_be_usable(&self, customer: Option<&str>) -> Result<(), ApiError> {
+        if self.spent {
+            return Err(ApiError::invalid(
+                "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with a connected account \
+                 without Customer attachment, or was detached from a Customer. It may not be used again. To use a PaymentMethod multiple times, you \
+                 must attach it to a Customer first.",
+            )
+            .param("payment_method"));
+        }
+        match (&self.customer, customer) {
+            (None, _) => Ok(()),
+            (Some(owner), Some(customer)) if owner == customer => Ok(()),
+            (Some(_), Some(_)) => Err(ApiError::invalid(format!(
+                "The customer does not have a payment method with the ID {}. The payment method must be attached to the customer.",
+                self.id
+            ))
+            .param("payment_method")),
+            (Some(_), None) => Err(ApiError::invalid(format!(
+                "The PaymentMethod you provided ({}) is attached to a customer, so for security purposes you must provide the customer in the request.",
+                self.id
+            ))
+            .param("customer")),
+        }
     }
 }
 

@@ -49,12 +49,28 @@ impl std::fmt::Debug for InstrumentGiven {
     }
 }
 
-/// Reads the parameters of `payment_method_data`.
-pub(crate) fn read(params: &mut Params) -> Result<Option<Given>, ApiError> {
-    let Some(Some(data)) = params.group("payment_method_data")? else {
-        return Ok(None);
+/// The payment method of a request.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Named(String),
+    Given(Given),
+}
+
+/// Reads `payment_method` or `payment_method_data`. An empty name unsets it: `Some(None)`.
+pub(crate) fn read(params: &mut Params) -> Result<Option<Option<Wanted>>, ApiError> {
+    let named = params.setting("payment_method")?;
+    let given = match params.group("payment_method_data")?.flatten() {
+        Some(data) => Some(read_itself(data)?),
+        None => None,
     };
-    read_itself(data).map(Some)
+    match (named, given) {
+        (Some(_), Some(_)) => Err(ApiError::invalid(
+            "You may only specify one of these parameters: payment_method, payment_method_data.",
+        )
+        .param("payment_method")),
+        (None, Some(given)) => Ok(Some(Some(Wanted::Given(given)))),
+        (named, None) => Ok(named.map(|name| name.map(Wanted::Named))),
+    }
 }
 
 /// The parameters of a PaymentMethod, wherever they stand.
@@ -156,6 +172,18 @@ fn no_billing_details() -> Value {
 }
 
 impl Store {
+    /// The id of the PaymentMethod that a request wants.
+    pub(crate) fn wanted_payment_method(
+        &mut self,
+        caller: &Caller,
+        wanted: Wanted,
+    ) -> Result<String, ApiError> {
+        match wanted {
+            Wanted::Named(name) => self.named_payment_method(caller, &name),
+            Wanted::Given(given) => self.collect_payment_method(caller, given),
+        }
+    }
+
     /// Makes a PaymentMethod of what was typed in, or says what is wrong with it.
     pub(crate) fn collect_payment_method(
         &mut self,

@@ -44,7 +44,13 @@ impl Store {
 
         let account = caller.account.as_deref();
         let charge_id = match (named_charge, named_intent) {
-            (Some(charge), _) => charge,
+            (Some(_), Some(_)) => {
+                return Err(ApiError::invalid(
+                    "You may only specify one of these parameters: charge, payment_intent.",
+                )
+                .param("charge"));
+            }
+            (Some(charge), None) => charge,
             (None, Some(intent)) => self
                 .intents
                 .get(account, &intent)

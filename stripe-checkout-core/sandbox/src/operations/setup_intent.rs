@@ -77,8 +77,7 @@ impl Store {
         let description = params.setting_up_to("description", 1000)?.flatten();
         let customer = params.text("customer")?;
         let on_behalf_of = params.text("on_behalf_of")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let confirmation = Confirmation::read(&mut params)?;
         params.finish()?;
@@ -128,8 +127,7 @@ impl Store {
         if confirm {
             confirmation.check_return_url(caller, &intent)?;
         }
-        intent.payment_method =
-            self.method_for_setup(caller, given_method, named_method, &intent)?;
+        intent.payment_method = self.method_for_setup(caller, wanted, &intent)?;
         if intent.payment_method.is_some() {
             intent.status = Status::RequiresConfirmation;
         }
@@ -164,15 +162,14 @@ impl Store {
         let metadata = params.metadata()?;
         let description = params.setting_up_to("description", 1000)?;
         let customer = params.text("customer")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         params.finish()?;
         let mut changed = self.admitted_setup(caller, id, None)?.clone();
         self.must_be_customer(caller, customer.as_deref())?;
         if !matches!(
             changed.status,
             Status::RequiresPaymentMethod | Status::RequiresConfirmation | Status::RequiresAction
-        ) && (customer.is_some() || named_method.is_some() || given_method.is_some())
+        ) && (customer.is_some() || wanted.is_some())
         {
             return Err(self.unexpected_setup(
                 caller,
@@ -189,13 +186,16 @@ impl Store {
         if let Some(description) = description {
             changed.description = description;
         }
+        let moved = customer.is_some() && customer != changed.customer;
         changed.customer = customer.or(changed.customer);
-        let method = self.method_for_setup(caller, given_method, named_method, &changed)?;
+        let method = self.method_for_setup(caller, wanted, &changed)?;
         if method.is_some() {
             changed.payment_method = method;
             changed.status = Status::RequiresConfirmation;
             changed.next_action = None;
             changed.challenge = None;
+        } else if let Some(kept) = changed.payment_method.as_ref().filter(|_| moved) {
+            self.must_be_usable(caller, kept, changed.customer.as_deref())?;
         }
         if let Some(intent) = self.setup_intents.find_mut(id) {
             *intent = changed;
@@ -210,8 +210,7 @@ impl Store {
         mut params: Params,
     ) -> Result<Value, ApiError> {
         let client_secret = params.text("client_secret")?;
-        let named_method = params.setting("payment_method")?.flatten();
-        let given_method = payment_method_data::read(&mut params)?;
+        let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirmation = Confirmation::read(&mut params)?;
         params.finish()?;
         let intent = self
@@ -234,7 +233,7 @@ impl Store {
             ));
         }
         confirmation.check_return_url(caller, &intent)?;
-        let method = self.method_for_setup(caller, given_method, named_method, &intent)?;
+        let method = self.method_for_setup(caller, wanted, &intent)?;
         if let (Some(method), Some(intent)) = (method, self.setup_intents.find_mut(id)) {
             intent.payment_method = Some(method);
         }
@@ -294,15 +293,13 @@ impl Store {
     fn method_for_setup(
         &mut self,
         caller: &Caller,
-        given: Option<payment_method_data::Given>,
-        named: Option<String>,
+        wanted: Option<payment_method_data::Wanted>,
         intent: &SetupIntent,
     ) -> Result<Option<String>, ApiError> {
-        let method = match (given, named) {
-            (Some(given), _) => self.collect_payment_method(caller, given)?,
-            (None, Some(name)) => self.named_payment_method(caller, &name)?,
-            (None, None) => return Ok(None),
+        let Some(wanted) = wanted else {
+            return Ok(None);
         };
+        let method = self.wanted_payment_method(caller, wanted)?;
         self.must_be_usable(caller, &method, intent.customer.as_deref())?;
         let kind = self.method(caller, &method)?.kind();
         if kind != "card" {
@@ -330,6 +327,7 @@ impl Store {
                     .to_owned(),
             ));
         };
+        self.must_be_usable(caller, &method.id, intent.customer.as_deref())?;
         let cause = Cause::request(caller);
         if let Some(intent) = self.setup_intents.find_mut(id) {
             intent.latest_attempt = Some(ids::id("setatt"));
@@ -388,20 +386,25 @@ impl Store {
 
     /// What the buyer made of the challenge.
     pub(crate) fn answer_setup_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
-        if passed {
-            self.complete_setup(cause, id);
-            return;
-        }
         let Some((mut intent, method)) = self.setup_and_method(id) else {
             return;
         };
-        intent.last_setup_error = Some(json!({
-            "code": "setup_intent_authentication_failure",
-            "doc_url": "https://stripe.com/docs/error-codes/setup-intent-authentication-failure",
-            "message": "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
-            "payment_method": method.render(),
-            "type": "invalid_request_error",
-        }));
+        // Meanwhile a payment used the method, or the merchant detached it.
+        let usable = method.must_be_usable(intent.customer.as_deref());
+        intent.last_setup_error = Some(match usable {
+            Ok(()) if passed => {
+                self.complete_setup(cause, id);
+                return;
+            }
+            Err(refusal) if passed => refusal.fields(),
+            _ => json!({
+                "code": "setup_intent_authentication_failure",
+                "doc_url": "https://stripe.com/docs/error-codes/setup-intent-authentication-failure",
+                "message": "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
+                "payment_method": method.render(),
+                "type": "invalid_request_error",
+            }),
+        });
         intent.status = Status::RequiresPaymentMethod;
         intent.payment_method = None;
         self.replace_setup(intent);

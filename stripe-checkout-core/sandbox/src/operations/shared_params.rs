@@ -10,7 +10,9 @@ use super::{
         auth::{Caller, Role},
         countries,
         objects::{
-            charge::DESCRIPTOR_PREFIX, checkout_session::step, payment_intent::PaymentIntent,
+            charge::DESCRIPTOR_PREFIX,
+            checkout_session::step,
+            payment_intent::{PaymentIntent, Usages},
         },
         params::{MetadataChange, Params},
     },
@@ -133,18 +135,18 @@ pub(crate) struct Details {
 
 impl Details {
     /// Those of creation.
-    pub(crate) fn read(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read(caller: &Caller, params: &mut Params) -> Result<Self, ApiError> {
         Ok(Self {
             transfer_data: read_transfer_data(params)?,
-            ..Self::read_for_update(params)?
+            ..Self::read_for_update(caller, params)?
         })
     }
 
     /// Those of an update.
-    pub(crate) fn read_for_update(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read_for_update(caller: &Caller, params: &mut Params) -> Result<Self, ApiError> {
         Ok(Self {
             customer: params.setting("customer")?,
-            method_options: MethodOptionsChange::read(params)?,
+            method_options: MethodOptionsChange::read(caller, params)?,
             ..Self::read_described(params)?
         })
     }
@@ -158,9 +160,12 @@ impl Details {
     }
 
     /// The few that a confirmation may set too.
-    pub(crate) fn read_for_confirmation(params: &mut Params) -> Result<Self, ApiError> {
+    pub(crate) fn read_for_confirmation(
+        caller: &Caller,
+        params: &mut Params,
+    ) -> Result<Self, ApiError> {
         Ok(Self {
-            method_options: MethodOptionsChange::read(params)?,
+            method_options: MethodOptionsChange::read(caller, params)?,
             ..Self::read_common(params)?
         })
     }
@@ -231,6 +236,7 @@ impl Details {
             }
             intent.shipping_is_from_server = caller.role == Role::Secret;
         }
+        let usages_before = intent.usages();
         self.method_options.apply(&mut intent.method_options);
         if let Some(change) = self.metadata {
             merge_metadata(&mut intent.metadata, change)?;
@@ -244,6 +250,9 @@ impl Details {
             self.statement_descriptor_suffix,
         );
         set(&mut intent.setup_future_usage, self.setup_future_usage);
+        if caller.role == Role::Publishable {
+            check_usages(usages_before, intent.usages())?;
+        }
         set(&mut intent.customer, self.customer);
         set(&mut intent.transfer_group, self.transfer_group);
         set(&mut intent.transfer_data, self.transfer_data);
@@ -255,6 +264,24 @@ impl Details {
         check_capture(&intent.payment_method_types, intent.capture_method)?;
         check_fee(caller, intent)
     }
+}
+
+/// A browser may agree to more than the merchant set, and never to less.
+fn check_usages(before: Usages, after: Usages) -> Result<(), ApiError> {
+    for ((param, before), (_, after)) in before.into_iter().zip(after) {
+        let allowed = before.is_none()
+            || before == after
+            || (before, after) == (Some("on_session"), Some("off_session"));
+        if !allowed {
+            return Err(ApiError::invalid(format!(
+                "{param} is already set on this PaymentIntent. With a publishable key you can only update it from `on_session` to `off_session`. \
+                 Please use your secret key instead."
+            ))
+            .code("payment_intent_invalid_parameter")
+            .param(param));
+        }
+    }
+    Ok(())
 }
 
 fn set<T>(field: &mut Option<T>, given: Option<Option<T>>) {

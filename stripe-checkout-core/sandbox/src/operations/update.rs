@@ -22,9 +22,8 @@ impl Store {
         let amount = params.integer("amount", 1)?;
         let currency = shared_params::currency(&mut params)?;
         let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
-        let details = Details::read_for_update(&mut params)?;
-        let named_method = params.setting("payment_method")?;
-        let given_method = payment_method_data::read(&mut params)?;
+        let details = Details::read_for_update(caller, &mut params)?;
+        let wanted = payment_method_data::read(&mut params)?;
         params.finish()?;
 
         let mut changed = self.admitted_intent(caller, id, None)?.clone();
@@ -35,10 +34,7 @@ impl Store {
         let closed_for = [
             ("amount", amount.is_some()),
             ("currency", currency.is_some()),
-            (
-                "payment_method",
-                named_method.is_some() || given_method.is_some(),
-            ),
+            ("payment_method", wanted.is_some()),
             ("capture_method", capture_method.is_some()),
         ]
         .into_iter()
@@ -58,17 +54,22 @@ impl Store {
         changed.currency = currency.unwrap_or(changed.currency);
         shared_params::check_amount(changed.amount, changed.currency)?;
         self.must_be_customer(caller, details.customer())?;
+        let customer_before = changed.customer.clone();
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
         changed.choose_types();
         details.apply(caller, &mut changed)?;
 
-        let method = match (given_method, named_method) {
-            (Some(given), _) => Some(Some(self.collect_payment_method(caller, given)?)),
-            (None, Some(Some(name))) => Some(Some(self.named_payment_method(caller, &name)?)),
-            (None, Some(None)) => Some(None),
-            (None, None) => None,
+        let method = match wanted {
+            Some(Some(wanted)) => Some(Some(self.wanted_payment_method(caller, wanted)?)),
+            Some(None) => Some(None),
+            None => None,
         };
-        if let Some(Some(method)) = &method {
+        let moved = open && changed.customer != customer_before;
+        let judged = match &method {
+            Some(new) => new.as_deref(),
+            None => changed.payment_method.as_deref().filter(|_| moved),
+        };
+        if let Some(method) = judged {
             self.must_be_usable(caller, method, changed.customer.as_deref())?;
         }
         // What the buyer is asked to agree to has changed: it must be confirmed again.

@@ -1,6 +1,8 @@
 //! The sandbox, asked by raw HTTP: what any client of Stripe's would see.
 
+mod before_the_money;
 mod browser;
+mod browser_limits;
 mod cards;
 mod debits;
 mod disputes;
@@ -16,6 +18,7 @@ mod refunds;
 mod tax;
 mod testing_cards;
 mod tokens;
+mod usable_methods;
 mod validation;
 mod values;
 mod webhooks;
