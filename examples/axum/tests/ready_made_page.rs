@@ -241,8 +241,8 @@ fn what_is_asked_changed_since_the_page_was_shown() {
     });
 }
 
-/// The intent has another currency than the page, and the page fetched anew has not. The page
-/// cannot write the new amount, so it reloads itself and says why.
+/// The currency changes for the intent alone, not for the summary. The page cannot write the new
+/// amount, so it reloads itself and says why.
 #[test]
 fn the_currency_changed_and_the_summary_did_not() {
     browse(async |browser| {

@@ -93,27 +93,9 @@
     return (texts.content.querySelector(`[data-text="${name}"]`)?.textContent ?? name).replace("{total}", total);
   }
 
-  /**
-   * An amount in the currency's own form. The digits are moved as text, never through a float.
-   * @param {number} minor
-   * @param {string} currency
-   * @param {number} decimals as Stripe counts them, which for some currencies is not what their notation shows
-   */
-  function money(minor, currency, decimals) {
-    const digits = String(minor).padStart(decimals + 1, "0");
-    const whole = digits.slice(0, digits.length - decimals);
-    const fraction = digits.slice(digits.length - decimals);
-    const language = document.documentElement.lang || undefined;
-    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
-    // Show all decimals or none: "RSD 12.5" is not a price.
-    const places = usual === 0 && /^0*$/.test(fraction) ? 0 : decimals;
-    const format = new Intl.NumberFormat(language, { style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places });
-    return format.format(/** @type {Intl.StringNumericLiteral} */ (fraction ? `${whole}.${fraction}` : whole));
-  }
-
   /** @param {HTMLDataElement} amount */
   function written(amount) {
-    return money(Number(amount.value), amount.dataset.currency ?? "", Number(amount.dataset.decimals));
+    return money(amount.value, amount.dataset.currency ?? "", Number(amount.dataset.decimals));
   }
 
   /** @param {ParentNode} part */
@@ -417,7 +399,7 @@
     }
     writeAmounts(document);
     await elements?.update({ amount: intent.amount, currency: intent.currency });
-    say(text("price_changed", money(intent.amount, intent.currency, Number(decimals))), "notice");
+    say(text("price_changed", money(String(intent.amount), intent.currency, Number(decimals))), "notice");
     return "staying";
   }
 
@@ -457,7 +439,7 @@
   }
 
   /**
-   * Whether the buyer stays on this page, leaves it for the receipt, or gets it anew.
+   * Whether the buyer stays on this page, leaves it for the receipt, or sees it reloaded.
    * @returns {Promise<"staying" | "leaving" | "reloading">}
    */
   async function pay() {

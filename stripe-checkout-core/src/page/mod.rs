@@ -21,10 +21,22 @@ pub(crate) use self::view::{
 };
 use crate::error::{BoxError, BuildError};
 
+/// A script with money.js in front, in a function of their own: the page around it has names too.
+macro_rules! with_money {
+    ($script:literal) => {
+        concat!(
+            "(() => {\n\"use strict\";\n",
+            include_str!("money.js"),
+            include_str!($script),
+            "})();\n"
+        )
+    };
+}
+
 /// Runs the checkout page: Elements, the payment, its errors.
-pub(crate) const CHECKOUT_JS: &str = include_str!("checkout.js");
+pub(crate) const CHECKOUT_JS: &str = with_money!("checkout.js");
 /// Runs the page that a buyer comes back to.
-pub(crate) const COMPLETE_JS: &str = include_str!("complete.js");
+pub(crate) const COMPLETE_JS: &str = with_money!("complete.js");
 /// Tells a buyer whose browser cannot read the other two.
 pub(crate) const OLD_BROWSER_JS: &str = include_str!("old-browser.js");
 /// Styles all pages.
