@@ -14,7 +14,8 @@ use stripe_checkout_sandbox::Sandbox;
 
 const GOOD: &str = "4242424242424242";
 
-/// The name of an order says how it is paid. `changing` changes.
+/// The name of an order says how it is paid. `changing` and `dearer` change once and for all,
+/// `wavering` has another currency for one question.
 struct Prices {
     changed: Arc<AtomicBool>,
 }
@@ -32,6 +33,12 @@ impl Pricing for Prices {
         let request = PaymentRequest::new(&name, Amount::new(1999, Currency::EUR));
         let request = match name.as_str() {
             "changing" if self.changed.load(Ordering::SeqCst) => request.capture_manually(),
+            "dearer" if self.changed.load(Ordering::SeqCst) => {
+                PaymentRequest::new(&name, Amount::new(2999, Currency::EUR))
+            }
+            "wavering" if self.changed.swap(false, Ordering::SeqCst) => {
+                PaymentRequest::new(&name, Amount::new(1999, Currency::USD))
+            }
             name if name.contains("authorised") => request.capture_manually(),
             _ => request,
         };
@@ -74,6 +81,7 @@ impl Stage {
             .application("page")
             .pricing(prices)
             .customers(Ada)
+            .account_url("/account")
             .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
             .build()
             .expect("a checkout");
@@ -179,24 +187,147 @@ fn a_card_is_saved_without_paying() {
     });
 }
 
+/// Remembers each sentence that the page reports while it works.
+const HEARD: &str = r#"
+    addEventListener("DOMContentLoaded", () => {
+        const progress = document.getElementById("progress");
+        if (!progress) return;
+        new MutationObserver(() => {
+            const heard = sessionStorage.getItem("heard") ?? "";
+            sessionStorage.setItem("heard", `${heard}${progress.textContent}\n`);
+        }).observe(progress, { childList: true });
+    });
+"#;
+
+/// The page reloaded itself, says why for as long as this page is shown, and promised no receipt.
+async fn reloaded_with_a_reason(browser: &Browser) {
+    let reason = browser.read("#payment-message", "has changed").await;
+    assert!(reason.contains("enter your payment details"), "{reason}");
+    assert!(reason.contains("not been charged"), "{reason}");
+    browser.see("#submit:enabled").await;
+    assert!(browser.sees("#payment-message[data-kind='notice']").await);
+    let heard = browser
+        .script("return sessionStorage.getItem('heard');", vec![])
+        .await;
+    let heard = heard.as_str().expect("the page said something");
+    assert!(heard.contains("Processing"), "{heard}");
+    assert!(!heard.contains("receipt"), "{heard}");
+
+    browser.reload().await;
+    browser.see("#submit:enabled").await;
+    assert!(!browser.sees("#payment-message:not(:empty)").await);
+}
+
 /// The shop changes the order to an authorisation after it showed the page. The page confirms
-/// nothing and reloads itself.
+/// nothing, reloads itself and says why.
 #[test]
 fn what_is_asked_changed_since_the_page_was_shown() {
     browse(async |browser| {
         let stage = Stage::set().await;
+        browser.before_each_page(HEARD).await;
         browser.goto(&stage.url("/checkout?order=changing")).await;
         type_in(browser).await;
         browser.see("#Tab-sepa_debit").await;
         stage.changed.store(true, Ordering::SeqCst);
         browser.click("#submit").await;
         browser.see("form[data-capture-method='manual']").await;
+        reloaded_with_a_reason(browser).await;
         assert_eq!(stage.confirmations(), 0, "nothing is paid as it was");
 
         type_in(browser).await;
         assert!(!browser.sees("#Tab-sepa_debit").await);
         browser.click("#submit").await;
         outcome(browser, "requires_capture").await;
+    });
+}
+
+/// The currency changes for the intent alone, not for the summary. The page cannot write the new
+/// amount, so it reloads itself and says why.
+#[test]
+fn the_currency_changed_and_the_summary_did_not() {
+    browse(async |browser| {
+        let stage = Stage::set().await;
+        browser.before_each_page(HEARD).await;
+        browser.goto(&stage.url("/checkout?order=wavering")).await;
+        type_in(browser).await;
+        stage.changed.store(true, Ordering::SeqCst);
+        browser.click("#submit").await;
+        reloaded_with_a_reason(browser).await;
+        assert_eq!(stage.confirmations(), 0);
+    });
+}
+
+/// Our intents name no capture method unless it is manual, so Stripe chooses `automatic_async`.
+/// Stripe.js is not known to accept an explicit `automatic` for these.
+#[test]
+fn elements_name_no_capture_method_but_manual() {
+    /// Keeps what the page tells Elements, at first and later.
+    const LISTEN: &str = r#"
+        let real;
+        window.told = [];
+        const listening = (...names) => {
+            const stripe = real(...names);
+            const elements = stripe.elements.bind(stripe);
+            stripe.elements = (options) => {
+                window.told.push(options);
+                const group = elements(options);
+                const update = group.update.bind(group);
+                group.update = (options) => {
+                    window.told.push(options);
+                    return update(options);
+                };
+                return group;
+            };
+            return stripe;
+        };
+        Object.defineProperty(window, "Stripe", {
+            get: () => real && listening,
+            set: (value) => { real = value; },
+        });
+    "#;
+    browse(async |browser| {
+        let told = async || {
+            let told = browser.script("return window.told;", vec![]).await;
+            told.as_array().expect("a list").clone()
+        };
+        let stage = Stage::set().await;
+        browser.before_each_page(LISTEN).await;
+        browser.goto(&stage.url("/checkout?order=dearer")).await;
+        type_in(browser).await;
+        stage.changed.store(true, Ordering::SeqCst);
+        browser.click("#submit").await;
+        browser.read("#payment-message", "has changed to").await;
+        let automatic = told().await;
+        assert_eq!(automatic.len(), 2, "made, and updated: {automatic:?}");
+        for options in automatic {
+            assert!(options["amount"].is_u64(), "{options}");
+            assert!(options.get("captureMethod").is_none(), "{options}");
+        }
+        browser.see("form[aria-busy='false']").await;
+        browser.click("#submit").await;
+        outcome(browser, "succeeded").await;
+
+        browser.goto(&stage.url("/checkout?order=authorised")).await;
+        browser.see("#submit:enabled").await;
+        let manual = told().await;
+        assert_eq!(manual.len(), 1, "{manual:?}");
+        assert_eq!(manual[0]["captureMethod"], "manual");
+    });
+}
+
+/// The arrow points back: to the left, or to the right where lines begin there.
+#[test]
+fn the_arrow_back_follows_the_direction_of_the_text() {
+    browse(async |browser| {
+        let stage = Stage::set().await;
+        browser.goto(&stage.url("/checkout/setup")).await;
+        browser.see(".back .icon").await;
+        for (direction, transform) in [("ltr", "none"), ("rtl", "matrix(-1, 0, 0, 1, 0, 0)")] {
+            let script = "document.documentElement.dir = arguments[0];
+                return getComputedStyle(document.querySelector('.back .icon')).transform;";
+            let found = browser.script(script, vec![direction.into()]).await;
+            assert_eq!(found, transform, "{direction}");
+        }
     });
 }
 

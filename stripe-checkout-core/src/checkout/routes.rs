@@ -837,29 +837,47 @@ mod pages {
         }
     }
 
-    /// The title of a problem's page. The code decides: different problems share a status.
+    /// The title of a problem's page. The merchant's own refusals have codes of their own.
     fn title(code: &str, place: Place) -> &'static str {
+        title_of_ours(code, place).unwrap_or(match place {
+            Place::Setup | Place::SetupComplete => "Your card could not be saved",
+            Place::Checkout | Place::Complete => "This order cannot be paid",
+        })
+    }
+
+    /// The title of each code in `reply.rs`. The code decides: different problems share a status.
+    fn title_of_ours(code: &str, place: Place) -> Option<&'static str> {
         let saving = matches!(place, Place::Setup | Place::SetupComplete);
-        match code {
+        Some(match code {
             "not_signed_in" => "Please sign in",
             "order_paid" => "This order has already been paid",
             "payment_processing" => "Your payment is being processed",
             "order_called_off" => "This order was canceled",
             "too_many_declines" => "Too many payments were declined",
             "unknown_payment" => "We do not know this payment",
+            "unknown_payment_method" => "Please choose another card",
+            "declined" if saving => "Your card was declined",
+            "declined" => "The payment was declined",
+            "payment_refused" if saving => "Your card could not be saved",
+            "payment_refused" => "The payment could not be started",
+            "order_not_payable" => "This order cannot be paid",
+            "invalid_order" => "This order could not be read",
             "invalid_request" => "This address is incomplete",
+            "cross_site" => "Please start from the shop's own page",
+            "not_json" | "invalid_webhook" | "body_too_large" => "This request could not be read",
             "in_flight"
             | "busy"
+            | "waiting"
+            | "handler_failed"
+            | "body_incomplete"
             | "rate_limited"
             | "too_many_attempts"
             | "unavailable"
             | "pricing_unavailable"
             | "payment_unavailable"
             | "internal_error" => "Please try again",
-            // Also the codes of the merchant's own refusals.
-            _ if saving => "Your card could not be saved",
-            _ => "This order cannot be paid",
-        }
+            _ => return None,
+        })
     }
 
     fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -982,6 +1000,60 @@ mod pages {
                 let title = title(problem.code, Place::Checkout);
                 assert!(title.contains(words), "{}: {title}", problem.code);
             }
+        }
+
+        /// The codes of `reply.rs`, as they stand in its source: `new(status, "code", …)`.
+        fn codes() -> Vec<&'static str> {
+            let calls = include_str!("../reply.rs").split("::new(").skip(1);
+            calls
+                .filter_map(|call| {
+                    let mut arguments = call.split(',');
+                    arguments.next()?.trim().parse::<u16>().ok()?;
+                    let code = arguments.next()?.trim();
+                    code.strip_prefix('"')?.strip_suffix('"')
+                })
+                // A reply that is no problem has its content type there.
+                .filter(|code| !code.contains('/'))
+                .collect()
+        }
+
+        #[test]
+        fn each_code_of_ours_has_a_title() {
+            let codes = codes();
+            for known in [
+                "internal_error",
+                "cross_site",
+                "payment_refused",
+                "declined",
+            ] {
+                assert!(codes.contains(&known), "{known} is not in {codes:?}");
+            }
+            for code in codes {
+                for place in [Place::Checkout, Place::Setup] {
+                    assert!(title_of_ours(code, place).is_some(), "{code}: {place:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn a_title_does_not_forbid_another_try_that_helps() {
+            for code in [
+                "payment_refused",
+                "cross_site",
+                "body_incomplete",
+                "declined",
+            ] {
+                let title = title(code, Place::Checkout);
+                assert!(!title.contains("cannot be paid"), "{code}: {title}");
+            }
+            assert_eq!(
+                title("sold_out", Place::Checkout),
+                "This order cannot be paid"
+            );
+            assert_eq!(
+                title("no_cards_here", Place::Setup),
+                "Your card could not be saved"
+            );
         }
 
         #[test]

@@ -93,27 +93,9 @@
     return (texts.content.querySelector(`[data-text="${name}"]`)?.textContent ?? name).replace("{total}", total);
   }
 
-  /**
-   * An amount in the currency's own form. The digits are moved as text, never through a float.
-   * @param {number} minor
-   * @param {string} currency
-   * @param {number} decimals as Stripe counts them, which for some currencies is not what their notation shows
-   */
-  function money(minor, currency, decimals) {
-    const digits = String(minor).padStart(decimals + 1, "0");
-    const whole = digits.slice(0, digits.length - decimals);
-    const fraction = digits.slice(digits.length - decimals);
-    const language = document.documentElement.lang || undefined;
-    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
-    // Show all decimals or none: "RSD 12.5" is not a price.
-    const places = usual === 0 && /^0*$/.test(fraction) ? 0 : decimals;
-    const format = new Intl.NumberFormat(language, { style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places });
-    return format.format(/** @type {Intl.StringNumericLiteral} */ (fraction ? `${whole}.${fraction}` : whole));
-  }
-
   /** @param {HTMLDataElement} amount */
   function written(amount) {
-    return money(Number(amount.value), amount.dataset.currency ?? "", Number(amount.dataset.decimals));
+    return money(amount.value, amount.dataset.currency ?? "", Number(amount.dataset.decimals));
   }
 
   /** @param {ParentNode} part */
@@ -251,7 +233,8 @@
             mode: "payment",
             amount: price.minor,
             currency: price.currency,
-            captureMethod,
+            // Our intents name no capture method unless it is manual. Elements do the same.
+            ...(captureMethod === "manual" && { captureMethod }),
             ...(setupFutureUsage && { setupFutureUsage }),
             ...(customerSessionClientSecret && { customerSessionClientSecret }),
             ...look,
@@ -297,7 +280,10 @@
         const text = `The Payment Element did not load: ${message ?? type ?? ""}`;
         reject(type === "invalid_request_error" ? new Error(text) : new LoadError(text));
       });
-      payment.on?.("change", () => say(""));
+      // The form reports its first state as a change. A notice stays until the button is pressed.
+      payment.on?.("change", () => {
+        if (message.dataset.kind === "error") say("");
+      });
       payment.mount("#payment-element");
       showsFlaws = "on" in payment;
       if (!showsFlaws) ready();
@@ -367,8 +353,27 @@
   }
 
   /**
+   * Reloads the page, because a changed order needs another form. The new page says so once: the
+   * state of this entry of the tab's history lasts over a reload.
+   * @returns {"reloading"}
+   */
+  function showNewOrder() {
+    history.replaceState({ orderChanged: true }, "");
+    location.reload();
+    return "reloading";
+  }
+
+  /** Says why the page reloaded itself, if it did. */
+  function explainReload() {
+    if (!history.state?.orderChanged) return;
+    history.replaceState(null, "");
+    say(text("order_changed"), "notice");
+  }
+
+  /**
    * The price is not what the page shows. The summary is fetched anew; what the buyer has typed stays.
    * @param {Intent} intent
+   * @returns {Promise<"staying" | "reloading">}
    */
   async function showNewPrice(intent) {
     // Without the new lines the page can still show the new total.
@@ -380,7 +385,7 @@
       document.getElementById("summary")?.replaceWith(document.importNode(summary, true));
     } else if (shownPrice().currency !== intent.currency) {
       // How many decimals the new currency has only the server knows.
-      return location.reload();
+      return showNewOrder();
     } else {
       document.getElementById("lines")?.remove();
       document.getElementById("summary-toggle")?.remove();
@@ -394,7 +399,8 @@
     }
     writeAmounts(document);
     await elements?.update({ amount: intent.amount, currency: intent.currency });
-    say(text("price_changed", money(intent.amount, intent.currency, Number(decimals))), "notice");
+    say(text("price_changed", money(String(intent.amount), intent.currency, Number(decimals))), "notice");
+    return "staying";
   }
 
   /**
@@ -432,9 +438,12 @@
     return (intent.captureMethod ?? "automatic") === captureMethod && intent.setupFutureUsage === setupFutureUsage;
   }
 
-  /** Whether the page is about to be left, so that the button must stay as it is. */
+  /**
+   * Whether the buyer stays on this page, leaves it for the receipt, or sees it reloaded.
+   * @returns {Promise<"staying" | "leaving" | "reloading">}
+   */
   async function pay() {
-    if (!stripe || !elements) return false;
+    if (!stripe || !elements) return "staying";
     confirming = false;
     let invalid;
     try {
@@ -448,23 +457,18 @@
       // Stripe's form says beside its field what is missing. Twice is once too often.
       const isShown = showsFlaws && "type" in invalid && invalid.type === "validation_error";
       if (!isShown) say(invalid.message ?? text("incomplete"));
-      return false;
+      return "staying";
     }
     const intent = await createIntent();
     if ("error" in intent) {
       say(intent.error, SETTLED.includes(intent.code) ? "notice" : "error");
       if (CLOSED.includes(intent.code)) close();
-      return false;
+      return "staying";
     }
-    if (!saving && !agreesWith(intent)) {
-      // A changed capture method or usage needs another form and other words.
-      location.reload();
-      return true;
-    }
+    if (!saving && !agreesWith(intent)) return showNewOrder();
     const shown = shownPrice();
     if (!saving && (intent.amount !== shown.minor || intent.currency !== shown.currency)) {
-      await showNewPrice(intent);
-      return false;
+      return showNewPrice(intent);
     }
     /** @type {Result | undefined} */
     const result = await confirm(stripe, elements, intent.clientSecret);
@@ -473,15 +477,15 @@
     const settled = error?.payment_intent ?? error?.setup_intent ?? result?.paymentIntent ?? result?.setupIntent;
     if (settled && ["succeeded", "processing", "requires_capture"].includes(settled.status)) {
       goToComplete(settled.id, intent.clientSecret);
-      return true;
+      return "leaving";
     }
-    if (!error) return true;
+    if (!error) return "leaving";
     // Only these sentences are meant for buyers.
     const readable = ["card_error", "validation_error"].includes(error.type) || /^(payment|setup)_intent_authentication_failure$/.test(error.code ?? "");
     const unclear = ["api_connection_error", "api_error"].includes(error.type);
     say((readable && error.message) || text(unclear ? "unclear" : "refused"));
     if (!readable && !unclear) console.error("Stripe refused the confirmation:", error.type, error.code ?? "", error.message ?? "");
-    return false;
+    return "staying";
   }
 
   form.addEventListener("submit", async (event) => {
@@ -489,15 +493,16 @@
     if (busy || !stripe) return;
     setBusy(true, text("busy"));
     say("");
-    let leaving = false;
+    /** @type {"staying" | "leaving" | "reloading"} */
+    let next = "staying";
     try {
-      leaving = await pay();
+      next = await pay();
     } catch (error) {
       console.error("The checkout page failed:", error);
       say(text(confirming ? "unclear" : "fault"));
     }
-    if (leaving) progress.textContent = text("redirecting");
-    else setBusy(false);
+    if (next === "staying") setBusy(false);
+    else progress.textContent = next === "leaving" ? text("redirecting") : "";
   });
 
   // ---- The page around it ----
@@ -521,6 +526,7 @@
   dark.addListener(() => elements?.update({ appearance: appearance() }));
 
   writeAmounts(document);
+  explainReload();
   start();
   // For old-browser.js.
   document.documentElement.dataset.script = "runs";

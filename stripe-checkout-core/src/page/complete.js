@@ -146,27 +146,10 @@
     show("still_processing");
   }
 
-  /**
-   * Writes an amount in the currency's own form: as in checkout.js, the digits as text and never through a float.
-   * @param {HTMLDataElement} amount
-   */
-  function write(amount) {
-    const currency = amount.dataset.currency ?? "";
-    const decimals = Number(amount.dataset.decimals);
-    const digits = amount.value.padStart(decimals + 1, "0");
-    const whole = digits.slice(0, digits.length - decimals);
-    const fraction = digits.slice(digits.length - decimals);
-    const language = document.documentElement.lang || undefined;
-    const usual = new Intl.NumberFormat(language, { style: "currency", currency }).resolvedOptions().maximumFractionDigits;
-    // Show all decimals or none: "RSD 12.5" is not a price.
-    const places = usual === 0 && /^0*$/.test(fraction) ? 0 : decimals;
-    const format = new Intl.NumberFormat(language, { style: "currency", currency, minimumFractionDigits: places, maximumFractionDigits: places });
-    amount.textContent = format.format(/** @type {Intl.StringNumericLiteral} */ (fraction ? `${whole}.${fraction}` : whole));
-  }
-
   document.addEventListener("DOMContentLoaded", () => {
     for (const amount of document.querySelectorAll("data.money")) {
-      if (amount instanceof HTMLDataElement) write(amount);
+      if (!(amount instanceof HTMLDataElement)) continue;
+      amount.textContent = money(amount.value, amount.dataset.currency ?? "", Number(amount.dataset.decimals));
     }
     const state = document.getElementById("outcome")?.dataset.state ?? "unknown";
     offerOrder();

@@ -21,10 +21,22 @@ pub(crate) use self::view::{
 };
 use crate::error::{BoxError, BuildError};
 
+/// A script with money.js in front, in a function of their own: the page around it has names too.
+macro_rules! with_money {
+    ($script:literal) => {
+        concat!(
+            "(() => {\n\"use strict\";\n",
+            include_str!("money.js"),
+            include_str!($script),
+            "})();\n"
+        )
+    };
+}
+
 /// Runs the checkout page: Elements, the payment, its errors.
-pub(crate) const CHECKOUT_JS: &str = include_str!("checkout.js");
+pub(crate) const CHECKOUT_JS: &str = with_money!("checkout.js");
 /// Runs the page that a buyer comes back to.
-pub(crate) const COMPLETE_JS: &str = include_str!("complete.js");
+pub(crate) const COMPLETE_JS: &str = with_money!("complete.js");
 /// Tells a buyer whose browser cannot read the other two.
 pub(crate) const OLD_BROWSER_JS: &str = include_str!("old-browser.js");
 /// Styles all pages.
@@ -40,34 +52,22 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("problem.html", include_str!("problem.html")),
 ];
 
-/// The ids and attributes that the scripts need. The first four are those of Stripe's tutorials.
-const CHECKOUT_IDS: [&str; 12] = [
+/// The ids that checkout.js needs on each page. The first four are those of Stripe's tutorials.
+const FORM_IDS: [&str; 10] = [
     "payment-form",
     "payment-element",
     "submit",
     "payment-message",
     "payment-loading",
     "payment-failure",
-    "summary",
-    "total",
+    "retry",
+    "progress",
     "texts",
     "old-browser",
-    "data-capture-method",
-    "data-setup-future-usage",
 ];
 
-/// The same where a card is only saved.
-const SETUP_IDS: [&str; 9] = [
-    "payment-form",
-    "payment-element",
-    "submit",
-    "payment-message",
-    "payment-loading",
-    "payment-failure",
-    "texts",
-    "old-browser",
-    "data-setup-future-usage",
-];
+/// The ids of the order, which a page that only saves a card does not have.
+const ORDER_IDS: [&str; 2] = ["summary", "total"];
 
 /// The templates, compiled once.
 pub(crate) struct Pages {
@@ -135,12 +135,11 @@ impl Pages {
             let page = self
                 .checkout(&view)
                 .map_err(|error| broken("checkout.html", error))?;
-            if let Some(id) = CHECKOUT_IDS.into_iter().find(|id| !page.contains(id)) {
-                return Err(broken(
-                    "checkout.html",
-                    format!("it has no {id:?}, which checkout.js needs"),
-                ));
+            for id in FORM_IDS.into_iter().chain(ORDER_IDS) {
+                need("checkout.html", &page, "id", Some(id))?;
             }
+            need("checkout.html", &page, "data-capture-method", None)?;
+            need("checkout.html", &page, "data-setup-future-usage", None)?;
         }
         for view in view::complete_samples() {
             self.complete(&view)
@@ -150,12 +149,10 @@ impl Pages {
             let page = self
                 .setup(&view)
                 .map_err(|error| broken("setup.html", error))?;
-            if let Some(id) = SETUP_IDS.into_iter().find(|id| !page.contains(id)) {
-                return Err(broken(
-                    "setup.html",
-                    format!("it has no {id:?}, which checkout.js needs"),
-                ));
+            for id in FORM_IDS {
+                need("setup.html", &page, "id", Some(id))?;
             }
+            need("setup.html", &page, "data-setup-future-usage", None)?;
         }
         for view in view::setup_complete_samples() {
             self.setup_complete(&view)
@@ -167,6 +164,35 @@ impl Pages {
         }
         Ok(())
     }
+}
+
+/// Refuses a page without this attribute, or without this value of it.
+fn need(template: &str, page: &str, name: &str, value: Option<&str>) -> Result<(), BuildError> {
+    if attribute_values(page, name).any(|found| value.is_none_or(|value| value == found)) {
+        return Ok(());
+    }
+    let missing = value.map_or_else(|| name.to_owned(), |value| format!("{name}=\"{value}\""));
+    Err(broken(
+        template,
+        format!("it has no {missing}, which checkout.js needs"),
+    ))
+}
+
+/// The values that a page gives to an attribute, in quotes of either kind or in none.
+fn attribute_values<'p>(page: &'p str, name: &'p str) -> impl Iterator<Item = &'p str> {
+    page.match_indices(name).filter_map(move |(at, _)| {
+        let before = page.get(..at)?;
+        let after = page.get(at + name.len()..)?;
+        // The end of a longer name is another attribute.
+        before
+            .ends_with(|before: char| before.is_ascii_whitespace())
+            .then_some(())?;
+        let value = after.trim_start().strip_prefix('=')?.trim_start();
+        match value.strip_prefix(['"', '\'']) {
+            Some(quoted) => quoted.split(['"', '\'']).next(),
+            None => value.split([' ', '\n', '\t', '>']).next(),
+        }
+    })
 }
 
 fn broken(name: &str, error: impl Into<BoxError>) -> BuildError {

@@ -331,3 +331,60 @@ fn a_missing_id_is_named() {
     };
     assert!(source.to_string().contains("payment-element"), "{source}");
 }
+
+/// Each name also stands elsewhere in the page: in the address of a script, a class, a type.
+#[test]
+fn a_name_elsewhere_in_the_page_is_no_id() {
+    for (template, source, ids) in [
+        (
+            "checkout.html",
+            include_str!("checkout.html"),
+            FORM_IDS.into_iter().chain(ORDER_IDS).collect::<Vec<_>>(),
+        ),
+        ("setup.html", include_str!("setup.html"), FORM_IDS.to_vec()),
+    ] {
+        for id in ids {
+            let attribute = format!(" id=\"{id}\"");
+            assert!(source.contains(&attribute), "{template}: {id}");
+            let without = source.replace(&attribute, &format!(" data-id=\"{id}\""));
+            let Err(BuildError::Template { source, .. }) = overridden(template, &without) else {
+                panic!("{template} without {id}: accepted")
+            };
+            let told = source.to_string();
+            assert!(told.contains(&format!("id=\"{id}\"")), "{id}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_attribute_is_named() {
+    for name in ["data-capture-method", "data-setup-future-usage"] {
+        let page = include_str!("checkout.html");
+        let without = page.replace(&format!(" {name}="), &format!(" data-old{name}="));
+        assert_ne!(page, without, "{name}");
+        let Err(BuildError::Template { source, .. }) = overridden("checkout.html", &without) else {
+            panic!("without {name}: accepted")
+        };
+        assert!(source.to_string().contains(name), "{name}: {source}");
+    }
+}
+
+#[test]
+fn an_attribute_is_read_as_html_allows() {
+    for page in [
+        "<p id=\"a\" class=b>",
+        "<p id='a'>",
+        "<p\n  id = \"a\">",
+        "<p id=a>",
+        "<p class=b id=a hidden>",
+    ] {
+        assert_eq!(
+            attribute_values(page, "id").collect::<Vec<_>>(),
+            ["a"],
+            "{page}"
+        );
+    }
+    for page in ["<p data-id=\"a\">", "<p class=\"id\">", "<p>id</p>"] {
+        assert_eq!(attribute_values(page, "id").next(), None, "{page}");
+    }
+}
