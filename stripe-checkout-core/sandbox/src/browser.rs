@@ -32,7 +32,8 @@ pub(crate) fn account(params: &Tree) -> Option<String> {
     }
 }
 
-/// Drops the parameters with which Stripe.js describes itself. Refuses a version that does not exist.
+/// Drops the parameters with which Stripe.js describes itself. Refuses a version that does not
+/// exist.
 pub(crate) fn drop_telemetry(params: &mut Tree) -> Result<(), ApiError> {
     if let Some(Node::Text(version)) = params.get("_stripe_version") {
         version::check_name(version)?;

@@ -166,7 +166,7 @@ pub(crate) enum Behaviour {
     DeclineCharges(&'static Decline),
 }
 
-/// What a card that needs 3-D Secure does where the buyer is away.
+/// The answer of a card that needs 3-D Secure to an off-session charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Away {
     /// It always needs it.
@@ -244,7 +244,7 @@ static PROCESSING_ERROR: Decline = Decline {
         "An error occurred while processing your card. Try again in a little bit.",
     )
 };
-/// What a card that needs 3-D Secure answers where nobody is there to do it.
+/// The decline of a card that needs 3-D Secure where no buyer can complete it.
 pub(crate) static AUTHENTICATION_REQUIRED: Decline = Decline {
     code: "authentication_required",
     ..declined(
@@ -280,7 +280,7 @@ pub fn test_cards() -> &'static [TestCard] {
     &SIMULATED
 }
 
-/// What the sandbox knows about a card.
+/// A card of Stripe's testing page: simulated, or only known by name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Known {
     Simulated(&'static TestCard),

@@ -349,5 +349,5 @@ fn leaves(name: &str, node: &Node, found: &mut Vec<String>) {
     }
 }
 
-/// What a request asks to be done to metadata.
+/// A change of metadata that a request asks for.
 pub(crate) type MetadataChange = BTreeMap<String, Option<String>>;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// Somebody who buys more than once.
+/// A returning buyer.
 #[derive(Debug, Clone)]
 pub(crate) struct Customer {
     pub(crate) id: String,

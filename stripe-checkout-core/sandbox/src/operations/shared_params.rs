@@ -43,7 +43,8 @@ pub(crate) fn currency(params: &mut Params) -> Result<Option<Currency>, ApiError
         })
 }
 
-/// Stripe's limits for what one payment may come to. The sandbox settles every currency in itself, so the minimum is that of the payment's own currency.
+/// Stripe's limits for the amount of one payment. The sandbox settles every currency in itself, so
+/// the minimum is that of the payment's own currency.
 pub(crate) fn check_amount(amount: u64, currency: Currency) -> Result<(), ApiError> {
     if amount > MAX_AMOUNT {
         return Err(ApiError::invalid(format!(
@@ -116,7 +117,7 @@ pub(crate) fn merge_metadata(
     Ok(())
 }
 
-/// What may be set when an intent is made, updated or confirmed.
+/// The fields of an intent that a request can set when it creates, updates or confirms it.
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     metadata: Option<Option<MetadataChange>>,
