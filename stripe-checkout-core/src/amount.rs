@@ -315,7 +315,8 @@ impl Amount {
         Ok(())
     }
 
-    fn in_whole_steps(self) -> Result<Self, AmountError> {
+    /// Refuses an amount between whole units of ISK or UGX, which Stripe certainly refuses.
+    pub(crate) fn in_whole_steps(self) -> Result<Self, AmountError> {
         let multiple = self.currency.step();
         if self.minor.is_multiple_of(multiple) {
             Ok(self)

@@ -63,8 +63,7 @@ pub enum AmountError {
         /// How many the text has.
         given: usize,
     },
-    /// Stripe takes this currency only in whole multiples. In ISK and UGX, that is 100 minor units.
-    /// Stripe's own page takes BHD, JOD, KWD, OMR and TND in multiples of 10 only.
+    /// Stripe takes this currency only in whole multiples: 100 minor units of ISK and UGX.
     #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
     NotAMultiple {
         /// The currency.
