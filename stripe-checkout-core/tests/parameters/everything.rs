@@ -154,8 +154,15 @@ pub(crate) async fn requests() -> Vec<LoggedRequest> {
     money_back(&world, &ada).await;
     reserved(&world, &ada).await;
     sessions(&world, &ada).await;
+    second_pages(&world, &ada).await;
     events(&world).await;
     let requests = world.sandbox.requests();
+    for path in ["/refunds", "/events", "payment_methods"] {
+        let second = |request: &&LoggedRequest| {
+            request.path.ends_with(path) && request.query.contains("starting_after=")
+        };
+        assert!(requests.iter().any(|request| second(&request)), "{path}");
+    }
     for request in &requests {
         let status = request.status.unwrap_or_default();
         assert!(
@@ -342,6 +349,23 @@ async fn sessions(world: &World, ada: &Customer) {
         .create_session(&whole("session-4", ada))
         .await
         .unwrap();
+}
+
+/// More refunds and cards than one page of a list has. The refunds also make more events than one
+/// page has.
+async fn second_pages(world: &World, ada: &Customer) {
+    let paid = world
+        .charge(PaymentRequest::new("order-5", PRICE), ada)
+        .await;
+    for _ in 0..101 {
+        let part = format!("payment_intent={}&amount=1", paid.id());
+        world.post("/refunds", &part).await;
+        world.card(ada).await;
+    }
+    let totals = world.checkout.totals(paid.id()).await.unwrap();
+    assert_eq!(totals.refunded, eur(101));
+    let cards = world.checkout.payment_methods(ada).await.unwrap();
+    assert!(cards.len() > 100);
 }
 
 /// The requests of the reconciler, and of an inbox that has to look a session up.
