@@ -330,10 +330,24 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiErr
             "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
         ));
     }
+    let account = text(&request.headers, &STRIPE_ACCOUNT)
+        .or_else(|| browser::account(&params).filter(|_| role == Role::Publishable));
+    if let Some(account) = account
+        .as_ref()
+        .filter(|account| !account.starts_with("acct_"))
+    {
+        return Err(ApiError::invalid_with_status(
+            StatusCode::FORBIDDEN,
+            format!(
+                "The provided key does not have access to account '{account}' (or that account does not exist). \
+                 Application access may have been revoked."
+            ),
+        )
+        .code("account_invalid"));
+    }
     let caller = Caller {
         role,
-        account: text(&request.headers, &STRIPE_ACCOUNT)
-            .or_else(|| browser::account(&params).filter(|_| role == Role::Publishable)),
+        account,
         request_id: request.request_id.clone(),
         idempotency_key: text(&request.headers, &IDEMPOTENCY_KEY),
     };

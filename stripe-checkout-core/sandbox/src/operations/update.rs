@@ -7,7 +7,7 @@ use super::{
         api_error::ApiError, auth::Caller, objects::payment_intent::Status, params::Params,
         store::Store,
     },
-    create::CAPTURE_METHODS,
+    create::{CAPTURE_METHODS, checked_types},
     payment_method_data,
     shared_params::{self, Details},
 };
@@ -57,6 +57,8 @@ impl Store {
         let customer_before = changed.customer.clone();
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
         changed.choose_types();
+        // A listed type may not take the new currency.
+        checked_types(changed.payment_method_types.clone(), changed.currency)?;
         details.apply(caller, &mut changed)?;
 
         let method = match wanted {

@@ -196,3 +196,41 @@ async fn the_sandbox_forgets_old_requests_before_their_bodies_fill_the_memory() 
         .sum();
     assert!(kept <= 64 * 1024 * 1024 && kept > 0, "{kept}");
 }
+
+#[tokio::test]
+async fn an_intent_stays_in_a_currency_that_its_listed_types_take() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let intent = client.create("payment_method_types[]=sepa_debit").await;
+    let path = format!("/v1/payment_intents/{}", id(&intent));
+    let answer = client.post(&path, "currency=usd").await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    assert!(
+        answer
+            .body
+            .contains("The currency provided (usd) is invalid"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(client.get(&path).await.json()["currency"], "eur");
+}
+
+#[tokio::test]
+async fn a_connected_account_has_the_name_of_one() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let list = "/v1/payment_intents";
+    let good = client.with("Stripe-Account", "acct_1").get(list).await;
+    assert_eq!(good.status, 200);
+    let bad = client.with("Stripe-Account", "foo").get(list).await;
+    assert_eq!(
+        (bad.status, bad.error().1.as_str()),
+        (403, "account_invalid")
+    );
+    let body = format!("key={PUBLISHABLE_KEY}&_stripe_account=foo&card[number]=4242424242424242");
+    let bad = Client::anonymous(&sandbox).post("/v1/tokens", &body).await;
+    assert_eq!(
+        (bad.status, bad.error().1.as_str()),
+        (403, "account_invalid")
+    );
+}
