@@ -231,6 +231,10 @@ impl Case {
         self.discount() == Discount::Whole && self.extra() != Extra::Shipping
     }
 
+    pub(crate) fn queues(&self) -> bool {
+        self.store() != Store::Memory && self.choose("queued", 4) == 0
+    }
+
     pub(crate) fn is_lossy(&self) -> bool {
         matches!(self.delivery(), Delivery::Lost(_))
     }

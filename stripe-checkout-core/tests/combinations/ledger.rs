@@ -100,7 +100,7 @@ impl Ledger {
         let mut faults = Vec::new();
         let mut agree = |what: &str, one: i64, other: i64| {
             if one != other {
-                faults.push(format!("ledger: {what}: {one} is not {other}"));
+                faults.push(format!("ledger: {what} ({one} is not {other})"));
             }
         };
         let Some(intent) = &self.intent else {

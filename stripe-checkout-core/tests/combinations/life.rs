@@ -1,5 +1,7 @@
 //! What the buyer, the merchant and the bank do in one case.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use stripe_checkout_core::intent::{CancelRequest, CaptureRequest, PaymentRequest, RefundRequest};
 use stripe_checkout_core::{Checkout, Expired, OperationError};
@@ -12,6 +14,8 @@ use crate::stripe::Stripe;
 
 const CONNECTED: &str = "acct_1";
 const STRANGER: &str = "acct_2";
+/// How long Stripe takes to book a payment: longer than a case runs.
+pub(crate) const BOOKED_AFTER: Duration = Duration::from_secs(60);
 const BACK: &str = "return_url=https://shop.example/back";
 
 /// One order with all that happens to it.
@@ -39,6 +43,7 @@ impl Life {
     pub(crate) async fn new(case: &Case, number: usize, databases: &Databases) -> Self {
         let sandbox = Sandbox::start().await.unwrap();
         sandbox.banks().wait_to_be_told();
+        sandbox.banks().book_payments_after(BOOKED_AFTER);
         let stripe = Stripe::of(&sandbox);
         let shop = Shop::new(case);
         let application = format!("shop{number}");
@@ -57,6 +62,11 @@ impl Life {
             application,
             open,
         }
+    }
+
+    /// Whether webhooks are answered at once and a worker runs their events.
+    pub(crate) fn queues(&self) -> bool {
+        self.case.queues()
     }
 
     pub(crate) fn checkout(&self) -> &Checkout {
@@ -166,13 +176,13 @@ impl Life {
         let request = self.request().await;
         if self.case.page() == Page::Own {
             let made = self.checkout().create_intent(&request).await;
-            let made = made.map_err(|error| format!("no PaymentIntent: {error}"))?;
+            let made = made.map_err(|error| format!("no PaymentIntent ({error})"))?;
             self.secret = made.client_secret().unwrap().expose().to_owned();
             self.intent = Some(made.id().to_owned());
             return Ok(());
         }
         let made = self.checkout().create_session(&request).await;
-        let made = made.map_err(|error| format!("no Checkout Session: {error}"))?;
+        let made = made.map_err(|error| format!("no Checkout Session ({error})"))?;
         self.session = Some(made.id().to_owned());
         if let Some(secret) = made.client_secret() {
             self.secret = secret.expose().to_owned();
@@ -313,12 +323,12 @@ impl Life {
 
     async fn capture(&self) -> Result<(), Fault> {
         let intent = self.intent()?;
-        let request = CaptureRequest::new("shipped", intent);
+        let request = self.capture_request("shipped")?;
         let capture = |request| async move {
             let captured = self.checkout().capture(&request).await;
             captured
                 .map(drop)
-                .map_err(|error| format!("not captured: {error}"))
+                .map_err(|error| format!("not captured ({error})"))
         };
         let path = format!("/payment_intents/{intent}/capture");
         match self.case.capture() {
@@ -326,7 +336,8 @@ impl Life {
             Capture::All => capture(request).await,
             Capture::Part => capture(request.amount(eur(self.part()))).await,
             Capture::Over => {
-                let more = CaptureRequest::new("too-much", intent).amount(eur(self.total() + 1));
+                let more = self.capture_request("too-much")?;
+                let more = more.amount(eur(self.total() + 1));
                 let refused = self.checkout().capture(&more).await;
                 let refused = matches!(refused, Err(OperationError::MoreThanLeft));
                 check(refused, "more than was authorised is not refused")?;
@@ -342,6 +353,14 @@ impl Life {
         }
     }
 
+    fn capture_request(&self, reference: &str) -> Result<CaptureRequest, Fault> {
+        let request = CaptureRequest::new(reference, self.intent()?);
+        Ok(match self.account {
+            Some(account) => request.on_account(account),
+            None => request,
+        })
+    }
+
     async fn refund(&self, whole: bool) -> Result<(), Fault> {
         let intent = self.intent()?;
         let amount = (!whole).then(|| self.captured() * 3 / 10);
@@ -350,13 +369,17 @@ impl Life {
             return check(made.is_some(), "the Dashboard refuses the refund");
         }
         let request = RefundRequest::new("returned", intent);
+        let request = match self.account {
+            Some(account) => request.on_account(account),
+            None => request,
+        };
         let request = match amount {
             Some(amount) => request.amount(eur(amount)),
             None => request,
         };
         let made = self.checkout().refund(&request).await;
         made.map(drop)
-            .map_err(|error| format!("not refunded: {error}"))
+            .map_err(|error| format!("not refunded ({error})"))
     }
 
     /// The shop calls the order off. That succeeds, or is refused because the buyer has paid.
@@ -367,10 +390,14 @@ impl Life {
             // A PaymentIntent in an open session is Stripe's.
             Some(intent) if by_payment && (self.session.is_none() || captures) => {
                 let request = CancelRequest::new("called-off", intent);
+                let request = match self.account {
+                    Some(account) => request.on_account(account),
+                    None => request,
+                };
                 match self.checkout().cancel(&request).await {
                     Ok(_) => true,
                     Err(OperationError::WrongState) => false,
-                    Err(error) => return Err(format!("not canceled: {error}")),
+                    Err(error) => return Err(format!("not canceled ({error})")),
                 }
             }
             _ => {
@@ -381,7 +408,7 @@ impl Life {
                         self.checkout().expire_on_account(reference, account).await
                     }
                 };
-                let ended = ended.map_err(|error| format!("not called off: {error}"))?;
+                let ended = ended.map_err(|error| format!("not called off ({error})"))?;
                 matches!(ended, Expired::Expired(_))
             }
         };
@@ -404,7 +431,7 @@ impl Life {
         match found {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err("the buyer who comes back is not known".to_owned()),
-            Err(error) => Err(format!("the buyer who comes back sees an error: {error}")),
+            Err(error) => Err(format!("the buyer who comes back sees an error ({error})")),
         }
     }
 
@@ -447,7 +474,7 @@ fn check(holds: bool, fault: &str) -> Result<(), Fault> {
 
 fn accepted(answer: Value) -> Result<Value, Fault> {
     match answer.get("error") {
-        Some(error) => Err(format!("Stripe refuses: {}", error["message"])),
+        Some(error) => Err(format!("Stripe refuses ({})", error["message"])),
         None => Ok(answer),
     }
 }

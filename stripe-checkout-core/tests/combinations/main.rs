@@ -42,6 +42,8 @@ use crate::shop::Databases;
 const SEED: u64 = 2025;
 const CASES: usize = 300;
 const AT_ONCE: usize = 8;
+/// How many cases of each kind of fault are printed.
+const SHOWN: usize = 6;
 
 /// Past the test harness, which shows only the output of failing tests.
 fn say(line: &str) {
@@ -101,26 +103,32 @@ async fn every_combination_keeps_every_promise_about_money() {
             });
             let faults = ran
                 .await
-                .unwrap_or_else(|error| vec![format!("panics: {error}")]);
+                .unwrap_or_else(|error| vec![format!("panics ({error})")]);
             (case, faults)
         });
     }
-    let mut by_fault: BTreeMap<Fault, Vec<String>> = BTreeMap::new();
+    let mut by_fault: BTreeMap<String, Vec<(String, Fault)>> = BTreeMap::new();
     let mut failed = 0;
     while let Some(ended) = running.join_next().await {
         let (case, faults) = ended.unwrap();
         failed += usize::from(!faults.is_empty());
         for fault in faults {
-            by_fault.entry(fault).or_default().push(case.to_string());
+            // Of the same kind of fault the details differ.
+            let kind = fault.split(" (").next().unwrap_or_default().to_owned();
+            by_fault
+                .entry(kind)
+                .or_default()
+                .push((case.to_string(), fault));
         }
     }
     say(&format!(
         "combinations: {failed} of {many} cases failed, in {:?}",
         began.elapsed()
     ));
-    for (fault, cases) in &by_fault {
-        say(&format!("{} ×: {fault}", cases.len()));
-        for case in cases.iter().take(5) {
+    for (kind, cases) in &by_fault {
+        say(&format!("{} ×: {kind}", cases.len()));
+        for (case, fault) in cases.iter().take(SHOWN) {
+            say(&format!("    {fault}"));
             say(&format!("    COMBINATIONS_CASE='{case}'"));
         }
     }

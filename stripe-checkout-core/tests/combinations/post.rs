@@ -1,16 +1,20 @@
 //! The post: which events arrive when, how often, and which never do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::{Body, Call, Checkout, Config, Group};
 
 use crate::dimensions::{Case, Delivery};
-use crate::life::{Fault, Life, text};
+use crate::life::{BOOKED_AFTER, Fault, Life, text};
 
 /// How often what was refused is delivered again.
 const ROUNDS: usize = 8;
+
+/// More events than a case has.
+const MOST: usize = 500;
 
 /// The events that tell how a payment stands.
 const TELLING: [&str; 20] = [
@@ -51,7 +55,7 @@ pub(crate) struct Post {
 impl Post {
     /// Delivers what is new, in a case whose events arrive in order.
     pub(crate) async fn as_it_happens(&mut self, life: &Life) -> Result<(), Fault> {
-        if life.case.delivery() != Delivery::InOrder {
+        if !in_order(life) {
             return Ok(());
         }
         for event in events(life).await {
@@ -66,11 +70,10 @@ impl Post {
     pub(crate) async fn at_the_end(&mut self, life: &Life) -> Result<(), Fault> {
         let case = &life.case;
         if case.delivery() == Delivery::Aged {
-            life.sandbox
-                .pass_time(std::time::Duration::from_secs(2 * 60 * 60));
+            life.sandbox.pass_time(Duration::from_secs(2 * 60 * 60));
         }
-        // A booking that Stripe shows late.
-        life.sandbox.pass_time(std::time::Duration::from_secs(1));
+        // Stripe books what it books late.
+        life.sandbox.pass_time(BOOKED_AFTER);
         if case.choose("back first", 3) == 0 {
             life.comes_back().await?;
         }
@@ -112,7 +115,7 @@ impl Post {
             for _ in 0..2 {
                 life.shop.next_step();
                 let run = life.checkout().reconcile().once().await;
-                let run = run.map_err(|error| format!("not reconciled: {error}"))?;
+                let run = run.map_err(|error| format!("not reconciled ({error})"))?;
                 self.log.push(format!("reconcile: {run:?}"));
                 self.until_quiet(life).await?;
             }
@@ -158,6 +161,9 @@ impl Post {
         self.log
             .push(format!("{step}: {} {id} {answers:?}", text(&event, "type")));
         self.delivered.entry(id).or_insert(step);
+        if life.queues() && (in_order(life) || life.case.choose("worker", 2) == 0) {
+            self.work(life).await?;
+        }
         match answers.iter().all(|status| *status == 200) {
             true => Ok(()),
             false
@@ -165,7 +171,10 @@ impl Post {
                     .iter()
                     .any(|status| !matches!(status, 200 | 500 | 503)) =>
             {
-                Err(format!("{} is answered {answers:?}", text(&event, "type")))
+                Err(format!(
+                    "{} is answered otherwise ({answers:?})",
+                    text(&event, "type")
+                ))
             }
             false => {
                 self.refused.push(event);
@@ -174,8 +183,24 @@ impl Post {
         }
     }
 
+    /// The worker runs all that is due.
+    async fn work(&mut self, life: &Life) -> Result<(), Fault> {
+        for _ in 0..MOST {
+            match life.checkout().run_due().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(format!("the worker fails ({error})")),
+            }
+        }
+        Err("the worker never ends".to_owned())
+    }
+
     async fn until_quiet(&mut self, life: &Life) -> Result<(), Fault> {
         for _ in 0..ROUNDS {
+            if life.queues() {
+                life.shop.next_step();
+                self.work(life).await?;
+            }
             for event in std::mem::take(&mut self.refused) {
                 self.deliver(life, event).await?;
             }
@@ -200,6 +225,10 @@ fn tells(life: &Life, event: &Value) -> bool {
         && (is(&life.intent, text(object, "id"))
             || is(&life.session, text(object, "id"))
             || is(&life.intent, text(object, "payment_intent")))
+}
+
+fn in_order(life: &Life) -> bool {
+    life.case.delivery() == Delivery::InOrder
 }
 
 /// Four of these, in their order, or all where there are fewer.

@@ -208,6 +208,10 @@ pub(crate) async fn open(
         .hosted_checkout(hosted(case))
         .max_attempts(60)
         .transport(stripe.clone());
+    let builder = match case.queues() {
+        true => builder.queued(),
+        false => builder,
+    };
     let shop = shop.clone();
     let (builder, folder) = match (case.store(), &databases.postgres) {
         (Store::Postgres, Some(pool)) => {
