@@ -106,6 +106,10 @@ impl Judge<'_> {
         self.case.price() != Price::Changed && self.case.capture() != Capture::PartElsewhere
     }
 
+    fn is_captured_in_part(&self) -> bool {
+        matches!(self.case.capture(), Capture::Part | Capture::PartElsewhere)
+    }
+
     /// Exactly one verdict of a payment that succeeded, and the right one.
     fn verdict(&mut self, events: &[Value]) {
         let verdicts: Vec<Told> = self
@@ -144,6 +148,9 @@ impl Judge<'_> {
             } else if in_order {
                 self.fault("kept back, although the money was there when it was told");
             }
+        } else if hook == "mismatch" && known && self.is_captured_in_part() {
+            // Where the figures may count the released part as refunded, nothing is fulfilled and
+            // a person decides.
         } else if hook != right {
             self.fault(format!("{hook} instead of {right}"));
         } else if known || looked_up {
