@@ -36,7 +36,14 @@ pub(crate) enum Pay {
     S,
     /// Another Checkout Session of the same order, with nothing to pay: it is the payment itself.
     F,
+    /// A PaymentIntent in a third Checkout Session of that order: the buyer has two pages open.
+    T,
+    /// A PaymentIntent on a connected account, of an order with the reference of the first one.
+    K,
 }
+
+/// The connected account.
+pub(crate) const ACCOUNT: &str = "acct_1";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
@@ -44,10 +51,21 @@ pub(crate) enum Order {
     Cake,
     /// It is ordered on Stripe's page.
     Pie,
+    /// The same reference as tea, on a connected account: it is another order.
+    TheirTea,
 }
 
 impl Pay {
-    pub(crate) const ALL: [Self; 6] = [Self::A, Self::B, Self::C, Self::D, Self::S, Self::F];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::A,
+        Self::B,
+        Self::C,
+        Self::D,
+        Self::S,
+        Self::F,
+        Self::T,
+        Self::K,
+    ];
 
     pub(crate) fn id(self) -> String {
         match self {
@@ -69,29 +87,45 @@ impl Pay {
         match self {
             Self::S => Some(1),
             Self::F => Some(2),
+            Self::T => Some(3),
             _ => None,
         }
+    }
+
+    /// The connected account that it is on.
+    pub(crate) fn account(self) -> Option<&'static str> {
+        self.order().and_then(Order::account)
+    }
+
+    /// Whether it is a PaymentIntent in a Checkout Session.
+    pub(crate) fn is_in_session(self) -> bool {
+        matches!(self, Self::S | Self::T)
     }
 
     pub(crate) fn order(self) -> Option<Order> {
         match self {
             Self::A | Self::B => Some(Order::Tea),
             Self::C => Some(Order::Cake),
-            Self::S | Self::F => Some(Order::Pie),
+            Self::S | Self::F | Self::T => Some(Order::Pie),
+            Self::K => Some(Order::TheirTea),
             Self::D => None,
         }
     }
 }
 
 impl Order {
-    pub(crate) const ALL: [Self; 3] = [Self::Tea, Self::Cake, Self::Pie];
+    pub(crate) const ALL: [Self; 4] = [Self::Tea, Self::Cake, Self::Pie, Self::TheirTea];
 
     pub(crate) fn reference(self) -> &'static str {
         match self {
-            Self::Tea => "tea",
+            Self::Tea | Self::TheirTea => "tea",
             Self::Cake => "cake",
             Self::Pie => "pie",
         }
+    }
+
+    pub(crate) fn account(self) -> Option<&'static str> {
+        (self == Self::TheirTea).then_some(ACCOUNT)
     }
 }
 
@@ -177,7 +211,7 @@ impl What {
     /// All that Stripe may tell about a payment.
     pub(crate) fn about(pay: Pay) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |what| match pay {
-            Pay::S => *what != Self::SessionFree,
+            Pay::S | Pay::T => *what != Self::SessionFree,
             Pay::F => matches!(what, Self::SessionFree | Self::SessionExpired),
             _ => !what.is_of_session(),
         })
@@ -254,7 +288,7 @@ impl Event {
 
     /// Whether a PaymentIntent tells it whose Checkout Session tells how it stands.
     fn is_inside(self) -> bool {
-        self.pay == Pay::S && !self.what.is_of_session() && !self.what.is_noted()
+        self.pay.is_in_session() && !self.what.is_of_session() && !self.what.is_noted()
     }
 }
 
@@ -588,6 +622,13 @@ impl Model {
                 let next = |attempt| order.present.and_then(Pay::attempt) < Some(attempt);
                 order.paid_by.is_none() && pay.attempt().is_none_or(next)
             });
+        }
+        // A connected account can say anything: its payments are ours from when we asked for them.
+        if let Happening::Deliver { event, .. } = happening
+            && event.pay.account().is_some()
+            && event.pay.order().map(|order| self.order(order).present) != Some(Some(event.pay))
+        {
+            return false;
         }
         // One that dies somewhere may also live.
         let lives = match happening.behave() {

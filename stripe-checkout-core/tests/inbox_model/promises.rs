@@ -44,7 +44,7 @@ impl Seen {
         for order in Order::ALL {
             let key = OrderKey {
                 scope: scope.clone(),
-                account: None,
+                account: order.account().map(str::to_owned),
                 reference: order.reference().to_owned(),
             };
             if let Some(record) = inbox.intent(&key).await.unwrap() {

@@ -59,6 +59,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Pay::D),
         6 => Just(Pay::S),
         2 => Just(Pay::F),
+        3 => Just(Pay::T),
+        2 => Just(Pay::K),
     ];
     let event = |pay| {
         let all = What::about(pay).map(move |what| Event { what, pay, copy: 0 });
@@ -118,7 +120,7 @@ impl ReferenceStateMachine for Sequences {
             1 => (decided, behave()).prop_map(|(event, others)| Happening::Discard { event, others }),
             2 => select(vec![1, 1000, 1000]).prop_map(|most| Happening::Prune { most }),
             1 => (select(Order::ALL.to_vec()), any::<bool>()).prop_map(|(order, right)| Happening::Price { order, right }),
-            1 => select(vec![Pay::A, Pay::B, Pay::C, Pay::S, Pay::F]).prop_map(|pay| Happening::Ask { pay }),
+            2 => select(vec![Pay::A, Pay::B, Pay::C, Pay::S, Pay::F, Pay::T, Pay::K]).prop_map(|pay| Happening::Ask { pay }),
         ]
         .boxed()
     }
@@ -315,7 +317,7 @@ impl<S: Store> Shop<S> {
     async fn ask(&self, pay: Pay) {
         let key = OrderKey {
             scope: self.stage.scope(),
-            account: None,
+            account: pay.account().map(str::to_owned),
             reference: pay.order().unwrap().reference().to_owned(),
         };
         let inbox = self.running.process.inbox();

@@ -142,6 +142,10 @@ pub(crate) fn body(event: Event) -> Stripes {
     let body = EventBody::new(event_type, object)
         .id(&event.id())
         .created(created);
+    let body = match event.pay.account() {
+        Some(account) => body.account(account),
+        None => body,
+    };
     Stripes::parse(body.body()).unwrap()
 }
 
@@ -730,7 +734,7 @@ impl<'a> Alone<'a> {
         let order = pay.filter(|_| !event.what.is_noted()).and_then(Pay::order);
         let keys = pay.map(Pay::id).into_iter();
         let keys: Vec<_> = keys
-            .chain(order.map(|order| order.reference().to_owned()))
+            .chain(order.map(|order| format!("{order:?}")))
             .collect();
         let mut running = lock(&stage.running);
         for key in &keys {
@@ -765,7 +769,9 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
     async fn amount_due(&self, payment: &Payment, _: &mut Db<S>) -> Result<Due, BoxError> {
         let prices = lock(&self.0.prices);
         let mut orders = Order::ALL.into_iter();
-        let order = orders.find(|order| Some(order.reference()) == payment.order_id());
+        let order = orders.find(|order| {
+            (Some(order.reference()), order.account()) == (payment.order_id(), payment.account())
+        });
         Ok(match order.and_then(|order| prices.get(&order)) {
             Some(price) => Due::Exactly(*price),
             None => Due::AsAsked,
