@@ -1,9 +1,10 @@
 //! The sandbox as the buyer, the merchant's Dashboard and the ledger see it: plain HTTP and JSON.
+//! And the shop's own way to it, on which calls fail and events are missing.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stripe_checkout_core::TransportError;
 use stripe_checkout_core::intent::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_sandbox::{SECRET_KEY, Sandbox};
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 pub(crate) struct Stripe {
     address: String,
     never_made: Arc<Mutex<BTreeSet<String>>>,
+    failing: Arc<Mutex<Vec<(String, u16)>>>,
 }
 
 struct Answer {
@@ -29,12 +31,18 @@ impl Stripe {
         Self {
             address,
             never_made: Arc::default(),
+            failing: Arc::default(),
         }
     }
 
     /// From now on the shop finds this event in no list.
     pub(crate) fn hide(&self, event: &str) {
         self.never_made.lock().unwrap().insert(event.to_owned());
+    }
+
+    /// From now on the shop's requests whose path contains one of these texts fail with its status.
+    pub(crate) fn fail(&self, failing: impl IntoIterator<Item = (String, u16)>) {
+        *self.failing.lock().unwrap() = failing.into_iter().collect();
     }
 
     async fn ask(
@@ -115,6 +123,17 @@ impl Stripe {
 impl Transport for Stripe {
     async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
         let (_, path) = request.url.split_once(&self.address).unwrap();
+        let failing = self.failing.lock().unwrap().clone();
+        if let Some((_, status)) = failing.iter().find(|(text, _)| path.contains(text)) {
+            let error = json!({ "error": { "type": "api_error", "message": "Not now." } });
+            // Nobody waits for a second try.
+            let never = ("stripe-should-retry".to_owned(), b"false".to_vec());
+            return Ok(TransportResponse {
+                status: *status,
+                headers: vec![never],
+                body: error.to_string().into(),
+            });
+        }
         let headers = request.headers.iter();
         let headers: Vec<(&str, &str)> = headers
             .filter(|(name, _)| !["host", "content-length", "connection"].contains(name))

@@ -4,6 +4,8 @@
 //! deaths, replays and whatever else there is, and after each step the inbox must stand as a small machine says that was written from the promises alone. What differs is
 //! made as short as it can be.
 //!
+//! The [reconciler] has a machine of its own, beside the sandbox: there calls to Stripe fail.
+//!
 //! `PROPTEST_CASES=2000 cargo test …` tries as many sequences with each inbox instead of a few.
 //!
 //! **Left out** is what needs the clock to go on: nobody sleeps here. A lease that is over is one that was over when it was made, and so is a pause; one that is not
@@ -13,9 +15,15 @@
 mod concurrent;
 mod model;
 mod promises;
+#[cfg(all(feature = "sessions", feature = "sqlite"))]
+mod reconciler;
 mod sequence;
 mod shop;
 mod stores;
+
+#[cfg(all(feature = "sessions", feature = "sqlite"))]
+#[path = "../combinations/stripe.rs"]
+mod stripe;
 
 #[cfg(feature = "postgres")]
 #[path = "../postgres_server/mod.rs"]
