@@ -235,6 +235,12 @@ impl Case {
         self.store() != Store::Memory && self.choose("queued", 4) == 0
     }
 
+    /// Whether Stripe makes two events of each change, as it rarely does. Two declines of a payment
+    /// are told apart by nothing, so that is left out.
+    pub(crate) fn is_doubled(&self) -> bool {
+        self.pays_with() != PaysWith::DebitFails && self.choose("doubled", 5) == 0
+    }
+
     pub(crate) fn is_lossy(&self) -> bool {
         matches!(self.delivery(), Delivery::Lost(_))
     }

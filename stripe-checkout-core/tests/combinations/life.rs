@@ -44,6 +44,9 @@ impl Life {
         let sandbox = Sandbox::start().await.unwrap();
         sandbox.banks().wait_to_be_told();
         sandbox.banks().book_payments_after(BOOKED_AFTER);
+        if case.is_doubled() {
+            sandbox.webhooks().double_events(usize::MAX);
+        }
         let stripe = Stripe::of(&sandbox);
         let shop = Shop::new(case);
         let application = format!("shop{number}");

@@ -42,7 +42,7 @@ use crate::shop::Databases;
 const SEED: u64 = 2025;
 const CASES: usize = 300;
 const AT_ONCE: usize = 8;
-/// How many cases of each kind of fault are printed.
+/// How many cases of each kind of fault are printed, unless `COMBINATIONS_SHOWN` says otherwise.
 const SHOWN: usize = 6;
 
 /// Past the test harness, which shows only the output of failing tests.
@@ -72,6 +72,7 @@ async fn every_combination_keeps_every_promise_about_money() {
     let asked = number("COMBINATIONS");
     let seed = number("COMBINATIONS_SEED");
     let seed = seed.unwrap_or_else(|| asked.map_or(SEED, |_| fastrand::u64(..1_000_000)));
+    let shown = number("COMBINATIONS_SHOWN").map_or(Ok(SHOWN), usize::try_from);
     let cases = asked.map_or(CASES, |cases| usize::try_from(cases).unwrap());
     let covering = covering::cover(cases, seed);
     say(&format!(
@@ -127,7 +128,7 @@ async fn every_combination_keeps_every_promise_about_money() {
     ));
     for (kind, cases) in &by_fault {
         say(&format!("{} ×: {kind}", cases.len()));
-        for (case, fault) in cases.iter().take(SHOWN) {
+        for (case, fault) in cases.iter().take(shown.unwrap()) {
             say(&format!("    {fault}"));
             say(&format!("    COMBINATIONS_CASE='{case}'"));
         }

@@ -224,6 +224,9 @@ impl Judge<'_> {
         let has_intent = self.ledger.intent.is_some() && !self.case.is_free();
         let attempts = !self.ledger.charges.is_empty();
         let once = |is: bool| usize::from(is);
+        // A buyer may be asked, and a debit begin, several times: two events of one are not told
+        // apart from those of two.
+        let doubled = 1 + usize::from(self.case.is_doubled());
         let must = |is: bool, stands: bool| usize::from(is && (in_order || stands));
 
         let processes = has_intent && debit;
@@ -234,7 +237,7 @@ impl Judge<'_> {
         self.times(
             "payment_processing",
             must(processes, false),
-            once(processes || unknown),
+            once(processes || unknown) * doubled,
         );
         let first = |hook: &str| self.told.iter().position(|told| told.hook == hook);
         if let (Some(required), Some(processing)) =
@@ -244,7 +247,11 @@ impl Judge<'_> {
             self.fault("payment_processing after capture_required");
         }
         let asks = has_intent && self.case.pays_with() == PaysWith::ThreeDSecure;
-        self.times("payment_requires_action", must(asks, false), once(asks));
+        self.times(
+            "payment_requires_action",
+            must(asks, false),
+            once(asks) * doubled,
+        );
         let authorises = attempts && !debit && self.case.capture() != Capture::Automatic;
         let stands = self.ledger.intent_is("requires_capture");
         self.times(

@@ -112,6 +112,16 @@ impl Post {
             if case.choose("back last", 2) == 0 {
                 life.comes_back().await?;
             }
+            if case.choose("failing run", 3) == 0 {
+                // A run that finds the half only, or nothing.
+                let path = ["/v1/payment_intents", "/v1/checkout/sessions", "/v1/events"];
+                let path = path[case.choose("failing path", path.len())];
+                life.stripe.fail([(path.to_owned(), 500)]);
+                life.shop.next_step();
+                let run = life.checkout().reconcile().once().await;
+                self.log.push(format!("reconcile without {path}: {run:?}"));
+                life.stripe.fail([]);
+            }
             for _ in 0..2 {
                 life.shop.next_step();
                 let run = life.checkout().reconcile().once().await;
