@@ -54,7 +54,7 @@ dimension! {
 }
 
 dimension! {
-    /// What the buyer pays with.
+    /// The payment method of the buyer, and how the payment ends.
     PaysWith {
         Card = "card",
         ThreeDSecure = "3ds",
@@ -64,7 +64,7 @@ dimension! {
 }
 
 dimension! {
-    /// What a promotion code takes off the lines.
+    /// The promotion code, which lowers the price of the lines.
     Discount {
         None = "none",
         Code = "code",
@@ -73,7 +73,7 @@ dimension! {
 }
 
 dimension! {
-    /// What Stripe's page adds to the lines.
+    /// The cost that Stripe's page adds to the lines.
     Extra {
         None = "none",
         Shipping = "shipping",
@@ -97,7 +97,7 @@ dimension! {
 }
 
 dimension! {
-    /// What happens after the payment.
+    /// The merchant or the bank acts after the payment.
     After {
         Nothing = "nothing",
         PartRefund = "part_refund",
@@ -108,7 +108,7 @@ dimension! {
 }
 
 dimension! {
-    /// What the handler says that the order costs.
+    /// The answer of the handler to the question of the price.
     Price {
         Exactly = "exactly",
         AsAsked = "as_asked",

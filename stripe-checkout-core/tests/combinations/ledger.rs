@@ -1,4 +1,4 @@
-//! What Stripe holds in the end, read from its API, and whether its books agree with themselves.
+//! Stripe's ledger at the end of a case, read from its API. Its books must agree with themselves.
 //!
 //! Nothing here knows how the sandbox counts: it reads objects as JSON and adds them up.
 
@@ -48,14 +48,14 @@ impl Ledger {
         ledger
     }
 
-    /// What arrived of the payment.
+    /// The amount of the payment that arrived.
     pub(crate) fn received(&self) -> i64 {
         self.intent
             .as_ref()
             .map_or(0, |intent| number(intent, "amount_received"))
     }
 
-    /// What went back to the buyer, or is on its way.
+    /// The sum of the refunds that arrived or are on their way.
     pub(crate) fn refunded(&self) -> i64 {
         let gone = |refund: &&Value| !matches!(text(refund, "status"), "failed" | "canceled");
         self.refunds
@@ -65,7 +65,7 @@ impl Ledger {
             .sum()
     }
 
-    /// What the bank holds or has taken back.
+    /// The sum of the disputes that are open or lost.
     fn disputed(&self) -> i64 {
         let takes = |dispute: &&Value| {
             let status = text(dispute, "status");

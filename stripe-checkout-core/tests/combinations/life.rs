@@ -1,4 +1,4 @@
-//! What the buyer, the merchant and the bank do in one case.
+//! The buyer, the merchant and the bank of one case act here.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl Life {
         &self.open.checkout
     }
 
-    /// Everything that happens at Stripe. What arrives in order is delivered meanwhile.
+    /// Lets everything happen at Stripe. Events that arrive in order are delivered meanwhile.
     pub(crate) async fn pass(&mut self, post: &mut Post) -> Result<(), Fault> {
         let case = self.case.clone();
         let cancels = case.after() == After::Cancel;
@@ -215,7 +215,7 @@ impl Life {
         self.on_page("code", &form).await.map(drop)
     }
 
-    /// What the buyer's browser posts on the page of the session.
+    /// Posts to the page of the session, as the buyer's browser does.
     async fn on_page(&self, action: &str, form: &str) -> Result<Value, Fault> {
         let name = match self.case.page() {
             Page::Embedded => &self.secret,
@@ -292,7 +292,7 @@ impl Life {
         Ok(())
     }
 
-    /// What the buyer pays in the end, by the test's own arithmetic.
+    /// The total of the buyer, by the test's own arithmetic.
     pub(crate) fn total(&self) -> u64 {
         let taken_off = match self.case.discount() {
             Discount::None => 0,
@@ -307,7 +307,7 @@ impl Life {
         }
     }
 
-    /// What is captured of it: below half of it, or above.
+    /// A partial capture: below half of the total, or above.
     pub(crate) fn part(&self) -> u64 {
         match self.case.choose("part", 2) {
             0 => self.total() * 4 / 10,
@@ -315,7 +315,7 @@ impl Life {
         }
     }
 
-    /// What arrives, if all goes as it should.
+    /// The amount that arrives if all goes well.
     pub(crate) fn captured(&self) -> u64 {
         match self.case.capture() {
             Capture::None => 0,

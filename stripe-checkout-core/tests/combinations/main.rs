@@ -5,8 +5,8 @@
 //! against the sandbox; in the end Stripe's ledger and the calls of the handler must agree.
 //!
 //! - `cargo test --all-features --test combinations` runs about 300 cases with a fixed seed.
-//! - `COMBINATIONS=5000` runs at least so many, with a seed of their own that the first line
-//!   names. `COMBINATIONS_SEED` sets the seed.
+//! - `COMBINATIONS=5000` runs at least 5,000 cases with another seed, which the first line names.
+//!   `COMBINATIONS_SEED` sets the seed.
 //! - `COMBINATIONS_CASE='…'` runs one case and shows all that happened: the line of a failure.
 
 mod covering;

@@ -1,4 +1,4 @@
-//! What the handler must have been told, by the promises.
+//! The oracle: the promises say which hooks must have run, how often, and in which order.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::life::{Fault, Life, text};
 use crate::post::Post;
 use crate::shop::Told;
 
-/// The hooks that end the question whether an order is to be delivered.
+/// The hooks that decide about the delivery of an order.
 const VERDICTS: [&str; 5] = [
     "payment_succeeded",
     "order_free",
@@ -190,14 +190,14 @@ impl Judge<'_> {
     /// Canceled and expired payments, told once.
     fn end_without_money(&mut self) {
         let over = self.ledger.intent_is("canceled") || self.ledger.session_is("expired");
-        // The caller of `cancel` has the answer in hand: an event that Stripe never made is found
-        // by nobody else.
+        // The caller of `cancel` has the answer, and the order's row is closed. So no later run
+        // looks for an event that Stripe never made.
         let known_to_caller = self.life.called_off && self.post.never_made;
         let at_least = usize::from(over && !known_to_caller);
         self.times("payment_canceled", at_least, usize::from(over));
     }
 
-    /// What is on its way, waits for the bank, or is authorised: once, and never after the end.
+    /// Hooks of a payment before its end: each once, and never after the end.
     fn on_the_way(&mut self) {
         let on_stripes_page = self.life.session.is_some();
         let debit = matches!(

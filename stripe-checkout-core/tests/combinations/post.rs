@@ -10,7 +10,7 @@ use stripe_checkout_core::{Body, Call, Checkout, Config, Group};
 use crate::dimensions::{Case, Delivery};
 use crate::life::{BOOKED_AFTER, Fault, Life, text};
 
-/// How often what was refused is delivered again.
+/// How often refused events are delivered again.
 const ROUNDS: usize = 8;
 
 /// More events than a case has.
@@ -53,7 +53,7 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Delivers what is new, in a case whose events arrive in order.
+    /// Delivers new events, in a case whose events arrive in order.
     pub(crate) async fn as_it_happens(&mut self, life: &Life) -> Result<(), Fault> {
         if !in_order(life) {
             return Ok(());
@@ -66,7 +66,7 @@ impl Post {
         Ok(())
     }
 
-    /// Delivers what is to be delivered after all has happened, until nothing is refused.
+    /// Delivers the other events after all has happened, until none is refused.
     pub(crate) async fn at_the_end(&mut self, life: &Life) -> Result<(), Fault> {
         let case = &life.case;
         if case.delivery() == Delivery::Aged {
@@ -219,7 +219,7 @@ impl Post {
     }
 }
 
-/// What Stripe has told so far, of all accounts.
+/// The events that Stripe has made so far, of all accounts.
 pub(crate) async fn events(life: &Life) -> Vec<Value> {
     let mut all = Vec::new();
     for account in life.accounts() {

@@ -113,7 +113,7 @@ impl Stripe {
             .await
     }
 
-    /// What a browser posts to a page of Stripe's or of a bank.
+    /// Posts to a page of Stripe's or of a bank, as a browser does.
     pub(crate) async fn browse(&self, path: &str, form: &str) -> Value {
         self.json("POST", &format!("/sandbox{path}"), None, form)
             .await
@@ -126,7 +126,7 @@ impl Transport for Stripe {
         let failing = self.failing.lock().unwrap().clone();
         if let Some((_, status)) = failing.iter().find(|(text, _)| path.contains(text)) {
             let error = json!({ "error": { "type": "api_error", "message": "Not now." } });
-            // Nobody waits for a second try.
+            // The gateway does not wait for a second try.
             let never = ("stripe-should-retry".to_owned(), b"false".to_vec());
             return Ok(TransportResponse {
                 status: *status,

@@ -68,7 +68,7 @@ impl Order {
     }
 }
 
-/// What happens.
+/// One step of a sequence.
 #[derive(Debug, Clone)]
 enum Step {
     Begin(Order),
@@ -92,7 +92,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let order = || select(Order::ALL.to_vec());
     let later = select(vec![Order::OwnLater, Order::SessionLater]);
-    // What the key may not do it may do for no order, so that is tried with the list.
+    // A key that lacks a permission lacks it for every order. So only the list gets a 403.
     let run = (
         prop::collection::vec((order(), select(vec![429, 500])), 0..3),
         prop::option::of(select(vec![403, 429, 500])),
@@ -384,7 +384,7 @@ impl Machine {
         Some(event)
     }
 
-    /// A run of which calls fail. What they are not about is found.
+    /// Runs the reconciler while some calls fail. It finds every other order.
     async fn reconcile(&mut self, without: &[(Order, u16)], without_list: Option<u16>) {
         let mut failing = Vec::new();
         for (order, status) in without {
