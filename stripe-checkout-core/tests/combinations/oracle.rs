@@ -115,8 +115,8 @@ impl Judge<'_> {
         let verdicts: Vec<Told> = self
             .told
             .iter()
-            .cloned()
             .filter(|told| VERDICTS.contains(&told.hook))
+            .cloned()
             .collect();
         if !self.succeeded() {
             for verdict in verdicts {
