@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, OperationKey, OperationState, Scope,
-    SqliteInbox,
+    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
 };
 use stripe_checkout_core::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,
@@ -18,7 +17,7 @@ use stripe_checkout_core::intent::{
 };
 use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Currency, IntentError, Mode, OperationError, Pricing, PricingError,
+    Amount, BoxError, Checkout, Currency, IntentError, OperationError, Pricing, PricingError,
     TransportError, Visitor,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
@@ -309,23 +308,10 @@ async fn after_a_day_stripe_is_searched_first() {
     let asked = world.checkout.customer(&CustomerRequest::new("ada")).await;
     assert!(asked.is_err());
     world.sandbox.faults().clear();
-    // The key is forgotten meanwhile: the row is two days old.
-    let inbox = SqliteInbox::new(world.pool.clone());
-    let key = OperationKey {
-        scope: Scope {
-            application: "tea".into(),
-            mode: Mode::Test,
-        },
-        account: None,
-        kind: "customer".into(),
-        reference: "ada".into(),
-    };
-    let mut row = inbox.operation(&key).await.unwrap().unwrap();
-    assert_eq!(row.state, OperationState::Sending);
-    let version = row.version;
-    row.begun = SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
-    row.attempt += 7; // Another key: as if Stripe had forgotten the old one.
-    assert!(inbox.put_operation(&key, Some(version), row).await.unwrap());
+    // Stripe forgets the key.
+    world
+        .sandbox
+        .pass_time(Duration::from_secs(2 * 24 * 60 * 60));
     world.user("ada").await;
     assert_eq!(world.customers().await, 1);
 }
@@ -792,7 +778,7 @@ impl Transport for Liar {
             true => {
                 json!({ "id": "pm_1", "object": "payment_method", "type": "card", "customer": "cus_bob" })
             }
-            false => json!({ "id": "cus_ada", "object": "customer", "data": [] }),
+            false => json!({ "id": "cus_ada", "object": "customer", "data": [], "has_more": false }),
         };
         Ok(TransportResponse {
             status: 200,

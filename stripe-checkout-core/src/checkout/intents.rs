@@ -479,7 +479,8 @@ pub(super) fn is_spent(error: &ApiError) -> bool {
         ApiError::Declined { .. }
         | ApiError::InvalidRequest { .. }
         | ApiError::Authentication { .. }
-        | ApiError::Permission { .. } => true,
+        | ApiError::Permission { .. }
+        | ApiError::IdempotencyMismatch { .. } => true,
         ApiError::Unavailable { replayed, .. } => *replayed,
         _ => false,
     }

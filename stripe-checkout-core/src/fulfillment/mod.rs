@@ -37,7 +37,7 @@ pub use inbox::{
     Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
-pub use operation::{OperationKey, OperationRecord, OperationState};
+pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
