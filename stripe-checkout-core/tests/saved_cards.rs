@@ -778,7 +778,9 @@ impl Transport for Liar {
             true => {
                 json!({ "id": "pm_1", "object": "payment_method", "type": "card", "customer": "cus_bob" })
             }
-            false => json!({ "id": "cus_ada", "object": "customer", "data": [], "has_more": false }),
+            false => {
+                json!({ "id": "cus_ada", "object": "customer", "data": [], "has_more": false })
+            }
         };
         Ok(TransportResponse {
             status: 200,

@@ -3,6 +3,7 @@
 mod captures;
 mod connect;
 mod expire;
+mod generated;
 mod hooks;
 mod refunds;
 mod world;
