@@ -23,10 +23,10 @@ use crate::world::{Diary, OnePrice, PRICE, eur};
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// How many histories there are unless the environment names another number.
-const CASES: u64 = 120;
+const CASES: u64 = 96;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     RefundOfAPart,
     RefundOfAll,
     CaptureOfAPart,
@@ -37,7 +37,7 @@ enum Kind {
     Customer,
 }
 
-const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind::RefundOfAPart,
     Kind::RefundOfAll,
     Kind::CaptureOfAPart,
@@ -50,8 +50,12 @@ const KINDS: [Kind; 8] = [
 
 /// What happens to a request that waits at the gate.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+pub(crate) enum Fate {
     Pass,
+    /// Stripe executes it, and its answer waits at the gate too.
+    AnswerWaits,
+    /// Stripe refuses it without executing it, and keeps nothing.
+    Refused,
     /// It never reaches Stripe.
     Lost,
     /// Stripe executes it, and the answer is lost: as if the process dies here.
@@ -62,24 +66,55 @@ enum Fate {
     KeptAfterExecution,
 }
 
+/// A request that waits at the gate.
+pub(crate) struct Waiting {
+    pub(crate) is_post: bool,
+    pub(crate) path: String,
+    release: oneshot::Sender<Fate>,
+}
+
+impl Waiting {
+    pub(crate) fn release(self, fate: Fate) {
+        let _ = self.release.send(fate);
+    }
+}
+
 /// Where the requests of all processes wait until one of them is released.
 #[derive(Default)]
-struct Gate {
-    waiting: Mutex<Vec<(bool, oneshot::Sender<Fate>)>>,
+pub(crate) struct Gate {
+    waiting: Mutex<Vec<Waiting>>,
     changed: Notify,
     /// Whether requests pass without waiting.
-    open: Mutex<bool>,
+    is_open: Mutex<bool>,
 }
 
 impl Gate {
-    async fn pass(&self, is_post: bool) -> Fate {
-        if *self.open.lock().unwrap() {
+    async fn pass(&self, is_post: bool, path: &str) -> Fate {
+        if *self.is_open.lock().unwrap() {
             return Fate::Pass;
         }
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap().push((is_post, sender));
+        let (release, released) = oneshot::channel();
+        self.waiting.lock().unwrap().push(Waiting {
+            is_post,
+            path: path.to_owned(),
+            release,
+        });
         self.changed.notify_one();
-        receiver.await.unwrap_or(Fate::Pass)
+        released.await.unwrap_or(Fate::Pass)
+    }
+
+    /// The next request that comes to the gate.
+    pub(crate) async fn next(&self) -> Waiting {
+        loop {
+            if let Some(waiting) = self.waiting.lock().unwrap().pop() {
+                return waiting;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    pub(crate) fn set_open(&self, is_open: bool) {
+        *self.is_open.lock().unwrap() = is_open;
     }
 }
 
@@ -95,8 +130,15 @@ impl Transport for Gated {
         // Not tried again: the call ends here.
         let cut_off = || TransportError::Request("cut off".into());
         let faults = self.sandbox.faults();
-        match self.gate.pass(request.method == "POST").await {
+        let path = request.url.split("/v1").last().unwrap_or_default();
+        match self.gate.pass(request.method == "POST", path).await {
             Fate::Pass => {}
+            Fate::AnswerWaits => {
+                let answer = self.inner.send(request).await;
+                self.gate.pass(false, path).await;
+                return answer;
+            }
+            Fate::Refused => faults.next(1, Fault::Status(400)),
             Fate::Lost => return Err(cut_off()),
             Fate::AnswerLost => {
                 self.inner.send(request).await?;
@@ -109,10 +151,10 @@ impl Transport for Gated {
     }
 }
 
-struct Story {
+pub(crate) struct Story {
     kind: Kind,
-    sandbox: Arc<Sandbox>,
-    gate: Arc<Gate>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) gate: Arc<Gate>,
     processes: Vec<Checkout>,
     pool: SqlitePool,
     gateway: Gateway,
@@ -124,7 +166,7 @@ struct Story {
 }
 
 impl Story {
-    async fn new(seed: u64) -> Self {
+    pub(crate) async fn new(seed: u64, kind: Kind) -> Self {
         let sandbox = Arc::new(Sandbox::start().await.unwrap());
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteConnectOptions::new()
@@ -135,7 +177,7 @@ impl Story {
         let inbox = SqliteInbox::new(pool.clone());
         inbox.migrate().await.unwrap();
         let gate = Arc::new(Gate::default());
-        *gate.open.lock().unwrap() = true;
+        gate.set_open(true);
         let processes = (0..3)
             .map(|_| {
                 let gated = Gated {
@@ -152,7 +194,6 @@ impl Story {
                     .unwrap()
             })
             .collect();
-        let kind = KINDS[usize::try_from(seed).unwrap() % KINDS.len()];
         let mut story = Self {
             kind,
             gateway: Gateway::new(&sandbox.config()).unwrap(),
@@ -200,8 +241,13 @@ impl Story {
         self.post(&path, form).await;
     }
 
-    async fn post(&self, path: &str, form: &str) -> Value {
-        let key: IdempotencyKey = format!("test-{:032x}", fastrand::u128(..)).parse().unwrap();
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        let key = format!("test-{:032x}", fastrand::u128(..));
+        self.post_with(path, form, &key).await
+    }
+
+    pub(crate) async fn post_with(&self, path: &str, form: &str, key: &str) -> Value {
+        let key: IdempotencyKey = key.parse().unwrap();
         let answer = self.gateway.post(path, form, &key, None).await.unwrap();
         serde_json::from_slice(&answer).unwrap()
     }
@@ -214,7 +260,7 @@ impl Story {
     }
 
     /// One call of one process. Gives the id of what was made.
-    fn call(
+    pub(crate) fn call(
         &self,
         process: usize,
     ) -> impl Future<Output = Result<String, OperationError>> + Send + 'static {
@@ -284,11 +330,22 @@ impl Story {
 
     /// Several processes call at once, and their requests are released one by one.
     async fn round(&mut self) -> Vec<Result<String, OperationError>> {
-        *self.gate.open.lock().unwrap() = false;
+        self.gate.set_open(false);
         let callers = self.random.usize(1..=3);
         let mut running = JoinSet::new();
         for process in 0..callers {
-            running.spawn(self.call(process));
+            // Whoever gets an error asks again, also while the others are still on their way.
+            let calls = [self.call(process), self.call(process), self.call(process)];
+            running.spawn(async move {
+                let mut last = Err(OperationError::InFlight);
+                for call in calls {
+                    last = call.await;
+                    if last.is_ok() {
+                        break;
+                    }
+                }
+                last
+            });
         }
         let mut ended = Vec::new();
         while !running.is_empty() {
@@ -301,15 +358,15 @@ impl Story {
                 }
                 continue;
             }
-            let (is_post, release) = {
+            let chosen = {
                 let mut waiting = self.gate.waiting.lock().unwrap();
                 let chosen = self.random.usize(0..waiting.len());
                 waiting.swap_remove(chosen)
             };
-            let fate = self.fate(is_post);
-            let _ = release.send(fate);
+            let fate = self.fate(chosen.is_post);
+            chosen.release(fate);
         }
-        *self.gate.open.lock().unwrap() = true;
+        self.gate.set_open(true);
         self.sandbox.faults().clear();
         ended
     }
@@ -358,7 +415,7 @@ impl Story {
     }
 
     /// Asks Stripe's own books.
-    async fn is_done_once(&self) {
+    pub(crate) async fn is_done_once(&self) {
         let payment = &self.payment;
         let count = async |event: &str| {
             let path = format!("/events?limit=100&type={event}");
@@ -407,8 +464,8 @@ async fn every_operation_is_done_once_in_every_generated_history() {
     let first = number("OPERATIONS_SEED").unwrap_or(0);
     let cases = number("OPERATIONS_CASES").unwrap_or(CASES);
     for seed in first..first + cases {
-        let story = tokio::spawn(async move { Story::new(seed).await.tell().await });
         let kind = KINDS[usize::try_from(seed).unwrap() % KINDS.len()];
+        let story = tokio::spawn(async move { Story::new(seed, kind).await.tell().await });
         assert!(story.await.is_ok(), "OPERATIONS_SEED={seed}: {kind:?}");
     }
 }

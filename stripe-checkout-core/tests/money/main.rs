@@ -5,5 +5,6 @@ mod connect;
 mod expire;
 mod generated;
 mod hooks;
+mod interleaved;
 mod refunds;
 mod world;
