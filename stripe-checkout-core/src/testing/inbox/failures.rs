@@ -91,6 +91,7 @@ async fn failures_count<S: Subject>(world: World<S>) -> Told {
     let terms = Terms::new(terms().patience, HOUR, 10);
     for attempt in 1..=3 {
         let script = world.script(|event, _| Verdict::Failed {
+            cause: crate::fulfillment::Cause::Handler,
             error: format!("no. {} 'quoted' \"twice\" – ☕ \u{1F600}", event.attempts),
             again: Some(HOUR),
         });
@@ -145,6 +146,7 @@ async fn due_after_pause<S: Subject>(world: World<S>) -> Told {
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let pause = Duration::from_millis(400);
     let failing = world.script(|_, _| Verdict::Failed {
+        cause: crate::fulfillment::Cause::Handler,
         error: "no paper".to_owned(),
         again: Some(Duration::from_millis(400)),
     });

@@ -154,6 +154,7 @@ async fn longest_due<S: Subject>(world: World<S>) -> Told {
     }
     // The second one failed, and is due again: later than all that have not run.
     let failing = world.script(|_, _| Verdict::Failed {
+        cause: crate::fulfillment::Cause::Handler,
         error: "no paper".to_owned(),
         again: Some(Duration::ZERO),
     });
