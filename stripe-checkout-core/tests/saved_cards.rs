@@ -23,6 +23,7 @@ use stripe_checkout_core::{
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::task::JoinSet;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
 
 struct OnePrice;
@@ -191,6 +192,22 @@ impl World {
     ) -> Result<SavedChargeOutcome, IntentError> {
         let charge = SavedCharge::new(order(reference), customer, method);
         self.checkout.charge_saved(&charge).await
+    }
+
+    /// How often the bank was asked.
+    async fn asked(&self) -> usize {
+        let charges = self.get("/charges?limit=100").await;
+        charges["data"].as_array().unwrap().len()
+    }
+
+    /// Restores a backup of a time before the order.
+    async fn restore(&self) {
+        for table in ["operations", "intents", "orders_of_payments"] {
+            let delete =
+                format!("DELETE FROM stripe_checkout_{table} WHERE reference LIKE 'order%'");
+            let delete = sqlx::AssertSqlSafe(delete);
+            sqlx::query(delete).execute(&self.pool).await.unwrap();
+        }
     }
 
     /// How many charges took money.
@@ -601,6 +618,70 @@ async fn a_declined_charge_is_repeated_only_when_it_is_asked_anew() {
     let late = world.charge("order-1", &ada, &bad).await.unwrap();
     assert!(matches!(late, SavedChargeOutcome::Succeeded(_)));
     assert_eq!(world.money_taken().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declined_attempt_is_told_again_after_a_day_a_backup_and_without_the_card() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let bad = world.attached(&ada, "pm_card_chargeCustomerFail").await;
+    let is_declined = |outcome: Result<SavedChargeOutcome, IntentError>| match outcome {
+        Ok(SavedChargeOutcome::Declined(_, failure)) => {
+            assert_eq!(failure.decline_code(), Some("generic_decline"));
+        }
+        other => panic!("{other:?}"),
+    };
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.sandbox.pass_time(DAY * 2);
+    is_declined(
+        world
+            .another()
+            .charge_saved(&SavedCharge::new(order("order-1"), &ada, &bad))
+            .await,
+    );
+    world.restore().await;
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.checkout.detach(&ada, &bad).await.unwrap();
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.restore().await;
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    assert_eq!(world.asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_debit_that_failed_days_later_is_told_and_not_taken_again() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let method = world.attached(&ada, "pm_card_sandboxProcessing").await;
+    let first = world.charge("order-1", &ada, &method).await.unwrap();
+    assert!(matches!(first, SavedChargeOutcome::Processing(_)));
+    assert!(world.sandbox.settle(first.payment().id(), false));
+    world.sandbox.pass_time(DAY * 2);
+    for _ in 0..2 {
+        let again = world.charge("order-1", &ada, &method).await.unwrap();
+        assert!(
+            matches!(again, SavedChargeOutcome::Declined(..)),
+            "{again:?}"
+        );
+    }
+    assert_eq!(world.asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_charges_nobody_a_second_time() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let method = world.attached(&ada, "pm_card_visa").await;
+    let first = world.charge("order-1", &ada, &method).await.unwrap();
+    world.sandbox.pass_time(DAY * 2);
+    for attempt in [1, 2] {
+        world.restore().await;
+        let again = SavedCharge::new(order("order-1"), &ada, &method).attempt(attempt);
+        let again = world.another().charge_saved(&again).await.unwrap();
+        assert!(matches!(again, SavedChargeOutcome::Succeeded(_)));
+        assert_eq!(again.payment().id(), first.payment().id());
+    }
+    assert_eq!(world.asked().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::{ApiError, OperationError};
+use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::{ApiError, IntentError, OperationError};
+use stripe_checkout_sandbox::Fault;
 
 use crate::generated::{Fate, KINDS, Kind, Story};
+use crate::world::{PRICE, World};
 
 /// Releases the requests of the one call that runs: a POST to this path has the fate, the others pass.
 async fn until_posted(story: &Story, path: &str, fate: Fate) {
@@ -118,4 +121,27 @@ async fn a_key_that_has_other_parameters_is_replaced() {
             story.is_done_once().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_an_order_that_has_other_parameters_is_replaced() {
+    let world = World::new().await;
+    let request = PaymentRequest::new("order-1", PRICE);
+    world.sandbox.faults().next(4, Fault::Status(503));
+    assert!(world.checkout.create_intent(&request).await.is_err());
+    let requests = world.sandbox.requests();
+    let key = requests.last().unwrap().idempotency_key.clone().unwrap();
+    let other = "name=Other";
+    let key = key.parse().unwrap();
+    let taken = world.gateway.post("/customers", other, &key, None);
+    taken.await.unwrap();
+    let refused = world.checkout.create_intent(&request).await;
+    assert!(
+        matches!(
+            refused,
+            Err(IntentError::Api(ApiError::IdempotencyMismatch { .. }))
+        ),
+        "{refused:?}"
+    );
+    world.checkout.create_intent(&request).await.unwrap();
 }

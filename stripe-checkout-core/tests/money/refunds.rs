@@ -486,6 +486,37 @@ async fn an_inbox_that_forgot_looks_first() {
     assert_eq!(world.refunds(&payment).await.len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_failed_is_told_and_not_made_again() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    let request = refund_of("return-1", &payment, 300);
+    let made = world.checkout.refund(&request).await.unwrap();
+    assert!(world.sandbox.settle_refund(made.id(), false));
+    // By the row, and by the look of an inbox that has none.
+    for checkout in [world.checkout.clone(), world.forgetful()] {
+        let again = checkout.refund(&request).await.unwrap();
+        assert_eq!(again.id(), made.id());
+        assert_eq!(again.status(), Some(&RefundStatus::Failed));
+    }
+    assert_eq!(world.refunds(&payment).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_found_refund_of_another_amount_is_another_operation() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    let request = refund_of("return-1", &payment, 300);
+    world.checkout.refund(&request).await.unwrap();
+    let other = refund_of("return-1", &payment, 500);
+    let refused = world.forgetful().refund(&other).await;
+    assert!(
+        matches!(refused, Err(OperationError::Differs)),
+        "{refused:?}"
+    );
+    assert_eq!(world.refunds(&payment).await, own(&[("return-1", 300)]));
+}
+
 /// A refund of a payment that nobody has paid.
 struct PaymentBefore;
 
