@@ -175,7 +175,16 @@ impl Checkout {
             attempt: 1,
         };
         let key = IdempotencyKey::derive(&operation, form.as_bytes());
-        Ok(gateway.create_setup_intent(&form, &key, account).await?)
+        match gateway.create_setup_intent(&form, &key, account).await {
+            // The key brings nothing else any more.
+            Err(
+                ApiError::IdempotencyMismatch { .. } | ApiError::Unavailable { replayed: true, .. },
+            ) => {
+                let key = IdempotencyKey::once();
+                Ok(gateway.create_setup_intent(&form, &key, account).await?)
+            }
+            created => Ok(created?),
+        }
     }
 
     /// The SetupIntent of the buyer who knows its client secret. `None` if there is none, or if the secret is another's: who asks cannot tell which.
