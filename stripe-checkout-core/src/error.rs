@@ -474,9 +474,17 @@ pub enum ApiError {
         /// Stripe's request id.
         request_id: Option<String>,
     },
-    /// The same idempotency key was used with other parameters, or the first request is still running (HTTP 400 and 409).
+    /// The first request with the same idempotency key, or other work on the object, still runs
+    /// (HTTP 409).
     #[error("another request with the same idempotency key is in the way")]
     IdempotencyConflict {
+        /// Stripe's request id.
+        request_id: Option<String>,
+    },
+    /// The idempotency key was used before with other parameters (HTTP 400, `idempotency_error`).
+    /// The key stays unusable: only another key can succeed.
+    #[error("the idempotency key was used before with other parameters")]
+    IdempotencyMismatch {
         /// Stripe's request id.
         request_id: Option<String>,
     },
@@ -514,6 +522,7 @@ impl ApiError {
             | Self::Permission { request_id }
             | Self::RateLimited { request_id, .. }
             | Self::IdempotencyConflict { request_id }
+            | Self::IdempotencyMismatch { request_id }
             | Self::Unavailable { request_id, .. }
             | Self::UnexpectedAnswer { request_id, .. } => request_id.as_deref(),
             Self::Timeout => None,

@@ -17,6 +17,11 @@ pub(crate) const OPERATION: &str = "checkout_operation";
 #[cfg(feature = "intent")]
 pub(crate) const CAPTURE: &str = "checkout_capture";
 
+/// The number of the attempt to charge a saved payment method. It stands in the PaymentIntent, and
+/// Stripe copies it into the charge.
+#[cfg(feature = "intent")]
+pub(crate) const CHARGE: &str = "checkout_charge";
+
 /// How many keys that makes, with the order's reference.
 #[cfg(feature = "intent")]
 pub(crate) const KEYS: usize = 4;

@@ -493,12 +493,14 @@ impl From<&ApiError> for Problem {
                 )
                 .later(wait)
             }
-            ApiError::IdempotencyConflict { .. } => Self::new(
-                409,
-                "in_flight",
-                "This order is being prepared for payment. Please try again in a moment.",
-            )
-            .later(1),
+            ApiError::IdempotencyConflict { .. } | ApiError::IdempotencyMismatch { .. } => {
+                Self::new(
+                    409,
+                    "in_flight",
+                    "This order is being prepared for payment. Please try again in a moment.",
+                )
+                .later(1)
+            }
             ApiError::InvalidRequest { .. }
             | ApiError::Authentication { .. }
             | ApiError::Permission { .. }

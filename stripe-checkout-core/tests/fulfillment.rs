@@ -860,6 +860,7 @@ fn row(payment: &str) -> IntentRecord {
         version: 0,
         attempt: 1,
         fingerprint: String::new(),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some(payment.into()),
         secret_hash: None,

@@ -317,7 +317,7 @@ async fn the_same_key_at_once_is_the_same_intent() {
 }
 
 #[tokio::test]
-async fn other_parameters_under_a_key_are_a_conflict() {
+async fn a_key_with_other_parameters_is_a_mismatch() {
     let world = World::new().await;
     let key = key("key-1");
     world
@@ -334,7 +334,7 @@ async fn other_parameters_under_a_key_are_a_conflict() {
     assert!(
         matches!(
             conflict,
-            ApiError::IdempotencyConflict {
+            ApiError::IdempotencyMismatch {
                 request_id: Some(_)
             }
         ),

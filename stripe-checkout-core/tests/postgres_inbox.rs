@@ -280,6 +280,7 @@ fn row(payment: &str) -> IntentRecord {
         version: 0,
         attempt: 1,
         fingerprint: "f".into(),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some(payment.into()),
         secret_hash: Some("h".into()),

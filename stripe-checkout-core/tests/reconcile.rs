@@ -300,6 +300,7 @@ fn open_row(payment: &str) -> IntentRecord {
         version: 0,
         attempt: 1,
         fingerprint: String::new(),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some(payment.to_owned()),
         secret_hash: None,

@@ -286,6 +286,7 @@ async fn the_account_of_a_payment_is_the_one_of_its_order() {
         version: 0,
         attempt: 1,
         fingerprint: String::new(),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some("pi_1".into()),
         secret_hash: None,

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, OperationKey, OperationState, Scope,
-    SqliteInbox,
+    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
 };
 use stripe_checkout_core::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,
@@ -18,12 +17,13 @@ use stripe_checkout_core::intent::{
 };
 use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Currency, IntentError, Mode, OperationError, Pricing, PricingError,
+    Amount, BoxError, Checkout, Currency, IntentError, OperationError, Pricing, PricingError,
     TransportError, Visitor,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::task::JoinSet;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
 
 struct OnePrice;
@@ -194,6 +194,22 @@ impl World {
         self.checkout.charge_saved(&charge).await
     }
 
+    /// How often the bank was asked.
+    async fn asked(&self) -> usize {
+        let charges = self.get("/charges?limit=100").await;
+        charges["data"].as_array().unwrap().len()
+    }
+
+    /// Restores a backup of a time before the order.
+    async fn restore(&self) {
+        for table in ["operations", "intents", "orders_of_payments"] {
+            let delete =
+                format!("DELETE FROM stripe_checkout_{table} WHERE reference LIKE 'order%'");
+            let delete = sqlx::AssertSqlSafe(delete);
+            sqlx::query(delete).execute(&self.pool).await.unwrap();
+        }
+    }
+
     /// How many charges took money.
     async fn money_taken(&self) -> usize {
         let charges = self.get("/charges?limit=100").await;
@@ -309,23 +325,10 @@ async fn after_a_day_stripe_is_searched_first() {
     let asked = world.checkout.customer(&CustomerRequest::new("ada")).await;
     assert!(asked.is_err());
     world.sandbox.faults().clear();
-    // The key is forgotten meanwhile: the row is two days old.
-    let inbox = SqliteInbox::new(world.pool.clone());
-    let key = OperationKey {
-        scope: Scope {
-            application: "tea".into(),
-            mode: Mode::Test,
-        },
-        account: None,
-        kind: "customer".into(),
-        reference: "ada".into(),
-    };
-    let mut row = inbox.operation(&key).await.unwrap().unwrap();
-    assert_eq!(row.state, OperationState::Sending);
-    let version = row.version;
-    row.begun = SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
-    row.attempt += 7; // Another key: as if Stripe had forgotten the old one.
-    assert!(inbox.put_operation(&key, Some(version), row).await.unwrap());
+    // Stripe forgets the key.
+    world
+        .sandbox
+        .pass_time(Duration::from_secs(2 * 24 * 60 * 60));
     world.user("ada").await;
     assert_eq!(world.customers().await, 1);
 }
@@ -618,6 +621,70 @@ async fn a_declined_charge_is_repeated_only_when_it_is_asked_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declined_attempt_is_told_again_after_a_day_a_backup_and_without_the_card() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let bad = world.attached(&ada, "pm_card_chargeCustomerFail").await;
+    let is_declined = |outcome: Result<SavedChargeOutcome, IntentError>| match outcome {
+        Ok(SavedChargeOutcome::Declined(_, failure)) => {
+            assert_eq!(failure.decline_code(), Some("generic_decline"));
+        }
+        other => panic!("{other:?}"),
+    };
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.sandbox.pass_time(DAY * 2);
+    is_declined(
+        world
+            .another()
+            .charge_saved(&SavedCharge::new(order("order-1"), &ada, &bad))
+            .await,
+    );
+    world.restore().await;
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.checkout.detach(&ada, &bad).await.unwrap();
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    world.restore().await;
+    is_declined(world.charge("order-1", &ada, &bad).await);
+    assert_eq!(world.asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_debit_that_failed_days_later_is_told_and_not_taken_again() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let method = world.attached(&ada, "pm_card_sandboxProcessing").await;
+    let first = world.charge("order-1", &ada, &method).await.unwrap();
+    assert!(matches!(first, SavedChargeOutcome::Processing(_)));
+    assert!(world.sandbox.settle(first.payment().id(), false));
+    world.sandbox.pass_time(DAY * 2);
+    for _ in 0..2 {
+        let again = world.charge("order-1", &ada, &method).await.unwrap();
+        assert!(
+            matches!(again, SavedChargeOutcome::Declined(..)),
+            "{again:?}"
+        );
+    }
+    assert_eq!(world.asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_backup_charges_nobody_a_second_time() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let method = world.attached(&ada, "pm_card_visa").await;
+    let first = world.charge("order-1", &ada, &method).await.unwrap();
+    world.sandbox.pass_time(DAY * 2);
+    for attempt in [1, 2] {
+        world.restore().await;
+        let again = SavedCharge::new(order("order-1"), &ada, &method).attempt(attempt);
+        let again = world.another().charge_saved(&again).await.unwrap();
+        assert!(matches!(again, SavedChargeOutcome::Succeeded(_)));
+        assert_eq!(again.payment().id(), first.payment().id());
+    }
+    assert_eq!(world.asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_on_its_way_is_told_and_not_made_twice() {
     let world = World::new().await;
     let ada = world.user("ada").await;
@@ -792,7 +859,9 @@ impl Transport for Liar {
             true => {
                 json!({ "id": "pm_1", "object": "payment_method", "type": "card", "customer": "cus_bob" })
             }
-            false => json!({ "id": "cus_ada", "object": "customer", "data": [] }),
+            false => {
+                json!({ "id": "cus_ada", "object": "customer", "data": [], "has_more": false })
+            }
         };
         Ok(TransportResponse {
             status: 200,

@@ -71,6 +71,7 @@ impl Drop for File {
 enum Behave {
     Well,
     Fail,
+    FailWith(&'static str),
     Panic,
     Hang,
     LongStatement,
@@ -118,6 +119,7 @@ impl FulfillmentHandler<SqliteConnection> for Shop {
         match behave {
             Behave::Well => {}
             Behave::Fail => return Err("the printer is out of paper".into()),
+            Behave::FailWith(text) => return Err(text.into()),
             Behave::Panic => panic!("a bug of the merchant's"),
             Behave::Hang => self.release.acquire().await?.forget(),
             Behave::LongStatement => {
@@ -532,6 +534,34 @@ async fn what_a_failing_handler_wrote_goes_and_that_it_failed_stays() {
 }
 
 #[tokio::test]
+async fn the_words_of_an_error_do_not_steer_the_inbox() {
+    let file = File::new();
+    let shop = process(&file, |builder| builder).await;
+    for (n, text) in [
+        "the warehouse did not end within its slot",
+        "database is locked",
+        "pool timed out while waiting for an open connection",
+        "error returned from database: (code: 13) database or disk is full",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (event, payment) = (format!("evt_{n}"), format!("pi_{n}"));
+        shop.behave(Behave::FailWith(text));
+        let began = Instant::now();
+        let order = format!("order-{n}");
+        assert_eq!(shop.send(paid(&event, &payment, &order)).await, 500);
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{text}: the writer is held for {:?}",
+            began.elapsed()
+        );
+        let record = shop.record(&event).await;
+        assert_eq!(record.last_error.as_deref(), Some(text));
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
     let file = File::new();
     let shop = process(&file, |builder| builder.max_attempts(2)).await;
@@ -692,6 +722,7 @@ fn row(payment: Option<&str>) -> IntentRecord {
         version: 77,
         attempt: 3,
         fingerprint: "f".repeat(64),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: Amount::new(i64::MAX.unsigned_abs(), Currency::JPY),
         payment: payment.map(str::to_owned),
         secret_hash: Some("hash".into()),
@@ -1173,6 +1204,7 @@ async fn what_has_been_due_longest_runs_first_and_what_is_not_due_does_not() {
     let unknown = shop.inbox.step(&scope(), turn, terms(), &*done).await;
     assert!(matches!(unknown, Err(InboxError::UnknownEvent)));
     let failing = Told::new(Verdict::Failed {
+        cause: stripe_checkout_core::fulfillment::Cause::Handler,
         error: "no".into(),
         again: Some(LONG),
     });

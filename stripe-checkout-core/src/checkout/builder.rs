@@ -199,6 +199,7 @@ impl CheckoutBuilder {
     }
 
     /// How long a handler may run (default 20 s; with a [`SqliteInbox`](crate::fulfillment::SqliteInbox) 2 s). One that passes it counts as failed.
+    /// At least 1 ms, at most one day: any other duration counts as the nearer of the two.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self

@@ -8,9 +8,9 @@ use super::Checkout;
 use super::operations::{Doing, Work};
 use crate::amount::Amount;
 use crate::error::{AmountError, ApiError, InboxError, OperationError, RequestError};
-use crate::fulfillment::{IntentRecord, OperationRecord, OperationState};
+use crate::fulfillment::{IntentRecord, OperationKind, OperationRecord, OperationState};
 use crate::intent::{
-    CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id,
+    CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id, check_reference,
 };
 use crate::marks::CAPTURE;
 use crate::webhook::{Dispute, DisputeStatus, Payment, PaymentStatus, RefundStatus};
@@ -170,7 +170,7 @@ impl Checkout {
         };
         let doing = Doing {
             checkout: self,
-            key: self.operation_key("capture", request.reference(), account),
+            key: self.operation_key(OperationKind::Capture, request.reference(), account),
             subject: Some(id.to_owned()),
             amount: request.partial_amount(),
             form: work.form.clone(),
@@ -185,7 +185,7 @@ impl Checkout {
         account: Option<&str>,
     ) -> Result<(), OperationError> {
         let fulfillment = &self.inner.fulfillment;
-        let key = self.operation_key("capturing", request.payment(), account);
+        let key = self.operation_key(OperationKind::CaptureClaim, request.payment(), account);
         for _ in 0..ROUNDS {
             let claim = fulfillment.operation(&key).await?;
             let holder = claim.as_ref().and_then(|claim| claim.subject.as_deref());
@@ -193,7 +193,7 @@ impl Checkout {
                 return Ok(());
             }
             if let Some((claim, holder)) = claim.as_ref().zip(holder) {
-                let other = self.operation_key("capture", holder, account);
+                let other = self.operation_key(OperationKind::Capture, holder, account);
                 let other = fulfillment.operation(&other).await?;
                 let state = other.map(|other| other.state);
                 let idle = claim.begun.elapsed().unwrap_or_default() > GIVEN_UP_AFTER;
@@ -245,6 +245,7 @@ impl Checkout {
 
     async fn let_go(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
         let gateway = &self.operator()?.gateway;
+        check_reference(request.reference())?;
         let id = request.payment();
         check_id(id, "pi_")?;
         let account = self.account_of(id, request.account()).await?;
@@ -258,7 +259,11 @@ impl Checkout {
         };
         let doing = Doing {
             checkout: self,
-            key: self.operation_key("cancel", request.reference(), account.as_deref()),
+            key: self.operation_key(
+                OperationKind::Cancel,
+                request.reference(),
+                account.as_deref(),
+            ),
             subject: Some(id.to_owned()),
             amount: None,
             form: work.form.clone(),
@@ -313,11 +318,24 @@ impl Work for Capturing<'_> {
         Ok((payment.on_account(self.account), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Payment>, ApiError> {
+    async fn find(&self) -> Result<Option<Payment>, OperationError> {
         let id = self.request.payment();
         let found = self.gateway.retrieve_intent(id, self.account).await?;
-        let ours = found.metadata().get(CAPTURE) == Some(self.request.reference());
-        Ok(Some(found).filter(|found| ours && *found.status() == PaymentStatus::Succeeded))
+        // Stripe writes the mark only with a capture that it accepts.
+        let is_ours = found.metadata().get(CAPTURE) == Some(self.request.reference());
+        let is_captured = matches!(
+            found.status(),
+            PaymentStatus::Succeeded | PaymentStatus::Processing
+        );
+        if !is_ours || !is_captured {
+            return Ok(None);
+        }
+        let asked = self.request.partial_amount();
+        let received = found.amount_received();
+        if asked.is_some_and(|asked| asked != received && !received.is_zero()) {
+            return Err(OperationError::Differs);
+        }
+        Ok(Some(found))
     }
 
     async fn get(&self, id: &str) -> Result<Option<Payment>, ApiError> {
@@ -341,25 +359,14 @@ impl Work for Canceling<'_> {
     type Made = Payment;
 
     async fn send(&self, key: &IdempotencyKey) -> Result<(Payment, bool), Unsuccessful> {
-        let sent = self
+        let (payment, replayed): (Payment, bool) = self
             .gateway
-            .operate::<Payment>(&self.path, &self.form, key, self.account)
-            .await;
-        match sent {
-            Ok((payment, replayed)) => Ok((payment.on_account(self.account), replayed)),
-            Err(unsuccessful) => match &unsuccessful.error {
-                ApiError::InvalidRequest {
-                    code: Some(code), ..
-                } if code == "payment_intent_unexpected_state" => match self.find().await? {
-                    Some(canceled) => Ok((canceled, false)),
-                    None => Err(unsuccessful),
-                },
-                _ => Err(unsuccessful),
-            },
-        }
+            .operate(&self.path, &self.form, key, self.account)
+            .await?;
+        Ok((payment.on_account(self.account), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Payment>, ApiError> {
+    async fn find(&self) -> Result<Option<Payment>, OperationError> {
         let found = self
             .gateway
             .retrieve_intent(self.payment, self.account)

@@ -4,15 +4,12 @@ use super::Checkout;
 use crate::amount::Amount;
 use crate::currency::Currency;
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
 use crate::intent::{IdempotencyKey, check_id};
 use crate::webhook::{Payment, PaymentStatus};
 
 /// How often the order's row may change under one call.
 const ROUNDS: usize = 8;
-
-/// In the place of the fingerprint: what is asked is nothing.
-const CALLED_OFF: &str = "called off";
 
 /// What [`Checkout::expire`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub enum Expired {
 
 /// Whether an order was called off.
 pub(super) fn is_called_off(row: &IntentRecord) -> bool {
-    row.fingerprint == CALLED_OFF
+    row.request == RequestState::OrderCanceled
 }
 
 impl Checkout {
@@ -133,13 +130,14 @@ impl Checkout {
                 }
                 Some(row) => IntentRecord {
                     attempt: row.attempt.saturating_add(1),
-                    fingerprint: CALLED_OFF.to_owned(),
+                    request: RequestState::OrderCanceled,
                     ..row.clone()
                 },
                 None => IntentRecord {
                     version: 0,
                     attempt: 1,
-                    fingerprint: CALLED_OFF.to_owned(),
+                    fingerprint: String::new(),
+                    request: RequestState::OrderCanceled,
                     asked: Amount::new(0, Currency::USD),
                     payment: None,
                     secret_hash: None,

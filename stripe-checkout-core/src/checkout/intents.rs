@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::expire::is_called_off;
 use super::{Checkout, Payments, receipt};
 use crate::error::{ApiError, IntentError};
-use crate::fulfillment::{IntentRecord, IntentState, OrderKey, is_session};
+use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
 use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
@@ -229,7 +229,7 @@ impl Attempt<'_> {
                         }
                     }
                     (_, Some(payment)) => self.reuse(row, &payment).await?,
-                    (_, None) if row.fingerprint != self.fingerprint() => {
+                    (_, None) if row.fingerprint != self.fingerprint() || is_called_off(&row) => {
                         self.begin(Some(row)).await?
                     }
                     (_, None) => self.create(row).await?,
@@ -250,6 +250,7 @@ impl Attempt<'_> {
                 .as_ref()
                 .map_or(1, |row| row.attempt.saturating_add(1)),
             fingerprint: self.fingerprint(),
+            request: RequestState::Sending,
             asked: self.params.amount(),
             payment: None,
             secret_hash: None,
@@ -269,10 +270,10 @@ impl Attempt<'_> {
             Ok((payment, replayed)) => {
                 let opened = IntentRecord {
                     // What is only repeated may have been changed since: bring it up to date first.
-                    fingerprint: if replayed {
-                        self.sending()
+                    request: if replayed {
+                        RequestState::Sending
                     } else {
-                        self.fingerprint()
+                        RequestState::Sent
                     },
                     payment: Some(payment.id().to_owned()),
                     secret_hash: payment.client_secret().map(|secret| hash(secret.expose())),
@@ -345,7 +346,9 @@ impl Attempt<'_> {
         if is_canceled(&payment) {
             return self.begin(Some(row)).await;
         }
-        if row.fingerprint == self.fingerprint() && payment.amount() == self.params.amount() {
+        let is_same = row.fingerprint == self.fingerprint();
+        let is_sent = row.request == RequestState::Sent;
+        if is_same && is_sent && payment.amount() == self.params.amount() {
             return Ok(Some(payment));
         }
         if !self.params.can_follow(&payment) {
@@ -354,11 +357,12 @@ impl Attempt<'_> {
         }
         // First the row, then Stripe, so that a payment at the old price that comes in between is seen to be one. Until Stripe has the parameters the row
         // says that they are being sent; whoever asks for the same meanwhile, or after a crash, sends them as well.
-        let sending = if row.fingerprint == self.sending() {
+        let sending = if is_same && row.request == RequestState::Sending {
             row
         } else {
             let next = IntentRecord {
-                fingerprint: self.sending(),
+                fingerprint: self.fingerprint(),
+                request: RequestState::Sending,
                 asked: self.params.amount(),
                 state: IntentState::Open,
                 ..row.clone()
@@ -377,7 +381,7 @@ impl Attempt<'_> {
         {
             Ok(payment) => {
                 let sent = IntentRecord {
-                    fingerprint: self.fingerprint(),
+                    request: RequestState::Sent,
                     ..sending.clone()
                 };
                 // Whoever changed the row meanwhile may have updated Stripe before or after this: look again.
@@ -446,14 +450,8 @@ impl Attempt<'_> {
         IdempotencyKey::derive(&operation, parameters)
     }
 
-    /// The fingerprint of parameters that Stripe has.
     fn fingerprint(&self) -> String {
         hash(self.asked)
-    }
-
-    /// The fingerprint of parameters that Stripe may or may not have.
-    fn sending(&self) -> String {
-        format!("sending {}", self.fingerprint())
     }
 
     fn account(&self) -> Option<&str> {
@@ -479,7 +477,8 @@ pub(super) fn is_spent(error: &ApiError) -> bool {
         ApiError::Declined { .. }
         | ApiError::InvalidRequest { .. }
         | ApiError::Authentication { .. }
-        | ApiError::Permission { .. } => true,
+        | ApiError::Permission { .. }
+        | ApiError::IdempotencyMismatch { .. } => true,
         ApiError::Unavailable { replayed, .. } => *replayed,
         _ => false,
     }

@@ -1,42 +1,45 @@
-//! What is done at Stripe under a reference of the caller's own (a refund, a capture, a customer): once, whatever is clicked twice, retried or cut off by a crash.
+//! Calls to Stripe under the caller's own reference (a refund, a capture, a charge, a customer): each
+//! is done once, whatever is retried, clicked twice, cut off by a crash or restored from a backup.
 //!
-//! The operation's row is written before Stripe is asked, and the key sent to Stripe is computed from it, as for an order's PaymentIntent. Stripe forgets keys after
-//! 24 hours; from then on it is looked first whether an earlier attempt was executed after all. A key is given up for the next one only when Stripe itself says that
-//! it can but repeat its answer: as long as some other call may still be sending with the old one, both must send the same.
+//! A call writes its row first. Then it looks at Stripe, before every send: the object that an
+//! earlier attempt made bears the reference in its metadata. Then it sends, with a key that is
+//! derived from the row.
+//!
+//! No clock decides. Two calls that look at the same time find nothing and send the same key, so
+//! Stripe does the work once. The key changes only after Stripe repeated a stored failure: the old
+//! key can then bring nothing else.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::intents::hash;
 use super::{Checkout, Payments};
 use crate::amount::Amount;
 use crate::error::{ApiError, InboxError, OperationError};
-use crate::fulfillment::{OperationKey, OperationRecord, OperationState};
-use crate::intent::{IdempotencyKey, Operation, Unsuccessful, check_reference};
+use crate::fulfillment::{OperationKey, OperationKind, OperationRecord, OperationState};
+use crate::intent::{IdempotencyKey, Operation, Unsuccessful};
 
 /// How often the row may change under one call before it gives up.
 const ROUNDS: usize = 8;
 
-/// How long a key is relied on: Stripe keeps it for at least 24 hours.
-const KEY_IS_GOOD_FOR: Duration = Duration::from_secs(23 * 60 * 60);
-
-/// By how much another machine's clock may be ahead.
-const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(60 * 60);
-
 /// The way to Stripe of one operation.
 pub(super) trait Work: Sync {
-    /// What Stripe makes of it.
+    /// The object that Stripe makes or changes.
     type Made: Send;
 
-    /// Asks Stripe for it. Says also whether Stripe only repeated an earlier answer.
+    /// Asks Stripe for it. Also returns whether Stripe repeated an earlier answer.
     fn send(
         &self,
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<(Self::Made, bool), Unsuccessful>> + Send;
 
-    /// Looks whether an earlier attempt was executed, when its key can tell no more.
-    fn find(&self) -> impl Future<Output = Result<Option<Self::Made>, ApiError>> + Send;
+    /// Looks at Stripe for the object of an earlier attempt, by the reference in its metadata.
+    ///
+    /// # Errors
+    /// [`OperationError::Differs`] if the reference stands there with other parameters.
+    fn find(&self) -> impl Future<Output = Result<Option<Self::Made>, OperationError>> + Send;
 
-    /// What was made under this id, as it stands now. `None` if it is gone and another one is to be made; never for money: there what is gone is an error.
+    /// Retrieves the object under this id. `None` if it is gone and another one may be made. Never
+    /// `None` for money.
     fn get(&self, id: &str) -> impl Future<Output = Result<Option<Self::Made>, ApiError>> + Send;
 
     /// The id under which it is found again.
@@ -56,61 +59,50 @@ pub(super) struct Doing<'a> {
 
 impl Doing<'_> {
     pub(super) async fn run<W: Work>(&self, work: &W) -> Result<W::Made, OperationError> {
-        check_reference(&self.key.reference)?;
         for _ in 0..ROUNDS {
-            let row = match self.row().await? {
-                Some(row) => row,
-                None => {
-                    if let Some(made) = self.forgotten(work).await? {
-                        self.finish(W::id(&made)).await?;
-                        return Ok(made);
-                    }
-                    self.begin(None).await?;
-                    continue;
-                }
+            let Some(row) = self.row().await? else {
+                self.begin(None).await?;
+                continue;
             };
             if row.fingerprint != self.fingerprint() {
                 return Err(OperationError::Differs);
             }
             if let (OperationState::Done, Some(id)) = (row.state, &row.result) {
-                match work.get(id).await? {
-                    Some(made) => return Ok(made),
-                    None => {
-                        self.begin(Some(&row)).await?;
-                        continue;
-                    }
+                if let Some(made) = work.get(id).await? {
+                    return Ok(made);
                 }
+                self.begin(Some(&row)).await?;
             }
-            if is_stale(row.begun) {
-                match work.find().await? {
-                    Some(made) => {
-                        self.finish(W::id(&made)).await?;
-                        return Ok(made);
-                    }
-                    None => {
-                        self.begin(Some(&row)).await?;
-                        continue;
-                    }
-                }
+            if let Some(made) = work.find().await? {
+                self.finish(W::id(&made)).await?;
+                return Ok(made);
             }
+            // A change since the look may be another key, or the end of the work: look again.
+            let Some(row) = self.row().await?.filter(|now| *now == row) else {
+                continue;
+            };
             match work.send(&self.idempotency_key(&row)).await {
                 Ok((made, replayed)) => {
                     self.finish(W::id(&made)).await?;
                     if !replayed {
                         return Ok(made);
                     }
-                    // It may have changed since.
+                    // The object may have changed since.
                     return Ok(work.get(W::id(&made)).await?.unwrap_or(made));
                 }
-                Err(Unsuccessful { error, replayed }) => {
-                    let refused = is_refusal(&error);
-                    // An answer that Stripe told before, and that was heard before: this call is another attempt.
-                    let old_news = replayed && row.state == OperationState::Refused;
-                    if replayed || refused {
-                        self.note_failure(&row, refused, replayed).await?;
+                Err(failed) => {
+                    // Stripe may refuse because another process has just done it.
+                    if is_refusal(&failed.error)
+                        && let Ok(Some(made)) = work.find().await
+                    {
+                        self.finish(W::id(&made)).await?;
+                        return Ok(made);
                     }
-                    if !old_news {
-                        return Err(error.into());
+                    // A refusal that an earlier call received too: this call is another attempt.
+                    let repeated = failed.replayed && row.state == OperationState::Refused;
+                    self.note_failure(&row, &failed).await?;
+                    if !repeated {
+                        return Err(failed.error.into());
                     }
                 }
             }
@@ -122,15 +114,7 @@ impl Doing<'_> {
         self.checkout.inner.fulfillment.operation(&self.key).await
     }
 
-    /// What was done before a restart, where a restart forgets.
-    async fn forgotten<W: Work>(&self, work: &W) -> Result<Option<W::Made>, OperationError> {
-        if self.checkout.inner.fulfillment.survives_restart() {
-            return Ok(None);
-        }
-        Ok(work.find().await?)
-    }
-
-    /// Writes down that the next attempt begins. If somebody else was first, that is as good.
+    /// Writes down that the next attempt begins. If another call was first, its row is as good.
     async fn begin(&self, before: Option<&OperationRecord>) -> Result<(), OperationError> {
         let next = OperationRecord {
             attempt: before.map_or(1, |row| row.attempt.saturating_add(1)),
@@ -140,28 +124,18 @@ impl Doing<'_> {
         Ok(())
     }
 
-    /// Writes down that Stripe did not do it, and whether the key is used up.
+    /// Writes down that Stripe did not do it, and takes another key if this one is used up.
     async fn note_failure(
         &self,
         row: &OperationRecord,
-        refused: bool,
-        replayed: bool,
+        failed: &Unsuccessful,
     ) -> Result<(), OperationError> {
-        let mut next = OperationRecord {
-            state: if refused {
-                OperationState::Refused
-            } else {
-                row.state
-            },
-            ..row.clone()
-        };
-        if replayed {
+        let mut next = row.clone();
+        if is_refusal(&failed.error) {
+            next.state = OperationState::Refused;
+        }
+        if failed.replayed || matches!(failed.error, ApiError::IdempotencyMismatch { .. }) {
             next.attempt = row.attempt.saturating_add(1);
-            next.begun = match refused {
-                true => SystemTime::now(),
-                // Where Stripe itself failed, it may have been done all the same: look before the next attempt.
-                false => UNIX_EPOCH,
-            };
         }
         if next != *row {
             self.put(Some(row), next).await?;
@@ -178,7 +152,7 @@ impl Doing<'_> {
             {
                 if row.result.as_deref() != Some(id) {
                     tracing::error!(
-                        kind = self.key.kind,
+                        kind = self.key.kind.as_str(),
                         reference = self.key.reference,
                         first = row.result,
                         second = id,
@@ -225,8 +199,8 @@ impl Doing<'_> {
     /// What is done, and to what: Stripe refuses a key that comes back on another path.
     fn name(&self) -> String {
         match &self.subject {
-            Some(subject) => format!("{} {subject}", self.key.kind),
-            None => self.key.kind.clone(),
+            Some(subject) => format!("{} {subject}", self.key.kind.as_str()),
+            None => self.key.kind.as_str().to_owned(),
         }
     }
 
@@ -251,14 +225,14 @@ impl Checkout {
     /// The row's key of an operation on the account of the keys themselves, or on a connected one.
     pub(super) fn operation_key(
         &self,
-        kind: &str,
+        kind: OperationKind,
         reference: &str,
         account: Option<&str>,
     ) -> OperationKey {
         OperationKey {
             scope: self.scope(self.mode()),
             account: account.map(str::to_owned),
-            kind: kind.to_owned(),
+            kind,
             reference: reference.to_owned(),
         }
     }
@@ -288,29 +262,4 @@ fn is_refusal(error: &ApiError) -> bool {
         error,
         ApiError::Declined { .. } | ApiError::InvalidRequest { .. }
     )
-}
-
-/// Whether Stripe may have forgotten the key of an attempt that began then. What began in the future began nobody knows when.
-fn is_stale(begun: SystemTime) -> bool {
-    match SystemTime::now().duration_since(begun) {
-        Ok(age) => age >= KEY_IS_GOOD_FOR,
-        Err(ahead) => ahead.duration() > CLOCKS_DIFFER_BY,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_relied_on_for_less_than_a_day() {
-        let now = SystemTime::now();
-        let hour = Duration::from_secs(60 * 60);
-        assert!(!is_stale(now));
-        assert!(!is_stale(now - 22 * hour));
-        assert!(is_stale(now - 23 * hour));
-        assert!(!is_stale(now + hour / 2), "a clock that is a little ahead");
-        assert!(is_stale(now + 2 * hour), "a clock that was wrong");
-        assert!(is_stale(UNIX_EPOCH));
-    }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::operations::{Doing, Work};
 use super::{Checkout, receipt};
 use crate::error::{ApiError, OperationError};
+use crate::fulfillment::OperationKind;
 use crate::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, Operation, SetupFutureUsage, SetupRequest,
     Unsuccessful, check_reference, customer_form, form,
@@ -41,7 +42,7 @@ impl Checkout {
         let form = customer_form(application, request.user())?;
         let doing = Doing {
             checkout: self,
-            key: self.operation_key("customer", request.user(), request.account()),
+            key: self.operation_key(OperationKind::Customer, request.user(), request.account()),
             subject: None,
             amount: None,
             // What changes in a user's life is not in it: an address is no other customer.
@@ -174,7 +175,16 @@ impl Checkout {
             attempt: 1,
         };
         let key = IdempotencyKey::derive(&operation, form.as_bytes());
-        Ok(gateway.create_setup_intent(&form, &key, account).await?)
+        match gateway.create_setup_intent(&form, &key, account).await {
+            // The key brings nothing else any more.
+            Err(
+                ApiError::IdempotencyMismatch { .. } | ApiError::Unavailable { replayed: true, .. },
+            ) => {
+                let key = IdempotencyKey::once();
+                Ok(gateway.create_setup_intent(&form, &key, account).await?)
+            }
+            created => Ok(created?),
+        }
     }
 
     /// The SetupIntent of the buyer who knows its client secret. `None` if there is none, or if the secret is another's: who asks cannot tell which.
@@ -235,11 +245,14 @@ impl Work for MakeCustomer<'_> {
         self.gateway.create_customer(&self.form, key, account).await
     }
 
-    async fn find(&self) -> Result<Option<Customer>, ApiError> {
+    async fn find(&self) -> Result<Option<Customer>, OperationError> {
         let (user, account) = (self.request.user(), self.request.account());
-        self.gateway
-            .find_customer(self.application, user, account)
-            .await
+        let found = self.gateway.find_customer(self.application, user, account);
+        match found.await? {
+            // The search is some seconds behind: the customer may be deleted.
+            Some(found) => Ok(self.gateway.customer(found.id(), account).await?),
+            None => Ok(None),
+        }
     }
 
     async fn get(&self, id: &str) -> Result<Option<Customer>, ApiError> {

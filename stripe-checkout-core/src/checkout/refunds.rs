@@ -6,9 +6,10 @@ use super::Checkout;
 use super::operations::{Doing, Work};
 use crate::currency::Currency;
 use crate::error::{AmountError, ApiError, OperationError, RequestError};
+use crate::fulfillment::OperationKind;
 use crate::intent::{Gateway, IdempotencyKey, RefundRequest, Unsuccessful, check_id};
 use crate::marks::operation_of;
-use crate::webhook::Refund;
+use crate::webhook::{Refund, RefundStatus};
 
 impl Checkout {
     /// Gives money back: all that is left of a payment, or a part. Once for each [reference](RefundRequest::reference): a retried call, a double click or a reload gets the
@@ -60,7 +61,11 @@ impl Checkout {
                 return Err(RequestError::Amount(mixed).into());
             }
         }
-        let key = self.operation_key("refund", request.reference(), account.as_deref());
+        let key = self.operation_key(
+            OperationKind::Refund,
+            request.reference(),
+            account.as_deref(),
+        );
         let built = request.create(&key.scope.application)?;
         let work = Refunding {
             gateway,
@@ -154,18 +159,30 @@ impl Work for Refunding<'_> {
         Ok((self.seen(refund), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Refund>, ApiError> {
-        let refunds = self
+    async fn find(&self) -> Result<Option<Refund>, OperationError> {
+        let mut refunds = self
             .gateway
             .refunds_of(self.request.payment(), self.account)
             .await?;
-        let mine = |refund: &Refund| {
+        refunds.retain(|refund| {
             operation_of(refund.metadata(), self.application) == Some(self.request.reference())
+        });
+        // One that failed was made too: another refund has another reference.
+        let moves_money = |refund: &Refund| {
+            !matches!(
+                refund.status(),
+                Some(RefundStatus::Failed | RefundStatus::Canceled)
+            )
         };
-        Ok(refunds
-            .into_iter()
-            .find(mine)
-            .map(|refund| self.seen(refund)))
+        let at = refunds.iter().position(moves_money).unwrap_or_default();
+        let Some(found) = refunds.into_iter().nth(at) else {
+            return Ok(None);
+        };
+        let asked = self.request.partial_amount();
+        if asked.is_some_and(|asked| asked != found.amount()) {
+            return Err(OperationError::Differs);
+        }
+        Ok(Some(self.seen(found)))
     }
 
     async fn get(&self, id: &str) -> Result<Option<Refund>, ApiError> {

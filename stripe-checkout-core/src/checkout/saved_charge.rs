@@ -3,17 +3,27 @@
 //! It is the order's own PaymentIntent that is confirmed, the one that its page would give to the buyer: so an order is paid once, by whoever is first, and a buyer
 //! whose bank wants to ask him finds it waiting on the page. A PaymentIntent succeeds once, however often it is confirmed.
 
+use serde::Deserialize;
+
 use super::Checkout;
-use crate::error::{ApiError, InboxError, IntentError};
-use crate::fulfillment::OrderKey;
-use crate::intent::{IdempotencyKey, Operation, SavedCharge, SavedChargeOutcome, form};
-use crate::webhook::{Payment, PaymentStatus};
+use super::operations::{Doing, Work};
+use crate::error::{ApiError, InboxError, IntentError, OperationError};
+use crate::fulfillment::{OperationKind, OrderKey};
+use crate::intent::{
+    Customer, Gateway, IdempotencyKey, SavedCharge, SavedChargeOutcome, Unsuccessful, check_id,
+    check_reference, form, is_id,
+};
+use crate::marks::{CHARGE, Marks};
+use crate::metadata::Metadata;
+use crate::webhook::{Failure, Payment, PaymentStatus};
 
 impl Checkout {
     /// Charges a payment method that a customer saved, while he is away: a renewal, a part that is due, one click.
     ///
-    /// The order of the request is paid once: if it is paid already, in whichever way, that is the outcome, and nothing is charged. Called again with the same
-    /// [attempt](SavedCharge::attempt), also after a crash or a lost answer, it tells how that attempt went.
+    /// An order is paid once: if it is paid already, in whichever way, that is the outcome, and
+    /// nothing is charged. The same [attempt](SavedCharge::attempt) of the same payment method asks
+    /// the bank once, also after a crash, after a year, or after a restored backup: a second call
+    /// returns how the attempt went. The key needs read access to charges.
     ///
     /// Deliver in the hook `payment_succeeded`, as for every payment. See <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
     ///
@@ -67,10 +77,36 @@ impl Checkout {
         if let Some(paid) = self.settled(&order).await? {
             return Ok(outcome(paid));
         }
-        let theirs = gateway.payment_method_of(customer, &charge.payment_method);
-        let Some(method) = theirs.await? else {
+        check_reference(request.reference())?;
+        let method = &*charge.payment_method;
+        if !is_id(method, "") {
             return Err(IntentError::NotTheirs);
+        }
+        let attempt = Attempt {
+            gateway,
+            customer,
+            method,
+            applications: [&self.inner.application, &self.inner.stored_as],
+            order: &order.reference,
+            number: charge.attempt.to_string(),
         };
+        let key = self.operation_key(OperationKind::Charge, &attempt.reference(), account);
+        let row = self.inner.fulfillment.operation(&key).await?;
+        if let Some(id) = row.and_then(|row| row.result) {
+            let made = attempt.get(&id).await?;
+            return self.told(gateway, made, account).await;
+        }
+        if gateway.payment_method_of(customer, method).await?.is_none() {
+            // The customer may have removed it after this attempt.
+            return match attempt.find().await? {
+                Some(made) => self.told(gateway, made, account).await,
+                None => Err(IntentError::NotTheirs),
+            };
+        }
+        let marks = if request.captures_manually() { 2 } else { 1 };
+        request
+            .intent_params(&self.inner.application)?
+            .check_room(marks)?;
         let open = match self.create_intent(&request).await {
             Ok(open) => open,
             Err(error @ (IntentError::AlreadyPaid | IntentError::Processing)) => {
@@ -78,63 +114,50 @@ impl Checkout {
             }
             Err(error) => return Err(error),
         };
-        let form = form(&[("off_session", "true"), ("payment_method", method.id())])?;
-        let operation = Operation {
-            name: &format!("confirm {}", open.id()),
-            application: &order.scope.application,
-            mode: order.scope.mode,
-            account,
-            reference: &order.reference,
-            attempt: charge.attempt,
+        let work = Charging {
+            form: form(&[("off_session", "true"), ("payment_method", method)])?,
+            open: open.id(),
+            attempt,
         };
-        let key = IdempotencyKey::derive(&operation, form.as_bytes());
-        let confirm = async |key| {
-            gateway
-                .confirm_off_session(open.id(), &form, key, account)
-                .await
+        let doing = Doing {
+            checkout: self,
+            key,
+            // The order may get another PaymentIntent: the attempt stays the same one.
+            subject: None,
+            amount: Some(request.amount()),
+            form: work.form.clone(),
         };
-        let answer = match confirm(&key).await {
-            // Where Stripe failed in the middle it can only say so again under this key. Another one is safe: a PaymentIntent succeeds once.
-            Err(ApiError::Unavailable { replayed: true, .. }) => {
-                confirm(&IdempotencyKey::once()).await
-            }
-            answer => answer,
-        };
-        match answer {
-            Ok((payment, whole)) => {
-                self.take_in_retrieved(&payment, &whole).await;
-                Ok(outcome(payment))
-            }
-            Err(ApiError::Declined { code, .. }) => {
-                let (payment, _) = gateway
-                    .retrieve_intent_and_charge(open.id(), account)
-                    .await?;
-                if !matches!(
-                    payment.status(),
-                    PaymentStatus::RequiresPaymentMethod | PaymentStatus::RequiresConfirmation
-                ) {
-                    // The buyer has been quicker since.
-                    return Ok(outcome(payment));
-                }
-                Ok(match &*code {
-                    "authentication_required" => {
-                        SavedChargeOutcome::AuthenticationRequired(payment)
-                    }
-                    _ => declined(payment),
-                })
-            }
-            // Somebody else confirmed it in this moment.
-            Err(ApiError::InvalidRequest {
+        match doing.run(&work).await {
+            Ok(made) => self.told(gateway, made, account).await,
+            // The buyer is confirming it in this moment.
+            Err(OperationError::Api(ApiError::InvalidRequest {
                 code: Some(code), ..
-            }) if code == "payment_intent_unexpected_state" => {
-                let (payment, whole) = gateway
-                    .retrieve_intent_and_charge(open.id(), account)
-                    .await?;
-                self.take_in_retrieved(&payment, &whole).await;
-                Ok(outcome(payment))
+            })) if code == "payment_intent_unexpected_state" => {
+                let made = Charged::without_charge(open.id(), None);
+                self.told(gateway, made, account).await
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns how an attempt went, and takes the payment in if it is settled.
+    async fn told(
+        &self,
+        gateway: &Gateway,
+        made: Charged,
+        account: Option<&str>,
+    ) -> Result<SavedChargeOutcome, IntentError> {
+        let (payment, whole) = gateway
+            .retrieve_intent_and_charge(&made.payment, account)
+            .await?;
+        if is_settled(&payment) {
+            self.take_in_retrieved(&payment, &whole).await;
+            return Ok(outcome(payment));
+        }
+        Ok(match made.failure {
+            Some(failure) => failed(payment, failure),
+            None => outcome(payment),
+        })
     }
 
     /// The payment of an order that is paid, or on its way.
@@ -154,15 +177,211 @@ impl Checkout {
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let settled = matches!(
-            payment.status(),
-            PaymentStatus::Succeeded | PaymentStatus::Processing | PaymentStatus::RequiresCapture
-        );
-        if settled {
+        if is_settled(&payment) {
             self.take_in_retrieved(&payment, &whole).await;
+            return Ok(Some(payment));
         }
-        Ok(settled.then_some(payment))
+        Ok(None)
     }
+}
+
+/// One attempt to charge a customer's payment method for an order.
+struct Attempt<'a> {
+    gateway: &'a Gateway,
+    customer: &'a Customer,
+    method: &'a str,
+    /// The application's present name and its first one.
+    applications: [&'a str; 2],
+    order: &'a str,
+    /// The caller's own number of the attempt.
+    number: String,
+}
+
+/// How an attempt went.
+struct Charged {
+    /// The charge. The PaymentIntent, where Stripe made no charge.
+    id: String,
+    payment: String,
+    failure: Option<Failure>,
+}
+
+impl Charged {
+    fn without_charge(payment: &str, failure: Option<Failure>) -> Self {
+        Self {
+            id: payment.to_owned(),
+            payment: payment.to_owned(),
+            failure,
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// The reference of the attempt's row. Only the order's reference may hold a `#`.
+    fn reference(&self) -> String {
+        let (customer, method) = (self.customer.id(), self.method);
+        format!("{}#{}#{customer}#{method}", self.order, self.number)
+    }
+
+    /// Looks at the customer's charges: one of this attempt, or one that paid the order.
+    ///
+    /// A charge bears the metadata that its PaymentIntent had when it was made.
+    async fn find(&self) -> Result<Option<Charged>, ApiError> {
+        let account = self.customer.account();
+        let mut charges = self.gateway.charges_of(self.customer).await?;
+        charges.retain(|charge| {
+            let order = charge.metadata.order_id();
+            order == Some(self.order)
+                && Marks::of(&charge.metadata)
+                    .is_some_and(|marks| self.applications.contains(&marks.application))
+        });
+        for charge in &charges {
+            if !charge.is_failed()
+                && let Some(payment) = &charge.payment_intent
+                && is_settled(&self.gateway.retrieve_intent(payment, account).await?)
+            {
+                return Ok(charge.charged());
+            }
+        }
+        let is_mine = |charge: &&Charge| {
+            charge.metadata.get(CHARGE) == Some(&self.number)
+                && charge.payment_method.as_deref() == Some(self.method)
+        };
+        Ok(charges.iter().find(is_mine).and_then(Charge::charged))
+    }
+
+    async fn get(&self, id: &str) -> Result<Charged, ApiError> {
+        if id.starts_with("pi_") {
+            return Ok(Charged::without_charge(id, None));
+        }
+        check_id(id, "ch_").or_else(|_| check_id(id, "py_"))?;
+        let path = format!("/charges/{id}");
+        let account = self.customer.account();
+        let charge: Charge = self.gateway.fetch(&path, &[], account).await?;
+        charge.charged().ok_or(ApiError::UnexpectedAnswer {
+            status: 200,
+            request_id: None,
+        })
+    }
+}
+
+/// The attempt, on the PaymentIntent that is open for the order.
+struct Charging<'a> {
+    attempt: Attempt<'a>,
+    open: &'a str,
+    form: String,
+}
+
+impl Work for Charging<'_> {
+    type Made = Charged;
+
+    async fn send(&self, key: &IdempotencyKey) -> Result<(Charged, bool), Unsuccessful> {
+        let attempt = &self.attempt;
+        let (gateway, account) = (attempt.gateway, attempt.customer.account());
+        // A confirmation takes no metadata: the charge takes it from the PaymentIntent.
+        let mark = [(CHARGE, &*attempt.number)];
+        gateway.add_metadata(self.open, &mark, account).await?;
+        let confirmed = gateway.confirm_off_session(self.open, &self.form, key, account);
+        match confirmed.await {
+            Ok((payment, replayed)) => {
+                let id = payment.latest_charge().unwrap_or(self.open).to_owned();
+                let made = Charged {
+                    id,
+                    ..Charged::without_charge(self.open, None)
+                };
+                Ok((made, replayed))
+            }
+            // A decline is an answer, for good: the next attempt has another number.
+            Err(Unsuccessful {
+                error:
+                    ApiError::Declined {
+                        code, decline_code, ..
+                    },
+                ..
+            }) => {
+                let found = attempt.find().await.ok().flatten();
+                let failure = Failure::new(Some(code), decline_code);
+                let unseen = || Charged::without_charge(self.open, Some(failure));
+                Ok((found.unwrap_or_else(unseen), false))
+            }
+            Err(unsuccessful) => Err(unsuccessful),
+        }
+    }
+
+    async fn find(&self) -> Result<Option<Charged>, OperationError> {
+        Ok(self.attempt.find().await?)
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Charged>, ApiError> {
+        self.attempt.get(id).await.map(Some)
+    }
+
+    fn id(made: &Charged) -> &str {
+        &made.id
+    }
+}
+
+/// A charge, as far as it tells of an attempt. See <https://docs.stripe.com/api/charges/object>.
+#[derive(Deserialize)]
+struct Charge {
+    id: String,
+    status: String,
+    #[serde(default)]
+    metadata: Metadata,
+    payment_intent: Option<String>,
+    payment_method: Option<String>,
+    failure_code: Option<String>,
+    outcome: Option<ChargeOutcome>,
+}
+
+#[derive(Deserialize)]
+struct ChargeOutcome {
+    reason: Option<String>,
+}
+
+impl Charge {
+    fn is_failed(&self) -> bool {
+        self.status == "failed"
+    }
+
+    fn charged(&self) -> Option<Charged> {
+        let reason = self.outcome.as_ref().and_then(|told| told.reason.clone());
+        let failure = || Failure::new(self.failure_code.clone(), reason);
+        Some(Charged {
+            id: self.id.clone(),
+            payment: self.payment_intent.clone()?,
+            failure: self.is_failed().then(failure),
+        })
+    }
+}
+
+impl Gateway {
+    /// All charges of a customer, the newest first.
+    async fn charges_of(&self, customer: &Customer) -> Result<Vec<Charge>, ApiError> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Charge>,
+            has_more: bool,
+        }
+        let mut charges: Vec<Charge> = Vec::new();
+        loop {
+            let last = charges.last().map(|charge| charge.id.clone());
+            let mut query = vec![("customer", customer.id()), ("limit", "100")];
+            query.extend(last.as_deref().map(|last| ("starting_after", last)));
+            let page: List = self.fetch("/charges", &query, customer.account()).await?;
+            let is_last = !page.has_more || page.data.is_empty();
+            charges.extend(page.data);
+            if is_last {
+                return Ok(charges);
+            }
+        }
+    }
+}
+
+fn is_settled(payment: &Payment) -> bool {
+    matches!(
+        payment.status(),
+        PaymentStatus::Succeeded | PaymentStatus::Processing | PaymentStatus::RequiresCapture
+    )
 }
 
 fn outcome(payment: Payment) -> SavedChargeOutcome {
@@ -170,12 +389,35 @@ fn outcome(payment: Payment) -> SavedChargeOutcome {
         PaymentStatus::Succeeded => SavedChargeOutcome::Succeeded(payment),
         PaymentStatus::RequiresCapture => SavedChargeOutcome::RequiresCapture(payment),
         PaymentStatus::RequiresAction => SavedChargeOutcome::AuthenticationRequired(payment),
-        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled => declined(payment),
+        PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled => {
+            let failure = payment.last_error().cloned().unwrap_or_default();
+            failed(payment, failure)
+        }
         _ => SavedChargeOutcome::Processing(payment),
     }
 }
 
-fn declined(payment: Payment) -> SavedChargeOutcome {
-    let failure = payment.last_error().cloned().unwrap_or_default();
-    SavedChargeOutcome::Declined(payment, failure)
+fn failed(payment: Payment, failure: Failure) -> SavedChargeOutcome {
+    let asks_the_buyer = [failure.code(), failure.decline_code()]
+        .into_iter()
+        .flatten()
+        .any(|code| code == "authentication_required");
+    match asks_the_buyer {
+        true => SavedChargeOutcome::AuthenticationRequired(payment),
+        false => SavedChargeOutcome::Declined(payment, failure),
+    }
+}
+
+impl From<OperationError> for IntentError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Request(error) => Self::Request(error),
+            OperationError::Api(error) => Self::Api(error),
+            OperationError::Inbox(error) => Self::Inbox(error),
+            OperationError::NotTheirs => Self::NotTheirs,
+            OperationError::NoPricing => Self::NoPricing,
+            // The others belong to refunds and captures.
+            _ => Self::InFlight,
+        }
+    }
 }

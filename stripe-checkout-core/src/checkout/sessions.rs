@@ -214,10 +214,11 @@ fn standing(session: &CheckoutSession) -> Result<Standing, IntentError> {
 #[cfg(feature = "sessions")]
 mod create {
     use super::super::Payments;
+    use super::super::expire::is_called_off;
     use super::super::intents::{closed, hash, is_canceled, is_spent};
     use super::super::receipt;
     use super::*;
-    use crate::fulfillment::is_session;
+    use crate::fulfillment::{RequestState, is_session};
     use crate::intent::{HostedCheckout, Operation, PaymentRequest, SessionParams};
 
     impl Checkout {
@@ -291,7 +292,7 @@ mod create {
                         (IntentState::Canceled, _) => self.begin(Some(row)).await?,
                         (_, Some(id)) if is_session(&id) => self.reuse(row, &id).await?,
                         (_, Some(id)) => self.leave_intent(row, &id).await?,
-                        (_, None) if row.fingerprint != self.fingerprint => {
+                        (_, None) if row.fingerprint != self.fingerprint || is_called_off(&row) => {
                             self.begin(Some(row)).await?
                         }
                         (_, None) => self.create(row).await?,
@@ -315,6 +316,7 @@ mod create {
                     .as_ref()
                     .map_or(1, |row| row.attempt.saturating_add(1)),
                 fingerprint: self.fingerprint.clone(),
+                request: RequestState::Sending,
                 asked: self.params.amount(),
                 payment: None,
                 secret_hash: None,
@@ -344,6 +346,7 @@ mod create {
                 Ok(session) => {
                     let opened = IntentRecord {
                         payment: Some(session.id().to_owned()),
+                        request: RequestState::Sent,
                         state: IntentState::Open,
                         ..row.clone()
                     };
@@ -408,7 +411,9 @@ mod create {
                 Standing::Over => self.begin(Some(row)).await,
                 // One that is being expired is not given to anybody.
                 Standing::Open
-                    if row.fingerprint == self.fingerprint && row.state == IntentState::Open =>
+                    if row.fingerprint == self.fingerprint
+                        && row.request == RequestState::Sent
+                        && row.state == IntentState::Open =>
                 {
                     Ok(Some(session))
                 }

@@ -71,6 +71,10 @@ impl Checkout {
     }
 }
 
+/// The bounds of a worker's interval.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Worker {
     /// How many events it runs at the same time (default 4, at least 1). An inbox on a database takes no more than half of its pool, whatever is said here.
     pub fn concurrency(mut self, events: usize) -> Self {
@@ -78,7 +82,8 @@ impl Worker {
         self
     }
 
-    /// How often it looks whether something is due when nothing was (default 1 s, at least 1 ms).
+    /// How often it looks whether something is due when nothing was (default 1 s, at least 1 ms,
+    /// at most one day).
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -88,8 +93,8 @@ impl Worker {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut running = Turns::new();
-        // An interval of nothing would panic.
-        let mut looks = interval(self.interval.max(Duration::from_millis(1)));
+        // An interval of nothing would panic, and so would one that leads out of time.
+        let mut looks = interval(self.interval.clamp(SHORTEST, LONGEST));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wanted = match next(stop.as_mut(), &mut running, &mut looks).await {

@@ -11,13 +11,14 @@ use super::decide::{
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
-    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
+    Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
+    NewEvent, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped, Terms,
+    Turn, Verdict,
 };
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
-use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
+use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, cause, retry};
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
@@ -176,6 +177,10 @@ pub(crate) struct Engine<I, H> {
     fresh: Fresh,
 }
 
+/// The bounds of a handler's deadline. A process that dies leaves its event for that long.
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(1);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
 const OVERTAKEN: Duration = Duration::from_secs(30);
 
@@ -183,7 +188,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// With a look-up at Stripe for what takes a payment back without saying whose it was, and for a success that comes late.
     pub(crate) fn new(inbox: I, handler: H, settings: Settings, lookup: Option<Lookup>) -> Self {
         Self {
-            deadline: settings.deadline.unwrap_or(inbox.handler_deadline()),
+            deadline: settings
+                .deadline
+                .unwrap_or(inbox.handler_deadline())
+                .clamp(SHORTEST_DEADLINE, LONGEST_DEADLINE),
             inbox,
             handler,
             // A second delivery of the same payment waits a little less than Stripe waits for its answer.
@@ -603,22 +611,24 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
         Box::pin(async move {
             let work = catch_panic(self.verdict(event, payment, intent, db));
             let attempt = event.attempts;
-            let failed = |error| Verdict::Failed {
+            let failed = |cause, error| Verdict::Failed {
+                cause,
                 error,
                 again: (attempt < self.max_attempts).then(|| retry::pause(attempt)),
             };
             let verdict = match tokio::time::timeout(self.deadline, work).await {
                 Ok(Some(Ok(verdict))) => verdict,
-                Ok(Some(Err(error))) => failed(chain(&*error)),
-                Ok(None) => failed("the handler panicked".into()),
-                Err(_) => failed(format!(
-                    "the handler did not end within {} s",
-                    self.deadline.as_secs()
-                )),
+                Ok(Some(Err(error))) => failed(cause::of(&*error), chain(&*error)),
+                Ok(None) => failed(Cause::Panicked, "the handler panicked".into()),
+                Err(_) => {
+                    let seconds = self.deadline.as_secs_f64();
+                    let error = format!("the handler did not end within {seconds} s");
+                    failed(Cause::Deadline, error)
+                }
             };
             let payment = event.payment.as_deref().unwrap_or_default();
             match &verdict {
-                Verdict::Failed { error, again } => {
+                Verdict::Failed { error, again, .. } => {
                     let dead_letter = again.is_none();
                     tracing::error!(event = %event.id, event_type = %event.event_type, payment, attempt, %error, dead_letter, "fulfilment failed");
                 }
@@ -824,6 +834,7 @@ fn row_of(payment: &Payment) -> IntentRecord {
         version: 0,
         attempt: payment.session_attempt().unwrap_or(1),
         fingerprint: String::new(),
+        request: RequestState::Sent,
         asked: Marks::of(payment.metadata())
             .and_then(|marks| marks.asked)
             .unwrap_or(

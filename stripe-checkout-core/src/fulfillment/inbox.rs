@@ -278,12 +278,26 @@ pub struct IntentRecord {
     pub payment: Option<String>,
     /// SHA-256 of its client secret, in hex: enough to check one, not enough to use it.
     pub secret_hash: Option<String>,
+    /// Whether Stripe has the parameters of the fingerprint.
+    pub request: RequestState,
     /// How far it is.
     pub state: IntentState,
     /// The PaymentIntent that paid the order: a second one is a duplicate payment.
     pub paid_by: Option<String>,
     /// How many attempts to pay the order failed, with all its PaymentIntents.
     pub declines: u32,
+}
+
+/// Whether Stripe has the parameters that an order's row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestState {
+    /// Stripe has them.
+    Sent,
+    /// They are on their way: Stripe may or may not have them.
+    Sending,
+    /// The order is canceled: nothing may be asked of Stripe until the order is open again.
+    OrderCanceled,
 }
 
 /// How far an order's intent is.
@@ -573,11 +587,32 @@ pub enum Verdict {
     },
     /// The hook failed: roll back, and keep the failure.
     Failed {
+        /// Where it failed. Only this decides: `error` may be the merchant's own words.
+        cause: Cause,
         /// What went wrong, for the operator.
         error: String,
         /// After which time it is due again; never, if this was its last attempt: then it is a dead letter.
         again: Option<Duration>,
     },
+}
+
+/// Where an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The handler returned an error.
+    Handler,
+    /// The handler waited in vain for another connection than its own: the database was locked, or
+    /// the pool was empty.
+    LockedOut,
+    /// The database undid the transaction itself: its disk is full, or it cannot read or write.
+    Database,
+    /// The handler panicked.
+    Panicked,
+    /// The handler did not end within its deadline.
+    Deadline,
+    /// The inbox could not keep the handler's work, or no attempt came to its end.
+    Inbox,
 }
 
 /// What a step did.

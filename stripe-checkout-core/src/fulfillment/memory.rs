@@ -12,6 +12,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::later::time_after;
 use super::operation::{OperationKey, OperationRecord};
 use super::{retry, settle};
 use crate::error::InboxError;
@@ -241,7 +242,7 @@ impl MemoryInbox {
             .min_by_key(|(due, _)| *due)?;
         let id = id.clone();
         let mut record = state.events.get(&id)?.clone();
-        let until = now + terms.lease;
+        let until = time_after(now, terms.lease);
         record.due = until;
         state.put_event(record, now);
         Some((id, until))
@@ -254,7 +255,7 @@ impl MemoryInbox {
         let untouched = |record: &EventRecord| record.due == leased_until;
         if let Some(mut record) = record.filter(untouched) {
             let now = SystemTime::now();
-            record.due = now + again;
+            record.due = time_after(now, again);
             state.put_event(record, now);
         }
     }
@@ -550,7 +551,7 @@ impl Inbox for MemoryInbox {
             let mut state = self.state();
             record.attempts += 1;
             let now = SystemTime::now();
-            record.due = now + terms.lease;
+            record.due = time_after(now, terms.lease);
             state.put_event(record.clone(), now);
             state.running.insert(id.clone());
             let intent = record
@@ -569,7 +570,7 @@ impl Inbox for MemoryInbox {
         let did = match verdict {
             Verdict::Waiting { again } => {
                 record.attempts -= 1;
-                record.due = now + again;
+                record.due = time_after(now, again);
                 Stepped::Waiting
             }
             Verdict::Done {
@@ -600,12 +601,15 @@ impl Inbox for MemoryInbox {
             Verdict::Failed {
                 error,
                 again: Some(again),
+                ..
             } => {
                 record.last_error = Some(error);
-                record.due = now + again;
+                record.due = time_after(now, again);
                 Stepped::Failed
             }
-            Verdict::Failed { error, again: None } => {
+            Verdict::Failed {
+                error, again: None, ..
+            } => {
                 record.last_error = Some(error);
                 record.state = EventState::Dead;
                 state.die(&record, now);

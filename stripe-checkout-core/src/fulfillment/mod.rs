@@ -4,12 +4,14 @@
 //! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
 //! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
 
+mod cause;
 mod decide;
 mod declines;
 mod engine;
 mod fresh;
 mod handler;
 mod inbox;
+mod later;
 mod memory;
 mod operation;
 #[cfg(feature = "postgres")]
@@ -33,11 +35,12 @@ pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
-    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
+    Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
+    NewEvent, Note, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped,
+    Terms, Turn, Verdict,
 };
 pub use memory::MemoryInbox;
-pub use operation::{OperationKey, OperationRecord, OperationState};
+pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]

@@ -12,10 +12,57 @@ pub struct OperationKey {
     pub scope: Scope,
     /// The connected account on which it is done, if any; never empty.
     pub account: Option<String>,
-    /// What is done, in one word: `refund`, `capture`, `cancel`, `charge`, `customer`, `setup`.
-    pub kind: String,
+    /// What is done.
+    pub kind: OperationKind,
     /// The merchant's own reference of this one operation.
     pub reference: String,
+}
+
+/// What an operation does at Stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OperationKind {
+    /// Refunds a payment.
+    Refund,
+    /// Captures an authorised payment.
+    Capture,
+    /// Says which capture of a payment may be sent: the payment stands in the place of the reference.
+    CaptureClaim,
+    /// Cancels a payment.
+    Cancel,
+    /// Charges a saved payment method while the buyer is away.
+    Charge,
+    /// Makes a customer.
+    Customer,
+}
+
+impl OperationKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Refund,
+        Self::Capture,
+        Self::CaptureClaim,
+        Self::Cancel,
+        Self::Charge,
+        Self::Customer,
+    ];
+
+    /// The word that stands in a database, and in the idempotency key.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refund => "refund",
+            Self::Capture => "capture",
+            Self::CaptureClaim => "capturing",
+            Self::Cancel => "cancel",
+            Self::Charge => "charge",
+            Self::Customer => "customer",
+        }
+    }
+
+    /// The kind of this word. `None` if no version of this crate writes it.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
 }
 
 /// One operation's row, kept for good: who asks again in a year must not get a second one.
@@ -35,7 +82,7 @@ pub struct OperationRecord {
     pub state: OperationState,
     /// What Stripe made of it: `re_…`, `cus_…`, `seti_…`, `pi_…`.
     pub result: Option<String>,
-    /// When this attempt began: its key is good for a day from here. To the microsecond.
+    /// When this attempt began, to the microsecond. For people: it never decides about a key.
     pub begun: SystemTime,
 }
 

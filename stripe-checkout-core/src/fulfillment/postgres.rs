@@ -24,6 +24,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Stats, Step, Terms, Turn,
 };
+use super::later::end_of;
 use super::operation::{OperationKey, OperationRecord};
 use super::settle;
 use super::stored::unavailable;
@@ -288,7 +289,7 @@ impl Inbox for PostgresInbox {
         event: &str,
         patience: Duration,
     ) -> Result<(), InboxError> {
-        let until = Instant::now() + patience;
+        let until = Instant::from_std(end_of(patience));
         let found = self.event(scope, event).await?;
         let found = found.ok_or(InboxError::UnknownEvent)?;
         let mut held = self.held().await?;
@@ -322,7 +323,7 @@ impl Inbox for PostgresInbox {
         event: &str,
         patience: Duration,
     ) -> Result<(), InboxError> {
-        let until = Instant::now() + patience;
+        let until = Instant::from_std(end_of(patience));
         let found = self.event(scope, event).await?;
         let found = found.ok_or(InboxError::UnknownEvent)?;
         let mut held = self.held().await?;

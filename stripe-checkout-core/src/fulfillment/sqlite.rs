@@ -20,6 +20,7 @@ use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
     PaymentRecord, Scope, Stats, Step, Stepped, Terms, Turn,
 };
+use super::later::end_of;
 use super::operation::{OperationKey, OperationRecord};
 use super::settle;
 use super::stored::{time, unavailable};
@@ -215,7 +216,7 @@ impl Inbox for SqliteInbox {
         terms: Terms,
         dispatch: &dyn Dispatch<SqliteConnection>,
     ) -> Result<Option<Step>, InboxError> {
-        let until = Instant::now() + terms.patience;
+        let until = end_of(terms.patience);
         let mut first = None;
         loop {
             // Reading waits for nobody: who has nothing to do does not stand in the queue.
@@ -260,7 +261,7 @@ impl Inbox for SqliteInbox {
         event: &str,
         patience: Duration,
     ) -> Result<(), InboxError> {
-        let until = Instant::now() + patience;
+        let until = end_of(patience);
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
         let mut event = to_decide_anew(&mut tx, scope, event).await?;
@@ -292,7 +293,7 @@ impl Inbox for SqliteInbox {
         event: &str,
         patience: Duration,
     ) -> Result<(), InboxError> {
-        let until = Instant::now() + patience;
+        let until = end_of(patience);
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
         let mut event = to_decide_anew(&mut tx, scope, event).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::inbox::{EventState, IntentState, Note, Settled};
+use super::inbox::{EventState, IntentState, Note, RequestState, Settled};
 use super::operation::OperationState;
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
@@ -56,6 +56,12 @@ words! { "state", IntentState, intent_state, read_intent_state,
     IntentState::Processing = "processing",
     IntentState::Paid = "paid",
     IntentState::Canceled = "canceled",
+}
+
+words! { "request", RequestState, request_state, read_request_state,
+    RequestState::Sent = "sent",
+    RequestState::Sending = "sending",
+    RequestState::OrderCanceled = "order_canceled",
 }
 
 words! { "state", OperationState, operation_state, read_operation_state,

@@ -777,7 +777,7 @@ fn read_session(answer: &TransportResponse) -> Result<CheckoutSession, ApiError>
 }
 
 /// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.
-pub(super) fn is_id(text: &str, prefix: &str) -> bool {
+pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
     text.len() > prefix.len()
         && text.len() <= 255
         && text.starts_with(prefix)
@@ -904,12 +904,13 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
         param,
     } = body.unwrap_or_default().error;
     let code = code.and_then(word);
-    let is_conflict = r#type.as_deref() == Some("idempotency_error")
-        || code.as_deref() == Some("idempotency_key_in_use")
-        || (status == 409 && matches!(code.as_deref(), None | Some("lock_timeout")));
+    let is_of_key = r#type.as_deref() == Some("idempotency_error");
+    let is_conflict = code.as_deref() == Some("idempotency_key_in_use")
+        || (status == 409 && (is_of_key || matches!(code.as_deref(), None | Some("lock_timeout"))));
 
     Err(match status {
         _ if is_conflict => ApiError::IdempotencyConflict { request_id },
+        _ if is_of_key => ApiError::IdempotencyMismatch { request_id },
         401 => ApiError::Authentication { request_id },
         402 => ApiError::Declined {
             code: code.unwrap_or_else(|| "card_declined".into()),

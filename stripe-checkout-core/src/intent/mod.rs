@@ -24,7 +24,7 @@ mod transport;
 pub use capture::{CancelReason, CancelRequest, CaptureRequest};
 pub(crate) use descriptor::is_prefix;
 pub use gateway::Gateway;
-pub(crate) use gateway::{EventPage, Unsuccessful, check_id};
+pub(crate) use gateway::{EventPage, Unsuccessful, check_id, is_id};
 #[cfg(feature = "sessions")]
 pub(crate) use hosted::SessionParams;
 #[cfg(feature = "sessions")]

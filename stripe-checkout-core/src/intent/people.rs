@@ -1,8 +1,7 @@
 //! The calls to Stripe about customers and what they save.
 
-use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::saved::{Customer, SetupFutureUsage};
 use super::{Gateway, IdempotencyKey, Unsuccessful};
@@ -263,29 +262,39 @@ impl Gateway {
         }
     }
 
-    /// Confirms a PaymentIntent with a saved payment method while the buyer is away. Also what Stripe said, byte for byte.
+    /// Confirms a PaymentIntent with a saved payment method while the buyer is away. Also returns
+    /// whether Stripe repeated an earlier answer.
     pub(crate) async fn confirm_off_session(
         &self,
         payment: &str,
         form: &str,
         key: &IdempotencyKey,
         account: Option<&str>,
-    ) -> Result<(Payment, Bytes), ApiError> {
+    ) -> Result<(Payment, bool), Unsuccessful> {
         let path = format!("{}/confirm", path_of("payment_intents", payment, "pi_")?);
-        let (whole, replayed) = self
-            .operate::<Box<RawValue>>(&path, form, key, account)
+        let (payment, replayed) = self.operate::<Payment>(&path, form, key, account).await?;
+        Ok((payment.on_account(account), replayed))
+    }
+
+    /// Adds metadata to a PaymentIntent.
+    pub(crate) async fn add_metadata(
+        &self,
+        payment: &str,
+        metadata: &[(&str, &str)],
+        account: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let path = path_of("payment_intents", payment, "pi_")?;
+        let pairs: Vec<(String, &str)> = metadata
+            .iter()
+            .map(|(key, value)| (format!("metadata[{key}]"), *value))
+            .collect();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, *value)).collect();
+        let form = form(&pairs)?;
+        // Twice the same is as good as once.
+        self.operate::<IgnoredAny>(&path, &form, &IdempotencyKey::once(), account)
             .await
             .map_err(|unsuccessful| unsuccessful.error)?;
-        if replayed {
-            return self.retrieve_intent_and_charge(payment, account).await;
-        }
-        let payment: Payment =
-            serde_json::from_str(whole.get()).map_err(|_| ApiError::UnexpectedAnswer {
-                status: 200,
-                request_id: None,
-            })?;
-        let body = Bytes::copy_from_slice(whole.get().as_bytes());
-        Ok((payment.on_account(account), body))
+        Ok(())
     }
 }
 

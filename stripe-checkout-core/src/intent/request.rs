@@ -409,12 +409,7 @@ impl PaymentRequest {
             &self.reference,
             self.amount,
         )?;
-        // A capture leaves a mark in it too.
-        if self.manual_capture && metadata.len() == Metadata::MAX_KEYS {
-            let limit = Metadata::MAX_KEYS - KEYS - 1;
-            return Err(MetadataError::TooManyKeys { limit }.into());
-        }
-        Ok(IntentParams {
+        let params = IntentParams {
             amount: self.amount,
             metadata,
             receipt_email: self.receipt_email.clone(),
@@ -424,7 +419,10 @@ impl PaymentRequest {
             setup_future_usage: self.setup_future_usage,
             manual_capture: self.manual_capture,
             connect: self.connect.clone(),
-        })
+        };
+        // A capture leaves a mark in it too.
+        params.check_room(usize::from(self.manual_capture))?;
+        Ok(params)
     }
 }
 
@@ -599,6 +597,17 @@ impl IntentParams {
 /// For a Checkout Session, which has the same in other places.
 #[cfg(feature = "sessions")]
 impl IntentParams {
+    /// Checks that this many more marks fit into the metadata.
+    pub(crate) fn check_room(&self, marks: usize) -> Result<(), RequestError> {
+        if self.metadata.len().saturating_add(marks) > Metadata::MAX_KEYS {
+            let limit = Metadata::MAX_KEYS
+                .saturating_sub(KEYS)
+                .saturating_sub(marks);
+            return Err(MetadataError::TooManyKeys { limit }.into());
+        }
+        Ok(())
+    }
+
     pub(super) fn all_metadata(&self) -> &Metadata {
         &self.metadata
     }

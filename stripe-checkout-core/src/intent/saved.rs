@@ -274,8 +274,9 @@ impl SavedCharge {
         }
     }
 
-    /// The caller's own number of this attempt, 1 unless set. The same number again is the same attempt: within a day it is told again how that one went, and nothing
-    /// is charged. To charge a card anew that was declined, say 2.
+    /// The caller's own number of this attempt, 1 unless set. The same number again is the same
+    /// attempt: the call returns how that attempt went, and the bank is not asked again. To charge a
+    /// declined card anew, say 2.
     #[must_use]
     pub fn attempt(mut self, number: u32) -> Self {
         self.attempt = number;

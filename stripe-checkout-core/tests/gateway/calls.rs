@@ -286,11 +286,16 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
         (
             400,
             r#"{"type":"idempotency_error"}"#,
-            ApiError::IdempotencyConflict { request_id: id() },
+            ApiError::IdempotencyMismatch { request_id: id() },
         ),
         (
             409,
             r#"{"type":"invalid_request_error","code":"idempotency_key_in_use"}"#,
+            ApiError::IdempotencyConflict { request_id: id() },
+        ),
+        (
+            409,
+            r#"{"type":"idempotency_error","code":"idempotency_key_in_use"}"#,
             ApiError::IdempotencyConflict { request_id: id() },
         ),
         (

@@ -329,6 +329,7 @@ impl<S: Store> Shop<S> {
                 .attempt()
                 .unwrap_or_else(|| row.map_or(1, |row| row.attempt + 1)),
             fingerprint: "of what was asked".to_owned(),
+            request: stripe_checkout_core::fulfillment::RequestState::Sent,
             asked: amount(WHOLE),
             payment: Some(pay.shown()),
             secret_hash: None,

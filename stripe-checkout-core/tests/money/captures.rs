@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::fulfillment::{Inbox, OperationState};
+use stripe_checkout_core::fulfillment::{Inbox, OperationKind, OperationState};
 use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::PaymentStatus;
@@ -165,15 +165,18 @@ async fn a_lost_answer_a_kept_failure_and_a_day_capture_once() {
         let world = World::new().await;
         let payment = world.reserved("order-1").await;
         let request = part("shipped-1", &payment, 400);
-        // The first request is the look at the payment.
+        // The first request reads the payment.
         world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
-        world.sandbox.faults().next(8, fault.clone());
+        world.fail_after_the_look(8, fault.clone());
         assert!(world.checkout.capture(&request).await.is_err(), "{fault:?}");
         world.sandbox.faults().clear();
         if days > 0 {
-            let row = world.operation("capture", "shipped-1").await.unwrap();
+            let row = world
+                .operation(OperationKind::Capture, "shipped-1")
+                .await
+                .unwrap();
             assert_eq!(row.state, OperationState::Sending);
-            world.pass_time("capture", "shipped-1", DAY * days).await;
+            world.sandbox.pass_time(DAY * days);
         }
         let captured = world.another().await.capture(&request).await.unwrap();
         assert_eq!(captured.amount_received(), eur(400), "{fault:?}");
@@ -190,11 +193,11 @@ async fn what_somebody_else_captured_is_not_taken_for_the_own_capture() {
     let payment = world.reserved("order-1").await;
     let request = all("shipped-1", &payment);
     world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
-    world.sandbox.faults().next(8, Fault::Reset);
+    world.fail_after_the_look(8, Fault::Reset);
     assert!(world.checkout.capture(&request).await.is_err());
     world.sandbox.faults().clear();
     // Days later, in the Dashboard.
-    world.pass_time("capture", "shipped-1", DAY * 2).await;
+    world.sandbox.pass_time(DAY * 2);
     world
         .post(
             &format!("/payment_intents/{payment}/capture"),
@@ -214,11 +217,11 @@ async fn what_is_canceled_is_let_go_once_and_cannot_be_captured() {
     let payment = world.reserved("order-1").await;
     world.deliver().await;
     let request = CancelRequest::new("off-1", &payment).reason(CancelReason::RequestedByCustomer);
-    world.sandbox.faults().next(1, Fault::ResetAfterExecution);
+    world.fail_after_the_look(1, Fault::ResetAfterExecution);
     let canceled = world.checkout.cancel(&request).await.unwrap();
     assert_eq!(*canceled.status(), PaymentStatus::Canceled);
     // Again, with another reference, by another process, or after a day: it is canceled.
-    world.pass_time("cancel", "off-1", DAY * 2).await;
+    world.sandbox.pass_time(DAY * 2);
     for reference in ["off-1", "off-2"] {
         let again =
             CancelRequest::new(reference, &payment).reason(CancelReason::RequestedByCustomer);
@@ -290,7 +293,7 @@ async fn totals_know_what_is_disputed_and_what_came_back() {
     assert!(
         world
             .inbox
-            .operation(&key("refund", "none"))
+            .operation(&key(OperationKind::Refund, "none"))
             .await
             .unwrap()
             .is_none()

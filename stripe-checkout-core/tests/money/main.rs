@@ -3,6 +3,8 @@
 mod captures;
 mod connect;
 mod expire;
+mod generated;
 mod hooks;
+mod interleaved;
 mod refunds;
 mod world;

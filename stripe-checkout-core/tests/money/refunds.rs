@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::fulfillment::OperationState;
+use stripe_checkout_core::fulfillment::{OperationKind, OperationState};
 use stripe_checkout_core::intent::{RefundReason, RefundRequest};
 use stripe_checkout_core::webhook::{Refund, RefundStatus};
 use stripe_checkout_core::{
@@ -70,7 +70,10 @@ async fn two_deliberate_refunds_are_two_and_a_repeated_one_is_one() {
         world.refunds(&payment).await,
         own(&[("return-1", 1000), ("return-2", 999)])
     );
-    let row = world.operation("refund", "return-1").await.unwrap();
+    let row = world
+        .operation(OperationKind::Refund, "return-1")
+        .await
+        .unwrap();
     assert_eq!(row.state, OperationState::Done);
     assert_eq!(row.result.as_deref(), Some(made.id()));
     assert_eq!(row.subject.as_deref(), Some(&*payment));
@@ -250,7 +253,7 @@ async fn a_500_that_stripe_keeps_is_looked_behind_before_the_next_attempt() {
     for fault in [Fault::StatusAndKeep(500), Fault::StatusAfterExecution(500)] {
         let world = World::new().await;
         let payment = world.paid("order-1").await;
-        world.sandbox.faults().next(1, fault.clone());
+        world.fail_after_the_look(1, fault.clone());
         let request = refund_of("return-1", &payment, 300);
         let failed = world.checkout.refund(&request).await;
         assert!(
@@ -319,7 +322,10 @@ async fn a_crash_between_row_and_call_or_call_and_row_is_made_good_by_whoever_as
             .await;
         dies.join().unwrap();
         world.sandbox.faults().clear();
-        let row = world.operation("refund", reference).await.unwrap();
+        let row = world
+            .operation(OperationKind::Refund, reference)
+            .await
+            .unwrap();
         assert_eq!(row.state, OperationState::Sending);
         let refund = world.checkout.refund(&request).await.unwrap();
         assert_eq!(refund.reference(), Some(reference));
@@ -335,17 +341,17 @@ async fn after_a_day_it_is_looked_first_and_sent_then() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
     // Executed, and nobody heard of it.
-    world.sandbox.faults().next(8, Fault::ResetAfterExecution);
+    world.fail_after_the_look(8, Fault::ResetAfterExecution);
     let done = refund_of("done", &payment, 300);
     assert!(world.checkout.refund(&done).await.is_err());
     world.sandbox.faults().clear();
     // Never executed.
-    world.sandbox.faults().next(8, Fault::Reset);
+    world.fail_after_the_look(8, Fault::Reset);
     let lost = refund_of("lost", &payment, 300);
     assert!(world.checkout.refund(&lost).await.is_err());
     world.sandbox.faults().clear();
-    world.pass_time("refund", "done", DAY * 2).await;
-    world.pass_time("refund", "lost", DAY * 2).await;
+    world.sandbox.pass_time(DAY * 2);
+    world.sandbox.pass_time(DAY * 2);
     let sent = world.refunding().len();
     let done = world.checkout.refund(&done).await.unwrap();
     assert_eq!(done.reference(), Some("done"));
@@ -357,19 +363,22 @@ async fn after_a_day_it_is_looked_first_and_sent_then() {
         world.refunds(&payment).await,
         own(&[("done", 300), ("lost", 300)])
     );
-    let row = world.operation("refund", "lost").await.unwrap();
-    assert_eq!((row.attempt, row.state), (2, OperationState::Done));
+    let row = world
+        .operation(OperationKind::Refund, "lost")
+        .await
+        .unwrap();
+    assert_eq!((row.attempt, row.state), (1, OperationState::Done));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_day_twenty_who_ask_again_at_once_send_one() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
-    world.sandbox.faults().next(8, Fault::Reset);
+    world.fail_after_the_look(8, Fault::Reset);
     let request = refund_of("return-1", &payment, 300);
     assert!(world.checkout.refund(&request).await.is_err());
     world.sandbox.faults().clear();
-    world.pass_time("refund", "return-1", DAY * 2).await;
+    world.sandbox.pass_time(DAY * 2);
     let another = world.another().await;
     let mut running = JoinSet::new();
     for n in 0..20 {
@@ -387,7 +396,7 @@ async fn after_a_day_twenty_who_ask_again_at_once_send_one() {
 async fn among_many_refunds_of_one_payment_the_own_one_is_found() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
-    world.sandbox.faults().next(8, Fault::ResetAfterExecution);
+    world.fail_after_the_look(8, Fault::ResetAfterExecution);
     let request = refund_of("return-1", &payment, 300);
     assert!(world.checkout.refund(&request).await.is_err());
     world.sandbox.faults().clear();
@@ -398,7 +407,7 @@ async fn among_many_refunds_of_one_payment_the_own_one_is_found() {
         );
         world.post("/refunds", &form).await;
     }
-    world.pass_time("refund", "return-1", DAY * 2).await;
+    world.sandbox.pass_time(DAY * 2);
     let sent = world.refunding().len();
     let found = world.checkout.refund(&request).await.unwrap();
     assert_eq!(found.amount(), eur(300));
@@ -420,7 +429,10 @@ async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
             "{refused:?}"
         );
     }
-    let row = world.operation("refund", "return-1").await.unwrap();
+    let row = world
+        .operation(OperationKind::Refund, "return-1")
+        .await
+        .unwrap();
     assert_eq!(row.state, OperationState::Refused);
     // The key is not used up: somebody else may be about to send with it, and then it must be the same one.
     assert_eq!(row.attempt, 1);
@@ -433,12 +445,15 @@ async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
 async fn a_refusal_that_stripe_keeps_is_got_over_by_the_next_call() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
-    world.sandbox.faults().next(1, Fault::StatusAndKeep(400));
+    world.fail_after_the_look(1, Fault::StatusAndKeep(400));
     let request = refund_of("return-1", &payment, 300);
     assert!(world.checkout.refund(&request).await.is_err());
     let refund = world.checkout.refund(&request).await.unwrap();
     assert_eq!(refund.amount(), eur(300));
-    let row = world.operation("refund", "return-1").await.unwrap();
+    let row = world
+        .operation(OperationKind::Refund, "return-1")
+        .await
+        .unwrap();
     assert_eq!((row.attempt, row.state), (2, OperationState::Done));
     assert_eq!(world.refunds(&payment).await.len(), 1);
 }
@@ -469,6 +484,37 @@ async fn an_inbox_that_forgot_looks_first() {
     let again = world.forgetful().refund(&request).await.unwrap();
     assert_eq!(again.id(), first.id());
     assert_eq!(world.refunds(&payment).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_failed_is_told_and_not_made_again() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    let request = refund_of("return-1", &payment, 300);
+    let made = world.checkout.refund(&request).await.unwrap();
+    assert!(world.sandbox.settle_refund(made.id(), false));
+    // By the row, and by the look of an inbox that has none.
+    for checkout in [world.checkout.clone(), world.forgetful()] {
+        let again = checkout.refund(&request).await.unwrap();
+        assert_eq!(again.id(), made.id());
+        assert_eq!(again.status(), Some(&RefundStatus::Failed));
+    }
+    assert_eq!(world.refunds(&payment).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_found_refund_of_another_amount_is_another_operation() {
+    let world = World::new().await;
+    let payment = world.paid("order-1").await;
+    let request = refund_of("return-1", &payment, 300);
+    world.checkout.refund(&request).await.unwrap();
+    let other = refund_of("return-1", &payment, 500);
+    let refused = world.forgetful().refund(&other).await;
+    assert!(
+        matches!(refused, Err(OperationError::Differs)),
+        "{refused:?}"
+    );
+    assert_eq!(world.refunds(&payment).await, own(&[("return-1", 300)]));
 }
 
 /// A refund of a payment that nobody has paid.

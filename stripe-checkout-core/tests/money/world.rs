@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationRecord, Received,
-    Scope, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationKind,
+    OperationRecord, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
 use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,
 };
-use stripe_checkout_sandbox::{LoggedRequest, Sandbox};
+use stripe_checkout_sandbox::{Fault, LoggedRequest, Sandbox};
 
 pub(crate) const PRICE: Amount = eur(1999);
 
@@ -214,6 +214,13 @@ impl World {
         requests
     }
 
+    /// Has the fault happen to the requests that follow the look at Stripe.
+    pub(crate) fn fail_after_the_look(&self, count: usize, fault: Fault) {
+        let faults = self.sandbox.faults();
+        faults.next(1, Fault::Slow(Duration::ZERO));
+        faults.next(count, fault);
+    }
+
     /// Delivers what Stripe has to tell and has not told yet, in this order or the other one.
     pub(crate) async fn deliver(&self) -> Vec<Received> {
         self.deliver_of(None).await
@@ -238,31 +245,24 @@ impl World {
         received
     }
 
-    pub(crate) async fn operation(&self, kind: &str, reference: &str) -> Option<OperationRecord> {
+    pub(crate) async fn operation(
+        &self,
+        kind: OperationKind,
+        reference: &str,
+    ) -> Option<OperationRecord> {
         let row = self.inbox.operation(&key(kind, reference)).await;
         row.unwrap()
     }
-
-    /// So much time passes, for the shop and for Stripe.
-    pub(crate) async fn pass_time(&self, kind: &str, reference: &str, time: Duration) {
-        let mut row = self.operation(kind, reference).await.unwrap();
-        let version = row.version;
-        row.begun -= time;
-        let key = key(kind, reference);
-        let put = self.inbox.put_operation(&key, Some(version), row).await;
-        assert!(put.unwrap());
-        self.sandbox.pass_time(time);
-    }
 }
 
-pub(crate) fn key(kind: &str, reference: &str) -> OperationKey {
+pub(crate) fn key(kind: OperationKind, reference: &str) -> OperationKey {
     OperationKey {
         scope: Scope {
             application: "tea".into(),
             mode: Mode::Test,
         },
         account: None,
-        kind: kind.into(),
+        kind,
         reference: reference.into(),
     }
 }

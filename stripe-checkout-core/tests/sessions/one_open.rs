@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use stripe_checkout_core::intent::{PaymentRequest, SetupFutureUsage};
-use stripe_checkout_core::{Expired, IntentError};
+use stripe_checkout_core::intent::{Gateway, PaymentRequest, SetupFutureUsage};
+use stripe_checkout_core::{ApiError, Expired, IntentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
@@ -122,6 +122,31 @@ async fn an_answer_that_stripe_keeps_repeating_ends_an_attempt_and_not_the_order
     let world = World::new().await;
     world.sandbox.faults().next(1, Fault::StatusAndKeep(500));
     assert!(world.checkout.create_session(&request("1")).await.is_err());
+    let session = world.open("1").await;
+    assert_eq!(world.sessions("open").await, [session.id()]);
+}
+
+#[tokio::test]
+async fn a_key_that_has_other_parameters_ends_an_attempt_and_not_the_order() {
+    let world = World::new().await;
+    world.sandbox.faults().next(4, Fault::Status(503));
+    assert!(world.checkout.create_session(&request("1")).await.is_err());
+    let requests = world.sandbox.requests();
+    let key = requests.last().unwrap().idempotency_key.clone().unwrap();
+    let gateway = Gateway::new(&world.sandbox.config()).unwrap();
+    let other = "name=Other";
+    gateway
+        .post("/customers", other, &key.parse().unwrap(), None)
+        .await
+        .unwrap();
+    let refused = world.checkout.create_session(&request("1")).await;
+    assert!(
+        matches!(
+            refused,
+            Err(IntentError::Api(ApiError::IdempotencyMismatch { .. }))
+        ),
+        "{refused:?}"
+    );
     let session = world.open("1").await;
     assert_eq!(world.sessions("open").await, [session.id()]);
 }

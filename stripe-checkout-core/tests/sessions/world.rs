@@ -321,6 +321,7 @@ impl World {
             version: 0,
             attempt: 9,
             fingerprint: "f".into(),
+            request: stripe_checkout_core::fulfillment::RequestState::Sent,
             asked: PRICE,
             payment: Some(session.into()),
             secret_hash: None,

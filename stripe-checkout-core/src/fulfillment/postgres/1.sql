@@ -77,6 +77,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     currency text NOT NULL DEFAULT '',
     payment text,
     secret_hash text,
+    -- Whether Stripe has the parameters of the fingerprint.
+    request text NOT NULL DEFAULT 'sent',
     state text NOT NULL DEFAULT 'creating',
     paid_by text,
     declines bigint NOT NULL DEFAULT 0,

@@ -22,7 +22,7 @@ impl Tables {
             .bind(text(&key.scope.application))
             .bind(mode(key.scope.mode))
             .bind(text(key.account.as_deref().unwrap_or_default()))
-            .bind(text(&key.kind))
+            .bind(key.kind.as_str())
             .bind(text(&key.reference))
             .fetch_optional(conn)
             .await
@@ -64,7 +64,7 @@ impl Tables {
             .bind(text(&key.scope.application))
             .bind(mode(key.scope.mode))
             .bind(text(key.account.as_deref().unwrap_or_default()))
-            .bind(text(&key.kind))
+            .bind(key.kind.as_str())
             .bind(text(&key.reference))
             .bind(number(record.version))
             .bind(i64::from(record.attempt))

@@ -18,8 +18,8 @@ use crate::fulfillment::inbox::{
 };
 use crate::fulfillment::stored::{
     event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_settled, read_time, read_told, refunds, settled,
-    time, told, unavailable,
+    read_note, read_number, read_refunds, read_request_state, read_settled, read_time, read_told,
+    refunds, request_state, settled, time, told, unavailable,
 };
 
 /// The server's clock, in microseconds: the clocks of several processes differ.
@@ -52,7 +52,7 @@ macro_rules! put_order_of {
 
 macro_rules! intent_columns {
     () => {
-        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by, declines"
+        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, request, state, paid_by, declines"
     };
 }
 pub(super) use intent_columns;
@@ -600,7 +600,7 @@ impl Tables {
         expected: u64,
         record: &IntentRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, \
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, request = $16, \
             changed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
             WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
         let done = sqlx::query(self.sql(sql))
@@ -619,6 +619,7 @@ impl Tables {
             .bind(intent_state(record.state))
             .bind(record.paid_by.as_deref().map(text))
             .bind(i64::from(record.declines))
+            .bind(request_state(record.request))
             .execute(&mut *conn)
             .await?;
         if done.rows_affected() == 0 {
@@ -845,6 +846,7 @@ pub(super) fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
         asked: Amount::new(read_number(get(row, "amount")?), currency),
         payment: get(row, "payment")?,
         secret_hash: get(row, "secret_hash")?,
+        request: read_request_state(get(row, "request")?)?,
         state: read_intent_state(get(row, "state")?)?,
         paid_by: get(row, "paid_by")?,
         declines: read_count(row, "declines")?,

@@ -15,8 +15,9 @@ use super::transaction::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{
-    Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    Cause, Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
+use crate::fulfillment::later::end_of;
 use crate::fulfillment::stored::unavailable;
 use crate::fulfillment::{retry, settle};
 
@@ -79,7 +80,7 @@ impl PostgresInbox {
         terms: Terms,
         dispatch: &dyn Dispatch<PgConnection>,
     ) -> Result<Option<Step>, InboxError> {
-        let until = Instant::now() + terms.patience;
+        let until = Instant::from_std(end_of(terms.patience));
         let mut pause = FIRST_LOOK;
         // Reading waits for nobody: who has nothing to do takes no step's connection.
         let seen = match turn {
@@ -236,7 +237,11 @@ impl PostgresInbox {
             "all {attempts} attempts are used up, and the last one did not come to its end{before}"
         );
         tracing::error!(event = %row.record.id, %error, dead_letter = true, "fulfilment failed");
-        let failed = Verdict::Failed { error, again: None };
+        let failed = Verdict::Failed {
+            cause: Cause::Inbox,
+            error,
+            again: None,
+        };
         let did = self.put(&mut tx, &locked, failed).await.map_err(busy_or)?;
         tx.commit().await.map_err(unavailable)?;
         held.release();
@@ -335,13 +340,17 @@ impl PostgresInbox {
         // A nested transaction whose beginning was cut off takes ours with it, and sqlx would commit nothing without a word.
         if !tx.is_in_transaction() {
             let failure = match verdict {
-                Verdict::Failed { error, again } => Some(Failure { error, again }),
+                Verdict::Failed { error, again, .. } => Some(Failure { error, again }),
                 _ => None,
             };
             return Err(Undone::Broken { failure });
         }
         let verdict = match verdict {
-            Verdict::Failed { error, again } => {
+            Verdict::Failed {
+                cause,
+                error,
+                again,
+            } => {
                 self.undo(tx, locked).await.map_err(|undoing| {
                     let failure = Failure {
                         error: error.clone(),
@@ -354,7 +363,11 @@ impl PostgresInbox {
                         false => Undone::Failed(failure),
                     }
                 })?;
-                Verdict::Failed { error, again }
+                Verdict::Failed {
+                    cause,
+                    error,
+                    again,
+                }
             }
             verdict => match after_handler(tx).await {
                 Ok(()) => verdict,
@@ -367,7 +380,11 @@ impl PostgresInbox {
                     self.undo(tx, locked)
                         .await
                         .map_err(|undoing| undone(&undoing, text.clone(), again))?;
-                    Verdict::Failed { error: text, again }
+                    Verdict::Failed {
+                        cause: Cause::Inbox,
+                        error: text,
+                        again,
+                    }
                 }
             },
         };
@@ -467,12 +484,15 @@ impl PostgresInbox {
             Verdict::Failed {
                 error,
                 again: Some(again),
+                ..
             } => {
                 record.last_error = Some(error);
                 wait = Wait::For(again);
                 Stepped::Failed
             }
-            Verdict::Failed { error, again: None } => {
+            Verdict::Failed {
+                error, again: None, ..
+            } => {
                 record.last_error = Some(error);
                 let others = self.tables.other_copies(conn, &record).await;
                 let others = others.map_err(|error| sqlx::Error::Decode(error.into()))?;
@@ -522,7 +542,7 @@ impl PostgresInbox {
         undone: &Undone,
         terms: Terms,
     ) -> Result<Stepped, InboxError> {
-        let until = Instant::now() + terms.patience.max(Duration::from_secs(1));
+        let until = Instant::from_std(end_of(terms.patience.max(Duration::from_secs(1))));
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
         // What the server still does with the lost transaction is waited for here: its locks last as long as it does.
@@ -546,6 +566,7 @@ impl PostgresInbox {
             };
             tracing::error!(event = %taken.found.id, error, dead_letter = again.is_none(), "the handler's transaction is lost; its failure is written down apart");
             let verdict = Verdict::Failed {
+                cause: Cause::Inbox,
                 error: error.to_owned(),
                 again,
             };

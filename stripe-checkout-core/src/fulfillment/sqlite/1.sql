@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     currency    TEXT    NOT NULL,
     payment     TEXT,
     secret_hash TEXT,
+    -- Whether Stripe has the parameters of the fingerprint.
+    request     TEXT    NOT NULL,
     state       TEXT    NOT NULL,
     paid_by     TEXT,
     declines    INTEGER NOT NULL DEFAULT 0,

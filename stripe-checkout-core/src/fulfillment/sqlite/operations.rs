@@ -20,7 +20,7 @@ pub(super) async fn read(
     .bind(&key.scope.application)
     .bind(mode(key.scope.mode))
     .bind(key.account.as_deref().unwrap_or_default())
-    .bind(&key.kind)
+    .bind(key.kind.as_str())
     .bind(&key.reference)
     .fetch_optional(db)
     .await
@@ -66,7 +66,7 @@ pub(super) async fn write(
         .bind(&key.scope.application)
         .bind(mode(key.scope.mode))
         .bind(key.account.as_deref().unwrap_or_default())
-        .bind(&key.kind)
+        .bind(key.kind.as_str())
         .bind(&key.reference)
         .bind(number(record.version))
         .bind(record.attempt)

@@ -11,8 +11,8 @@ use super::super::inbox::{
 };
 use super::super::stored::{
     event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_settled, read_time, read_told, refunds, settled,
-    time, told, unavailable,
+    read_note, read_number, read_refunds, read_request_state, read_settled, read_time, read_told,
+    refunds, request_state, settled, time, told, unavailable,
 };
 use crate::amount::Amount;
 use crate::error::InboxError;
@@ -365,6 +365,7 @@ pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
         ),
         payment: row.try_get("payment").map_err(failed)?,
         secret_hash: row.try_get("secret_hash").map_err(failed)?,
+        request: read_request_state(row.try_get("request").map_err(failed)?)?,
         state: read_intent_state(row.try_get("state").map_err(failed)?)?,
         paid_by: row.try_get("paid_by").map_err(failed)?,
         declines: row.try_get("declines").map_err(failed)?,
@@ -376,7 +377,7 @@ pub(super) async fn intent(
     order: &OrderKey,
 ) -> Result<Option<IntentRecord>, InboxError> {
     let row = sqlx::query(
-        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
+        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, request, state, paid_by, declines FROM stripe_checkout_intents \
          WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4",
     )
     .bind(&order.scope.application)
@@ -395,7 +396,7 @@ pub(super) async fn intent_of_payment(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let row = sqlx::query(
-        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by, declines \
+        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, request, state, paid_by, declines \
          FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i \
          ON i.application = o.application AND i.mode = o.mode AND i.reference = o.reference AND i.account IS o.account \
          WHERE o.application = ?1 AND o.mode = ?2 AND o.payment = ?3",
@@ -427,13 +428,13 @@ pub(super) async fn put_intent(
     let query = match expected {
         None => sqlx::query(
             "INSERT INTO stripe_checkout_intents \
-             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
+             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines, request) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT DO NOTHING",
         ),
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
-             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15 \
-             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?16",
+             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15, request = ?16 \
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?17",
         ),
     };
     let query = query
@@ -451,7 +452,8 @@ pub(super) async fn put_intent(
         .bind(intent_state(record.state))
         .bind(&record.paid_by)
         .bind(time(SystemTime::now()))
-        .bind(record.declines);
+        .bind(record.declines)
+        .bind(request_state(record.request));
     let query = match expected {
         None => query,
         Some(version) => query.bind(number(version)),

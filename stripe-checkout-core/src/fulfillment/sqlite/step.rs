@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::SqliteConnection;
 
 use super::super::inbox::{
-    Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Step, Stepped, Terms,
-    Turn, Verdict,
+    Cause, Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Step, Stepped,
+    Terms, Turn, Verdict,
 };
+use super::super::later::time_after;
 use super::super::stored::{time, unavailable};
 use super::super::{retry, settle};
 use super::contain::Contained;
@@ -118,7 +119,7 @@ async fn take(
         return Ok(Err(ended(before, did)));
     }
     event.record.attempts += 1;
-    event.record.due = now + terms.lease;
+    event.record.due = time_after(now, terms.lease);
     event.claim += 1;
     event.taken = true;
     rows::update_event(&mut tx, &event).await?;
@@ -244,22 +245,12 @@ impl Trouble {
         let Self::Sql(sqlx::Error::Database(error)) = self else {
             return false;
         };
-        ["no such savepoint", "no transaction is active"]
-            .iter()
-            .any(|message| error.message().contains(message))
+        // SQLite's own words about our own statements: for these it has no code but the general one.
+        error.code().as_deref() == Some("1")
+            && ["no such savepoint", "no transaction is active"]
+                .iter()
+                .any(|message| error.message().contains(message))
     }
-}
-
-/// After some errors SQLite itself takes the whole transaction back: then it is not the handler that broke it.
-fn is_of_the_machine(error: &str) -> bool {
-    let machine = [
-        "database or disk is full",
-        "disk I/O error",
-        "out of memory",
-        "interrupted",
-    ];
-    error.contains("error returned from database")
-        && machine.iter().any(|reason| error.contains(reason))
 }
 
 /// What is to be written down of an event whose transaction came to no good end.
@@ -272,9 +263,12 @@ fn after(
 ) -> (String, Option<Duration>) {
     let broken = trouble.is_broken_transaction();
     match verdict {
-        Verdict::Failed { error, again } if !broken || interrupted || is_of_the_machine(&error) => {
-            (error, again)
-        }
+        // After such an error of the database it was SQLite that took the transaction back.
+        Verdict::Failed {
+            cause,
+            error,
+            again,
+        } if !broken || interrupted || cause == Cause::Database => (error, again),
         verdict if broken => {
             let error = match verdict {
                 Verdict::Failed { error, .. } => format!("; it said: {error}"),
@@ -301,21 +295,35 @@ fn after(
 
 /// Whether the hook did not end by itself.
 fn was_cut_off(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Failed { error, .. } if error.contains("did not end within"))
+    matches!(
+        verdict,
+        Verdict::Failed {
+            cause: Cause::Deadline,
+            ..
+        }
+    )
 }
 
 /// A handler that uses another connection than its own gets errors that do not tell why.
 fn explained(verdict: Verdict) -> Verdict {
-    let Verdict::Failed { mut error, again } = verdict else {
+    let Verdict::Failed {
+        cause,
+        mut error,
+        again,
+    } = verdict
+    else {
         return verdict;
     };
-    let locked_out = ["database is locked", "pool timed out", "did not end within"];
-    if locked_out.iter().any(|sign| error.contains(sign)) {
+    if matches!(cause, Cause::LockedOut | Cause::Deadline) {
         error.push_str(
             " (a handler must use the connection that it is given: until it ends, SQLite locks out every other one that writes, and the pool may have none left)",
         );
     }
-    Verdict::Failed { error, again }
+    Verdict::Failed {
+        cause,
+        error,
+        again,
+    }
 }
 
 /// Writes the verdict.
@@ -328,10 +336,10 @@ async fn write(
 ) -> Result<Stepped, InboxError> {
     event.taken = false;
     let did = match verdict {
-        Verdict::Failed { error, again } => return fail(db, &mut event, error, again).await,
+        Verdict::Failed { error, again, .. } => return fail(db, &mut event, error, again).await,
         Verdict::Waiting { again } => {
             event.record.attempts = event.record.attempts.saturating_sub(1);
-            event.record.due = SystemTime::now() + again;
+            event.record.due = time_after(SystemTime::now(), again);
             Stepped::Waiting
         }
         Verdict::Superseded => {
@@ -395,7 +403,7 @@ async fn fail(
         give_up(db, event, settle::died).await?;
         return Ok(Stepped::Now(EventState::Dead));
     };
-    event.record.due = SystemTime::now() + again;
+    event.record.due = time_after(SystemTime::now(), again);
     rows::update_event(db, event).await?;
     Ok(Stepped::Failed)
 }

@@ -10,7 +10,7 @@ use super::world::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::{
-    Due, EventFilter, EventState, Inbox, Settled, Stepped, Terms, Turn, Verdict,
+    Cause, Due, EventFilter, EventState, Inbox, Settled, Stepped, Terms, Turn, Verdict,
 };
 use crate::secret::Mode;
 use crate::testing::EventBody;
@@ -21,6 +21,7 @@ super::cases! {
     "each failure is counted, and the last one is told" => failures_count,
     "a failure is tried again by who asks for it, but is not due before its time" => backoff,
     "what failed is due after its pause" => due_after_pause,
+    "the longest terms and pauses end nothing" => longest,
     "after its last attempt an event is a dead letter, and stays loud" => dead_letter,
     "a dead letter is not due" => dead_is_not_due,
     "a replayed dead letter is due at once, and has all its attempts" => replay_of_dead,
@@ -91,6 +92,7 @@ async fn failures_count<S: Subject>(world: World<S>) -> Told {
     let terms = Terms::new(terms().patience, HOUR, 10);
     for attempt in 1..=3 {
         let script = world.script(|event, _| Verdict::Failed {
+            cause: Cause::Handler,
             error: format!("no. {} 'quoted' \"twice\" – ☕ \u{1F600}", event.attempts),
             again: Some(HOUR),
         });
@@ -145,6 +147,7 @@ async fn due_after_pause<S: Subject>(world: World<S>) -> Told {
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let pause = Duration::from_millis(400);
     let failing = world.script(|_, _| Verdict::Failed {
+        cause: Cause::Handler,
         error: "no paper".to_owned(),
         again: Some(Duration::from_millis(400)),
     });
@@ -164,6 +167,37 @@ async fn due_after_pause<S: Subject>(world: World<S>) -> Told {
         stored(&inbox, "evt_1").await?.state,
         EventState::Done,
     )
+}
+
+async fn longest<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    for id in ["evt_1", "evt_2"] {
+        inbox.receive(new_event(id, "pi_1", true)).await?;
+    }
+    let (longest, now) = (Duration::MAX, Turn::Now("evt_1"));
+    let terms = Terms::new(longest, longest, u32::MAX);
+    let failing = world.script(|_, _| Verdict::Failed {
+        cause: Cause::Handler,
+        error: "no paper".to_owned(),
+        again: Some(Duration::MAX),
+    });
+    let step = inbox.step(&tea(), now, terms, &failing).await?;
+    same("it did", took(&step), Some(("evt_1", Stepped::Failed)))?;
+    let waiting = world.script(|_, _| Verdict::Waiting {
+        again: Duration::MAX,
+    });
+    let step = inbox.step(&tea(), now, terms, &waiting).await?;
+    same("it did", took(&step), Some(("evt_1", Stepped::Waiting)))?;
+    check(
+        stored(&inbox, "evt_1").await?.due > SystemTime::now() + HOUR,
+        "it is due at once",
+    )?;
+    let good = world.script(done);
+    let step = inbox.step(&tea(), now, terms, &good).await?;
+    let done = Stepped::Now(EventState::Done);
+    same("it did", took(&step), Some(("evt_1", done)))?;
+    inbox.discard(&tea(), "evt_2", longest).await?;
+    Ok(())
 }
 
 async fn dead_letter<S: Subject>(world: World<S>) -> Told {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::Subject;
 use super::world::{HOUR, PRICE, Told, World, check, same, scope, tea};
 use crate::error::BoxError;
+use crate::fulfillment::OperationKind::{self, Capture, Refund};
 use crate::fulfillment::{Inbox, OperationKey, OperationRecord, OperationState};
 use crate::secret::Mode;
 
@@ -18,11 +19,11 @@ super::cases! {
     "an operation is not forgotten with the events" => kept,
 }
 
-fn key(kind: &str, reference: &str) -> OperationKey {
+fn key(kind: OperationKind, reference: &str) -> OperationKey {
     OperationKey {
         scope: tea(),
         account: None,
-        kind: kind.to_owned(),
+        kind,
         reference: reference.to_owned(),
     }
 }
@@ -44,7 +45,7 @@ async fn as_written<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let key = OperationKey {
         account: Some("acct_1".to_owned()),
-        ..key("refund", "№ 7/'\"\\ OR 1=1;--")
+        ..key(Refund, "№ 7/'\"\\ OR 1=1;--")
     };
     same("none", inbox.operation(&key).await?, None)?;
     check(
@@ -96,7 +97,7 @@ async fn one_winner<S: Subject>(world: World<S>) -> Told {
             let inbox = Arc::clone(inbox);
             let result = format!("re_{round}_{n}");
             running.spawn(async move {
-                let key = key("refund", "1");
+                let key = key(Refund, "1");
                 let won = inbox
                     .put_operation(&key, expected, row(Some(&result)))
                     .await?;
@@ -108,7 +109,7 @@ async fn one_winner<S: Subject>(world: World<S>) -> Told {
             winners.extend(ended??);
         }
         same("winners", winners.len(), 1)?;
-        let stored = inboxes[0].operation(&key("refund", "1")).await?;
+        let stored = inboxes[0].operation(&key(Refund, "1")).await?;
         let stored = stored.ok_or("no row")?;
         same("version", stored.version, round + 1)?;
         same("its own", stored.result.as_ref(), winners.first())?;
@@ -118,10 +119,10 @@ async fn one_winner<S: Subject>(world: World<S>) -> Told {
 
 async fn apart<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    let ours = key("refund", "1");
+    let ours = key(Refund, "1");
     let others = [
-        key("refund", "2"),
-        key("capture", "1"),
+        key(Refund, "2"),
+        key(Capture, "1"),
         OperationKey {
             account: Some("acct_1".to_owned()),
             ..ours.clone()
@@ -159,10 +160,10 @@ async fn apart<S: Subject>(world: World<S>) -> Told {
 async fn kept<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox
-        .put_operation(&key("refund", "1"), None, row(Some("re_1")))
+        .put_operation(&key(Refund, "1"), None, row(Some("re_1")))
         .await?;
     let later = SystemTime::now() + 24 * HOUR;
     while inbox.prune(&tea(), later, 100).await? > 0 {}
-    let found = inbox.operation(&key("refund", "1")).await?;
+    let found = inbox.operation(&key(Refund, "1")).await?;
     check(found.is_some(), "it is forgotten")
 }

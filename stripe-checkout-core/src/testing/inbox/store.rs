@@ -13,8 +13,8 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    EventFilter, EventState, Inbox, IntentRecord, IntentState, Note, OrderKey, PaymentRecord,
-    Settled, Stepped, Turn, Verdict,
+    Cause, EventFilter, EventState, Inbox, IntentRecord, IntentState, Note, OrderKey,
+    PaymentRecord, RequestState, Settled, Stepped, Turn, Verdict,
 };
 use crate::secret::Mode;
 use crate::testing::EventBody;
@@ -154,6 +154,7 @@ async fn longest_due<S: Subject>(world: World<S>) -> Told {
     }
     // The second one failed, and is due again: later than all that have not run.
     let failing = world.script(|_, _| Verdict::Failed {
+        cause: Cause::Handler,
         error: "no paper".to_owned(),
         again: Some(Duration::ZERO),
     });
@@ -362,13 +363,13 @@ async fn row_as_written<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let order = order_key("№ 7/'\"\\");
     let states = [
-        IntentState::Creating,
-        IntentState::Open,
-        IntentState::Processing,
-        IntentState::Paid,
-        IntentState::Canceled,
+        (IntentState::Creating, RequestState::Sending),
+        (IntentState::Open, RequestState::Sent),
+        (IntentState::Processing, RequestState::OrderCanceled),
+        (IntentState::Paid, RequestState::Sent),
+        (IntentState::Canceled, RequestState::OrderCanceled),
     ];
-    for (version, state) in (0..).zip(states) {
+    for (version, (state, request)) in (0..).zip(states) {
         let last = state == IntentState::Canceled;
         let record = IntentRecord {
             // The inbox counts, whatever is said here.
@@ -377,6 +378,7 @@ async fn row_as_written<S: Subject>(world: World<S>) -> Told {
             asked: Amount::new(99_999_999, Currency::JPY),
             payment: (!last).then(|| "pi_1".to_owned()),
             secret_hash: last.then(|| "ab".repeat(32)),
+            request,
             state,
             paid_by: (state == IntentState::Paid).then(|| "pi_0".to_owned()),
             declines: 3,

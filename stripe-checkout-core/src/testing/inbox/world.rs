@@ -629,6 +629,7 @@ impl<S: Subject> Dispatch<Connection<S>> for Script<S> {
         Box::pin(async move {
             lock(&self.ran).push(event.clone());
             let broken = |error: BoxError| Verdict::Failed {
+                cause: crate::fulfillment::Cause::Handler,
                 error: format!("the suite's own: {error}"),
                 again: None,
             };
@@ -660,6 +661,7 @@ pub(super) fn done(event: &EventRecord, payment: &PaymentRecord) -> Verdict {
 /// The hook failed, and is tried again in an hour.
 pub(super) fn fails(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     Verdict::Failed {
+        cause: crate::fulfillment::Cause::Handler,
         error: "no paper".to_owned(),
         again: Some(HOUR),
     }
@@ -668,6 +670,7 @@ pub(super) fn fails(_: &EventRecord, _: &PaymentRecord) -> Verdict {
 /// The hook failed for the last time.
 pub(super) fn fails_for_good(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     Verdict::Failed {
+        cause: crate::fulfillment::Cause::Handler,
         error: "no paper".to_owned(),
         again: None,
     }
@@ -702,6 +705,7 @@ pub(super) fn row(payment: &str) -> IntentRecord {
         version: 0,
         attempt: 1,
         fingerprint: "f".repeat(80),
+        request: crate::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some(payment.to_owned()),
         secret_hash: Some("0123456789abcdef".repeat(4)),
