@@ -461,8 +461,13 @@ pub enum ApiError {
         request_id: Option<String>,
     },
     /// The key may not do this (HTTP 403).
-    #[error("the key has no permission for this request")]
+    #[error("{}", permission(.missing.as_deref(), *.account_is_gone))]
     Permission {
+        /// The permission that a restricted key lacks, like `rak_charge_read`, where Stripe names it.
+        missing: Option<String>,
+        /// Whether the key has no access to the connected account: it was disconnected, or never
+        /// connected.
+        account_is_gone: bool,
         /// Stripe's request id.
         request_id: Option<String>,
     },
@@ -503,6 +508,14 @@ pub enum ApiError {
     },
 }
 
+fn permission(missing: Option<&str>, account_is_gone: bool) -> String {
+    match missing {
+        Some(missing) => format!("the key lacks the permission {missing}"),
+        None if account_is_gone => "the key has no access to the connected account".into(),
+        None => "the key has no permission for this request".into(),
+    }
+}
+
 impl ApiError {
     /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
     /// answer.
@@ -511,7 +524,7 @@ impl ApiError {
             Self::Declined { request_id, .. }
             | Self::InvalidRequest { request_id, .. }
             | Self::Authentication { request_id }
-            | Self::Permission { request_id }
+            | Self::Permission { request_id, .. }
             | Self::RateLimited { request_id, .. }
             | Self::IdempotencyConflict { request_id }
             | Self::Unavailable { request_id, .. }

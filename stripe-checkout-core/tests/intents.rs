@@ -198,6 +198,7 @@ impl Transport for FakeStripe {
                     .push((request.method.to_owned(), "fault".into(), key));
                 let body = match status {
                     402 => serde_json::json!({"error": {"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}}).to_string(),
+                    403 => error("account_invalid"),
                     _ => error("amount_too_small"),
                 };
                 respond(status, body, &[("retry-after", "7")])

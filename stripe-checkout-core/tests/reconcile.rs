@@ -469,7 +469,11 @@ async fn an_account_that_left_stops_nobody_but_a_key_that_may_not_ask_does() {
     world.order("ours").await;
     world.sandbox.faults().next(1, Fault::Status(403));
     let error = world.checkout.reconcile().once().await.unwrap_err();
-    let denied = ReconcileError::Api(ApiError::Permission { request_id: None });
+    let denied = ReconcileError::Api(ApiError::Permission {
+        missing: None,
+        account_is_gone: false,
+        request_id: None,
+    });
     assert_eq!(error.to_string(), denied.to_string());
 }
 

@@ -62,7 +62,8 @@ pub struct CheckoutBuilder {
     ours: Option<Ours>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline: a name would not say more.
-    fulfillment: Option<Box<dyn FnOnce(Settings, Option<Lookup>) -> Arc<dyn Fulfillment> + Send>>,
+    fulfillment:
+        Option<Box<dyn FnOnce(Settings, Option<Box<dyn Lookup>>) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Option<Duration>,
     max_attempts: u32,
     queued: bool,
@@ -397,7 +398,7 @@ impl CheckoutBuilder {
         #[cfg(feature = "intent")]
         let lookup = payments
             .as_ref()
-            .map(|payments| payments.gateway.clone().into_lookup());
+            .map(|payments| Box::new(payments.gateway.clone()) as Box<dyn Lookup>);
         #[cfg(not(feature = "intent"))]
         let lookup = None;
         #[cfg(feature = "intent")]

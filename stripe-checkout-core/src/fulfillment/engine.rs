@@ -6,14 +6,16 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{
-    Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
+    Decision, RefundNews, decide, intent_after, is_present, is_session, note, payment_after,
+    settles,
 };
 use super::declines::Declines;
-use super::fresh::{self, Fresh};
+use super::fresh::{self, Check, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
@@ -30,13 +32,6 @@ pub(crate) enum OursRule {
     All,
     By(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
-
-/// Looks a PaymentIntent up at Stripe, by its id and its connected account.
-pub(crate) type Lookup = Box<
-    dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<Option<Payment>, BoxError>>
-        + Send
-        + Sync,
->;
 
 /// A verified event on its way in.
 pub(crate) struct Delivery {
@@ -181,7 +176,12 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// With a look-up at Stripe for what takes a payment back without saying whose it was, and for a success that comes late.
-    pub(crate) fn new(inbox: I, handler: H, settings: Settings, lookup: Option<Lookup>) -> Self {
+    pub(crate) fn new(
+        inbox: I,
+        handler: H,
+        settings: Settings,
+        lookup: Option<Box<dyn Lookup>>,
+    ) -> Self {
         Self {
             deadline: settings.deadline.unwrap_or(inbox.handler_deadline()),
             inbox,
@@ -386,11 +386,20 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             // With its order: who fulfils it must also write down that the order is paid.
             return Ok(Some(outcome.payment().and_then(order_of)));
         }
+        if account.is_some() {
+            let payment = outcome.payment();
+            if let Some(order) = self
+                .order_of_session(&delivery.scope, id, account, payment)
+                .await?
+            {
+                return Ok(Some(Some(order)));
+            }
+        }
         let looked_up = match (self.fresh.lookup(), ours) {
             (_, OursRule::All) => None,
             (_, OursRule::Marked(_)) if account.is_some() => None,
             (Some(lookup), _) if takes_back(outcome) => {
-                let found = lookup(id.to_owned(), account.map(str::to_owned)).await;
+                let found = lookup.payment(id, account).await;
                 found.map_err(InboxError::Unavailable)?
             }
             _ => None,
@@ -413,6 +422,52 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
         Ok(is_ours.then(|| payment.and_then(order_of)))
+    }
+
+    /// The order of a PaymentIntent that was made in a Checkout Session on a connected account.
+    ///
+    /// Until the session is complete, the order's row has the session only. A connected account
+    /// writes any metadata itself, so the marks only tell which row to look at. Stripe tells which
+    /// session the PaymentIntent was made in, and that must be a session of this application.
+    async fn order_of_session(
+        &self,
+        scope: &Scope,
+        id: &str,
+        account: Option<&str>,
+        payment: Option<&Payment>,
+    ) -> Result<Option<OrderKey>, InboxError> {
+        let named = match payment {
+            Some(payment) if payment.session().is_some() => return Ok(None),
+            Some(payment) => {
+                let marks = payment.order_id().zip(payment.session_attempt());
+                let Some((reference, attempt)) = marks else {
+                    return Ok(None);
+                };
+                let order = OrderKey {
+                    scope: scope.clone(),
+                    account: account.map(str::to_owned),
+                    reference: reference.to_owned(),
+                };
+                let Some(row) = self.inbox.intent(&order).await? else {
+                    return Ok(None);
+                };
+                let open = row.payment.as_deref().is_some_and(is_session);
+                Some((order, open && row.attempt == attempt))
+            }
+            // A refund or a dispute bears no marks.
+            None => None,
+        };
+        let Some(lookup) = self.fresh.lookup() else {
+            return Ok(named.and_then(|(order, is_open)| is_open.then_some(order)));
+        };
+        let session = lookup.session(id, account).await;
+        let Some(session) = session.map_err(InboxError::Unavailable)? else {
+            return Ok(None);
+        };
+        let known = self.inbox.intent_of_payment(scope, session.id()).await?;
+        Ok(known
+            .map(|(order, _)| order)
+            .filter(|order| order.account.as_deref() == account))
     }
 
     /// Runs the hook that the decision asks for.
@@ -533,23 +588,26 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let decision = decide(&outcome, age(&event), known, intent);
         match (decision, &outcome) {
             (Decision::Superseded, _) => return Ok(Verdict::Superseded),
-            (Decision::Wait, _) => return Ok(Verdict::Waiting { again: OVERTAKEN }),
-            (Decision::Fulfill, Outcome::Succeeded(payment))
-                if self.fresh.is_missing(&event, payment) =>
-            {
-                let again = fresh::AGAIN;
-                return Ok(Verdict::Waiting { again });
+            (Decision::Wait, _) => {
+                let (again, reason) = (OVERTAKEN, None);
+                return Ok(Verdict::Waiting { again, reason });
+            }
+            (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
+                if let Check::Waits(reason) = self.fresh.check_dispute(&event, payment) {
+                    let again = fresh::AGAIN;
+                    return Ok(Verdict::Waiting { again, reason });
+                }
             }
             _ => {}
         }
         let outcome = match outcome {
-            Outcome::Succeeded(payment)
-                if decision == Decision::Fulfill && payment.is_told_by_session() =>
-            {
-                let again = fresh::AGAIN;
-                match self.fresh.in_session(&payment) {
-                    Some(payment) => Outcome::Succeeded(payment),
-                    None => return Ok(Verdict::Waiting { again }),
+            Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
+                match self.fresh.check(&event, &payment) {
+                    Check::Passed(payment) => Outcome::Succeeded(payment),
+                    Check::Waits(reason) => {
+                        let again = fresh::AGAIN;
+                        return Ok(Verdict::Waiting { again, reason });
+                    }
                 }
             }
             other => other,

@@ -10,6 +10,7 @@ mod engine;
 mod fresh;
 mod handler;
 mod inbox;
+mod lookup;
 mod memory;
 mod operation;
 #[cfg(feature = "postgres")]
@@ -30,12 +31,15 @@ pub(crate) use decide::is_session;
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
-pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
+pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
     Note, OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
+pub(crate) use lookup::Lookup;
+#[cfg(feature = "intent")]
+pub(crate) use lookup::{Answer, Standing};
 pub use memory::MemoryInbox;
 pub use operation::{OperationKey, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]

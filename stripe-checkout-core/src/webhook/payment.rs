@@ -203,7 +203,6 @@ impl Payment {
     }
 
     /// The same payment, in this session.
-    #[cfg(feature = "intent")]
     pub(crate) fn in_session(mut self, session: CheckoutSession) -> Self {
         self.session = Some(Box::new(session.into_parts().session));
         self
