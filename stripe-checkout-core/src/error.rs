@@ -461,10 +461,11 @@ pub enum ApiError {
         request_id: Option<String>,
     },
     /// The key may not do this (HTTP 403).
-    #[error("{}", permission(.missing.as_deref(), *.account_is_gone))]
+    #[error("{}", permission(.sentence.as_deref(), *.account_is_gone))]
     Permission {
-        /// The permission that a restricted key lacks, like `rak_charge_read`, where Stripe names it.
-        missing: Option<String>,
+        /// Stripe's sentence that names the permission which a restricted key lacks, like
+        /// "Having the 'rak_charge_read' permission would allow this request to continue".
+        sentence: Option<String>,
         /// Whether the key has no access to the connected account: it was disconnected, or never
         /// connected.
         account_is_gone: bool,
@@ -508,9 +509,9 @@ pub enum ApiError {
     },
 }
 
-fn permission(missing: Option<&str>, account_is_gone: bool) -> String {
-    match missing {
-        Some(missing) => format!("the key lacks the permission {missing}"),
+fn permission(sentence: Option<&str>, account_is_gone: bool) -> String {
+    match sentence {
+        Some(sentence) => format!("the key has no permission for this request: {sentence}"),
         None if account_is_gone => "the key has no access to the connected account".into(),
         None => "the key has no permission for this request".into(),
     }

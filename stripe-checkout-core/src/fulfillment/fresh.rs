@@ -200,3 +200,71 @@ async fn ask(
         None => payment,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::inbox::{EventState, Scope};
+    use super::super::lookup::Answer as Asked;
+    use super::*;
+    use crate::secret::Mode;
+    use crate::webhook::CheckoutSession;
+
+    /// Stripe, which never answers.
+    struct Silent;
+
+    impl Lookup for Silent {
+        fn payment<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> Asked<'a, Option<Payment>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn session<'a>(
+            &'a self,
+            _: &'a str,
+            _: Option<&'a str>,
+        ) -> Asked<'a, Option<CheckoutSession>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn standing<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> Asked<'a, Standing> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_an_old_success_waits_and_says_why() {
+        let body = r#"{"id":"evt_1","type":"payment_intent.succeeded","created":1700000000,"data":{"object":
+            {"id":"pi_1","object":"payment_intent","amount":1,"currency":"eur","status":"succeeded"}}}"#;
+        let record = EventRecord {
+            scope: Scope {
+                application: "tea".to_owned(),
+                mode: Mode::Test,
+            },
+            id: "evt_1".to_owned(),
+            event_type: "payment_intent.succeeded".to_owned(),
+            payment: Some("pi_1".to_owned()),
+            order: None,
+            ours: true,
+            settles: true,
+            body: body.into(),
+            received: SystemTime::now(),
+            state: EventState::Pending,
+            attempts: 0,
+            due: SystemTime::now(),
+            last_error: None,
+        };
+        let fresh = Fresh::new(Some(Box::new(Silent)));
+        let event = Event::parse(body).unwrap();
+        let Outcome::Succeeded(payment) = Outcome::of(&event) else {
+            panic!("it is a success");
+        };
+        let check = fresh.check(&event, &payment);
+        assert!(matches!(check, Check::Waits(None)));
+        assert!(fresh.look(&record, Duration::from_millis(1)).await);
+        let Check::Waits(Some(reason)) = fresh.check(&event, &payment) else {
+            panic!("it was not checked");
+        };
+        assert_eq!(reason, "Stripe did not answer in time");
+    }
+}

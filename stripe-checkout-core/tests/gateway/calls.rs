@@ -317,7 +317,7 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
             403,
             r#"{"type":"invalid_request_error"}"#,
             ApiError::Permission {
-                missing: None,
+                sentence: None,
                 account_is_gone: false,
                 request_id: id(),
             },
@@ -326,7 +326,7 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
             403,
             r#"{"message":"The provided key 'rk_test_*1' does not have the required permissions. Having the 'rak_charge_read' permission would allow this."}"#,
             ApiError::Permission {
-                missing: text("rak_charge_read"),
+                sentence: text("Having the 'rak_charge_read' permission would allow this"),
                 account_is_gone: false,
                 request_id: id(),
             },
@@ -335,7 +335,7 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
             403,
             r#"{"code":"account_invalid"}"#,
             ApiError::Permission {
-                missing: None,
+                sentence: None,
                 account_is_gone: true,
                 request_id: id(),
             },
