@@ -415,6 +415,7 @@ impl CheckoutBuilder {
             max_attempts: self.max_attempts,
             queued: self.queued,
             declines,
+            config: self.config.clone(),
         };
         let fulfillment = fulfillment(settings, lookup);
         if self.queued && !fulfillment.survives_restart() {

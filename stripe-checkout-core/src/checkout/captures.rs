@@ -95,7 +95,10 @@ impl Checkout {
         check_id(payment, "pi_")?;
         let account = self.account_of(payment, None).await?;
         let account = account.as_deref();
-        let (found, _) = gateway.retrieve_intent_and_charge(payment, account).await?;
+        // Without the charge, the totals would be wrong.
+        let (found, _) = gateway
+            .retrieve_intent_with_charge(payment, account)
+            .await?;
         let returned = found.returned().unwrap_or_default();
         let of = |minor| Amount::new(minor, found.currency());
         let mut pending: u64 = 0;

@@ -20,7 +20,8 @@ use super::lookup::Lookup;
 use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
-use crate::error::{BoxError, InboxError};
+use crate::config::Config;
+use crate::error::{BoxError, EventError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
 use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
@@ -154,6 +155,7 @@ pub(crate) struct Settings {
     pub(crate) max_attempts: u32,
     pub(crate) queued: bool,
     pub(crate) declines: Option<Declines>,
+    pub(crate) config: Config,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -169,6 +171,8 @@ pub(crate) struct Engine<I, H> {
     queued: bool,
     declines: Option<Declines>,
     fresh: Fresh,
+    /// Tells by its keys which account is the merchant's own.
+    config: Config,
 }
 
 /// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
@@ -192,6 +196,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             queued: settings.queued,
             declines: settings.declines,
             fresh: Fresh::new(lookup),
+            config: settings.config,
         }
     }
 
@@ -254,11 +259,28 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         // A success waits for nobody but Stripe.
         let waits = |step: &&Step| step.did == Stepped::Waiting;
         match step.as_ref().filter(waits) {
-            Some(waiting) if self.fresh.look(&waiting.event, self.patience).await => {
+            Some(waiting) if self.look(&waiting.event).await => {
                 self.one_step(scope, Turn::Now(&waiting.event.id)).await
             }
             _ => Ok(step),
         }
+    }
+
+    /// Asks Stripe about a success that waits to be checked, and says whether it was asked.
+    async fn look(&self, waiting: &EventRecord) -> bool {
+        match self.read(waiting) {
+            Ok(event) => self.fresh.look(&event, self.patience).await,
+            Err(_) => false,
+        }
+    }
+
+    /// The stored event, on the account that it is of.
+    fn read(&self, record: &EventRecord) -> Result<Event, EventError> {
+        Ok(self.own(Event::parse(record.body.clone())?))
+    }
+
+    fn own(&self, event: Event) -> Event {
+        event.unless_own(|account| self.config.is_of_keys(account))
     }
 
     async fn one_step(&self, scope: &Scope, turn: Turn<'_>) -> Result<Option<Step>, InboxError> {
@@ -296,6 +318,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
+        let delivery = Delivery {
+            event: self.own(delivery.event),
+            ..delivery
+        };
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
             tracing::Span::current().record("payment", known.payment.as_deref());
@@ -421,6 +447,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
+        if !is_ours && event.is_named_by_context() && outcome.payment().is_some() {
+            // With a key from before 2019 the own account cannot be told from others.
+            tracing::warn!(event = %event.id(), account, payment = id, "a payment of another account of the organisation: it is not this application's");
+        }
         Ok(is_ours.then(|| payment.and_then(order_of)))
     }
 
@@ -560,7 +590,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         intent: Option<&IntentRecord>,
         db: &mut I::Connection,
     ) -> Result<Verdict, BoxError> {
-        let event = Event::parse(record.body.clone())?;
+        let event = self.read(record)?;
         let outcome = Outcome::of(&event);
         if let Outcome::Unreadable(error) = &outcome {
             self.handler.event(&event, db).await?;

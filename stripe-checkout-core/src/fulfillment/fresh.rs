@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::engine::age;
-use super::inbox::{EventRecord, Note, PaymentRecord};
+use super::inbox::{Note, PaymentRecord};
 use super::lookup::{Lookup, Standing};
 use crate::error::{BoxError, Chain};
 use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
@@ -118,27 +118,24 @@ impl Fresh {
 
     /// Asks Stripe about a success that waits to be checked, within this time, and says whether it
     /// was asked.
-    pub(super) async fn look(&self, event: &EventRecord, patience: Duration) -> bool {
+    pub(super) async fn look(&self, event: &Event, patience: Duration) -> bool {
         let Some(lookup) = self.lookup() else {
             return false;
         };
-        let Ok(body) = Event::parse(event.body.clone()) else {
+        let Outcome::Succeeded(payment) = Outcome::of(event) else {
             return false;
         };
-        let Outcome::Succeeded(payment) = Outcome::of(&body) else {
-            return false;
-        };
-        if matches!(self.check(&body, &payment), Check::Passed(_)) {
+        if matches!(self.check(event, &payment), Check::Passed(_)) {
             return false;
         }
-        let asking = ask(lookup, &payment, needs_standing(&body, &payment));
+        let asking = ask(lookup, &payment, needs_standing(event, &payment));
         let known = match tokio::time::timeout(patience, asking).await {
             Ok(Ok(known)) => known,
             Ok(Err(error)) => Known::Nothing(Chain(&*error).to_string()),
             Err(_) => Known::Nothing("Stripe did not answer in time".to_owned()),
         };
         if let Known::Nothing(reason) = &known {
-            tracing::error!(event = %event.id, payment = payment.id(), reason, "a success cannot be checked at Stripe: it stays pending");
+            tracing::error!(event = %event.id(), payment = payment.id(), reason, "a success cannot be checked at Stripe: it stays pending");
         }
         let mut answers = self.answers();
         answers.retain(|_, answer| answer.holds());
@@ -203,12 +200,8 @@ async fn ask(
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use super::super::inbox::{EventState, Scope};
     use super::super::lookup::Answer as Asked;
     use super::*;
-    use crate::secret::Mode;
     use crate::webhook::CheckoutSession;
 
     /// Stripe, which never answers.
@@ -236,24 +229,6 @@ mod tests {
     async fn without_an_answer_in_time_an_old_success_waits_and_says_why() {
         let body = r#"{"id":"evt_1","type":"payment_intent.succeeded","created":1700000000,"data":{"object":
             {"id":"pi_1","object":"payment_intent","amount":1,"currency":"eur","status":"succeeded"}}}"#;
-        let record = EventRecord {
-            scope: Scope {
-                application: "tea".to_owned(),
-                mode: Mode::Test,
-            },
-            id: "evt_1".to_owned(),
-            event_type: "payment_intent.succeeded".to_owned(),
-            payment: Some("pi_1".to_owned()),
-            order: None,
-            ours: true,
-            settles: true,
-            body: body.into(),
-            received: SystemTime::now(),
-            state: EventState::Pending,
-            attempts: 0,
-            due: SystemTime::now(),
-            last_error: None,
-        };
         let fresh = Fresh::new(Some(Box::new(Silent)));
         let event = Event::parse(body).unwrap();
         let Outcome::Succeeded(payment) = Outcome::of(&event) else {
@@ -261,7 +236,7 @@ mod tests {
         };
         let check = fresh.check(&event, &payment);
         assert!(matches!(check, Check::Waits(None)));
-        assert!(fresh.look(&record, Duration::from_millis(1)).await);
+        assert!(fresh.look(&event, Duration::from_millis(1)).await);
         let Check::Waits(Some(reason)) = fresh.check(&event, &payment) else {
             panic!("it was not checked");
         };
