@@ -206,8 +206,11 @@ impl PaymentRequest {
         self
     }
 
-    /// The customer who pays (`cus_…`), so that his saved payment methods can be used, and new ones be saved. The checkout page needs no more than
+    /// The customer who pays (`cus_…`), so that their saved payment methods can be used, and new ones be saved. The checkout page needs no more than
     /// [`customers`](crate::CheckoutBuilder::customers).
+    ///
+    /// An open payment of a customer is only for this customer. If a guest or another customer asks
+    /// for the order, it is canceled and replaced.
     #[must_use]
     pub fn customer(mut self, id: impl Into<String>) -> Self {
         self.customer = Some(id.into());
@@ -518,16 +521,13 @@ impl IntentParams {
         self.receipt_email.as_deref()
     }
 
-    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, nor forget that it is to save a payment method; and nobody
-    /// saves one for a customer who is not himself.
+    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, lose its customer, or forget that it is to save a payment
+    /// method. A guest never pays on the PaymentIntent of a customer.
     pub(crate) fn can_follow(&self, open: &Payment) -> bool {
         let saves = self.setup_future_usage.is_some();
-        let same_customer = match (open.customer(), &self.customer) {
-            (Some(known), Some(wanted)) => known == wanted,
-            (Some(_), None) => !saves,
-            (None, _) => true,
-        };
-        same_customer
+        let keeps_customer =
+            open.customer().is_none() || open.customer() == self.customer.as_deref();
+        keeps_customer
             && (saves || !open.saves_payment_method())
             && self.manual_capture == open.captures_manually()
             && self.connect.destination.as_deref() == open.destination()
