@@ -288,6 +288,7 @@ impl Shop {
             .unwrap();
         let checkout = Checkout::builder(config)
             .application("tea")
+            .connect_application("ca_of_this_test")
             .pricing(Prices(Arc::clone(&price)))
             .transport(stripe.clone())
             .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
@@ -1619,6 +1620,7 @@ async fn a_payment_on_a_connected_account_tells_the_browser_so() {
 fn with_prefix(prefix: &str, stripe: FakeStripe) -> Result<Checkout, BuildError> {
     Checkout::builder(keys())
         .application("tea")
+        .connect_application("ca_of_this_test")
         .pricing(Prices(Arc::default()))
         .transport(stripe)
         .statement_descriptor_prefix(prefix)

@@ -156,6 +156,7 @@ pub(crate) struct Settings {
     pub(crate) queued: bool,
     pub(crate) declines: Option<Declines>,
     pub(crate) config: Config,
+    pub(crate) connect_application: Option<String>,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -173,6 +174,8 @@ pub(crate) struct Engine<I, H> {
     fresh: Fresh,
     /// Tells by its keys which account is the merchant's own.
     config: Config,
+    /// Made the payments on connected accounts that a restart forgot.
+    connect_application: Option<String>,
 }
 
 /// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
@@ -197,6 +200,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             declines: settings.declines,
             fresh: Fresh::new(lookup),
             config: settings.config,
+            connect_application: settings.connect_application,
         }
     }
 
@@ -420,6 +424,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             {
                 return Ok(Some(Some(order)));
             }
+            if let Some(order) = self
+                .forgotten_order(&delivery.scope, id, account, outcome, ours)
+                .await?
+            {
+                return Ok(Some(Some(order)));
+            }
         }
         let looked_up = match (self.fresh.lookup(), ours) {
             (_, OursRule::All) => None,
@@ -498,6 +508,47 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         Ok(known
             .map(|(order, _)| order)
             .filter(|order| order.account.as_deref() == account))
+    }
+
+    /// The order of a payment on a connected account that an inbox in memory forgot at a restart.
+    ///
+    /// Stripe writes into a PaymentIntent which Connect application made it. The connected account
+    /// cannot choose that, so the marks of such a PaymentIntent are this application's own.
+    async fn forgotten_order(
+        &self,
+        scope: &Scope,
+        id: &str,
+        account: Option<&str>,
+        outcome: &Outcome,
+        ours: &OursRule,
+    ) -> Result<Option<OrderKey>, InboxError> {
+        let (Some(lookup), Some(connect), OursRule::Marked(names)) =
+            (self.fresh.lookup(), &self.connect_application, ours)
+        else {
+            return Ok(None);
+        };
+        let is_marked = |payment: &Payment| {
+            let marks = Marks::of(payment.metadata());
+            marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
+        };
+        let may_be_ours = match outcome.payment() {
+            Some(payment) => is_marked(payment),
+            None => takes_back(outcome),
+        };
+        if self.inbox.survives_restart() || !may_be_ours {
+            return Ok(None);
+        }
+        let found = lookup.payment(id, account).await;
+        let found = found
+            .map_err(InboxError::Unavailable)?
+            .filter(|found| found.application() == Some(connect.as_str()) && is_marked(found));
+        Ok(found.and_then(|found| {
+            Some(OrderKey {
+                scope: scope.clone(),
+                account: account.map(str::to_owned),
+                reference: found.order_id()?.to_owned(),
+            })
+        }))
     }
 
     /// Runs the hook that the decision asks for.

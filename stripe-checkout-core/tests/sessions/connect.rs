@@ -2,8 +2,10 @@
 
 use stripe_checkout_core::fulfillment::{EventFilter, EventState, Inbox, MemoryInbox, Received};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event};
-use stripe_checkout_core::{Checkout, Expired, InboxError, IntentError};
-use stripe_checkout_sandbox::Fault;
+use stripe_checkout_core::{
+    BuildError, Checkout, Config, Expired, InboxError, IntentError, RequestError, WebhookSecret,
+};
+use stripe_checkout_sandbox::{CONNECT_APPLICATION, Fault};
 
 use super::fulfilment::orders;
 use super::routes::create;
@@ -60,7 +62,8 @@ async fn a_buyer_who_comes_back_from_an_accounts_page_is_found_there() {
 #[tokio::test]
 async fn the_money_of_a_page_goes_on_to_a_connected_account_less_the_fee() {
     let world = World::new().await;
-    let with_fee = |fee| request("1").destination(ONE).application_fee(eur(fee));
+    let to_one = || request("1").destination(ONE).on_behalf_of(ONE);
+    let with_fee = |fee| to_one().application_fee(eur(fee));
     let first = world.checkout.create_session(&with_fee(100)).await.unwrap();
     // Another fee is another session: one cannot be changed.
     let session = world.checkout.create_session(&with_fee(200)).await.unwrap();
@@ -71,6 +74,7 @@ async fn the_money_of_a_page_goes_on_to_a_connected_account_less_the_fee() {
     let intent = world.get(&format!("/payment_intents/{intent}")).await;
     assert_eq!(intent["transfer_data"]["destination"], ONE);
     assert_eq!(intent["application_fee_amount"], 200);
+    assert_eq!(intent["on_behalf_of"], ONE);
     let lines = world.deliver().await;
     assert_eq!(lines.last().unwrap(), "ship for 20.00 EUR of 20.00 EUR 1");
 }
@@ -323,4 +327,99 @@ async fn an_event_whose_order_cannot_be_asked_for_is_not_acknowledged() {
             EventState::Done | EventState::Pending
         ));
     }
+}
+
+#[tokio::test]
+async fn an_account_of_which_a_restart_forgot_all_is_looked_up_by_the_connect_application() {
+    let world = World::new().await;
+    let on = |reference| request(reference).on_account(ONE);
+    let page = world.checkout.create_session(&on("1")).await.unwrap();
+    world.pay(page.id(), GOOD).await;
+    let own_page = world.checkout.create_intent(&on("2")).await.unwrap();
+    let path = format!("/payment_intents/{}", own_page.id());
+    let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
+    world
+        .post_of(Some(ONE), &format!("{path}/confirm"), form)
+        .await;
+    for payment in [
+        world.intent_on(Some(ONE), page.id()).await,
+        own_page.id().to_owned(),
+    ] {
+        let form = format!("payment_intent={payment}&amount=500");
+        world.post_of(Some(ONE), "/refunds", &form).await;
+    }
+    let mut events = world.events_of(Some(ONE)).await;
+    // The refunds come first, and bear no marks.
+    events.reverse();
+    let theirs = Some(CONNECT_APPLICATION);
+    for (application, lines) in [
+        (theirs, 4),
+        // A PaymentIntent that another platform made, or the account itself.
+        (Some("ca_of_another_platform"), 0),
+        (None, 0),
+    ] {
+        let shop = Shop::default();
+        let process = world.forgetful(&shop, application);
+        let told = told(&process, &shop, &events).await;
+        let shipped = told.iter().filter(|line| line.starts_with("ship")).count();
+        assert_eq!(
+            (shipped, told.len() >= lines),
+            (lines / 2, true),
+            "{told:?}"
+        );
+        assert!(lines > 0 || told.is_empty(), "{told:?}");
+        let asked = process.create_intent(&on("3")).await;
+        match application {
+            Some(_) => drop(asked.unwrap()),
+            None => assert!(
+                matches!(
+                    asked,
+                    Err(IntentError::Request(RequestError::ForgottenAccount))
+                ),
+                "{asked:?}"
+            ),
+        }
+    }
+    // Marks of another application do not count.
+    let shop = Shop::default();
+    let foreign = events
+        .iter()
+        .map(|event| event.body().replace(r#""tea""#, r#""coffee""#));
+    let foreign: Vec<_> = foreign.map(|body| Event::parse(body).unwrap()).collect();
+    let paid: Vec<_> = foreign
+        .into_iter()
+        .filter(|event| event.event_type().ends_with(".succeeded"))
+        .collect();
+    let process = world.forgetful(&shop, theirs);
+    assert_eq!(told(&process, &shop, &paid).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn without_a_key_an_inbox_that_forgets_is_refused_with_connected_accounts() {
+    let config = || Config::new([WebhookSecret::new("whsec_1").unwrap()]).unwrap();
+    let build = |application: &str| {
+        Checkout::builder(config())
+            .application("tea")
+            .connect_application(application)
+            .fulfillment(MemoryInbox::new(), Shop::default())
+            .build()
+    };
+    let refused = build("ca_1").unwrap_err();
+    assert!(
+        matches!(refused, BuildError::MemoryWithConnectedAccounts),
+        "{refused:?}"
+    );
+    for wrong in ["", "ca_", "acct_1"] {
+        let refused = build(wrong).unwrap_err();
+        assert!(
+            matches!(refused, BuildError::ConnectApplication),
+            "{refused:?}"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Checkout::builder(config())
+        .application("tea")
+        .connect_application("ca_1")
+        .fulfillment(sqlite(&folder).await, Shop::default());
+    kept.build().unwrap();
 }

@@ -249,6 +249,19 @@ impl World {
         builder.fulfillment(inbox, shop.clone()).build().unwrap()
     }
 
+    /// A shop that knows nothing of what was before, and has this Connect application.
+    pub(crate) fn forgetful(&self, shop: &Shop, application: Option<&str>) -> Checkout {
+        let builder = builder(&self.sandbox, hosted());
+        let builder = match application {
+            Some(id) => builder.connect_application(id),
+            None => builder,
+        };
+        builder
+            .fulfillment(MemoryInbox::new(), shop.clone())
+            .build()
+            .unwrap()
+    }
+
     pub(crate) async fn open(&self, reference: &str) -> CheckoutSession {
         let session = self.checkout.create_session(&request(reference)).await;
         session.unwrap()
