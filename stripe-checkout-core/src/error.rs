@@ -696,7 +696,8 @@ pub enum BuildError {
     /// The name of the Connect application cannot be one.
     #[error("the id of a Connect application begins with ca_")]
     ConnectApplication,
-    /// After a restart only Stripe knows the payments on connected accounts, and Stripe needs a key.
+    /// After a restart only Stripe knows the payments on connected accounts, and asking it
+    /// needs a key.
     #[error(
         "MemoryInbox forgets payments on connected accounts at a restart, and without .pricing(…) there is no key to look them up: use a database's inbox"
     )]

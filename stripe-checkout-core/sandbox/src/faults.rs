@@ -12,7 +12,8 @@ use super::api_error::ApiError;
 pub enum Fault {
     /// Answers with this status. Nothing is executed and nothing is kept under the idempotency key: the same request can succeed a moment later.
     Status(u16),
-    /// Answers 403 and names the permission that a restricted key lacks, like `rak_charge_read`. Nothing is executed.
+    /// Answers 403 and names the permission that a restricted key lacks, like
+    /// `rak_charge_read`. Nothing is executed.
     Denied(String),
     /// Like [`Status`](Self::Status), with headers such as `Retry-After` or `Stripe-Should-Retry`.
     StatusWith {

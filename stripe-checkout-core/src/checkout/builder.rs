@@ -202,9 +202,8 @@ impl CheckoutBuilder {
     }
 
     /// Your Connect application (`ca_…`, in the Dashboard's Connect settings; test mode and live
-    /// mode have one each). Only for payments
-    /// [on connected accounts](crate::intent::PaymentRequest::on_account) with an inbox that forgets
-    /// at a restart.
+    /// mode have one each). Needed only if an inbox that forgets at a restart holds payments on
+    /// connected accounts.
     ///
     /// After a restart such an inbox does not know its orders. A payment counts as yours if Stripe
     /// says that your Connect application made it, and if its metadata bears the mark of this

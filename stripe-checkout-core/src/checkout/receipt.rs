@@ -18,7 +18,7 @@ impl Checkout {
         request: &PaymentRequest,
     ) -> Result<(), RequestError> {
         let prefix = payments.descriptor_prefix.as_deref();
-        // A connected account has a prefix of its own, also where it is only the business of record.
+        // A connected account has a prefix of its own, also as the business of record only.
         let account = request.account().or(request.business_of_record());
         let prefix = prefix.filter(|_| account.is_none());
         request.validate_behind(prefix, payments.cap)?;

@@ -31,7 +31,7 @@ pub(super) struct Fresh {
     answers: Mutex<HashMap<String, Answer>>,
 }
 
-/// What is known of a payment that Stripe was asked about.
+/// An answer about one payment.
 #[derive(Clone)]
 enum Known {
     /// How its money stands, and the payment in its Checkout Session.
@@ -105,7 +105,7 @@ impl Fresh {
         }
         if let Some(returned) = payment.returned() {
             known.note(&Note::RefundedTotal(returned.refunded));
-            // Nobody can be asked how its disputes stand, so it counts as disputed.
+            // Without keys its disputes cannot be read, so it counts as disputed.
             if returned.disputed && self.lookup.is_none() {
                 known.note(&Note::Dispute {
                     id: payment.latest_charge().unwrap_or_default().to_owned(),

@@ -578,7 +578,7 @@ pub enum Verdict {
     Waiting {
         /// How long.
         again: Duration,
-        /// The reason, for the operator, where somebody must act. It is kept as the event's last error.
+        /// The reason, if an operator must act. It is kept as the event's last error.
         reason: Option<String>,
     },
     /// The hook `mismatch` ran: commit, and mark the event so.

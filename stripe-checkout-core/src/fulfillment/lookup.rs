@@ -1,4 +1,4 @@
-//! What Stripe is asked about a payment where an event does not say enough.
+//! Questions to Stripe about a payment, where an event does not say enough.
 
 use super::BoxFuture;
 use super::inbox::Note;
@@ -31,6 +31,6 @@ pub(crate) trait Lookup: Send + Sync {
 pub(crate) struct Standing {
     /// The payment, in its Checkout Session if it was made in one.
     pub(crate) payment: Payment,
-    /// What the charge says of refunds, and the status of each dispute.
+    /// The refunds as the charge counts them, and the status of each dispute.
     pub(crate) notes: Vec<Note>,
 }

@@ -65,7 +65,7 @@ impl Gateway {
     }
 }
 
-/// What Stripe does not know, and what the key has lost with its account, no later call brings.
+/// `None` if no later call finds it either: Stripe does not know it, or the account has left.
 fn or_gone<T>(answer: Result<T, ApiError>) -> Result<Option<T>, BoxError> {
     match answer {
         Ok(found) => Ok(Some(found)),

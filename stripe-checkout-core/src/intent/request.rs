@@ -207,7 +207,8 @@ impl PaymentRequest {
         self
     }
 
-    /// The customer who pays (`cus_…`), so that their saved payment methods can be used, and new ones be saved. The checkout page needs no more than
+    /// The customer who pays (`cus_…`), so that their saved payment methods can be used, and new
+    /// ones be saved. The checkout page needs no more than
     /// [`customers`](crate::CheckoutBuilder::customers).
     ///
     /// An open payment of a customer is only for this customer. If a guest or another customer asks
@@ -240,8 +241,8 @@ impl PaymentRequest {
     /// the same reference on another account is another order, and only events of this account fulfil it. The page and the reply of `create-payment-intent` carry the account
     /// for Stripe.js. A customer must be one of that account's.
     ///
-    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts". The inbox must remember the order, because a connected account can
-    /// write any metadata. A [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets, so it needs
+    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts".
+    /// The inbox must remember the order, because a connected account can write any metadata. A [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets, so it needs
     /// [`connect_application`](crate::CheckoutBuilder::connect_application).
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
@@ -259,8 +260,8 @@ impl PaymentRequest {
 
     /// The connected account (`acct_…`) that is the business of record of a destination charge: its
     /// country, its fees and its name on the buyer's statement count. Only with
-    /// [`destination`](Self::destination), and usually the same account. See Stripe's
-    /// [settlement merchant](https://docs.stripe.com/connect/destination-charges#settlement-merchant).
+    /// [`destination`](Self::destination), and usually the same account. See
+    /// <https://docs.stripe.com/connect/destination-charges#settlement-merchant>.
     #[must_use]
     pub fn on_behalf_of(mut self, account: impl Into<String>) -> Self {
         self.connect.on_behalf_of = Some(account.into());
@@ -548,8 +549,9 @@ impl IntentParams {
         self.receipt_email.as_deref()
     }
 
-    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, lose its customer, or forget that it is to save a payment
-    /// method. A guest never pays on the PaymentIntent of a customer.
+    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another
+    /// customer, lose its customer, or forget that it is to save a payment method. A guest never
+    /// pays on the PaymentIntent of a customer.
     pub(crate) fn can_follow(&self, open: &Payment) -> bool {
         let saves = self.setup_future_usage.is_some();
         let keeps_customer =

@@ -434,7 +434,7 @@
   }
 
   /**
-   * Whether the intent is captured, saved and on behalf of an account as the form on this page says.
+   * Whether the intent has the terms of the form on this page: capture, saving, account.
    * @param {Intent} intent
    */
   function agreesWith(intent) {

@@ -92,7 +92,7 @@ async fn a_page_in_a_frame_is_told_whose_it_is() {
     assert_eq!(reply.get("stripeAccount"), None);
 }
 
-/// What a buyer pays on Stripe's page, and what the merchant does then.
+/// A payment on Stripe's page, and the merchant's next step.
 #[derive(Debug, Clone, Copy)]
 enum Story {
     Paid,

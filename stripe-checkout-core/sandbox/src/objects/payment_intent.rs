@@ -180,7 +180,7 @@ impl PaymentIntent {
             "amount_capturable": self.amount_capturable,
             "amount_details": { "tip": {} },
             "amount_received": self.amount_received,
-            // Of a connected account's own payments Stripe says none. The sandbox has only the platform's.
+            // The account's own payments have none. The sandbox has only the platform's.
             "application": self.account.as_ref().map(|_| crate::CONNECT_APPLICATION),
             "application_fee_amount": self.application_fee_amount,
             "automatic_payment_methods": automatic,
