@@ -80,6 +80,9 @@ struct Inner {
     body_limit: usize,
     #[cfg(feature = "intent")]
     payments: Option<Payments>,
+    /// Whether a payment on a connected account is still known after a restart.
+    #[cfg(feature = "intent")]
+    knows_accounts: bool,
     /// How many payments that the inbox does not know may be looked up at Stripe at the same time: guessing must not use up its rate limit.
     #[cfg(feature = "intent")]
     guesses: tokio::sync::Semaphore,

@@ -390,11 +390,19 @@ pub enum RequestError {
     /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment is made on an account, or goes on to one.
     #[error("not one connected account: they begin with acct_, and a payment has one at most")]
     Account,
+    /// A business of record without a destination that the money goes on to.
+    #[error("only a payment with a destination can be on behalf of a connected account")]
+    OnBehalfOf,
     /// An application fee without a connected account, in another currency than the payment, of nothing, or of more than the payment.
     #[error(
         "an application fee is a part of a payment with a connected account, in the payment's currency"
     )]
     ApplicationFee,
+    /// A payment on a connected account, and an inbox that forgets its order at a restart.
+    #[error(
+        "MemoryInbox forgets at a restart which payments on connected accounts are yours: use a database's inbox, or name your Connect application with .connect_application(\"ca_…\")"
+    )]
+    ForgottenAccount,
     /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
     #[error("an idempotency key has 1 to 255 visible ASCII characters")]
     IdempotencyKey,
@@ -461,8 +469,14 @@ pub enum ApiError {
         request_id: Option<String>,
     },
     /// The key may not do this (HTTP 403).
-    #[error("the key has no permission for this request")]
+    #[error("{}", permission(.sentence.as_deref(), *.account_is_gone))]
     Permission {
+        /// Stripe's sentence that names the permission which a restricted key lacks, like
+        /// "Having the 'rak_charge_read' permission would allow this request to continue".
+        sentence: Option<String>,
+        /// Whether the key has no access to the connected account: it was disconnected, or never
+        /// connected.
+        account_is_gone: bool,
         /// Stripe's request id.
         request_id: Option<String>,
     },
@@ -511,6 +525,14 @@ pub enum ApiError {
     },
 }
 
+fn permission(sentence: Option<&str>, account_is_gone: bool) -> String {
+    match sentence {
+        Some(sentence) => format!("the key has no permission for this request: {sentence}"),
+        None if account_is_gone => "the key has no access to the connected account".into(),
+        None => "the key has no permission for this request".into(),
+    }
+}
+
 impl ApiError {
     /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
     /// answer.
@@ -519,7 +541,7 @@ impl ApiError {
             Self::Declined { request_id, .. }
             | Self::InvalidRequest { request_id, .. }
             | Self::Authentication { request_id }
-            | Self::Permission { request_id }
+            | Self::Permission { request_id, .. }
             | Self::RateLimited { request_id, .. }
             | Self::IdempotencyConflict { request_id }
             | Self::IdempotencyMismatch { request_id }
@@ -680,6 +702,15 @@ pub enum BuildError {
         "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
     )]
     MemoryInLiveMode,
+    /// The name of the Connect application cannot be one.
+    #[error("the id of a Connect application begins with ca_")]
+    ConnectApplication,
+    /// After a restart only Stripe knows the payments on connected accounts, and asking it
+    /// needs a key.
+    #[error(
+        "MemoryInbox forgets payments on connected accounts at a restart, and without .pricing(…) there is no key to look them up: use a database's inbox"
+    )]
+    MemoryWithConnectedAccounts,
     /// What is acknowledged before it is done must survive a restart.
     #[error(
         "MemoryInbox forgets everything at a restart, so events cannot be queued in it: use a database's inbox"

@@ -933,6 +933,28 @@ async fn money_on_a_connected_account_does_not_pay_the_platforms_order() {
 }
 
 #[tokio::test]
+async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_names() {
+    let keys = (
+        "sk_test_51H8AbCdEfGhIjKlMn00abc",
+        "pk_test_51H8AbCdEfGhIjKlMn00xyz",
+    );
+    let shop = Shop::with(MemoryInbox::new(), Some(keys), Ours::All);
+    for (payment, context) in [
+        ("pi_1", "acct_1H8OfAnotherAccount"),
+        ("pi_2", "acct_1H8AbCdEfGhIjKlMn/acct_1H8OfAnotherAccount"),
+        ("pi_3", "acct_1H8AbCdEfGhIjKlMn"),
+    ] {
+        let event = succeeded(&format!("evt_{payment}"), payment);
+        assert_eq!(
+            shop.send(event.with("context", context)).await.status(),
+            200
+        );
+    }
+    let others = "event payment_intent.succeeded";
+    assert_eq!(shop.seen.hooks(), [others, others, "succeeded pi_3"]);
+}
+
+#[tokio::test]
 async fn orders_are_bounded_too() {
     let inbox = MemoryInbox::new().capacity(5);
     let shop = Shop::with(inbox.clone(), None, Ours::All);

@@ -198,6 +198,7 @@ impl Transport for FakeStripe {
                     .push((request.method.to_owned(), "fault".into(), key));
                 let body = match status {
                     402 => serde_json::json!({"error": {"type": "card_error", "code": "card_declined", "decline_code": "generic_decline"}}).to_string(),
+                    403 => error("account_invalid"),
                     _ => error("amount_too_small"),
                 };
                 respond(status, body, &[("retry-after", "7")])
@@ -287,6 +288,7 @@ impl Shop {
             .unwrap();
         let checkout = Checkout::builder(config)
             .application("tea")
+            .connect_application("ca_of_this_test")
             .pricing(Prices(Arc::clone(&price)))
             .transport(stripe.clone())
             .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
@@ -1618,6 +1620,7 @@ async fn a_payment_on_a_connected_account_tells_the_browser_so() {
 fn with_prefix(prefix: &str, stripe: FakeStripe) -> Result<Checkout, BuildError> {
     Checkout::builder(keys())
         .application("tea")
+        .connect_application("ca_of_this_test")
         .pricing(Prices(Arc::default()))
         .transport(stripe)
         .statement_descriptor_prefix(prefix)

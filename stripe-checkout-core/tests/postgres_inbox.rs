@@ -1017,7 +1017,7 @@ async fn what_was_noted_outlives_the_event_that_said_so() {
     shop.sent(EventBody::new("charge.dispute.created", opened))
         .await;
     let before = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!((before.returned(), before.disputed), (500, true));
+    assert_eq!((before.returned(), before.disputed()), (500, true));
     shop.execute("DELETE FROM stripe_checkout_events").await;
     let after = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
     assert_eq!(after, before);

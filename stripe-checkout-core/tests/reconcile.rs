@@ -17,7 +17,7 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, ApiError, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
+    Alert, Amount, ApiError, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
     PublishableKey, ReconcileError, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
@@ -470,7 +470,11 @@ async fn an_account_that_left_stops_nobody_but_a_key_that_may_not_ask_does() {
     world.order("ours").await;
     world.sandbox.faults().next(1, Fault::Status(403));
     let error = world.checkout.reconcile().once().await.unwrap_err();
-    let denied = ReconcileError::Api(ApiError::Permission { request_id: None });
+    let denied = ReconcileError::Api(ApiError::Permission {
+        sentence: None,
+        account_is_gone: false,
+        request_id: None,
+    });
     assert_eq!(error.to_string(), denied.to_string());
 }
 
@@ -1101,21 +1105,145 @@ async fn an_old_success_waits_for_stripe_and_is_never_lost() {
     assert_eq!(world.shop.lines(), ["ship a"]);
 }
 
+fn denied(permission: &str) -> Fault {
+    Fault::Denied(permission.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_success_that_cannot_be_checked_stays_pending_and_raises_an_alert() {
+    for store in Store::each().await {
+        let world = World::on(store).await;
+        let away = Fault::StatusWith {
+            status: 500,
+            headers: vec![("Stripe-Should-Retry".into(), "false".into())],
+        };
+        for (number, (fault, reason)) in [
+            (denied("rak_charge_read"), "rak_charge_read"),
+            (Fault::Status(403), "no permission"),
+            (Fault::Status(404), "status 404"),
+            (Fault::NotJson, "could not be read"),
+            (away, "unavailable"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let order = format!("order {number}");
+            let payment = world.paid(&order).await;
+            world.sandbox.pass_time(LATE);
+            let event = late_success(&world, &payment).await;
+            for _ in 0..3 {
+                world.sandbox.faults().next(1, fault.clone());
+                let received = world.checkout.receive(event.clone()).await.unwrap();
+                assert_eq!(received, Received::Waiting, "{reason}");
+                assert_eq!(world.sandbox.faults().waiting(), 0);
+            }
+            assert!(!world.shop.lines().contains(&format!("ship {order}")));
+            let filter = EventFilter::default().payment(&payment);
+            let stored = world.checkout.events(filter).await.unwrap().remove(0);
+            assert_eq!((stored.state, stored.attempts), (EventState::Pending, 0));
+            let error = stored.last_error.clone().unwrap_or_default();
+            assert!(error.contains(reason), "{error}");
+            let alerts = world.checkout.alerts(Duration::ZERO).await.unwrap();
+            let unfulfilled = |alert: &Alert| matches!(alert, Alert::Unfulfilled { .. });
+            assert!(alerts.iter().any(unfulfilled), "{alerts:?}");
+            // With the permission, Stripe's repetition or an operator brings it on.
+            let received = world.checkout.receive(event).await.unwrap();
+            assert_eq!(received, Received::Done(EventState::Done));
+            assert!(world.shop.lines().contains(&format!("ship {order}")));
+            let alerts = world.checkout.alerts(Duration::ZERO).await.unwrap();
+            assert!(!alerts.iter().any(unfulfilled), "{alerts:?}");
+        }
+    }
+}
+
 #[tokio::test]
-async fn what_stripe_does_not_tell_of_is_taken_at_its_word() {
+async fn a_dispute_that_was_won_does_not_stop_an_old_success_and_a_lost_one_does() {
     let world = World::new().await;
-    let gone = world.paid("gone").await;
-    let denied = world.paid("denied").await;
+    let nothing = Fault::Slow(Duration::ZERO);
+    for (order, decided, line) in [
+        ("open", None, "keep open"),
+        ("won", Some(true), "ship won"),
+        ("lost", Some(false), "keep lost"),
+    ] {
+        world.sandbox.webhooks().lose_events(0);
+        let payment = world.paid(order).await;
+        world.lose_events();
+        assert!(world.sandbox.dispute(&payment));
+        if let Some(won) = decided {
+            assert!(world.sandbox.decide_dispute(&payment, won));
+        }
+        world.sandbox.pass_time(LATE);
+        let event = late_success(&world, &payment).await;
+        // The charge, and then its disputes, which the key may not read.
+        world.sandbox.faults().next(1, nothing.clone());
+        world.sandbox.faults().next(1, denied("rak_dispute_read"));
+        let received = world.checkout.receive(event.clone()).await.unwrap();
+        assert_eq!(received, Received::Waiting, "{order}");
+        let filter = EventFilter::default().payment(&payment);
+        let stored = world.checkout.events(filter).await.unwrap().remove(0);
+        let error = stored.last_error.unwrap_or_default();
+        assert!(error.contains("rak_dispute_read"), "{error}");
+        let received = world.checkout.receive(event).await.unwrap();
+        assert_eq!(received, Received::Done(EventState::Done), "{order}");
+        assert_eq!(world.shop.lines().last().unwrap(), line);
+    }
+}
+
+#[tokio::test]
+async fn a_dispute_whose_end_was_lost_does_not_stop_an_old_success() {
+    for (won, line) in [(true, "ship a"), (false, "keep a")] {
+        let world = World::new().await;
+        let payment = world.paid("a").await;
+        assert!(world.sandbox.dispute(&payment));
+        let query = "/events?type=charge.dispute.created";
+        let list = world.gateway.get(query, None).await.unwrap();
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+        let opened = Event::parse(list["data"][0].to_string()).unwrap();
+        let received = world.checkout.receive(opened).await.unwrap();
+        assert_eq!(received, Received::Waiting);
+        world.lose_events();
+        assert!(world.sandbox.decide_dispute(&payment, won));
+        world.sandbox.pass_time(LATE);
+        let event = late_success(&world, &payment).await;
+        world.checkout.receive(event).await.unwrap();
+        assert_eq!(world.shop.lines(), [line]);
+    }
+}
+
+#[tokio::test]
+async fn a_payment_that_is_retrieved_with_a_dispute_is_checked_however_new_it_is() {
+    for (won, line) in [(true, "ship a"), (false, "keep a")] {
+        let world = World::new().await;
+        world.lose_events();
+        let payment = world.paid("a").await;
+        assert!(world.sandbox.dispute(&payment));
+        assert!(world.sandbox.decide_dispute(&payment, won));
+        let report = world.reconcile().await;
+        assert_eq!((report.settled, report.run), (1, 1));
+        assert_eq!(world.shop.lines(), [line]);
+    }
+}
+
+#[tokio::test]
+async fn an_old_payment_that_is_retrieved_without_its_charge_is_not_shipped() {
+    let world = World::new().await;
+    world.lose_events();
+    world.paid("a").await;
     world.sandbox.pass_time(LATE);
-    let gone = late_success(&world, &gone).await;
-    let denied = late_success(&world, &denied).await;
-    world.sandbox.faults().next(1, Fault::Status(404));
-    world.checkout.receive(gone).await.unwrap();
-    // With the charge, and without.
-    world.sandbox.faults().next(2, Fault::Status(403));
-    world.checkout.receive(denied).await.unwrap();
-    assert_eq!(world.shop.lines(), ["ship gone", "ship denied"]);
-    assert_eq!(world.sandbox.faults().waiting(), 0);
+    let nothing = Fault::Slow(Duration::ZERO);
+    world.sandbox.faults().next(lists_a_run(), nothing.clone());
+    // The charge is not for this key: not with the payment, and not when the success is checked.
+    world.sandbox.faults().next(1, denied("rak_charge_read"));
+    world.sandbox.faults().next(1, nothing);
+    world.sandbox.faults().next(1, denied("rak_charge_read"));
+    let report = world.reconcile().await;
+    assert_eq!((report.settled, report.waiting), (1, 1));
+    assert!(world.shop.lines().is_empty());
+    let stored = world.checkout.events(EventFilter::default()).await.unwrap();
+    let error = stored[0].last_error.clone().unwrap_or_default();
+    assert!(error.contains("rak_charge_read"), "{error}");
+    world.checkout.replay(&stored[0]).await.unwrap();
+    assert_eq!(world.shop.lines(), ["ship a"]);
 }
 
 #[tokio::test]

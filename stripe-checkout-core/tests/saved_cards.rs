@@ -557,11 +557,10 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
 
     world.deliver_all().await;
 
-    // The page, with the merchant's own idea of the order, with or without knowing who asks.
+    // The page, with the merchant's own idea of the order, for the customer who is signed in.
     for request in [
-        order("order-1"),
         order("order-1").customer(ada.id()),
-        order("order-1").description("Tea"),
+        order("order-1").customer(ada.id()).description("Tea"),
     ] {
         let page = world.checkout.create_intent(&request).await.unwrap();
         assert_eq!(page.id(), waiting.id());
@@ -725,6 +724,15 @@ async fn an_open_intent_follows_its_customer_or_is_replaced() {
     let bobs = make(order("order-1").customer(bob.id())).await;
     assert_ne!(bobs.id(), adas.id(), "another customer gets another intent");
     assert_eq!(bobs.customer(), Some(bob.id()));
+    let guest = make(order("order-1")).await;
+    assert_ne!(guest.id(), bobs.id(), "a guest gets another intent");
+    assert_eq!(guest.customer(), None);
+    let left = world.get(&format!("/payment_intents/{}", bobs.id())).await;
+    assert_eq!(left["status"], "canceled");
+    let again = make(order("order-1")).await;
+    assert_eq!(again.id(), guest.id(), "and keeps it");
+    let bobs = make(order("order-1").customer(bob.id())).await;
+    assert_eq!(bobs.id(), guest.id());
 
     let saves = make(
         order("order-1")

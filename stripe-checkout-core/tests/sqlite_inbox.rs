@@ -15,7 +15,7 @@ use stripe_checkout_core::fulfillment::{
     SqliteInbox, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Payment, Refund};
+use stripe_checkout_core::webhook::{DisputeStatus, Payment, Refund};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     InboxError, Mode, Ours, PublishableKey, SecretKey, WebhookSecret,
@@ -670,13 +670,19 @@ async fn what_an_event_said_outlives_it() {
         .unwrap();
     assert_eq!(shop.payment("pi_1").await.returned(), 1999);
     // Won after it was opened, and the later one is gone.
-    for (id, disputed) in [("evt_2", true), ("evt_3", false)] {
+    for (id, status) in [
+        ("evt_2", DisputeStatus::NeedsResponse),
+        ("evt_3", DisputeStatus::Won),
+    ] {
         let mut event = new_event(id, "pi_1");
         event.settles = false;
-        event.note = Some(Note::Disputed(disputed));
+        event.note = Some(Note::Dispute {
+            id: "dp_1".to_owned(),
+            status,
+        });
         shop.inbox.receive(event).await.unwrap();
     }
-    assert!(!shop.payment("pi_1").await.disputed);
+    assert!(!shop.payment("pi_1").await.disputed());
     let unchanged = Told::new(Verdict::Done {
         payment: shop.payment("pi_1").await,
         intent: None,
@@ -690,7 +696,7 @@ async fn what_an_event_said_outlives_it() {
         .execute(&shop.pool)
         .await
         .unwrap();
-    assert!(!shop.payment("pi_1").await.disputed);
+    assert!(!shop.payment("pi_1").await.disputed());
     assert_eq!(shop.payment("pi_1").await.returned(), 1999);
 }
 

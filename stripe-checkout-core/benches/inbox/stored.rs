@@ -27,8 +27,8 @@ const FILL_SQLITE: &str = "\
     1, 1, x'', 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, 2, 0 FROM series";
 const FILL_SQLITE_PAYMENTS: &str = "\
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < ?1) \
-    INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) \
-    SELECT 'shop', 'test', printf('pi_3S0aBcLkdIwHu7iy%08d', n), 'fulfilled', 0, 0, '{}', 0, 0, 0 FROM series";
+    INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) \
+    SELECT 'shop', 'test', printf('pi_3S0aBcLkdIwHu7iy%08d', n), 'fulfilled', 0, 0, '{}', 0, '{}', 0 FROM series";
 
 pub(crate) async fn claim_table(sizes: &[i64]) {
     let mut rows = Vec::new();

@@ -12,6 +12,9 @@ use super::api_error::ApiError;
 pub enum Fault {
     /// Answers with this status. Nothing is executed and nothing is kept under the idempotency key: the same request can succeed a moment later.
     Status(u16),
+    /// Answers 403 and names the permission that a restricted key lacks, like
+    /// `rak_charge_read`. Nothing is executed.
+    Denied(String),
     /// Like [`Status`](Self::Status), with headers such as `Retry-After` or `Stripe-Should-Retry`.
     StatusWith {
         /// The status.
@@ -41,6 +44,17 @@ pub enum Fault {
 
 /// Faults that wait for a request, first come first served.
 pub(crate) type Queue = VecDeque<Fault>;
+
+/// The body that Stripe sends where a restricted key lacks a permission.
+pub(crate) fn denial(permission: &str) -> ApiError {
+    ApiError::invalid_with_status(
+        StatusCode::FORBIDDEN,
+        format!(
+            "The provided key 'rk_test_*****1234' does not have the required permissions for this endpoint. \
+             Having the '{permission}' permission would allow this request to continue."
+        ),
+    )
+}
 
 /// The body that Stripe sends with a status.
 pub(crate) fn refusal(status: u16) -> ApiError {

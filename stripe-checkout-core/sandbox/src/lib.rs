@@ -101,6 +101,9 @@ pub const SECRET_KEY: &str = "sk_test_sandbox";
 /// The publishable key of every sandbox.
 pub const PUBLISHABLE_KEY: &str = "pk_test_sandbox";
 
+/// The platform's Connect application, as payments on connected accounts name it.
+pub const CONNECT_APPLICATION: &str = "ca_sandbox";
+
 /// Stripe waits for hours between attempts in test mode; here three more follow within a few seconds.
 const RETRY_AFTER: [Duration; 3] = [
     Duration::from_millis(500),

@@ -168,6 +168,9 @@ async fn api(
     shared.changed();
 
     let answer = match fault.clone() {
+        Some(Fault::Denied(permission)) => {
+            Response::refusal(&faults::denial(&permission), &request_id)
+        }
         Some(Fault::Status(status)) => Response::refusal(&faults::refusal(status), &request_id),
         Some(Fault::StatusWith { status, headers }) => {
             let mut answer = Response::refusal(&faults::refusal(status), &request_id);

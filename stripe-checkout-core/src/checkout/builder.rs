@@ -60,9 +60,11 @@ pub struct CheckoutBuilder {
     application: Option<String>,
     former: Vec<String>,
     ours: Option<Ours>,
+    connect_application: Option<String>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline: a name would not say more.
-    fulfillment: Option<Box<dyn FnOnce(Settings, Option<Lookup>) -> Arc<dyn Fulfillment> + Send>>,
+    fulfillment:
+        Option<Box<dyn FnOnce(Settings, Option<Box<dyn Lookup>>) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Option<Duration>,
     max_attempts: u32,
     queued: bool,
@@ -115,6 +117,7 @@ impl CheckoutBuilder {
             application: None,
             former: Vec::new(),
             ours: None,
+            connect_application: None,
             fulfillment: None,
             deadline: None,
             max_attempts: 20,
@@ -195,6 +198,18 @@ impl CheckoutBuilder {
     /// Which payments are this application's.
     pub fn ours(mut self, ours: Ours) -> Self {
         self.ours = Some(ours);
+        self
+    }
+
+    /// Your Connect application (`ca_…`, in the Dashboard's Connect settings; test mode and live
+    /// mode have one each). Needed only if an inbox that forgets at a restart holds payments on
+    /// connected accounts.
+    ///
+    /// After a restart such an inbox does not know its orders. A payment counts as yours if Stripe
+    /// says that your Connect application made it, and if its metadata bears the mark of this
+    /// application. Metadata alone does not count: a connected account can write any.
+    pub fn connect_application(mut self, id: impl Into<String>) -> Self {
+        self.connect_application = Some(id.into());
         self
     }
 
@@ -398,7 +413,7 @@ impl CheckoutBuilder {
         #[cfg(feature = "intent")]
         let lookup = payments
             .as_ref()
-            .map(|payments| payments.gateway.clone().into_lookup());
+            .map(|payments| Box::new(payments.gateway.clone()) as Box<dyn Lookup>);
         #[cfg(not(feature = "intent"))]
         let lookup = None;
         #[cfg(feature = "intent")]
@@ -415,6 +430,8 @@ impl CheckoutBuilder {
             max_attempts: self.max_attempts,
             queued: self.queued,
             declines,
+            config: self.config.clone(),
+            connect_application: self.connect_application.clone(),
         };
         let fulfillment = fulfillment(settings, lookup);
         if self.queued && !fulfillment.survives_restart() {
@@ -423,6 +440,16 @@ impl CheckoutBuilder {
         if mode == Some(Mode::Live) && !fulfillment.accepts_live() {
             return Err(BuildError::MemoryInLiveMode);
         }
+        if let Some(id) = &self.connect_application {
+            if id.len() <= 3 || !id.starts_with("ca_") {
+                return Err(BuildError::ConnectApplication);
+            }
+            if !has_prices && !fulfillment.survives_restart() {
+                return Err(BuildError::MemoryWithConnectedAccounts);
+            }
+        }
+        #[cfg(feature = "intent")]
+        let knows_accounts = fulfillment.survives_restart() || self.connect_application.is_some();
         let application = self.application.unwrap_or_default();
         if application.is_empty() && fulfillment.survives_restart() {
             return Err(BuildError::NoApplication);
@@ -471,6 +498,8 @@ impl CheckoutBuilder {
                 body_limit: self.body_limit,
                 #[cfg(feature = "intent")]
                 payments,
+                #[cfg(feature = "intent")]
+                knows_accounts,
                 #[cfg(feature = "intent")]
                 guesses: tokio::sync::Semaphore::new(4),
                 tasks: Tasks::new(),

@@ -13,7 +13,7 @@ use crate::intent::{
     CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id, check_reference,
 };
 use crate::marks::CAPTURE;
-use crate::webhook::{Dispute, DisputeStatus, Payment, PaymentStatus, RefundStatus};
+use crate::webhook::{Dispute, Payment, PaymentStatus, RefundStatus};
 
 /// How often an order's row may change while it learns what is captured.
 const ROUNDS: usize = 8;
@@ -95,7 +95,10 @@ impl Checkout {
         check_id(payment, "pi_")?;
         let account = self.account_of(payment, None).await?;
         let account = account.as_deref();
-        let (found, _) = gateway.retrieve_intent_and_charge(payment, account).await?;
+        // Without the charge, the totals would be wrong.
+        let (found, _) = gateway
+            .retrieve_intent_with_charge(payment, account)
+            .await?;
         let returned = found.returned().unwrap_or_default();
         let of = |minor| Amount::new(minor, found.currency());
         let mut pending: u64 = 0;
@@ -110,7 +113,7 @@ impl Checkout {
         let mut disputed: u64 = 0;
         if returned.disputed {
             for dispute in gateway.disputes_of(payment, account).await? {
-                if takes_money(&dispute) {
+                if dispute.status().takes_money() {
                     disputed = disputed.saturating_add(dispute.amount().minor());
                 }
             }
@@ -284,21 +287,6 @@ fn refused(error: OperationError) -> OperationError {
     }
 }
 
-/// Whether the money of a dispute is with the bank.
-fn takes_money(dispute: &Dispute) -> bool {
-    use DisputeStatus::{
-        ChargeRefunded, Prevented, WarningClosed, WarningNeedsResponse, WarningUnderReview, Won,
-    };
-    !matches!(
-        dispute.status(),
-        Won | Prevented
-            | WarningClosed
-            | WarningNeedsResponse
-            | WarningUnderReview
-            | ChargeRefunded
-    )
-}
-
 struct Capturing<'a> {
     gateway: &'a Gateway,
     request: &'a CaptureRequest,
@@ -385,7 +373,7 @@ impl Work for Canceling<'_> {
 
 impl Gateway {
     /// The disputes of a payment: hardly ever more than one.
-    async fn disputes_of(
+    pub(crate) async fn disputes_of(
         &self,
         payment: &str,
         account: Option<&str>,

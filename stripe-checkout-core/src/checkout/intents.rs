@@ -41,7 +41,7 @@ impl Checkout {
         asked: &str,
     ) -> Result<Payment, IntentError> {
         let payments = self.payments()?;
-        payments.check(request)?;
+        self.check(payments, request)?;
         let params = request.intent_params(&self.inner.application)?;
         let attempt = Attempt {
             checkout: self,
@@ -115,7 +115,7 @@ impl Checkout {
     #[cfg(feature = "checkout")]
     pub(super) async fn check_payable(&self, request: &PaymentRequest) -> Result<(), IntentError> {
         let payments = self.payments()?;
-        payments.check(&receipt::without_bad_receipt(request))?;
+        self.check(payments, &receipt::without_bad_receipt(request))?;
         request.intent_params(&self.inner.application)?;
         let order = self.order_key_on(request.reference(), request.account());
         let Some(row) = self.inner.fulfillment.intent(&order).await? else {

@@ -5,18 +5,27 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use super::Payments;
 use super::intents::hash;
+use super::{Checkout, Payments};
 use crate::error::{ApiError, IntentError, RequestError};
 use crate::intent::{IntentParams, PaymentRequest};
 
-impl Payments {
-    /// Checks the request against Stripe's limits.
-    pub(super) fn check(&self, request: &PaymentRequest) -> Result<(), RequestError> {
-        let prefix = self.descriptor_prefix.as_deref();
-        // A connected account has a prefix of its own.
-        let prefix = prefix.filter(|_| request.account().is_none());
-        request.validate_behind(prefix, self.cap)
+impl Checkout {
+    /// Checks the request against Stripe's limits and against what the inbox can remember.
+    pub(super) fn check(
+        &self,
+        payments: &Payments,
+        request: &PaymentRequest,
+    ) -> Result<(), RequestError> {
+        let prefix = payments.descriptor_prefix.as_deref();
+        // A connected account has a prefix of its own, also as the business of record only.
+        let account = request.account().or(request.business_of_record());
+        let prefix = prefix.filter(|_| account.is_none());
+        request.validate_behind(prefix, payments.cap)?;
+        match request.account().is_some() && !self.inner.knows_accounts {
+            true => Err(RequestError::ForgottenAccount),
+            false => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! own, stored first, one effect. The webhook that follows is another event object of the same success.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use serde_json::{
@@ -138,15 +138,22 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         object: "event",
         api_version: API_VERSION,
         account: payment.account(),
-        created: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
+        created: known_since(payment),
         livemode: payment.livemode(),
         event_type,
         data: Data { object },
     };
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
+}
+
+/// As of when the event tells how the payment stands, in seconds since 1970: now, where it was read
+/// with its charge. Where the key may not read charges, a refund is not seen. The event then counts
+/// as old as the payment, so that an old one is checked before it is fulfilled.
+fn known_since(payment: &Payment) -> u64 {
+    match payment.returned() {
+        Some(_) => UNIX_EPOCH.elapsed().unwrap_or_default().as_secs(),
+        None => payment.created().max(0).unsigned_abs(),
+    }
 }
 
 /// The event that Stripe sends, or has sent, when a Checkout Session comes to where it stands; none if more is to come. It is made of what was read of the session: the
@@ -183,14 +190,13 @@ pub(super) fn event_of_session(payment: &Payment) -> Option<Event> {
         None => json!(id),
     });
     let metadata: BTreeMap<_, _> = session.metadata().iter().collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let event = json!({
         // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
         "id": format!("retrieved_{}_{}", session.id(), payment.status().as_str()),
         "object": "event",
         "api_version": API_VERSION,
         "account": payment.account(),
-        "created": now.unwrap_or_default().as_secs(),
+        "created": known_since(payment),
         "livemode": session.livemode(),
         "type": over,
         "data": { "object": {

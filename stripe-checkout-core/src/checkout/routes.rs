@@ -81,6 +81,8 @@ mod payments {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 setup_future_usage: Option<&'a str>,
                 #[serde(skip_serializing_if = "Option::is_none")]
+                on_behalf_of: Option<&'a str>,
+                #[serde(skip_serializing_if = "Option::is_none")]
                 stripe_account: Option<&'a str>,
             }
             let Call { visitor, body, .. } = call;
@@ -104,6 +106,7 @@ mod payments {
                     currency: payment.amount().currency().code(),
                     capture_method: capture_method(&request),
                     setup_future_usage: request.future_usage().map(SetupFutureUsage::as_str),
+                    on_behalf_of: request.business_of_record(),
                     stripe_account: payment.account(),
                 },
             ))
@@ -675,6 +678,7 @@ mod pages {
                 saved_cards: payments.customers.is_some() && request.account().is_none(),
                 capture_method: capture_method(&request),
                 setup_future_usage: request.future_usage().map(SetupFutureUsage::as_str),
+                on_behalf_of: request.business_of_record(),
             };
             let html = front
                 .pages

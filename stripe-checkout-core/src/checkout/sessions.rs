@@ -251,7 +251,7 @@ mod create {
             request: &PaymentRequest,
             asked: &str,
         ) -> Result<CheckoutSession, IntentError> {
-            payments.check(request)?;
+            self.check(payments, request)?;
             let attempt = Attempt {
                 checkout: self,
                 payments,

@@ -503,6 +503,30 @@ fn debug_shows_the_mode_and_no_key() {
 }
 
 #[test]
+fn the_own_account_is_known_by_its_keys() {
+    let secret = ("STRIPE_SECRET_KEY", Some("sk_test_51H8AbCdEfGhIjKlMn00abc"));
+    let publishable = (
+        "STRIPE_PUBLISHABLE_KEY",
+        Some("pk_test_51H8AbCdEfGhIjKlMn00xyz"),
+    );
+    for keys in [&[secret, publishable][..], &[secret], &[publishable]] {
+        let config = with(keys).unwrap();
+        assert!(config.is_of_keys("acct_1H8AbCdEfGhIjKlMn"));
+        for other in [
+            "acct_1H8AbCdEfGhIjKlMm",
+            "acct_1H8",
+            "acct_",
+            "",
+            "1H8AbCdEfGhIjKlMn",
+        ] {
+            assert!(!config.is_of_keys(other), "{other}");
+        }
+    }
+    let old = with(&[]).unwrap();
+    assert!(!old.is_of_keys("acct_1H8AbCdEfGhIjKlMn"));
+}
+
+#[test]
 fn the_process_environment_is_read() {
     // Variables cannot be set safely in a test, so this only says that both agree on what is there.
     let expected =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
 use crate::webhook::{
-    CheckoutSession, Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
+    CheckoutSession, Dispute, DisputeChange, Outcome, Payment, Refund, RefundStatus,
 };
 
 /// What is to be done.
@@ -73,7 +73,7 @@ pub(super) fn decide(
             let paid_by = intent.and_then(|intent| intent.paid_by.as_deref());
             if paid_by.is_some_and(|by| by != paid.id()) {
                 Decision::Duplicate
-            } else if payment.disputed || all_went_back(payment, paid) {
+            } else if payment.disputed() || all_went_back(payment, paid) {
                 Decision::RefundedBefore
             } else {
                 Decision::Fulfill
@@ -338,9 +338,10 @@ pub(super) fn note(outcome: &Outcome) -> Option<Note> {
         Outcome::ChargeRefunded(charge) => {
             Some(Note::RefundedTotal(charge.amount_refunded().minor()))
         }
-        _ => outcome
-            .dispute()
-            .map(|dispute| Note::Disputed(!is_won(dispute))),
+        _ => outcome.dispute().map(|dispute| Note::Dispute {
+            id: dispute.id().to_owned(),
+            status: dispute.status().clone(),
+        }),
     }
 }
 
@@ -354,11 +355,6 @@ fn note_refund(refund: &Refund) -> Note {
         id: refund.id().to_owned(),
         amount,
     }
-}
-
-fn is_won(dispute: &Dispute) -> bool {
-    use DisputeStatus::{Prevented, WarningClosed, Won};
-    matches!(dispute.status(), Won | WarningClosed | Prevented)
 }
 
 /// Whether the outcome is the success that refunds and disputes of the same payment wait for.

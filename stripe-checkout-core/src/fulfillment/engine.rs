@@ -6,20 +6,23 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{
-    Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
+    Decision, RefundNews, decide, intent_after, is_present, is_session, note, payment_after,
+    settles,
 };
 use super::declines::Declines;
-use super::fresh::{self, Fresh};
+use super::fresh::{self, Check, Fresh};
 use super::inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
     NewEvent, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped, Terms,
     Turn, Verdict,
 };
+use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, cause, retry};
-use crate::error::{BoxError, InboxError};
+use crate::config::Config;
+use crate::error::{BoxError, EventError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
 use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
@@ -31,13 +34,6 @@ pub(crate) enum OursRule {
     All,
     By(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
-
-/// Looks a PaymentIntent up at Stripe, by its id and its connected account.
-pub(crate) type Lookup = Box<
-    dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<Option<Payment>, BoxError>>
-        + Send
-        + Sync,
->;
 
 /// A verified event on its way in.
 pub(crate) struct Delivery {
@@ -160,6 +156,8 @@ pub(crate) struct Settings {
     pub(crate) max_attempts: u32,
     pub(crate) queued: bool,
     pub(crate) declines: Option<Declines>,
+    pub(crate) config: Config,
+    pub(crate) connect_application: Option<String>,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -175,6 +173,10 @@ pub(crate) struct Engine<I, H> {
     queued: bool,
     declines: Option<Declines>,
     fresh: Fresh,
+    /// Tells by its keys which account is the merchant's own.
+    config: Config,
+    /// Made the payments on connected accounts that a restart forgot.
+    connect_application: Option<String>,
 }
 
 /// The bounds of a handler's deadline. A process that dies leaves its event for that long.
@@ -186,7 +188,12 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// With a look-up at Stripe for what takes a payment back without saying whose it was, and for a success that comes late.
-    pub(crate) fn new(inbox: I, handler: H, settings: Settings, lookup: Option<Lookup>) -> Self {
+    pub(crate) fn new(
+        inbox: I,
+        handler: H,
+        settings: Settings,
+        lookup: Option<Box<dyn Lookup>>,
+    ) -> Self {
         Self {
             deadline: settings
                 .deadline
@@ -200,6 +207,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             queued: settings.queued,
             declines: settings.declines,
             fresh: Fresh::new(lookup),
+            config: settings.config,
+            connect_application: settings.connect_application,
         }
     }
 
@@ -262,11 +271,28 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         // A success waits for nobody but Stripe.
         let waits = |step: &&Step| step.did == Stepped::Waiting;
         match step.as_ref().filter(waits) {
-            Some(waiting) if self.fresh.look(&waiting.event, self.patience).await => {
+            Some(waiting) if self.look(&waiting.event).await => {
                 self.one_step(scope, Turn::Now(&waiting.event.id)).await
             }
             _ => Ok(step),
         }
+    }
+
+    /// Asks Stripe about a success that waits to be checked, and says whether it was asked.
+    async fn look(&self, waiting: &EventRecord) -> bool {
+        match self.read(waiting) {
+            Ok(event) => self.fresh.look(&event, self.patience).await,
+            Err(_) => false,
+        }
+    }
+
+    /// The stored event, on the account that it is of.
+    fn read(&self, record: &EventRecord) -> Result<Event, EventError> {
+        Ok(self.own(Event::parse(record.body.clone())?))
+    }
+
+    fn own(&self, event: Event) -> Event {
+        event.unless_own(|account| self.config.is_of_keys(account))
     }
 
     async fn one_step(&self, scope: &Scope, turn: Turn<'_>) -> Result<Option<Step>, InboxError> {
@@ -304,6 +330,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
+        let delivery = Delivery {
+            event: self.own(delivery.event),
+            ..delivery
+        };
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
             tracing::Span::current().record("payment", known.payment.as_deref());
@@ -394,11 +424,26 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             // With its order: who fulfils it must also write down that the order is paid.
             return Ok(Some(outcome.payment().and_then(order_of)));
         }
+        if account.is_some() {
+            let payment = outcome.payment();
+            if let Some(order) = self
+                .order_of_session(&delivery.scope, id, account, payment)
+                .await?
+            {
+                return Ok(Some(Some(order)));
+            }
+            if let Some(order) = self
+                .forgotten_order(&delivery.scope, id, account, outcome, ours)
+                .await?
+            {
+                return Ok(Some(Some(order)));
+            }
+        }
         let looked_up = match (self.fresh.lookup(), ours) {
             (_, OursRule::All) => None,
             (_, OursRule::Marked(_)) if account.is_some() => None,
             (Some(lookup), _) if takes_back(outcome) => {
-                let found = lookup(id.to_owned(), account.map(str::to_owned)).await;
+                let found = lookup.payment(id, account).await;
                 found.map_err(InboxError::Unavailable)?
             }
             _ => None,
@@ -420,7 +465,98 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
+        if !is_ours && event.is_named_by_context() && outcome.payment().is_some() {
+            // With a key from before 2019 the own account cannot be told from others.
+            tracing::warn!(event = %event.id(), account, payment = id, "a payment of another account of the organisation: it is not this application's");
+        }
         Ok(is_ours.then(|| payment.and_then(order_of)))
+    }
+
+    /// The order of a PaymentIntent that was made in a Checkout Session on a connected account.
+    ///
+    /// Until the session is complete, the order's row has the session only. A connected account
+    /// writes any metadata itself, so the marks only tell which row to look at. Stripe tells which
+    /// session the PaymentIntent was made in, and that must be a session of this application.
+    async fn order_of_session(
+        &self,
+        scope: &Scope,
+        id: &str,
+        account: Option<&str>,
+        payment: Option<&Payment>,
+    ) -> Result<Option<OrderKey>, InboxError> {
+        let named = match payment {
+            Some(payment) if payment.session().is_some() => return Ok(None),
+            Some(payment) => {
+                let marks = payment.order_id().zip(payment.session_attempt());
+                let Some((reference, attempt)) = marks else {
+                    return Ok(None);
+                };
+                let order = OrderKey {
+                    scope: scope.clone(),
+                    account: account.map(str::to_owned),
+                    reference: reference.to_owned(),
+                };
+                let Some(row) = self.inbox.intent(&order).await? else {
+                    return Ok(None);
+                };
+                let open = row.payment.as_deref().is_some_and(is_session);
+                Some((order, open && row.attempt == attempt))
+            }
+            // A refund or a dispute bears no marks.
+            None => None,
+        };
+        let Some(lookup) = self.fresh.lookup() else {
+            return Ok(named.and_then(|(order, is_open)| is_open.then_some(order)));
+        };
+        let session = lookup.session(id, account).await;
+        let Some(session) = session.map_err(InboxError::Unavailable)? else {
+            return Ok(None);
+        };
+        let known = self.inbox.intent_of_payment(scope, session.id()).await?;
+        Ok(known
+            .map(|(order, _)| order)
+            .filter(|order| order.account.as_deref() == account))
+    }
+
+    /// The order of a payment on a connected account that an inbox in memory forgot at a restart.
+    ///
+    /// Stripe writes into a PaymentIntent which Connect application made it. The connected account
+    /// cannot choose that, so the marks of such a PaymentIntent are this application's own.
+    async fn forgotten_order(
+        &self,
+        scope: &Scope,
+        id: &str,
+        account: Option<&str>,
+        outcome: &Outcome,
+        ours: &OursRule,
+    ) -> Result<Option<OrderKey>, InboxError> {
+        let (Some(lookup), Some(connect), OursRule::Marked(names)) =
+            (self.fresh.lookup(), &self.connect_application, ours)
+        else {
+            return Ok(None);
+        };
+        let is_marked = |payment: &Payment| {
+            let marks = Marks::of(payment.metadata());
+            marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
+        };
+        let may_be_ours = match outcome.payment() {
+            Some(payment) => is_marked(payment),
+            None => takes_back(outcome),
+        };
+        if self.inbox.survives_restart() || !may_be_ours {
+            return Ok(None);
+        }
+        let found = lookup.payment(id, account).await;
+        let found = found
+            .map_err(InboxError::Unavailable)?
+            .filter(|found| found.application() == Some(connect.as_str()) && is_marked(found));
+        Ok(found.and_then(|found| {
+            Some(OrderKey {
+                scope: scope.clone(),
+                account: account.map(str::to_owned),
+                reference: found.order_id()?.to_owned(),
+            })
+        }))
     }
 
     /// Runs the hook that the decision asks for.
@@ -513,7 +649,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         intent: Option<&IntentRecord>,
         db: &mut I::Connection,
     ) -> Result<Verdict, BoxError> {
-        let event = Event::parse(record.body.clone())?;
+        let event = self.read(record)?;
         let outcome = Outcome::of(&event);
         if let Outcome::Unreadable(error) = &outcome {
             self.handler.event(&event, db).await?;
@@ -541,23 +677,26 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let decision = decide(&outcome, age(&event), known, intent);
         match (decision, &outcome) {
             (Decision::Superseded, _) => return Ok(Verdict::Superseded),
-            (Decision::Wait, _) => return Ok(Verdict::Waiting { again: OVERTAKEN }),
-            (Decision::Fulfill, Outcome::Succeeded(payment))
-                if self.fresh.is_missing(&event, payment) =>
-            {
-                let again = fresh::AGAIN;
-                return Ok(Verdict::Waiting { again });
+            (Decision::Wait, _) => {
+                let (again, reason) = (OVERTAKEN, None);
+                return Ok(Verdict::Waiting { again, reason });
+            }
+            (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
+                if let Check::Waits(reason) = self.fresh.check_dispute(&event, payment) {
+                    let again = fresh::AGAIN;
+                    return Ok(Verdict::Waiting { again, reason });
+                }
             }
             _ => {}
         }
         let outcome = match outcome {
-            Outcome::Succeeded(payment)
-                if decision == Decision::Fulfill && payment.is_told_by_session() =>
-            {
-                let again = fresh::AGAIN;
-                match self.fresh.in_session(&payment) {
-                    Some(payment) => Outcome::Succeeded(payment),
-                    None => return Ok(Verdict::Waiting { again }),
+            Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
+                match self.fresh.check(&event, &payment) {
+                    Check::Passed(payment) => Outcome::Succeeded(payment),
+                    Check::Waits(reason) => {
+                        let again = fresh::AGAIN;
+                        return Ok(Verdict::Waiting { again, reason });
+                    }
                 }
             }
             other => other,

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::engine::{Lookup, age};
-use super::inbox::{EventRecord, Note, PaymentRecord};
-use crate::webhook::{Event, Outcome, Payment};
+use super::engine::age;
+use super::inbox::{Note, PaymentRecord};
+use super::lookup::{Lookup, Standing};
+use crate::error::{BoxError, Chain};
+use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
 
 /// For how long a success is news.
 const NEWS: Duration = Duration::from_secs(15 * 60);
@@ -25,120 +27,131 @@ const KEPT: usize = 1000;
 
 /// Asks Stripe, and keeps what it answered for a moment.
 pub(super) struct Fresh {
-    lookup: Option<Lookup>,
+    lookup: Option<Box<dyn Lookup>>,
     answers: Mutex<HashMap<String, Answer>>,
+}
+
+/// An answer about one payment.
+#[derive(Clone)]
+enum Known {
+    /// How its money stands, and the payment in its Checkout Session.
+    Standing(Vec<Note>, Payment),
+    /// Only the payment in its Checkout Session: its success is news.
+    Session(Payment),
+    /// Nothing, for this reason.
+    Nothing(String),
 }
 
 struct Answer {
     since: Instant,
-    /// What went back, where Stripe told.
-    notes: Vec<Note>,
-    /// The payment with its Checkout Session, of one that does not know it itself.
-    in_session: Option<Payment>,
+    known: Known,
+}
+
+/// Whether a success may be fulfilled, as far as Stripe must be asked about it.
+pub(super) enum Check {
+    /// It may. In its Checkout Session, if Stripe was asked for that.
+    Passed(Payment),
+    /// It waits. The reason is known as soon as Stripe was asked in vain.
+    Waits(Option<String>),
 }
 
 impl Fresh {
     /// Without a look-up, of an application that has no keys, every event is taken at its word.
-    pub(super) fn new(lookup: Option<Lookup>) -> Self {
+    pub(super) fn new(lookup: Option<Box<dyn Lookup>>) -> Self {
         Self {
             lookup,
             answers: Mutex::default(),
         }
     }
 
-    pub(super) fn lookup(&self) -> Option<&Lookup> {
-        self.lookup.as_ref()
+    pub(super) fn lookup(&self) -> Option<&dyn Lookup> {
+        self.lookup.as_deref()
     }
 
-    /// Whether Stripe must be asked before this success is fulfilled.
-    pub(super) fn is_missing(&self, event: &Event, payment: &Payment) -> bool {
-        self.lookup.is_some() && age(event) > NEWS && !self.is_known(payment)
-    }
-
-    /// A payment that was authorised in a Checkout Session, whose session tells nothing when it is captured: with that session, as soon as Stripe was asked for it. `None`
-    /// if it must be asked first.
-    pub(super) fn in_session(&self, payment: &Payment) -> Option<Payment> {
+    /// Whether this success may be fulfilled. It may if
+    /// - it is news, and no charge came with it that is disputed; or
+    /// - Stripe said a moment ago what of its charge went back, and how each dispute stands.
+    ///
+    /// A payment that was authorised in a Checkout Session needs its session too: no event of the
+    /// session tells that it was captured.
+    pub(super) fn check(&self, event: &Event, payment: &Payment) -> Check {
         if self.lookup.is_none() {
-            return Some(payment.clone());
+            return Check::Passed(payment.clone());
         }
-        let answers = self.answers();
-        let answer = answers.get(&payment.idempotency_key());
-        let answer = answer.filter(|answer| answer.holds())?;
-        let known = answer.in_session.as_ref();
-        Some(known.unwrap_or(payment).clone())
+        let needs_standing = needs_standing(event, payment);
+        match self.answer(payment) {
+            Some(Known::Standing(_, now)) => Check::Passed(in_session(payment, now)),
+            Some(Known::Session(now)) if !needs_standing => Check::Passed(in_session(payment, now)),
+            _ if !needs_standing && !payment.is_told_by_session() => Check::Passed(payment.clone()),
+            Some(Known::Nothing(reason)) => Check::Waits(Some(reason)),
+            _ => Check::Waits(None),
+        }
     }
 
-    fn is_known(&self, payment: &Payment) -> bool {
-        let answers = self.answers();
-        let answer = answers.get(&payment.idempotency_key());
-        answer.is_some_and(Answer::holds)
+    /// Whether this success counts as disputed. If it is no news, the end of the dispute may have
+    /// been lost, and Stripe is asked first.
+    pub(super) fn check_dispute(&self, event: &Event, payment: &Payment) -> Check {
+        match needs_standing(event, payment) {
+            true => self.check(event, payment),
+            false => Check::Passed(payment.clone()),
+        }
     }
 
     /// What is known of the payment, with what Stripe says of it now, or said when it was retrieved.
     pub(super) fn known(&self, before: &PaymentRecord, payment: &Payment) -> PaymentRecord {
         let mut known = before.clone();
-        let answers = self.answers();
-        let answer = answers.get(&payment.idempotency_key());
-        let answer = answer.filter(|answer| answer.holds());
-        for note in answer.iter().flat_map(|answer| &answer.notes) {
-            known.note(note);
+        if let Some(Known::Standing(notes, _)) = self.answer(payment) {
+            notes.iter().for_each(|note| known.note(note));
         }
-        for note in notes(payment) {
-            known.note(&note);
+        if let Some(returned) = payment.returned() {
+            known.note(&Note::RefundedTotal(returned.refunded));
+            // Without keys its disputes cannot be read, so it counts as disputed.
+            if returned.disputed && self.lookup.is_none() {
+                known.note(&Note::Dispute {
+                    id: payment.latest_charge().unwrap_or_default().to_owned(),
+                    status: DisputeStatus::NeedsResponse,
+                });
+            }
         }
         known
     }
 
-    /// Asks Stripe about a success that was not fulfilled because it is no news, within this time, and says whether it answered.
-    pub(super) async fn look(&self, event: &EventRecord, patience: Duration) -> bool {
-        let Some(lookup) = &self.lookup else {
+    /// Asks Stripe about a success that waits to be checked, within this time, and says whether it
+    /// was asked.
+    pub(super) async fn look(&self, event: &Event, patience: Duration) -> bool {
+        let Some(lookup) = self.lookup() else {
             return false;
         };
-        let Ok(body) = Event::parse(event.body.clone()) else {
+        let Outcome::Succeeded(payment) = Outcome::of(event) else {
             return false;
         };
-        let Outcome::Succeeded(payment) = Outcome::of(&body) else {
-            return false;
-        };
-        let in_session = payment.is_told_by_session() && !self.is_known(&payment);
-        if !in_session && !self.is_missing(&body, &payment) {
+        if matches!(self.check(event, &payment), Check::Passed(_)) {
             return false;
         }
-        let account = payment.account().map(str::to_owned);
-        let asked = tokio::time::timeout(patience, lookup(payment.id().to_owned(), account));
-        let mut in_session = None;
-        let notes = match asked.await {
-            Ok(Ok(Some(now))) => {
-                let notes = notes(&now);
-                in_session = now.session().is_some().then_some(now);
-                notes
-            }
-            Ok(Ok(None)) => {
-                tracing::warn!(event = %event.id, payment = payment.id(), "Stripe does not tell how an old success stands now: its event is taken at its word");
-                Vec::new()
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(event = %event.id, payment = payment.id(), error = &*error as &dyn std::error::Error, "Stripe could not be asked how an old success stands now: it waits");
-                return false;
-            }
-            Err(_) => {
-                tracing::warn!(event = %event.id, payment = payment.id(), "Stripe did not say in time how an old success stands now: it waits");
-                return false;
-            }
+        let asking = ask(lookup, &payment, needs_standing(event, &payment));
+        let known = match tokio::time::timeout(patience, asking).await {
+            Ok(Ok(known)) => known,
+            Ok(Err(error)) => Known::Nothing(Chain(&*error).to_string()),
+            Err(_) => Known::Nothing("Stripe did not answer in time".to_owned()),
         };
+        if let Known::Nothing(reason) = &known {
+            tracing::error!(event = %event.id(), payment = payment.id(), reason, "a success cannot be checked at Stripe: it stays pending");
+        }
         let mut answers = self.answers();
         answers.retain(|_, answer| answer.holds());
         if answers.len() >= KEPT {
             answers.clear();
         }
         let since = Instant::now();
-        let answer = Answer {
-            since,
-            notes,
-            in_session,
-        };
-        answers.insert(payment.idempotency_key(), answer);
+        answers.insert(payment.idempotency_key(), Answer { since, known });
         true
+    }
+
+    fn answer(&self, payment: &Payment) -> Option<Known> {
+        let answers = self.answers();
+        let answer = answers.get(&payment.idempotency_key());
+        let answer = answer.filter(|answer| answer.holds())?;
+        Some(answer.known.clone())
     }
 
     /// Nothing is ever half-written, so a panic elsewhere leaves it usable.
@@ -153,13 +166,80 @@ impl Answer {
     }
 }
 
-/// What went back, where the payment came with its charge. That it was not disputed is no news: a dispute that was won stays one in the charge, so a payment of
-/// which it is all that is known is not fulfilled without somebody who looks.
-fn notes(payment: &Payment) -> Vec<Note> {
-    let Some(returned) = payment.returned() else {
-        return Vec::new();
-    };
-    let mut notes = vec![Note::RefundedTotal(returned.refunded)];
-    notes.extend(returned.disputed.then_some(Note::Disputed(true)));
-    notes
+/// Whether the event alone does not say how the payment's money stands. A charge that was ever
+/// disputed says only that.
+fn needs_standing(event: &Event, payment: &Payment) -> bool {
+    let disputed = payment.returned().is_some_and(|charge| charge.disputed);
+    age(event) > NEWS || disputed
+}
+
+/// The payment of the event, in the session that Stripe told.
+fn in_session(payment: &Payment, now: Payment) -> Payment {
+    match payment.is_told_by_session() && now.session().is_some() {
+        true => now,
+        false => payment.clone(),
+    }
+}
+
+async fn ask(
+    lookup: &dyn Lookup,
+    payment: &Payment,
+    needs_standing: bool,
+) -> Result<Known, BoxError> {
+    let (id, account) = (payment.id(), payment.account());
+    if needs_standing {
+        let Standing { payment, notes } = lookup.standing(id, account).await?;
+        return Ok(Known::Standing(notes, payment));
+    }
+    let payment = payment.clone();
+    Ok(Known::Session(match lookup.session(id, account).await? {
+        Some(session) => payment.in_session(session),
+        None => payment,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lookup::Answer as Asked;
+    use super::*;
+    use crate::webhook::CheckoutSession;
+
+    /// Stripe, which never answers.
+    struct Silent;
+
+    impl Lookup for Silent {
+        fn payment<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> Asked<'a, Option<Payment>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn session<'a>(
+            &'a self,
+            _: &'a str,
+            _: Option<&'a str>,
+        ) -> Asked<'a, Option<CheckoutSession>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn standing<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> Asked<'a, Standing> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_an_old_success_waits_and_says_why() {
+        let body = r#"{"id":"evt_1","type":"payment_intent.succeeded","created":1700000000,"data":{"object":
+            {"id":"pi_1","object":"payment_intent","amount":1,"currency":"eur","status":"succeeded"}}}"#;
+        let fresh = Fresh::new(Some(Box::new(Silent)));
+        let event = Event::parse(body).unwrap();
+        let Outcome::Succeeded(payment) = Outcome::of(&event) else {
+            panic!("it is a success");
+        };
+        let check = fresh.check(&event, &payment);
+        assert!(matches!(check, Check::Waits(None)));
+        assert!(fresh.look(&event, Duration::from_millis(1)).await);
+        let Check::Waits(Some(reason)) = fresh.check(&event, &payment) else {
+            panic!("it was not checked");
+        };
+        assert_eq!(reason, "Stripe did not answer in time");
+    }
 }

@@ -11,6 +11,7 @@ use super::operation::{OperationKey, OperationRecord};
 use crate::amount::Amount;
 use crate::error::InboxError;
 use crate::secret::Mode;
+use crate::webhook::DisputeStatus;
 
 /// Stores events, payments and intents, and runs one event at a time through the handler.
 ///
@@ -330,8 +331,8 @@ pub struct PaymentRecord {
     pub refunds: BTreeMap<String, u64>,
     /// Minor units refunded, as the charge counts them.
     pub refunded_total: u64,
-    /// Whether a dispute is open or was lost.
-    pub disputed: bool,
+    /// The last status of each dispute, by its id.
+    pub disputes: BTreeMap<String, DisputeStatus>,
     /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
     pub told: BTreeMap<String, BTreeSet<String>>,
 }
@@ -344,6 +345,11 @@ impl PaymentRecord {
             .values()
             .fold(0, |sum: u64, amount| sum.saturating_add(*amount));
         sum.max(self.refunded_total)
+    }
+
+    /// Whether a dispute is open or lost.
+    pub fn disputed(&self) -> bool {
+        self.disputes.values().any(DisputeStatus::stops_fulfillment)
     }
 
     /// Minor units refunded of what was captured. `released` was authorised and never captured.
@@ -381,7 +387,11 @@ impl PaymentRecord {
                 *known = (*known).min(*amount);
             }
             Note::RefundedTotal(total) => self.refunded_total = self.refunded_total.max(*total),
-            Note::Disputed(disputed) => self.disputed = *disputed,
+            Note::Dispute { id, status } => {
+                // Events of one dispute arrive in any order.
+                let known = self.disputes.entry(id.clone()).or_insert(status.clone());
+                *known = known.or_later(status);
+            }
         }
     }
 }
@@ -399,8 +409,13 @@ pub enum Note {
     },
     /// The charge counts this many minor units as refunded.
     RefundedTotal(u64),
-    /// A dispute is open or lost (`true`), or won (`false`).
-    Disputed(bool),
+    /// The dispute of this id has this status.
+    Dispute {
+        /// The dispute's id.
+        id: String,
+        /// Its status.
+        status: DisputeStatus,
+    },
 }
 
 /// How the success of a payment was dealt with.
@@ -577,6 +592,8 @@ pub enum Verdict {
     Waiting {
         /// How long.
         again: Duration,
+        /// The reason, if an operator must act. It is kept as the event's last error.
+        reason: Option<String>,
     },
     /// The hook `mismatch` ran: commit, and mark the event so.
     Mismatch {
@@ -746,5 +763,111 @@ mod tests {
         assert_eq!(payment.refunds["re_1"], 0, "what failed stays failed");
         payment.note(&refund("re_3", u64::MAX));
         assert_eq!(payment.returned(), u64::MAX);
+    }
+
+    /// Every order of these.
+    fn orders<T: Clone>(all: &[T]) -> Vec<Vec<T>> {
+        if all.is_empty() {
+            return vec![Vec::new()];
+        }
+        let mut orders_of_all = Vec::new();
+        for at in 0..all.len() {
+            let mut rest = all.to_vec();
+            let first = rest.remove(at);
+            for mut order in orders(&rest) {
+                order.insert(0, first.clone());
+                orders_of_all.push(order);
+            }
+        }
+        orders_of_all
+    }
+
+    #[test]
+    fn disputes_count_by_id_and_by_their_last_status_in_every_order() {
+        let stories = [
+            (vec![("dp_1", "needs_response")], true),
+            (
+                vec![
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "under_review"),
+                    ("dp_1", "won"),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "under_review"),
+                    ("dp_1", "lost"),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    ("dp_1", "warning_needs_response"),
+                    ("dp_1", "warning_closed"),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    ("dp_1", "warning_under_review"),
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "won"),
+                ],
+                false,
+            ),
+            (
+                vec![("dp_1", "needs_response"), ("dp_1", "prevented")],
+                false,
+            ),
+            (
+                vec![("dp_1", "under_review"), ("dp_1", "charge_refunded")],
+                false,
+            ),
+            (
+                vec![
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "won"),
+                    ("dp_2", "needs_response"),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "lost"),
+                    ("dp_2", "needs_response"),
+                    ("dp_2", "won"),
+                ],
+                true,
+            ),
+            (
+                vec![
+                    ("dp_1", "needs_response"),
+                    ("dp_1", "won"),
+                    ("dp_2", "under_review"),
+                    ("dp_2", "won"),
+                ],
+                false,
+            ),
+            (
+                vec![("dp_1", "won"), ("dp_1", "a status of another year")],
+                false,
+            ),
+            (vec![("dp_1", "a status of another year")], true),
+        ];
+        for (story, disputed) in stories {
+            for order in orders(&story) {
+                let mut payment = PaymentRecord::default();
+                for (id, status) in &order {
+                    payment.note(&Note::Dispute {
+                        id: (*id).to_owned(),
+                        status: DisputeStatus::from((*status).to_owned()),
+                    });
+                }
+                assert_eq!(payment.disputed(), disputed, "{order:?}");
+            }
+        }
     }
 }

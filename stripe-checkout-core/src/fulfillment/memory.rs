@@ -568,8 +568,9 @@ impl Inbox for MemoryInbox {
         let mut state = self.state();
         state.running.remove(&id);
         let did = match verdict {
-            Verdict::Waiting { again } => {
+            Verdict::Waiting { again, reason } => {
                 record.attempts -= 1;
+                record.last_error = reason.or(record.last_error);
                 record.due = time_after(now, again);
                 Stepped::Waiting
             }

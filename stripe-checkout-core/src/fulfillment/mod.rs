@@ -12,6 +12,7 @@ mod fresh;
 mod handler;
 mod inbox;
 mod later;
+mod lookup;
 mod memory;
 mod operation;
 #[cfg(feature = "postgres")]
@@ -32,13 +33,16 @@ pub(crate) use decide::is_session;
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
-pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
+pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
     NewEvent, Note, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped,
     Terms, Turn, Verdict,
 };
+pub(crate) use lookup::Lookup;
+#[cfg(feature = "intent")]
+pub(crate) use lookup::{Answer, Standing};
 pub use memory::MemoryInbox;
 pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
 #[cfg(feature = "postgres")]

@@ -16,8 +16,9 @@ pub(super) fn payment(
     row.canceled |= after.canceled;
     // What Stripe said of money that went back when it was asked: no event may ever say it.
     row.refunded_total = row.refunded_total.max(after.refunded_total);
-    if after.disputed != before.disputed {
-        row.disputed = after.disputed;
+    for (id, status) in &after.disputes {
+        let known = row.disputes.entry(id.clone()).or_insert(status.clone());
+        *known = known.or_later(status);
     }
     for (id, told) in &after.told {
         row.told

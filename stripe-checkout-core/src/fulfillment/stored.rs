@@ -8,6 +8,7 @@ use super::operation::OperationState;
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
+use crate::webhook::DisputeStatus;
 
 /// A column that no version of this crate has written: somebody else did.
 fn strange(column: &'static str, value: &str) -> InboxError {
@@ -103,6 +104,16 @@ pub(super) fn read_refunds(json: &str) -> Result<BTreeMap<String, u64>, InboxErr
     serde_json::from_str(json).map_err(|_| strange("refunds", json))
 }
 
+/// Statuses of disputes by id, as a JSON object.
+pub(super) fn disputes(disputes: &BTreeMap<String, DisputeStatus>) -> String {
+    let words = disputes.iter().map(|(id, status)| (id, status.as_str()));
+    serde_json::to_string(&words.collect::<BTreeMap<_, _>>()).unwrap_or_default()
+}
+
+pub(super) fn read_disputes(json: &str) -> Result<BTreeMap<String, DisputeStatus>, InboxError> {
+    serde_json::from_str(json).map_err(|_| strange("disputes", json))
+}
+
 /// What was told, by id, as a JSON object of lists of words.
 pub(super) fn told(told: &BTreeMap<String, BTreeSet<String>>) -> String {
     serde_json::to_string(told).unwrap_or_default()
@@ -125,7 +136,7 @@ pub(super) fn note(note: &Note) -> String {
     let json = match note {
         Note::Refund { id, amount } => serde_json::json!(["refund", id, amount]),
         Note::RefundedTotal(total) => serde_json::json!(["refunded_total", total]),
-        Note::Disputed(disputed) => serde_json::json!(["disputed", disputed]),
+        Note::Dispute { id, status } => serde_json::json!(["dispute", id, status.as_str()]),
     };
     json.to_string()
 }
@@ -143,7 +154,13 @@ pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
             .zip(amount.as_u64())
             .map(|(id, amount)| Note::Refund { id, amount }),
         (Some("refunded_total"), Some([total])) => total.as_u64().map(Note::RefundedTotal),
-        (Some("disputed"), Some([disputed])) => disputed.as_bool().map(Note::Disputed),
+        (Some("dispute"), Some([id, status])) => {
+            let texts = id.as_str().zip(status.as_str());
+            texts.map(|(id, status)| Note::Dispute {
+                id: id.to_owned(),
+                status: DisputeStatus::from(status.to_owned()),
+            })
+        }
         _ => None,
     };
     note.ok_or_else(strange)
@@ -180,7 +197,19 @@ mod tests {
             id: "re_\"1\"".to_owned(),
             amount: u64::MAX,
         };
-        for written in [refund, Note::RefundedTotal(7), Note::Disputed(true)] {
+        let statuses = [
+            DisputeStatus::Won,
+            DisputeStatus::Other("\"new\"".to_owned()),
+        ];
+        let dispute = |status: &DisputeStatus| Note::Dispute {
+            id: "dp_1".to_owned(),
+            status: status.clone(),
+        };
+        let [won, new] = statuses.each_ref().map(dispute);
+        let ids = ["dp_1".to_owned(), "dp_2".to_owned()];
+        let disputes_of = BTreeMap::from_iter(ids.into_iter().zip(statuses));
+        assert_eq!(read_disputes(&disputes(&disputes_of)).unwrap(), disputes_of);
+        for written in [refund, Note::RefundedTotal(7), won, new] {
             assert_eq!(read_note(&note(&written)).unwrap(), written);
         }
         let now = read_time(time(SystemTime::now()));

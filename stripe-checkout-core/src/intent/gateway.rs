@@ -20,7 +20,7 @@ use super::retry::{self, Limits, NoAnswer};
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
-use crate::fulfillment::{Cancel, Lookup, is_session};
+use crate::fulfillment::{Cancel, is_session};
 use crate::secret::SecretKey;
 use crate::webhook::{CheckoutSession, Event, Payment};
 
@@ -225,14 +225,22 @@ impl Gateway {
     }
 
     /// The same, with its latest charge expanded: what went back of the money stands there, and not in the PaymentIntent.
-    pub(crate) async fn retrieve_intent_and_charge(
+    pub(crate) async fn retrieve_intent_with_charge(
         &self,
         id: &str,
         account: Option<&str>,
     ) -> Result<(Payment, Bytes), ApiError> {
         let expanded = RetrievePaymentIntent::new(id).expand(["latest_charge".to_owned()]);
-        match self.retrieve(expanded, id, account).await {
-            // A restricted key may be for payments and not for charges.
+        self.retrieve(expanded, id, account).await
+    }
+
+    /// The same. Where a restricted key may not read charges, the payment comes without its charge.
+    pub(crate) async fn retrieve_intent_and_charge(
+        &self,
+        id: &str,
+        account: Option<&str>,
+    ) -> Result<(Payment, Bytes), ApiError> {
+        match self.retrieve_intent_with_charge(id, account).await {
             Err(ApiError::Permission { .. }) => self.retrieve_intent_whole(id, account).await,
             answered => answered,
         }
@@ -330,62 +338,6 @@ impl Gateway {
             Some("true") => self.retrieve_session(session.id(), account).await,
             _ => Ok(session),
         }
-    }
-
-    /// The payment with the Checkout Session that it was made in.
-    async fn with_session(
-        &self,
-        payment: Payment,
-        account: Option<&str>,
-    ) -> Result<Payment, ApiError> {
-        #[derive(Deserialize)]
-        struct List {
-            data: Vec<CheckoutSession>,
-        }
-        check_id(payment.id(), "pi_")?;
-        let answer = self
-            .send(Call {
-                method: "GET",
-                path: "/checkout/sessions",
-                query: Some(&format!("limit=1&payment_intent={}", payment.id())),
-                form: None,
-                key: None,
-                account,
-            })
-            .await?;
-        let list: Option<List> = serde_json::from_slice(&answer.body).ok();
-        Ok(match list.and_then(|list| list.data.into_iter().next()) {
-            Some(session) => payment.in_session(session),
-            None => payment,
-        })
-    }
-
-    /// For the inbox, which sometimes must know more of a payment than an event says.
-    pub(crate) fn into_lookup(self) -> Lookup {
-        Box::new(move |id, account| {
-            let gateway = self.clone();
-            Box::pin(async move {
-                let account = account.as_deref();
-                let retrieved = match gateway.retrieve_intent_and_charge(&id, account).await {
-                    Ok((payment, _)) if payment.is_told_by_session() => {
-                        gateway.with_session(payment, account).await
-                    }
-                    retrieved => retrieved.map(|(payment, _)| payment),
-                };
-                match retrieved {
-                    Ok(payment) => Ok(Some(payment)),
-                    // Not to be had, now or ever: a redelivery would change nothing.
-                    Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
-                    Err(
-                        error @ (ApiError::Permission { .. } | ApiError::UnexpectedAnswer { .. }),
-                    ) => {
-                        tracing::error!(payment = id, %error, "a payment of which an event tells could not be looked up");
-                        Ok(None)
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            })
-        })
     }
 
     /// For the inbox, which ends an order that was declined too often.
@@ -887,6 +839,7 @@ struct StripeError {
     code: Option<String>,
     decline_code: Option<String>,
     param: Option<String>,
+    message: Option<String>,
 }
 
 fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
@@ -902,6 +855,7 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
         code,
         decline_code,
         param,
+        message,
     } = body.unwrap_or_default().error;
     let code = code.and_then(word);
     let is_of_key = r#type.as_deref() == Some("idempotency_error");
@@ -917,7 +871,11 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
             decline_code: decline_code.and_then(word),
             request_id,
         },
-        403 => ApiError::Permission { request_id },
+        403 => ApiError::Permission {
+            sentence: message.as_deref().and_then(permission_sentence),
+            account_is_gone: code.as_deref() == Some("account_invalid"),
+            request_id,
+        },
         429 => ApiError::RateLimited {
             retry_after: retry::retry_after(&answer),
             request_id,
@@ -935,6 +893,18 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
         },
         _ => ApiError::UnexpectedAnswer { status, request_id },
     })
+}
+
+/// The sentence of Stripe's message that names the permission which a restricted key lacks. The
+/// other sentences repeat the key and what was sent.
+fn permission_sentence(message: &str) -> Option<String> {
+    let is_plain = |letter: char| letter.is_ascii_graphic() || letter == ' ';
+    message
+        .split(". ")
+        .map(|sentence| sentence.trim().trim_end_matches('.'))
+        .find(|sentence| sentence.contains("'rak_") && sentence.len() <= 300)
+        .filter(|sentence| sentence.chars().all(is_plain))
+        .map(str::to_owned)
 }
 
 fn request_id(answer: &TransportResponse) -> Option<String> {
@@ -960,5 +930,18 @@ mod tests {
     #[test]
     fn the_version_sent_is_the_one_that_the_request_types_are_made_for() {
         assert_eq!(API_VERSION, stripe_client_core::VERSION.to_string());
+    }
+
+    #[test]
+    fn stripes_sentence_names_the_missing_permission_and_not_the_key() {
+        let message = "The provided key 'rk_test_****1234' does not have the required permissions \
+                       for this endpoint on account 'acct_1'. Having the 'rak_charge_read' \
+                       permission would allow this request to continue.";
+        let sentence = permission_sentence(message).unwrap();
+        assert_eq!(
+            sentence,
+            "Having the 'rak_charge_read' permission would allow this request to continue"
+        );
+        assert_eq!(permission_sentence("hidden words. And more."), None);
     }
 }

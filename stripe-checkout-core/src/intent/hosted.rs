@@ -409,6 +409,7 @@ impl SessionParams {
             SetupFutureUsage::OffSession => SavesFor::OffSession,
         });
         paying.application_fee_amount = self.params.application_fee().map(minor).transpose()?;
+        paying.on_behalf_of = self.params.on_behalf_of().map(str::to_owned);
         paying.transfer_data = self
             .params
             .destination()

@@ -10,6 +10,7 @@ mod gateway;
 #[cfg(feature = "sessions")]
 mod hosted;
 mod idempotency;
+mod lookup;
 mod people;
 mod pool;
 mod proxy;

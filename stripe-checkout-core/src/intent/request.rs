@@ -65,6 +65,7 @@ pub struct PaymentRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Connect {
     destination: Option<String>,
+    on_behalf_of: Option<String>,
     fee: Option<Amount>,
 }
 
@@ -206,8 +207,12 @@ impl PaymentRequest {
         self
     }
 
-    /// The customer who pays (`cus_…`), so that his saved payment methods can be used, and new ones be saved. The checkout page needs no more than
+    /// The customer who pays (`cus_…`), so that their saved payment methods can be used, and new
+    /// ones be saved. The checkout page needs no more than
     /// [`customers`](crate::CheckoutBuilder::customers).
+    ///
+    /// An open payment of a customer is only for this customer. If a guest or another customer asks
+    /// for the order, it is canceled and replaced.
     #[must_use]
     pub fn customer(mut self, id: impl Into<String>) -> Self {
         self.customer = Some(id.into());
@@ -236,8 +241,9 @@ impl PaymentRequest {
     /// the same reference on another account is another order, and only events of this account fulfil it. The page and the reply of `create-payment-intent` carry the account
     /// for Stripe.js. A customer must be one of that account's.
     ///
-    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts". The inbox must remember: what
-    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgot goes to the hook `event`, because a connected account may write anything into its metadata.
+    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts".
+    /// The inbox must remember the order, because a connected account can write any metadata. A [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets, so it needs
+    /// [`connect_application`](crate::CheckoutBuilder::connect_application).
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
@@ -249,6 +255,16 @@ impl PaymentRequest {
     #[must_use]
     pub fn destination(mut self, account: impl Into<String>) -> Self {
         self.connect.destination = Some(account.into());
+        self
+    }
+
+    /// The connected account (`acct_…`) that is the business of record of a destination charge: its
+    /// country, its fees and its name on the buyer's statement count. Only with
+    /// [`destination`](Self::destination), and usually the same account. See
+    /// <https://docs.stripe.com/connect/destination-charges#settlement-merchant>.
+    #[must_use]
+    pub fn on_behalf_of(mut self, account: impl Into<String>) -> Self {
+        self.connect.on_behalf_of = Some(account.into());
         self
     }
 
@@ -265,15 +281,30 @@ impl PaymentRequest {
         self.account.as_deref()
     }
 
+    /// The business of record, if it is not the platform.
+    pub(crate) fn business_of_record(&self) -> Option<&str> {
+        self.connect.on_behalf_of.as_deref()
+    }
+
     fn validate_connect(&self) -> Result<(), RequestError> {
-        let Connect { destination, fee } = &self.connect;
-        for account in [&self.account, destination].into_iter().flatten() {
+        let Connect {
+            destination,
+            on_behalf_of,
+            fee,
+        } = &self.connect;
+        for account in [&self.account, destination, on_behalf_of]
+            .into_iter()
+            .flatten()
+        {
             if !is_account(account) {
                 return Err(RequestError::Account);
             }
         }
         if self.account.is_some() && destination.is_some() {
             return Err(RequestError::Account);
+        }
+        if on_behalf_of.is_some() && destination.is_none() {
+            return Err(RequestError::OnBehalfOf);
         }
         let Some(fee) = fee else { return Ok(()) };
         fee.chargeable(self.amount.minor())
@@ -516,19 +547,18 @@ impl IntentParams {
         self.receipt_email.as_deref()
     }
 
-    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another customer, nor forget that it is to save a payment method; and nobody
-    /// saves one for a customer who is not himself.
+    /// Whether an open PaymentIntent can be brought to these parameters. It cannot get another
+    /// customer, lose its customer, or forget that it is to save a payment method. A guest never
+    /// pays on the PaymentIntent of a customer.
     pub(crate) fn can_follow(&self, open: &Payment) -> bool {
         let saves = self.setup_future_usage.is_some();
-        let same_customer = match (open.customer(), &self.customer) {
-            (Some(known), Some(wanted)) => known == wanted,
-            (Some(_), None) => !saves,
-            (None, _) => true,
-        };
-        same_customer
+        let keeps_customer =
+            open.customer().is_none() || open.customer() == self.customer.as_deref();
+        keeps_customer
             && (saves || !open.saves_payment_method())
             && self.manual_capture == open.captures_manually()
             && self.connect.destination.as_deref() == open.destination()
+            && self.connect.on_behalf_of.as_deref() == open.on_behalf_of()
             && (self.connect.fee.is_some() || open.application_fee().is_none())
     }
 
@@ -555,6 +585,9 @@ impl IntentParams {
             .automatic_payment_methods(CreatePaymentIntentAutomaticPaymentMethods::new(true));
         if let Some(destination) = &self.connect.destination {
             request = request.transfer_data(CreatePaymentIntentTransferData::new(destination));
+        }
+        if let Some(account) = &self.connect.on_behalf_of {
+            request = request.on_behalf_of(account.as_str());
         }
         Ok(self.sorted(fill!(request, self).build()))
     }
@@ -625,6 +658,11 @@ impl IntentParams {
     #[cfg(feature = "sessions")]
     pub(super) fn destination(&self) -> Option<&str> {
         self.connect.destination.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(super) fn on_behalf_of(&self) -> Option<&str> {
+        self.connect.on_behalf_of.as_deref()
     }
 
     #[cfg(feature = "sessions")]

@@ -294,9 +294,13 @@ pub enum SavedChargeOutcome {
     Processing(Payment),
     /// Authorised, and waiting to be captured.
     RequiresCapture(Payment),
-    /// The buyer's bank wants to ask the buyer. Bring him back: send him to the checkout page of the same order, where the same PaymentIntent waits for him. The saved
-    /// card is there to choose if he agreed to see it again, as he does where the page saves it (Stripe's `allow_redisplay` is `always`); of one that was saved by
-    /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) alone he enters the number anew.
+    /// The buyer's bank wants to ask the buyer. Send them to the checkout page of the same order.
+    /// The same PaymentIntent waits there if they are signed in as this customer. A guest gets
+    /// another one.
+    ///
+    /// The page offers the saved card if the buyer agreed to see it again, as where the page saves
+    /// it (Stripe's `allow_redisplay` is `always`). The number of a card that only
+    /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) saved must be typed again.
     AuthenticationRequired(Payment),
     /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or [another attempt](SavedCharge::attempt) is made later.
     Declined(Payment, Failure),

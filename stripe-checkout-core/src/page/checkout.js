@@ -9,7 +9,7 @@
   "use strict";
 
   /** @typedef {{minor: number, currency: string}} Price */
-  /** @typedef {{captureMethod?: string, setupFutureUsage?: string}} Terms */
+  /** @typedef {{captureMethod?: string, setupFutureUsage?: string, onBehalfOf?: string}} Terms */
   /** @typedef {Terms & {clientSecret: string, amount: number, currency: string}} Intent */
   /** @typedef {"automatic" | "manual"} CaptureMethod */
   /** @typedef {"off_session" | "on_session"} FutureUsage */
@@ -42,6 +42,8 @@
   const captureMethod = /** @type {CaptureMethod} */ (form.dataset.captureMethod || "automatic");
   /** The usage of the payment method, if it is saved. Elements and the intent must agree. */
   const setupFutureUsage = /** @type {FutureUsage | undefined} */ (form.dataset.setupFutureUsage || undefined);
+  /** The connected account that is the business of record. Elements and the intent must agree. */
+  const onBehalfOf = form.dataset.onBehalfOf || undefined;
   /** This page's wish to save a card: the button pressed again is the same wish. */
   const wish = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -236,6 +238,7 @@
             // Our intents name no capture method unless it is manual. Elements do the same.
             ...(captureMethod === "manual" && { captureMethod }),
             ...(setupFutureUsage && { setupFutureUsage }),
+            ...(onBehalfOf && { onBehalfOf }),
             ...(customerSessionClientSecret && { customerSessionClientSecret }),
             ...look,
           });
@@ -431,11 +434,12 @@
   }
 
   /**
-   * Whether the intent is captured and saved as the form on this page says.
+   * Whether the intent has the terms of the form on this page: capture, saving, account.
    * @param {Intent} intent
    */
   function agreesWith(intent) {
-    return (intent.captureMethod ?? "automatic") === captureMethod && intent.setupFutureUsage === setupFutureUsage;
+    const captured = (intent.captureMethod ?? "automatic") === captureMethod;
+    return captured && intent.setupFutureUsage === setupFutureUsage && intent.onBehalfOf === onBehalfOf;
   }
 
   /**

@@ -28,6 +28,7 @@ fn checkout<'a>(shop: &'a str, lines: &'a [LineView<'a>]) -> CheckoutView<'a> {
         saved_cards: false,
         capture_method: "automatic",
         setup_future_usage: None,
+        on_behalf_of: None,
     }
 }
 

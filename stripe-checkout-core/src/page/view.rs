@@ -44,6 +44,8 @@ pub(crate) struct CheckoutView<'a> {
     /// The usage of a payment method that is saved, for Stripe.js: `off_session`, `on_session`, or
     /// none.
     pub(crate) setup_future_usage: Option<&'static str>,
+    /// The connected account that is the business of record, for Stripe.js.
+    pub(crate) on_behalf_of: Option<&'a str>,
 }
 
 /// Everything that `setup.html` shows.
@@ -234,9 +236,11 @@ pub(super) fn checkout_samples() -> [CheckoutView<'static>; 2] {
         saved_cards: false,
         capture_method: "automatic",
         setup_future_usage: None,
+        on_behalf_of: None,
     };
     [
         CheckoutView {
+            on_behalf_of: Some("acct_sample"),
             saved_cards: true,
             capture_method: "manual",
             setup_future_usage: Some("off_session"),

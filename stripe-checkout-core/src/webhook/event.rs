@@ -37,11 +37,13 @@ use crate::error::EventError;
 #[derive(Clone)]
 pub struct Event(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     head: Head,
     body: String,
 }
 
+#[derive(Clone)]
 struct Head {
     id: String,
     event_type: String,
@@ -49,6 +51,8 @@ struct Head {
     livemode: bool,
     thin: bool,
     account: Option<String>,
+    /// Whether only `context` names the account.
+    by_context: bool,
     api_version: Option<String>,
     /// Where `request` stands in the body; `reason` in a thin notification.
     request: Option<Range<usize>>,
@@ -95,6 +99,11 @@ impl Event {
     }
 
     /// The connected account that it happened on, like `acct_1032D82eZvKYlo2C`; none for your own.
+    ///
+    /// Where `account` is absent, `context` names it: in thin notifications, and in events that an
+    /// [organisation](https://docs.stripe.com/get-started/account/orgs) sends. The context can be a
+    /// path such as `acct_1/acct_2`. Its last account counts. An organisation also names your own
+    /// account so; a [`Checkout`](crate::Checkout) recognises that one by its keys.
     pub fn account(&self) -> Option<&str> {
         self.0.head.account.as_deref()
     }
@@ -171,6 +180,21 @@ impl Event {
         json::without_client_secrets(self.body())
     }
 
+    /// The same event without its account, if only `context` names it and it is the merchant's own.
+    pub(crate) fn unless_own(self, is_own: impl Fn(&str) -> bool) -> Self {
+        if !self.0.head.by_context || !self.account().is_some_and(is_own) {
+            return self;
+        }
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.head.account = None;
+        Self(Arc::new(inner))
+    }
+
+    /// Whether only `context` names the account.
+    pub(crate) fn is_named_by_context(&self) -> bool {
+        self.0.head.by_context && self.account().is_some()
+    }
+
     pub(super) fn unexpected<T>(&self, source: impl Into<crate::error::BoxError>) -> EventError {
         let path = type_name::<T>();
         EventError::UnexpectedObject {
@@ -204,16 +228,18 @@ impl Head {
             return Err(EventError::NotAnEvent("its `id` or `type` is empty".into()));
         }
         let data = envelope.data.map(|Named(data)| data).unwrap_or_default();
+        let account = envelope.account.filter(|account| !account.is_empty());
+        let account = account.map(Cow::into_owned);
+        let context = envelope.context.and_then(json::lenient::<String>);
+        let named = context.as_deref().and_then(last_account);
         Ok(Self {
             id: envelope.id.into_owned(),
             event_type: envelope.event_type.into_owned(),
             created: envelope.created.map(seconds).unwrap_or_default(),
             livemode: envelope.livemode.unwrap_or_default(),
             thin,
-            account: envelope
-                .account
-                .filter(|account| !account.is_empty())
-                .map(Cow::into_owned),
+            by_context: account.is_none(),
+            account: account.or(named),
             api_version: envelope.api_version.map(Cow::into_owned),
             request: envelope
                 .request
@@ -284,6 +310,8 @@ struct Envelope<'a> {
     #[serde(borrow)]
     account: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
     api_version: Option<Cow<'a, str>>,
     #[serde(borrow)]
     request: Option<&'a RawValue>,
@@ -330,6 +358,13 @@ impl Request {
     }
 }
 
+/// The account that a context such as `acct_1` or `acct_1/acct_2` leads to.
+fn last_account(context: &str) -> Option<String> {
+    let mut parts = context.split('/').rev();
+    let account = parts.find(|part| part.len() > 5 && part.starts_with("acct_"))?;
+    Some(account.to_owned())
+}
+
 /// Seconds since 1970 from a number, or from the RFC 3339 text of thin notifications.
 fn seconds(created: &RawValue) -> i64 {
     json::lenient(created)
@@ -365,4 +400,50 @@ fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
 fn range(body: &str, text: &str) -> Option<Range<usize>> {
     let start = text.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
     Some(start..start.checked_add(text.len())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account_of(fields: &str) -> Option<String> {
+        let event = format!(r#"{{"id":"evt_1","type":"customer.created"{fields}}}"#);
+        let event = Event::parse(event).unwrap();
+        event.account().map(str::to_owned)
+    }
+
+    #[test]
+    fn the_context_names_the_account_where_nothing_else_does() {
+        for (fields, account) in [
+            ("", None),
+            (r#","context":null"#, None),
+            (r#","context":"""#, None),
+            (r#","context":{}"#, None),
+            (r#","context":"workspace_1""#, None),
+            (r#","context":"org_1""#, None),
+            (r#","context":"acct_""#, None),
+            (r#","context":"acct_1""#, Some("acct_1")),
+            (r#","context":"acct_1/acct_2""#, Some("acct_2")),
+            (r#","context":"org_1/acct_1/acct_2""#, Some("acct_2")),
+            (r#","context":"acct_1","account":null"#, Some("acct_1")),
+            (r#","context":"acct_1","account":"""#, Some("acct_1")),
+            (r#","context":"acct_1","account":"acct_2""#, Some("acct_2")),
+        ] {
+            assert_eq!(account_of(fields).as_deref(), account, "{fields}");
+        }
+    }
+
+    #[test]
+    fn only_a_context_can_name_the_own_account() {
+        let is_own = |account: &str| account == "acct_1";
+        for (fields, account) in [
+            (r#","context":"acct_1""#, None),
+            (r#","context":"acct_1/acct_2""#, Some("acct_2")),
+            (r#","account":"acct_1""#, Some("acct_1")),
+        ] {
+            let event = format!(r#"{{"id":"evt_1","type":"customer.created"{fields}}}"#);
+            let event = Event::parse(event).unwrap().unless_own(is_own);
+            assert_eq!(event.account(), account, "{fields}");
+        }
+    }
 }

@@ -77,7 +77,9 @@ pub struct Payment {
     saves_payment_method: bool,
     captures_manually: bool,
     destination: Option<String>,
+    on_behalf_of: Option<String>,
     application_fee: Option<Amount>,
+    application: Option<String>,
     capture_before: Option<i64>,
     payment_method_types: Vec<String>,
     last_error: Option<Failure>,
@@ -182,9 +184,20 @@ impl Payment {
         self.destination.as_deref()
     }
 
+    /// The connected account that is the business of record, if the platform is not.
+    pub fn on_behalf_of(&self) -> Option<&str> {
+        self.on_behalf_of.as_deref()
+    }
+
     /// What the platform keeps of a payment with a connected account.
     pub fn application_fee(&self) -> Option<Amount> {
         self.application_fee
+    }
+
+    /// The Connect application that made it on a connected account (`ca_…`). Stripe sets it, so the
+    /// connected account cannot choose it.
+    pub fn application(&self) -> Option<&str> {
+        self.application.as_deref()
     }
 
     /// Until when what is reserved can be captured, in seconds since 1970; known only where whoever retrieved it had its latest charge expanded.
@@ -203,7 +216,6 @@ impl Payment {
     }
 
     /// The same payment, in this session.
-    #[cfg(feature = "intent")]
     pub(crate) fn in_session(mut self, session: CheckoutSession) -> Self {
         self.session = Some(Box::new(session.into_parts().session));
         self
@@ -297,7 +309,9 @@ impl Payment {
             saves_payment_method: intent.is_some_and(Self::saves_payment_method),
             captures_manually: intent.is_some_and(Self::captures_manually),
             destination: intent.and_then(|intent| intent.destination.clone()),
+            on_behalf_of: intent.and_then(|intent| intent.on_behalf_of.clone()),
             application_fee: intent.and_then(Self::application_fee),
+            application: intent.and_then(|intent| intent.application.clone()),
             capture_before: intent.and_then(Self::capture_before),
             payment_method_types: parts.payment_method_types(),
             last_error: intent.and_then(|intent| intent.last_error.clone()),
@@ -383,7 +397,11 @@ struct Object {
     #[serde(default)]
     transfer_data: Lenient<TransferData>,
     #[serde(default)]
+    on_behalf_of: Lenient<Reference>,
+    #[serde(default)]
     application_fee_amount: Lenient<Minor>,
+    #[serde(default)]
+    application: Lenient<Reference>,
     #[serde(default)]
     setup_future_usage: Lenient<String>,
     #[serde(default)]
@@ -501,7 +519,9 @@ impl TryFrom<Named<Object>> for Payment {
                 .transfer_data
                 .ok()
                 .and_then(|transfer| transfer.destination.id()),
+            on_behalf_of: object.on_behalf_of.id(),
             application_fee: object.application_fee_amount.ok().map(amount),
+            application: object.application.id(),
             capture_before,
             saves_payment_method: object.setup_future_usage.ok().is_some(),
             payment_method_types: object.payment_method_types.ok().unwrap_or_default(),

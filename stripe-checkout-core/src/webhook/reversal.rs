@@ -59,6 +59,36 @@ impl DisputeStatus {
             Self::WarningClosed | Self::Won | Self::Lost | Self::Prevented | Self::ChargeRefunded
         )
     }
+
+    /// Whether the payment must not be fulfilled: the dispute is open, or lost. A status that this
+    /// version does not know counts as open.
+    pub(crate) fn stops_fulfillment(&self) -> bool {
+        *self == Self::Lost || !self.is_closed()
+    }
+
+    /// Whether the buyer's bank has the money. An early warning takes none.
+    #[cfg(feature = "intent")]
+    pub(crate) fn takes_money(&self) -> bool {
+        let warns = matches!(self, Self::WarningNeedsResponse | Self::WarningUnderReview);
+        self.stops_fulfillment() && !warns
+    }
+
+    /// The later of two statuses of one dispute, whichever arrived first. A closed dispute does not
+    /// open again. Of two final statuses `lost` counts, so that nothing is shipped by mistake.
+    pub(crate) fn or_later(&self, other: &Self) -> Self {
+        let rank = |status: &Self| match status {
+            Self::WarningNeedsResponse | Self::WarningUnderReview => 0,
+            Self::Lost => 3,
+            closed if closed.is_closed() => 2,
+            _ => 1,
+        };
+        // Statuses of one rank have one effect. Their order only makes the result unique.
+        let place = |status: &Self| (rank(status), status.as_str().to_owned());
+        match place(self) < place(other) {
+            true => other.clone(),
+            false => self.clone(),
+        }
+    }
 }
 
 /// What changed of a dispute that stays open, or is decided.

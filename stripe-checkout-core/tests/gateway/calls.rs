@@ -321,7 +321,29 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
         (
             403,
             r#"{"type":"invalid_request_error"}"#,
-            ApiError::Permission { request_id: id() },
+            ApiError::Permission {
+                sentence: None,
+                account_is_gone: false,
+                request_id: id(),
+            },
+        ),
+        (
+            403,
+            r#"{"message":"The provided key 'rk_test_*1' does not have the required permissions. Having the 'rak_charge_read' permission would allow this."}"#,
+            ApiError::Permission {
+                sentence: text("Having the 'rak_charge_read' permission would allow this"),
+                account_is_gone: false,
+                request_id: id(),
+            },
+        ),
+        (
+            403,
+            r#"{"code":"account_invalid"}"#,
+            ApiError::Permission {
+                sentence: None,
+                account_is_gone: true,
+                request_id: id(),
+            },
         ),
         (
             429,

@@ -488,6 +488,9 @@ pub(crate) struct Payment {
     pub(crate) capturable: bool,
     pub(crate) canceled: bool,
     pub(crate) disputed: bool,
+    /// Which ends of its dispute were heard: a closed dispute stays closed, whatever arrives late.
+    won: bool,
+    lost: bool,
     pub(crate) part: u64,
     /// Nothing is known of it, or so much was refunded.
     pub(crate) rest: Option<u64>,
@@ -534,9 +537,12 @@ impl Payment {
             What::RestFailed => self.rest = Some(0),
             What::LongAgoRefunded => self.long_ago = PART,
             What::AllRefunded => self.total = WHOLE,
-            What::DisputeWon | What::FundsReinstated => self.disputed = false,
-            what if what.is_of_dispute() => self.disputed = true,
+            What::DisputeWon | What::FundsReinstated => self.won = true,
+            What::DisputeLost => self.lost = true,
             _ => {}
+        }
+        if event.what.is_of_dispute() {
+            self.disputed = self.lost || !self.won;
         }
     }
 }

@@ -155,10 +155,20 @@ async fn money_goes_on_to_a_connected_account_less_the_fee() {
     let elsewhere = world.checkout.create_intent(&elsewhere).await.unwrap();
     assert_ne!(elsewhere.id(), made.id());
     assert_eq!(elsewhere.destination(), Some(OTHER));
-    let none = PaymentRequest::new("order-1", PRICE).destination(OTHER);
-    let none = world.checkout.create_intent(&none).await.unwrap();
+    let none_of_record = PaymentRequest::new("order-1", PRICE).destination(OTHER);
+    let none = world.checkout.create_intent(&none_of_record).await.unwrap();
     assert_eq!(none.application_fee(), None);
     assert_eq!(none.destination(), Some(OTHER));
+    // So is another business of record.
+    let record = none_of_record.on_behalf_of(OTHER);
+    let on_behalf = world.checkout.create_intent(&record).await.unwrap();
+    assert_ne!(on_behalf.id(), none.id());
+    assert_eq!(on_behalf.on_behalf_of(), Some(OTHER));
+    let again = world.checkout.create_intent(&record).await.unwrap();
+    assert_eq!(again.id(), on_behalf.id());
+    let none = PaymentRequest::new("order-1", PRICE).destination(OTHER);
+    let none = world.checkout.create_intent(&none).await.unwrap();
+    assert_eq!(none.on_behalf_of(), None);
     // The payment is the platform's.
     world.confirm(none.id(), "pm_card_visa").await;
     world.deliver().await;
@@ -184,6 +194,18 @@ fn what_cannot_be_is_refused_before_stripe_is_asked() {
             Err(RequestError::Account)
         );
     }
+    for account in ["", "acct_", "cus_1"] {
+        let behalf = request().destination(ONE).on_behalf_of(account);
+        assert_eq!(check(behalf), Err(RequestError::Account), "{account:?}");
+    }
+    for alone in [request(), request().on_account(ONE)] {
+        let behalf = alone.on_behalf_of(ONE);
+        assert_eq!(check(behalf), Err(RequestError::OnBehalfOf));
+    }
+    assert_eq!(
+        check(request().destination(ONE).on_behalf_of(OTHER)),
+        Ok(())
+    );
     let both = request().on_account(ONE).destination(OTHER);
     assert_eq!(check(both), Err(RequestError::Account));
     for fee in [

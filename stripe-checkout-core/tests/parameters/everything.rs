@@ -57,6 +57,7 @@ fn whole(reference: &str, customer: &Customer) -> PaymentRequest {
         .setup_future_usage(SetupFutureUsage::OffSession)
         .capture_manually()
         .destination(ACCOUNT)
+        .on_behalf_of(ACCOUNT)
         .application_fee(eur(100))
         .reopen()
 }
@@ -218,6 +219,7 @@ async fn intents(world: &World, ada: &Customer) {
         .setup_future_usage(SetupFutureUsage::OffSession)
         .capture_manually()
         .destination(ACCOUNT)
+        .on_behalf_of(ACCOUNT)
         .application_fee(eur(200))
         .receipt_email("ada@example.com")
         .description("More")

@@ -107,6 +107,10 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "PaymentRequest::on_behalf_of",
+        &["on_behalf_of", "payment_intent_data[on_behalf_of]"],
+    ),
+    (
         "PaymentRequest::application_fee",
         &[
             "application_fee_amount",

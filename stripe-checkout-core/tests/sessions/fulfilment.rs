@@ -33,7 +33,7 @@ async fn a_paid_session_ships_once_however_often_all_is_told() {
 }
 
 /// Every order of these.
-fn orders(events: &[Event]) -> Vec<Vec<Event>> {
+pub(crate) fn orders(events: &[Event]) -> Vec<Vec<Event>> {
     let [] = events else {
         return (0..events.len())
             .flat_map(|at| {

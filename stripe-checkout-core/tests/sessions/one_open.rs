@@ -286,3 +286,30 @@ async fn an_order_that_was_declined_too_often_is_closed_on_stripes_page_too() {
         "{again:?}"
     );
 }
+
+#[tokio::test]
+async fn a_guest_never_pays_in_the_session_or_on_the_payment_of_a_customer() {
+    let world = World::new().await;
+    let customer = world.post("/customers", "email=jane%40example.com").await;
+    let customer = customer["id"].as_str().unwrap();
+    let theirs = || request("1").customer(customer);
+    let known = world.checkout.create_session(&theirs()).await.unwrap();
+    let guest = world.open("1").await;
+    assert_ne!(guest.id(), known.id());
+    assert_eq!(world.sessions("open").await, [guest.id()]);
+    let path = format!("/checkout/sessions/{}", guest.id());
+    assert_eq!(world.get(&path).await["customer"], serde_json::Value::Null);
+    // From one page to the other, and back.
+    let known = world.checkout.create_intent(&theirs()).await.unwrap();
+    assert_eq!(known.customer(), Some(customer));
+    let guest = world.open("1").await;
+    let path = format!("/payment_intents/{}", known.id());
+    assert_eq!(world.get(&path).await["status"], "canceled");
+    assert_eq!(world.sessions("open").await, [guest.id()]);
+    let known = world.checkout.create_session(&theirs()).await.unwrap();
+    let guest = world.checkout.create_intent(&request("1")).await.unwrap();
+    assert_eq!(guest.customer(), None);
+    assert_eq!(world.sessions("open").await, [""; 0]);
+    let path = format!("/checkout/sessions/{}", known.id());
+    assert_eq!(world.get(&path).await["status"], "expired");
+}

@@ -234,6 +234,34 @@ impl World {
             .unwrap()
     }
 
+    /// A process with an inbox of its own, which knows only that this session is open for order 1.
+    pub(crate) async fn knowing_session(
+        &self,
+        inbox: impl Inbox,
+        shop: &Shop,
+        account: Option<&str>,
+        session: &str,
+    ) -> Checkout {
+        let order = order_key("1", account);
+        let row = open_row(1, session);
+        assert!(inbox.put_intent(&order, None, row).await.unwrap());
+        let builder = builder(&self.sandbox, hosted()).max_declines(2);
+        builder.fulfillment(inbox, shop.clone()).build().unwrap()
+    }
+
+    /// A shop that knows nothing of what was before, and has this Connect application.
+    pub(crate) fn forgetful(&self, shop: &Shop, application: Option<&str>) -> Checkout {
+        let builder = builder(&self.sandbox, hosted());
+        let builder = match application {
+            Some(id) => builder.connect_application(id),
+            None => builder,
+        };
+        builder
+            .fulfillment(MemoryInbox::new(), shop.clone())
+            .build()
+            .unwrap()
+    }
+
     pub(crate) async fn open(&self, reference: &str) -> CheckoutSession {
         let session = self.checkout.create_session(&request(reference)).await;
         session.unwrap()
@@ -258,7 +286,7 @@ impl World {
         self.events_of(None).await
     }
 
-    async fn events_of(&self, account: Option<&str>) -> Vec<Event> {
+    pub(crate) async fn events_of(&self, account: Option<&str>) -> Vec<Event> {
         let list = self.get_of(account, "/events?limit=100").await;
         let events = list["data"].as_array().unwrap().iter().rev();
         events
@@ -291,8 +319,12 @@ impl World {
     }
 
     pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        self.post_of(None, path, form).await
+    }
+
+    pub(crate) async fn post_of(&self, account: Option<&str>, path: &str, form: &str) -> Value {
         let key = format!("key-{}", fastrand::u64(..)).parse().unwrap();
-        let answer = self.stripe.post(path, form, &key, None).await.unwrap();
+        let answer = self.stripe.post(path, form, &key, account).await.unwrap();
         serde_json::from_slice(&answer).unwrap()
     }
 
@@ -309,33 +341,44 @@ impl World {
 
     /// Writes down that this session is open for the order.
     pub(crate) async fn put_open(&self, reference: &str, session: &str) {
-        let order = OrderKey {
-            scope: Scope {
-                application: "tea".into(),
-                mode: Mode::Test,
-            },
-            account: None,
-            reference: reference.into(),
-        };
-        let row = IntentRecord {
-            version: 0,
-            attempt: 9,
-            fingerprint: "f".into(),
-            request: stripe_checkout_core::fulfillment::RequestState::Sent,
-            asked: PRICE,
-            payment: Some(session.into()),
-            secret_hash: None,
-            state: IntentState::Open,
-            paid_by: None,
-            declines: 0,
-        };
+        let (order, row) = (order_key(reference, None), open_row(9, session));
         let inbox = sqlite(&self.folder).await;
         assert!(inbox.put_intent(&order, None, row).await.unwrap());
     }
 
     pub(crate) async fn intent_of(&self, session: &str) -> String {
-        let session = self.get(&format!("/checkout/sessions/{session}")).await;
+        self.intent_on(None, session).await
+    }
+
+    pub(crate) async fn intent_on(&self, account: Option<&str>, session: &str) -> String {
+        let path = format!("/checkout/sessions/{session}");
+        let session = self.get_of(account, &path).await;
         session["payment_intent"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn order_key(reference: &str, account: Option<&str>) -> OrderKey {
+    OrderKey {
+        scope: Scope {
+            application: "tea".into(),
+            mode: Mode::Test,
+        },
+        account: account.map(str::to_owned),
+        reference: reference.into(),
+    }
+}
+
+fn open_row(attempt: u32, session: &str) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt,
+        fingerprint: "f".into(),
+        asked: PRICE,
+        payment: Some(session.into()),
+        secret_hash: None,
+        state: IntentState::Open,
+        paid_by: None,
+        declines: 0,
     }
 }
 
@@ -346,7 +389,7 @@ fn builder(sandbox: &Sandbox, hosted: HostedCheckout) -> CheckoutBuilder {
         .hosted_checkout(hosted)
 }
 
-async fn sqlite(folder: &tempfile::TempDir) -> impl Inbox {
+pub(crate) async fn sqlite(folder: &tempfile::TempDir) -> impl Inbox {
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("shop.db"))
         .create_if_missing(true);

@@ -116,7 +116,8 @@ impl Charge {
             "amount": self.amount,
             "amount_captured": self.amount_captured,
             "amount_refunded": self.amount_refunded,
-            "application": null,
+            // The account's own payments have none. The sandbox has only the platform's.
+            "application": self.account.as_ref().map(|_| crate::CONNECT_APPLICATION),
             "application_fee": null,
             "application_fee_amount": self.application_fee_amount,
             "balance_transaction": self.balance_transaction,

@@ -180,7 +180,8 @@ impl PaymentIntent {
             "amount_capturable": self.amount_capturable,
             "amount_details": { "tip": {} },
             "amount_received": self.amount_received,
-            "application": null,
+            // The account's own payments have none. The sandbox has only the platform's.
+            "application": self.account.as_ref().map(|_| crate::CONNECT_APPLICATION),
             "application_fee_amount": self.application_fee_amount,
             "automatic_payment_methods": automatic,
             "canceled_at": self.canceled_at,
@@ -239,6 +240,7 @@ impl PaymentIntent {
             "last_payment_error",
             "livemode",
             "next_action",
+            "on_behalf_of",
             "payment_method",
             "payment_method_configuration_details",
             "payment_method_types",

@@ -605,7 +605,8 @@ fn check_intent_data(
 ) -> Result<(), ApiError> {
     let details = Details::read_for_session(&mut params)?;
     let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
-    params.text("on_behalf_of")?;
+    shared_params::on_behalf_of(&mut params)
+        .map_err(|refusal| refusal.param("payment_intent_data[on_behalf_of]"))?;
     params.finish()?;
     shared_params::check_capture(types, capture_method.unwrap_or_default())
         .map_err(|refusal| refusal.param("payment_intent_data[capture_method]"))?;

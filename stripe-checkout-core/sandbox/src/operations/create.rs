@@ -34,7 +34,7 @@ impl Store {
         let capture_method = params.choice("capture_method", CAPTURE_METHODS)?;
         let confirmation_method = params.choice("confirmation_method", &["automatic", "manual"])?;
         let details = Details::read(caller, &mut params)?;
-        let on_behalf_of = params.text("on_behalf_of")?;
+        let on_behalf_of = shared_params::on_behalf_of(&mut params)?;
         let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let attempt = Attempt::read(caller, &mut params)?;

@@ -76,7 +76,7 @@ impl Store {
         let metadata = params.metadata()?;
         let description = params.setting_up_to("description", 1000)?.flatten();
         let customer = params.text("customer")?;
-        let on_behalf_of = params.text("on_behalf_of")?;
+        let on_behalf_of = super::shared_params::on_behalf_of(&mut params)?;
         let wanted = payment_method_data::read(&mut params)?.flatten();
         let confirm = params.boolean("confirm")?.unwrap_or(false);
         let confirmation = Confirmation::read(&mut params)?;

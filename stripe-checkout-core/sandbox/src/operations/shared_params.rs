@@ -408,6 +408,20 @@ fn needs_fee_target(caller: &Caller, transferred: bool) -> Result<(), ApiError> 
     }
 }
 
+/// The business of record: a connected account that exists.
+pub(crate) fn on_behalf_of(params: &mut Params) -> Result<Option<String>, ApiError> {
+    let account = params.text("on_behalf_of")?;
+    match account {
+        Some(account) if !account.starts_with("acct_") => Err(ApiError::no_such(
+            http::StatusCode::BAD_REQUEST,
+            "account",
+            &account,
+            "on_behalf_of",
+        )),
+        account => Ok(account),
+    }
+}
+
 fn read_transfer_data(params: &mut Params) -> Result<Option<Option<Value>>, ApiError> {
     let mut group = match params.group("transfer_data")? {
         Some(Some(group)) => group,

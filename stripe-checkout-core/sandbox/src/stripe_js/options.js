@@ -46,7 +46,7 @@ const OPTIONS = {
  */
 const ABSENT_OPTIONS = {
   Stripe: ["betas"],
-  elements: ["onBehalfOf", "paymentMethodConfiguration", "paymentMethodOptions", "externalPaymentMethodTypes", "customPaymentMethods"],
+  elements: ["paymentMethodConfiguration", "paymentMethodOptions", "externalPaymentMethodTypes", "customPaymentMethods"],
 };
 
 /**

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_events (
     application text COLLATE "C" NOT NULL,
     mode text COLLATE "C" NOT NULL,
     id text COLLATE "C" NOT NULL,
-    -- Of two notes about one dispute the one that arrived later counts.
+    -- Of two events about one payment the one that arrived later says whose it is.
     arrival bigint GENERATED ALWAYS AS IDENTITY,
     event_type text NOT NULL,
     payment text COLLATE "C",
@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     canceled boolean NOT NULL DEFAULT false,
     refunds text NOT NULL DEFAULT '{}',
     refunded_total bigint NOT NULL DEFAULT 0,
-    disputed boolean NOT NULL DEFAULT false,
+    disputes text NOT NULL DEFAULT '{}',
     -- What the hooks were told of its refunds and disputes.
     told text NOT NULL DEFAULT '{}',
     PRIMARY KEY (application, mode, id)

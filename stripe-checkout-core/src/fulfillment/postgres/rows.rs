@@ -17,9 +17,9 @@ use crate::fulfillment::inbox::{
     Settled,
 };
 use crate::fulfillment::stored::{
-    event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_request_state, read_settled, read_time, read_told,
-    refunds, request_state, settled, time, told, unavailable,
+    disputes, event_state, intent_state, mode, note, number, read_disputes, read_event_state,
+    read_intent_state, read_mode, read_note, read_number, read_refunds, read_request_state,
+    read_settled, read_time, read_told, refunds, request_state, settled, time, told, unavailable,
 };
 
 /// The server's clock, in microseconds: the clocks of several processes differ.
@@ -449,8 +449,8 @@ impl Tables {
         id: &str,
     ) -> Result<(Option<PaymentRecord>, PaymentRecord), InboxError> {
         // One statement, so that a step that commits meanwhile is seen as a whole or not at all.
-        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, p.told, \
-            ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL ORDER BY arrival) AS notes, \
+        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputes, p.told, \
+            ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL) AS notes, \
             EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending') AS settling \
             FROM (SELECT) AS one LEFT JOIN {}payments AS p ON p.application = $1 AND p.mode = $2 AND p.id = $3";
         let row = sqlx::query(self.sql(sql))
@@ -506,7 +506,7 @@ impl Tables {
         if row == Some(&record) {
             return Ok(());
         }
-        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9, told = $10 \
+        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputes = $9, told = $10 \
             WHERE application = $1 AND mode = $2 AND id = $3";
         let done = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
@@ -517,7 +517,7 @@ impl Tables {
             .bind(record.canceled)
             .bind(refunds(&record.refunds))
             .bind(number(record.refunded_total))
-            .bind(record.disputed)
+            .bind(disputes(&record.disputes))
             .bind(told(&record.told))
             .execute(conn)
             .await?;
@@ -832,7 +832,7 @@ fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
         canceled: get(row, "canceled")?,
         refunds: read_refunds(get(row, "refunds")?)?,
         refunded_total: read_number(get(row, "refunded_total")?),
-        disputed: get(row, "disputed")?,
+        disputes: read_disputes(get(row, "disputes")?)?,
         told: read_told(get(row, "told")?)?,
     }))
 }

@@ -449,8 +449,9 @@ impl PostgresInbox {
         let mut payment = before.clone();
         let mut wait = Wait::AsItIs;
         let did = match verdict {
-            Verdict::Waiting { again } => {
+            Verdict::Waiting { again, reason } => {
                 record.attempts = record.attempts.saturating_sub(1);
+                record.last_error = reason.or(record.last_error);
                 wait = Wait::For(again);
                 Stepped::Waiting
             }

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     canceled       INTEGER NOT NULL,
     refunds        TEXT    NOT NULL,
     refunded_total INTEGER NOT NULL,
-    disputed       INTEGER NOT NULL,
+    disputes       TEXT    NOT NULL,
     -- What the hooks were told of its refunds and disputes.
     told           TEXT    NOT NULL DEFAULT '{}',
     -- The `seq` of the last event whose note is in this row.

@@ -10,9 +10,9 @@ use super::super::inbox::{
     Settled,
 };
 use super::super::stored::{
-    event_state, intent_state, mode, note, number, read_event_state, read_intent_state, read_mode,
-    read_note, read_number, read_refunds, read_request_state, read_settled, read_time, read_told,
-    refunds, request_state, settled, time, told, unavailable,
+    disputes, event_state, intent_state, mode, note, number, read_disputes, read_event_state,
+    read_intent_state, read_mode, read_note, read_number, read_refunds, read_request_state,
+    read_settled, read_time, read_told, refunds, request_state, settled, time, told, unavailable,
 };
 use crate::amount::Amount;
 use crate::error::InboxError;
@@ -254,7 +254,7 @@ pub(super) async fn payment(
     id: &str,
 ) -> Result<Known, InboxError> {
     let rows = sqlx::query(
-        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, disputed, told, noted, NULL AS note, FALSE AS settling \
+        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, disputes, told, noted, NULL AS note, FALSE AS settling \
          FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND id = ?3 \
          UNION ALL \
          SELECT seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, note, settles AND state = 'pending' \
@@ -280,7 +280,7 @@ pub(super) async fn payment(
                 canceled: row.try_get("canceled").map_err(failed)?,
                 refunds: read_refunds(row.try_get("refunds").map_err(failed)?)?,
                 refunded_total: read_number(row.try_get("refunded_total").map_err(failed)?),
-                disputed: row.try_get("disputed").map_err(failed)?,
+                disputes: read_disputes(row.try_get("disputes").map_err(failed)?)?,
                 told: read_told(row.try_get("told").map_err(failed)?)?,
             };
             continue;
@@ -312,10 +312,10 @@ pub(super) async fn put_payment(
         success => success,
     };
     sqlx::query(
-        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted, told) \
+        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted, told) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
          ON CONFLICT (application, mode, id) DO UPDATE SET success = excluded.success, capturable = excluded.capturable, canceled = excluded.canceled, \
-         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputed = excluded.disputed, noted = excluded.noted, told = excluded.told",
+         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputes = excluded.disputes, noted = excluded.noted, told = excluded.told",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
@@ -325,7 +325,7 @@ pub(super) async fn put_payment(
     .bind(record.canceled)
     .bind(refunds(&record.refunds))
     .bind(number(record.refunded_total))
-    .bind(record.disputed)
+    .bind(disputes(&record.disputes))
     .bind(known.noted)
     .bind(told(&record.told))
     .execute(db)

@@ -337,8 +337,9 @@ async fn write(
     event.taken = false;
     let did = match verdict {
         Verdict::Failed { error, again, .. } => return fail(db, &mut event, error, again).await,
-        Verdict::Waiting { again } => {
+        Verdict::Waiting { again, reason } => {
             event.record.attempts = event.record.attempts.saturating_sub(1);
+            event.record.last_error = reason.or(event.record.last_error);
             event.record.due = time_after(SystemTime::now(), again);
             Stepped::Waiting
         }

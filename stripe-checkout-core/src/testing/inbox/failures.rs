@@ -756,7 +756,10 @@ async fn attempts_given_back<S: Subject>(world: World<S>) -> Told {
             .receive(new_event(id, &format!("pi_{id}"), false))
             .await?;
     }
-    let waiting = world.script(|_, _| Verdict::Waiting { again: HOUR });
+    let waiting = world.script(|_, _| Verdict::Waiting {
+        again: HOUR,
+        reason: None,
+    });
     for _ in 0..4 {
         let step = inbox
             .step(&tea(), Turn::Now("evt_1"), terms(), &waiting)

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Subject;
 use super::world::{
-    Behave, HOUR, PRICE, Shop, Told, World, check, done, fails, intent, new_event, news, order_key,
-    paid, row, same, stored, success_of, tea, terms, took, until,
+    Behave, HOUR, PRICE, Shop, Told, World, check, disputed, done, fails, intent, new_event, news,
+    order_key, paid, row, same, stored, success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
 use crate::fulfillment::{Due, EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
@@ -175,12 +175,11 @@ async fn refund_after_drop<S: Subject>(world: World<S>) -> Told {
 
 async fn dispute_first<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
-    let disputed = |what: &str, status: &str| {
+    let about = |what: &str, status: &str| {
         let object = dispute("dp_1", "pi_1", PRICE, status);
         EventBody::new(&format!("charge.dispute.{what}"), object)
     };
-    shop.told(disputed("created", "needs_response"), 503)
-        .await?;
+    shop.told(about("created", "needs_response"), 503).await?;
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     world
         .did(["refunded before pi_1", "dispute opened dp_1"])
@@ -190,12 +189,16 @@ async fn dispute_first<S: Subject>(world: World<S>) -> Told {
     let payment = payment.ok_or("nothing is known of the payment")?;
     same(
         "disputed",
-        (payment.success, payment.disputed),
+        (payment.success, payment.disputed()),
         (Settled::Refunded, true),
     )?;
-    shop.told(disputed("closed", "won"), 200).await?;
+    shop.told(about("closed", "won"), 200).await?;
     let payment = inbox.payment(&tea(), "pi_1").await?;
-    same("won", payment.map(|payment| payment.disputed), Some(false))
+    same(
+        "won",
+        payment.map(|payment| payment.disputed()),
+        Some(false),
+    )
 }
 
 async fn refunded_in_full<S: Subject>(world: World<S>) -> Told {
@@ -318,7 +321,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
     }
     for (id, note) in [
         ("evt_2", Note::RefundedTotal(700)),
-        ("evt_3", Note::Disputed(true)),
+        ("evt_3", disputed("dp_1", "needs_response")),
         (
             "evt_4",
             Note::Refund {
@@ -346,7 +349,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
             payment.success,
             payment.refunded_total,
             payment.refunds.get("re_1").copied(),
-            payment.disputed,
+            payment.disputed(),
         ),
         (Settled::Fulfilled, 700, Some(700), true),
     )

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 
 use super::Subject;
 use super::world::{
-    Behave, HOUR, PRICE, Told, World, check, done, fails, fails_for_good, intent, new_event,
-    order_key, row, same, scope, stored, superseded, tea, terms, took,
+    Behave, HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, intent,
+    new_event, order_key, row, same, scope, stored, superseded, tea, terms, took,
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
@@ -238,7 +238,7 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
         let mut event = new_event("evt_1", "pi_1", true);
         event.scope = theirs.clone();
         event.order = Some(key.clone());
-        event.note = Some(Note::Disputed(true));
+        event.note = Some(disputed("dp_1", "needs_response"));
         inbox.receive(event).await?;
         check(
             inbox.put_intent(&key, None, row("pi_1")).await?,
@@ -302,7 +302,7 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
         let payment = inbox.payment(theirs, "pi_1").await?.unwrap_or_default();
         same(
             "their payment",
-            (payment.success, payment.disputed),
+            (payment.success, payment.disputed()),
             (Settled::Pending, true),
         )?;
         let found = inbox.intent_of_payment(theirs, "pi_1").await?;

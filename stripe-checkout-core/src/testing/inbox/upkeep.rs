@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Subject;
 use super::world::{
-    HOUR, PRICE, Told, World, check, done, fails, fails_for_good, new_event, news, news_of,
-    order_key, paid, row, same, scope, stored, success_of, tea, terms,
+    HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, new_event, news,
+    news_of, order_key, paid, row, same, scope, stored, success_of, tea, terms,
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
@@ -314,29 +314,29 @@ async fn later_note_stays<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     // It was opened, which is still to be told to somebody, and it was won, which is done, and forgotten before.
     let mut opened = old("evt_1", "pi_1", false, 50);
-    opened.note = Some(Note::Disputed(true));
+    opened.note = Some(disputed("dp_1", "needs_response"));
     inbox.receive(opened).await?;
     let mut won = old("evt_2", "pi_1", false, 45);
-    won.note = Some(Note::Disputed(false));
+    won.note = Some(disputed("dp_1", "won"));
     dealt_with(&world, &inbox, won, done).await?;
-    let disputed = async || {
+    let is_disputed = async || {
         let known = inbox.payment(&tea(), "pi_1").await?;
-        Ok::<_, BoxError>(known.is_some_and(|payment| payment.disputed))
+        Ok::<_, BoxError>(known.is_some_and(|payment| payment.disputed()))
     };
-    same("before", disputed().await?, false)?;
+    same("before", is_disputed().await?, false)?;
     inbox.prune(&tea(), ago(35 * DAY), 10).await?;
-    same("after", disputed().await?, false)?;
+    same("after", is_disputed().await?, false)?;
     let script = world.script(done);
     inbox
         .step(&tea(), Turn::Now("evt_1"), terms(), &script)
         .await?;
     inbox.prune(&tea(), ago(35 * DAY), 10).await?;
-    same("at last", disputed().await?, false)?;
-    // What comes after all of them counts.
+    same("at last", is_disputed().await?, false)?;
+    // Another dispute of the same payment counts for itself.
     let mut again = new_event("evt_3", "pi_1", false);
-    again.note = Some(Note::Disputed(true));
+    again.note = Some(disputed("dp_2", "needs_response"));
     inbox.receive(again).await?;
-    same("again", disputed().await?, true)
+    same("again", is_disputed().await?, true)
 }
 
 async fn others_stay<S: Subject>(world: World<S>) -> Told {

@@ -15,13 +15,14 @@ use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord, Scope, Settled, Step,
-    Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
+    Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
 use crate::webhook::{
-    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
+    Dispute, DisputeChange, DisputeStatus, Event, Failure, Payment, PaymentMethod, Refund,
+    SetupIntent,
 };
 use crate::{Amount, Currency};
 
@@ -733,6 +734,14 @@ pub(super) fn new_event(id: &str, payment: &str, settles: bool) -> NewEvent {
         note: None,
         body: format!("{{\"id\":\"{id}\"}}").into_bytes().into(),
         received: SystemTime::now(),
+    }
+}
+
+/// The dispute of this id has this status.
+pub(super) fn disputed(id: &str, status: &str) -> Note {
+    Note::Dispute {
+        id: id.to_owned(),
+        status: DisputeStatus::from(status.to_owned()),
     }
 }
 
