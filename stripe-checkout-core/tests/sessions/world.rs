@@ -373,6 +373,7 @@ fn open_row(attempt: u32, session: &str) -> IntentRecord {
         version: 0,
         attempt,
         fingerprint: "f".into(),
+        request: stripe_checkout_core::fulfillment::RequestState::Sent,
         asked: PRICE,
         payment: Some(session.into()),
         secret_hash: None,
