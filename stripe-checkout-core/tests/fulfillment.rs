@@ -533,7 +533,7 @@ async fn money_that_does_not_fit_is_never_fulfilled_and_can_be_replayed() {
     assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
     assert_eq!(
         shop.seen.hooks(),
-        ["mismatch pi_1: due 99.99 EUR, received 19.99 EUR"]
+        ["mismatch pi_1: the order costs 99.99 EUR, the payment is for 19.99 EUR"]
     );
     assert_eq!(shop.state("evt_1").await, EventState::Mismatch);
     let event = shop
@@ -866,6 +866,7 @@ fn row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 

@@ -286,6 +286,7 @@ fn row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 
@@ -1041,7 +1042,7 @@ async fn a_mismatch_commits_and_is_listed() {
             .last_error
             .as_deref()
             .unwrap()
-            .starts_with("due 50"),
+            .starts_with("the order costs 50"),
         "{listed:?}"
     );
     assert!(!listed[0].body.is_empty(), "somebody must look at it");

@@ -670,7 +670,7 @@ async fn money_that_does_not_fit_is_committed_as_such_and_listed() {
     let shop = process(&file, |builder| builder).await;
     *shop.shop.due.lock().unwrap() = Due::Exactly(Amount::new(9999, Currency::EUR));
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 200);
-    let reason = "due 99.99 EUR, received 19.99 EUR";
+    let reason = "the order costs 99.99 EUR, the payment is for 19.99 EUR";
     assert_eq!(shop.effects().await, [format!("mismatch pi_1: {reason}")]);
     let listed = shop
         .checkout
@@ -698,6 +698,7 @@ fn row(payment: Option<&str>) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 

@@ -317,7 +317,7 @@ mod tests {
     fn a_session_is_paid_only_where_its_event_its_status_and_its_money_agree() {
         use serde_json::json;
         let paid = session("completed", json!({}));
-        assert!(matches!(&paid, Outcome::Succeeded(it) if it.amount_for_order().minor() == 2000));
+        assert!(matches!(&paid, Outcome::Succeeded(it) if it.price().minor() == 2000));
         let nothing = json!({});
         for (event_type, changes) in [
             ("completed", json!({"status": "expired"})),

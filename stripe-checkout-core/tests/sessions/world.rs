@@ -327,6 +327,7 @@ impl World {
             state: IntentState::Open,
             paid_by: None,
             declines: 0,
+            capture: None,
         };
         let inbox = sqlite(&self.folder).await;
         assert!(inbox.put_intent(&order, None, row).await.unwrap());

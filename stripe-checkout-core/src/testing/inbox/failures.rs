@@ -587,7 +587,7 @@ async fn wrong_amount<S: Subject>(world: World<S>) -> Told {
     does_not_fit(
         &world,
         paid("evt_1", "pi_1"),
-        "due 99.99 EUR, received 19.99 EUR",
+        "the order costs 99.99 EUR, the payment is for 19.99 EUR",
     )
     .await
 }
@@ -605,7 +605,7 @@ async fn wrong_currency<S: Subject>(world: World<S>) -> Told {
     does_not_fit(
         &world,
         paid("evt_1", "pi_1"),
-        "asked 19.99 USD, received 19.99 EUR",
+        "the price asked was 19.99 USD, the payment is for 19.99 EUR",
     )
     .await
 }
