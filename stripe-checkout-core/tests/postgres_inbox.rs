@@ -187,7 +187,7 @@ impl Shop {
             .unwrap();
         let ledger = Ledger {
             behave: Arc::new(Mutex::new(Behave::Well)),
-            due: Arc::new(Mutex::new(Due::AsAsked)),
+            due: Arc::new(Mutex::new(Due::Exactly(PRICE))),
             started: Arc::new(Semaphore::new(0)),
             release: Arc::new(Semaphore::new(0)),
         };
@@ -729,7 +729,7 @@ impl FulfillmentHandler<PgConnection> for Lingering {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+        Ok(Due::Exactly(PRICE))
     }
 }
 
@@ -1997,7 +1997,7 @@ impl FulfillmentHandler<PgConnection> for Careless {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+        Ok(Due::Exactly(PRICE))
     }
 }
 

@@ -231,7 +231,7 @@ async fn on(
         .unwrap();
     let shop = Shop {
         behave: Arc::new(Mutex::new(Behave::Well)),
-        due: Arc::new(Mutex::new(Due::AsAsked)),
+        due: Arc::new(Mutex::new(Due::Exactly(PRICE))),
         calls: Arc::default(),
         started: Arc::new(Semaphore::new(0)),
         release: Arc::new(Semaphore::new(0)),

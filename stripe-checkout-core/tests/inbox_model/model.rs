@@ -958,8 +958,8 @@ impl Model {
         let over = payment.ended() || payment.canceled;
         let stands = Some(order.stands).filter(|_| order.present == Some(event.pay));
         match event.what {
-            // The session tells it, unless the money was reserved there: that it was collected since only the PaymentIntent tells.
-            What::Succeeded if event.is_inside() && !payment.capturable => Todo::Nothing,
+            // The session tells it. These PaymentIntents are captured automatically.
+            What::Succeeded if event.is_inside() => Todo::Nothing,
             What::Processing if event.is_inside() => Todo::Nothing,
             // A card that is declined the session does not tell.
             What::Failed

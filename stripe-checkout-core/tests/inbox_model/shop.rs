@@ -768,7 +768,7 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         let order = orders.find(|order| Some(order.reference()) == payment.order_id());
         Ok(match order.and_then(|order| prices.get(&order)) {
             Some(price) => Due::Exactly(*price),
-            None => Due::AsAsked,
+            None => Due::Exactly(amount(WHOLE)),
         })
     }
 

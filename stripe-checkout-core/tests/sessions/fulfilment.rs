@@ -33,7 +33,7 @@ async fn a_paid_session_ships_once_however_often_all_is_told() {
 }
 
 /// Every order of these.
-fn orders(events: &[Event]) -> Vec<Vec<Event>> {
+pub(crate) fn orders(events: &[Event]) -> Vec<Vec<Event>> {
     let [] = events else {
         return (0..events.len())
             .flat_map(|at| {
@@ -354,7 +354,7 @@ async fn money_that_is_authorised_in_a_session_ships_when_it_is_collected() {
     let lines = world.deliver().await;
     assert_eq!(
         lines.last().unwrap(),
-        "mismatch (the order costs 20.00 EUR, the payment is for 15.00 EUR) 2",
+        "mismatch (expected 20.00 EUR, received 15.00 EUR) 2",
         "{lines:?}"
     );
 }

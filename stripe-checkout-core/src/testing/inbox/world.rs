@@ -198,6 +198,7 @@ impl Shop {
 
 pub(super) fn intent(payment: &str, order: &str, status: &str) -> PaymentIntent {
     PaymentIntent::new(payment, PRICE)
+        .asked_by("tea")
         .metadata("order_id", order)
         .status(status)
 }
