@@ -137,7 +137,11 @@ impl Checkout {
                     return Ok(row.clone());
                 }
                 Some(row) => IntentRecord {
-                    attempt: row.attempt.saturating_add(1),
+                    // A payment that is being made at this moment belongs to an earlier attempt. One that is made stays this order's, and its end is told.
+                    attempt: match &row.payment {
+                        Some(_) => row.attempt,
+                        None => row.attempt.saturating_add(1),
+                    },
                     fingerprint: CALLED_OFF.to_owned(),
                     ..row.clone()
                 },

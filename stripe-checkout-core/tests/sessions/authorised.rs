@@ -44,8 +44,10 @@ async fn in_any_order_of_its_events_authorised_money_ships_once() {
     for order in orders {
         let shop = Shop::default();
         let checkout = world.newcomer(&shop);
-        let types: Vec<_> = order.iter().map(Event::event_type).map(str::to_owned);
-        let types: Vec<_> = types.collect();
+        let types: Vec<_> = order
+            .iter()
+            .map(|event| event.event_type().to_owned())
+            .collect();
         for event in order {
             checkout.receive(event).await.unwrap();
         }
