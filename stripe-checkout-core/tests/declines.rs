@@ -166,7 +166,7 @@ async fn the_same_news_twice_is_one_decline_and_those_of_an_earlier_payment_coun
     assert_eq!(all.len(), 3);
 }
 
-/// Posts a form to the sandbox, as somebody else than the shop.
+/// Posts a form to the sandbox, as another program does.
 async fn post(sandbox: &Sandbox, path: &str, form: &str) -> serde_json::Value {
     let gateway = Gateway::new(&sandbox.config()).unwrap();
     let key = format!("key-{}", fastrand::u64(..)).parse().unwrap();

@@ -196,7 +196,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ),
     (
         "payment_intent.succeeded.captured_in_part.json",
-        &["mismatch the order costs 19.99 EUR, the payment is for 15.00 EUR"],
+        &["mismatch expected 19.99 EUR, received 15.00 EUR"],
     ),
     (
         "payment_intent.succeeded.expanded_live.json",

@@ -1046,7 +1046,7 @@ async fn a_mismatch_commits_and_is_listed() {
         "{listed:?}"
     );
     assert!(!listed[0].body.is_empty(), "somebody must look at it");
-    *shop.ledger.due.lock().unwrap() = Due::AsAsked;
+    *shop.ledger.due.lock().unwrap() = Due::Exactly(PRICE);
     shop.checkout.replay(&listed[0]).await.unwrap();
     assert_eq!(shop.effects().await, ["mismatch pi_1", "succeeded pi_1"]);
 }

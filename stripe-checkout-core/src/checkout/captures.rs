@@ -56,8 +56,9 @@ impl Checkout {
     /// Takes the money that was [reserved](crate::intent::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
     /// [reference](CaptureRequest::reference), also after Stripe's 24 hours. The payment is then paid, and [`payment_succeeded`] runs when Stripe says so.
     ///
-    /// The amount is written down before it is sent, and all of it must arrive. The answer of [`amount_due`] stays the price of the order, also when you capture
-    /// a part, or more than was authorised where Stripe allows that.
+    /// The library writes the amount down before it sends it, and all of it must arrive. The answer
+    /// of [`amount_due`] stays the price of the order. That also holds for a part, and for more
+    /// than was authorised where Stripe allows it.
     ///
     /// See <https://docs.stripe.com/payments/place-a-hold-on-a-payment-method>.
     ///
@@ -233,7 +234,8 @@ impl Checkout {
         Err(OperationError::InFlight)
     }
 
-    /// Writes into the row of its order which amount our capture brings a payment to. The row is made if the inbox forgot it.
+    /// Writes into the row of the order which amount our capture brings a payment to. It makes the
+    /// row if the inbox forgot it.
     async fn write_expected(
         &self,
         payment: &Payment,
@@ -263,7 +265,7 @@ impl Checkout {
         Err(InboxError::Busy)
     }
 
-    /// The order of a payment, by the rows or else by its marks, and the order's row if there is one.
+    /// Finds the order of a payment by the rows, or else by its marks, and the order's row.
     async fn row_of_authorised(
         &self,
         payment: &Payment,

@@ -24,7 +24,8 @@ pub enum Expired {
     NothingOpen,
     /// Somebody paid it before: the order is not to be called off, or the money is to go back.
     Paid(Payment),
-    /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
+    /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end
+    /// comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
     /// try again, so call [`Checkout::expire`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
@@ -38,8 +39,9 @@ pub(super) fn is_called_off(row: &IntentRecord) -> bool {
 }
 
 impl Checkout {
-    /// Calls an order off, so that its goods can be given to somebody else: cancels its open PaymentIntent or expires its Checkout Session, and releases
-    /// the money that was authorised for it on either page. From then on
+    /// Calls an order off, so that its goods are free for another buyer. It cancels the open
+    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised on
+    /// either page. From then on
     /// [`create_intent`](Self::create_intent) and the checkout page refuse the order ([`IntentError::CalledOff`]), unless the [request](crate::intent::PaymentRequest::reopen)
     /// says that it is open again.
     ///
@@ -137,7 +139,9 @@ impl Checkout {
                     return Ok(row.clone());
                 }
                 Some(row) => IntentRecord {
-                    // A payment that is being made at this moment belongs to an earlier attempt. One that is made stays this order's, and its end is told.
+                    // A payment that is being made now belongs to an earlier attempt, and its maker
+                    // cancels it. A payment that exists stays this attempt's, so that its end is
+                    // told.
                     attempt: match &row.payment {
                         Some(_) => row.attempt,
                         None => row.attempt.saturating_add(1),

@@ -160,8 +160,9 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
-/// The event of a session that is settled, or that waits for its capture. A session does not know what was captured of money that was authorised first: its
-/// PaymentIntent decides, as if it had been retrieved alone.
+/// Returns the event of a session that is settled, or that waits for its capture. A session does
+/// not know how much was captured of authorised money. So its PaymentIntent decides, as if it had
+/// been retrieved alone.
 pub(super) async fn event_of_session(
     gateway: &Gateway,
     session: &CheckoutSession,
@@ -197,7 +198,7 @@ fn event_told_by_session(payment: &Payment) -> Option<Event> {
         _ => return None,
     };
     let charge = payment.latest_charge().zip(payment.returned());
-    // What was received, and what went back of it.
+    // The amounts received and refunded decide.
     let charge = charge.map(|(id, returned)| {
         json!({
             "id": id,

@@ -108,7 +108,7 @@ impl Checkout {
                     self.mark_canceled(order, row).await?;
                     Ok(Expired::Expired(canceled.in_session(session)))
                 }
-                // Somebody captured or canceled it at this moment.
+                // It was captured or canceled at this moment.
                 Err(ApiError::InvalidRequest { .. }) => Err(IntentError::InFlight),
                 Err(error) => Err(error.into()),
             };

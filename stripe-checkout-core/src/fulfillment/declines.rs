@@ -1,5 +1,6 @@
 //! An order that was declined too often: its PaymentIntent is canceled, because whoever has its client secret could go on to try cards on it without asking us.
-//! A decline may be processed late, when the payment is authorised or paid: such a payment stays as it is.
+//! A decline may be processed late, when the payment is authorised or paid: such a payment stays as
+//! it is.
 
 use super::BoxFuture;
 use super::decide::is_session;

@@ -471,7 +471,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
     }
 
-    /// Compares the price of the payment with what is due, and what arrived with what was to be taken.
+    /// Compares the price of the payment with what is due, and what arrived with what was to be
+    /// taken.
     async fn mismatch(
         &self,
         payment: &Payment,

@@ -56,13 +56,17 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
 
     /// What the order of this payment costs *now*, read from the merchant's own records.
     ///
-    /// It is asked just before [`payment_succeeded`](Self::payment_succeeded), and two things are compared. A payment that fails one of them goes to
+    /// It is asked just before [`payment_succeeded`](Self::payment_succeeded), and two things are
+    /// compared. A payment that fails one of them goes to
     /// [`mismatch`](Self::mismatch) instead.
     ///
-    /// - *Is the price right?* [`Due::Exactly`] is the price of the order before discount, shipping and tax. It is compared with the amount of the
-    ///   PaymentIntent; in a Checkout Session with the [subtotal](crate::webhook::CheckoutSession::subtotal). So a cheap cart cannot pay for an expensive order.
-    /// - *Did all of it arrive?* The amount received is compared with the amount of the payment, or with the amount of your own
-    ///   [`capture`](crate::Checkout). So the answer stays the price of the order after you capture a part of it.
+    /// - *Is the price right?* [`Due::Exactly`] is the price of the order before discount, shipping
+    ///   and tax. It is compared with the amount of the PaymentIntent; in a Checkout Session with
+    ///   the [subtotal](crate::webhook::CheckoutSession::subtotal). So a cheap cart cannot pay for
+    ///   an expensive order.
+    /// - *Did all of it arrive?* The amount received is compared with the amount of the payment, or
+    ///   with the amount of your own [`capture`](crate::Checkout). So the answer stays the price of
+    ///   the order after you capture a part of it.
     ///
     /// If you capture a part elsewhere, such as in Stripe's Dashboard, answer [`Due::Received`].
     fn amount_due(
@@ -290,13 +294,14 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
-    /// Exactly this price, before discount, shipping and tax. It does not change when a part is captured.
+    /// Exactly this price, before discount, shipping and tax. It does not change when a part is
+    /// captured.
     Exactly(Amount),
-    /// The price that was asked for this payment: for orders whose price cannot change. If neither the inbox nor the payment's metadata knows it, the payment
-    /// is a mismatch.
+    /// The price that was asked for this payment: for orders whose price cannot change. If neither
+    /// the inbox nor the payment's metadata knows it, the payment is a mismatch.
     AsAsked,
-    /// This much of the money must have arrived, whatever the price. You vouch for it: use it for a payment that was captured in part elsewhere, such as in
-    /// Stripe's Dashboard.
+    /// This much of the money must have arrived, whatever the price. You vouch for it: use it for a
+    /// payment that was captured in part elsewhere, such as in Stripe's Dashboard.
     Received(Amount),
 }
 
@@ -311,19 +316,22 @@ pub enum Mismatch {
         /// The price of the payment, before discount, shipping and tax.
         price: Amount,
     },
-    /// Neither the inbox nor the metadata of the payment says which price was asked for it ([`Due::AsAsked`]).
+    /// Neither the inbox nor the metadata of the payment says which price was asked for it
+    /// ([`Due::AsAsked`]).
     AskedUnknown {
         /// The price of the payment, before discount, shipping and tax.
         price: Amount,
     },
-    /// Another amount arrived than was to be taken: the total, or the amount of your own capture, or what [`Due::Received`] says.
+    /// Another amount arrived than was to be taken: the total, or the amount of your own capture,
+    /// or what [`Due::Received`] says.
     NotAsExpected {
         /// The amount that was to be taken.
         expected: Amount,
         /// The amount that arrived.
         received: Amount,
     },
-    /// A part was captured elsewhere, and the refunds fit two readings: a full refund, or the release of the part that was never captured.
+    /// A part was captured elsewhere, and the refunds fit two readings: a full refund, or the
+    /// release of the part that was never captured.
     RefundUnclear {
         /// The amount that arrived.
         received: Amount,

@@ -109,8 +109,10 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Makes a dead or mismatched event pending again, due at once, and counts the attempts of a pending one anew; waits for running work up to `patience`.
     ///
-    /// The success of its payment gets another chance if the event is one that [settles](EventRecord::settles): a [dead](Settled::Dead), a
-    /// [broken](Settled::Broken) and a [mismatched](Settled::Mismatch) one becomes [pending](Settled::Pending).
+    /// The success of its payment gets another chance if the event is one that
+    /// [settles](EventRecord::settles): a [dead](Settled::Dead), a
+    /// [broken](Settled::Broken) and a [mismatched](Settled::Mismatch) one becomes
+    /// [pending](Settled::Pending).
     fn replay(
         &self,
         scope: &Scope,
@@ -275,8 +277,8 @@ pub struct IntentRecord {
     pub fingerprint: String,
     /// The price that was asked for, before discount, shipping and tax.
     pub asked: Amount,
-    /// The minor units that our own capture brings the payment to, in the currency of `asked`. It is
-    /// written before the capture is sent; none without one.
+    /// The minor units that our own capture brings the payment to, in the currency of `asked`. It
+    /// is written before the capture is sent; none without one.
     pub capture: Option<u64>,
     /// The PaymentIntent, as soon as Stripe made it.
     pub payment: Option<String>,
@@ -344,8 +346,8 @@ impl PaymentRecord {
     /// Says whether all that was received went back. `released` was authorised and not captured, by
     /// a call that is not ours.
     ///
-    /// Stripe does not count the released part as refunded since API version 2025-03-31.basil. After
-    /// a request of an older version it does, and makes a refund object of it. A count above
+    /// Stripe does not count the released part as refunded since API version 2025-03-31.basil.
+    /// After a request of an older version it does, and makes a refund object of it. A count above
     /// `received` proves the older version, and a count below `released` proves the newer one.
     pub(super) fn went_back(&self, received: u64, released: u64) -> WentBack {
         let counted = self.returned();

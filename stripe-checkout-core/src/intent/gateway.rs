@@ -295,7 +295,8 @@ impl Gateway {
         read_session(&answer)
     }
 
-    /// Cancels a PaymentIntent that waits for its buyer, and returns it as it stands then. One that is authorised, on its way or paid stays as it is.
+    /// Cancels a PaymentIntent that waits for its buyer. It leaves a payment that is authorised, on
+    /// its way or paid, and returns it.
     pub(crate) async fn cancel_unpaid(
         &self,
         id: &str,
@@ -309,7 +310,8 @@ impl Gateway {
         }
     }
 
-    /// Makes sure that nobody can start to pay for an order: cancels its PaymentIntent or expires its Checkout Session. Money that is authorised stays authorised.
+    /// Closes an open payment: cancels its PaymentIntent or expires its Checkout Session.
+    /// Authorised money stays authorised.
     pub(crate) async fn close(
         &self,
         id: &str,

@@ -172,7 +172,8 @@ impl Payment {
         self.saves_payment_method
     }
 
-    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout): for every payment method, or for one of them.
+    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout): for
+    /// every payment method, or for one of them.
     pub fn captures_manually(&self) -> bool {
         self.captures_manually
     }
@@ -215,7 +216,8 @@ impl Payment {
         self.session.as_deref()
     }
 
-    /// The price that it is for, before discount, shipping and tax: the subtotal of its session, or its amount.
+    /// The price that it is for, before discount, shipping and tax: the subtotal of its session, or
+    /// its amount.
     pub(crate) fn price(&self) -> Amount {
         self.session()
             .map_or(self.amount, CheckoutSession::subtotal)
@@ -261,8 +263,8 @@ impl Payment {
         self
     }
 
-    /// What a Checkout Session says of its payment. Where the PaymentIntent is at hand, it says what was received and how it stands: a session does not know
-    /// what was captured.
+    /// Reads the payment of a Checkout Session. The PaymentIntent, where it is at hand, says how it
+    /// stands and how much was received. A session does not know how much was captured.
     pub(crate) fn of_session(session: CheckoutSession) -> Self {
         use PaymentStatus::{Canceled, Processing, RequiresPaymentMethod, Succeeded};
         let parts = session.into_parts();
@@ -422,7 +424,7 @@ struct TransferData {
     destination: Lenient<Reference>,
 }
 
-/// What one payment method does otherwise than the PaymentIntent says.
+/// The settings of one payment method, which differ from the PaymentIntent's.
 #[derive(Deserialize)]
 struct MethodOption {
     capture_method: Option<String>,

@@ -1,4 +1,4 @@
-//! What became of a payment's money, after one capture or several, ours or somebody else's.
+//! The totals of a payment after one capture or several, by our own call or elsewhere.
 
 use stripe_checkout_core::Amount;
 use stripe_checkout_core::intent::CaptureRequest;

@@ -10,7 +10,8 @@ use stripe_checkout_core::{Expired, IntentError};
 use super::fulfilment::orders;
 use super::world::{GOOD, PRICE, Shop, World, eur, hosted, request};
 
-/// Another shop of the same order, whose money is authorised on Stripe's page with a promotion code. Gives the session and its PaymentIntent.
+/// Authorises the money of an order on Stripe's page, with a promotion code. Returns the session
+/// and its PaymentIntent.
 async fn authorised(world: &World, reference: &str) -> (String, String) {
     let session = world.open_manual(reference).await;
     world.on_page(session.id(), "code", "code=SANDBOX10").await;

@@ -182,7 +182,8 @@ async fn an_event_that_did_not_fit_is_replayed_by_the_pages_own_form_only() {
         .await;
     let html = text(&page);
     assert!(
-        html.contains("Needs a look") && html.contains("the order costs 45.50 EUR, the payment is for 0.01 EUR"),
+        html.contains("Needs a look")
+            && html.contains("the order costs 45.50 EUR, the payment is for 0.01 EUR"),
         "{html}"
     );
     let (_, rest) = html

@@ -334,7 +334,7 @@ async fn a_payment_is_captured_several_times() {
     let first = client.post(&path, part).await.json();
     assert_eq!(first["status"], "requires_capture");
     assert_eq!(figures(&first), (500, 1499));
-    // What was captured can be refunded before the rest is.
+    // The first part can be refunded before the rest is captured.
     let refund = format!("payment_intent={}&amount=300", id(&held));
     assert_eq!(client.post("/v1/refunds", &refund).await.status, 200);
     let more = client.post(&path, "amount_to_capture=1500").await;

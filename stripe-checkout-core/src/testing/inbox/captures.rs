@@ -1,4 +1,5 @@
-//! Money that is authorised first: the price, the amount that was captured, and the part that was not.
+//! Money that is authorised first: the price, the amount that was captured, and the part that was
+//! not.
 
 use serde_json::json;
 
@@ -214,7 +215,8 @@ async fn expired_authorisation<S: Subject>(world: World<S>) -> Told {
     world.did(["event refund.created"]).await
 }
 
-/// An event of the PaymentIntent of this order, which was made in a session and is captured by hand.
+/// An event of the PaymentIntent of this order, which was made in a session and is captured by
+/// hand.
 fn authorised(order: usize, what: &str, status: &str) -> EventBody {
     let object = intent(&format!("pi_{order}"), &format!("order-{order}"), status)
         .metadata("checkout_session", "1")
