@@ -253,6 +253,7 @@ impl Attempt<'_> {
             request: RequestState::Sending,
             asked: self.params.amount(),
             payment: None,
+            capture: None,
             secret_hash: None,
             state: IntentState::Creating,
             paid_by: None,
@@ -312,7 +313,7 @@ impl Attempt<'_> {
             let canceled = self
                 .payments
                 .gateway
-                .cancel_intent(made.id(), &key, self.account());
+                .cancel_unpaid(made.id(), &key, self.account());
             if let Err(error) = canceled.await {
                 tracing::warn!(payment = made.id(), %error, "a PaymentIntent that nobody was given stays open");
             }
@@ -416,7 +417,7 @@ impl Attempt<'_> {
         match self
             .payments
             .gateway
-            .cancel_intent(id, &key, self.account())
+            .cancel_unpaid(id, &key, self.account())
             .await
         {
             Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),

@@ -7,4 +7,5 @@ mod generated;
 mod hooks;
 mod interleaved;
 mod refunds;
+mod totals;
 mod world;

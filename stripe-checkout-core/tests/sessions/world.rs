@@ -31,21 +31,26 @@ pub(crate) const fn eur(minor: u64) -> Amount {
 #[derive(Clone)]
 pub(crate) struct Shop {
     lines: Arc<Mutex<Vec<String>>>,
-    due: Due,
+    due: Arc<Mutex<Due>>,
 }
 
 impl Default for Shop {
     fn default() -> Self {
-        let due = Due::Exactly(PRICE);
-        let lines = Arc::default();
-        Self { lines, due }
+        Self::due(Due::Exactly(PRICE))
     }
 }
 
 impl Shop {
     pub(crate) fn due(due: Due) -> Self {
-        let lines = Arc::default();
-        Self { lines, due }
+        Self {
+            lines: Arc::default(),
+            due: Arc::new(Mutex::new(due)),
+        }
+    }
+
+    /// Changes its answer.
+    pub(crate) fn costs(&self, due: Due) {
+        *self.due.lock().unwrap() = due;
     }
 
     fn line(&self, what: &str, payment: &Payment) -> Result<(), BoxError> {
@@ -70,7 +75,7 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
-        Ok(self.due)
+        Ok(*self.due.lock().unwrap())
     }
 
     async fn order_free(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
@@ -267,6 +272,12 @@ impl World {
         session.unwrap()
     }
 
+    /// A session whose money is only authorised.
+    pub(crate) async fn open_manual(&self, reference: &str) -> CheckoutSession {
+        let request = request(reference).capture_manually();
+        self.checkout.create_session(&request).await.unwrap()
+    }
+
     /// What the buyer's browser posts on the page of a session.
     pub(crate) async fn on_page(&self, session: &str, action: &str, form: &str) -> Value {
         let path = format!("/sandbox/checkout/{session}/{action}");
@@ -374,6 +385,7 @@ fn open_row(attempt: u32, session: &str) -> IntentRecord {
         attempt,
         fingerprint: "f".into(),
         request: stripe_checkout_core::fulfillment::RequestState::Sent,
+        capture: None,
         asked: PRICE,
         payment: Some(session.into()),
         secret_hash: None,
