@@ -185,6 +185,7 @@ async fn longest<S: Subject>(world: World<S>) -> Told {
     same("it did", took(&step), Some(("evt_1", Stepped::Failed)))?;
     let waiting = world.script(|_, _| Verdict::Waiting {
         again: Duration::MAX,
+        reason: None,
     });
     let step = inbox.step(&tea(), now, terms, &waiting).await?;
     same("it did", took(&step), Some(("evt_1", Stepped::Waiting)))?;
