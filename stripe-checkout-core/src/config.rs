@@ -270,6 +270,12 @@ impl Config {
         }
     }
 
+    /// The Stripe account that the keys belong to, where they tell.
+    pub(crate) fn account(&self) -> Option<String> {
+        let (secret, publishable) = self.keys.as_ref()?;
+        secret.account().or_else(|| publishable.account())
+    }
+
     /// The signing secrets, at least one.
     pub fn webhook_secrets(&self) -> &[WebhookSecret] {
         &self.webhook_secrets

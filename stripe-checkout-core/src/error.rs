@@ -461,8 +461,10 @@ pub enum ApiError {
         request_id: Option<String>,
     },
     /// The key may not do this (HTTP 403).
-    #[error("the key has no permission for this request")]
+    #[error("the key has no permission for this request{}", .message.as_ref().map(|message| format!(": {message}")).unwrap_or_default())]
     Permission {
+        /// Stripe's own sentence, which names the missing permission of a restricted key.
+        message: Option<String>,
         /// Stripe's request id.
         request_id: Option<String>,
     },
@@ -511,7 +513,7 @@ impl ApiError {
             Self::Declined { request_id, .. }
             | Self::InvalidRequest { request_id, .. }
             | Self::Authentication { request_id }
-            | Self::Permission { request_id }
+            | Self::Permission { request_id, .. }
             | Self::RateLimited { request_id, .. }
             | Self::IdempotencyConflict { request_id }
             | Self::Unavailable { request_id, .. }
@@ -601,7 +603,8 @@ pub enum OperationError {
     NoPricing,
 }
 
-/// Why a run of the [reconciler](crate::Checkout::reconcile) did not come to its end. The next one goes on where it stopped.
+/// Why a run of the [reconciler](crate::Checkout::reconcile) did not do all of its work. The next
+/// run goes on where this one stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReconcileError {
@@ -619,6 +622,69 @@ pub enum ReconcileError {
     /// The inbox could not take in what Stripe told.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// Some parts of the run failed. The other parts did their work.
+    #[cfg(feature = "intent")]
+    #[error("the reconciler did a part of its work only: {}", list(.failures))]
+    Incomplete {
+        /// The work that was done.
+        report: Box<crate::Reconciled>,
+        /// The parts that failed, at least one.
+        failures: Vec<ReconcileFailure>,
+    },
+}
+
+/// A part of the [reconciler](crate::Checkout::reconcile)'s work. None needs the others.
+#[cfg(feature = "intent")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReconcilePart {
+    /// Running events that are stored and due.
+    DueEvents,
+    /// Reading Stripe's list of events.
+    EventList,
+    /// Looking at every order that may still be paid.
+    Orders,
+}
+
+/// A part of a run that failed.
+#[cfg(feature = "intent")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReconcileFailure {
+    /// Which part.
+    pub part: ReconcilePart,
+    /// How many events or orders failed.
+    pub count: u64,
+    /// The reference of the first order that failed.
+    pub order: Option<String>,
+    /// The first error: [`Api`](ReconcileError::Api) or [`Inbox`](ReconcileError::Inbox).
+    pub error: ReconcileError,
+}
+
+#[cfg(feature = "intent")]
+impl fmt::Display for ReconcileFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            part,
+            count,
+            order,
+            error,
+        } = self;
+        match (part, order) {
+            (ReconcilePart::DueEvents, _) => write!(f, "events that are due: {error}"),
+            (ReconcilePart::EventList, _) => write!(f, "Stripe's list of events: {error}"),
+            (ReconcilePart::Orders, Some(order)) => {
+                write!(f, "orders ({count} failed, the first is {order}): {error}")
+            }
+            (ReconcilePart::Orders, None) => write!(f, "orders: {error}"),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+fn list(failures: &[ReconcileFailure]) -> String {
+    let failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    failures.join("; ")
 }
 
 /// What went wrong inside an inbox.
@@ -646,6 +712,20 @@ pub enum InboxError {
     /// Work on the same payment did not end in time.
     #[error("the payment is being worked on")]
     Busy,
+    /// The inbox keeps the orders of another Stripe account under this application's name. The same
+    /// reference on another account is another order, so nothing is done until one of the two
+    /// changes.
+    #[error(
+        "the application {application:?} belongs to the Stripe account {known}, and these keys are of {given}: use the keys of {known}, or give this application a new name with .application(…) and no .former_application(…)"
+    )]
+    OtherAccount {
+        /// The application's name in the inbox.
+        application: String,
+        /// The account that the inbox knows.
+        known: String,
+        /// The account of the keys.
+        given: String,
+    },
 }
 
 /// Why a checkout cannot be built: found at start, so that it fails closed.

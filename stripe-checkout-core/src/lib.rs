@@ -27,6 +27,7 @@ mod secret;
 mod telemetry;
 
 pub mod fulfillment;
+pub mod guide;
 #[cfg(feature = "intent")]
 mod guard;
 #[cfg(feature = "intent")]

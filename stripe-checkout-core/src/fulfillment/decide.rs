@@ -21,6 +21,8 @@ pub(super) enum Decision {
     Tell,
     /// Run the hook for every other event.
     TellAsEvent,
+    /// Write it down, and run no hook: the handler heard of it by another event.
+    WriteDown,
     /// Old news.
     Superseded,
     /// Its turn has not come.
@@ -301,7 +303,7 @@ pub(super) fn intent_after(
     };
     let paid = before.state == IntentState::Paid;
     // Also of an earlier one: it is the order that is tried out.
-    if matches!(outcome, Outcome::Failed(..)) {
+    if matches!(outcome, Outcome::Failed(..)) && decision != Decision::WriteDown {
         after.declines = after.declines.saturating_add(1);
     }
     match outcome {

@@ -5,9 +5,11 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::birth::Births;
 use super::decide::{
     Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
 };
+use super::debit;
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
@@ -69,6 +71,12 @@ pub enum Received {
 pub(crate) trait Fulfillment: Send + Sync {
     fn survives_restart(&self) -> bool;
     fn accepts_live(&self) -> bool;
+    /// When the application was born on this inbox. Every other call that moves anything checks
+    /// first that the inbox is not that of another Stripe account.
+    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>>;
+    /// The error of every call, once it is known that the inbox is that of another account.
+    #[cfg(feature = "intent")]
+    fn refused(&self) -> Option<InboxError>;
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
@@ -147,8 +155,9 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         scope: &'a Scope,
         name: &'a str,
+        expected: Option<&'a str>,
         value: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>>;
+    ) -> BoxFuture<'a, Result<bool, InboxError>>;
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
@@ -159,6 +168,8 @@ pub(crate) struct Settings {
     pub(crate) max_attempts: u32,
     pub(crate) queued: bool,
     pub(crate) declines: Option<Declines>,
+    /// The Stripe account of the keys, where they tell.
+    pub(crate) account: Option<String>,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -173,6 +184,7 @@ pub(crate) struct Engine<I, H> {
     /// Whether a delivery is answered as soon as it is stored.
     queued: bool,
     declines: Option<Declines>,
+    births: Births,
     fresh: Fresh,
 }
 
@@ -191,6 +203,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             max_attempts: settings.max_attempts,
             queued: settings.queued,
             declines: settings.declines,
+            births: Births::new(settings.account),
             fresh: Fresh::new(lookup),
         }
     }
@@ -425,7 +438,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     ) -> Result<(), BoxError> {
         let handler = &self.handler;
         match (decision, outcome) {
-            (Decision::Superseded | Decision::Wait, _) => Ok(()),
+            (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
             (Decision::Fulfill, Outcome::Succeeded(payment)) => {
                 handler.payment_succeeded(payment, db).await
             }
@@ -531,6 +544,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             _ => before,
         };
         let decision = decide(&outcome, age(&event), known, intent);
+        let decision = debit::told_once(decision, &outcome, &event, known);
         match (decision, &outcome) {
             (Decision::Superseded, _) => return Ok(Verdict::Superseded),
             (Decision::Wait, _) => return Ok(Verdict::Waiting { again: OVERTAKEN }),
@@ -584,7 +598,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => None,
         };
-        let payment = payment_after(&outcome, decision, known);
+        let mut payment = payment_after(&outcome, decision, known);
+        debit::write_down(&mut payment, &outcome, &event);
         Ok(Verdict::Done {
             payment,
             intent: after,
@@ -646,12 +661,24 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         self.inbox.accepts_live()
     }
 
+    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>> {
+        Box::pin(self.births.of(&self.inbox, scope))
+    }
+
+    #[cfg(feature = "intent")]
+    fn refused(&self) -> Option<InboxError> {
+        self.births.refused()
+    }
+
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
         ours: &'a OursRule,
     ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(Engine::deliver(self, delivery, ours))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &delivery.scope).await?;
+            Engine::deliver(self, delivery, ours).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -659,7 +686,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         order: &'a OrderKey,
     ) -> BoxFuture<'a, Result<Option<IntentRecord>, InboxError>> {
-        Box::pin(self.inbox.intent(order))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &order.scope).await?;
+            self.inbox.intent(order).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -669,7 +699,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         expected: Option<u64>,
         record: IntentRecord,
     ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(self.inbox.put_intent(order, expected, record))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &order.scope).await?;
+            self.inbox.put_intent(order, expected, record).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -678,7 +711,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         scope: &'a Scope,
         payment: &'a str,
     ) -> BoxFuture<'a, Result<Option<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(self.inbox.intent_of_payment(scope, payment))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            self.inbox.intent_of_payment(scope, payment).await
+        })
     }
 
     fn events<'a>(
@@ -702,11 +738,17 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         event: &'a EventRecord,
     ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(self.stored(event, false))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
+            self.stored(event, false).await
+        })
     }
 
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(Engine::step_due(self, scope))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            Engine::step_due(self, scope).await
+        })
     }
 
     fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>> {
@@ -730,7 +772,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         since: SystemTime,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(self.inbox.open_intents(scope, after, since, most))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            self.inbox.open_intents(scope, after, since, most).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -738,7 +783,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         key: &'a OperationKey,
     ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>> {
-        Box::pin(self.inbox.operation(key))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &key.scope).await?;
+            self.inbox.operation(key).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -748,7 +796,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         expected: Option<u64>,
         record: OperationRecord,
     ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(self.inbox.put_operation(key, expected, record))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &key.scope).await?;
+            self.inbox.put_operation(key, expected, record).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -765,13 +816,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         scope: &'a Scope,
         name: &'a str,
+        expected: Option<&'a str>,
         value: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>> {
-        Box::pin(self.inbox.put_bookmark(scope, name, value))
+    ) -> BoxFuture<'a, Result<bool, InboxError>> {
+        Box::pin(self.inbox.put_bookmark(scope, name, expected, value))
     }
 
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
             let patience = self.deadline + self.patience;
             self.inbox.replay(&event.scope, &event.id, patience).await?;
             self.step(event, Turn::Now(&event.id)).await
@@ -780,6 +833,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>> {
         Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
             let patience = self.deadline + self.patience;
             self.inbox
                 .discard(&event.scope, &event.id, patience)

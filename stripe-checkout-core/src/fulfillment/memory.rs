@@ -820,10 +820,27 @@ impl Inbox for MemoryInbox {
         Ok(self.state().bookmarks.get(&key).cloned())
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
         let key = (scope.clone(), name.to_owned());
-        self.state().bookmarks.insert(key, value.to_owned());
-        Ok(())
+        let mut state = self.state();
+        let stored = state.bookmarks.get(&key).map(String::as_str);
+        if stored != expected {
+            return Ok(false);
+        }
+        state.bookmarks.insert(key, value.to_owned());
+        Ok(true)
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        let state = self.state();
+        let named = state.bookmarks.keys().filter(|(_, known)| known == name);
+        Ok(named.map(|(scope, _)| scope.clone()).collect())
     }
 }
 

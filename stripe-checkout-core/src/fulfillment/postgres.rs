@@ -406,17 +406,29 @@ impl Inbox for PostgresInbox {
         self.tables.bookmark(&mut conn, scope, name).await
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), Some(PATIENCE))
             .await
             .map_err(unavailable)?;
-        self.tables
-            .put_bookmark(&mut tx, scope, name, value)
+        let done = self
+            .tables
+            .put_bookmark(&mut tx, scope, name, expected, value)
             .await?;
         tx.commit().await.map_err(unavailable)?;
         held.release();
-        Ok(())
+        Ok(done)
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.scopes_with_bookmark(&mut conn, name).await
     }
 }
 

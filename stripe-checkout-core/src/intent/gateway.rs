@@ -17,6 +17,7 @@ use super::idempotency::IdempotencyKey;
 use super::pool::PooledTransport;
 use super::request::IntentParams;
 use super::retry::{self, Limits, NoAnswer};
+use super::stripe_clock::StripeClock;
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
@@ -58,6 +59,7 @@ pub struct Gateway {
     secret_key: SecretKey,
     api_base: Arc<str>,
     limits: Limits,
+    stripe_clock: Arc<StripeClock>,
 }
 
 impl Gateway {
@@ -91,6 +93,7 @@ impl Gateway {
                 deadline: Self::DEFAULT_DEADLINE,
                 tries: Self::DEFAULT_TRIES,
             },
+            stripe_clock: Arc::default(),
         })
     }
 
@@ -568,6 +571,12 @@ impl Gateway {
         read_as(&answer)
     }
 
+    /// Seconds by which this machine's clock is ahead of Stripe's, by the last answer; none before
+    /// the first one.
+    pub(crate) fn ahead_of_stripe(&self) -> Option<i64> {
+        self.stripe_clock.ahead()
+    }
+
     async fn send(&self, call: Call<'_>) -> Result<TransportResponse, ApiError> {
         self.ask(call)
             .await
@@ -591,6 +600,7 @@ impl Gateway {
             })
             .await;
             if let Ok(answer) = &outcome {
+                self.stripe_clock.answered(answer);
                 here.record("status", answer.status);
                 here.record("request_id", request_id(answer));
             }
@@ -872,7 +882,8 @@ fn unanswered(no_answer: NoAnswer) -> ApiError {
     }
 }
 
-/// Stripe's error body, as far as a program needs it. Its `message` is left out: it can repeat what was sent.
+/// Stripe's error body, as far as a program needs it. Its `message` can repeat what was sent: only
+/// that of a missing permission is kept.
 /// See Stripe's [errors](https://docs.stripe.com/api/errors).
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -887,6 +898,7 @@ struct StripeError {
     code: Option<String>,
     decline_code: Option<String>,
     param: Option<String>,
+    message: Option<String>,
 }
 
 fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
@@ -902,6 +914,7 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
         code,
         decline_code,
         param,
+        message,
     } = body.unwrap_or_default().error;
     let code = code.and_then(word);
     let is_conflict = r#type.as_deref() == Some("idempotency_error")
@@ -916,7 +929,10 @@ fn answered(answer: TransportResponse) -> Result<TransportResponse, ApiError> {
             decline_code: decline_code.and_then(word),
             request_id,
         },
-        403 => ApiError::Permission { request_id },
+        403 => ApiError::Permission {
+            message: message.and_then(about_permission),
+            request_id,
+        },
         429 => ApiError::RateLimited {
             retry_after: retry::retry_after(&answer),
             request_id,
@@ -941,6 +957,21 @@ fn request_id(answer: &TransportResponse) -> Option<String> {
         .header("request-id")
         .map(str::to_owned)
         .and_then(word)
+}
+
+/// The sentence that names a missing permission: "The provided key 'rk_live_****abcd' does not have
+/// the required permissions … Having the 'rak_event_read' permission would allow this request to
+/// continue." Stripe masks the key in it. Any other sentence is not for errors and logs.
+fn about_permission(message: String) -> Option<String> {
+    let is_plain = message.len() <= 500
+        && message
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let has_secret = message.split(['\'', ' ', '"']).any(|word| {
+        let is_key = ["sk_", "rk_", "whsec_"].iter().any(|prefix| word.starts_with(prefix));
+        (is_key && !word.contains('*')) || word.contains("_secret_")
+    });
+    (is_plain && !has_secret && message.contains("permission")).then_some(message)
 }
 
 /// A code, a parameter's name, an id: anything else that stands there is not for errors and logs.

@@ -1,6 +1,7 @@
 //! Orders that are paid on Stripe's own page: fulfilled once, whatever comes first, is lost, is clicked twice or changes meanwhile.
 
 mod connect;
+mod debits;
 mod fulfilment;
 mod lost;
 mod one_open;
