@@ -613,7 +613,7 @@ pub enum ReconcileError {
     NoPricing,
     /// The inbox forgets at a restart: what Stripe tells of last week would be done again.
     #[error(
-        "MemoryInbox forgets everything at a restart, so the orders of the last 30 days would be fulfilled again: use a database's inbox"
+        "MemoryInbox forgets everything at a restart, so orders would be fulfilled again: use SqliteInbox or PostgresInbox"
     )]
     Forgetful,
     /// Stripe, or the way to it.
@@ -748,7 +748,7 @@ pub enum BuildError {
     CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
-        "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
+        "MemoryInbox forgets everything at a restart, so it is refused with live keys: use SqliteInbox or PostgresInbox, also beside a store of your own, and a unique key on the order in the transaction in which your handler writes"
     )]
     MemoryInLiveMode,
     /// What is acknowledged before it is done must survive a restart.

@@ -27,9 +27,9 @@ mod secret;
 mod telemetry;
 
 pub mod fulfillment;
-pub mod guide;
 #[cfg(feature = "intent")]
 mod guard;
+pub mod guide;
 #[cfg(feature = "intent")]
 pub mod intent;
 #[cfg(feature = "checkout")]

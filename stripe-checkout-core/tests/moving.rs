@@ -126,12 +126,15 @@ impl World {
         Event::parse(event.unwrap().to_string()).unwrap()
     }
 
-    /// What the old inbox has fulfilled, and two payments that are open when it ends.
+    /// The old inbox fulfils one payment. Two others are open when it ends.
     async fn before(&self, old: &Checkout) -> [String; 2] {
         let paid = self.open(old, "old").await;
         self.pay(&paid).await;
         old.receive(self.webhook_of(&paid).await).await.unwrap();
-        let open = [self.open(old, "webhook").await, self.open(old, "lost").await];
+        let open = [
+            self.open(old, "webhook").await,
+            self.open(old, "lost").await,
+        ];
         self.sandbox.pass_time(Duration::from_secs(2 * 60 * 60));
         open
     }
@@ -161,7 +164,9 @@ impl World {
 #[tokio::test]
 async fn from_memory_to_a_database_nothing_old_is_shipped() {
     let world = World::new().await;
-    let open = world.before(&world.checkout("tea", MemoryInbox::new())).await;
+    let open = world
+        .before(&world.checkout("tea", MemoryInbox::new()))
+        .await;
     let new = world.checkout("tea", world.sqlite("new").await);
     world.after(&new, open, "memory to SQLite").await;
 }
@@ -325,7 +330,9 @@ async fn ask(checkout: &Checkout, path: &str, body: &[u8], signature: Option<Str
         Some(signature) => call.header("Stripe-Signature", signature.as_bytes()),
         None => call,
     };
-    checkout.handle(call.body(Body::whole(body, 1024 * 1024))).await
+    checkout
+        .handle(call.body(Body::whole(body, 1024 * 1024)))
+        .await
 }
 
 #[tokio::test]
@@ -431,12 +438,17 @@ async fn processes_that_start_at_once_agree_on_one_birth() {
     let mut running = Vec::new();
     for config in starts {
         let checkout = with(config, "tea", &world, file.clone());
-        running.push(tokio::spawn(async move { checkout.run_due().await.is_ok() }));
+        running.push(tokio::spawn(
+            async move { checkout.run_due().await.is_ok() },
+        ));
     }
     let mut accepted = Vec::new();
     for start in running {
         accepted.push(start.await.unwrap());
     }
     let one = [true, false, false, false];
-    assert!(accepted == one || accepted == one.map(|first| !first), "{accepted:?}");
+    assert!(
+        accepted == one || accepted == one.map(|first| !first),
+        "{accepted:?}"
+    );
 }

@@ -1685,7 +1685,10 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     let (log, _guard) = log();
     let other = db.pool(1, "").await;
     let run = async |pool: &PgPool, sql: String| {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(pool)
+            .await
+            .unwrap();
     };
     let own = format!("{}_own", db.schema);
     run(&other, format!("CREATE DATABASE {own}")).await;
@@ -1704,7 +1707,11 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     run(&pool, format!("CREATE ROLE {reads}; GRANT USAGE ON SCHEMA stripe_checkout TO {reads}; GRANT SELECT ON {table} TO {reads}")).await;
     PostgresInbox::migrated(pool.clone()).await.unwrap();
     assert!(!log.take().contains("WARN"));
-    run(&pool, format!("CREATE ROLE {writes}; GRANT INSERT ON {table} TO {writes}")).await;
+    run(
+        &pool,
+        format!("CREATE ROLE {writes}; GRANT INSERT ON {table} TO {writes}"),
+    )
+    .await;
     PostgresInbox::migrated(pool.clone()).await.unwrap();
     let lines = log.take();
     assert!(lines.contains(&format!("roles=[\"{writes}\"]")), "{lines}");

@@ -1239,7 +1239,10 @@ async fn an_event_that_cannot_be_stored_keeps_none_behind_it_waiting() {
     lines.extend(told(3..=5));
     assert_eq!(shop.lines(), lines);
     // The next run begins at it.
-    sqlx::raw_sql("DROP TRIGGER bad").execute(&pool).await.unwrap();
+    sqlx::raw_sql("DROP TRIGGER bad")
+        .execute(&pool)
+        .await
+        .unwrap();
     checkout.reconcile().once().await.unwrap();
     lines.extend(told(2..=2));
     assert_eq!(shop.lines(), lines);
@@ -1327,7 +1330,7 @@ impl Transport for Payments {
     }
 }
 
-/// A shop with so many open orders.
+/// A shop with this number of open orders.
 async fn with_orders(stripe: &Payments, store: &Store, shop: &Shop, orders: usize) -> Checkout {
     let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
     let secret = SecretKey::new("rk_test_1").unwrap();
@@ -1335,7 +1338,12 @@ async fn with_orders(stripe: &Payments, store: &Store, shop: &Shop, orders: usiz
     let inbox = store.open_sqlite().await;
     for order in (0..orders).map(|n| format!("o{n:03}")) {
         let row = open_row(&format!("pi_{order}"));
-        assert!(inbox.put_intent(&order_key(&order, None), None, row).await.unwrap());
+        assert!(
+            inbox
+                .put_intent(&order_key(&order, None), None, row)
+                .await
+                .unwrap()
+        );
     }
     Checkout::builder(config.unwrap())
         .application("tea")
@@ -1439,5 +1447,9 @@ async fn a_run_makes_so_many_requests_and_the_next_one_goes_on() {
     }
     asked.truncate(300);
     asked.sort();
-    assert_eq!(asked, orders(300), "each once before any is asked for again");
+    assert_eq!(
+        asked,
+        orders(300),
+        "each once before any is asked for again"
+    );
 }

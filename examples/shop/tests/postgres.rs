@@ -1,5 +1,5 @@
-//! The shop on PostgreSQL: the one that `DATABASE_URL` names, or a throw-away one. Each test has a database of its own, because the inbox's schema has one name in all of
-//! them.
+//! The shop on PostgreSQL: the one that `DATABASE_URL` names, or a throw-away one. Each test has a
+//! database of its own, because the inbox's schema has one name in all of them.
 
 #[path = "../../../stripe-checkout-core/tests/postgres_server/mod.rs"]
 mod postgres_server;
@@ -24,13 +24,19 @@ impl Database {
     }
 
     async fn run(&self, what: &str) -> sqlx::Result<()> {
-        run(self.0.options.clone(), format!("{what} DATABASE {}", self.0.schema)).await
+        run(
+            self.0.options.clone(),
+            format!("{what} DATABASE {}", self.0.schema),
+        )
+        .await
     }
 }
 
 async fn run(options: PgConnectOptions, statement: String) -> sqlx::Result<()> {
     let mut conn = options.connect().await?;
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut conn).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut conn)
+        .await?;
     conn.close().await
 }
 

@@ -459,7 +459,11 @@ impl CheckoutBuilder {
             });
         }
         telemetry::describe();
-        if self.config.secret_key().is_some_and(SecretKey::is_restricted) {
+        if self
+            .config
+            .secret_key()
+            .is_some_and(SecretKey::is_restricted)
+        {
             tracing::info!(
                 permissions = PERMISSIONS,
                 "the secret key is a restricted one. It needs these permissions"
@@ -488,12 +492,12 @@ impl CheckoutBuilder {
     }
 }
 
-/// What a restricted key must be allowed, as the Dashboard lists it.
+/// The permissions that a restricted key needs, as the Dashboard lists them.
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events and Charges (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
-    /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first call
-    /// does it, and also where this fails.
+    /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first
+    /// call does it, and also where this fails.
     fn be_born(&self) {
         if tokio::runtime::Handle::try_current().is_err() {
             return;

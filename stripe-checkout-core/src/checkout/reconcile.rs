@@ -99,10 +99,10 @@ impl Checkout {
     /// 2. It receives Stripe's list of events of the merchant's own account (the types of
     ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES)), the oldest first, from an hour before the
     ///    newest that it received last time.
-    /// 3. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid, on
-    ///    its connected account: payments that are being processed, however old, and those that wait
-    ///    for their buyer and whose order was changed within 30 days. An order that fails is counted,
-    ///    and the run goes on with the next one.
+    /// 3. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
+    ///    on its connected account: payments that are being processed, however old, and those that
+    ///    wait for their buyer and whose order was changed within 30 days. An order that fails is
+    ///    counted, and the run goes on with the next one.
     ///
     /// The first run on an inbox begins one hour before the inbox's birth: the first start of this
     /// application and mode on it. The inbox does not know what was fulfilled before.
@@ -143,8 +143,9 @@ impl Reconciler {
         self
     }
 
-    /// Also receives events and looks at orders from before the inbox's birth, back to this time and
-    /// at most 30 days. [`run`](Self::run) does so until a run succeeds, and then goes on as usual.
+    /// Also receives events and looks at orders from before the inbox's birth, back to this time
+    /// and at most 30 days. [`run`](Self::run) does so until a run succeeds, and then goes on as
+    /// usual.
     ///
     /// # Warning
     /// An inbox knows nothing of what another inbox fulfilled before its birth: those orders are
@@ -598,7 +599,9 @@ fn now() -> u64 {
 
 /// Seconds since 1970.
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 fn time(seconds: u64) -> SystemTime {

@@ -84,7 +84,7 @@ impl Births {
         if let Some(known) = known.get() {
             return Ok(known.clone()?);
         }
-        // Not one after the other: nobody waits behind an inbox that does not answer.
+        // At the same time: no caller waits behind another one if the inbox does not answer.
         let found = self.look(inbox, scope).await?;
         if known.set(found.clone()).is_ok()
             && let Err(refused) = &found
@@ -98,7 +98,9 @@ impl Births {
     /// The error of every call, once it is known that the inbox is that of another account.
     #[cfg(feature = "intent")]
     pub(super) fn refused(&self) -> Option<InboxError> {
-        let known = [&self.live, &self.test].into_iter().filter_map(OnceLock::get);
+        let known = [&self.live, &self.test]
+            .into_iter()
+            .filter_map(OnceLock::get);
         let refused = known.filter_map(|birth| birth.as_ref().err()).next();
         refused.cloned().map(InboxError::from)
     }

@@ -1,9 +1,10 @@
-//! A debit that fails on Stripe's page runs `payment_failed` once, whatever the order of its events.
+//! A debit that fails on Stripe's page runs `payment_failed` once, whatever the order of its
+//! events.
 //!
 //! Stripe sends two events for the one failure: `payment_intent.payment_failed` and
 //! `checkout.session.async_payment_failed`. A card that is declined on the page has the first one
-//! only, and may have several before the session completes. So the row of the payment keeps when its
-//! failures happened and when the session completed, by the clock of Stripe's events.
+//! only, and may have several before the session completes. So the row of the payment keeps when
+//! its failures happened and when the session completed, by the clock of Stripe's events.
 
 use serde::Deserialize;
 
@@ -29,7 +30,7 @@ const DELAYED: [&str; 13] = [
     "zengin",
 ];
 
-/// What is known of a payment, in words of the row's column `told`, under the payment's own id.
+/// The words of a payment's row in its column `told`, under the payment's own id.
 struct Known {
     /// When each attempt failed, and whether by a delayed method.
     failures: Vec<(i64, bool)>,
@@ -75,8 +76,7 @@ impl Known {
     }
 }
 
-/// Decides anew about news of a Checkout Session's payment, if the handler would hear twice of one
-/// failure.
+/// Changes a decision about a Checkout Session's payment if one failure would be told twice.
 pub(super) fn told_once(
     decision: Decision,
     outcome: &Outcome,
@@ -128,7 +128,11 @@ pub(super) fn write_down(row: &mut PaymentRecord, outcome: &Outcome, event: &Eve
             (payment, SESSION_FAILED.to_owned())
         }
         Outcome::Failed(payment, _) if payment.is_told_by_session() => {
-            let word = if is_delayed(event) { FAILED_LATE } else { FAILED };
+            let word = if is_delayed(event) {
+                FAILED_LATE
+            } else {
+                FAILED
+            };
             (payment, format!("{word} at {at}"))
         }
         Outcome::Processing(payment) if payment.session().is_some() => {

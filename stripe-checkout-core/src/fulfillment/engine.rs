@@ -6,10 +6,10 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::birth::Births;
+use super::debit;
 use super::decide::{
     Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
 };
-use super::debit;
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{

@@ -38,8 +38,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The schema of the tables.
 const SCHEMA: &str = "stripe_checkout";
 
-/// The roles that may write to the table or create in its schema. Of all roles, if `PUBLIC` may, only
-/// that.
+/// The roles that may write to the table or create in its schema. Of all roles, if `PUBLIC` may,
+/// only that.
 const WRITERS: &str = "WITH it AS (SELECT c.oid AS events, c.relowner, n.oid AS schema, n.nspowner \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)), \
     everybody AS (SELECT 'PUBLIC'::text AS role FROM it \
@@ -134,8 +134,8 @@ impl PostgresInbox {
         self
     }
 
-    /// Creates what is missing: the schema and the tables. Any number of processes may do so at once, and one that finds
-    /// all of it needs no right to create anything.
+    /// Creates what is missing: the schema and the tables. Any number of processes may do so at
+    /// once, and one that finds all of it needs no right to create anything.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].

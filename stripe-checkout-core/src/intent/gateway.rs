@@ -968,7 +968,9 @@ fn about_permission(message: String) -> Option<String> {
             .bytes()
             .all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let has_secret = message.split(['\'', ' ', '"']).any(|word| {
-        let is_key = ["sk_", "rk_", "whsec_"].iter().any(|prefix| word.starts_with(prefix));
+        let is_key = ["sk_", "rk_", "whsec_"]
+            .iter()
+            .any(|prefix| word.starts_with(prefix));
         (is_key && !word.contains('*')) || word.contains("_secret_")
     });
     (is_plain && !has_secret && message.contains("permission")).then_some(message)

@@ -316,7 +316,37 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
         (
             403,
             r#"{"type":"invalid_request_error"}"#,
-            ApiError::Permission { request_id: id() },
+            ApiError::Permission {
+                message: None,
+                request_id: id(),
+            },
+        ),
+        (
+            403,
+            r#"{"type":"invalid_request_error","message":"The provided key 'rk_test_***' does not have the required permissions. Having the 'rak_event_read' permission would allow this request to continue."}"#,
+            ApiError::Permission {
+                message: text(
+                    "The provided key 'rk_test_***' does not have the required permissions. Having the 'rak_event_read' permission would allow this request to continue.",
+                ),
+                request_id: id(),
+            },
+        ),
+        // A sentence that may hold a secret, and one that is not Stripe's.
+        (
+            403,
+            r#"{"message":"The key 'rk_test_51Secret' has no permission."}"#,
+            ApiError::Permission {
+                message: None,
+                request_id: id(),
+            },
+        ),
+        (
+            403,
+            r#"{"message":"Blocked by the firewall."}"#,
+            ApiError::Permission {
+                message: None,
+                request_id: id(),
+            },
         ),
         (
             429,

@@ -72,7 +72,7 @@ async fn a_debit_that_fails_is_told_once_whatever_the_order_of_its_events() {
                 let received = world.checkout.receive(event.clone()).await.unwrap();
                 assert_ne!(received, Received::Failed, "{order:?}");
             }
-            // Whatever was lost, the reconciler finds by the order's session.
+            // The reconciler finds the rest by the order's session.
             world.sandbox.webhooks().lose_events(usize::MAX);
             for _ in 0..2 {
                 world.checkout.reconcile().once().await.unwrap();

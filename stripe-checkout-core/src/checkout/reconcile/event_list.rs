@@ -16,7 +16,7 @@ const OVERLAP: Duration = Duration::from_secs(60 * 60);
 /// How many types Stripe takes in one list.
 const TYPES: usize = 20;
 
-/// How many events a page has: as many as Stripe gives, and few where so many are too large to be read.
+/// How many events a page has: all that Stripe gives, and few if the page is too large to be read.
 const PAGES: [usize; 2] = [100, 10];
 
 /// How many events are held at a time, in order to take the oldest of them in first.
@@ -25,6 +25,9 @@ const HELD: usize = 500;
 /// After how many stretches that are too long the next one is cut in half: Stripe lists the newest
 /// first, and a run must reach the oldest before its requests are used up.
 const STRETCHES: usize = 8;
+
+/// With fewer requests than this, a stretch that is too long is always cut in half.
+const FEW_REQUESTS: u32 = 200;
 
 /// After how many events it is written down how far the run has come.
 const CHUNK: usize = 100;
@@ -35,14 +38,15 @@ const SKEW: u64 = 60;
 /// The name of the note that says how far the list was received.
 const BOOKMARK: &str = "events";
 
-/// The name of the note that says by how many seconds the machine's clock was ahead of Stripe's when
-/// it was first compared, soon after the birth. The birth was written by that clock.
+/// The name of the note that says by how many seconds the machine's clock was ahead of Stripe's
+/// when it was first compared, soon after the birth. The birth was written by that clock.
 const CLOCK: &str = "clock";
 
 /// How far the list was received.
 #[derive(Serialize, Deserialize)]
 struct Reached {
-    /// When the newest event that was received was created, in seconds since 1970 by Stripe's clock.
+    /// When the newest event that was received was created, in seconds since 1970 by Stripe's
+    /// clock.
     created: u64,
 }
 
@@ -96,8 +100,8 @@ impl Run {
         let ahead = self.ahead_at_birth().await?;
         let mut knows_the_clock = ahead.is_some();
         let mut from = self.begins(birth, ahead, mark.created);
-        // Where the stretches end that are too long to be received at once, the next one last. Behind
-        // them is one without an end: what is new is in it, whatever our clock says.
+        // Where the stretches end that are too long to be received at once, the next one last.
+        // Behind them is one without an end: what is new is in it, whatever our clock says.
         let mut ends: Vec<u64> = Vec::new();
         while !self.is_stopped() {
             let until = ends.last().copied();
@@ -114,7 +118,9 @@ impl Run {
             }
             match listed {
                 Listed::OutOfRequests => break,
-                Listed::TooMany { until } if ends.len() >= STRETCHES => {
+                Listed::TooMany { until }
+                    if ends.len() >= STRETCHES || self.requests < FEW_REQUESTS =>
+                {
                     ends.push(from + (until - from).div_ceil(2));
                 }
                 Listed::TooMany { until } => ends.push(until),
@@ -131,7 +137,8 @@ impl Run {
         Ok(())
     }
 
-    /// The difference of the clocks in the inbox's first days, as soon as an answer of Stripe's told it.
+    /// The difference of the clocks in the inbox's first days, as soon as an answer of Stripe's
+    /// told it.
     async fn ahead_at_birth(&self) -> Result<Option<i64>, ReconcileError> {
         let fulfillment = &self.checkout.inner.fulfillment;
         if let Some(known) = fulfillment.bookmark(&self.scope, CLOCK).await? {
@@ -211,12 +218,12 @@ impl Run {
                 events.push_front(event);
             }
             if last {
-                // Stripe's order is by this time already; where it is not, this is what the bookmark goes by.
+                // Stripe sorts by this time already. The bookmark relies on it.
                 events.make_contiguous().sort_by_key(Event::created);
                 return Ok(Listed::All(events));
             }
             let reached = events.front().map_or(from, created);
-            // What is left is older, but a second cannot be parted.
+            // The rest is older, but a second cannot be parted.
             if events.len() >= HELD && reached > from {
                 return Ok(Listed::TooMany { until: reached });
             }
@@ -242,8 +249,8 @@ impl Run {
     }
 
     /// Receives events, and writes down after each chunk how far that is. `false` if it was stopped
-    /// before all were received. An event that cannot be stored keeps none behind it waiting, but the
-    /// next run begins at it.
+    /// before all were received. An event that cannot be stored keeps none behind it waiting, but
+    /// the next run begins at it.
     async fn receive_all(
         &mut self,
         events: VecDeque<Event>,

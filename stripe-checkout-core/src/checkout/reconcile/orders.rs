@@ -1,7 +1,7 @@
 //! The orders that may still be paid: looks at each one's payment at Stripe.
 //!
-//! A run goes on where the last one stopped, and begins anew after the last order. So an order whose
-//! look-up fails, or a rate limit, keeps no other order waiting for long.
+//! A run goes on where the last one stopped, and begins again after the last order. So an order
+//! whose look-up fails, or a rate limit, keeps no other order waiting for long.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -40,7 +40,8 @@ struct Walked {
     ends: bool,
 }
 
-/// Where an order stands among all, as [`open_intents`](crate::fulfillment::Inbox::open_intents) sorts them.
+/// Where an order stands among all, as [`open_intents`](crate::fulfillment::Inbox::open_intents)
+/// sorts them.
 fn place(order: &OrderKey) -> (&str, &str) {
     (
         order.account.as_deref().unwrap_or_default(),
@@ -154,7 +155,11 @@ impl Run {
                 ReconcileError::Api(ApiError::Authentication { .. }) => ends = true,
                 _ => {}
             }
-            in_a_row = if is_no_answer(&error) { in_a_row + 1 } else { 0 };
+            in_a_row = if is_no_answer(&error) {
+                in_a_row + 1
+            } else {
+                0
+            };
             ends |= in_a_row >= NO_ANSWERS;
             self.fail(ReconcilePart::Orders, Some(&order), error);
         }
@@ -203,8 +208,8 @@ impl Run {
             account: order.account.clone(),
             reference: order.reference.clone(),
         });
-        let text = serde_json::to_string(&place)
-            .map_err(|error| InboxError::Unavailable(error.into()))?;
+        let text =
+            serde_json::to_string(&place).map_err(|error| InboxError::Unavailable(error.into()))?;
         *note = self.put_bookmark(BOOKMARK, note.as_deref(), text).await?;
         Ok(())
     }
