@@ -452,3 +452,18 @@ async fn processes_that_start_at_once_agree_on_one_birth() {
         "{accepted:?}"
     );
 }
+
+#[tokio::test]
+async fn a_restricted_key_is_told_its_permissions_at_start() {
+    let (log, _guard) = log();
+    let world = World::new().await;
+    for (secret, told) in [("sk_test_1", false), ("rk_test_1", true)] {
+        let config = Config::new([WebhookSecret::new(SECRET).unwrap()]).unwrap();
+        let secret = SecretKey::new(secret).unwrap();
+        let publishable = PublishableKey::new("pk_test_1").unwrap();
+        let config = config.with_keys(secret, publishable).unwrap();
+        with(config, "tea", &world, world.sqlite("one").await);
+        let lines = log.take();
+        assert_eq!(lines.contains("read: Events and Charges"), told, "{lines}");
+    }
+}

@@ -206,9 +206,10 @@ impl MemoryInbox {
     /// Allows live keys, for applications that ship nothing: a monitor, a ledger that records each
     /// event.
     ///
-    /// # Warning After a restart, and in every second process, orders are shipped twice, and
-    /// refunded payments are shipped. A unique key or the order's state in your own store does not
-    /// prevent that: see [Live money](Self#live-money).
+    /// # Warning
+    /// After a restart, and in every second process, orders are shipped twice, and refunded payments
+    /// are shipped. A unique key or the order's state in your own store does not prevent that: see
+    /// [Live money](Self#live-money).
     #[must_use]
     pub fn allow_live(mut self) -> Self {
         self.live = true;
