@@ -256,7 +256,7 @@ impl Checkout {
                 return Ok(Received::Failed);
             }
             None if mode == Mode::Live && !self.inner.fulfillment.accepts_live() => {
-                tracing::error!(event = %event.id(), "a LIVE event, and an inbox that forgets at a restart: refused, so that Stripe keeps it; use a database's inbox, or MemoryInbox::allow_live()");
+                tracing::error!(event = %event.id(), "a LIVE event, and an inbox that forgets at a restart: refused, so that Stripe keeps it; use SqliteInbox or PostgresInbox, also beside a store of your own");
                 return Ok(Received::Failed);
             }
             _ => {}

@@ -270,6 +270,12 @@ impl Config {
         }
     }
 
+    /// The Stripe account that the keys belong to, where they tell.
+    pub(crate) fn account(&self) -> Option<String> {
+        let (secret, publishable) = self.keys.as_ref()?;
+        secret.account().or_else(|| publishable.account())
+    }
+
     /// The signing secrets, at least one.
     pub fn webhook_secrets(&self) -> &[WebhookSecret] {
         &self.webhook_secrets
@@ -288,17 +294,7 @@ impl Config {
     /// Whether this account is the one of the keys. Stripe's keys begin with their account's id:
     /// that of `acct_1H8…` is `sk_test_51H8…`. Older keys do not tell.
     pub(crate) fn is_of_keys(&self, account: &str) -> bool {
-        let id = account.strip_prefix("acct_").unwrap_or_default();
-        let secret = self.secret_key().map(SecretKey::expose);
-        let publishable = self.publishable_key().map(PublishableKey::expose);
-        let mut keys = secret.into_iter().chain(publishable);
-        // Shorter than any id of Stripe's, it could stand at the beginning of any key.
-        id.len() >= 12
-            && keys.any(|key| {
-                let body = key.splitn(3, '_').nth(2).unwrap_or_default();
-                body.strip_prefix('5')
-                    .is_some_and(|body| body.starts_with(id))
-            })
+        self.account().is_some_and(|known| known == account)
     }
 
     /// Whether the keys move real money; `None` without keys.

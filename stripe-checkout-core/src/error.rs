@@ -632,7 +632,8 @@ pub enum OperationError {
     NoPricing,
 }
 
-/// Why a run of the [reconciler](crate::Checkout::reconcile) did not come to its end. The next one goes on where it stopped.
+/// Why a run of the [reconciler](crate::Checkout::reconcile) did not do all of its work. The next
+/// run goes on where this one stopped.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReconcileError {
@@ -641,7 +642,7 @@ pub enum ReconcileError {
     NoPricing,
     /// The inbox forgets at a restart: what Stripe tells of last week would be done again.
     #[error(
-        "MemoryInbox forgets everything at a restart, so the orders of the last 30 days would be fulfilled again: use a database's inbox"
+        "MemoryInbox forgets everything at a restart, so orders would be fulfilled again: use SqliteInbox or PostgresInbox"
     )]
     Forgetful,
     /// Stripe, or the way to it.
@@ -650,6 +651,69 @@ pub enum ReconcileError {
     /// The inbox could not take in what Stripe told.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// Some parts of the run failed. The other parts did their work.
+    #[cfg(feature = "intent")]
+    #[error("the reconciler did a part of its work only: {}", list(.failures))]
+    Incomplete {
+        /// The work that was done.
+        report: Box<crate::Reconciled>,
+        /// The parts that failed, at least one.
+        failures: Vec<ReconcileFailure>,
+    },
+}
+
+/// A part of the [reconciler](crate::Checkout::reconcile)'s work. None needs the others.
+#[cfg(feature = "intent")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReconcilePart {
+    /// Running events that are stored and due.
+    DueEvents,
+    /// Reading Stripe's list of events.
+    EventList,
+    /// Looking at every order that may still be paid.
+    Orders,
+}
+
+/// A part of a run that failed.
+#[cfg(feature = "intent")]
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReconcileFailure {
+    /// Which part.
+    pub part: ReconcilePart,
+    /// How many events or orders failed.
+    pub count: u64,
+    /// The reference of the first order that failed.
+    pub order: Option<String>,
+    /// The first error: [`Api`](ReconcileError::Api) or [`Inbox`](ReconcileError::Inbox).
+    pub error: ReconcileError,
+}
+
+#[cfg(feature = "intent")]
+impl fmt::Display for ReconcileFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            part,
+            count,
+            order,
+            error,
+        } = self;
+        match (part, order) {
+            (ReconcilePart::DueEvents, _) => write!(f, "events that are due: {error}"),
+            (ReconcilePart::EventList, _) => write!(f, "Stripe's list of events: {error}"),
+            (ReconcilePart::Orders, Some(order)) => {
+                write!(f, "orders ({count} failed, the first is {order}): {error}")
+            }
+            (ReconcilePart::Orders, None) => write!(f, "orders: {error}"),
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+fn list(failures: &[ReconcileFailure]) -> String {
+    let failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    failures.join("; ")
 }
 
 /// What went wrong inside an inbox.
@@ -677,6 +741,20 @@ pub enum InboxError {
     /// Work on the same payment did not end in time.
     #[error("the payment is being worked on")]
     Busy,
+    /// The inbox keeps the orders of another Stripe account under this application's name. The same
+    /// reference on another account is another order, so nothing is done until one of the two
+    /// changes.
+    #[error(
+        "the application {application:?} belongs to the Stripe account {known}, and these keys are of {given}: use the keys of {known}, or give this application a new name with .application(…) and no .former_application(…)"
+    )]
+    OtherAccount {
+        /// The application's name in the inbox.
+        application: String,
+        /// The account that the inbox knows.
+        known: String,
+        /// The account of the keys.
+        given: String,
+    },
 }
 
 /// Why a checkout cannot be built: found at start, so that it fails closed.
@@ -699,7 +777,7 @@ pub enum BuildError {
     CustomersWithoutPricing,
     /// The memory inbox forgets at a restart, which live money does not forgive.
     #[error(
-        "MemoryInbox forgets everything at a restart, so it is refused with live keys: use a database's inbox, or MemoryInbox::allow_live()"
+        "MemoryInbox forgets everything at a restart, so it is refused with live keys: use SqliteInbox or PostgresInbox, also beside a store of your own, and a unique key on the order in the transaction in which your handler writes"
     )]
     MemoryInLiveMode,
     /// The name of the Connect application cannot be one.

@@ -29,6 +29,7 @@ mod telemetry;
 pub mod fulfillment;
 #[cfg(feature = "intent")]
 mod guard;
+pub mod guide;
 #[cfg(feature = "intent")]
 pub mod intent;
 #[cfg(feature = "checkout")]

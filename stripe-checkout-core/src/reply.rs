@@ -346,7 +346,9 @@ impl From<&InboxError> for Problem {
                 "This payment is being worked on. Please try again.",
             )
             .later(2),
-            InboxError::Unavailable(_) | InboxError::Full { .. } => Self::new(
+            InboxError::Unavailable(_)
+            | InboxError::Full { .. }
+            | InboxError::OtherAccount { .. } => Self::new(
                 503,
                 "unavailable",
                 "We cannot take this in at the moment. Please try again.",

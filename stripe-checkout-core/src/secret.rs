@@ -106,6 +106,16 @@ impl SecretKey {
         self.mode
     }
 
+    /// Whether it is a restricted key, which needs a permission for each kind of request.
+    pub(crate) fn is_restricted(&self) -> bool {
+        self.text.starts_with("rk_")
+    }
+
+    /// The account that the key belongs to, where the key tells.
+    pub(crate) fn account(&self) -> Option<String> {
+        account_of(&self.text)
+    }
+
     /// The key itself.
     ///
     /// # Security warning
@@ -148,6 +158,11 @@ impl PublishableKey {
     /// Whether the key is for real money.
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The account that the key belongs to, where the key tells.
+    pub(crate) fn account(&self) -> Option<String> {
+        account_of(&self.text)
     }
 
     /// The key itself, for the page.
@@ -299,6 +314,18 @@ impl Kind {
             Self::Unknown => "something else",
         }
     }
+}
+
+/// The account of a key. Stripe's keys are a prefix, a `5`, the id of the account without `acct_`,
+/// and a random rest; all keys of an account, also rolled ones, have this in common. Keys that are
+/// older than that, and those of other implementations, do not tell.
+fn account_of(key: &str) -> Option<String> {
+    let rest = key.splitn(3, '_').nth(2)?;
+    let id = rest.strip_prefix('5')?.get(..16)?;
+    let tells = id.starts_with('1')
+        && rest.len() >= 60
+        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    tells.then(|| format!("acct_{id}"))
 }
 
 /// Drops white space around a value and refuses what can be no key. The text is wrapped before it is looked at, so that it is wiped on every way out.

@@ -179,7 +179,7 @@ impl Shop {
         more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
     ) -> Self {
         let pool = db.pool(pool, set).await;
-        let inbox = PostgresInbox::new(pool.clone());
+        let inbox = PostgresInbox::new(pool.clone()).schema(&*db.schema);
         inbox.migrate().await.unwrap();
         sqlx::query("CREATE TABLE IF NOT EXISTS effects (number bigserial, what text NOT NULL)")
             .execute(&pool)
@@ -1638,14 +1638,8 @@ async fn migrations_may_be_applied_by_many_at_once_and_again() {
     };
     let pool = db.pool(8, "").await;
     let named = format!("{} \"of its own\"", db.schema);
-    for schema in [None, Some(named.clone())] {
-        let inbox = |pool: &PgPool| {
-            let inbox = PostgresInbox::new(pool.clone());
-            match &schema {
-                Some(schema) => inbox.schema(schema),
-                None => inbox,
-            }
-        };
+    for schema in [db.schema.clone(), named.clone()] {
+        let inbox = |pool: &PgPool| PostgresInbox::new(pool.clone()).schema(&*schema);
         let migrating: Vec<_> = (0..8)
             .map(|_| {
                 let inbox = inbox(&pool);
@@ -1657,7 +1651,7 @@ async fn migrations_may_be_applied_by_many_at_once_and_again() {
         }
         inbox(&pool).migrate().await.unwrap();
         // And by those who run them themselves.
-        if schema.is_none() {
+        if schema == db.schema {
             for migration in PostgresInbox::MIGRATIONS {
                 sqlx::raw_sql(*migration).execute(&pool).await.unwrap();
             }
@@ -1682,6 +1676,57 @@ async fn migrations_may_be_applied_by_many_at_once_and_again() {
         .execute(&pool)
         .await
         .unwrap();
+}
+
+/// A database of its own, as a new project has it.
+#[tokio::test]
+async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let (log, _guard) = log();
+    let other = db.pool(1, "").await;
+    let run = async |pool: &PgPool, sql: String| {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(pool)
+            .await
+            .unwrap();
+    };
+    let own = format!("{}_own", db.schema);
+    run(&other, format!("CREATE DATABASE {own}")).await;
+    let options = db.options.clone().database(&own);
+    let pool = PgPool::connect_with(options).await.unwrap();
+    PostgresInbox::migrated(pool.clone()).await.unwrap();
+    let schema = "SELECT table_schema::text FROM information_schema.tables WHERE table_name = 'stripe_checkout_events'";
+    let schemas: Vec<String> = sqlx::query_scalar(schema).fetch_all(&pool).await.unwrap();
+    assert_eq!(schemas, ["stripe_checkout"]);
+    let lines = log.take();
+    assert!(!lines.contains("WARN"), "{lines}");
+
+    // A role that may read, and one that may write.
+    let (reads, writes) = (format!("{own}_reads"), format!("{own}_writes"));
+    let table = "stripe_checkout.stripe_checkout_events";
+    run(&pool, format!("CREATE ROLE {reads}; GRANT USAGE ON SCHEMA stripe_checkout TO {reads}; GRANT SELECT ON {table} TO {reads}")).await;
+    PostgresInbox::migrated(pool.clone()).await.unwrap();
+    assert!(!log.take().contains("WARN"));
+    run(
+        &pool,
+        format!("CREATE ROLE {writes}; GRANT INSERT ON {table} TO {writes}"),
+    )
+    .await;
+    PostgresInbox::migrated(pool.clone()).await.unwrap();
+    let lines = log.take();
+    assert!(lines.contains(&format!("roles=[\"{writes}\"]")), "{lines}");
+    // As `public` was before PostgreSQL 15.
+    run(&pool, "GRANT CREATE ON SCHEMA public TO PUBLIC".to_owned()).await;
+    let public = PostgresInbox::new(pool.clone()).schema("public");
+    public.migrate().await.unwrap();
+    let lines = log.take();
+    assert!(lines.contains("roles=[\"PUBLIC\"]"), "{lines}");
+
+    pool.close().await;
+    run(&other, format!("DROP DATABASE {own} WITH (FORCE)")).await;
+    run(&other, format!("DROP ROLE {reads}; DROP ROLE {writes}")).await;
 }
 
 /// Polls it so often, and then drops it: it is cut off at one of its waits, whichever that is. Says whether it ended before.
@@ -1741,7 +1786,7 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
         cut[2] += usize::from(!cut_off(putting, polls).await);
         is_safe("put_intent", polls).await;
 
-        let migrating = PostgresInbox::new(shop.pool.clone());
+        let migrating = PostgresInbox::new(shop.pool.clone()).schema(&*db.schema);
         cut[3] += usize::from(!cut_off(migrating.migrate(), polls).await);
         is_safe("migrate", polls).await;
     }
@@ -1922,7 +1967,7 @@ async fn a_server_that_says_nothing_any_more_does_not_keep_a_step_for_ever() {
         .connect_with(options)
         .await
         .unwrap();
-    let inbox = PostgresInbox::new(pool);
+    let inbox = PostgresInbox::new(pool).schema(&*db.schema);
     let ledger = direct.ledger.clone();
     let checkout = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
@@ -2240,7 +2285,7 @@ async fn what_was_received_is_on_the_disk_whatever_the_session_has_set() {
             .fetch_one(&pool)
             .await
             .unwrap();
-        let inbox = PostgresInbox::new(pool.clone());
+        let inbox = PostgresInbox::new(pool.clone()).schema(&*db.schema);
         inbox.receive(new_event(&before)).await.unwrap();
         let (synchronous, patience, flushed): (String, String, bool) = sqlx::query_as(
             "DELETE FROM held RETURNING synchronous, patience, place < pg_current_wal_flush_lsn()",
@@ -2364,7 +2409,7 @@ async fn where_they_cannot_be_stored_together_they_are_stored_alone() {
     };
     let shop = Shop::new(&db).await;
     let set = "SET default_transaction_read_only = on; SET default_transaction_isolation = 'serializable'";
-    let inbox = PostgresInbox::new(db.pool(4, set).await);
+    let inbox = PostgresInbox::new(db.pool(4, set).await).schema(&*db.schema);
     for task in receiving(&inbox, many_events("read_only", 20)) {
         let stored = task.await.unwrap().unwrap();
         assert_eq!(shop.record(&stored.id).await.state, EventState::Pending);
@@ -2404,4 +2449,35 @@ async fn a_table_that_is_locked_is_waited_for_no_longer_than_a_row() {
     assert!(matches!(error, InboxError::Busy), "{error:?}");
     other.rollback().await.unwrap();
     shop.inbox.receive(new_event("evt_1")).await.unwrap();
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// The lines since the last time.
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
 }

@@ -17,8 +17,8 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
-    Alert, Amount, ApiError, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
-    PublishableKey, ReconcileError, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
+    Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError, PublishableKey,
+    ReconcileError, ReconcilePart, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::oneshot;
@@ -150,7 +150,7 @@ impl Store {
         let Self::Postgres(database) = self else {
             panic!("another database");
         };
-        PostgresInbox::new(database.pool(6, "").await)
+        PostgresInbox::new(database.pool(6, "").await).schema(&*database.schema)
     }
 
     async fn checkout(&self, config: &Config, shop: &Shop) -> Checkout {
@@ -169,7 +169,9 @@ impl Store {
         let scope = scope();
         let inbox = self.open_sqlite().await;
         if let Some(value) = value {
-            inbox.put_bookmark(&scope, BOOKMARK, value).await.unwrap();
+            let stored = inbox.bookmark(&scope, BOOKMARK).await.unwrap();
+            let put = inbox.put_bookmark(&scope, BOOKMARK, stored.as_deref(), value);
+            assert!(put.await.unwrap());
         }
         inbox.bookmark(&scope, BOOKMARK).await.unwrap()
     }
@@ -284,6 +286,17 @@ impl World {
             .iter()
             .map(|request| format!("{} {}", request.method, request.path))
             .collect()
+    }
+}
+
+/// The parts of a run that failed, each with its error.
+fn failures(ended: Result<Reconciled, ReconcileError>) -> Vec<(ReconcilePart, u64, String)> {
+    match ended {
+        Err(ReconcileError::Incomplete { failures, .. }) => failures
+            .into_iter()
+            .map(|failure| (failure.part, failure.count, failure.error.to_string()))
+            .collect(),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -455,7 +468,7 @@ async fn what_stripe_does_not_know_is_counted_and_stops_nobody() {
 }
 
 #[tokio::test]
-async fn an_account_that_left_stops_nobody_but_a_key_that_may_not_ask_does() {
+async fn an_account_that_left_is_counted_and_a_key_that_may_not_ask_is_an_error() {
     let world = World::new().await;
     let order = order_key("theirs", Some("acct_1"));
     world.put_row(&order, open_row("pi_1")).await;
@@ -470,13 +483,12 @@ async fn an_account_that_left_stops_nobody_but_a_key_that_may_not_ask_does() {
     world.lose_events();
     world.order("ours").await;
     world.sandbox.faults().next(1, Fault::Status(403));
-    let error = world.checkout.reconcile().once().await.unwrap_err();
-    let denied = ReconcileError::Api(ApiError::Permission {
-        sentence: None,
-        account_is_gone: false,
-        request_id: None,
-    });
-    assert_eq!(error.to_string(), denied.to_string());
+    let failed = failures(world.checkout.reconcile().once().await);
+    let denied = "the key has no permission for this request: ";
+    let [(ReconcilePart::EventList, 1, error)] = &failed[..] else {
+        panic!("{failed:?}");
+    };
+    assert!(error.starts_with(denied.trim_end_matches(": ")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -516,7 +528,9 @@ async fn a_refund_comes_after_its_success_however_late_both_come() {
     world.refund(&payment, 500).await;
     // Whoever hears of a refund after an hour takes its success for older than the inbox.
     world.sandbox.pass_time(Duration::from_secs(2 * 60 * 60));
-    world.reconcile().await;
+    // The inbox is younger than these events: time passes in the sandbox only.
+    let all = world.checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    all.once().await.unwrap();
     let lines = world.shop.lines();
     assert_eq!(lines[0], "ship a");
     assert!(
@@ -583,7 +597,7 @@ async fn what_failed_and_is_due_is_tried_again_first() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_waited_out_and_an_outage_ends_the_run_which_goes_on_later() {
+async fn a_rate_limit_is_waited_out_and_a_list_that_fails_keeps_no_order_waiting() {
     let world = World::new().await;
     world.paid("a").await;
     world.lose_events();
@@ -602,18 +616,17 @@ async fn a_rate_limit_is_waited_out_and_an_outage_ends_the_run_which_goes_on_lat
         headers: vec![("Stripe-Should-Retry".into(), "false".into())],
     };
     world.sandbox.faults().next(1, never);
-    let error = world.checkout.reconcile().once().await.unwrap_err();
-    assert!(matches!(
-        error,
-        ReconcileError::Api(ApiError::Unavailable { .. })
-    ));
-    assert_eq!(world.shop.lines().len(), 2);
+    let failed = failures(world.checkout.reconcile().once().await);
+    let unavailable = "Stripe is unavailable (status 503)".to_owned();
+    assert_eq!(failed, [(ReconcilePart::EventList, 1, unavailable)]);
+    // The orders were looked at even so.
+    assert_eq!(world.shop.lines().len(), 3);
     world.reconcile().await;
     assert_eq!(world.shop.lines().len(), 3);
 }
 
 #[tokio::test]
-async fn an_inbox_that_is_gone_ends_the_run_and_nothing_is_taken_for_done() {
+async fn an_inbox_that_stores_nothing_fails_the_run_and_nothing_counts_as_done() {
     let world = World::new().await;
     world.paid("a").await;
     let pool = world.store.pool().await;
@@ -627,8 +640,15 @@ async fn an_inbox_that_is_gone_ends_the_run_and_nothing_is_taken_for_done() {
         .execute(&pool)
         .await
         .unwrap();
-    let error = broken.reconcile().once().await.unwrap_err();
-    assert!(matches!(error, ReconcileError::Inbox(_)), "{error:?}");
+    let failed = failures(broken.reconcile().once().await);
+    let gone = "the inbox is unavailable".to_owned();
+    assert_eq!(
+        failed,
+        [
+            (ReconcilePart::EventList, 1, gone.clone()),
+            (ReconcilePart::Orders, 1, gone)
+        ]
+    );
     assert_eq!(world.store.bookmark(None).await, None);
     sqlx::raw_sql("DROP TRIGGER full")
         .execute(&pool)
@@ -718,6 +738,8 @@ struct Shelves {
     ends: Option<usize>,
     /// Behind which event nothing can be asked for, the next so many times.
     expired: Option<(String, usize)>,
+    /// The date in its answers.
+    date: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -787,10 +809,11 @@ impl Transport for Archive {
             after: get("starting_after"),
         };
         shelves.asked.push(asked.clone());
+        let date = shelves.date.map(|date| ("Date".to_owned(), date.into()));
         let answer = |status, body: serde_json::Value| {
             Ok(TransportResponse {
                 status,
-                headers: Vec::new(),
+                headers: date.clone().into_iter().collect(),
                 body: body.to_string().into(),
             })
         };
@@ -851,17 +874,27 @@ fn told(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_first_run_goes_back_thirty_days_and_takes_the_oldest_in_first() {
+async fn a_run_begins_an_hour_before_the_inbox_and_goes_back_thirty_days_if_asked() {
     let (archive, store, shop) = (
         Archive::with(250, 4 * 60 * 60 + 1),
         Store::sqlite().await,
         Shop::default(),
     );
     let checkout = over(&archive, &store, &shop).await;
+    // The inbox knows nothing of what came before it.
     let report = checkout.reconcile().once().await.unwrap();
+    assert_eq!((report.events, shop.lines()), (1, told(250..=250)));
+    let asked = archive.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!((now() - 3600 - asked[0].from).abs() < 60, "{asked:?}");
+
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let report = all.once().await.unwrap();
     // Six a day, of 30 days.
-    assert_eq!(report.events, 180);
-    assert_eq!(shop.lines(), told(71..=250));
+    assert_eq!((report.events, report.new), (180, 179));
+    let mut lines = told(250..=250);
+    lines.extend(told(71..=249));
+    assert_eq!(shop.lines(), lines);
     let asked = archive.asked();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert!((now() - 30 * DAY - asked[0].from).abs() < 60, "{asked:?}");
@@ -893,11 +926,14 @@ async fn a_bookmark_overlaps_by_an_hour_and_does_not_reach_back_beyond_thirty_da
         "it never goes back"
     );
 
-    for old in ["{\"created\":1600000000}", "from another version"] {
+    for (old, age) in [
+        ("{\"created\":1600000000}", 30 * DAY),
+        ("from another version", 3600),
+    ] {
         store.bookmark(Some(old)).await;
         checkout.reconcile().once().await.unwrap();
         let from = archive.asked()[0].from;
-        assert!((now() - 30 * DAY - from).abs() < 60, "{old}: {from}");
+        assert!((now() - age - from).abs() < 60, "{old}: {from}");
     }
     assert_eq!(shop.lines().len(), 4);
 }
@@ -918,7 +954,8 @@ async fn more_than_can_be_held_comes_in_parts_that_lose_and_repeat_nothing() {
         }
     }
     let checkout = over(&archive, &store, &shop).await;
-    let report = checkout.reconcile().once().await.unwrap();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let report = all.once().await.unwrap();
     assert_eq!((report.events, report.run), (1300, 1300));
     assert_eq!(shop.lines(), told(1..=1300));
     let asked = archive.asked().len();
@@ -936,11 +973,10 @@ async fn a_run_that_broke_off_half_way_goes_on_from_there() {
     let checkout = over(&archive, &store, &shop).await;
     // Five pages are too many to hold; what is older are two, and then Stripe is gone.
     archive.0.lock().unwrap().ends = Some(8);
-    let error = checkout.reconcile().once().await.unwrap_err();
-    assert!(
-        matches!(error, ReconcileError::Api(ApiError::Unavailable { .. })),
-        "{error:?}"
-    );
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let failed = failures(all.once().await);
+    let unavailable = "Stripe is unavailable".to_owned();
+    assert_eq!(failed, [(ReconcilePart::EventList, 1, unavailable)]);
     let first = shop.lines();
     assert!((100..600).contains(&first.len()), "{}", first.len());
     assert_eq!(first, told(1..=first.len()));
@@ -968,7 +1004,8 @@ async fn a_page_behind_an_event_that_expired_meanwhile_is_asked_for_anew() {
     );
     let checkout = over(&archive, &store, &shop).await;
     archive.0.lock().unwrap().expired = Some(("evt_00051".into(), 1));
-    let report = checkout.reconcile().once().await.unwrap();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let report = all.once().await.unwrap();
     assert_eq!(report.events, 150);
     assert_eq!(shop.lines(), told(1..=150));
     let asked: Vec<_> = archive
@@ -981,11 +1018,8 @@ async fn a_page_behind_an_event_that_expired_meanwhile_is_asked_for_anew() {
     // Once: what stays so is an error, and no endless loop.
     archive.0.lock().unwrap().expired = Some(("evt_00051".into(), 9));
     store.bookmark(Some("{\"created\":0}")).await;
-    let error = checkout.reconcile().once().await.unwrap_err();
-    assert!(matches!(
-        error,
-        ReconcileError::Api(ApiError::InvalidRequest { .. })
-    ));
+    let failed = failures(checkout.reconcile().once().await);
+    assert!(failed[0].2.contains("resource_missing"), "{failed:?}");
 }
 
 /// What Stripe would deliver now: the success of this payment, as old as it is.
@@ -1314,4 +1348,241 @@ async fn without_keys_an_old_success_is_taken_at_its_word() {
     let event = Event::parse(event.created(now() - DAY).body()).unwrap();
     keyless.receive(event).await.unwrap();
     assert_eq!(shop.lines(), ["ship a"]);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_stored_keeps_none_behind_it_waiting() {
+    // Further apart than the hour that is listed again each time.
+    let (archive, store, shop) = (
+        Archive::with(5, 2 * 60 * 60),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let mark = format!("{{\"created\":{}}}", now() - DAY);
+    store.bookmark(Some(&mark)).await;
+    let checkout = over(&archive, &store, &shop).await;
+    let pool = store.pool().await;
+    let trigger = "CREATE TRIGGER bad BEFORE INSERT ON stripe_checkout_events WHEN NEW.id = 'evt_00002' \
+        BEGIN SELECT RAISE(ABORT, 'bad'); END";
+    sqlx::raw_sql(trigger).execute(&pool).await.unwrap();
+    let failed = failures(checkout.reconcile().once().await);
+    let gone = "the inbox is unavailable".to_owned();
+    assert_eq!(failed, [(ReconcilePart::EventList, 1, gone)]);
+    let mut lines = told(1..=1);
+    lines.extend(told(3..=5));
+    assert_eq!(shop.lines(), lines);
+    // The next run begins at it.
+    sqlx::raw_sql("DROP TRIGGER bad")
+        .execute(&pool)
+        .await
+        .unwrap();
+    checkout.reconcile().once().await.unwrap();
+    lines.extend(told(2..=2));
+    assert_eq!(shop.lines(), lines);
+}
+
+#[tokio::test]
+async fn the_birth_is_compared_by_stripes_clock() {
+    let (archive, store, shop) = (Archive::with(2, 60), Store::sqlite().await, Shop::default());
+    // This machine is behind, by years.
+    archive.0.lock().unwrap().date = Some("Tue, 01 Jan 2980 00:00:00 GMT");
+    const NEW_YEAR: i64 = 31_872_528_000;
+    let checkout = over(&archive, &store, &shop).await;
+    checkout.reconcile().once().await.unwrap();
+    let asked = archive.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!((NEW_YEAR - 3600 - asked[1].from).abs() < 60, "{asked:?}");
+    assert_eq!(shop.lines(), [""; 0], "both are older than the inbox");
+    // A clock that is put right later changes nothing about the birth.
+    archive.0.lock().unwrap().date = None;
+    checkout.reconcile().once().await.unwrap();
+    assert!((NEW_YEAR - 3600 - archive.asked()[0].from).abs() < 60);
+}
+
+/// A Stripe that has no events, and answers what it is told to when it is asked for a payment.
+#[derive(Clone)]
+struct Payments(Arc<Mutex<Asking>>);
+
+struct Asking {
+    /// The orders that were asked for, in this order.
+    asked: Vec<String>,
+    /// The status with which an order is refused, by its reference and by how many were asked for.
+    refuses: fn(&str, usize) -> Option<u16>,
+    status: &'static str,
+}
+
+const FORBIDDEN: &str = "The provided key 'rk_test_*****1234' does not have the required permissions for this endpoint \
+    on account 'acct_1'. Having the 'rak_event_read' permission would allow this request to continue.";
+
+impl Payments {
+    fn new(status: &'static str, refuses: fn(&str, usize) -> Option<u16>) -> Self {
+        Self(Arc::new(Mutex::new(Asking {
+            asked: Vec::new(),
+            refuses,
+            status,
+        })))
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().asked)
+    }
+}
+
+impl Transport for Payments {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        let mut asking = self.0.lock().unwrap();
+        let answer = |status: u16, body: serde_json::Value| {
+            let never = ("Stripe-Should-Retry".to_owned(), "false".into());
+            let later = ("Retry-After".to_owned(), "3600".into());
+            Ok(TransportResponse {
+                status,
+                headers: vec![never, later],
+                body: body.to_string().into(),
+            })
+        };
+        let refused = |status: u16| {
+            let message = FORBIDDEN;
+            answer(status, serde_json::json!({"error": {"message": message}}))
+        };
+        let path = request.url.split('?').next().unwrap();
+        let Some((_, order)) = path.split_once("/payment_intents/pi_") else {
+            return match (asking.refuses)("events", 0) {
+                Some(status) => refused(status),
+                None => answer(
+                    200,
+                    serde_json::json!({"object": "list", "data": [], "has_more": false}),
+                ),
+            };
+        };
+        asking.asked.push(order.to_owned());
+        if let Some(status) = (asking.refuses)(order, asking.asked.len()) {
+            return refused(status);
+        }
+        let intent = PaymentIntent::new(&format!("pi_{order}"), PRICE).status(asking.status);
+        answer(200, intent.metadata("order_id", order).object())
+    }
+}
+
+/// A shop with this number of open orders.
+async fn with_orders(stripe: &Payments, store: &Store, shop: &Shop, orders: usize) -> Checkout {
+    let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
+    let secret = SecretKey::new("rk_test_1").unwrap();
+    let config = config.with_keys(secret, PublishableKey::new("pk_test_1").unwrap());
+    let inbox = store.open_sqlite().await;
+    for order in (0..orders).map(|n| format!("o{n:03}")) {
+        let row = open_row(&format!("pi_{order}"));
+        assert!(
+            inbox
+                .put_intent(&order_key(&order, None), None, row)
+                .await
+                .unwrap()
+        );
+    }
+    Checkout::builder(config.unwrap())
+        .application("tea")
+        .pricing(OnePrice)
+        .transport(stripe.clone())
+        .fulfillment(inbox, shop.clone())
+        .build()
+        .unwrap()
+}
+
+fn orders(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("o{n:03}")).collect()
+}
+
+#[tokio::test]
+async fn a_key_without_the_list_of_events_still_finds_orders_and_the_error_says_what_it_needs() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    let stripe = Payments::new("succeeded", |asked, _| (asked == "events").then_some(403));
+    let checkout = with_orders(&stripe, &store, &shop, 3).await;
+    let ended = checkout.reconcile().once().await;
+    let text = ended.as_ref().unwrap_err().to_string();
+    let list = "the reconciler did a part of its work only: Stripe's list of events: ";
+    let denied = "the key has no permission for this request: ";
+    assert_eq!(text, format!("{list}{denied}{FORBIDDEN}"));
+    let Err(ReconcileError::Incomplete { report, .. }) = ended else {
+        panic!("{text}");
+    };
+    assert_eq!((report.intents, report.settled, report.run), (3, 3, 3));
+    assert_eq!(shop.sorted(), ["ship o000", "ship o001", "ship o002"]);
+}
+
+#[tokio::test]
+async fn a_key_without_payments_still_reads_the_list_of_events() {
+    let world = World::new().await;
+    world.paid("listed").await;
+    let order = order_key("broken", None);
+    world.put_row(&order, open_row("pi_broken")).await;
+    // After the lists: the payment with its charge, and without.
+    let faults = world.sandbox.faults();
+    faults.next(lists_a_run(), Fault::Slow(Duration::ZERO));
+    faults.next(2, Fault::Status(403));
+    let failed = failures(world.checkout.reconcile().once().await);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!((failed[0].0, failed[0].1), (ReconcilePart::Orders, 1));
+    assert_eq!(world.shop.lines(), ["ship listed"]);
+}
+
+#[tokio::test]
+async fn an_order_that_always_fails_keeps_none_of_300_waiting() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    let stripe = Payments::new("succeeded", |order, _| (order == "o150").then_some(500));
+    let checkout = with_orders(&stripe, &store, &shop, 300).await;
+    for run in 0..2 {
+        let ended = checkout.reconcile().once().await;
+        let Err(ReconcileError::Incomplete { failures, .. }) = ended else {
+            panic!("{run}: {ended:?}");
+        };
+        assert_eq!(failures.len(), 1, "{failures:?}");
+        let failure = &failures[0];
+        assert_eq!((failure.part, failure.count), (ReconcilePart::Orders, 1));
+        assert_eq!(failure.order.as_deref(), Some("o150"));
+        assert_eq!(shop.lines().len(), 299, "{run}");
+    }
+}
+
+#[tokio::test]
+async fn a_rate_limit_in_each_run_keeps_no_order_waiting_for_long() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    // After 60 orders in a run, and always for the first one.
+    let limit = |order: &str, asked| (asked > 60 || order == "o000").then_some(429);
+    let stripe = Payments::new("requires_payment_method", limit);
+    let checkout = with_orders(&stripe, &store, &shop, 300).await;
+    let mut looked_at = std::collections::BTreeSet::new();
+    let mut runs = 0;
+    while looked_at.len() < 299 {
+        runs += 1;
+        assert!(runs <= 10, "{} looked at", looked_at.len());
+        let ended = checkout.reconcile().once().await;
+        let Err(ReconcileError::Incomplete { report, .. }) = ended else {
+            panic!("{ended:?}");
+        };
+        assert!(report.limited);
+        let asked = stripe.asked();
+        assert!(asked.len() <= 60 + 4, "it goes on although Stripe refuses");
+        looked_at.extend(asked.into_iter().take(60).filter(|order| order != "o000"));
+    }
+}
+
+#[tokio::test]
+async fn a_run_makes_so_many_requests_and_the_next_one_goes_on() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    let stripe = Payments::new("requires_payment_method", |_, _| None);
+    let checkout = with_orders(&stripe, &store, &shop, 300).await;
+    let mut asked = Vec::new();
+    for run in 0..4 {
+        let report = checkout.reconcile().max_requests(100).once().await.unwrap();
+        assert!(report.limited || run == 3, "{report:?}");
+        let now = stripe.asked();
+        assert!(now.len() <= 100 - lists_a_run(), "{}", now.len());
+        asked.extend(now);
+    }
+    asked.truncate(300);
+    asked.sort();
+    assert_eq!(
+        asked,
+        orders(300),
+        "each once before any is asked for again"
+    );
 }

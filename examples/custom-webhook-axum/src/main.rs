@@ -6,8 +6,10 @@
 //! stripe trigger payment_intent.succeeded
 //! ```
 //!
-//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled again. So it refuses live events, until you say that your handler
-//! itself can tell what it has done: `MemoryInbox::new().allow_live()`.
+//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled
+//! again. So it refuses live events. Live money needs `SqliteInbox` or `PostgresInbox`, also beside
+//! a store of your own, and a unique key on the order in the transaction in which your handler
+//! writes.
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use stripe_checkout_axum::VerifiedEvent;

@@ -29,8 +29,7 @@ impl Database {
             .filename(file)
             .create_if_missing(true);
         let pool = SqlitePoolOptions::new().connect_with(file).await?;
-        let inbox = SqliteInbox::new(pool.clone());
-        inbox.migrate().await?;
+        let inbox = SqliteInbox::migrated(pool.clone()).await?;
         sqlx::raw_sql(TABLES).execute(&pool).await?;
         Ok((Self(pool), inbox))
     }

@@ -23,7 +23,7 @@ impl Postgres {
     pub(crate) async fn new(connections: u32) -> Option<Self> {
         let database = Database::new().await?;
         let pool = database.pool(connections, "").await;
-        let inbox = PostgresInbox::new(pool.clone());
+        let inbox = PostgresInbox::new(pool.clone()).schema(&*database.schema);
         inbox.migrate().await.unwrap();
         Some(Self {
             database,
@@ -40,7 +40,7 @@ impl Postgres {
             open.push(pool.acquire().await.unwrap());
         }
         drop(open);
-        PostgresInbox::new(pool)
+        PostgresInbox::new(pool).schema(&*self.database.schema)
     }
 
     pub(crate) async fn run(&self, sql: &'static str) {

@@ -9,11 +9,11 @@ use super::tasks::Tasks;
 use super::{Checkout, Inner};
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Offers};
-use crate::error::BuildError;
+use crate::error::{BuildError, InboxError};
 use crate::fulfillment::{
     Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
 };
-use crate::secret::Mode;
+use crate::secret::{Mode, SecretKey};
 use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
@@ -486,7 +486,17 @@ impl CheckoutBuilder {
             });
         }
         telemetry::describe();
-        Ok(Checkout {
+        if self
+            .config
+            .secret_key()
+            .is_some_and(SecretKey::is_restricted)
+        {
+            tracing::info!(
+                permissions = PERMISSIONS,
+                "the secret key is a restricted one. It needs these permissions"
+            );
+        }
+        let checkout = Checkout {
             endpoints: endpoints.into(),
             inner: Arc::new(Inner {
                 application,
@@ -505,7 +515,34 @@ impl CheckoutBuilder {
                 tasks: Tasks::new(),
                 clock: Clock::new(self.tolerance),
             }),
-        })
+        };
+        checkout.be_born();
+        Ok(checkout)
+    }
+}
+
+/// The permissions that a restricted key needs, as the Dashboard lists them.
+const PERMISSIONS: &str = "write: PaymentIntents; read: Events and Charges (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
+
+impl Checkout {
+    /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first
+    /// call does it, and also where this fails.
+    fn be_born(&self) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let checkout = self.clone();
+        drop(self.inner.tasks.spawn(async move {
+            for scope in checkout.scopes() {
+                match checkout.inner.fulfillment.birth(&scope).await {
+                    // It is an error in the log by now.
+                    Ok(_) | Err(InboxError::OtherAccount { .. }) => {}
+                    Err(error) => {
+                        tracing::warn!(error = %crate::error::Chain(&error), "the inbox does not answer yet: the first call asks again whose it is");
+                    }
+                }
+            }
+        }));
     }
 }
 

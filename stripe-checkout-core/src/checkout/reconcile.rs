@@ -7,7 +7,9 @@
 //! Stripe lists the newest first, but a refund must not come before its success. So events are taken in oldest first, a stretch of time after the other, and how far
 //! that has come is kept as a time. A time does not expire, as the id of an event does after 30 days.
 
-use std::collections::VecDeque;
+mod event_list;
+mod orders;
+
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,49 +17,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::retrieved::{event_of, event_of_session};
 use super::{Checkout, Payments};
-use crate::error::{ApiError, InboxError, ReconcileError};
+use crate::error::{ApiError, InboxError, ReconcileError, ReconcileFailure, ReconcilePart};
 use crate::fulfillment::{
     EventState, IntentRecord, IntentState, OrderKey, Received, Scope, is_session,
 };
 use crate::secret::Mode;
 use crate::telemetry::Origin;
-use crate::webhook::{EVENT_TYPES, Event, Payment, PaymentStatus, SessionStatus};
+use crate::webhook::{Event, Payment, PaymentStatus, SessionStatus};
 
 /// How far back Stripe lists events, and for how long it is asked for an order that waits for its buyer.
 const REACH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What Stripe lists late, it lists within this time.
-const OVERLAP: Duration = Duration::from_secs(60 * 60);
+/// How long before its birth an inbox is told of events: those that were on their way then.
+const BEFORE_BIRTH: Duration = Duration::from_secs(60 * 60);
 
-/// How many types Stripe takes in one list.
-const TYPES: usize = 20;
+/// How many requests a run makes at most, unless the builder says otherwise.
+const REQUESTS: u32 = 2_000;
 
-/// How many events a page has: as many as Stripe gives, and few where so many are too large to be read.
-const PAGES: [usize; 2] = [100, 10];
-
-/// How many events are held at a time, in order to take the oldest of them in first.
-const HELD: usize = 500;
-
-/// After how many events it is written down how far the run has come.
-const CHUNK: usize = 100;
+/// After how many calls in a row without an answer a part of a run ends.
+const NO_ANSWERS: u32 = 8;
 
 /// How many events that are due a run tries again at most; what is left is the next one's, or the worker's.
 const REDRIVEN: u64 = 1000;
 
-/// How many payments Stripe is asked for at the same time: its rate limit is for the shop first.
-const AT_ONCE: usize = 4;
-
 /// How soon a run that failed is repeated first; then twice that, up to the interval.
 const RETRY: Duration = Duration::from_secs(60);
-
-/// The name of the note that says how far it has come.
-const BOOKMARK: &str = "events";
 
 /// Asks Stripe for what never came. See [`Checkout::reconcile`].
 #[derive(Debug, Clone)]
@@ -65,6 +54,8 @@ const BOOKMARK: &str = "events";
 pub struct Reconciler {
     checkout: Checkout,
     interval: Duration,
+    since: Option<SystemTime>,
+    max_requests: u32,
 }
 
 /// What a run of the [`Reconciler`] found.
@@ -91,6 +82,9 @@ pub struct Reconciled {
     pub failed: u64,
     /// How many wait in the inbox: for their turn, for the end of their pause, for a worker, or for other work on the same payment.
     pub waiting: u64,
+    /// Whether the run stopped at [`max_requests`](Reconciler::max_requests) or at Stripe's rate
+    /// limit. The next run goes on there.
+    pub limited: bool,
     /// How long it took.
     pub took: Duration,
 }
@@ -99,14 +93,23 @@ impl Checkout {
     /// Asks Stripe for what never came: a webhook that was lost, an event that Stripe never made, a debit of days ago. Run it once an hour beside the server, in any
     /// number of processes; nothing happens twice. It needs prices with their keys, and an inbox that survives a restart.
     ///
-    /// A run
-    /// 1. tries again what failed and is due, as a [`worker`](Self::worker) does;
-    /// 2. takes in Stripe's list of events of the merchant's own account (the types of [`EVENT_TYPES`]), the oldest first, from an hour before the newest that it
-    ///    took in last time, and at most the 30 days that Stripe keeps them;
-    /// 3. asks for every PaymentIntent and Checkout Session that the inbox takes to be unpaid, on its connected account: those that are on their way, however long ago, and those that wait for
-    ///    their buyer whose order was last changed within 30 days.
+    /// A run has three parts. Each works without the others: a part that fails keeps none of the
+    /// others from its work, and the error of the run names it.
+    /// 1. It runs events that failed and are due, as a [`worker`](Self::worker) does.
+    /// 2. It receives Stripe's list of events of the merchant's own account (the types of
+    ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES)), the oldest first, from an hour before the
+    ///    newest that it received last time.
+    /// 3. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
+    ///    on its connected account: payments that are being processed, however old, and those that
+    ///    wait for their buyer and whose order was changed within 30 days. An order that fails is
+    ///    counted, and the run goes on with the next one.
     ///
-    /// What fails once more is counted and stays in the inbox. What Stripe cannot be asked or the inbox cannot store ends the run; the next one goes on there.
+    /// The first run on an inbox begins one hour before the inbox's birth: the first start of this
+    /// application and mode on it. The inbox does not know what was fulfilled before.
+    /// [`since`](Reconciler::since) asks for more. See [`guide::moving`](crate::guide::moving).
+    ///
+    /// With a restricted key, the list of events needs read access to Events, and the orders need
+    /// read access to PaymentIntents, Checkout Sessions and Charges.
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -117,6 +120,8 @@ impl Checkout {
         Reconciler {
             checkout: self.clone(),
             interval: Duration::from_secs(60 * 60),
+            since: None,
+            max_requests: REQUESTS,
         }
     }
 
@@ -138,6 +143,25 @@ impl Reconciler {
         self
     }
 
+    /// Also receives events and looks at orders from before the inbox's birth, back to this time
+    /// and at most 30 days. [`run`](Self::run) does so until a run succeeds, and then goes on as
+    /// usual.
+    ///
+    /// # Warning
+    /// An inbox knows nothing of what another inbox fulfilled before its birth: those orders are
+    /// **fulfilled again**, unless your handler knows them.
+    pub fn since(mut self, time: SystemTime) -> Self {
+        self.since = Some(time);
+        self
+    }
+
+    /// How many requests to Stripe a run makes at most (default 2,000, at least 100). Half of them
+    /// are kept for orders. The next run goes on where this one stopped.
+    pub fn max_requests(mut self, requests: u32) -> Self {
+        self.max_requests = requests.max(100);
+        self
+    }
+
     /// Runs once. Where nobody waits for it any more, it ends with what it is at, and the next run goes on there.
     ///
     /// # Errors
@@ -152,7 +176,7 @@ impl Reconciler {
     ///
     /// # Errors
     /// [`ReconcileError::NoPricing`] and [`ReconcileError::Forgetful`], at once: that will not pass. All others go to the log.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ReconcileError> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), ReconcileError> {
         let mut stop = pin!(stop);
         if let Err(error) = self.checkout.reconcilable() {
             tracing::error!(error = %crate::error::Chain(&error), "nothing is reconciled");
@@ -161,7 +185,8 @@ impl Reconciler {
         let mut failures = 0;
         loop {
             let halt = StopWhenDropped::default();
-            let mut run = pin!(self.begin(&halt.0));
+            let turn = self.clone();
+            let mut run = pin!(turn.begin(&halt.0));
             let Some(ended) = unless(stop.as_mut(), run.as_mut()).await else {
                 halt.0.store(true, Ordering::Relaxed);
                 // The run's own log tells how it went.
@@ -169,21 +194,25 @@ impl Reconciler {
                 return Ok(());
             };
             failures = if ended.is_err() { failures + 1 } else { 0 };
-            let mut pause = pin!(tokio::time::sleep(self.pause(failures)));
+            let pause = self.pause(&ended, failures);
+            if ended.is_ok_and(|report| !report.limited) {
+                self.since = None;
+            }
+            let mut pause = pin!(tokio::time::sleep(pause));
             if unless(stop.as_mut(), pause.as_mut()).await.is_none() {
                 return Ok(());
             }
         }
     }
 
-    fn pause(&self, failures: u32) -> Duration {
-        match failures {
-            0 => self.interval,
-            again => {
-                let doubled = 2_u32.saturating_pow(again - 1);
-                RETRY.saturating_mul(doubled).min(self.interval)
-            }
-        }
+    fn pause(&self, ended: &Result<Reconciled, ReconcileError>, failures: u32) -> Duration {
+        let soon = match (ended, failures) {
+            (Ok(report), _) if report.limited => RETRY,
+            (_, 0) => self.interval,
+            (_, again) => RETRY.saturating_mul(2_u32.saturating_pow(again - 1)),
+        };
+        let asked = ended.as_ref().err().and_then(retry_after);
+        soon.max(asked.unwrap_or_default()).min(self.interval)
     }
 
     /// A run, as a task of its own: what it does with the inbox must not be cut off.
@@ -192,6 +221,9 @@ impl Reconciler {
             scope: self.checkout.scope(self.checkout.mode()),
             checkout: self.checkout.clone(),
             stop: Arc::clone(stop),
+            since: self.since,
+            requests: self.max_requests,
+            failures: Vec::new(),
             report: Reconciled::default(),
         };
         let span = tracing::info_span!("reconcile");
@@ -202,6 +234,18 @@ impl Reconciler {
 
 fn lost(error: JoinError) -> ReconcileError {
     InboxError::Unavailable(error.into()).into()
+}
+
+/// How long Stripe asks to wait.
+fn retry_after(error: &ReconcileError) -> Option<Duration> {
+    match error {
+        ReconcileError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
+        ReconcileError::Incomplete { failures, .. } => {
+            let waits = failures.iter().map(|failure| retry_after(&failure.error));
+            waits.flatten().max()
+        }
+        _ => None,
+    }
 }
 
 /// Tells a run to end, also where whoever asked for it went away.
@@ -228,37 +272,22 @@ async fn unless<T>(
     .await
 }
 
-/// The events of a stretch of time.
-enum Listed {
-    /// The oldest first.
-    All(VecDeque<Event>),
-    /// They are too many to be held. Before this time there are fewer by [`HELD`].
-    TooMany { until: u64 },
-}
-
-/// In seconds since 1970.
-fn created(event: &Event) -> u64 {
-    event.created().max(0).unsigned_abs()
-}
-
-/// How far the list of events was taken in.
-#[derive(Serialize, Deserialize)]
-struct Bookmark {
-    /// When the newest event that was taken in was created, in seconds since 1970 by Stripe's clock.
-    created: u64,
-}
-
 struct Run {
     checkout: Checkout,
     scope: Scope,
     stop: Arc<AtomicBool>,
+    /// From when on the merchant asked for more than the bookmark and the birth give.
+    since: Option<SystemTime>,
+    /// How many requests are left.
+    requests: u32,
+    failures: Vec<ReconcileFailure>,
     report: Reconciled,
 }
 
 impl Run {
     async fn go(mut self) -> Result<Reconciled, ReconcileError> {
         let began = Instant::now();
-        let ended = self.work().await;
+        let worked = self.work().await;
         self.report.took = began.elapsed();
         let Reconciled {
             redriven,
@@ -271,46 +300,104 @@ impl Run {
             run,
             failed,
             waiting,
+            limited,
             took,
         } = &self.report;
-        match ended {
-            Ok(()) => {
-                let complete = !self.is_stopped();
-                tracing::info!(
-                    complete,
-                    redriven,
-                    events,
-                    intents,
-                    settled,
-                    changed,
-                    unknown,
-                    new,
-                    run,
-                    failed,
-                    waiting,
-                    ?took,
-                    "reconciled with Stripe"
-                );
-                Ok(self.report)
-            }
-            Err(error) => {
-                tracing::error!(error = %crate::error::Chain(&error), redriven, events, intents, settled, changed, unknown, new, run, failed, waiting, ?took, "not reconciled with Stripe to the end; the next run goes on");
-                Err(error)
-            }
+        let complete = worked.is_ok() && self.failures.is_empty() && !self.is_stopped();
+        tracing::info!(
+            complete,
+            redriven,
+            events,
+            intents,
+            settled,
+            changed,
+            unknown,
+            new,
+            run,
+            failed,
+            waiting,
+            limited,
+            ?took,
+            "reconciled with Stripe"
+        );
+        if let Err(error) = worked {
+            tracing::error!(error = %crate::error::Chain(&error), "the reconciler did nothing; the next run tries again");
+            return Err(error);
+        }
+        for failure in &self.failures {
+            tracing::error!(part = ?failure.part, count = failure.count, order = failure.order, error = %crate::error::Chain(&failure.error), "a part of the reconciler's run failed; the next run goes on there");
+        }
+        if self.failures.is_empty() {
+            return Ok(self.report);
+        }
+        Err(ReconcileError::Incomplete {
+            report: Box::new(self.report),
+            failures: self.failures,
+        })
+    }
+
+    /// Each part works without the others.
+    async fn work(&mut self) -> Result<(), ReconcileError> {
+        let birth = self.checkout.inner.fulfillment.birth(&self.scope).await?;
+        if let Err(error) = self.redrive().await {
+            self.fail(ReconcilePart::DueEvents, None, error);
+        }
+        let kept = self.requests / 2;
+        self.requests -= kept;
+        if let Err(error) = self.list_events(birth).await {
+            self.fail(ReconcilePart::EventList, None, error);
+        }
+        self.requests += kept;
+        if let Err(error) = self.look_at_orders(birth).await {
+            self.fail(ReconcilePart::Orders, None, error);
+        }
+        Ok(())
+    }
+
+    /// Counts a failure, and keeps the first one of each part.
+    fn fail(&mut self, part: ReconcilePart, order: Option<&str>, error: ReconcileError) {
+        let limited = matches!(error, ReconcileError::Api(ApiError::RateLimited { .. }));
+        self.report.limited |= limited;
+        match self.failures.iter_mut().find(|known| known.part == part) {
+            Some(known) => known.count += 1,
+            None => self.failures.push(ReconcileFailure {
+                part,
+                count: 1,
+                order: order.map(str::to_owned),
+                error,
+            }),
         }
     }
 
-    async fn work(&mut self) -> Result<(), ReconcileError> {
-        self.redrive().await?;
-        self.list_events().await?;
-        self.look_at_intents().await
+    /// Takes one of the requests that are left, if one is.
+    fn may_ask(&mut self) -> bool {
+        let left = self.requests.checked_sub(1);
+        self.report.limited |= left.is_none();
+        self.requests = left.unwrap_or_default();
+        left.is_some()
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Tries again what is due.
+    /// Writes how far a part has come. Returns the note as it stands now: another process may have
+    /// written another one.
+    async fn put_bookmark(
+        &self,
+        name: &str,
+        before: Option<&str>,
+        now: String,
+    ) -> Result<Option<String>, InboxError> {
+        let fulfillment = &self.checkout.inner.fulfillment;
+        let put = fulfillment.put_bookmark(&self.scope, name, before, &now);
+        match put.await? {
+            true => Ok(Some(now)),
+            false => fulfillment.bookmark(&self.scope, name).await,
+        }
+    }
+
+    /// Runs what is due.
     async fn redrive(&mut self) -> Result<(), ReconcileError> {
         let mut busy = 0;
         while self.report.redriven < REDRIVEN && !self.is_stopped() {
@@ -326,212 +413,6 @@ impl Run {
         Ok(())
     }
 
-    /// Takes in Stripe's list of events, the oldest first.
-    async fn list_events(&mut self) -> Result<(), ReconcileError> {
-        let oldest = now().saturating_sub(REACH.as_secs());
-        let mut mark = self.bookmark().await?;
-        let begins = mark.map_or(0, |mark| mark.saturating_sub(OVERLAP.as_secs()));
-        let mut from = begins.max(oldest);
-        // Where the stretches end that are too long to be taken in at once, the next one last. Behind them is one without an end: what is new is in it, whatever our
-        // clock says.
-        let mut ends: Vec<u64> = Vec::new();
-        while !self.is_stopped() {
-            let until = ends.last().copied();
-            match self.listed(from, until).await? {
-                Listed::TooMany { until } => ends.push(until),
-                Listed::All(events) => {
-                    tracing::debug!(from, until, events = events.len(), "Stripe's events");
-                    if !self.take_in(events, &mut mark).await? {
-                        break;
-                    }
-                    let Some(until) = ends.pop() else { break };
-                    from = until;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The events of a stretch of time, of all types.
-    async fn listed(&self, from: u64, until: Option<u64>) -> Result<Listed, ReconcileError> {
-        let mut all = VecDeque::new();
-        for types in EVENT_TYPES.chunks(TYPES) {
-            match self.listed_of(types, from, until).await? {
-                Listed::All(events) => all.extend(events),
-                too_many => return Ok(too_many),
-            }
-        }
-        // Of one second those come first whose types do.
-        all.make_contiguous().sort_by_key(Event::created);
-        Ok(Listed::All(all))
-    }
-
-    /// The events of a stretch of time, of these types.
-    async fn listed_of(
-        &self,
-        types: &[&str],
-        from: u64,
-        until: Option<u64>,
-    ) -> Result<Listed, ReconcileError> {
-        let mut events = VecDeque::new();
-        let mut anew = true;
-        loop {
-            let after = events.front().map(Event::id);
-            let page = match self.page(types, from, until, after).await {
-                // What the last page ended with has become too old for Stripe meanwhile.
-                Err(ApiError::InvalidRequest {
-                    code: Some(code), ..
-                }) if code == "resource_missing" && after.is_some() && anew => {
-                    anew = false;
-                    events.clear();
-                    continue;
-                }
-                page => page?,
-            };
-            let last = page.events.is_empty() || !page.has_more;
-            for event in page.events {
-                events.push_front(event);
-            }
-            if last {
-                // Stripe's order is by this time already; where it is not, this is what the bookmark goes by.
-                events.make_contiguous().sort_by_key(Event::created);
-                return Ok(Listed::All(events));
-            }
-            let reached = events.front().map_or(from, created);
-            // What is left is older, but a second cannot be parted.
-            if events.len() >= HELD && reached > from {
-                return Ok(Listed::TooMany { until: reached });
-            }
-        }
-    }
-
-    async fn page(
-        &self,
-        types: &[&str],
-        from: u64,
-        until: Option<u64>,
-        after: Option<&str>,
-    ) -> Result<crate::intent::EventPage, ApiError> {
-        let gateway = &self.payments()?.gateway;
-        let mut answer = Err(ApiError::Timeout);
-        for limit in PAGES {
-            answer = gateway.list_events(types, from, until, after, limit).await;
-            if !matches!(answer, Err(ApiError::UnexpectedAnswer { .. })) {
-                break;
-            }
-        }
-        answer
-    }
-}
-
-impl Run {
-    /// Takes events in, and writes down after each chunk how far that is. `false` if it was stopped before all were.
-    async fn take_in(
-        &mut self,
-        events: VecDeque<Event>,
-        mark: &mut Option<u64>,
-    ) -> Result<bool, ReconcileError> {
-        let mut events = events.into_iter();
-        loop {
-            let chunk: Vec<_> = events.by_ref().take(CHUNK).collect();
-            let Some(newest) = chunk
-                .last()
-                .map(|event| event.created().max(0).unsigned_abs())
-            else {
-                return Ok(true);
-            };
-            if self.is_stopped() {
-                return Ok(false);
-            }
-            for event in chunk {
-                self.report.events += 1;
-                let taken = taken(&self.checkout, event, false).await?;
-                self.count(taken);
-            }
-            if mark.is_none_or(|mark| mark < newest) {
-                *mark = Some(newest);
-                self.put_bookmark(newest).await?;
-            }
-        }
-    }
-
-    async fn bookmark(&self) -> Result<Option<u64>, ReconcileError> {
-        let fulfillment = &self.checkout.inner.fulfillment;
-        let Some(text) = fulfillment.bookmark(&self.scope, BOOKMARK).await? else {
-            return Ok(None);
-        };
-        match serde_json::from_str::<Bookmark>(&text) {
-            Ok(bookmark) => Ok(Some(bookmark.created)),
-            Err(error) => {
-                tracing::warn!(error = %crate::error::Chain(&error), "how far Stripe's events were taken in cannot be read: all of them are looked at");
-                Ok(None)
-            }
-        }
-    }
-
-    async fn put_bookmark(&self, created: u64) -> Result<(), ReconcileError> {
-        let text = serde_json::to_string(&Bookmark { created })
-            .map_err(|error| InboxError::Unavailable(error.into()))?;
-        let fulfillment = &self.checkout.inner.fulfillment;
-        Ok(fulfillment
-            .put_bookmark(&self.scope, BOOKMARK, &text)
-            .await?)
-    }
-
-    /// Asks for every order that may still be paid.
-    async fn look_at_intents(&mut self) -> Result<(), ReconcileError> {
-        let since = SystemTime::now().checked_sub(REACH).unwrap_or(UNIX_EPOCH);
-        let mut after: Option<OrderKey> = None;
-        while !self.is_stopped() {
-            let fulfillment = &self.checkout.inner.fulfillment;
-            let page = fulfillment
-                .open_intents(&self.scope, after.as_ref(), since, CHUNK)
-                .await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            self.look_at(page).await?;
-        }
-        Ok(())
-    }
-
-    async fn look_at(
-        &mut self,
-        orders: Vec<(OrderKey, IntentRecord)>,
-    ) -> Result<(), ReconcileError> {
-        let mut orders = orders.into_iter();
-        let mut running = JoinSet::new();
-        let mut ended = Ok(());
-        loop {
-            // Those that run come to their end, also if one of them finds Stripe or the inbox gone.
-            while running.len() < AT_ONCE && ended.is_ok() && !self.is_stopped() {
-                let Some((order, row)) = orders.next() else {
-                    break;
-                };
-                let checkout = self.checkout.clone();
-                running.spawn(async move { look(&checkout, order, row).await }.in_current_span());
-            }
-            match running.join_next().await {
-                None => return ended,
-                Some(Ok(Ok(look))) => self.count_look(look),
-                Some(Ok(Err(error))) => ended = Err(error),
-                Some(Err(error)) => ended = Err(lost(error)),
-            }
-        }
-    }
-
-    fn count_look(&mut self, look: Look) {
-        self.report.intents += 1;
-        match look {
-            Look::Settled(taken) => {
-                self.report.settled += 1;
-                self.count(taken);
-            }
-            Look::Changed => self.report.changed += 1,
-            Look::Unknown => self.report.unknown += 1,
-            Look::Same => {}
-        }
-    }
-
     fn count(&mut self, taken: Taken) {
         let report = &mut self.report;
         report.new += u64::from(taken.is_new);
@@ -542,10 +423,15 @@ impl Run {
             How::Waits => report.waiting += 1,
         }
     }
+}
 
-    fn payments(&self) -> Result<&Payments, ApiError> {
-        payments(&self.checkout)
-    }
+/// Whether an error says that nothing answers now, so that the next call waits as long.
+fn is_no_answer(error: &ReconcileError) -> bool {
+    matches!(
+        error,
+        ReconcileError::Inbox(_)
+            | ReconcileError::Api(ApiError::Unavailable { .. } | ApiError::Timeout)
+    )
 }
 
 /// What became of something that Stripe told.
@@ -708,5 +594,18 @@ fn payments(checkout: &Checkout) -> Result<&Payments, ApiError> {
 }
 
 fn now() -> u64 {
-    UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
+    seconds(SystemTime::now())
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(UNIX_EPOCH)
 }

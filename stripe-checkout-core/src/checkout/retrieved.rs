@@ -86,8 +86,13 @@ impl Checkout {
         filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
         let told = fulfillment.events(&filter).await?;
         let told = told.iter().find(|told| {
-            (told.event_type == event.event_type() || (told.settles && outcome.settled().is_some()))
-                && told.id != event.id()
+            // Events of one type may tell different things: a session completes paid or unpaid. A
+            // success that is told already is one that settles.
+            let same = match outcome.settled() {
+                Some(_) => told.settles,
+                None => !told.settles && told.event_type == event.event_type(),
+            };
+            same && told.id != event.id()
                 && matches!(told.state, EventState::Pending | EventState::Dead)
         });
         match told {

@@ -5,6 +5,8 @@ use super::Checkout;
 use crate::call::BodyFault;
 use crate::call::Call;
 use crate::endpoint::Route;
+#[cfg(feature = "intent")]
+use crate::reply::Problem;
 use crate::reply::Reply;
 use crate::telemetry::Origin;
 
@@ -15,6 +17,15 @@ use payments::*;
 
 impl Checkout {
     pub(super) async fn answer(&self, call: Call) -> Reply {
+        // Those that need no row of the inbox would not find out.
+        #[cfg(feature = "intent")]
+        if matches!(
+            call.endpoint.route,
+            Route::CreateSetup | Route::CustomerSession
+        ) && let Some(error) = self.inner.fulfillment.refused()
+        {
+            return Problem::from(&error).json();
+        }
         match call.endpoint.route {
             Route::Webhook => self.webhook(call).await,
             #[cfg(feature = "intent")]
@@ -65,7 +76,6 @@ mod payments {
     use crate::guard::Attempt;
     use crate::intent::{PaymentRequest, SetupFutureUsage};
     use crate::pricing::OrderError;
-    use crate::reply::Problem;
     use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {

@@ -23,6 +23,8 @@ pub(super) enum Decision {
     TellAsEvent,
     /// Show a refund to a person: it may stand for money that was never captured.
     Unclear,
+    /// Write it down, and run no hook: the handler heard of it by another event.
+    WriteDown,
     /// Old news.
     Superseded,
     /// Its turn has not come.
@@ -339,7 +341,7 @@ pub(super) fn intent_after(
     };
     let paid = before.state == IntentState::Paid;
     // Also of an earlier one: it is the order that is tried out.
-    if matches!(outcome, Outcome::Failed(..)) {
+    if matches!(outcome, Outcome::Failed(..)) && decision != Decision::WriteDown {
         after.declines = after.declines.saturating_add(1);
     }
     match outcome {

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::birth::Births;
+use super::debit;
 use super::decide::{
     Decision, RefundNews, decide, intent_after, is_present, is_session, note, payment_after,
     settles, went_back, with_figures,
@@ -67,6 +69,12 @@ pub enum Received {
 pub(crate) trait Fulfillment: Send + Sync {
     fn survives_restart(&self) -> bool;
     fn accepts_live(&self) -> bool;
+    /// When the application was born on this inbox. Every other call that moves anything checks
+    /// first that the inbox is not that of another Stripe account.
+    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>>;
+    /// The error of every call, once it is known that the inbox is that of another account.
+    #[cfg(feature = "intent")]
+    fn refused(&self) -> Option<InboxError>;
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
@@ -145,8 +153,9 @@ pub(crate) trait Fulfillment: Send + Sync {
         &'a self,
         scope: &'a Scope,
         name: &'a str,
+        expected: Option<&'a str>,
         value: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>>;
+    ) -> BoxFuture<'a, Result<bool, InboxError>>;
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
 }
@@ -173,6 +182,7 @@ pub(crate) struct Engine<I, H> {
     /// Whether a delivery is answered as soon as it is stored.
     queued: bool,
     declines: Option<Declines>,
+    births: Births,
     fresh: Fresh,
     /// Tells by its keys which account is the merchant's own.
     config: Config,
@@ -207,6 +217,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             max_attempts: settings.max_attempts,
             queued: settings.queued,
             declines: settings.declines,
+            births: Births::new(settings.config.account()),
             fresh: Fresh::new(lookup),
             config: settings.config,
             connect_application: settings.connect_application,
@@ -570,7 +581,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     ) -> Result<(), BoxError> {
         let handler = &self.handler;
         match (decision, outcome) {
-            (Decision::Superseded | Decision::Wait, _) => Ok(()),
+            (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
             (Decision::Fulfill, Outcome::Succeeded(payment)) => {
                 handler.payment_succeeded(payment, db).await
             }
@@ -686,6 +697,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             _ => before,
         };
         let decision = decide(&outcome, age(&event), known, intent);
+        let decision = debit::told_once(decision, &outcome, &event, known);
         match (decision, &outcome) {
             (Decision::Superseded, _) => return Ok(Verdict::Superseded),
             (Decision::Wait, _) => {
@@ -748,12 +760,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => None,
         };
-        let payment = match &outcome {
+        let mut payment = match &outcome {
             Outcome::Succeeded(paid) => {
                 payment_after(&outcome, decision, &with_figures(known, paid, intent))
             }
             _ => payment_after(&outcome, decision, known),
         };
+        debit::write_down(&mut payment, &outcome, &event);
         Ok(Verdict::Done {
             payment,
             intent: after,
@@ -817,12 +830,24 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         self.inbox.accepts_live()
     }
 
+    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>> {
+        Box::pin(self.births.of(&self.inbox, scope))
+    }
+
+    #[cfg(feature = "intent")]
+    fn refused(&self) -> Option<InboxError> {
+        self.births.refused()
+    }
+
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
         ours: &'a OursRule,
     ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(Engine::deliver(self, delivery, ours))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &delivery.scope).await?;
+            Engine::deliver(self, delivery, ours).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -830,7 +855,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         order: &'a OrderKey,
     ) -> BoxFuture<'a, Result<Option<IntentRecord>, InboxError>> {
-        Box::pin(self.inbox.intent(order))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &order.scope).await?;
+            self.inbox.intent(order).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -840,7 +868,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         expected: Option<u64>,
         record: IntentRecord,
     ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(self.inbox.put_intent(order, expected, record))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &order.scope).await?;
+            self.inbox.put_intent(order, expected, record).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -849,7 +880,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         scope: &'a Scope,
         payment: &'a str,
     ) -> BoxFuture<'a, Result<Option<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(self.inbox.intent_of_payment(scope, payment))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            self.inbox.intent_of_payment(scope, payment).await
+        })
     }
 
     fn events<'a>(
@@ -873,11 +907,17 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         event: &'a EventRecord,
     ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(self.stored(event, false))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
+            self.stored(event, false).await
+        })
     }
 
     fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(Engine::step_due(self, scope))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            Engine::step_due(self, scope).await
+        })
     }
 
     fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>> {
@@ -901,7 +941,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         since: SystemTime,
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(self.inbox.open_intents(scope, after, since, most))
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            self.inbox.open_intents(scope, after, since, most).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -909,7 +952,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         key: &'a OperationKey,
     ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>> {
-        Box::pin(self.inbox.operation(key))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &key.scope).await?;
+            self.inbox.operation(key).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -919,7 +965,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         expected: Option<u64>,
         record: OperationRecord,
     ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(self.inbox.put_operation(key, expected, record))
+        Box::pin(async move {
+            self.births.of(&self.inbox, &key.scope).await?;
+            self.inbox.put_operation(key, expected, record).await
+        })
     }
 
     #[cfg(feature = "intent")]
@@ -936,13 +985,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         &'a self,
         scope: &'a Scope,
         name: &'a str,
+        expected: Option<&'a str>,
         value: &'a str,
-    ) -> BoxFuture<'a, Result<(), InboxError>> {
-        Box::pin(self.inbox.put_bookmark(scope, name, value))
+    ) -> BoxFuture<'a, Result<bool, InboxError>> {
+        Box::pin(self.inbox.put_bookmark(scope, name, expected, value))
     }
 
     fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
             let patience = self.deadline + self.patience;
             self.inbox.replay(&event.scope, &event.id, patience).await?;
             self.step(event, Turn::Now(&event.id)).await
@@ -951,6 +1002,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 
     fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>> {
         Box::pin(async move {
+            self.births.of(&self.inbox, &event.scope).await?;
             let patience = self.deadline + self.patience;
             self.inbox
                 .discard(&event.scope, &event.id, patience)

@@ -173,13 +173,21 @@ pub trait Inbox: Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Option<String>, InboxError>> + Send;
 
-    /// Writes it.
+    /// Writes a note if the stored one is still `expected` (`None`: if there is no note), and
+    /// returns whether it did.
     fn put_bookmark(
         &self,
         scope: &Scope,
         name: &str,
+        expected: Option<&str>,
         value: &str,
-    ) -> impl Future<Output = Result<(), InboxError>> + Send;
+    ) -> impl Future<Output = Result<bool, InboxError>> + Send;
+
+    /// The applications and modes that have a note under this name.
+    fn scopes_with_bookmark(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<Scope>, InboxError>> + Send;
 }
 
 /// Whose turn it is to be dispatched.

@@ -17,11 +17,24 @@ use super::operation::{OperationKey, OperationRecord};
 use super::{retry, settle};
 use crate::error::InboxError;
 
-/// An inbox in memory, for tests, for learning, and for applications whose handler needs no database.
+/// An inbox in memory, for tests and for learning.
 ///
-/// It keeps every promise of [`Inbox`] but one: **a restart forgets everything**. An event that Stripe delivers again after a restart is fulfilled
-/// again, so live keys are refused unless [`allow_live`](Self::allow_live) says that the handler itself can tell (by
-/// [`Payment::idempotency_key`](crate::webhook::Payment::idempotency_key) or by its own order's state).
+/// It keeps every promise of [`Inbox`] but one: **a restart forgets everything**, and a second
+/// process knows nothing of the first. So live keys are refused.
+///
+/// # Live money
+/// Live money needs an inbox that does not forget: `SqliteInbox` or `PostgresInbox`. If your orders
+/// are in another kind of database, put the inbox beside your own store: a SQLite file if all
+/// processes run on one machine, else a small PostgreSQL for all of them. Then also write a unique
+/// key **on the order** in the transaction in which your handler writes, because the two stores do
+/// not commit together.
+///
+/// No check of the handler alone replaces the inbox:
+/// - A unique key on [`Payment::idempotency_key`](crate::webhook::Payment::idempotency_key) is a
+///   key per payment. Two PaymentIntents of one order, across a restart or in two processes, have
+///   two keys: both ship.
+/// - The order's own state does not know that a payment was refunded or disputed. After a restart
+///   the success of a refunded payment ships, if it is delivered again.
 ///
 /// It is bounded: at [`capacity`](Self::capacity) entries of a kind the oldest that is dealt with goes, and a warning in the log says so; after
 /// [`time_to_live`](Self::time_to_live) they go anyway. What is pending or needs somebody to look is never forgotten: if nothing else is left, new
@@ -191,7 +204,13 @@ impl MemoryInbox {
         self
     }
 
-    /// Allows live keys: you know that a restart forgets everything, and your handler can tell what it has done.
+    /// Allows live keys, for applications that ship nothing: a monitor, a ledger that records each
+    /// event.
+    ///
+    /// # Warning
+    /// After a restart, and in every second process, orders are shipped twice, and refunded payments
+    /// are shipped. A unique key or the order's state in your own store does not prevent that: see
+    /// [Live money](Self#live-money).
     #[must_use]
     pub fn allow_live(mut self) -> Self {
         self.live = true;
@@ -825,10 +844,27 @@ impl Inbox for MemoryInbox {
         Ok(self.state().bookmarks.get(&key).cloned())
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
         let key = (scope.clone(), name.to_owned());
-        self.state().bookmarks.insert(key, value.to_owned());
-        Ok(())
+        let mut state = self.state();
+        let stored = state.bookmarks.get(&key).map(String::as_str);
+        if stored != expected {
+            return Ok(false);
+        }
+        state.bookmarks.insert(key, value.to_owned());
+        Ok(true)
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        let state = self.state();
+        let named = state.bookmarks.keys().filter(|(_, known)| known == name);
+        Ok(named.map(|(scope, _)| scope.clone()).collect())
     }
 }
 

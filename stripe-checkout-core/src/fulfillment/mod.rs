@@ -4,7 +4,9 @@
 //! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
 //! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
 
+mod birth;
 mod cause;
+mod debit;
 mod decide;
 mod declines;
 mod engine;

@@ -36,6 +36,20 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// The schema of the tables.
+const SCHEMA: &str = "stripe_checkout";
+
+/// The roles that may write to the table or create in its schema. Of all roles, if `PUBLIC` may,
+/// only that.
+const WRITERS: &str = "WITH it AS (SELECT c.oid AS events, c.relowner, n.oid AS schema, n.nspowner \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)), \
+    everybody AS (SELECT 'PUBLIC'::text AS role FROM it \
+    WHERE has_table_privilege('public', events, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') OR has_schema_privilege('public', schema, 'CREATE')), \
+    single AS (SELECT rolname::text AS role FROM pg_roles, it \
+    WHERE NOT rolsuper AND rolname <> current_user AND pg_roles.oid NOT IN (relowner, nspowner) AND rolname !~ '^pg_' \
+    AND (has_table_privilege(pg_roles.oid, events, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') OR has_schema_privilege(pg_roles.oid, schema, 'CREATE'))) \
+    SELECT role FROM everybody UNION ALL SELECT role FROM single WHERE NOT EXISTS (SELECT FROM everybody) ORDER BY role LIMIT 10";
+
 /// How often processes that start at once may get into each other's way while they migrate.
 const MIGRATIONS_TRIED: u32 = 20;
 
@@ -47,20 +61,26 @@ const MIGRATIONS_TRIED: u32 = 20;
 ///
 /// At most half of the pool's connections (at least one) run handlers at the same time; the rest is yours.
 ///
+/// # Who may write
+/// A role that may write to its tables can insert an event, which is then fulfilled without a
+/// payment. So the tables have a schema of their own, `stripe_checkout` unless
+/// [`schema`](Self::schema) names another, in which no other role has any right by default.
+/// [`migrate`](Self::migrate) revokes nothing. It logs a warning if another role may write to the
+/// tables or create anything in their schema.
+///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use stripe_checkout_core::fulfillment::PostgresInbox;
 ///
 /// let pool = sqlx::PgPool::connect("postgres://localhost/shop").await?;
-/// let inbox = PostgresInbox::new(pool);
-/// inbox.migrate().await?;
+/// let inbox = PostgresInbox::migrated(pool).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct PostgresInbox {
     pool: PgPool,
-    schema: Option<Arc<str>>,
+    schema: Arc<str>,
     tables: Tables,
     steps: Arc<Semaphore>,
     arrivals: Arc<Arrivals>,
@@ -75,9 +95,22 @@ impl fmt::Debug for PostgresInbox {
 }
 
 impl PostgresInbox {
-    /// The statements that make its tables, a step each, to be run in this order: for whoever runs migrations by himself. They create the tables in the connection's
-    /// default schema. Each may be run again and changes nothing then.
+    /// The statements that make its tables, a step each, to be run in this order, if you run
+    /// migrations by yourself. They create the tables in the first schema of the connection's
+    /// `search_path`: create `stripe_checkout` and name it there. Each may be run again and changes
+    /// nothing then.
     pub const MIGRATIONS: &[&str] = &[include_str!("postgres/1.sql")];
+
+    /// An inbox on this pool, with its tables in the schema `stripe_checkout`: see
+    /// [`migrate`](Self::migrate).
+    ///
+    /// # Errors
+    /// [`InboxError::Unavailable`].
+    pub async fn migrated(pool: PgPool) -> Result<Self, InboxError> {
+        let inbox = Self::new(pool);
+        inbox.migrate().await?;
+        Ok(inbox)
+    }
 
     /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate) at start.
     pub fn new(pool: PgPool) -> Self {
@@ -85,25 +118,25 @@ impl PostgresInbox {
         Self {
             steps: Arc::new(Semaphore::new(half.max(1).try_into().unwrap_or(1))),
             pool,
-            schema: None,
-            tables: Tables::new(None),
+            schema: SCHEMA.into(),
+            tables: Tables::new(SCHEMA),
             arrivals: Arc::default(),
         }
     }
 
-    /// In this schema instead of the connection's default one.
+    /// In this schema instead of `stripe_checkout`.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
-        self.tables = Tables::new(Some(&schema));
+        self.tables = Tables::new(&schema);
         // What a clone receives may be for other tables.
         self.arrivals = Arc::default();
-        self.schema = Some(schema);
+        self.schema = schema;
         self
     }
 
-    /// Creates what is missing: the schema that was named, if it does not exist, and the tables. Any number of processes may do so at once, and one that finds
-    /// all of it needs no right to create anything.
+    /// Creates what is missing: the schema and the tables. Any number of processes may do so at
+    /// once, and one that finds all of it needs no right to create anything.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].
@@ -116,6 +149,10 @@ impl PostgresInbox {
                     tracing::debug!(%error, tried, "the inbox's tables could not be made yet");
                     tried += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(()) => {
+                    self.warn_of_writers().await;
+                    return Ok(());
                 }
                 ended => return ended,
             }
@@ -151,22 +188,20 @@ impl PostgresInbox {
     }
 
     async fn apply(&self, conn: &mut PgConnection, done: usize) -> Result<(), sqlx::Error> {
-        if let Some(schema) = self.schema.as_deref() {
-            let exists: bool =
-                sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
-                    .bind(schema)
-                    .fetch_one(&mut *conn)
-                    .await?;
-            if !exists {
-                sqlx::raw_sql(self.tables.create_schema())
-                    .execute(&mut *conn)
-                    .await?;
-            }
-            sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
-                .bind(schema)
+        let exists: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
+                .bind(&*self.schema)
+                .fetch_one(&mut *conn)
+                .await?;
+        if !exists {
+            sqlx::raw_sql(self.tables.create_schema())
                 .execute(&mut *conn)
                 .await?;
         }
+        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(&*self.schema)
+            .execute(&mut *conn)
+            .await?;
         // What the other one just created is told by notices, which are nobody's worry.
         sqlx::raw_sql("SET LOCAL client_min_messages = warning")
             .execute(&mut *conn)
@@ -175,6 +210,23 @@ impl PostgresInbox {
             sqlx::raw_sql(*migration).execute(&mut *conn).await?;
         }
         Ok(())
+    }
+
+    /// Logs which roles may forge an event: all but superusers, the owners and this role.
+    async fn warn_of_writers(&self) {
+        let roles = sqlx::query_scalar(WRITERS).bind(self.tables.name("events"));
+        let roles: Result<Vec<String>, _> = roles.fetch_all(&self.pool).await;
+        match roles {
+            Ok(roles) if roles.is_empty() => {}
+            Ok(roles) => tracing::warn!(
+                schema = &*self.schema,
+                ?roles,
+                "other roles may write to the inbox's tables or create in their schema. A role that writes an event there is given the goods without a payment. Revoke these rights, or move the tables to a schema of their own"
+            ),
+            Err(error) => {
+                tracing::debug!(error = %crate::error::Chain(&error), "the rights on the inbox's tables cannot be read");
+            }
+        }
     }
 
     /// Ends work that waits for a server which says nothing any more. Its connection is closed, because it was not [released](Held::release).
@@ -407,17 +459,29 @@ impl Inbox for PostgresInbox {
         self.tables.bookmark(&mut conn, scope, name).await
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), Some(PATIENCE))
             .await
             .map_err(unavailable)?;
-        self.tables
-            .put_bookmark(&mut tx, scope, name, value)
+        let done = self
+            .tables
+            .put_bookmark(&mut tx, scope, name, expected, value)
             .await?;
         tx.commit().await.map_err(unavailable)?;
         held.release();
-        Ok(())
+        Ok(done)
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables.scopes_with_bookmark(&mut conn, name).await
     }
 }
 

@@ -33,8 +33,7 @@ use crate::error::InboxError;
 /// # use stripe_checkout_core::fulfillment::SqliteInbox;
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let pool = sqlx::SqlitePool::connect("sqlite://shop.db?mode=rwc").await?;
-/// let inbox = SqliteInbox::new(pool.clone());
-/// inbox.migrate().await?;
+/// let inbox = SqliteInbox::migrated(pool.clone()).await?;
 /// # Ok(()) }
 /// ```
 ///
@@ -80,6 +79,17 @@ impl SqliteInbox {
     /// The statements that make its tables, a step each, to be run in this order: for whoever runs migrations by himself. Each may be run again and changes nothing then.
     /// The file must be in WAL mode besides.
     pub const MIGRATIONS: &[&str] = &[include_str!("sqlite/1.sql")];
+
+    /// An inbox in the database of this pool, with its tables and the file in WAL mode: see
+    /// [`migrate`](Self::migrate).
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate).
+    pub async fn migrated(pool: SqlitePool) -> Result<Self, InboxError> {
+        let inbox = Self::new(pool);
+        inbox.migrate().await?;
+        Ok(inbox)
+    }
 
     /// An inbox in the database of this pool, which it does not touch yet: see [`migrate`](Self::migrate).
     pub fn new(pool: SqlitePool) -> Self {
@@ -363,14 +373,25 @@ impl Inbox for SqliteInbox {
         upkeep::bookmark(&mut db, scope, name).await
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
         let until = Instant::now() + PATIENCE;
         let mut writer = self.writer(until).await?;
         let mut tx = writer.begin(until).await?;
-        upkeep::put_bookmark(&mut tx, scope, name, value).await?;
+        let done = upkeep::put_bookmark(&mut tx, scope, name, expected, value).await?;
         tx.commit().await.map_err(failed)?;
         writer.finish().await;
-        Ok(())
+        Ok(done)
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        upkeep::scopes_with_bookmark(&mut db, name).await
     }
 }
 

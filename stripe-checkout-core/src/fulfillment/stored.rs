@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::inbox::{EventState, IntentState, Note, RequestState, Settled};
+use super::inbox::{EventState, IntentState, Note, RequestState, Scope, Settled};
 use super::operation::OperationState;
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
@@ -81,6 +81,12 @@ words! { "success", Settled, settled, read_settled,
     Settled::Dead = "dead",
     Settled::Broken = "broken",
     Settled::GivenUp = "given_up",
+}
+
+/// The application and the mode.
+pub(super) fn read_scope((application, mode): (String, String)) -> Result<Scope, InboxError> {
+    let mode = read_mode(&mode)?;
+    Ok(Scope { application, mode })
 }
 
 /// An amount in two columns, both empty where there is none.

@@ -17,6 +17,7 @@ use super::idempotency::IdempotencyKey;
 use super::pool::PooledTransport;
 use super::request::IntentParams;
 use super::retry::{self, Limits, NoAnswer};
+use super::stripe_clock::StripeClock;
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
@@ -58,6 +59,7 @@ pub struct Gateway {
     secret_key: SecretKey,
     api_base: Arc<str>,
     limits: Limits,
+    stripe_clock: Arc<StripeClock>,
 }
 
 impl Gateway {
@@ -91,6 +93,7 @@ impl Gateway {
                 deadline: Self::DEFAULT_DEADLINE,
                 tries: Self::DEFAULT_TRIES,
             },
+            stripe_clock: Arc::default(),
         })
     }
 
@@ -536,6 +539,12 @@ impl Gateway {
         read_as(&answer)
     }
 
+    /// Seconds by which this machine's clock is ahead of Stripe's, by the last answer; none before
+    /// the first one.
+    pub(crate) fn ahead_of_stripe(&self) -> Option<i64> {
+        self.stripe_clock.ahead()
+    }
+
     async fn send(&self, call: Call<'_>) -> Result<TransportResponse, ApiError> {
         self.ask(call)
             .await
@@ -559,6 +568,7 @@ impl Gateway {
             })
             .await;
             if let Ok(answer) = &outcome {
+                self.stripe_clock.answered(answer);
                 here.record("status", answer.status);
                 here.record("request_id", request_id(answer));
             }
@@ -840,7 +850,8 @@ fn unanswered(no_answer: NoAnswer) -> ApiError {
     }
 }
 
-/// Stripe's error body, as far as a program needs it. Its `message` is left out: it can repeat what was sent.
+/// Stripe's error body, as far as a program needs it. Its `message` can repeat what was sent: only
+/// that of a missing permission is kept.
 /// See Stripe's [errors](https://docs.stripe.com/api/errors).
 #[derive(Default, Deserialize)]
 #[serde(default)]

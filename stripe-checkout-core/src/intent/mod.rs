@@ -19,6 +19,7 @@ mod request;
 mod retry;
 mod roots;
 mod saved;
+mod stripe_clock;
 mod tax;
 mod transport;
 

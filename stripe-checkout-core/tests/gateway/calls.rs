@@ -336,6 +336,16 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
                 request_id: id(),
             },
         ),
+        // A sentence that may hold a secret.
+        (
+            403,
+            r#"{"message":"The key 'rk_test_51Secret' has no permission."}"#,
+            ApiError::Permission {
+                sentence: None,
+                account_is_gone: false,
+                request_id: id(),
+            },
+        ),
         (
             403,
             r#"{"code":"account_invalid"}"#,

@@ -164,8 +164,18 @@ impl Inbox for Outlives {
         self.0.bookmark(scope, name).await
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
-        self.0.put_bookmark(scope, name, value).await
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
+        self.0.put_bookmark(scope, name, expected, value).await
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        self.0.scopes_with_bookmark(name).await
     }
 }
 

@@ -32,7 +32,8 @@ impl Subject for Schema {
     type Inbox = PostgresInbox;
 
     async fn open(&self) -> PostgresInbox {
-        PostgresInbox::new(self.database.pool(8, "").await)
+        let pool = self.database.pool(8, "").await;
+        PostgresInbox::new(pool).schema(&*self.database.schema)
     }
 
     async fn write(&self, db: &mut PgConnection, line: &str) -> Result<(), BoxError> {

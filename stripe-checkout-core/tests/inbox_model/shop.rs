@@ -689,8 +689,19 @@ impl<S: Store> Inbox for Process<S> {
         self.alive()?.bookmark(scope, name).await
     }
 
-    async fn put_bookmark(&self, scope: &Scope, name: &str, value: &str) -> Result<(), InboxError> {
-        self.alive()?.put_bookmark(scope, name, value).await
+    async fn put_bookmark(
+        &self,
+        scope: &Scope,
+        name: &str,
+        expected: Option<&str>,
+        value: &str,
+    ) -> Result<bool, InboxError> {
+        let inbox = self.alive()?;
+        inbox.put_bookmark(scope, name, expected, value).await
+    }
+
+    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
+        self.alive()?.scopes_with_bookmark(name).await
     }
 }
 

@@ -213,6 +213,7 @@ mod postgres {
                 .await
                 .unwrap();
             PostgresInbox::new(database.pool(2, "").await)
+                .schema(&*database.schema)
                 .migrate()
                 .await
                 .unwrap();
@@ -239,7 +240,8 @@ mod postgres {
         async fn open(&self) -> PostgresInbox {
             // The server says by this name which of its processes work for whom; there are few of them.
             let name = format!("SET application_name = '{}'", self.application);
-            PostgresInbox::new(self.schema.database.pool(4, name.leak()).await)
+            let database = &self.schema.database;
+            PostgresInbox::new(database.pool(4, name.leak()).await).schema(&*database.schema)
         }
 
         async fn is_quiet(&self) {

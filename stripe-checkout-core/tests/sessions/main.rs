@@ -2,6 +2,7 @@
 
 mod authorised;
 mod connect;
+mod debits;
 mod fulfilment;
 mod lost;
 mod one_open;

@@ -213,6 +213,16 @@ impl World {
             .unwrap()
     }
 
+    /// Another process on the same database, with these hooks, whose events have one attempt.
+    pub(crate) async fn with_one_attempt(
+        &self,
+        handler: impl FulfillmentHandler<sqlx::SqliteConnection>,
+    ) -> Checkout {
+        let inbox = sqlite(&self.folder).await;
+        let builder = builder(&self.sandbox, hosted()).max_attempts(1);
+        builder.fulfillment(inbox, handler).build().unwrap()
+    }
+
     /// Another process, which knows everybody who visits as this user.
     pub(crate) async fn visited_by(&self, user: &'static str) -> Checkout {
         let inbox = sqlite(&self.folder).await;
@@ -402,7 +412,7 @@ fn builder(sandbox: &Sandbox, hosted: HostedCheckout) -> CheckoutBuilder {
         .hosted_checkout(hosted)
 }
 
-pub(crate) async fn sqlite(folder: &tempfile::TempDir) -> impl Inbox {
+pub(crate) async fn sqlite(folder: &tempfile::TempDir) -> SqliteInbox {
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("shop.db"))
         .create_if_missing(true);

@@ -107,23 +107,21 @@ pub(super) struct Locked {
 /// The names of the tables.
 #[derive(Clone)]
 pub(super) struct Tables {
-    schema: Option<Arc<str>>,
+    schema: Arc<str>,
     prefix: Arc<str>,
 }
 
 impl Tables {
-    pub(super) fn new(schema: Option<&str>) -> Self {
-        let schema = schema.map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
-        let dot = schema.as_ref().map(|schema| format!("{schema}."));
+    pub(super) fn new(schema: &str) -> Self {
+        let schema = format!("\"{}\"", schema.replace('"', "\"\""));
         Self {
-            prefix: format!("{}stripe_checkout_", dot.unwrap_or_default()).into(),
-            schema: schema.map(Into::into),
+            prefix: format!("{schema}.stripe_checkout_").into(),
+            schema: schema.into(),
         }
     }
 
     pub(super) fn create_schema(&self) -> AssertSqlSafe<String> {
-        let schema = self.schema.as_deref().unwrap_or_default();
-        AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"))
+        AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema))
     }
 
     pub(super) fn name(&self, table: &str) -> String {

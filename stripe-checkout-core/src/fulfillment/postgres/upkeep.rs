@@ -13,7 +13,7 @@ use super::transaction::{begin, busy_or};
 use crate::error::InboxError;
 use crate::fulfillment::inbox::{IntentRecord, OrderKey, Scope, Stats};
 use crate::fulfillment::stored::{
-    mode, not_refunded, read_event_state, read_number, read_time, time, unavailable,
+    mode, not_refunded, read_event_state, read_number, read_scope, read_time, time, unavailable,
 };
 
 /// How long forgetting waits for a payment that is worked on: it can be forgotten next time.
@@ -268,19 +268,42 @@ impl Tables {
         conn: &mut PgConnection,
         scope: &Scope,
         name: &str,
+        expected: Option<&str>,
         value: &str,
-    ) -> Result<(), InboxError> {
-        let sql = "INSERT INTO {}bookmarks (application, mode, name, value) VALUES ($1, $2, $3, $4) \
-            ON CONFLICT (application, mode, name) DO UPDATE SET value = excluded.value";
-        sqlx::query(self.sql(sql))
+    ) -> Result<bool, InboxError> {
+        let sql = match expected {
+            None => {
+                "INSERT INTO {}bookmarks (application, mode, name, value) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
+            }
+            Some(_) => {
+                "UPDATE {}bookmarks SET value = $4 WHERE application = $1 AND mode = $2 AND name = $3 AND value = $5"
+            }
+        };
+        let query = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
             .bind(mode(scope.mode))
             .bind(text(name))
-            .bind(text(value))
-            .execute(conn)
+            .bind(text(value));
+        let query = match expected {
+            None => query,
+            Some(expected) => query.bind(text(expected)),
+        };
+        let done = query.execute(conn).await.map_err(busy_or)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    pub(super) async fn scopes_with_bookmark(
+        &self,
+        conn: &mut PgConnection,
+        name: &str,
+    ) -> Result<Vec<Scope>, InboxError> {
+        let sql = "SELECT application, mode FROM {}bookmarks WHERE name = $1";
+        let rows: Vec<(String, String)> = sqlx::query_as(self.sql(sql))
+            .bind(text(name))
+            .fetch_all(conn)
             .await
             .map_err(busy_or)?;
-        Ok(())
+        rows.into_iter().map(read_scope).collect()
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use sqlx::{Row, SqliteConnection};
 
 use super::super::inbox::{IntentRecord, OrderKey, Scope, Stats};
-use super::super::stored::{mode, not_refunded, read_event_state, read_number, read_time, time};
+use super::super::stored::{
+    mode, not_refunded, read_event_state, read_number, read_scope, read_time, time,
+};
 use super::rows::{self, failed, read_intent};
 use crate::error::InboxError;
 
@@ -155,18 +157,41 @@ pub(super) async fn put_bookmark(
     db: &mut SqliteConnection,
     scope: &Scope,
     name: &str,
+    expected: Option<&str>,
     value: &str,
-) -> Result<(), InboxError> {
-    sqlx::query(
-        "INSERT INTO stripe_checkout_bookmarks (application, mode, name, value) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (application, mode, name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(&scope.application)
-    .bind(mode(scope.mode))
-    .bind(name)
-    .bind(value)
-    .execute(db)
-    .await
-    .map_err(failed)?;
-    Ok(())
+) -> Result<bool, InboxError> {
+    let sql = match expected {
+        None => {
+            "INSERT INTO stripe_checkout_bookmarks (application, mode, name, value) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT DO NOTHING"
+        }
+        Some(_) => {
+            "UPDATE stripe_checkout_bookmarks SET value = ?4 \
+             WHERE application = ?1 AND mode = ?2 AND name = ?3 AND value = ?5"
+        }
+    };
+    let query = sqlx::query(sql)
+        .bind(&scope.application)
+        .bind(mode(scope.mode))
+        .bind(name)
+        .bind(value);
+    let query = match expected {
+        None => query,
+        Some(expected) => query.bind(expected),
+    };
+    let done = query.execute(db).await.map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn scopes_with_bookmark(
+    db: &mut SqliteConnection,
+    name: &str,
+) -> Result<Vec<Scope>, InboxError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT application, mode FROM stripe_checkout_bookmarks WHERE name = ?1")
+            .bind(name)
+            .fetch_all(db)
+            .await
+            .map_err(failed)?;
+    rows.into_iter().map(read_scope).collect()
 }

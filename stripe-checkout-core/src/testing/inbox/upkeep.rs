@@ -30,7 +30,7 @@ super::cases! {
     "orders that may still be paid are listed, each once" => open_orders,
     "orders that nobody touched for long are not listed, those on their way are" => untouched_orders,
     "orders without a payment, paid ones and canceled ones are not listed" => closed_orders,
-    "a bookmark is what was written last, for each application, mode and name" => bookmarks,
+    "a bookmark is replaced only by a writer that knows it, for each application, mode and name" => bookmarks,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -459,13 +459,27 @@ async fn bookmarks<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     same("none", inbox.bookmark(&tea(), "events").await?, None)?;
     let elsewhere = scope("tea", Mode::Live);
+    let (of, mut before) = (tea(), None);
     for value in ["{\"a\":\"' № 1\"}", ""] {
-        inbox.put_bookmark(&tea(), "events", value).await?;
-        let read = world.open().await.bookmark(&tea(), "events").await?;
+        let put = inbox.put_bookmark(&of, "events", before, value);
+        same("written", put.await?, true)?;
+        let read = world.open().await.bookmark(&of, "events").await?;
         same("read", read.as_deref(), Some(value))?;
+        before = Some(value);
     }
-    inbox.put_bookmark(&tea(), "other", "2").await?;
-    inbox.put_bookmark(&elsewhere, "events", "3").await?;
+    // The first writer wins, and each later one must know what it replaces.
+    for expected in [None, Some("{}")] {
+        let put = inbox.put_bookmark(&of, "events", expected, "late");
+        same("not written", put.await?, false)?;
+    }
+    let missing = inbox.put_bookmark(&of, "missing", Some(""), "1");
+    same("nothing to replace", missing.await?, false)?;
+    inbox.put_bookmark(&tea(), "other", None, "2").await?;
+    let put = inbox.put_bookmark(&elsewhere, "events", None, "3");
+    same("of the other mode", put.await?, true)?;
+    let mut scopes = inbox.scopes_with_bookmark("events").await?;
+    scopes.sort_by_key(|scope| scope.mode.is_live());
+    same("scopes", scopes, [tea(), elsewhere.clone()])?;
     for (of, name, value) in [
         (tea(), "events", ""),
         (tea(), "other", "2"),

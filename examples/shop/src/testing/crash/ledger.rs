@@ -85,6 +85,10 @@ impl Ledger {
             }
             Self::Postgres(url) => {
                 let mut conn = PgConnection::connect(url).await?;
+                // The inbox's tables stand in a schema of their own beside the shop's.
+                sqlx::query("SELECT set_config('search_path', current_setting('search_path') || ', stripe_checkout', false)")
+                    .execute(&mut conn)
+                    .await?;
                 let rows = sqlx::query_as(sql).fetch_all(&mut conn).await?;
                 conn.close().await?;
                 Ok(rows)

@@ -1,0 +1,216 @@
+//! The orders that may still be paid: looks at each one's payment at Stripe.
+//!
+//! A run goes on where the last one stopped, and begins again after the last order. So an order
+//! whose look-up fails, or a rate limit, keeps no other order waiting for long.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::{
+    BEFORE_BIRTH, Look, NO_ANSWERS, REACH, Run, is_no_answer, look, lost, now, seconds, time,
+};
+use crate::error::{ApiError, InboxError, ReconcileError, ReconcilePart};
+use crate::fulfillment::{IntentRecord, OrderKey};
+
+/// How many payments Stripe is asked for at the same time: its rate limit is for the shop first.
+const AT_ONCE: usize = 4;
+
+/// How many orders are read at a time.
+const PAGE: usize = 100;
+
+/// The name of the note that says at which order the run stopped.
+const BOOKMARK: &str = "orders";
+
+/// The order that was looked at last. `null` in the note is the beginning.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    account: Option<String>,
+    reference: String,
+}
+
+/// How far a page of orders was looked at.
+struct Walked {
+    /// How many of them need no other look in this round.
+    passed: usize,
+    /// Whether nothing more is asked in this run.
+    ends: bool,
+}
+
+/// Where an order stands among all, as [`open_intents`](crate::fulfillment::Inbox::open_intents)
+/// sorts them.
+fn place(order: &OrderKey) -> (&str, &str) {
+    (
+        order.account.as_deref().unwrap_or_default(),
+        &order.reference,
+    )
+}
+
+impl Run {
+    /// Looks at every order that may still be paid, once.
+    pub(super) async fn look_at_orders(&mut self, birth: SystemTime) -> Result<(), ReconcileError> {
+        let since = self.orders_since(birth);
+        let fulfillment = Arc::clone(&self.checkout.inner.fulfillment);
+        let mut note = fulfillment.bookmark(&self.scope, BOOKMARK).await?;
+        let start = self.read_place(note.as_deref());
+        let mut after = start.clone();
+        // Whether the run is past the last order, among those before the one where it began.
+        let mut around = start.is_none();
+        let mut first = true;
+        while !self.is_stopped() {
+            let page = fulfillment.open_intents(&self.scope, after.as_ref(), since, PAGE);
+            let mut page = page.await?;
+            let full = page.len() >= PAGE;
+            if let Some(start) = start.as_ref().filter(|_| around) {
+                page.retain(|(order, _)| place(order) <= place(start));
+            }
+            let orders: Vec<_> = page.iter().map(|(order, _)| order.clone()).collect();
+            let walked = self.look_at(page, first).await;
+            first &= walked.passed == 0;
+            let last = walked.passed.checked_sub(1);
+            after = last.and_then(|last| orders.get(last).cloned()).or(after);
+            if walked.ends {
+                self.mark_orders(&mut note, after.as_ref()).await?;
+                break;
+            }
+            if full && walked.passed >= PAGE {
+                self.mark_orders(&mut note, after.as_ref()).await?;
+            } else if !around {
+                (around, after) = (true, None);
+            } else {
+                if note.is_some() {
+                    self.mark_orders(&mut note, None).await?;
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Since when an order must have been changed. Rows that are older than the birth were copied
+    /// from another inbox.
+    fn orders_since(&self, birth: SystemTime) -> SystemTime {
+        let oldest = now().saturating_sub(REACH.as_secs());
+        let birth = seconds(birth);
+        // A birth in the future was written by a clock that was wrong.
+        let bound = match birth <= now() {
+            true => birth.saturating_sub(BEFORE_BIRTH.as_secs()),
+            false => 0,
+        };
+        let bound = self.since.map_or(bound, |since| bound.min(seconds(since)));
+        time(bound.max(oldest))
+    }
+
+    async fn look_at(&mut self, orders: Vec<(OrderKey, IntentRecord)>, first: bool) -> Walked {
+        let mut orders = orders.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        let (mut passed, mut ends, mut in_a_row) = (0, false, 0);
+        // The first order that Stripe's rate limit kept from being looked at.
+        let mut limited: Option<usize> = None;
+        loop {
+            // Those that run come to their end, also if one of them finds Stripe or the inbox gone.
+            while running.len() < AT_ONCE && !ends && !self.is_stopped() {
+                let Some((index, (order, row))) = orders.next() else {
+                    break;
+                };
+                if !self.may_ask() {
+                    ends = true;
+                    break;
+                }
+                passed = index + 1;
+                let checkout = self.checkout.clone();
+                let looking = async move {
+                    let reference = order.reference.clone();
+                    (index, reference, look(&checkout, order, row).await)
+                };
+                running.spawn(looking.in_current_span());
+            }
+            let (index, order, looked) = match running.join_next().await {
+                None => break,
+                Some(Ok(ended)) => ended,
+                Some(Err(error)) => {
+                    self.report.intents += 1;
+                    self.fail(ReconcilePart::Orders, None, lost(error));
+                    continue;
+                }
+            };
+            self.report.intents += 1;
+            let error = match looked {
+                Ok(look) => {
+                    in_a_row = 0;
+                    self.count_look(look);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match &error {
+                ReconcileError::Api(ApiError::RateLimited { .. }) => {
+                    limited = Some(limited.map_or(index, |other| other.min(index)));
+                    ends = true;
+                }
+                // No other order fares better with this key.
+                ReconcileError::Api(ApiError::Authentication { .. }) => ends = true,
+                _ => {}
+            }
+            in_a_row = if is_no_answer(&error) {
+                in_a_row + 1
+            } else {
+                0
+            };
+            ends |= in_a_row >= NO_ANSWERS;
+            self.fail(ReconcilePart::Orders, Some(&order), error);
+        }
+        if let Some(limited) = limited {
+            // The first order of a run is passed even so: it must not keep those behind it waiting.
+            passed = limited.max(usize::from(first));
+        }
+        ends |= self.is_stopped();
+        Walked { passed, ends }
+    }
+
+    fn count_look(&mut self, look: Look) {
+        match look {
+            Look::Settled(taken) => {
+                self.report.settled += 1;
+                self.count(taken);
+            }
+            Look::Changed => self.report.changed += 1,
+            Look::Unknown => self.report.unknown += 1,
+            Look::Same => {}
+        }
+    }
+
+    fn read_place(&self, note: Option<&str>) -> Option<OrderKey> {
+        let place: Option<Place> = match serde_json::from_str(note?) {
+            Ok(place) => place,
+            Err(error) => {
+                tracing::warn!(error = %crate::error::Chain(&error), "the note of the order that was looked at last cannot be read: the run begins at the first one");
+                None
+            }
+        };
+        let Place { account, reference } = place?;
+        Some(OrderKey {
+            scope: self.scope.clone(),
+            account,
+            reference,
+        })
+    }
+
+    async fn mark_orders(
+        &self,
+        note: &mut Option<String>,
+        last: Option<&OrderKey>,
+    ) -> Result<(), InboxError> {
+        let place = last.map(|order| Place {
+            account: order.account.clone(),
+            reference: order.reference.clone(),
+        });
+        let text =
+            serde_json::to_string(&place).map_err(|error| InboxError::Unavailable(error.into()))?;
+        *note = self.put_bookmark(BOOKMARK, note.as_deref(), text).await?;
+        Ok(())
+    }
+}
