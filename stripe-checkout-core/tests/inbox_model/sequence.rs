@@ -478,7 +478,7 @@ impl<S: Store> Shop<S> {
                     record.success,
                     record.capturable,
                     record.canceled,
-                    record.disputed,
+                    record.disputed(),
                     record.returned(),
                 ),
                 &(
