@@ -620,7 +620,7 @@ async fn an_order_is_called_off_and_nobody_can_pay_it() {
     let order = merchant.open.order().await;
     let payment = merchant.open.pay(&order, "pm_sepaDebit_success_de").await;
     let answer = merchant.call_off(&order, &payment).await;
-    said(&answer, 409, "A payment of this order is on its way");
+    said(&answer, 409, "A bank is debiting the buyer for this order");
     assert_eq!(merchant.open.status(&order).await, "processing");
 
     let order = merchant.open.order().await;
