@@ -433,7 +433,7 @@ impl<S: Store> Dispatch<<S::Inbox as Inbox>::Connection> for Watched<'_, S> {
                         _ => Duration::ZERO,
                     };
                 }
-                Verdict::Waiting { again } => *again = Duration::ZERO,
+                Verdict::Waiting { again, .. } => *again = Duration::ZERO,
                 _ => {}
             }
             verdict
