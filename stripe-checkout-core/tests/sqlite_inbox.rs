@@ -1048,7 +1048,11 @@ async fn an_attempt_without_a_hook_is_given_back() {
     assert!(matches!(replayed, Err(InboxError::Busy)));
     hangs.release.add_permits(1);
     task.await.unwrap().unwrap();
-    for verdict in [Verdict::Waiting { again: LONG }, Verdict::Superseded] {
+    let waiting = Verdict::Waiting {
+        again: LONG,
+        reason: None,
+    };
+    for verdict in [waiting, Verdict::Superseded] {
         let told = Told::new(verdict);
         let turn = Turn::Now("evt_2");
         other

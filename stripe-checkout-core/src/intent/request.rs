@@ -242,7 +242,8 @@ impl PaymentRequest {
     /// for Stripe.js. A customer must be one of that account's.
     ///
     /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts".
-    /// The inbox must remember the order, because a connected account can write any metadata. A [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets, so it needs
+    /// The inbox must remember the order, because a connected account can write any metadata. A
+    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets. It needs
     /// [`connect_application`](crate::CheckoutBuilder::connect_application).
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {

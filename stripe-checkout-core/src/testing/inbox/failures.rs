@@ -760,16 +760,27 @@ async fn attempts_given_back<S: Subject>(world: World<S>) -> Told {
             .receive(new_event(id, &format!("pi_{id}"), false))
             .await?;
     }
-    let waiting = world.script(|_, _| Verdict::Waiting {
+    let no_reason = world.script(|_, _| Verdict::Waiting {
         again: HOUR,
         reason: None,
     });
-    for _ in 0..4 {
+    let reason = "it cannot be checked";
+    let waiting = world.script(|_, _| Verdict::Waiting {
+        again: HOUR,
+        reason: Some("it cannot be checked".to_owned()),
+    });
+    for (script, error) in [
+        (&no_reason, None),
+        (&waiting, Some(reason)),
+        (&waiting, Some(reason)),
+        (&no_reason, Some(reason)),
+    ] {
         let step = inbox
-            .step(&tea(), Turn::Now("evt_1"), terms(), &waiting)
+            .step(&tea(), Turn::Now("evt_1"), terms(), script)
             .await?;
         same("it did", took(&step), Some(("evt_1", Stepped::Waiting)))?;
         let record = stored(&inbox, "evt_1").await?;
+        same("the reason", record.last_error.as_deref(), error)?;
         same(
             "it is",
             (record.state, record.attempts),
