@@ -8,7 +8,7 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::intent::{HostedCheckout, PaymentRequest, TaxBehavior};
 use stripe_checkout_core::webhook::{Dispute, DisputeChange, Failure, Payment, Refund};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
-use stripe_checkout_sandbox::Sandbox;
+use stripe_checkout_sandbox::{CONNECT_APPLICATION, Sandbox};
 
 use crate::dimensions::{Case, Extra, Page, Price, Store};
 use crate::stripe::Stripe;
@@ -207,6 +207,7 @@ pub(crate) async fn open(
         .pricing(NoPage)
         .hosted_checkout(hosted(case))
         .max_attempts(60)
+        .connect_application(CONNECT_APPLICATION)
         .transport(stripe.clone());
     let builder = match case.queues() {
         true => builder.queued(),
