@@ -49,6 +49,10 @@ pub(crate) struct MethodOptions {
     /// `none` overrides the intent's own `setup_future_usage`.
     pub(crate) card_usage: Option<&'static str>,
     pub(crate) debit_usage: Option<&'static str>,
+    /// Whether a card may be captured several times: `if_available` or `never`.
+    pub(crate) multicapture: Option<&'static str>,
+    /// Whether more may be captured than was authorised.
+    pub(crate) overcapture: Option<&'static str>,
 }
 
 /// One payment.
@@ -102,6 +106,20 @@ impl PaymentIntent {
     pub(crate) fn captures_manually(&self, kind: &str) -> bool {
         self.capture_method == "manual"
             || (kind == "card" && self.method_options.card_capture_method == Some("manual"))
+    }
+
+    /// Whether its card may be captured several times.
+    pub(crate) fn has_multicapture(&self) -> bool {
+        self.method_options.multicapture == Some("if_available")
+    }
+
+    /// The most that can be captured of this authorisation. With overcapture it is a fifth more: an
+    /// example, because each card network has limits of its own.
+    pub(crate) fn most_to_capture(&self) -> u64 {
+        match self.method_options.overcapture {
+            Some("if_available") => self.amount.saturating_add(self.amount / 5),
+            _ => self.amount,
+        }
     }
 
     /// What the buyer agreed to for a payment method of this kind, beside this payment.
@@ -164,10 +182,17 @@ impl PaymentIntent {
                 if let Some(usage) = usage {
                     fields.insert("setup_future_usage".to_owned(), json!(usage));
                 }
-                if let Some(capture) = self.method_options.card_capture_method
-                    && kind == "card"
-                {
-                    fields.insert("capture_method".to_owned(), json!(capture));
+                let of_card = [
+                    ("capture_method", self.method_options.card_capture_method),
+                    ("request_multicapture", self.method_options.multicapture),
+                    ("request_overcapture", self.method_options.overcapture),
+                ];
+                for (name, value) in of_card {
+                    if let Some(value) = value
+                        && kind == "card"
+                    {
+                        fields.insert(name.to_owned(), json!(value));
+                    }
                 }
             }
             options.insert(kind.clone(), option);

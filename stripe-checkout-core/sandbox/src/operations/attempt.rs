@@ -588,8 +588,8 @@ impl Store {
         let from_card = method.is_none() || behaviour.is_some();
         if let Some(charge) = self.charges.find_mut(charge_id) {
             charge.captured = true;
-            charge.amount_captured = amount.unwrap_or(charge.amount);
-            let taken = charge.amount_captured;
+            let taken = amount.unwrap_or(charge.amount);
+            charge.amount_captured = charge.amount_captured.saturating_add(taken);
             // An example: 2.9 % and 30 minor units of a card, 35 minor units of a debit. Not anyone's contract.
             let fee = if from_card {
                 (taken.saturating_mul(29) / 1000).saturating_add(30)

@@ -36,6 +36,11 @@ impl Store {
                 "You cannot cancel this PaymentIntent because it was created by Checkout. Expire the Checkout Session instead.".to_owned(),
             ));
         }
+        if intent.amount_received > 0 && intent.status == Status::RequiresCapture {
+            return Err(ApiError::invalid(
+                "the sandbox does not implement the cancellation of a PaymentIntent of which a part was captured",
+            ));
+        }
         match intent.status {
             Status::RequiresPaymentMethod
             | Status::RequiresConfirmation

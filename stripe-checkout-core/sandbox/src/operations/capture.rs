@@ -22,7 +22,7 @@ impl Store {
     ) -> Result<Value, ApiError> {
         let amount = params.integer("amount_to_capture", 1)?;
         let metadata = params.metadata()?;
-        params.only("final_capture", "true")?;
+        let is_final = params.boolean("final_capture")?.unwrap_or(true);
         params.finish()?;
         let cause = Cause::request(caller);
         let mut intent = self.admitted_intent(caller, id, None)?.clone();
@@ -38,7 +38,15 @@ impl Store {
                 ),
             ));
         };
-        if amount.is_some_and(|amount| amount > intent.amount_capturable) {
+        if !is_final && !intent.has_multicapture() {
+            return Err(ApiError::invalid(
+                "You cannot set final_capture to false because multicapture is not available for this PaymentIntent.",
+            )
+            .param("final_capture"));
+        }
+        let captured = intent.amount_received;
+        let most = intent.most_to_capture().saturating_sub(captured);
+        if amount.is_some_and(|amount| amount > most) {
             return Err(ApiError::invalid(
                 "The amount_to_capture is greater than the amount that can be captured.",
             )
@@ -47,11 +55,25 @@ impl Store {
         }
         if let Some(change) = metadata {
             merge_metadata(&mut intent.metadata, change)?;
-            self.replace(intent);
+            self.replace(intent.clone());
         }
-        self.capture_charge(&charge_id, amount, true);
+        let amount = amount.unwrap_or(intent.amount_capturable);
+        self.capture_charge(&charge_id, Some(amount), true);
         self.emit_charge(&cause, "charge.captured", &charge_id);
-        self.succeed(&cause, id, &charge_id);
+        if is_final {
+            self.succeed(&cause, id, &charge_id);
+        } else {
+            self.capture_part(&cause, id, amount);
+        }
         self.rendered_intent(caller, id)
+    }
+
+    /// More captures may follow: the payment still waits for them.
+    fn capture_part(&mut self, cause: &Cause, id: &str, amount: u64) {
+        if let Some(intent) = self.intents.find_mut(id) {
+            intent.amount_received = intent.amount_received.saturating_add(amount);
+            intent.amount_capturable = intent.amount_capturable.saturating_sub(amount);
+        }
+        self.emit_intent(cause, "payment_intent.amount_capturable_updated", id);
     }
 }

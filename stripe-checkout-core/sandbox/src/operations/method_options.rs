@@ -7,6 +7,7 @@ use super::super::{
     params::Params,
 };
 
+const REQUESTS: &[&str] = &["if_available", "never"];
 const USAGES: &[&str] = &["none", "off_session", "on_session"];
 
 /// What a request changes. An empty text unsets a setting: `Some(None)`.
@@ -14,6 +15,8 @@ const USAGES: &[&str] = &["none", "off_session", "on_session"];
 pub(crate) struct MethodOptionsChange {
     card_capture_method: Option<Option<&'static str>>,
     card_usage: Option<Option<&'static str>>,
+    multicapture: Option<Option<&'static str>>,
+    overcapture: Option<Option<&'static str>>,
     debit_usage: Option<Option<&'static str>>,
 }
 
@@ -28,6 +31,8 @@ impl MethodOptionsChange {
             // For a publishable key it is an unknown parameter.
             if caller.role == Role::Secret {
                 change.card_capture_method = card.choice_setting("capture_method", &["manual"])?;
+                change.multicapture = card.choice_setting("request_multicapture", REQUESTS)?;
+                change.overcapture = card.choice_setting("request_overcapture", REQUESTS)?;
             }
             change.card_usage = card.choice_setting("setup_future_usage", USAGES)?;
             card.only("request_three_d_secure", "automatic")?;
@@ -47,6 +52,8 @@ impl MethodOptionsChange {
         };
         set(&mut options.card_capture_method, self.card_capture_method);
         set(&mut options.card_usage, self.card_usage);
+        set(&mut options.multicapture, self.multicapture);
+        set(&mut options.overcapture, self.overcapture);
         set(&mut options.debit_usage, self.debit_usage);
     }
 }

@@ -306,6 +306,75 @@ async fn an_authorized_payment_is_captured_in_part() {
     assert_eq!(refunded["refunds"]["data"][0]["amount"], 500);
 }
 
+/// A payment of 19.99 EUR that is authorised with these options of its card.
+async fn held(client: &Client, options: &str) -> Value {
+    let form = "capture_method=manual&confirm=true&payment_method=pm_card_visa&return_url=https://shop.example/";
+    client.create(&format!("{form}{options}")).await
+}
+
+#[tokio::test]
+async fn a_payment_is_captured_several_times() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let once = held(&client, "").await;
+    let path = format!("/v1/payment_intents/{}/capture", id(&once));
+    let refused = client
+        .post(&path, "amount_to_capture=500&final_capture=false")
+        .await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+
+    let option = "&payment_method_options[card][request_multicapture]=if_available";
+    let held = held(&client, option).await;
+    let path = format!("/v1/payment_intents/{}/capture", id(&held));
+    let figures = |intent: &Value| {
+        let of = |name: &str| intent[name].as_u64().unwrap();
+        (of("amount_received"), of("amount_capturable"))
+    };
+    let part = "amount_to_capture=500&final_capture=false";
+    let first = client.post(&path, part).await.json();
+    assert_eq!(first["status"], "requires_capture");
+    assert_eq!(figures(&first), (500, 1499));
+    // The first part can be refunded before the rest is captured.
+    let refund = format!("payment_intent={}&amount=300", id(&held));
+    assert_eq!(client.post("/v1/refunds", &refund).await.status, 200);
+    let more = client.post(&path, "amount_to_capture=1500").await;
+    assert_eq!(more.error().1, "amount_too_large");
+    let last = client.post(&path, "amount_to_capture=1000").await.json();
+    assert_eq!(last["status"], "succeeded");
+    assert_eq!(figures(&last), (1500, 0));
+    let path = format!("/v1/charges/{}", held["latest_charge"].as_str().unwrap());
+    let charge = client.get(&path).await.json();
+    assert_eq!(charge["amount_captured"], 1500);
+    assert_eq!(charge["amount_refunded"], 300);
+    let events = events_of(&client, id(&held)).await;
+    assert_eq!(
+        events[3..],
+        [
+            "charge.captured",
+            "payment_intent.amount_capturable_updated",
+            "charge.refunded",
+            "refund.created",
+            "charge.captured",
+            "payment_intent.succeeded"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn more_than_was_authorised_is_captured_where_that_was_asked_for() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = Client::new(&sandbox);
+    let option = "&payment_method_options[card][request_overcapture]=if_available";
+    let held = held(&client, option).await;
+    let path = format!("/v1/payment_intents/{}/capture", id(&held));
+    let most = client.post(&path, "amount_to_capture=2399").await;
+    assert_eq!(most.error().1, "amount_too_large");
+    let captured = client.post(&path, "amount_to_capture=2398").await.json();
+    assert_eq!(captured["status"], "succeeded");
+    assert_eq!(captured["amount"], 1999);
+    assert_eq!(captured["amount_received"], 2398);
+}
+
 #[tokio::test]
 async fn what_is_over_cannot_be_confirmed_canceled_or_changed() {
     let sandbox = Sandbox::start().await.unwrap();

@@ -186,6 +186,8 @@ SETUP_DATA = {name: how for name, how in method_data("payment_method_data", "pay
 SETUP_DATA["payment_method_data[sepa_debit][iban]"] = Unfit("DE89370400440532013000")
 OPTIONS = {
     "payment_method_options[card][capture_method]": Same("manual"),
+    "payment_method_options[card][request_multicapture]": Same("if_available"),
+    "payment_method_options[card][request_overcapture]": Same("if_available"),
     "payment_method_options[card][setup_future_usage]": Same("off_session"),
     "payment_method_options[card][request_three_d_secure]": Only("automatic", "any"),
     "payment_method_options[sepa_debit][setup_future_usage]": Same("off_session"),
@@ -449,7 +451,7 @@ IMPLEMENTED = {
     ("POST", "/v1/payment_intents/{intent}/cancel"): {"cancellation_reason": Same("duplicate"), **EXPAND},
     ("POST", "/v1/payment_intents/{intent}/capture"): {
         "amount_to_capture": Same("500", "amount_received"),
-        "final_capture": Only("true", "false"),
+        "final_capture": Test("a_payment_is_captured_several_times", "false"),
         **METADATA,
         **EXPAND,
     },
