@@ -216,6 +216,16 @@ impl PaymentIntent {
         self
     }
 
+    /// With the marks that this application writes when it asks for a payment: its name, and the
+    /// amount as the price.
+    #[must_use]
+    pub fn asked_by(self, application: &str) -> Self {
+        let (minor, currency) = (self.amount.minor().to_string(), self.amount.currency());
+        self.metadata("checkout_application", application)
+            .metadata("checkout_amount", &minor)
+            .metadata("checkout_currency", currency.code())
+    }
+
     /// In live mode or not.
     #[must_use]
     pub fn livemode(self, livemode: bool) -> Self {

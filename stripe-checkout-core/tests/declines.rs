@@ -3,7 +3,7 @@
 use stripe_checkout_core::fulfillment::{
     EventFilter, Inbox, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::intent::{Gateway, PaymentRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{
@@ -164,4 +164,40 @@ async fn the_same_news_twice_is_one_decline_and_those_of_an_earlier_payment_coun
     ));
     let all = checkout.events(EventFilter::default()).await.unwrap();
     assert_eq!(all.len(), 3);
+}
+
+/// Posts a form to the sandbox, as another program does.
+async fn post(sandbox: &Sandbox, path: &str, form: &str) -> serde_json::Value {
+    let gateway = Gateway::new(&sandbox.config()).unwrap();
+    let key = format!("key-{}", fastrand::u64(..)).parse().unwrap();
+    let answer = gateway.post(path, form, &key, None).await.unwrap();
+    serde_json::from_slice(&answer).unwrap()
+}
+
+#[tokio::test]
+async fn declines_that_are_processed_late_leave_authorised_money_alone() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let inbox = MemoryInbox::new();
+    let checkout = checkout(&sandbox, &inbox);
+    let request = PaymentRequest::new("order-1", PRICE).capture_manually();
+    let payment = checkout.create_intent(&request).await.unwrap();
+    // After three declines the fourth card is good, and the events of the declines come late.
+    let confirm = format!("/payment_intents/{}/confirm", payment.id());
+    let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
+    let held = post(&sandbox, &confirm, form).await;
+    assert_eq!(held["status"], "requires_capture");
+    declined(&checkout, payment.id(), 0..3).await;
+    // The buyer reloads the page.
+    for _ in 0..2 {
+        let refused = checkout.create_intent(&request).await;
+        assert!(
+            matches!(refused, Err(IntentError::TooManyDeclines { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(canceled(&sandbox), 0, "authorised money is not released");
+    let secret = payment.client_secret().unwrap().expose();
+    let found = checkout.retrieve_intent(payment.id(), secret).await;
+    let status = found.unwrap().unwrap().status().as_str().to_owned();
+    assert_eq!(status, "requires_capture");
 }

@@ -47,7 +47,7 @@ impl Seen {
         Self {
             hooks: Arc::default(),
             behave: Arc::new(Mutex::new(Behave::Well)),
-            due: Arc::new(Mutex::new(Due::AsAsked)),
+            due: Arc::new(Mutex::new(Due::Exactly(PRICE))),
             release: Arc::new(Semaphore::new(0)),
             started: Arc::new(Semaphore::new(0)),
         }
@@ -533,7 +533,7 @@ async fn money_that_does_not_fit_is_never_fulfilled_and_can_be_replayed() {
     assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 200);
     assert_eq!(
         shop.seen.hooks(),
-        ["mismatch pi_1: due 99.99 EUR, received 19.99 EUR"]
+        ["mismatch pi_1: the order costs 99.99 EUR, the payment is for 19.99 EUR"]
     );
     assert_eq!(shop.state("evt_1").await, EventState::Mismatch);
     let event = shop
@@ -550,6 +550,7 @@ async fn money_that_does_not_fit_is_never_fulfilled_and_can_be_replayed() {
 #[tokio::test]
 async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
     let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    *shop.seen.due.lock().unwrap() = Due::AsAsked;
     let marked = |minor: &str, currency: &str| {
         intent("pi_1", "succeeded")
             .metadata("checkout_application", "tea")
@@ -558,12 +559,13 @@ async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
     };
     for (event, minor, currency) in [("evt_1", "2999", "eur"), ("evt_2", "1999", "usd")] {
         let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+        *shop.seen.due.lock().unwrap() = Due::AsAsked;
         shop.send(
             EventBody::new("payment_intent.succeeded", marked(minor, currency).object()).id(event),
         )
         .await;
         assert!(
-            shop.seen.hooks()[0].starts_with("mismatch pi_1: asked "),
+            shop.seen.hooks()[0].starts_with("mismatch pi_1: the price asked was "),
             "{:?}",
             shop.seen.hooks()
         );
@@ -866,6 +868,7 @@ fn row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 
@@ -1142,7 +1145,7 @@ async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
             *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(1, Currency::EUR));
         }
         shop.send(succeeded("evt_1", "pi_1")).await;
-        *shop.seen.due.lock().unwrap() = Due::AsAsked;
+        *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
         let event = shop.record("evt_1").await;
         match how {
             "dropped" => shop.checkout.discard(&event).await.unwrap(),

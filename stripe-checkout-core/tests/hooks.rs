@@ -188,7 +188,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ),
     (
         "payment_intent.succeeded.2024-06-20.json",
-        &["mismatch due 19.99 EUR, received 12.345 KWD"],
+        &["mismatch the order costs 19.99 EUR, the payment is for 12.345 KWD"],
     ),
     (
         "payment_intent.succeeded.2026-09-30.endive.json",
@@ -196,7 +196,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ),
     (
         "payment_intent.succeeded.captured_in_part.json",
-        &["mismatch due 19.99 EUR, received 15.00 EUR"],
+        &["mismatch expected 19.99 EUR, received 15.00 EUR"],
     ),
     (
         "payment_intent.succeeded.expanded_live.json",
@@ -204,7 +204,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ),
     (
         "payment_intent.succeeded.unknown_currency.json",
-        &["mismatch due 19.99 EUR, received 1.00 XYZ"],
+        &["mismatch the order costs 19.99 EUR, the payment is for 1.00 XYZ"],
     ),
     (
         "payment_method.attached.2026-09-30.endive.json",

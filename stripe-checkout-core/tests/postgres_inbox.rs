@@ -187,7 +187,7 @@ impl Shop {
             .unwrap();
         let ledger = Ledger {
             behave: Arc::new(Mutex::new(Behave::Well)),
-            due: Arc::new(Mutex::new(Due::AsAsked)),
+            due: Arc::new(Mutex::new(Due::Exactly(PRICE))),
             started: Arc::new(Semaphore::new(0)),
             release: Arc::new(Semaphore::new(0)),
         };
@@ -286,6 +286,7 @@ fn row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 
@@ -728,7 +729,7 @@ impl FulfillmentHandler<PgConnection> for Lingering {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+        Ok(Due::Exactly(PRICE))
     }
 }
 
@@ -1041,11 +1042,11 @@ async fn a_mismatch_commits_and_is_listed() {
             .last_error
             .as_deref()
             .unwrap()
-            .starts_with("due 50"),
+            .starts_with("the order costs 50"),
         "{listed:?}"
     );
     assert!(!listed[0].body.is_empty(), "somebody must look at it");
-    *shop.ledger.due.lock().unwrap() = Due::AsAsked;
+    *shop.ledger.due.lock().unwrap() = Due::Exactly(PRICE);
     shop.checkout.replay(&listed[0]).await.unwrap();
     assert_eq!(shop.effects().await, ["mismatch pi_1", "succeeded pi_1"]);
 }
@@ -1996,7 +1997,7 @@ impl FulfillmentHandler<PgConnection> for Careless {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut PgConnection) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+        Ok(Due::Exactly(PRICE))
     }
 }
 

@@ -306,6 +306,7 @@ fn open_row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 

@@ -292,6 +292,7 @@ async fn the_account_of_a_payment_is_the_one_of_its_order() {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     };
     assert!(inbox.put_intent(&order, None, row).await.unwrap());
     let shop = checkout(inbox, &stripe, &ship);

@@ -231,7 +231,7 @@ async fn on(
         .unwrap();
     let shop = Shop {
         behave: Arc::new(Mutex::new(Behave::Well)),
-        due: Arc::new(Mutex::new(Due::AsAsked)),
+        due: Arc::new(Mutex::new(Due::Exactly(PRICE))),
         calls: Arc::default(),
         started: Arc::new(Semaphore::new(0)),
         release: Arc::new(Semaphore::new(0)),
@@ -670,7 +670,7 @@ async fn money_that_does_not_fit_is_committed_as_such_and_listed() {
     let shop = process(&file, |builder| builder).await;
     *shop.shop.due.lock().unwrap() = Due::Exactly(Amount::new(9999, Currency::EUR));
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 200);
-    let reason = "due 99.99 EUR, received 19.99 EUR";
+    let reason = "the order costs 99.99 EUR, the payment is for 19.99 EUR";
     assert_eq!(shop.effects().await, [format!("mismatch pi_1: {reason}")]);
     let listed = shop
         .checkout
@@ -698,6 +698,7 @@ fn row(payment: Option<&str>) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 
@@ -1088,7 +1089,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         .receive(new_event("evt_1", "pi_1"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, '{}', 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, 0)")
         .execute(&shop.pool)
         .await
         .unwrap();
@@ -1768,7 +1769,7 @@ async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
         .receive(new_event("evt_2", "pi_2"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, '{}', 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, 0)")
         .execute(&shop.pool)
         .await
         .unwrap();

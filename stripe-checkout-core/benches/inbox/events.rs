@@ -122,8 +122,8 @@ impl<C: Send> FulfillmentHandler<C> for Nothing {
         Ok(())
     }
 
-    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+    async fn amount_due(&self, payment: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(payment.amount()))
     }
 }
 

@@ -46,8 +46,12 @@ macro_rules! ships {
                 Ok(())
             }
 
-            async fn amount_due(&self, _: &Payment, _: &mut $connection) -> Result<Due, BoxError> {
-                Ok(Due::AsAsked)
+            async fn amount_due(
+                &self,
+                payment: &Payment,
+                _: &mut $connection,
+            ) -> Result<Due, BoxError> {
+                Ok(Due::Exactly(payment.amount()))
             }
         }
     };

@@ -25,7 +25,8 @@ pub enum Alert {
         /// How many.
         events: u64,
     },
-    /// Money that does not fit its order, or events about a payment that cannot be read: nothing was fulfilled.
+    /// Money that does not fit its order, or events about a payment that cannot be read: nothing
+    /// was fulfilled. Also refunds that may stand for a part that was never captured.
     Mismatches {
         /// How many events.
         events: u64,

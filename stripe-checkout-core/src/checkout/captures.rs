@@ -8,7 +8,9 @@ use super::Checkout;
 use super::operations::{Doing, Work};
 use crate::amount::Amount;
 use crate::error::{AmountError, ApiError, InboxError, OperationError, RequestError};
-use crate::fulfillment::{IntentRecord, OperationRecord, OperationState};
+use crate::fulfillment::{
+    IntentRecord, IntentState, OperationRecord, OperationState, OrderKey, is_present, row_of,
+};
 use crate::intent::{
     CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id,
 };
@@ -54,15 +56,14 @@ impl Checkout {
     /// Takes the money that was [reserved](crate::intent::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
     /// [reference](CaptureRequest::reference), also after Stripe's 24 hours. The payment is then paid, and [`payment_succeeded`] runs when Stripe says so.
     ///
-    /// Of a part, [`amount_due`] must say so too: with [`Due::AsAsked`] what is captured here is what is asked; with [`Due::Exactly`] write down first what you
-    /// capture.
+    /// The library writes the amount down before it sends it, and all of it must arrive. The answer
+    /// of [`amount_due`] stays the price of the order. That also holds for a part, and for more
+    /// than was authorised where Stripe allows it.
     ///
     /// See <https://docs.stripe.com/payments/place-a-hold-on-a-payment-method>.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
     /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
-    /// [`Due::AsAsked`]: crate::fulfillment::Due::AsAsked
-    /// [`Due::Exactly`]: crate::fulfillment::Due::Exactly
     ///
     /// # Errors
     /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if nothing is reserved (any more), [`MoreThanLeft`](OperationError::MoreThanLeft) if less is,
@@ -116,13 +117,15 @@ impl Checkout {
             }
         }
         let charged = found.amount_received();
-        let released = found.amount().minor().saturating_sub(charged.minor());
-        // After a capture by a request of an API version before 2025-03-31.basil, Stripe counts the
-        // released part as refunded. Only a count above the charge proves that.
-        let refunded = match returned.refunded {
+        // Money that can still be captured is not released.
+        let left = found.amount().minor().saturating_sub(charged.minor());
+        let released = left.saturating_sub(found.amount_capturable().minor());
+        // Our own capture is of a version that does not count the released part as refunded.
+        let counted = returned.refunded;
+        let refunded = match found.metadata().get(CAPTURE) {
             _ if charged.is_zero() => 0,
-            counted if counted > charged.minor() => counted.saturating_sub(released),
-            counted => counted,
+            None if counted > charged.minor() => counted.saturating_sub(released),
+            _ => counted,
         };
         Ok(Totals {
             asked: found.amount(),
@@ -156,9 +159,12 @@ impl Checkout {
         }
         if *found.status() == PaymentStatus::RequiresCapture {
             self.claim(request, account).await?;
-            // First the row, then Stripe: what comes is what is asked from now on.
-            let asked = request.partial_amount().unwrap_or(found.amount());
-            self.is_asked(id, asked).await?;
+            // First the row, then Stripe: all of this must arrive.
+            let amount = request.partial_amount();
+            let amount = amount.unwrap_or(found.amount_capturable()).minor();
+            let before = found.amount_received().minor();
+            let expected = before.saturating_add(amount);
+            self.write_expected(&found, Some(expected)).await?;
         }
         let built = request.build()?;
         let work = Capturing {
@@ -175,7 +181,12 @@ impl Checkout {
             amount: request.partial_amount(),
             form: work.form.clone(),
         };
-        doing.run(&work).await.map_err(refused)
+        let captured = doing.run(&work).await.map_err(refused);
+        if matches!(captured, Err(OperationError::MoreThanLeft)) {
+            // Nothing was captured, so nothing is expected.
+            self.write_expected(&found, None).await?;
+        }
+        captured
     }
 
     /// A payment is captured once. Of two captures with two references only one may say what is asked for it, until Stripe has refused that one.
@@ -223,24 +234,53 @@ impl Checkout {
         Err(OperationError::InFlight)
     }
 
-    /// Writes into the row of its order what a payment is asked for.
-    async fn is_asked(&self, payment: &str, asked: Amount) -> Result<(), InboxError> {
-        let scope = self.scope(self.mode());
+    /// Writes into the row of the order which amount our capture brings a payment to. It makes the
+    /// row if the inbox forgot it.
+    async fn write_expected(
+        &self,
+        payment: &Payment,
+        expected: Option<u64>,
+    ) -> Result<(), InboxError> {
         let fulfillment = &self.inner.fulfillment;
         for _ in 0..ROUNDS {
-            let Some((order, row)) = fulfillment.intent_of_payment(&scope, payment).await? else {
+            let Some((order, row)) = self.row_of_authorised(payment).await? else {
                 return Ok(());
             };
-            if row.payment.as_deref() != Some(payment) || row.asked == asked {
+            let version = row.as_ref().map(|row| row.version);
+            let row = row.unwrap_or_else(|| IntentRecord {
+                state: IntentState::Processing,
+                ..row_of(payment)
+            });
+            if !is_present(&row, payment) || row.capture == expected {
                 return Ok(());
             }
-            let version = row.version;
-            let next = IntentRecord { asked, ..row };
-            if fulfillment.put_intent(&order, Some(version), next).await? {
+            let next = IntentRecord {
+                capture: expected,
+                ..row
+            };
+            if fulfillment.put_intent(&order, version, next).await? {
                 return Ok(());
             }
         }
         Err(InboxError::Busy)
+    }
+
+    /// Finds the order of a payment by the rows, or else by its marks, and the order's row.
+    async fn row_of_authorised(
+        &self,
+        payment: &Payment,
+    ) -> Result<Option<(OrderKey, Option<IntentRecord>)>, InboxError> {
+        let scope = self.scope(self.mode());
+        let fulfillment = &self.inner.fulfillment;
+        if let Some((order, row)) = fulfillment.intent_of_payment(&scope, payment.id()).await? {
+            return Ok(Some((order, Some(row))));
+        }
+        let Some(reference) = payment.order_id().filter(|_| self.bears_our_mark(payment)) else {
+            return Ok(None);
+        };
+        let order = self.order_key_on(reference, payment.account());
+        let row = fulfillment.intent(&order).await?;
+        Ok(Some((order, row)))
     }
 
     async fn let_go(&self, request: &CancelRequest) -> Result<Payment, OperationError> {

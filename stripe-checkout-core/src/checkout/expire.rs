@@ -24,7 +24,8 @@ pub enum Expired {
     NothingOpen,
     /// Somebody paid it before: the order is not to be called off, or the money is to go back.
     Paid(Payment),
-    /// A payment is on its way, which nobody can stop, and which may take days. Its end comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
+    /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end
+    /// comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
     /// try again, so call [`Checkout::expire`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
@@ -38,7 +39,9 @@ pub(super) fn is_called_off(row: &IntentRecord) -> bool {
 }
 
 impl Checkout {
-    /// Calls an order off, so that its goods can be given to somebody else: cancels its open PaymentIntent, and lets go what was reserved for it. From then on
+    /// Calls an order off, so that its goods are free for another buyer. It cancels the open
+    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised on
+    /// either page. From then on
     /// [`create_intent`](Self::create_intent) and the checkout page refuse the order ([`IntentError::CalledOff`]), unless the [request](crate::intent::PaymentRequest::reopen)
     /// says that it is open again.
     ///
@@ -89,6 +92,10 @@ impl Checkout {
             // To cancel twice does no harm, and an answer of another day would.
             let key = IdempotencyKey::once();
             match gateway.cancel_intent(id, &key, account).await {
+                // Several captures: a part of the money was taken before.
+                Ok(payment) if !payment.amount_received().is_zero() => {
+                    return Ok(Expired::Paid(payment));
+                }
                 Ok(payment) => {
                     self.mark_canceled(order, row).await?;
                     return Ok(Expired::Expired(payment));
@@ -132,7 +139,13 @@ impl Checkout {
                     return Ok(row.clone());
                 }
                 Some(row) => IntentRecord {
-                    attempt: row.attempt.saturating_add(1),
+                    // A payment that is being made now belongs to an earlier attempt, and its maker
+                    // cancels it. A payment that exists stays this attempt's, so that its end is
+                    // told.
+                    attempt: match &row.payment {
+                        Some(_) => row.attempt,
+                        None => row.attempt.saturating_add(1),
+                    },
                     fingerprint: CALLED_OFF.to_owned(),
                     ..row.clone()
                 },
@@ -141,6 +154,7 @@ impl Checkout {
                     attempt: 1,
                     fingerprint: CALLED_OFF.to_owned(),
                     asked: Amount::new(0, Currency::USD),
+                    capture: None,
                     payment: None,
                     secret_hash: None,
                     state: IntentState::Canceled,

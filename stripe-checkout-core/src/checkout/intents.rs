@@ -252,6 +252,7 @@ impl Attempt<'_> {
             fingerprint: self.fingerprint(),
             asked: self.params.amount(),
             payment: None,
+            capture: None,
             secret_hash: None,
             state: IntentState::Creating,
             paid_by: None,
@@ -311,7 +312,7 @@ impl Attempt<'_> {
             let canceled = self
                 .payments
                 .gateway
-                .cancel_intent(made.id(), &key, self.account());
+                .cancel_unpaid(made.id(), &key, self.account());
             if let Err(error) = canceled.await {
                 tracing::warn!(payment = made.id(), %error, "a PaymentIntent that nobody was given stays open");
             }
@@ -412,7 +413,7 @@ impl Attempt<'_> {
         match self
             .payments
             .gateway
-            .cancel_intent(id, &key, self.account())
+            .cancel_unpaid(id, &key, self.account())
             .await
         {
             Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),

@@ -623,8 +623,8 @@ async fn look(
             Err(error) => return Err(error.into()),
         };
         let open = session.status() == Some(&SessionStatus::Open);
-        let payment = Payment::of_session(session).on_account(account);
-        let event = event_of_session(&payment);
+        let payment = Payment::of_session(session.clone()).on_account(account);
+        let event = event_of_session(gateway, &session, &payment).await?;
         return settle(checkout, order, row, &payment, event, open).await;
     }
     let (payment, whole) = match gateway.retrieve_intent_and_charge(id, account).await {

@@ -14,12 +14,13 @@ use serde_json::{
 
 use super::Checkout;
 use crate::config::API_VERSION;
-use crate::error::InboxError;
+use crate::error::{ApiError, InboxError};
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
+use crate::intent::Gateway;
 use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::telemetry::Origin;
-use crate::webhook::{Event, Outcome, Payment, PaymentStatus, SessionStatus};
+use crate::webhook::{CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionStatus};
 
 impl Checkout {
     /// Takes a retrieved payment in, if it is settled. What goes wrong is the log's affair: the buyer is told how the payment went, whoever packs the parcel.
@@ -39,13 +40,23 @@ impl Checkout {
         }
     }
 
-    /// Takes in what a retrieved Checkout Session says, if it is settled.
-    pub(super) async fn take_in_retrieved_session(&self, payment: &Payment) {
+    /// Takes in what a retrieved Checkout Session says, if it is settled or waits for its capture.
+    pub(super) async fn take_in_retrieved_session(
+        &self,
+        gateway: &Gateway,
+        session: &CheckoutSession,
+        payment: &Payment,
+    ) {
         if !self.inner.fulfillment.survives_restart() {
             return;
         }
-        let Some(event) = event_of_session(payment) else {
-            return;
+        let event = match event_of_session(gateway, session, payment).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "the PaymentIntent of a retrieved Checkout Session could not be looked up; its webhook tells");
+                return;
+            }
         };
         let checkout = self.clone();
         let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
@@ -149,9 +160,31 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
+/// Returns the event of a session that is settled, or that waits for its capture. A session does
+/// not know how much was captured of authorised money. So its PaymentIntent decides, as if it had
+/// been retrieved alone.
+pub(super) async fn event_of_session(
+    gateway: &Gateway,
+    session: &CheckoutSession,
+    payment: &Payment,
+) -> Result<Option<Event>, ApiError> {
+    let over = session.status() == Some(&SessionStatus::Expired);
+    match session.intent() {
+        Some(intent) if intent.captures_manually() && !over => {
+            let account = payment.account();
+            let found = gateway.retrieve_intent_and_charge(intent.id(), account);
+            let (intent, whole) = found.await?;
+            Ok(event_of(&intent, &whole))
+        }
+        // The key may not see the PaymentIntent.
+        None if session.payment_intent().is_some() && !over => Ok(None),
+        _ => Ok(event_told_by_session(payment)),
+    }
+}
+
 /// The event that Stripe sends, or has sent, when a Checkout Session comes to where it stands; none if more is to come. It is made of what was read of the session: the
 /// rest is the buyer's name and address.
-pub(super) fn event_of_session(payment: &Payment) -> Option<Event> {
+fn event_told_by_session(payment: &Payment) -> Option<Event> {
     let session = payment.session()?;
     let over = match payment.status() {
         PaymentStatus::Succeeded => "checkout.session.completed",
@@ -165,22 +198,25 @@ pub(super) fn event_of_session(payment: &Payment) -> Option<Event> {
         _ => return None,
     };
     let charge = payment.latest_charge().zip(payment.returned());
-    let intent = session.payment_intent().map(|id| match charge {
-        // What went back of the money.
-        Some((charge, returned)) => json!({
+    // The amounts received and refunded decide.
+    let charge = charge.map(|(id, returned)| {
+        json!({
+            "id": id,
+            "object": "charge",
+            "amount_refunded": returned.refunded,
+            "disputed": returned.disputed,
+        })
+    });
+    let intent = session.payment_intent().map(|id| {
+        json!({
             "id": id,
             "object": "payment_intent",
-            "amount": session.total().minor(),
-            "currency": session.total().currency().code(),
+            "amount": payment.amount().minor(),
+            "amount_received": payment.amount_received().minor(),
+            "currency": payment.currency().code(),
             "status": payment.status().as_str(),
-            "latest_charge": {
-                "id": charge,
-                "object": "charge",
-                "amount_refunded": returned.refunded,
-                "disputed": returned.disputed,
-            },
-        }),
-        None => json!(id),
+            "latest_charge": charge.or(payment.latest_charge().map(Into::into)),
+        })
     });
     let metadata: BTreeMap<_, _> = session.metadata().iter().collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

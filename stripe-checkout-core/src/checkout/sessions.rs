@@ -43,12 +43,13 @@ impl Checkout {
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let payment = Payment::of_session(found).on_account(account.as_deref());
+        let payment = Payment::of_session(found.clone()).on_account(account.as_deref());
         if guess.is_some() && !self.bears_our_mark(&payment) {
             return Ok(None);
         }
         drop(guess);
-        self.take_in_retrieved_session(&payment).await;
+        self.take_in_retrieved_session(gateway, &found, &payment)
+            .await;
         Ok(Some(payment))
     }
 
@@ -100,13 +101,27 @@ impl Checkout {
             }
             Err(error) => return Err(error.into()),
         };
-        match standing(&session) {
+        if let Some(authorised) = session.intent().filter(|intent| is_authorised(intent)) {
+            let key = IdempotencyKey::once();
+            return match gateway.cancel_intent(authorised.id(), &key, account).await {
+                Ok(canceled) => {
+                    self.mark_canceled(order, row).await?;
+                    Ok(Expired::Expired(canceled.in_session(session)))
+                }
+                // It was captured or canceled at this moment.
+                Err(ApiError::InvalidRequest { .. }) => Err(IntentError::InFlight),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let standing = standing(&session);
+        let payment = Payment::of_session(session).on_account(account);
+        match standing {
             Ok(Standing::Over) => {
                 self.mark_canceled(order, row).await?;
-                Ok(Expired::Expired(Payment::of_session(session)))
+                Ok(Expired::Expired(payment))
             }
-            Err(IntentError::AlreadyPaid) => Ok(Expired::Paid(Payment::of_session(session))),
-            Err(_) => Ok(Expired::Processing(Payment::of_session(session))),
+            Err(IntentError::AlreadyPaid) => Ok(Expired::Paid(payment)),
+            Err(_) => Ok(Expired::Processing(payment)),
             // It could not be expired a moment ago, and now it could.
             Ok(Standing::Open) => Err(IntentError::InFlight),
         }
@@ -189,6 +204,11 @@ impl Checkout {
 enum Standing {
     Open,
     Over,
+}
+
+/// Whether money is authorised, and nothing of it was captured.
+fn is_authorised(intent: &Payment) -> bool {
+    *intent.status() == PaymentStatus::RequiresCapture && intent.amount_received().is_zero()
 }
 
 /// How a session stands, if it is neither paid nor on its way.
@@ -317,6 +337,7 @@ mod create {
                 fingerprint: self.fingerprint.clone(),
                 asked: self.params.amount(),
                 payment: None,
+                capture: None,
                 secret_hash: None,
                 state: IntentState::Creating,
                 paid_by: None,
@@ -452,7 +473,7 @@ mod create {
                 return Ok(None);
             }
             let key = IdempotencyKey::once();
-            match gateway.cancel_intent(id, &key, self.account()).await {
+            match gateway.cancel_unpaid(id, &key, self.account()).await {
                 Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Settled};
+use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Release, Settled, WentBack};
 use crate::webhook::{
     CheckoutSession, Dispute, DisputeChange, DisputeStatus, Outcome, Payment, Refund, RefundStatus,
 };
@@ -21,6 +21,8 @@ pub(super) enum Decision {
     Tell,
     /// Run the hook for every other event.
     TellAsEvent,
+    /// Show a refund to a person: it may stand for money that was never captured.
+    Unclear,
     /// Old news.
     Superseded,
     /// Its turn has not come.
@@ -44,10 +46,7 @@ pub(super) fn decide(
         present.map(|intent| intent.state)
     };
     match outcome {
-        // What was paid in a Checkout Session is told by the session, unless the money was authorised there and collected since.
-        Outcome::Succeeded(news) if news.is_told_by_session() && !payment.capturable => {
-            Decision::Superseded
-        }
+        Outcome::Succeeded(news) if session_tells_success(news) => Decision::Superseded,
         Outcome::Processing(news) if news.is_told_by_session() => Decision::Superseded,
         // The session tells that a payment that was on its way has failed; a card that is declined on its page it does not tell.
         Outcome::Failed(news, _)
@@ -73,7 +72,7 @@ pub(super) fn decide(
             let paid_by = intent.and_then(|intent| intent.paid_by.as_deref());
             if paid_by.is_some_and(|by| by != paid.id()) {
                 Decision::Duplicate
-            } else if payment.disputed || all_went_back(payment, paid) {
+            } else if payment.disputed || went_back(payment, paid, intent) == WentBack::All {
                 Decision::RefundedBefore
             } else {
                 Decision::Fulfill
@@ -112,7 +111,10 @@ pub(super) fn decide(
         Outcome::PaymentMethodAttached(_) if settled || payment.canceled => Decision::Superseded,
         Outcome::PaymentMethodDetached(_) if payment.canceled => Decision::Superseded,
         // The end of an authorisation that was never captured: no money came, and none goes back.
-        Outcome::Refunded(_) if payment.canceled && payment.success == Settled::No => {
+        Outcome::Refunded(refund)
+            if refund.is_expired_authorisation()
+                || (payment.canceled && payment.success == Settled::No) =>
+        {
             Decision::TellAsEvent
         }
         Outcome::Refunded(_)
@@ -125,6 +127,8 @@ pub(super) fn decide(
             Decision::Wait
         }
         Outcome::Refunded(refund) => match RefundNews::of(refund) {
+            _ if payment.stands_for_release(refund) == Release::Yes => Decision::TellAsEvent,
+            _ if payment.stands_for_release(refund) == Release::Unclear => Decision::Unclear,
             Some(news) if news.is_old(told_of(payment, refund.id())) => Decision::Superseded,
             Some(_) => Decision::Tell,
             // A status that nobody knows.
@@ -140,7 +144,7 @@ pub(super) fn decide(
 }
 
 /// Whether the news are of what the order's row has now: of its PaymentIntent, of its Checkout Session, or of the PaymentIntent that was made in that.
-pub(super) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
+pub(crate) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
     let Some(now) = row.payment.as_deref() else {
         return false;
     };
@@ -156,11 +160,45 @@ pub(crate) fn is_session(id: &str) -> bool {
     id.starts_with("cs_")
 }
 
-/// Whether nothing of what was captured is left.
-fn all_went_back(known: &PaymentRecord, paid: &Payment) -> bool {
-    let received = paid.amount_received().minor();
-    let released = paid.amount().minor().saturating_sub(received);
-    known.returned_of_captured(received, released) >= received
+/// Whether the session tells the success of this PaymentIntent, with what was taken off and added.
+/// No session tells the capture of money that was authorised first.
+fn session_tells_success(news: &Payment) -> bool {
+    news.is_told_by_session() && !news.captures_manually()
+}
+
+/// Whether all that was captured went back.
+pub(super) fn went_back(
+    known: &PaymentRecord,
+    paid: &Payment,
+    intent: Option<&IntentRecord>,
+) -> WentBack {
+    known.went_back(paid.amount_received().minor(), released(paid, intent))
+}
+
+/// Minor units of this payment that were authorised and not captured. None after our own capture:
+/// its API version makes no refund of them.
+fn released(paid: &Payment, intent: Option<&IntentRecord>) -> u64 {
+    let own = intent.filter(|row| row.capture.is_some() && is_present(row, paid));
+    match own {
+        Some(_) => 0,
+        None => paid
+            .amount()
+            .minor()
+            .saturating_sub(paid.amount_received().minor()),
+    }
+}
+
+/// The payment's row with the figures that its success brings.
+pub(super) fn with_figures(
+    known: &PaymentRecord,
+    paid: &Payment,
+    intent: Option<&IntentRecord>,
+) -> PaymentRecord {
+    PaymentRecord {
+        received: paid.amount_received().minor(),
+        released: released(paid, intent),
+        ..known.clone()
+    }
 }
 
 /// What a hook hears of a refund: each once, and nothing after what comes later.
@@ -333,7 +371,7 @@ pub(super) fn intent_after(
 pub(super) fn note(outcome: &Outcome) -> Option<Note> {
     match outcome {
         Outcome::Refunded(refund) | Outcome::ChargeRefundUpdated(refund) => {
-            Some(note_refund(refund))
+            (!refund.is_expired_authorisation()).then(|| note_refund(refund))
         }
         Outcome::ChargeRefunded(charge) => {
             Some(Note::RefundedTotal(charge.amount_refunded().minor()))
@@ -365,5 +403,5 @@ fn is_won(dispute: &Dispute) -> bool {
 pub(super) fn settles(outcome: &Outcome) -> bool {
     outcome
         .settled()
-        .is_some_and(|payment| !payment.is_told_by_session())
+        .is_some_and(|payment| !session_tells_success(payment))
 }

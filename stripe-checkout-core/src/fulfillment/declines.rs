@@ -1,11 +1,13 @@
 //! An order that was declined too often: its PaymentIntent is canceled, because whoever has its client secret could go on to try cards on it without asking us.
+//! A decline may be processed late, when the payment is authorised or paid: such a payment stays as
+//! it is.
 
 use super::BoxFuture;
 use super::decide::is_session;
 use super::inbox::{EventRecord, Inbox, IntentState};
 use crate::error::BoxError;
 
-/// Cancels a PaymentIntent at Stripe, by its id and its connected account.
+/// Cancels a PaymentIntent that waits for its buyer, by its id and its connected account.
 pub(crate) type Cancel =
     Box<dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 

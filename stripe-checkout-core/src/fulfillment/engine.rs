@@ -7,17 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::decide::{
     Decision, RefundNews, decide, intent_after, is_present, note, payment_after, settles,
+    went_back, with_figures,
 };
 use super::declines::Declines;
 use super::fresh::{self, Fresh};
 use super::inbox::{
     Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent,
-    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict,
+    OrderKey, PaymentRecord, Scope, Settled, Stats, Step, Stepped, Terms, Turn, Verdict, WentBack,
 };
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
 use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, retry};
+use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
@@ -469,12 +471,14 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
     }
 
-    /// Compares what arrived with what the order costs now, or with what was asked where the merchant goes by that.
+    /// Compares the price of the payment with what is due, and what arrived with what was to be
+    /// taken.
     async fn mismatch(
         &self,
         payment: &Payment,
         order: Option<&OrderKey>,
         intent: Option<&IntentRecord>,
+        known: &PaymentRecord,
         db: &mut I::Connection,
     ) -> Result<Option<Mismatch>, BoxError> {
         if let Some(order) = order.filter(|order| payment.order_id() != Some(&order.reference)) {
@@ -483,19 +487,27 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 named: payment.order_id().map(str::to_owned),
             }));
         }
-        let received = payment.amount_for_order();
-        let asked = match intent {
-            // The row knows best, but only of its own PaymentIntent.
-            Some(row) if is_present(row, payment) => Some(row.asked),
-            _ => Marks::of(payment.metadata()).and_then(|marks| marks.asked),
-        };
-        Ok(match (self.handler.amount_due(payment, db).await?, asked) {
-            (Due::Exactly(due), _) if due != received => Some(Mismatch::NotAsDue { due, received }),
-            (Due::AsAsked, Some(asked)) if asked != received => {
-                Some(Mismatch::NotAsAsked { asked, received })
+        let row = intent.filter(|row| is_present(row, payment));
+        let (price, received) = (payment.price(), payment.amount_received());
+        let mut expected = expected_of(payment, row);
+        let wrong_price = match self.handler.amount_due(payment, db).await? {
+            Due::Exactly(due) if due != price => Some(Mismatch::NotAsDue { due, price }),
+            Due::Exactly(_) => None,
+            Due::AsAsked => match asked_of(payment, row) {
+                None => Some(Mismatch::AskedUnknown { price }),
+                Some(asked) if asked != price => Some(Mismatch::NotAsAsked { asked, price }),
+                Some(_) => None,
+            },
+            Due::Received(due) => {
+                expected = due;
+                None
             }
-            _ => None,
-        })
+        };
+        let missing =
+            (received != expected).then_some(Mismatch::NotAsExpected { expected, received });
+        let unclear = (went_back(known, payment, intent) == WentBack::Unclear)
+            .then_some(Mismatch::RefundUnclear { received });
+        Ok(wrong_price.or(missing).or(unclear))
     }
 
     async fn verdict(
@@ -556,13 +568,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         };
         if let (Decision::Fulfill, Some(payment)) = (decision, outcome.settled())
             && let Some(mismatch) = self
-                .mismatch(payment, record.order.as_ref(), intent, db)
+                .mismatch(payment, record.order.as_ref(), intent, known, db)
                 .await?
         {
             self.handler.mismatch(payment, &mismatch, db).await?;
             let payment = PaymentRecord {
                 success: Settled::Mismatch,
-                ..known.clone()
+                ..with_figures(known, payment, intent)
             };
             return Ok(Verdict::Mismatch {
                 payment,
@@ -570,6 +582,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             });
         }
         self.run(decision, &outcome, &event, db).await?;
+        if decision == Decision::Unclear {
+            return Ok(Verdict::Mismatch {
+                payment: known.clone(),
+                reason: UNCLEAR_REFUND.to_owned(),
+            });
+        }
         let after = match (intent, outcome.payment()) {
             (Some(row), _) => intent_after(&outcome, decision, row),
             // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one, but
@@ -584,7 +602,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             _ => None,
         };
-        let payment = payment_after(&outcome, decision, known);
+        let payment = match &outcome {
+            Outcome::Succeeded(paid) => {
+                payment_after(&outcome, decision, &with_figures(known, paid, intent))
+            }
+            _ => payment_after(&outcome, decision, known),
+        };
         Ok(Verdict::Done {
             payment,
             intent: after,
@@ -819,18 +842,39 @@ struct Bare {
     metadata: Metadata,
 }
 
-fn row_of(payment: &Payment) -> IntentRecord {
+/// The reason of a refund event that a person must look at.
+const UNCLEAR_REFUND: &str = "the refund may stand for the part of the payment that was never captured: look at the payment in the Dashboard";
+
+/// Returns the price that was asked for this payment. Its marks change together with its amount, in
+/// one request of ours. On a connected account others write metadata too: there the row knows best.
+fn asked_of(payment: &Payment, row: Option<&IntentRecord>) -> Option<Amount> {
+    let marked = Marks::of(payment.metadata()).and_then(|marks| marks.asked);
+    let written = row.map(|row| row.asked);
+    match payment.account() {
+        None => marked.or(written),
+        Some(_) => written.or(marked),
+    }
+}
+
+/// Returns the amount that the capture of this payment was to bring.
+fn expected_of(payment: &Payment, row: Option<&IntentRecord>) -> Amount {
+    let captured = row.filter(|row| row.asked.currency() == payment.currency());
+    let captured = captured.and_then(|row| row.capture);
+    captured.map_or(payment.amount(), |minor| {
+        Amount::new(minor, payment.currency())
+    })
+}
+
+/// The row of an order of which only this payment is known.
+pub(crate) fn row_of(payment: &Payment) -> IntentRecord {
     IntentRecord {
         version: 0,
         attempt: payment.session_attempt().unwrap_or(1),
         fingerprint: String::new(),
         asked: Marks::of(payment.metadata())
             .and_then(|marks| marks.asked)
-            .unwrap_or(
-                payment
-                    .session()
-                    .map_or(payment.amount(), CheckoutSession::subtotal),
-            ),
+            .unwrap_or(payment.price()),
+        capture: None,
         payment: Some(
             payment
                 .session()

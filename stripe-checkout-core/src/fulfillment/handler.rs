@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::amount::Amount;
 use crate::error::BoxError;
+use crate::marks::Marks;
 use crate::webhook::{
     Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
 };
@@ -55,9 +56,19 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
 
     /// What the order of this payment costs *now*, read from the merchant's own records.
     ///
-    /// It is asked just before [`payment_succeeded`](Self::payment_succeeded): a payment of another amount or currency goes to
-    /// [`mismatch`](Self::mismatch) instead, so that a cheap cart cannot pay for an expensive order. Of a payment in a Checkout Session it is the
-    /// [subtotal](crate::webhook::CheckoutSession::subtotal) that must be due: what promotion codes take off, and shipping and tax add, the merchant allowed.
+    /// It is asked just before [`payment_succeeded`](Self::payment_succeeded), and two things are
+    /// compared. A payment that fails one of them goes to
+    /// [`mismatch`](Self::mismatch) instead.
+    ///
+    /// - *Is the price right?* [`Due::Exactly`] is the price of the order before discount, shipping
+    ///   and tax. It is compared with the amount of the PaymentIntent; in a Checkout Session with
+    ///   the [subtotal](crate::webhook::CheckoutSession::subtotal). So a cheap cart cannot pay for
+    ///   an expensive order.
+    /// - *Did all of it arrive?* The amount received is compared with the amount of the payment, or
+    ///   with the amount of your own [`capture`](crate::Checkout). So the answer stays the price of
+    ///   the order after you capture a part of it.
+    ///
+    /// If you capture a part elsewhere, such as in Stripe's Dashboard, answer [`Due::Received`].
     fn amount_due(
         &self,
         payment: &Payment,
@@ -283,22 +294,46 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
-    /// Exactly this.
+    /// Exactly this price, before discount, shipping and tax. It does not change when a part is
+    /// captured.
     Exactly(Amount),
-    /// What was asked for when the PaymentIntent was made: for orders whose price cannot change.
+    /// The price that was asked for this payment: for orders whose price cannot change. If neither
+    /// the inbox nor the payment's metadata knows it, the payment is a mismatch.
     AsAsked,
+    /// This much of the money must have arrived, whatever the price. You vouch for it: use it for a
+    /// payment that was captured in part elsewhere, such as in Stripe's Dashboard.
+    Received(Amount),
 }
 
 /// Why a payment does not fit its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mismatch {
-    /// The amount or the currency that arrived is not what was asked for when the PaymentIntent was made, and the handler goes by that
-    /// ([`Due::AsAsked`]).
+    /// The price of the payment is not the price that was asked for it ([`Due::AsAsked`]).
     NotAsAsked {
-        /// What was asked for.
+        /// The price that was asked for.
         asked: Amount,
-        /// What arrived.
+        /// The price of the payment, before discount, shipping and tax.
+        price: Amount,
+    },
+    /// Neither the inbox nor the metadata of the payment says which price was asked for it
+    /// ([`Due::AsAsked`]).
+    AskedUnknown {
+        /// The price of the payment, before discount, shipping and tax.
+        price: Amount,
+    },
+    /// Another amount arrived than was to be taken: the total, or the amount of your own capture,
+    /// or what [`Due::Received`] says.
+    NotAsExpected {
+        /// The amount that was to be taken.
+        expected: Amount,
+        /// The amount that arrived.
+        received: Amount,
+    },
+    /// A part was captured elsewhere, and the refunds fit two readings: a full refund, or the
+    /// release of the part that was never captured.
+    RefundUnclear {
+        /// The amount that arrived.
         received: Amount,
     },
     /// The PaymentIntent was made for one order, and its metadata names another one now.
@@ -308,20 +343,35 @@ pub enum Mismatch {
         /// The order that its metadata names.
         named: Option<String>,
     },
-    /// The amount or the currency that arrived is not what the order costs now.
+    /// The price of the payment is not what the order costs now ([`Due::Exactly`]).
     NotAsDue {
         /// What the order costs.
         due: Amount,
-        /// What arrived.
-        received: Amount,
+        /// The price of the payment, before discount, shipping and tax.
+        price: Amount,
     },
 }
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAsAsked { asked, received } => write!(f, "asked {asked}, received {received}"),
-            Self::NotAsDue { due, received } => write!(f, "due {due}, received {received}"),
+            Self::NotAsAsked { asked, price } => {
+                write!(f, "the price asked was {asked}, the payment is for {price}")
+            }
+            Self::AskedUnknown { price } => write!(
+                f,
+                "the price asked is not known, the payment is for {price}"
+            ),
+            Self::NotAsExpected { expected, received } => {
+                write!(f, "expected {expected}, received {received}")
+            }
+            Self::RefundUnclear { received } => write!(
+                f,
+                "the refunds may be a full refund of {received}, or the part that was never captured: look at the payment in the Dashboard"
+            ),
+            Self::NotAsDue { due, price } => {
+                write!(f, "the order costs {due}, the payment is for {price}")
+            }
             Self::OtherOrder { made_for, named } => {
                 write!(
                     f,
@@ -373,8 +423,12 @@ where
         (self.0)(payment.clone()).await
     }
 
-    async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+    async fn amount_due(&self, payment: &Payment, _: &mut C) -> Result<Due, BoxError> {
+        // Without marks, another program made the payment: its own amount is all that was asked.
+        Ok(match Marks::of(payment.metadata()) {
+            Some(_) => Due::AsAsked,
+            None => Due::Exactly(payment.price()),
+        })
     }
 }
 

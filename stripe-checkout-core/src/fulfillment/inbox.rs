@@ -11,6 +11,7 @@ use super::operation::{OperationKey, OperationRecord};
 use crate::amount::Amount;
 use crate::error::InboxError;
 use crate::secret::Mode;
+use crate::webhook::{Refund, RefundStatus};
 
 /// Stores events, payments and intents, and runs one event at a time through the handler.
 ///
@@ -108,8 +109,10 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Makes a dead or mismatched event pending again, due at once, and counts the attempts of a pending one anew; waits for running work up to `patience`.
     ///
-    /// The success of its payment gets another chance: what was [dead](Settled::Dead), [broken](Settled::Broken) or a [mismatch](Settled::Mismatch) is
-    /// [pending](Settled::Pending) if the event is one that [settles](EventRecord::settles); and [not there](Settled::No) if it does not, but was itself the mismatch.
+    /// The success of its payment gets another chance if the event is one that
+    /// [settles](EventRecord::settles): a [dead](Settled::Dead), a
+    /// [broken](Settled::Broken) and a [mismatched](Settled::Mismatch) one becomes
+    /// [pending](Settled::Pending).
     fn replay(
         &self,
         scope: &Scope,
@@ -272,8 +275,11 @@ pub struct IntentRecord {
     pub attempt: u32,
     /// What Stripe was told last: SHA-256 of all parameters of the request, so that a change is seen without storing personal data. Up to 80 characters.
     pub fingerprint: String,
-    /// What was asked for.
+    /// The price that was asked for, before discount, shipping and tax.
     pub asked: Amount,
+    /// The minor units that our own capture brings the payment to, in the currency of `asked`. It
+    /// is written before the capture is sent; none without one.
+    pub capture: Option<u64>,
     /// The PaymentIntent, as soon as Stripe made it.
     pub payment: Option<String>,
     /// SHA-256 of its client secret, in hex: enough to check one, not enough to use it.
@@ -316,6 +322,11 @@ pub struct PaymentRecord {
     pub refunds: BTreeMap<String, u64>,
     /// Minor units refunded, as the charge counts them.
     pub refunded_total: u64,
+    /// Minor units received, as its success says.
+    pub received: u64,
+    /// Minor units that were authorised and not captured, where the capture was not our own call.
+    /// A request of an API version before 2025-03-31.basil makes a refund object of them.
+    pub released: u64,
     /// Whether a dispute is open or was lost.
     pub disputed: bool,
     /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
@@ -332,21 +343,57 @@ impl PaymentRecord {
         sum.max(self.refunded_total)
     }
 
-    /// Minor units refunded of what was captured. `released` was authorised and never captured.
+    /// Says whether all that was received went back. `released` was authorised and not captured, by
+    /// a call that is not ours.
     ///
-    /// Since API version 2025-03-31.basil Stripe does not count the released part as refunded. After
-    /// a capture by a request of an older version it does. Only a count above `received` proves an
-    /// older version. A count up to `received` is taken as refunds, so that no goods are shipped for
-    /// money that may have gone back.
-    pub(super) fn returned_of_captured(&self, received: u64, released: u64) -> u64 {
-        if self.returned() <= received {
-            return self.returned();
+    /// Stripe does not count the released part as refunded since API version 2025-03-31.basil.
+    /// After a request of an older version it does, and makes a refund object of it. A count above
+    /// `received` proves the older version, and a count below `released` proves the newer one.
+    pub(super) fn went_back(&self, received: u64, released: u64) -> WentBack {
+        let counted = self.returned();
+        if counted < received {
+            return WentBack::NotAll;
         }
-        let refunds = self.refunds.values();
-        let sum = refunds.fold(0, |sum: u64, amount| sum.saturating_add(*amount));
-        let let_go = released > 0 && self.refunds.values().any(|amount| *amount == released);
-        let sum = sum.saturating_sub(if let_go { released } else { 0 });
-        sum.max(self.refunded_total.saturating_sub(released))
+        if released == 0 || counted < released {
+            return WentBack::All;
+        }
+        let refunds = || self.refunds.values();
+        let sum = refunds().fold(0, |sum: u64, amount| sum.saturating_add(*amount));
+        let has_release = refunds().any(|amount| *amount == released);
+        if counted > received {
+            let refunded = sum.saturating_sub(if has_release { released } else { 0 });
+            let refunded = refunded.max(self.refunded_total.saturating_sub(released));
+            return match refunded >= received {
+                true => WentBack::All,
+                false => WentBack::NotAll,
+            };
+        }
+        match sum == counted && !has_release {
+            true => WentBack::All,
+            false => WentBack::Unclear,
+        }
+    }
+
+    /// Says whether this refund object stands for the part that was never captured. `No` if Stripe
+    /// cannot have made it for that.
+    pub(super) fn stands_for_release(&self, refund: &Refund) -> Release {
+        let amount = refund.amount().minor();
+        let possible = self.released > 0
+            && amount == self.released
+            && refund.reference().is_none()
+            && refund.status() == Some(&RefundStatus::Succeeded);
+        if !possible {
+            return Release::No;
+        }
+        if self.returned() <= self.received {
+            return Release::Unclear;
+        }
+        // The count proves the older version. Of two objects of this amount, one is a refund.
+        let mut others = self.refunds.iter().filter(|(id, _)| *id != refund.id());
+        match others.any(|(id, minor)| *minor == amount && !self.told.contains_key(id)) {
+            true => Release::No,
+            false => Release::Yes,
+        }
     }
 
     /// Writes down what a new event says, although its turn has not come.
@@ -370,6 +417,24 @@ impl PaymentRecord {
             Note::Disputed(disputed) => self.disputed = *disputed,
         }
     }
+}
+
+/// How much of a payment went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WentBack {
+    NotAll,
+    All,
+    /// The figures fit a full refund, and the release of a part that was never captured.
+    Unclear,
+}
+
+/// Whether a refund object stands for money that was never captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Release {
+    No,
+    Yes,
+    /// The figures fit a refund too.
+    Unclear,
 }
 
 /// What an event says that must be known even before its turn comes: money that went back stops a delivery.

@@ -26,10 +26,12 @@ mod watch;
 use std::pin::Pin;
 
 #[cfg(feature = "intent")]
-pub(crate) use decide::is_session;
+pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
+#[cfg(feature = "intent")]
+pub(crate) use engine::row_of;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, Lookup, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
 pub use inbox::{

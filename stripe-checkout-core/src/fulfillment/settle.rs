@@ -16,6 +16,8 @@ pub(super) fn payment(
     row.canceled |= after.canceled;
     // What Stripe said of money that went back when it was asked: no event may ever say it.
     row.refunded_total = row.refunded_total.max(after.refunded_total);
+    row.received = row.received.max(after.received);
+    row.released = row.released.max(after.released);
     if after.disputed != before.disputed {
         row.disputed = after.disputed;
     }
@@ -121,8 +123,6 @@ pub(super) fn replayed(event: &EventRecord, success: Settled) -> Option<Settled>
         Settled::Dead | Settled::Broken | Settled::Mismatch if event.settles => {
             Some(Settled::Pending)
         }
-        // What a Checkout Session reserved its PaymentIntent tells as collected: nobody waits for that, but it did not fit, and gets its chance.
-        Settled::Mismatch if event.state == EventState::Mismatch => Some(Settled::No),
         _ => None,
     }
 }

@@ -295,7 +295,23 @@ impl Gateway {
         read_session(&answer)
     }
 
-    /// Sees to it that nobody can pay any more what an order's row has: a PaymentIntent is canceled, a Checkout Session expired.
+    /// Cancels a PaymentIntent that waits for its buyer. It leaves a payment that is authorised, on
+    /// its way or paid, and returns it.
+    pub(crate) async fn cancel_unpaid(
+        &self,
+        id: &str,
+        key: &IdempotencyKey,
+        account: Option<&str>,
+    ) -> Result<Payment, ApiError> {
+        let found = self.retrieve_intent(id, account).await?;
+        match found.is_unpaid() {
+            true => self.cancel_intent(id, key, account).await,
+            false => Ok(found),
+        }
+    }
+
+    /// Closes an open payment: cancels its PaymentIntent or expires its Checkout Session.
+    /// Authorised money stays authorised.
     pub(crate) async fn close(
         &self,
         id: &str,
@@ -305,7 +321,7 @@ impl Gateway {
         if is_session(id) {
             self.expire_session(id, key, account).await?;
         } else {
-            self.cancel_intent(id, key, account).await?;
+            self.cancel_unpaid(id, key, account).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //!
 //! **Not part of the stable interface**: cases are added and changed in any release.
 
+mod captures;
 mod cards;
 mod crashes;
 mod failures;
@@ -134,6 +135,7 @@ use cases;
 fn all<S: Subject>() -> Vec<Case<S>> {
     let mut cases = once::all();
     cases.extend(order::all());
+    cases.extend(captures::all());
     cases.extend(sessions::all());
     cases.extend(failures::all());
     cases.extend(crashes::all());

@@ -263,6 +263,9 @@ fn of_session(event: &Event) -> Result<Outcome, EventError> {
             {
                 return Err(event.unexpected::<CheckoutSession>("it is paid, but with nothing"));
             }
+            if *payment.status() != PaymentStatus::Succeeded {
+                return Err(contradiction(event));
+            }
             Outcome::Succeeded(payment)
         }
         ("checkout.session.completed", Unpaid) if !expired => Outcome::Processing(payment),
@@ -317,7 +320,7 @@ mod tests {
     fn a_session_is_paid_only_where_its_event_its_status_and_its_money_agree() {
         use serde_json::json;
         let paid = session("completed", json!({}));
-        assert!(matches!(&paid, Outcome::Succeeded(it) if it.amount_for_order().minor() == 2000));
+        assert!(matches!(&paid, Outcome::Succeeded(it) if it.price().minor() == 2000));
         let nothing = json!({});
         for (event_type, changes) in [
             ("completed", json!({"status": "expired"})),
@@ -370,9 +373,57 @@ mod tests {
             panic!("it is paid");
         };
         assert_eq!(payment.id(), "pi_1");
+        assert_eq!(payment.amount_received().minor(), 1800);
         assert_eq!(
             payment.returned().map(|returned| returned.refunded),
             Some(500)
         );
+    }
+
+    #[test]
+    fn the_payment_intent_says_what_was_received_where_it_is_at_hand() {
+        let with = |status: &str, received: u64| {
+            let intent = serde_json::json!({
+                "id": "pi_1", "object": "payment_intent", "amount": 1800, "amount_received": received, "currency": "eur",
+                "status": status, "capture_method": "manual",
+            });
+            session("completed", serde_json::json!({"payment_intent": intent}))
+        };
+        let Outcome::Succeeded(part) = with("succeeded", 500) else {
+            panic!("it is paid");
+        };
+        assert_eq!(part.amount_received().minor(), 500);
+        assert_eq!((part.amount().minor(), part.price().minor()), (1800, 2000));
+        assert!(part.captures_manually());
+        let held = with("requires_capture", 0);
+        assert!(matches!(held, Outcome::Unreadable(_)), "{held:?}");
+    }
+
+    #[test]
+    fn money_is_authorised_first_for_every_payment_method_or_for_one() {
+        let manual = |changes: serde_json::Value| {
+            let mut intent = serde_json::json!({
+                "id": "pi_1", "object": "payment_intent", "amount": 1800, "currency": "eur", "status": "succeeded",
+            });
+            let fields = intent.as_object_mut().unwrap();
+            fields.extend(changes.as_object().unwrap().clone());
+            let intent: Payment = serde_json::from_value(intent).unwrap();
+            intent.captures_manually()
+        };
+        use serde_json::json;
+        assert!(manual(json!({"capture_method": "manual"})));
+        let of_card = json!({"card": {"capture_method": "manual"}, "link": null});
+        assert!(manual(
+            json!({"capture_method": "automatic", "payment_method_options": of_card})
+        ));
+        for automatic in [
+            json!({}),
+            json!({"capture_method": "automatic_async"}),
+            json!({"payment_method_options": {"card": {"capture_method": "automatic"}}}),
+            json!({"payment_method_options": {"card": {"request_three_d_secure": "any"}}}),
+            json!({"payment_method_options": 7}),
+        ] {
+            assert!(!manual(automatic.clone()), "{automatic}");
+        }
     }
 }

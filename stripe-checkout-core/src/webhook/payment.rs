@@ -172,7 +172,8 @@ impl Payment {
         self.saves_payment_method
     }
 
-    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout).
+    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout): for
+    /// every payment method, or for one of them.
     pub fn captures_manually(&self) -> bool {
         self.captures_manually
     }
@@ -215,24 +216,25 @@ impl Payment {
         self.session.as_deref()
     }
 
-    /// What of this payment is the price of its order: the subtotal, where it was paid in full in a Checkout Session, and all that was received where it was not.
-    pub fn amount_for_order(&self) -> Amount {
-        let Some(session) = &self.session else {
-            return self.amount_received;
-        };
-        // What is missing of the total, because only a part was captured, is missing of the price.
-        let (received, total) = (self.amount_received.minor(), session.total().minor());
-        let subtotal = session.subtotal();
-        let minor = match received.checked_sub(total) {
-            Some(above) => subtotal.minor().saturating_add(above),
-            None => subtotal.minor().saturating_sub(total - received),
-        };
-        Amount::new(minor, subtotal.currency())
+    /// The price that it is for, before discount, shipping and tax: the subtotal of its session, or
+    /// its amount.
+    pub(crate) fn price(&self) -> Amount {
+        self.session()
+            .map_or(self.amount, CheckoutSession::subtotal)
     }
 
     /// As which attempt of its order its Checkout Session was made; none if it was paid otherwise.
     pub(crate) fn session_attempt(&self) -> Option<u32> {
         marks::session_attempt(&self.metadata)
+    }
+
+    /// Whether it waits for its buyer: nothing is authorised, on its way or paid.
+    pub(crate) fn is_unpaid(&self) -> bool {
+        use PaymentStatus::{RequiresAction, RequiresConfirmation, RequiresPaymentMethod};
+        matches!(
+            self.status,
+            RequiresPaymentMethod | RequiresConfirmation | RequiresAction
+        )
     }
 
     /// Whether only its Checkout Session knows how it stands: it does not know itself what was taken off and what was added.
@@ -261,30 +263,37 @@ impl Payment {
         self
     }
 
-    /// What a Checkout Session says of its payment.
+    /// Reads the payment of a Checkout Session. The PaymentIntent, where it is at hand, says how it
+    /// stands and how much was received. A session does not know how much was captured.
     pub(crate) fn of_session(session: CheckoutSession) -> Self {
+        use PaymentStatus::{Canceled, Processing, RequiresPaymentMethod, Succeeded};
         let parts = session.into_parts();
         let session = &parts.session;
-        let (status, received) = match (session.payment_status(), session.status()) {
-            (SessionPaymentStatus::Paid, _) => (PaymentStatus::Succeeded, session.total()),
-            (SessionPaymentStatus::NoPaymentRequired, Some(SessionStatus::Complete) | None) => {
-                (PaymentStatus::Succeeded, session.total())
-            }
-            (_, Some(SessionStatus::Expired)) => (PaymentStatus::Canceled, zero(session)),
-            (_, Some(SessionStatus::Complete)) => (PaymentStatus::Processing, zero(session)),
-            _ => (PaymentStatus::RequiresPaymentMethod, zero(session)),
-        };
         let intent = parts.intent.as_deref();
+        let (status, received) = match (session.payment_status(), session.status(), intent) {
+            (SessionPaymentStatus::NoPaymentRequired, Some(SessionStatus::Complete) | None, _) => {
+                (Succeeded, session.total())
+            }
+            // The session is over, whatever its PaymentIntent waits for.
+            (_, Some(SessionStatus::Expired), Some(intent)) if intent.is_unpaid() => {
+                (Canceled, zero(session))
+            }
+            // It may be paid with another PaymentIntent.
+            (_, Some(SessionStatus::Open), Some(intent)) if intent.status == Canceled => {
+                (RequiresPaymentMethod, zero(session))
+            }
+            (_, _, Some(intent)) => (intent.status.clone(), intent.amount_received),
+            (SessionPaymentStatus::Paid, _, None) => (Succeeded, session.total()),
+            (_, Some(SessionStatus::Expired), None) => (Canceled, zero(session)),
+            (_, Some(SessionStatus::Complete), None) => (Processing, zero(session)),
+            (_, _, None) => (RequiresPaymentMethod, zero(session)),
+        };
         Self {
             id: session.payment_intent().unwrap_or(session.id()).to_owned(),
             amount: session.total(),
             amount_received: received,
             amount_capturable: intent.map_or(zero(session), Self::amount_capturable),
-            status: match intent.map(Self::status) {
-                // The session says only that it is not paid.
-                Some(intent) if status == PaymentStatus::Processing => intent.clone(),
-                _ => status,
-            },
+            status,
             metadata: session.metadata().clone(),
             livemode: Some(session.livemode()),
             created: session.created(),
@@ -381,6 +390,8 @@ struct Object {
     #[serde(default)]
     capture_method: Lenient<String>,
     #[serde(default)]
+    payment_method_options: Lenient<BTreeMap<String, Lenient<MethodOption>>>,
+    #[serde(default)]
     transfer_data: Lenient<TransferData>,
     #[serde(default)]
     application_fee_amount: Lenient<Minor>,
@@ -411,6 +422,12 @@ enum LatestCharge {
 struct TransferData {
     #[serde(default)]
     destination: Lenient<Reference>,
+}
+
+/// The settings of one payment method, which differ from the PaymentIntent's.
+#[derive(Deserialize)]
+struct MethodOption {
+    capture_method: Option<String>,
 }
 
 /// What the charge says of the payment method, under the name of its type.
@@ -479,6 +496,12 @@ impl TryFrom<Named<Object>> for Payment {
             other => other.unwrap_or(Minor(0)),
         };
         let charge = object.latest_charge.ok();
+        let is_manual = |method: &str| method == "manual";
+        let options = object.payment_method_options.ok().unwrap_or_default();
+        let method_is_manual = options.into_values().any(|option| {
+            let option = option.ok().and_then(|option| option.capture_method);
+            option.as_deref().is_some_and(is_manual)
+        });
         let capture_before = charge.as_ref().and_then(LatestCharge::capture_before);
         let former_charge = || object.charges.ok()?.data.into_iter().next()?.id();
         Ok(Self {
@@ -496,7 +519,8 @@ impl TryFrom<Named<Object>> for Payment {
             receipt_email: object.receipt_email.ok(),
             description: object.description.ok(),
             customer: object.customer.id(),
-            captures_manually: object.capture_method.ok().as_deref() == Some("manual"),
+            captures_manually: method_is_manual
+                || object.capture_method.ok().as_deref().is_some_and(is_manual),
             destination: object
                 .transfer_data
                 .ok()

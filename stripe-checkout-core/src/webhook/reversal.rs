@@ -117,6 +117,12 @@ impl Refund {
         self.metadata.get(OPERATION)
     }
 
+    /// Whether it stands for an authorisation that ran out: no money was captured. Only requests of
+    /// API versions before 2025-03-31.basil make such an object.
+    pub(crate) fn is_expired_authorisation(&self) -> bool {
+        self.reason() == Some("expired_uncaptured_charge")
+    }
+
     /// Why it failed, like `lost_or_stolen_card`.
     pub fn failure_reason(&self) -> Option<&str> {
         self.failure_reason.as_deref()

@@ -246,10 +246,15 @@ impl Event {
     /// Whether it is the success that refunds wait for.
     pub(crate) fn settles(self) -> bool {
         match self.what {
-            What::Succeeded => !self.is_inside(),
+            What::Succeeded => !self.is_inside() || self.is_manual(),
             What::SessionPaid | What::SessionArrived | What::SessionFree => true,
             _ => false,
         }
+    }
+
+    /// Whether this event object says that the money was authorised first.
+    pub(crate) fn is_manual(self) -> bool {
+        self.pay == Pay::S && self.copy == 0
     }
 
     /// Whether a PaymentIntent tells it whose Checkout Session tells how it stands.
@@ -958,8 +963,8 @@ impl Model {
         let over = payment.ended() || payment.canceled;
         let stands = Some(order.stands).filter(|_| order.present == Some(event.pay));
         match event.what {
-            // The session tells it, unless the money was reserved there: that it was collected since only the PaymentIntent tells.
-            What::Succeeded if event.is_inside() && !payment.capturable => Todo::Nothing,
+            // The session tells it, unless the money was authorised first.
+            What::Succeeded if event.is_inside() && !event.is_manual() => Todo::Nothing,
             What::Processing if event.is_inside() => Todo::Nothing,
             // A card that is declined the session does not tell.
             What::Failed

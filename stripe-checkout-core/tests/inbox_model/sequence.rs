@@ -333,6 +333,7 @@ impl<S: Store> Shop<S> {
             state: IntentState::Open,
             paid_by: None,
             declines: 0,
+            capture: None,
         };
         let other = version.map_or(Some(1), |version| version.checked_sub(1).filter(|v| *v > 0));
         for (expected, done) in [(other, false), (version, true), (version, false)] {

@@ -49,6 +49,9 @@ pub(crate) fn body(event: Event) -> Stripes {
         if let Some(attempt) = event.pay.attempt() {
             intent = intent.metadata("checkout_session", &attempt.to_string());
         }
+        if event.is_manual() {
+            intent = intent.with("capture_method", "manual");
+        }
         intent
     };
     let session = |status: &str, payment_status: &str| {
@@ -768,7 +771,7 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         let order = orders.find(|order| Some(order.reference()) == payment.order_id());
         Ok(match order.and_then(|order| prices.get(&order)) {
             Some(price) => Due::Exactly(*price),
-            None => Due::AsAsked,
+            None => Due::Exactly(amount(WHOLE)),
         })
     }
 

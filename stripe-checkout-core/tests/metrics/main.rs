@@ -499,7 +499,7 @@ impl FulfillmentHandler<SqliteConnection> for Commits {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut SqliteConnection) -> Result<Due, BoxError> {
-        Ok(Due::AsAsked)
+        Ok(Due::Exactly(PRICE))
     }
 }
 

@@ -5,4 +5,5 @@ mod connect;
 mod expire;
 mod hooks;
 mod refunds;
+mod totals;
 mod world;

@@ -185,6 +185,27 @@ impl World {
         payment.id().to_owned()
     }
 
+    /// An order whose money is authorised for several captures.
+    pub(crate) async fn reserved_for_several_captures(&self, order: &str) -> String {
+        self.reserved_with(order, "request_multicapture").await
+    }
+
+    /// An order of which more may be captured than is authorised.
+    pub(crate) async fn reserved_for_more(&self, order: &str) -> String {
+        self.reserved_with(order, "request_overcapture").await
+    }
+
+    async fn reserved_with(&self, order: &str, option: &str) -> String {
+        let request = PaymentRequest::new(order, PRICE).capture_manually();
+        let payment = self.checkout.create_intent(&request).await.unwrap();
+        let form = format!(
+            "payment_method=pm_card_visa&return_url=https://shop.example/&payment_method_options[card][{option}]=if_available"
+        );
+        let path = format!("/payment_intents/{}/confirm", payment.id());
+        self.post(&path, &form).await;
+        payment.id().to_owned()
+    }
+
     /// The refunds that there are of a payment: reference and minor units, the oldest first.
     pub(crate) async fn refunds(&self, payment: &str) -> Vec<(String, u64)> {
         self.sandbox.faults().clear();

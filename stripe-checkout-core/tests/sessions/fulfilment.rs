@@ -33,7 +33,7 @@ async fn a_paid_session_ships_once_however_often_all_is_told() {
 }
 
 /// Every order of these.
-fn orders(events: &[Event]) -> Vec<Vec<Event>> {
+pub(crate) fn orders(events: &[Event]) -> Vec<Vec<Event>> {
     let [] = events else {
         return (0..events.len())
             .flat_map(|at| {
@@ -110,8 +110,8 @@ async fn the_price_of_the_order_is_compared_and_not_what_shipping_tax_and_codes_
         assert_eq!(world.deliver().await, ["ship for 30.80 EUR of 20.00 EUR 1"]);
         let payment = world.checkout.retrieve_session(id).await.unwrap().unwrap();
         assert_eq!(payment.amount_received(), eur(30_80));
-        assert_eq!(payment.amount_for_order(), PRICE);
         let session = payment.session().unwrap();
+        assert_eq!(session.subtotal(), PRICE);
         assert_eq!(session.discount(), eur(200));
         assert_eq!(session.shipping(), eur(1000));
         assert_eq!(session.tax(), eur(280));
@@ -125,7 +125,7 @@ async fn an_order_whose_price_changed_meanwhile_is_a_mismatch() {
     world.pay(session.id(), GOOD).await;
     assert_eq!(
         world.deliver().await,
-        ["mismatch (due 25.00 EUR, received 20.00 EUR) 1"]
+        ["mismatch (the order costs 25.00 EUR, the payment is for 20.00 EUR) 1"]
     );
 }
 
@@ -354,7 +354,7 @@ async fn money_that_is_authorised_in_a_session_ships_when_it_is_collected() {
     let lines = world.deliver().await;
     assert_eq!(
         lines.last().unwrap(),
-        "mismatch (due 20.00 EUR, received 15.00 EUR) 2",
+        "mismatch (expected 20.00 EUR, received 15.00 EUR) 2",
         "{lines:?}"
     );
 }

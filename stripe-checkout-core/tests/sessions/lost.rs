@@ -75,9 +75,11 @@ async fn the_reconciler_finds_money_that_was_authorised() {
     world.sandbox.webhooks().lose_events(100);
     world.pay(id, GOOD).await;
     let run = world.checkout.reconcile().once().await.unwrap();
-    assert_eq!((run.intents, run.changed), (1, 1), "{run:?}");
+    assert_eq!((run.intents, run.settled), (1, 1), "{run:?}");
+    assert_eq!(world.shop.lines(), ["collect 1"]);
     let run = world.checkout.reconcile().once().await.unwrap();
     assert_eq!((run.intents, run.changed), (1, 0), "{run:?}");
+    assert_eq!(world.shop.lines(), [""; 0]);
 }
 
 /// Which kind of end, and what the shop hears.

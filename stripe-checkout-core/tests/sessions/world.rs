@@ -31,21 +31,26 @@ pub(crate) const fn eur(minor: u64) -> Amount {
 #[derive(Clone)]
 pub(crate) struct Shop {
     lines: Arc<Mutex<Vec<String>>>,
-    due: Due,
+    due: Arc<Mutex<Due>>,
 }
 
 impl Default for Shop {
     fn default() -> Self {
-        let due = Due::Exactly(PRICE);
-        let lines = Arc::default();
-        Self { lines, due }
+        Self::due(Due::Exactly(PRICE))
     }
 }
 
 impl Shop {
     pub(crate) fn due(due: Due) -> Self {
-        let lines = Arc::default();
-        Self { lines, due }
+        Self {
+            lines: Arc::default(),
+            due: Arc::new(Mutex::new(due)),
+        }
+    }
+
+    /// Changes its answer.
+    pub(crate) fn costs(&self, due: Due) {
+        *self.due.lock().unwrap() = due;
     }
 
     fn line(&self, what: &str, payment: &Payment) -> Result<(), BoxError> {
@@ -70,7 +75,7 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
-        Ok(self.due)
+        Ok(*self.due.lock().unwrap())
     }
 
     async fn order_free(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
@@ -239,6 +244,12 @@ impl World {
         session.unwrap()
     }
 
+    /// A session whose money is only authorised.
+    pub(crate) async fn open_manual(&self, reference: &str) -> CheckoutSession {
+        let request = request(reference).capture_manually();
+        self.checkout.create_session(&request).await.unwrap()
+    }
+
     /// What the buyer's browser posts on the page of a session.
     pub(crate) async fn on_page(&self, session: &str, action: &str, form: &str) -> Value {
         let path = format!("/sandbox/checkout/{session}/{action}");
@@ -327,6 +338,7 @@ impl World {
             state: IntentState::Open,
             paid_by: None,
             declines: 0,
+            capture: None,
         };
         let inbox = sqlite(&self.folder).await;
         assert!(inbox.put_intent(&order, None, row).await.unwrap());

@@ -54,6 +54,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     canceled boolean NOT NULL DEFAULT false,
     refunds text NOT NULL DEFAULT '{}',
     refunded_total bigint NOT NULL DEFAULT 0,
+    received bigint NOT NULL DEFAULT 0,
+    released bigint NOT NULL DEFAULT 0,
     disputed boolean NOT NULL DEFAULT false,
     -- What the hooks were told of its refunds and disputes.
     told text NOT NULL DEFAULT '{}',
@@ -75,6 +77,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     fingerprint text NOT NULL DEFAULT '',
     amount bigint NOT NULL DEFAULT 0,
     currency text NOT NULL DEFAULT '',
+    -- The amount that our own capture brings the payment to, in the same currency.
+    capture bigint,
     payment text,
     secret_hash text,
     state text NOT NULL DEFAULT 'creating',

@@ -52,7 +52,7 @@ macro_rules! put_order_of {
 
 macro_rules! intent_columns {
     () => {
-        "version, attempt, fingerprint, amount, currency, i.payment, secret_hash, state, paid_by, declines"
+        "version, attempt, fingerprint, amount, currency, capture, i.payment, secret_hash, state, paid_by, declines"
     };
 }
 pub(super) use intent_columns;
@@ -449,7 +449,7 @@ impl Tables {
         id: &str,
     ) -> Result<(Option<PaymentRecord>, PaymentRecord), InboxError> {
         // One statement, so that a step that commits meanwhile is seen as a whole or not at all.
-        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.disputed, p.told, \
+        let sql = "SELECT p.success, p.capturable, p.canceled, p.refunds, p.refunded_total, p.received, p.released, p.disputed, p.told, \
             ARRAY(SELECT note FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND note IS NOT NULL ORDER BY arrival) AS notes, \
             EXISTS (SELECT FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND settles AND state = 'pending') AS settling \
             FROM (SELECT) AS one LEFT JOIN {}payments AS p ON p.application = $1 AND p.mode = $2 AND p.id = $3";
@@ -506,7 +506,7 @@ impl Tables {
         if row == Some(&record) {
             return Ok(());
         }
-        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9, told = $10 \
+        let sql = "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, disputed = $9, told = $10, received = $11, released = $12 \
             WHERE application = $1 AND mode = $2 AND id = $3";
         let done = sqlx::query(self.sql(sql))
             .bind(text(&scope.application))
@@ -519,6 +519,8 @@ impl Tables {
             .bind(number(record.refunded_total))
             .bind(record.disputed)
             .bind(told(&record.told))
+            .bind(number(record.received))
+            .bind(number(record.released))
             .execute(conn)
             .await?;
         written(&done)
@@ -600,7 +602,7 @@ impl Tables {
         expected: u64,
         record: &IntentRecord,
     ) -> Result<bool, sqlx::Error> {
-        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, \
+        let sql = "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, payment = $11, secret_hash = $12, state = $13, paid_by = $14, declines = $15, capture = $16, \
             changed = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
             WHERE application = $1 AND mode = $2 AND account = $3 AND reference = $4 AND version = $5";
         let done = sqlx::query(self.sql(sql))
@@ -619,6 +621,7 @@ impl Tables {
             .bind(intent_state(record.state))
             .bind(record.paid_by.as_deref().map(text))
             .bind(i64::from(record.declines))
+            .bind(record.capture.map(number))
             .execute(&mut *conn)
             .await?;
         if done.rows_affected() == 0 {
@@ -831,6 +834,8 @@ fn read_payment(row: &PgRow) -> Result<Option<PaymentRecord>, InboxError> {
         canceled: get(row, "canceled")?,
         refunds: read_refunds(get(row, "refunds")?)?,
         refunded_total: read_number(get(row, "refunded_total")?),
+        received: read_number(get(row, "received")?),
+        released: read_number(get(row, "released")?),
         disputed: get(row, "disputed")?,
         told: read_told(get(row, "told")?)?,
     }))
@@ -843,6 +848,7 @@ pub(super) fn read_intent(row: &PgRow) -> Result<IntentRecord, InboxError> {
         attempt: read_count(row, "attempt")?,
         fingerprint: get(row, "fingerprint")?,
         asked: Amount::new(read_number(get(row, "amount")?), currency),
+        capture: get::<Option<i64>>(row, "capture")?.map(read_number),
         payment: get(row, "payment")?,
         secret_hash: get(row, "secret_hash")?,
         state: read_intent_state(get(row, "state")?)?,

@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
     canceled       INTEGER NOT NULL,
     refunds        TEXT    NOT NULL,
     refunded_total INTEGER NOT NULL,
+    received       INTEGER NOT NULL DEFAULT 0,
+    released       INTEGER NOT NULL DEFAULT 0,
     disputed       INTEGER NOT NULL,
     -- What the hooks were told of its refunds and disputes.
     told           TEXT    NOT NULL DEFAULT '{}',
@@ -65,6 +67,8 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
     fingerprint TEXT    NOT NULL,
     amount      INTEGER NOT NULL,
     currency    TEXT    NOT NULL,
+    -- The amount that our own capture brings the payment to, in the same currency.
+    capture     INTEGER,
     payment     TEXT,
     secret_hash TEXT,
     state       TEXT    NOT NULL,

@@ -254,10 +254,10 @@ pub(super) async fn payment(
     id: &str,
 ) -> Result<Known, InboxError> {
     let rows = sqlx::query(
-        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, disputed, told, noted, NULL AS note, FALSE AS settling \
+        "SELECT 0 AS seq, success, capturable, canceled, refunds, refunded_total, received, released, disputed, told, noted, NULL AS note, FALSE AS settling \
          FROM stripe_checkout_payments WHERE application = ?1 AND mode = ?2 AND id = ?3 \
          UNION ALL \
-         SELECT seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, note, settles AND state = 'pending' \
+         SELECT seq, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, note, settles AND state = 'pending' \
          FROM stripe_checkout_events WHERE application = ?1 AND mode = ?2 AND payment = ?3 AND (note IS NOT NULL OR (settles AND state = 'pending')) \
          ORDER BY seq",
     )
@@ -280,6 +280,8 @@ pub(super) async fn payment(
                 canceled: row.try_get("canceled").map_err(failed)?,
                 refunds: read_refunds(row.try_get("refunds").map_err(failed)?)?,
                 refunded_total: read_number(row.try_get("refunded_total").map_err(failed)?),
+                received: read_number(row.try_get("received").map_err(failed)?),
+                released: read_number(row.try_get("released").map_err(failed)?),
                 disputed: row.try_get("disputed").map_err(failed)?,
                 told: read_told(row.try_get("told").map_err(failed)?)?,
             };
@@ -312,10 +314,11 @@ pub(super) async fn put_payment(
         success => success,
     };
     sqlx::query(
-        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted, told) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+        "INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted, told, received, released) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
          ON CONFLICT (application, mode, id) DO UPDATE SET success = excluded.success, capturable = excluded.capturable, canceled = excluded.canceled, \
-         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputed = excluded.disputed, noted = excluded.noted, told = excluded.told",
+         refunds = excluded.refunds, refunded_total = excluded.refunded_total, disputed = excluded.disputed, noted = excluded.noted, told = excluded.told, \
+         received = excluded.received, released = excluded.released",
     )
     .bind(&scope.application)
     .bind(mode(scope.mode))
@@ -328,6 +331,8 @@ pub(super) async fn put_payment(
     .bind(record.disputed)
     .bind(known.noted)
     .bind(told(&record.told))
+    .bind(number(record.received))
+    .bind(number(record.released))
     .execute(db)
     .await
     .map_err(failed)?;
@@ -363,6 +368,10 @@ pub(super) fn read_intent(row: &SqliteRow) -> Result<IntentRecord, InboxError> {
             read_number(row.try_get("amount").map_err(failed)?),
             currency.parse().map_err(unavailable)?,
         ),
+        capture: row
+            .try_get::<Option<i64>, _>("capture")
+            .map_err(failed)?
+            .map(read_number),
         payment: row.try_get("payment").map_err(failed)?,
         secret_hash: row.try_get("secret_hash").map_err(failed)?,
         state: read_intent_state(row.try_get("state").map_err(failed)?)?,
@@ -376,7 +385,7 @@ pub(super) async fn intent(
     order: &OrderKey,
 ) -> Result<Option<IntentRecord>, InboxError> {
     let row = sqlx::query(
-        "SELECT version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
+        "SELECT version, attempt, fingerprint, amount, currency, capture, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
          WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4",
     )
     .bind(&order.scope.application)
@@ -395,7 +404,7 @@ pub(super) async fn intent_of_payment(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let row = sqlx::query(
-        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, i.payment AS payment, secret_hash, state, paid_by, declines \
+        "SELECT o.account AS account, o.reference AS reference, version, attempt, fingerprint, amount, currency, capture, i.payment AS payment, secret_hash, state, paid_by, declines \
          FROM stripe_checkout_orders_of_payments o JOIN stripe_checkout_intents i \
          ON i.application = o.application AND i.mode = o.mode AND i.reference = o.reference AND i.account IS o.account \
          WHERE o.application = ?1 AND o.mode = ?2 AND o.payment = ?3",
@@ -427,13 +436,13 @@ pub(super) async fn put_intent(
     let query = match expected {
         None => sqlx::query(
             "INSERT INTO stripe_checkout_intents \
-             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT DO NOTHING",
+             (application, mode, account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, changed, declines, capture) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT DO NOTHING",
         ),
         Some(_) => sqlx::query(
             "UPDATE stripe_checkout_intents SET version = ?5, attempt = ?6, fingerprint = ?7, amount = ?8, currency = ?9, payment = ?10, \
-             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15 \
-             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?16",
+             secret_hash = ?11, state = ?12, paid_by = ?13, changed = ?14, declines = ?15, capture = ?16 \
+             WHERE application = ?1 AND mode = ?2 AND account IS ?3 AND reference = ?4 AND version = ?17",
         ),
     };
     let query = query
@@ -451,7 +460,8 @@ pub(super) async fn put_intent(
         .bind(intent_state(record.state))
         .bind(&record.paid_by)
         .bind(time(SystemTime::now()))
-        .bind(record.declines);
+        .bind(record.declines)
+        .bind(record.capture.map(number));
     let query = match expected {
         None => query,
         Some(version) => query.bind(number(version)),

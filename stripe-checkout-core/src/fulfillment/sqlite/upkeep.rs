@@ -109,7 +109,7 @@ pub(super) async fn open_intents(
     // An account is never empty, so nobody's place is before ('', '').
     let account = after.and_then(|order| order.account.as_deref());
     let rows = sqlx::query(
-        "SELECT account, reference, version, attempt, fingerprint, amount, currency, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
+        "SELECT account, reference, version, attempt, fingerprint, amount, currency, capture, payment, secret_hash, state, paid_by, declines FROM stripe_checkout_intents \
          WHERE application = ?1 AND mode = ?2 AND state IN ('creating', 'open', 'processing') AND payment IS NOT NULL \
          AND (state = 'processing' OR changed >= ?3) AND (coalesce(account, ''), reference) > (?4, ?5) \
          ORDER BY coalesce(account, ''), reference LIMIT ?6",

@@ -13,7 +13,7 @@ use crate::fulfillment::{
     Due, EventFilter, EventState, Inbox, Settled, Stepped, Terms, Turn, Verdict,
 };
 use crate::secret::Mode;
-use crate::testing::EventBody;
+use crate::testing::{EventBody, PaymentIntent};
 use crate::{Amount, Currency};
 
 super::cases! {
@@ -587,7 +587,7 @@ async fn wrong_amount<S: Subject>(world: World<S>) -> Told {
     does_not_fit(
         &world,
         paid("evt_1", "pi_1"),
-        "due 99.99 EUR, received 19.99 EUR",
+        "the order costs 99.99 EUR, the payment is for 19.99 EUR",
     )
     .await
 }
@@ -602,10 +602,13 @@ async fn wrong_currency<S: Subject>(world: World<S>) -> Told {
         .await
         .put_intent(&order_key("order-1"), None, row)
         .await?;
+    let unmarked = PaymentIntent::new("pi_1", PRICE)
+        .metadata("order_id", "order-1")
+        .status("succeeded");
     does_not_fit(
         &world,
-        paid("evt_1", "pi_1"),
-        "asked 19.99 USD, received 19.99 EUR",
+        EventBody::new("payment_intent.succeeded", unmarked.object()),
+        "the price asked was 19.99 USD, the payment is for 19.99 EUR",
     )
     .await
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Subject;
 use super::world::{
-    Behave, HOUR, PRICE, Shop, Told, World, check, done, fails, intent, new_event, news, order_key,
-    paid, row, same, stored, success_of, tea, terms, took, until,
+    Behave, HOUR, PRICE, Shop, Told, World, check, done, fails, new_event, news, order_key, paid,
+    row, same, stored, success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{Due, EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
+use crate::fulfillment::{EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 
@@ -25,7 +25,6 @@ super::cases! {
     "each status of a refund is told once, and nothing that came before it" => refund_statuses,
     "what a charge says of its refunds again is told as an event" => charge_refunds,
     "a refund of an authorisation that was given up is told as an event" => released,
-    "what was reserved and not captured does not count as given back" => part_captured,
     "a dispute is opened once, moves money once, and is closed once" => dispute_life,
     "what was told of refunds and disputes is known when their events are forgotten" => told_for_good,
     "a dispute waits too, and a disputed payment is not shipped" => dispute_first,
@@ -752,53 +751,6 @@ async fn released<S: Subject>(world: World<S>) -> Told {
     shop.told(news("canceled", "pi_1").id("evt_1"), 200).await?;
     shop.told(part("re_1", 1999), 200).await?;
     world.did(["canceled pi_1", "event refund.created"]).await
-}
-
-async fn part_captured<S: Subject>(world: World<S>) -> Told {
-    let shop = world.shop().await?;
-    let some = Amount::new(400, Currency::EUR);
-    world.hooks.told.costs(Due::Exactly(some));
-    // Of 1999 that were reserved 400 are captured: Stripe counts the rest as refunded, and may even make a refund of it.
-    let captured = |payment: &str| {
-        let object = intent(payment, payment, "succeeded").with("amount_received", 400);
-        EventBody::new("payment_intent.succeeded", object.object()).id(payment)
-    };
-    for payment in ["pi_1", "pi_2", "pi_3"] {
-        let charge = charge_refunded("ch_1", payment, PRICE, 1599);
-        shop.told(EventBody::new("charge.refunded", charge), 200)
-            .await?;
-    }
-    let rest = refund("re_2", "pi_2", Amount::new(1599, Currency::EUR));
-    shop.told(EventBody::new("refund.created", rest), 503)
-        .await?;
-    let all = refund("re_3", "pi_3", some);
-    shop.told(EventBody::new("refund.created", all), 503)
-        .await?;
-    // Since API version 2025-03-31.basil the rest is no refund: all that was captured went back.
-    let charge = charge_refunded("ch_1", "pi_4", PRICE, some.minor());
-    shop.told(EventBody::new("charge.refunded", charge), 200)
-        .await?;
-    // Half of it went back.
-    let charge = charge_refunded("ch_1", "pi_5", PRICE, 200);
-    shop.told(EventBody::new("charge.refunded", charge), 200)
-        .await?;
-    let payments = ["pi_1", "pi_2", "pi_3", "pi_4", "pi_5"];
-    for payment in payments {
-        shop.told(captured(payment), 200).await?;
-    }
-    let mut effects = world.effects().await?;
-    effects.retain(|line| payments.iter().any(|payment| line.ends_with(payment)));
-    same(
-        "shipped",
-        effects,
-        [
-            "succeeded pi_1",
-            "succeeded pi_2",
-            "refunded before pi_3",
-            "refunded before pi_4",
-            "succeeded pi_5",
-        ],
-    )
 }
 
 /// What happened to a dispute, when it had moved money so often.

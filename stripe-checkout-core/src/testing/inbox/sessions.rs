@@ -42,7 +42,10 @@ fn told(what: &str, session: &str, payment: Option<&str>) -> EventBody {
     let object = json!({
         "id": session, "object": "checkout.session", "mode": "payment", "status": status, "payment_status": payment_status,
         "currency": PRICE.currency().code(), "amount_subtotal": PRICE.minor(), "amount_total": total, "payment_intent": payment,
-        "metadata": { "order_id": "order-1", "checkout_session": "1" },
+        "metadata": {
+            "order_id": "order-1", "checkout_session": "1", "checkout_application": "tea",
+            "checkout_amount": PRICE.minor().to_string(), "checkout_currency": PRICE.currency().code(),
+        },
     });
     EventBody::new(&format!("checkout.session.{event_type}"), object)
 }
@@ -51,11 +54,22 @@ fn told(what: &str, session: &str, payment: Option<&str>) -> EventBody {
 fn inside(what: &str, payment: &str) -> EventBody {
     let status = match what {
         "payment_failed" => "requires_payment_method",
-        "amount_capturable_updated" => "requires_capture",
         other => other,
     };
     let intent = super::world::intent(payment, "order-1", status);
     let object = intent.metadata("checkout_session", "1").object();
+    EventBody::new(&format!("payment_intent.{what}"), object)
+}
+
+/// The same of one whose money is authorised first.
+fn manual(what: &str, payment: &str) -> EventBody {
+    let status = match what {
+        "amount_capturable_updated" => "requires_capture",
+        other => other,
+    };
+    let intent = super::world::intent(payment, "order-1", status);
+    let intent = intent.metadata("checkout_session", "1");
+    let object = intent.with("capture_method", "manual").object();
     EventBody::new(&format!("payment_intent.{what}"), object)
 }
 
@@ -283,11 +297,11 @@ async fn refund_waits<S: Subject>(world: World<S>) -> Told {
 async fn reserved_and_mended<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
     let one_cent = Amount::new(1, Currency::EUR);
-    shop.told(inside("amount_capturable_updated", "pi_1"), 200)
+    shop.told(manual("amount_capturable_updated", "pi_1"), 200)
         .await?;
     world.hooks.told.costs(Due::Exactly(one_cent));
     // No session tells it: the PaymentIntent does.
-    shop.told(inside("succeeded", "pi_1").id("evt_1"), 200)
+    shop.told(manual("succeeded", "pi_1").id("evt_1"), 200)
         .await?;
     shop.is("evt_1", EventState::Mismatch).await?;
     world.hooks.told.costs(Due::Exactly(PRICE));

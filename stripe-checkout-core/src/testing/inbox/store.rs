@@ -380,6 +380,7 @@ async fn row_as_written<S: Subject>(world: World<S>) -> Told {
             state,
             paid_by: (state == IntentState::Paid).then(|| "pi_0".to_owned()),
             declines: 3,
+            capture: last.then_some(99_999_998),
             ..row("pi_1")
         };
         let expected = (version > 0).then_some(version);

@@ -198,6 +198,7 @@ impl Shop {
 
 pub(super) fn intent(payment: &str, order: &str, status: &str) -> PaymentIntent {
     PaymentIntent::new(payment, PRICE)
+        .asked_by("tea")
         .metadata("order_id", order)
         .status(status)
 }
@@ -708,6 +709,7 @@ pub(super) fn row(payment: &str) -> IntentRecord {
         state: IntentState::Open,
         paid_by: None,
         declines: 0,
+        capture: None,
     }
 }
 
