@@ -85,15 +85,12 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         let order = order_of(payment)?;
         let row: Option<(i64, String)> = on!(
             db,
-            // Of money that was reserved, what the back room asked for: it is written down before Stripe is asked.
-            sqlx::query_as(
-                "SELECT coalesce((SELECT amount FROM requests WHERE payment_intent = $1 AND kind = 'capture' AND state <> 'refused'), amount), currency
-                 FROM orders WHERE id = $2",
-            )
-            .bind(payment.id())
-            .bind(order)
-            .fetch_optional(db)
-            .await?
+            // Always the price of the order. The library knows how much of it a capture was to
+            // take.
+            sqlx::query_as("SELECT amount, currency FROM orders WHERE id = $1")
+                .bind(order)
+                .fetch_optional(db)
+                .await?
         );
         let (amount, currency) = row.ok_or_else(|| unknown_order(payment))?;
         Ok(Due::Exactly(store::amount(amount, &currency)?))

@@ -232,7 +232,7 @@ impl Shop {
             ),
             Ok(Expired::Processing(_)) => said(
                 409,
-                "A payment of this order is on its way, and nobody can stop it. If it fails, call the order off then; if it comes, give the money back.",
+                "A bank is debiting the buyer for this order, and that cannot be stopped. If it fails, call the order off then. If it arrives, refund it.",
             ),
             Ok(_) | Err(IntentError::InFlight) => said(
                 409,

@@ -182,7 +182,8 @@ async fn an_event_that_did_not_fit_is_replayed_by_the_pages_own_form_only() {
         .await;
     let html = text(&page);
     assert!(
-        html.contains("Needs a look") && html.contains("due 45.50 EUR, received 0.01 EUR"),
+        html.contains("Needs a look")
+            && html.contains("the order costs 45.50 EUR, the payment is for 0.01 EUR"),
         "{html}"
     );
     let (_, rest) = html
@@ -377,7 +378,7 @@ async fn money_that_does_not_fit_is_told_on_top_and_can_be_dropped() {
     let html = text(&inside.payment("pi_1").await);
     for part in [
         "The money does not fit the order",
-        "due 45.50 EUR, received 1.00 EUR",
+        "the order costs 45.50 EUR, the payment is for 1.00 EUR",
         "/admin/events/evt_odd/replay",
         "/admin/events/evt_odd/drop",
         "Noted: mismatch",

@@ -138,6 +138,25 @@ impl Open {
         intent.id().to_owned()
     }
 
+    /// Pays an order on Stripe's page, by courier, and gives the id of its PaymentIntent.
+    pub(crate) async fn pay_on_stripes_page(&self, order: &str) -> String {
+        let request = self.request(order).await;
+        let session = self.checkout.create_session(&request).await.unwrap();
+        let page = format!("/sandbox/checkout/{}", session.id());
+        self.post(&format!("{page}/shipping"), "shipping=1").await;
+        let buyer = "email=ada%40example.com&name=Ada&country=DE&line1=Teeweg+1&postal_code=20457&city=Hamburg";
+        let card = "payment_method_data[type]=card&payment_method_data[card][number]=4242424242424242\
+                    &payment_method_data[card][exp_month]=12&payment_method_data[card][exp_year]=2040&payment_method_data[card][cvc]=123";
+        let paid = self
+            .post(&format!("{page}/pay"), &format!("{buyer}&{card}"))
+            .await;
+        assert_eq!(paid["status"], "complete", "{paid}");
+        self.told().await;
+        let path = format!("/v1/checkout/sessions/{}", session.id());
+        let session = self.get(&path).await;
+        session["payment_intent"].as_str().unwrap().to_owned()
+    }
+
     /// What is asked for an order.
     pub(crate) async fn request(&self, order: &str) -> PaymentRequest {
         let prices = OrderPrices::new(self.store.clone());
@@ -149,12 +168,20 @@ impl Open {
 
     /// Asks Stripe as another program with the same key would.
     pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
+        self.ask("POST", path, form).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.ask("GET", path, "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, form: &str) -> Value {
         let sandbox = self.sandbox();
         let host = sandbox.url().strip_prefix("http://").unwrap();
         let config = sandbox.config();
         let key = config.secret_key().unwrap().expose().to_owned();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{form}",
             form.len()
         );
@@ -175,6 +202,12 @@ impl Open {
     /// An order of a kettle, which is made on order, and a mug: 114.00 EUR.
     pub(crate) async fn pre_order(&self) -> String {
         self.order_of(r#"{"items":[{"sku":"kettle","quantity":1},{"sku":"mug","quantity":1}]}"#)
+            .await
+    }
+
+    /// An order of a kettle, which is made on order: 96.00 EUR.
+    pub(crate) async fn kettle(&self) -> String {
+        self.order_of(r#"{"items":[{"sku":"kettle","quantity":1}]}"#)
             .await
     }
 

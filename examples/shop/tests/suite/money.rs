@@ -620,7 +620,7 @@ async fn an_order_is_called_off_and_nobody_can_pay_it() {
     let order = merchant.open.order().await;
     let payment = merchant.open.pay(&order, "pm_sepaDebit_success_de").await;
     let answer = merchant.call_off(&order, &payment).await;
-    said(&answer, 409, "A payment of this order is on its way");
+    said(&answer, 409, "A bank is debiting the buyer for this order");
     assert_eq!(merchant.open.status(&order).await, "processing");
 
     let order = merchant.open.order().await;
@@ -777,4 +777,36 @@ async fn a_bank_debit_is_on_its_way_until_the_bank_says_yes_or_no() {
         let html = merchant.page(&payment).await;
         assert!(html.contains(verdict), "{html}");
     }
+}
+
+#[tokio::test]
+async fn a_kettle_with_courier_on_stripes_page_ships_after_its_capture() {
+    for amount in ["102.90", "50"] {
+        let Some(merchant) = Merchant::new().await else {
+            return;
+        };
+        let order = merchant.open.kettle().await;
+        let payment = merchant.open.pay_on_stripes_page(&order).await;
+        assert_eq!(merchant.open.status(&order).await, "reserved");
+        let reference = merchant.reference(&payment).await;
+        let answer = merchant.capture(&payment, &reference, amount).await;
+        went_well(&answer, &payment);
+        let paid = merchant.open.api(&order).await;
+        assert_eq!(paid["status"], "paid", "{amount}");
+        assert_eq!(paid["shipments"].as_array().unwrap().len(), 1, "{amount}");
+    }
+}
+
+#[tokio::test]
+async fn a_kettle_that_was_authorised_on_stripes_page_is_called_off() {
+    let Some(merchant) = Merchant::new().await else {
+        return;
+    };
+    let order = merchant.open.kettle().await;
+    let payment = merchant.open.pay_on_stripes_page(&order).await;
+    let answer = merchant.call_off(&order, &payment).await;
+    went_well(&answer, &payment);
+    assert_eq!(merchant.open.status(&order).await, "canceled");
+    let page = merchant.page(&payment).await;
+    assert!(!page.contains(r#"id="capture""#), "{page}");
 }
