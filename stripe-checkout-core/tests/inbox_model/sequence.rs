@@ -474,7 +474,7 @@ impl<S: Store> Shop<S> {
                     record.success,
                     record.capturable,
                     record.canceled,
-                    record.disputed,
+                    record.disputed(),
                     record.returned(),
                 ),
                 &(
