@@ -715,7 +715,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let outcome = match outcome {
             Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
                 match self.fresh.check(&event, &payment) {
-                    Check::Passed(payment) => Outcome::Succeeded(payment),
+                    Check::Passed(payment) => Outcome::Succeeded(*payment),
                     Check::Waits(reason) => {
                         let again = fresh::AGAIN;
                         return Ok(Verdict::Waiting { again, reason });

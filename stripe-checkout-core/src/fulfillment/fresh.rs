@@ -50,7 +50,7 @@ struct Answer {
 /// Whether a success may be fulfilled, as far as Stripe must be asked about it.
 pub(super) enum Check {
     /// It may. In its Checkout Session, if Stripe was asked for that.
-    Passed(Payment),
+    Passed(Box<Payment>),
     /// It waits. The reason is known as soon as Stripe was asked in vain.
     Waits(Option<String>),
 }
@@ -76,13 +76,17 @@ impl Fresh {
     /// session tells that it was captured.
     pub(super) fn check(&self, event: &Event, payment: &Payment) -> Check {
         if self.lookup.is_none() {
-            return Check::Passed(payment.clone());
+            return Check::Passed(Box::new(payment.clone()));
         }
         let needs_standing = needs_standing(event, payment);
         match self.answer(payment) {
-            Some(Known::Standing(_, now)) => Check::Passed(in_session(payment, now)),
-            Some(Known::Session(now)) if !needs_standing => Check::Passed(in_session(payment, now)),
-            _ if !needs_standing && !payment.is_told_by_session() => Check::Passed(payment.clone()),
+            Some(Known::Standing(_, now)) => Check::Passed(Box::new(in_session(payment, now))),
+            Some(Known::Session(now)) if !needs_standing => {
+                Check::Passed(Box::new(in_session(payment, now)))
+            }
+            _ if !needs_standing && !payment.is_told_by_session() => {
+                Check::Passed(Box::new(payment.clone()))
+            }
             Some(Known::Nothing(reason)) => Check::Waits(Some(reason)),
             _ => Check::Waits(None),
         }
@@ -93,7 +97,7 @@ impl Fresh {
     pub(super) fn check_dispute(&self, event: &Event, payment: &Payment) -> Check {
         match needs_standing(event, payment) {
             true => self.check(event, payment),
-            false => Check::Passed(payment.clone()),
+            false => Check::Passed(Box::new(payment.clone())),
         }
     }
 
