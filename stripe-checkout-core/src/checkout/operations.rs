@@ -1,5 +1,6 @@
-//! Calls to Stripe under the caller's own reference (a refund, a capture, a charge, a customer): each
-//! is done once, whatever is retried, clicked twice, cut off by a crash or restored from a backup.
+//! Calls to Stripe under the caller's own reference: a refund, a capture, a charge, a customer.
+//!
+//! Each is done once, also after a retry, a second click, a crash or a restored backup.
 //!
 //! A call writes its row first. Then it looks at Stripe, before every send: the object that an
 //! earlier attempt made bears the reference in its metadata. Then it sends, with a key that is

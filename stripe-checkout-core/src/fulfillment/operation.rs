@@ -12,13 +12,13 @@ pub struct OperationKey {
     pub scope: Scope,
     /// The connected account on which it is done, if any; never empty.
     pub account: Option<String>,
-    /// What is done.
+    /// The kind of operation.
     pub kind: OperationKind,
     /// The merchant's own reference of this one operation.
     pub reference: String,
 }
 
-/// What an operation does at Stripe.
+/// The kind of an operation at Stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationKind {
@@ -26,7 +26,7 @@ pub enum OperationKind {
     Refund,
     /// Captures an authorised payment.
     Capture,
-    /// Says which capture of a payment may be sent: the payment stands in the place of the reference.
+    /// Says which capture of a payment may be sent. The payment's id is the reference.
     CaptureClaim,
     /// Cancels a payment.
     Cancel,
@@ -96,4 +96,19 @@ pub enum OperationState {
     Done,
     /// Stripe refused it.
     Refused,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_read_as_it_is_written_and_no_other_word_is_one() {
+        for kind in OperationKind::ALL {
+            assert_eq!(OperationKind::parse(kind.as_str()), Some(kind));
+        }
+        for word in ["", "Refund", "refunds", "setup"] {
+            assert_eq!(OperationKind::parse(word), None, "{word}");
+        }
+    }
 }

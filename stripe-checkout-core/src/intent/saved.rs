@@ -275,8 +275,8 @@ impl SavedCharge {
     }
 
     /// The caller's own number of this attempt, 1 unless set. The same number again is the same
-    /// attempt: the call returns how that attempt went, and the bank is not asked again. To charge a
-    /// declined card anew, say 2.
+    /// attempt: the call returns its outcome, and the bank is not asked again. To charge a declined
+    /// card once more, use 2.
     #[must_use]
     pub fn attempt(mut self, number: u32) -> Self {
         self.attempt = number;

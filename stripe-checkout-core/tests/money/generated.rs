@@ -48,7 +48,7 @@ pub(crate) const KINDS: [Kind; 8] = [
     Kind::Customer,
 ];
 
-/// What happens to a request that waits at the gate.
+/// The fate of a request that waits at the gate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fate {
     Pass,
@@ -334,7 +334,7 @@ impl Story {
         let callers = self.random.usize(1..=3);
         let mut running = JoinSet::new();
         for process in 0..callers {
-            // Whoever gets an error asks again, also while the others are still on their way.
+            // After an error a process asks again, also while the others are on their way.
             let calls = [self.call(process), self.call(process), self.call(process)];
             running.spawn(async move {
                 let mut last = Err(OperationError::InFlight);
@@ -402,7 +402,7 @@ impl Story {
             let hours = [0, 1, 23, 25, 49][self.random.usize(0..5)];
             self.sandbox.pass_time(HOUR * hours);
         }
-        // All is well now: whoever asks again gets an answer.
+        // All is well now: a call gets an answer.
         let mut answer = self.call(0).await;
         for _ in 0..4 {
             if answer.is_err() {

@@ -9,7 +9,7 @@ use stripe_checkout_sandbox::Fault;
 use crate::generated::{Fate, KINDS, Kind, Story};
 use crate::world::{PRICE, World};
 
-/// Releases the requests of the one call that runs: a POST to this path has the fate, the others pass.
+/// Releases the requests of the one call that runs. A POST to this path has the fate.
 async fn until_posted(story: &Story, path: &str, fate: Fate) {
     loop {
         let waiting = story.gate.next().await;

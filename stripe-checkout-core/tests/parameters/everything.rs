@@ -153,6 +153,7 @@ pub(crate) async fn requests() -> Vec<LoggedRequest> {
     let ada = customers(&world).await;
     intents(&world, &ada).await;
     money_back(&world, &ada).await;
+    failed_debit(&world, &ada).await;
     reserved(&world, &ada).await;
     sessions(&world, &ada).await;
     second_pages(&world, &ada).await;
@@ -173,6 +174,18 @@ pub(crate) async fn requests() -> Vec<LoggedRequest> {
         );
     }
     requests
+}
+
+/// A debit that fails after days: the same attempt reads its charge.
+async fn failed_debit(world: &World, ada: &Customer) {
+    let form = format!("customer={}", ada.id());
+    let path = "/payment_methods/pm_card_sandboxProcessing/attach";
+    let method = world.post(path, &form).await;
+    let method = method["id"].as_str().unwrap();
+    let charge = SavedCharge::new(PaymentRequest::new("debit-1", PRICE), ada, method);
+    let outcome = world.checkout.charge_saved(&charge).await.unwrap();
+    assert!(world.sandbox.settle(outcome.payment().id(), false));
+    world.checkout.charge_saved(&charge).await.unwrap();
 }
 
 async fn customers(world: &World) -> Customer {

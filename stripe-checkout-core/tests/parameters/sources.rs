@@ -20,6 +20,8 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("CreateRefund", "POST /v1/refunds"),
     ("/refunds", "GET /v1/refunds"),
     ("/refunds/{id}", "GET /v1/refunds/_"),
+    ("/charges", "GET /v1/charges"),
+    ("/charges/{id}", "GET /v1/charges/_"),
     ("/disputes", "GET /v1/disputes"),
     ("/events", "GET /v1/events"),
     ("CreateCheckoutSession", "POST /v1/checkout/sessions"),
@@ -325,7 +327,7 @@ fn options_in(sources: &BTreeMap<String, String>) -> BTreeSet<String> {
 fn without_ids(path: &str) -> String {
     let is_id = |part: &str| {
         let prefix = part.split('_').next().unwrap_or_default();
-        ["pi", "re", "cs", "cus", "pm", "seti"].contains(&prefix) && part.contains('_')
+        ["pi", "ch", "re", "cs", "cus", "pm", "seti"].contains(&prefix) && part.contains('_')
     };
     let parts: Vec<_> = path
         .split('/')

@@ -245,7 +245,7 @@ impl Trouble {
         let Self::Sql(sqlx::Error::Database(error)) = self else {
             return false;
         };
-        // SQLite's own words about our own statements: for these it has no code but the general one.
+        // SQLite's own words about our own statements: it has only the general code for these.
         error.code().as_deref() == Some("1")
             && ["no such savepoint", "no transaction is active"]
                 .iter()
