@@ -277,8 +277,8 @@ impl Work for Charging<'_> {
     async fn send(&self, key: &IdempotencyKey) -> Result<(Charged, bool), Unsuccessful> {
         let attempt = &self.attempt;
         let (gateway, account) = (attempt.gateway, attempt.customer.account());
-        // A confirmation takes no metadata: the charge takes it from the PaymentIntent. Two attempts
-        // at the same time may swap their marks. The PaymentIntent succeeds once all the same.
+        // A confirmation takes no metadata: the charge takes it from the PaymentIntent. Two
+        // attempts at once may swap their marks. The PaymentIntent succeeds once all the same.
         let mark = [(CHARGE, &*attempt.number)];
         gateway.add_metadata(self.open, &mark, account).await?;
         let confirmed = gateway.confirm_off_session(self.open, &self.form, key, account);
