@@ -937,15 +937,15 @@ async fn money_on_a_connected_account_does_not_pay_the_platforms_order() {
 
 #[tokio::test]
 async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_names() {
-    let keys = (
-        "sk_test_51H8AbCdEfGhIjKlMn00abc",
-        "pk_test_51H8AbCdEfGhIjKlMn00xyz",
-    );
+    let rest = "x".repeat(82);
+    let secret = format!("sk_test_51H8AbCdEfGhIjKlM{rest}");
+    let publishable = format!("pk_test_51H8AbCdEfGhIjKlM{rest}");
+    let keys = (secret.as_str(), publishable.as_str());
     let shop = Shop::with(MemoryInbox::new(), Some(keys), Ours::All);
     for (payment, context) in [
         ("pi_1", "acct_1H8OfAnotherAccount"),
-        ("pi_2", "acct_1H8AbCdEfGhIjKlMn/acct_1H8OfAnotherAccount"),
-        ("pi_3", "acct_1H8AbCdEfGhIjKlMn"),
+        ("pi_2", "acct_1H8AbCdEfGhIjKlM/acct_1H8OfAnotherAccount"),
+        ("pi_3", "acct_1H8AbCdEfGhIjKlM"),
     ] {
         let event = succeeded(&format!("evt_{payment}"), payment);
         assert_eq!(

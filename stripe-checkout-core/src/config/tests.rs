@@ -504,26 +504,26 @@ fn debug_shows_the_mode_and_no_key() {
 
 #[test]
 fn the_own_account_is_known_by_its_keys() {
-    let secret = ("STRIPE_SECRET_KEY", Some("sk_test_51H8AbCdEfGhIjKlMn00abc"));
-    let publishable = (
-        "STRIPE_PUBLISHABLE_KEY",
-        Some("pk_test_51H8AbCdEfGhIjKlMn00xyz"),
-    );
+    let rest = "x".repeat(82);
+    let secret_key = format!("sk_test_51H8AbCdEfGhIjKlM{rest}");
+    let publishable_key = format!("pk_test_51H8AbCdEfGhIjKlM{rest}");
+    let secret = ("STRIPE_SECRET_KEY", Some(secret_key.as_str()));
+    let publishable = ("STRIPE_PUBLISHABLE_KEY", Some(publishable_key.as_str()));
     for keys in [&[secret, publishable][..], &[secret], &[publishable]] {
         let config = with(keys).unwrap();
-        assert!(config.is_of_keys("acct_1H8AbCdEfGhIjKlMn"));
+        assert!(config.is_of_keys("acct_1H8AbCdEfGhIjKlM"));
         for other in [
-            "acct_1H8AbCdEfGhIjKlMm",
+            "acct_1H8AbCdEfGhIjKlN",
             "acct_1H8",
             "acct_",
             "",
-            "1H8AbCdEfGhIjKlMn",
+            "1H8AbCdEfGhIjKlM",
         ] {
             assert!(!config.is_of_keys(other), "{other}");
         }
     }
     let old = with(&[]).unwrap();
-    assert!(!old.is_of_keys("acct_1H8AbCdEfGhIjKlMn"));
+    assert!(!old.is_of_keys("acct_1H8AbCdEfGhIjKlM"));
 }
 
 #[test]
