@@ -676,7 +676,8 @@ def base(operation, given):
             if not has("payment_method_data"):
                 needed.setdefault("payment_method", "pm_card_visa")
         case "/v1/payment_intents/{intent}/capture":
-            path = path.format(intent=paid(capture_method="manual")["id"])
+            several = {"payment_method_options[card][request_multicapture]": "if_available"}
+            path = path.format(intent=paid(capture_method="manual", **several)["id"])
         case "/v1/payment_intents/{intent}/cancel":
             path = path.format(intent=intent()["id"])
         case "/v1/setup_intents" if method == "POST":
