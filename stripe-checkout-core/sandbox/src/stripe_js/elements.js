@@ -21,7 +21,7 @@ function mismatch(options, intent) {
           // Two names of one thing, as far as Elements are concerned.
           ["capture_method", intent.capture_method.replace("automatic_async", "automatic"), (options.captureMethod ?? "automatic").replace("automatic_async", "automatic")],
           ["setup_future_usage", intent.setup_future_usage ?? null, options.setupFutureUsage ?? null],
-          ["on_behalf_of", intent.on_behalf_of ?? null, options.onBehalfOf ?? null],
+          ["on_behalf_of", ("on_behalf_of" in intent ? intent.on_behalf_of : null) ?? null, options.onBehalfOf ?? null],
         ]
       : [["usage", intent.usage, options.setupFutureUsage ?? "off_session"]];
   const different = pairs.find(([, provided, expected]) => provided !== expected);
