@@ -14,21 +14,16 @@ struct Database(postgres_server::Database);
 impl Database {
     async fn new() -> Option<Self> {
         let database = Self(postgres_server::Database::new().await?);
-        database.run("CREATE").await.unwrap();
+        let pool = database.0.pool(1, "").await;
+        let create = format!("CREATE DATABASE {}", database.0.schema);
+        let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(&pool);
+        created.await.unwrap();
         Some(database)
     }
 
     async fn url(&self) -> String {
         let options = self.0.options.clone().database(&self.0.schema);
         options.to_url_lossy().into()
-    }
-
-    async fn run(&self, what: &str) -> sqlx::Result<()> {
-        run(
-            self.0.options.clone(),
-            format!("{what} DATABASE {}", self.0.schema),
-        )
-        .await
     }
 }
 
