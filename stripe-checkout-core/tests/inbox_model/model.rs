@@ -501,7 +501,7 @@ pub(crate) struct Payment {
     pub(crate) rest: Option<u64>,
     pub(crate) long_ago: u64,
     pub(crate) total: u64,
-    /// What was told of its refunds and its dispute.
+    /// The news of its refunds and its dispute that the handler heard, and that its session failed.
     told: BTreeSet<What>,
 }
 
@@ -1020,6 +1020,12 @@ impl Model {
             {
                 Todo::Nothing
             }
+            // The handler heard that the session failed: that is its end, and one failure.
+            What::Failed | What::SessionUnpaid | What::SessionFailed
+                if payment.told.contains(&What::SessionFailed) =>
+            {
+                Todo::Nothing
+            }
             // A session that is over does not come back to life.
             What::SessionUnpaid | What::SessionFailed if stands == Some(Stands::Over) => {
                 Todo::Nothing
@@ -1123,6 +1129,9 @@ impl Model {
             "mismatch" => payment.success = Settled::Mismatch,
             "payment_canceled" => payment.canceled = true,
             "capture_required" => payment.capturable = true,
+            "payment_failed" if event.what == What::SessionFailed => {
+                payment.told.insert(event.what);
+            }
             hook if TAKES_BACK.contains(&hook) => {
                 payment.told.insert(event.what);
             }

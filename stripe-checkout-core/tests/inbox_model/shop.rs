@@ -141,7 +141,14 @@ pub(crate) fn body(event: Event) -> Stripes {
         ),
     };
     let long_ago = event.what == What::LongAgoRefunded;
-    let created = now() - if long_ago { 2 * 60 * 60 } else { 0 };
+    // A card is declined on the page, then the session completes, and later its debit fails.
+    let earlier = match event.what {
+        _ if long_ago => 2 * 60 * 60,
+        What::Failed => 600,
+        What::SessionUnpaid => 300,
+        _ => 0,
+    };
+    let created = now() - earlier;
     let body = EventBody::new(event_type, object)
         .id(&event.id())
         .created(created);
