@@ -522,7 +522,7 @@ impl CheckoutBuilder {
 }
 
 /// The permissions that a restricted key needs, as the Dashboard lists them.
-const PERMISSIONS: &str = "write: PaymentIntents; read: Events and Charges (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
+const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
     /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first

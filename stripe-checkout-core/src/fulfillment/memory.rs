@@ -208,9 +208,9 @@ impl MemoryInbox {
     /// event.
     ///
     /// # Warning
-    /// After a restart, and in every second process, orders are shipped twice, and refunded payments
-    /// are shipped. A unique key or the order's state in your own store does not prevent that: see
-    /// [Live money](Self#live-money).
+    /// After a restart, and in every second process, orders are shipped twice, and refunded
+    /// payments are shipped. A unique key or the order's state in your own store does not prevent
+    /// that: see [Live money](Self#live-money).
     #[must_use]
     pub fn allow_live(mut self) -> Self {
         self.live = true;
