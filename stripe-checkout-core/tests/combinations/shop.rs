@@ -10,7 +10,7 @@ use stripe_checkout_core::webhook::{Dispute, DisputeChange, Failure, Payment, Re
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::{CONNECT_APPLICATION, Sandbox};
 
-use crate::dimensions::{Case, Extra, Page, Price, Store};
+use crate::dimensions::{Account, Case, Extra, Page, Price, Store};
 use crate::stripe::Stripe;
 
 pub(crate) const PRICE: u64 = 20_00;
@@ -207,8 +207,11 @@ pub(crate) async fn open(
         .pricing(NoPage)
         .hosted_checkout(hosted(case))
         .max_attempts(60)
-        .connect_application(CONNECT_APPLICATION)
         .transport(stripe.clone());
+    let builder = match case.account() {
+        Account::Direct => builder.connect_application(CONNECT_APPLICATION),
+        _ => builder,
+    };
     let builder = match case.queues() {
         true => builder.queued(),
         false => builder,
