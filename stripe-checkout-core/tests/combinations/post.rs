@@ -102,6 +102,7 @@ impl Post {
                     self.lost.push(all.remove(at));
                 }
             }
+            Delivery::AllLost => self.lost.append(&mut all),
         }
         self.hide_some(life);
         for event in all {
