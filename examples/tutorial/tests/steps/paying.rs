@@ -79,7 +79,10 @@ async fn step_4_believes_nobody_but_stripe() {
     // Signed, and for less than the order costs.
     assert_eq!(world.deliver(&paid("pi_3", 1), now), 200);
     let told = world.get(&news).body;
-    assert_eq!(told, "not shipped: the order costs 39.98 EUR, the payment is for 0.01 EUR");
+    assert_eq!(
+        told,
+        "not shipped: the order costs 39.98 EUR, the payment is for 0.01 EUR"
+    );
 
     // The bytes count, not what they mean: with spaces it is another body, and its signature holds.
     let spaced = [b"  ".as_slice(), &genuine, b"\n"].concat();

@@ -104,7 +104,9 @@ impl Run {
         account: Option<&str>,
     ) -> Result<bool, ReconcileError> {
         let fulfillment = &self.checkout.inner.fulfillment;
-        let name = account.map_or(BOOKMARK.to_owned(), |account| format!("{BOOKMARK} {account}"));
+        let name = account.map_or(BOOKMARK.to_owned(), |account| {
+            format!("{BOOKMARK} {account}")
+        });
         let text = fulfillment.bookmark(&self.scope, &name).await?;
         let mut mark = Bookmark::read(name, text);
         let ahead = self.ahead_at_birth().await?;
@@ -135,7 +137,13 @@ impl Run {
                 }
                 Listed::TooMany { until } => ends.push(until),
                 Listed::All(events) => {
-                    tracing::debug!(account, from, until, events = events.len(), "Stripe's events");
+                    tracing::debug!(
+                        account,
+                        from,
+                        until,
+                        events = events.len(),
+                        "Stripe's events"
+                    );
                     if !self.receive_all(account, events, &mut mark).await? {
                         return Ok(false);
                     }

@@ -162,7 +162,12 @@ impl Run {
             };
             ends |= in_a_row >= NO_ANSWERS;
             let account = order.account.as_deref();
-            self.fail(ReconcilePart::Orders, account, Some(&order.reference), error);
+            self.fail(
+                ReconcilePart::Orders,
+                account,
+                Some(&order.reference),
+                error,
+            );
         }
         if let Some(limited) = limited {
             // The first order of a run is passed even so: it must not keep those behind it waiting.
