@@ -103,10 +103,10 @@ impl Checkout {
     /// 2. It receives Stripe's list of events of the merchant's own account (the types of
     ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES)), the oldest first, from an hour before the
     ///    newest that it received last time.
-    /// 3. It receives the same list of each connected account that has an order which changed within
-    ///    180 days. A disconnected account is counted as `unknown`. A list that fails is counted, and
-    ///    the run goes on with the next account. The handler's `event` receives the account's other
-    ///    events of these types.
+    /// 3. It receives the same list of each connected account that has an order which changed
+    ///    within 180 days. A disconnected account is counted as `unknown`. A list that fails is
+    ///    counted, and the run goes on with the next account. The handler's `event` receives the
+    ///    account's other events of these types.
     /// 4. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
     ///    on its connected account: payments that are being processed, however old, and those that
     ///    wait for their buyer and whose order was changed within 30 days. An order that fails is
@@ -165,8 +165,8 @@ impl Reconciler {
     }
 
     /// How many requests to Stripe a run makes at most (default 2,000, at least 100). Half of them
-    /// are kept for orders, and a quarter for connected accounts, if there are any. An account takes
-    /// two. The next run goes on where this one stopped.
+    /// are kept for orders, and a quarter for connected accounts, if there are any. An account
+    /// without news takes two. The next run goes on where this one stopped.
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests.max(100);
         self
