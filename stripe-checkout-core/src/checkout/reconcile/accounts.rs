@@ -90,12 +90,12 @@ impl Run {
             Ok(false) => return Listed::Ends,
             Err(error) => error,
         };
+        tracing::warn!(account, error = %crate::error::Chain(&error), "the events of a connected account could not be listed");
         let listed = match &error {
             ReconcileError::Api(ApiError::Permission {
                 account_is_gone: true,
                 ..
             }) => {
-                tracing::warn!(account, error = %crate::error::Chain(&error), "the events of a connected account could not be listed: the account is gone");
                 self.report.unknown += 1;
                 return Listed::Over;
             }
