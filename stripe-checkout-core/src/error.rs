@@ -669,8 +669,10 @@ pub enum ReconcileError {
 pub enum ReconcilePart {
     /// Running events that are stored and due.
     DueEvents,
-    /// Reading Stripe's list of events.
+    /// Reading Stripe's list of events of the merchant's own account.
     EventList,
+    /// Reading the lists of events of the connected accounts.
+    AccountEvents,
     /// Looking at every order that may still be paid.
     Orders,
 }
@@ -682,8 +684,10 @@ pub enum ReconcilePart {
 pub struct ReconcileFailure {
     /// Which part.
     pub part: ReconcilePart,
-    /// How many events or orders failed.
+    /// How many events, accounts or orders failed.
     pub count: u64,
+    /// The connected account of the first one that failed.
+    pub account: Option<String>,
     /// The reference of the first order that failed.
     pub order: Option<String>,
     /// The first error: [`Api`](ReconcileError::Api) or [`Inbox`](ReconcileError::Inbox).
@@ -696,12 +700,20 @@ impl fmt::Display for ReconcileFailure {
         let Self {
             part,
             count,
+            account,
             order,
             error,
         } = self;
-        match (part, order) {
+        match (part, order.as_ref().or(account.as_ref())) {
             (ReconcilePart::DueEvents, _) => write!(f, "events that are due: {error}"),
             (ReconcilePart::EventList, _) => write!(f, "Stripe's list of events: {error}"),
+            (ReconcilePart::AccountEvents, Some(account)) => write!(
+                f,
+                "events of connected accounts ({count} failed, the first of {account}): {error}"
+            ),
+            (ReconcilePart::AccountEvents, None) => {
+                write!(f, "events of connected accounts: {error}")
+            }
             (ReconcilePart::Orders, Some(order)) => {
                 write!(f, "orders ({count} failed, the first is {order}): {error}")
             }

@@ -2314,6 +2314,8 @@ async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
         return;
     };
     let shop = Shop::with(&db, 1, "", |builder| builder).await;
+    // The birth is written down on the same connection.
+    shop.checkout.events(EventFilter::default()).await.unwrap();
     let other = db.pool(1, "").await;
     for n in 0..10 {
         let mut conn = shop.pool.acquire().await.unwrap();

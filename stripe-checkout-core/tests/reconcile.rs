@@ -17,8 +17,9 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
-    Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError, PublishableKey,
-    ReconcileError, ReconcilePart, Reconciled, SecretKey, TransportError, Visitor, WebhookSecret,
+    Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
+    PublishableKey, ReconcileError, ReconcilePart, Reconciled, SecretKey, TransportError, Visitor,
+    WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::oneshot;
@@ -472,9 +473,9 @@ async fn an_account_that_left_is_counted_and_a_key_that_may_not_ask_is_an_error(
     let world = World::new().await;
     let order = order_key("theirs", Some("acct_1"));
     world.put_row(&order, open_row("pi_1")).await;
-    // The lists are asked for first; the payment with its charge, and then without.
+    // The lists of both accounts come first; the payment with its charge, and then without.
     let slow = Fault::Slow(Duration::ZERO);
-    world.sandbox.faults().next(lists_a_run(), slow.clone());
+    world.sandbox.faults().next(2 * lists_a_run(), slow.clone());
     world.sandbox.faults().next(2, Fault::Status(403));
     assert_eq!(world.reconcile().await.unknown, 1);
 

@@ -7,6 +7,7 @@
 //! Stripe lists the newest first, but a refund must not come before its success. So events are taken in oldest first, a stretch of time after the other, and how far
 //! that has come is kept as a time. A time does not expire, as the id of an event does after 30 days.
 
+mod accounts;
 mod event_list;
 mod orders;
 
@@ -66,13 +67,16 @@ pub struct Reconciled {
     pub redriven: u64,
     /// How many events Stripe listed. An hour of them it lists each time.
     pub events: u64,
+    /// How many connected accounts had their list of events received to its end.
+    pub accounts: u64,
     /// How many orders that may still be paid Stripe was asked for.
     pub intents: u64,
     /// How many of these are paid, canceled, or authorised.
     pub settled: u64,
     /// How many of these are on their way, or are not any more, and the inbox did not know.
     pub changed: u64,
-    /// How many of these Stripe does not know, or does not tell of: it has other keys now, the connected account has left, the answer could not be read.
+    /// How many orders, and lists of connected accounts, Stripe does not know or does not tell of:
+    /// the keys are others now, the account was disconnected, or the answer could not be read.
     pub unknown: u64,
     /// How many events and settled payments the inbox had not heard of: what webhooks had lost.
     pub new: u64,
@@ -93,13 +97,17 @@ impl Checkout {
     /// Asks Stripe for what never came: a webhook that was lost, an event that Stripe never made, a debit of days ago. Run it once an hour beside the server, in any
     /// number of processes; nothing happens twice. It needs prices with their keys, and an inbox that survives a restart.
     ///
-    /// A run has three parts. Each works without the others: a part that fails keeps none of the
+    /// A run has four parts. Each works without the others: a part that fails keeps none of the
     /// others from its work, and the error of the run names it.
     /// 1. It runs events that failed and are due, as a [`worker`](Self::worker) does.
     /// 2. It receives Stripe's list of events of the merchant's own account (the types of
     ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES)), the oldest first, from an hour before the
     ///    newest that it received last time.
-    /// 3. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
+    /// 3. It receives the same list of each connected account that has an order which changed
+    ///    within 180 days. A disconnected account is counted as `unknown`. A list that fails is
+    ///    counted, and the run goes on with the next account. The handler's `event` receives the
+    ///    account's other events of these types.
+    /// 4. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
     ///    on its connected account: payments that are being processed, however old, and those that
     ///    wait for their buyer and whose order was changed within 30 days. An order that fails is
     ///    counted, and the run goes on with the next one.
@@ -108,8 +116,9 @@ impl Checkout {
     /// application and mode on it. The inbox does not know what was fulfilled before.
     /// [`since`](Reconciler::since) asks for more. See [`guide::moving`](crate::guide::moving).
     ///
-    /// With a restricted key, the list of events needs read access to Events, and the orders need
-    /// read access to PaymentIntents, Checkout Sessions and Charges.
+    /// With a restricted key, the lists of events need read access to Events, and the orders need
+    /// read access to PaymentIntents, Checkout Sessions and Charges. For connected accounts the key
+    /// needs the same access there.
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -156,7 +165,8 @@ impl Reconciler {
     }
 
     /// How many requests to Stripe a run makes at most (default 2,000, at least 100). Half of them
-    /// are kept for orders. The next run goes on where this one stopped.
+    /// are kept for orders, and a quarter for connected accounts, if there are any. An account
+    /// without news takes two. The next run goes on where this one stopped.
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests.max(100);
         self
@@ -292,6 +302,7 @@ impl Run {
         let Reconciled {
             redriven,
             events,
+            accounts,
             intents,
             settled,
             changed,
@@ -308,6 +319,7 @@ impl Run {
             complete,
             redriven,
             events,
+            accounts,
             intents,
             settled,
             changed,
@@ -325,7 +337,7 @@ impl Run {
             return Err(error);
         }
         for failure in &self.failures {
-            tracing::error!(part = ?failure.part, count = failure.count, order = failure.order, error = %crate::error::Chain(&failure.error), "a part of the reconciler's run failed; the next run goes on there");
+            tracing::error!(part = ?failure.part, count = failure.count, account = failure.account, order = failure.order, error = %crate::error::Chain(&failure.error), "a part of the reconciler's run failed; the next run goes on there");
         }
         if self.failures.is_empty() {
             return Ok(self.report);
@@ -340,22 +352,42 @@ impl Run {
     async fn work(&mut self) -> Result<(), ReconcileError> {
         let birth = self.checkout.inner.fulfillment.birth(&self.scope).await?;
         if let Err(error) = self.redrive().await {
-            self.fail(ReconcilePart::DueEvents, None, error);
+            self.fail(ReconcilePart::DueEvents, None, None, error);
         }
-        let kept = self.requests / 2;
-        self.requests -= kept;
-        if let Err(error) = self.list_events(birth).await {
-            self.fail(ReconcilePart::EventList, None, error);
+        let for_orders = self.requests / 2;
+        let for_accounts = match self.has_accounts().await {
+            Ok(true) => self.requests / 4,
+            Ok(false) => 0,
+            Err(error) => {
+                self.fail(ReconcilePart::AccountEvents, None, None, error.into());
+                0
+            }
+        };
+        self.requests -= for_orders + for_accounts;
+        if let Err(error) = self.list_events(birth, None).await {
+            self.fail(ReconcilePart::EventList, None, None, error);
         }
-        self.requests += kept;
+        self.requests += for_accounts;
+        if for_accounts > 0
+            && let Err(error) = self.list_accounts(birth).await
+        {
+            self.fail(ReconcilePart::AccountEvents, None, None, error);
+        }
+        self.requests += for_orders;
         if let Err(error) = self.look_at_orders(birth).await {
-            self.fail(ReconcilePart::Orders, None, error);
+            self.fail(ReconcilePart::Orders, None, None, error);
         }
         Ok(())
     }
 
     /// Counts a failure, and keeps the first one of each part.
-    fn fail(&mut self, part: ReconcilePart, order: Option<&str>, error: ReconcileError) {
+    fn fail(
+        &mut self,
+        part: ReconcilePart,
+        account: Option<&str>,
+        order: Option<&str>,
+        error: ReconcileError,
+    ) {
         let limited = matches!(error, ReconcileError::Api(ApiError::RateLimited { .. }));
         self.report.limited |= limited;
         match self.failures.iter_mut().find(|known| known.part == part) {
@@ -363,6 +395,7 @@ impl Run {
             None => self.failures.push(ReconcileFailure {
                 part,
                 count: 1,
+                account: account.map(str::to_owned),
                 order: order.map(str::to_owned),
                 error,
             }),

@@ -131,6 +131,14 @@ pub(crate) trait Fulfillment: Send + Sync {
         most: usize,
     ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>>;
     #[cfg(feature = "intent")]
+    fn accounts<'a>(
+        &'a self,
+        scope: &'a Scope,
+        after: Option<&'a str>,
+        since: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, InboxError>>;
+    #[cfg(feature = "intent")]
     fn operation<'a>(
         &'a self,
         key: &'a OperationKey,
@@ -944,6 +952,20 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         Box::pin(async move {
             self.births.of(&self.inbox, scope).await?;
             self.inbox.open_intents(scope, after, since, most).await
+        })
+    }
+
+    #[cfg(feature = "intent")]
+    fn accounts<'a>(
+        &'a self,
+        scope: &'a Scope,
+        after: Option<&'a str>,
+        since: SystemTime,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<String>, InboxError>> {
+        Box::pin(async move {
+            self.births.of(&self.inbox, scope).await?;
+            self.inbox.accounts(scope, after, since, most).await
         })
     }
 

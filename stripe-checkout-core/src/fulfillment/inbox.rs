@@ -151,6 +151,16 @@ pub trait Inbox: Send + Sync + 'static {
         most: usize,
     ) -> impl Future<Output = Result<Vec<(OrderKey, IntentRecord)>, InboxError>> + Send;
 
+    /// Lists the connected accounts that have an order whose row was written since this time. They
+    /// are sorted by their bytes and come after `after`, at most `most` of them.
+    fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<String>, InboxError>> + Send;
+
     /// The row of an operation at Stripe.
     fn operation(
         &self,

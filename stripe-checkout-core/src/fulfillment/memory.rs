@@ -1,6 +1,6 @@
 //! The inbox in memory: every promise that memory can keep.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -814,6 +814,23 @@ impl Inbox for MemoryInbox {
         Ok(open
             .map(|(order, row)| (order.clone(), row.clone()))
             .collect())
+    }
+
+    async fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        let state = self.state();
+        let rows = state.intents.entries.iter();
+        let recent = rows.filter(|(order, (row, _))| order.scope == *scope && row.changed >= since);
+        let accounts: BTreeSet<_> = recent
+            .filter_map(|(order, _)| order.account.as_deref())
+            .filter(|account| after.is_none_or(|after| *account > after))
+            .collect();
+        Ok(accounts.into_iter().take(most).map(str::to_owned).collect())
     }
 
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {

@@ -428,6 +428,19 @@ impl Inbox for PostgresInbox {
             .await
     }
 
+    async fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        self.tables
+            .accounts(&mut conn, scope, after, since, most)
+            .await
+    }
+
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
         let mut conn = self.pool.acquire().await.map_err(unavailable)?;
         self.tables.operation(&mut conn, key).await

@@ -347,6 +347,17 @@ impl Inbox for SqliteInbox {
         upkeep::open_intents(&mut db, scope, after, since, most).await
     }
 
+    async fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        let mut db = self.pool.acquire().await.map_err(failed)?;
+        upkeep::accounts(&mut db, scope, after, since, most).await
+    }
+
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
         let mut db = self.pool.acquire().await.map_err(failed)?;
         operations::read(&mut db, key).await

@@ -392,7 +392,8 @@ impl Gateway {
     }
 
     /// A page of the events of these types that were created from this time on and before that one (seconds since 1970), the newest first:
-    /// [`GET /v1/events`](https://docs.stripe.com/api/events/list). Stripe goes back 30 days.
+    /// [`GET /v1/events`](https://docs.stripe.com/api/events/list). Stripe goes back 30 days. With an
+    /// account, the list is that of this connected account, and each event names it.
     pub(crate) async fn list_events(
         &self,
         types: &[&str],
@@ -400,6 +401,7 @@ impl Gateway {
         until: Option<u64>,
         after: Option<&str>,
         limit: usize,
+        account: Option<&str>,
     ) -> Result<EventPage, ApiError> {
         let mut query = vec![
             ("limit", limit.to_string()),
@@ -416,10 +418,10 @@ impl Gateway {
                 query: Some(&query),
                 form: None,
                 key: None,
-                account: None,
+                account,
             })
             .await?;
-        EventPage::read(&answer.body).ok_or_else(|| {
+        EventPage::read(&answer.body, account).ok_or_else(|| {
             tracing::warn!("the list of events that Stripe sent could not be read");
             ApiError::UnexpectedAnswer {
                 status: answer.status,
@@ -659,7 +661,7 @@ pub(crate) struct EventPage {
 }
 
 impl EventPage {
-    fn read(body: &[u8]) -> Option<Self> {
+    fn read(body: &[u8], account: Option<&str>) -> Option<Self> {
         #[derive(Deserialize)]
         struct List<'a> {
             #[serde(borrow)]
@@ -667,7 +669,13 @@ impl EventPage {
             has_more: bool,
         }
         let list: List<'_> = serde_json::from_slice(body).ok()?;
-        let events = list.data.iter().map(|event| Event::parse(event.get()).ok());
+        let events = list.data.iter().map(|event| {
+            let event = Event::parse(event.get()).ok()?;
+            match account {
+                Some(account) => event.listed_on(account).ok(),
+                None => Some(event),
+            }
+        });
         Some(Self {
             events: events.collect::<Option<_>>()?,
             has_more: list.has_more,

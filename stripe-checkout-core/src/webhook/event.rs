@@ -1,7 +1,11 @@
+#[cfg(feature = "intent")]
+use std::collections::BTreeMap;
 use std::{any::type_name, borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+#[cfg(feature = "intent")]
+use serde_json::value::to_raw_value;
 
 use super::json::{self, Named};
 use crate::error::EventError;
@@ -188,6 +192,25 @@ impl Event {
         let mut inner = Arc::unwrap_or_clone(self.0);
         inner.head.account = None;
         Self(Arc::new(inner))
+    }
+
+    /// The same event with this connected account, whose list shows it. Events in the list of an
+    /// account need not name it. The body names it from then on, so that it can be stored.
+    ///
+    /// # Errors
+    /// [`EventError::NotAnEvent`].
+    #[cfg(feature = "intent")]
+    pub(crate) fn listed_on(self, account: &str) -> Result<Self, EventError> {
+        let is_named = self.account() == Some(account);
+        // Another account that the event itself names stays: it is not this one's money.
+        if is_named || (self.account().is_some() && !self.0.head.by_context) {
+            return Ok(self);
+        }
+        let mut fields: BTreeMap<String, &RawValue> =
+            serde_json::from_str(self.body()).map_err(json::not_an_event)?;
+        let account = to_raw_value(account).map_err(json::not_an_event)?;
+        fields.insert("account".to_owned(), &account);
+        Self::parse(serde_json::to_vec(&fields).map_err(json::not_an_event)?)
     }
 
     /// Whether only `context` names the account.
@@ -430,6 +453,27 @@ mod tests {
             (r#","context":"acct_1","account":"acct_2""#, Some("acct_2")),
         ] {
             assert_eq!(account_of(fields).as_deref(), account, "{fields}");
+        }
+    }
+
+    #[cfg(feature = "intent")]
+    #[test]
+    fn an_event_in_the_list_of_an_account_names_it() {
+        for (fields, account) in [
+            ("", "acct_1"),
+            (r#","account":null"#, "acct_1"),
+            (r#","account":"""#, "acct_1"),
+            (r#","account":"acct_1""#, "acct_1"),
+            (r#","context":"acct_own""#, "acct_1"),
+            (r#","account":"acct_2""#, "acct_2"),
+        ] {
+            let data = r#""data":{"object":{"n":1.50,"é":"\u00e9"}}"#;
+            let event = format!(r#"{{"id":"evt_1","type":"customer.created"{fields},{data}}}"#);
+            let event = Event::parse(event).unwrap().listed_on("acct_1").unwrap();
+            assert_eq!(event.account(), Some(account), "{fields}");
+            assert_eq!(event.object_json(), Some(r#"{"n":1.50,"é":"\u00e9"}"#));
+            let stored = Event::parse(event.body_without_client_secrets()).unwrap();
+            assert_eq!(stored.account(), Some(account), "{fields}");
         }
     }
 

@@ -126,6 +126,8 @@ pub(crate) enum Delivery {
     Permuted([usize; 4]),
     /// Of four events those whose bit is set never arrive. The reconciler runs in the end.
     Lost(u8),
+    /// No event ever arrives. The reconciler finds the whole life of the order.
+    AllLost,
     /// All events arrive two hours late, in order.
     Aged,
 }
@@ -142,6 +144,7 @@ impl Delivery {
             }
         }
         all.extend((1..16).map(Self::Lost));
+        all.push(Self::AllLost);
         all.push(Self::Aged);
         all
     }
@@ -157,6 +160,7 @@ impl Delivery {
                 let places = (0..4).filter(|place| lost >> place & 1 == 1);
                 format!("lost_{}", digits(&mut { places }))
             }
+            Self::AllLost => "all_lost".to_owned(),
             Self::Aged => "aged".to_owned(),
         }
     }
@@ -242,7 +246,7 @@ impl Case {
     }
 
     pub(crate) fn is_lossy(&self) -> bool {
-        matches!(self.delivery(), Delivery::Lost(_))
+        matches!(self.delivery(), Delivery::Lost(_) | Delivery::AllLost)
     }
 
     /// A choice that is no dimension: the same for the same case.
@@ -328,6 +332,7 @@ const LOST: Values = (
         "lost_134",
         "lost_234",
         "lost_1234",
+        "all_lost",
     ],
 );
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use stripe_checkout_core::fulfillment::{EventFilter, EventState};
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::{Body, Call, Checkout, Config, Group};
 
@@ -102,6 +103,7 @@ impl Post {
                     self.lost.push(all.remove(at));
                 }
             }
+            Delivery::AllLost => self.lost.append(&mut all),
         }
         self.hide_some(life);
         for event in all {
@@ -121,6 +123,12 @@ impl Post {
                 let run = life.checkout().reconcile().once().await;
                 self.log.push(format!("reconcile without {path}: {run:?}"));
                 life.stripe.fail([]);
+                // The pause of an event that could not be looked up ends.
+                let pending = EventFilter::default().state(EventState::Pending);
+                for event in life.checkout().events(pending).await.unwrap() {
+                    let again = life.checkout().replay(&event).await;
+                    self.log.push(format!("again {}: {again:?}", event.id));
+                }
             }
             for _ in 0..2 {
                 life.shop.next_step();
@@ -136,13 +144,17 @@ impl Post {
         }
     }
 
-    /// Rarely Stripe fails to make an event. Only those of which another object tells.
+    /// Rarely Stripe fails to make an event. Only those of which another object tells: after a
+    /// decline on the own page, the buyer tries again, and the PaymentIntent waits as before.
     fn hide_some(&mut self, life: &Life) {
         if life.case.choose("never made", 2) == 1 {
             return;
         }
         for event in &self.lost {
             let of = text(event, "type");
+            if of == "payment_intent.payment_failed" && life.session.is_none() {
+                continue;
+            }
             if of.starts_with("payment_intent.") || of.starts_with("checkout.session.") {
                 life.stripe.hide(text(event, "id"));
                 self.never_made = true;

@@ -147,6 +147,16 @@ impl Inbox for Outlives {
         self.0.open_intents(scope, after, since, most).await
     }
 
+    async fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        self.0.accounts(scope, after, since, most).await
+    }
+
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
         self.0.operation(key).await
     }

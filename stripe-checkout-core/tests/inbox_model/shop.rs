@@ -679,6 +679,16 @@ impl<S: Store> Inbox for Process<S> {
         self.alive()?.open_intents(scope, after, since, most).await
     }
 
+    async fn accounts(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        self.alive()?.accounts(scope, after, since, most).await
+    }
+
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
         self.alive()?.operation(key).await
     }

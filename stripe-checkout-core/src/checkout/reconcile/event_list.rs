@@ -1,4 +1,5 @@
-//! The list of events: receives what Stripe lists and the inbox does not have.
+//! A list of events, of the own account or of a connected one: receives what Stripe lists and the
+//! inbox does not have.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -35,7 +36,8 @@ const CHUNK: usize = 100;
 /// A difference of clocks that is worth another list, in seconds.
 const SKEW: u64 = 60;
 
-/// The name of the note that says how far the list was received.
+/// The name of the note that says how far the list was received. The note of a connected account
+/// also bears the account's name.
 const BOOKMARK: &str = "events";
 
 /// The name of the note that says by how many seconds the machine's clock was ahead of Stripe's
@@ -52,6 +54,7 @@ struct Reached {
 
 /// The note, as it is stored and as it is read.
 struct Bookmark {
+    name: String,
     text: Option<String>,
     created: Option<u64>,
     /// An event before the newest could not be stored: the note stays before it.
@@ -59,7 +62,7 @@ struct Bookmark {
 }
 
 impl Bookmark {
-    fn read(text: Option<String>) -> Self {
+    fn read(name: String, text: Option<String>) -> Self {
         let created = match text.as_deref().map(serde_json::from_str::<Reached>) {
             Some(Ok(reached)) => Some(reached.created),
             Some(Err(error)) => {
@@ -69,6 +72,7 @@ impl Bookmark {
             None => None,
         };
         Self {
+            name,
             text,
             created,
             stuck: false,
@@ -92,11 +96,19 @@ fn created(event: &Event) -> u64 {
 }
 
 impl Run {
-    /// Receives Stripe's list of events, the oldest first.
-    pub(super) async fn list_events(&mut self, birth: SystemTime) -> Result<(), ReconcileError> {
+    /// Receives Stripe's list of events of an account, the oldest first. Returns whether it came to
+    /// the end of the list.
+    pub(super) async fn list_events(
+        &mut self,
+        birth: SystemTime,
+        account: Option<&str>,
+    ) -> Result<bool, ReconcileError> {
         let fulfillment = &self.checkout.inner.fulfillment;
-        let text = fulfillment.bookmark(&self.scope, BOOKMARK).await?;
-        let mut mark = Bookmark::read(text);
+        let name = account.map_or(BOOKMARK.to_owned(), |account| {
+            format!("{BOOKMARK} {account}")
+        });
+        let text = fulfillment.bookmark(&self.scope, &name).await?;
+        let mut mark = Bookmark::read(name, text);
         let ahead = self.ahead_at_birth().await?;
         let mut knows_the_clock = ahead.is_some();
         let mut from = self.begins(birth, ahead, mark.created);
@@ -105,7 +117,7 @@ impl Run {
         let mut ends: Vec<u64> = Vec::new();
         while !self.is_stopped() {
             let until = ends.last().copied();
-            let listed = self.listed(from, until).await?;
+            let listed = self.listed(account, from, until).await?;
             // The first answer of Stripe's on this inbox tells its clock.
             if !knows_the_clock {
                 knows_the_clock = true;
@@ -117,7 +129,7 @@ impl Run {
                 }
             }
             match listed {
-                Listed::OutOfRequests => break,
+                Listed::OutOfRequests => return Ok(false),
                 Listed::TooMany { until }
                     if ends.len() >= STRETCHES || self.requests < FEW_REQUESTS =>
                 {
@@ -125,16 +137,24 @@ impl Run {
                 }
                 Listed::TooMany { until } => ends.push(until),
                 Listed::All(events) => {
-                    tracing::debug!(from, until, events = events.len(), "Stripe's events");
-                    if !self.receive_all(events, &mut mark).await? {
-                        break;
+                    tracing::debug!(
+                        account,
+                        from,
+                        until,
+                        events = events.len(),
+                        "Stripe's events"
+                    );
+                    if !self.receive_all(account, events, &mut mark).await? {
+                        return Ok(false);
                     }
-                    let Some(until) = ends.pop() else { break };
+                    let Some(until) = ends.pop() else {
+                        return Ok(true);
+                    };
                     from = until;
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The difference of the clocks in the inbox's first days, as soon as an answer of Stripe's
@@ -175,10 +195,15 @@ impl Run {
     }
 
     /// The events of a stretch of time, of all types.
-    async fn listed(&mut self, from: u64, until: Option<u64>) -> Result<Listed, ReconcileError> {
+    async fn listed(
+        &mut self,
+        account: Option<&str>,
+        from: u64,
+        until: Option<u64>,
+    ) -> Result<Listed, ReconcileError> {
         let mut all = VecDeque::new();
         for types in EVENT_TYPES.chunks(TYPES) {
-            match self.listed_of(types, from, until).await? {
+            match self.listed_of(account, types, from, until).await? {
                 Listed::All(events) => all.extend(events),
                 ended => return Ok(ended),
             }
@@ -191,6 +216,7 @@ impl Run {
     /// The events of a stretch of time, of these types.
     async fn listed_of(
         &mut self,
+        account: Option<&str>,
         types: &[&str],
         from: u64,
         until: Option<u64>,
@@ -202,7 +228,7 @@ impl Run {
                 return Ok(Listed::OutOfRequests);
             }
             let after = events.front().map(Event::id);
-            let page = match self.page(types, from, until, after).await {
+            let page = match self.page(account, types, from, until, after).await {
                 // What the last page ended with has become too old for Stripe meanwhile.
                 Err(ApiError::InvalidRequest {
                     code: Some(code), ..
@@ -232,6 +258,7 @@ impl Run {
 
     async fn page(
         &self,
+        account: Option<&str>,
         types: &[&str],
         from: u64,
         until: Option<u64>,
@@ -240,7 +267,9 @@ impl Run {
         let gateway = &payments(&self.checkout)?.gateway;
         let mut answer = Err(ApiError::Timeout);
         for limit in PAGES {
-            answer = gateway.list_events(types, from, until, after, limit).await;
+            answer = gateway
+                .list_events(types, from, until, after, limit, account)
+                .await;
             if !matches!(answer, Err(ApiError::UnexpectedAnswer { .. })) {
                 break;
             }
@@ -253,9 +282,14 @@ impl Run {
     /// the next run begins at it.
     async fn receive_all(
         &mut self,
+        account: Option<&str>,
         events: VecDeque<Event>,
         mark: &mut Bookmark,
     ) -> Result<bool, ReconcileError> {
+        let part = match account {
+            Some(_) => ReconcilePart::AccountEvents,
+            None => ReconcilePart::EventList,
+        };
         let mut events = events.into_iter();
         let mut in_a_row = 0;
         loop {
@@ -280,7 +314,7 @@ impl Run {
                         if in_a_row >= NO_ANSWERS {
                             return Err(error);
                         }
-                        self.fail(ReconcilePart::EventList, None, error);
+                        self.fail(part, account, None, error);
                     }
                 }
             }
@@ -294,8 +328,8 @@ impl Run {
         let text = serde_json::to_string(&Reached { created: newest })
             .map_err(|error| InboxError::Unavailable(error.into()))?;
         let before = mark.text.as_deref();
-        let stored = self.put_bookmark(BOOKMARK, before, text).await?;
-        *mark = Bookmark::read(stored);
+        let stored = self.put_bookmark(&mark.name, before, text).await?;
+        *mark = Bookmark::read(std::mem::take(&mut mark.name), stored);
         Ok(())
     }
 }

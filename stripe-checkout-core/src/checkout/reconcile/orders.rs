@@ -123,8 +123,8 @@ impl Run {
                 passed = index + 1;
                 let checkout = self.checkout.clone();
                 let looking = async move {
-                    let reference = order.reference.clone();
-                    (index, reference, look(&checkout, order, row).await)
+                    let looked = look(&checkout, order.clone(), row).await;
+                    (index, order, looked)
                 };
                 running.spawn(looking.in_current_span());
             }
@@ -133,7 +133,7 @@ impl Run {
                 Some(Ok(ended)) => ended,
                 Some(Err(error)) => {
                     self.report.intents += 1;
-                    self.fail(ReconcilePart::Orders, None, lost(error));
+                    self.fail(ReconcilePart::Orders, None, None, lost(error));
                     continue;
                 }
             };
@@ -161,7 +161,13 @@ impl Run {
                 0
             };
             ends |= in_a_row >= NO_ANSWERS;
-            self.fail(ReconcilePart::Orders, Some(&order), error);
+            let account = order.account.as_deref();
+            self.fail(
+                ReconcilePart::Orders,
+                account,
+                Some(&order.reference),
+                error,
+            );
         }
         if let Some(limited) = limited {
             // The first order of a run is passed even so: it must not keep those behind it waiting.

@@ -94,6 +94,10 @@ CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
 CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open
     ON stripe_checkout_intents (application, mode, account, reference) WHERE state IN ('creating', 'open', 'processing');
 
+-- The connected accounts whose lists of events are read.
+CREATE INDEX IF NOT EXISTS stripe_checkout_intents_accounts
+    ON stripe_checkout_intents (application, mode, account, changed) WHERE account <> '' AND version > 0;
+
 -- Which order a PaymentIntent, also an earlier one, belongs to.
 CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     application text COLLATE "C" NOT NULL,

@@ -246,6 +246,28 @@ impl Tables {
             .collect()
     }
 
+    pub(super) async fn accounts(
+        &self,
+        conn: &mut PgConnection,
+        scope: &Scope,
+        after: Option<&str>,
+        since: SystemTime,
+        most: usize,
+    ) -> Result<Vec<String>, InboxError> {
+        // The own account is ''.
+        let sql = "SELECT DISTINCT account FROM {}intents WHERE application = $1 AND mode = $2 AND account <> '' \
+            AND account > $3 AND changed >= $4 AND version > 0 ORDER BY account LIMIT $5";
+        sqlx::query_scalar(self.sql(sql))
+            .bind(text(&scope.application))
+            .bind(mode(scope.mode))
+            .bind(text(after.unwrap_or_default()))
+            .bind(time(since))
+            .bind(limit(most))
+            .fetch_all(conn)
+            .await
+            .map_err(busy_or)
+    }
+
     pub(super) async fn bookmark(
         &self,
         conn: &mut PgConnection,

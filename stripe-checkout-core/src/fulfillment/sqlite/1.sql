@@ -88,6 +88,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS stripe_checkout_intents_without_account ON str
 CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open ON stripe_checkout_intents (application, mode, coalesce(account, ''), reference)
     WHERE state IN ('creating', 'open', 'processing');
 
+-- The connected accounts whose lists of events are read.
+CREATE INDEX IF NOT EXISTS stripe_checkout_intents_accounts ON stripe_checkout_intents (application, mode, account, changed)
+    WHERE account IS NOT NULL;
+
 -- Which order a PaymentIntent belongs to: its present one, an earlier one, or one of which an event said so.
 CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
     application TEXT NOT NULL,

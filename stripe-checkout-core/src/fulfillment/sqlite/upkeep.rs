@@ -137,6 +137,28 @@ pub(super) async fn open_intents(
         .collect()
 }
 
+pub(super) async fn accounts(
+    db: &mut SqliteConnection,
+    scope: &Scope,
+    after: Option<&str>,
+    since: SystemTime,
+    most: usize,
+) -> Result<Vec<String>, InboxError> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT account FROM stripe_checkout_intents \
+         WHERE application = ?1 AND mode = ?2 AND account IS NOT NULL AND account > ?3 AND changed >= ?4 \
+         ORDER BY account LIMIT ?5",
+    )
+    .bind(&scope.application)
+    .bind(mode(scope.mode))
+    .bind(after.unwrap_or_default())
+    .bind(time(since))
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await
+    .map_err(failed)
+}
+
 pub(super) async fn bookmark(
     db: &mut SqliteConnection,
     scope: &Scope,

@@ -30,6 +30,7 @@ super::cases! {
     "orders that may still be paid are listed, each once" => open_orders,
     "orders that nobody touched for long are not listed, those on their way are" => untouched_orders,
     "orders without a payment, paid ones and canceled ones are not listed" => closed_orders,
+    "the accounts with an order that changed lately are listed in pages, each once" => accounts,
     "a bookmark is replaced only by a writer that knows it, for each application, mode and name" => bookmarks,
 }
 
@@ -453,6 +454,55 @@ async fn closed_orders<S: Subject>(world: World<S>) -> Told {
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     let open = all_open(&inbox, ago(HOUR), 10).await?;
     same("then", open, [])
+}
+
+async fn accounts<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    let all = |since, page| {
+        let inbox = &inbox;
+        async move {
+            let mut all: Vec<String> = Vec::new();
+            loop {
+                let after = all.last().map(String::as_str);
+                let next = inbox.accounts(&tea(), after, since, page).await?;
+                check(next.len() <= page, "more than wanted")?;
+                if next.is_empty() {
+                    return Ok::<_, BoxError>(all);
+                }
+                all.extend(next);
+            }
+        }
+    };
+    inbox
+        .put_intent(&order_key("own"), None, row("pi_own"))
+        .await?;
+    same("none", all(ago(HOUR), 2).await?, [] as [&str; 0])?;
+    let names = ["acct_Z", "acct_a", "acct_10", "acct_9", "acct_1"];
+    for (number, account) in names.iter().enumerate() {
+        for reference in ["o-1", "o-2"] {
+            let mut row = row(&format!("pi_{number}_{reference}"));
+            // Money goes back long after an order is paid.
+            row.state = match number % 3 {
+                0 => IntentState::Paid,
+                1 => IntentState::Canceled,
+                _ => IntentState::Creating,
+            };
+            let order = of_account(account, reference);
+            inbox.put_intent(&order, None, row).await?;
+        }
+    }
+    for elsewhere in [scope("coffee", Mode::Test), scope("tea", Mode::Live)] {
+        let mut order = of_account("acct_2", "o-1");
+        order.scope = elsewhere;
+        inbox.put_intent(&order, None, row("pi_x")).await?;
+    }
+    let mut sorted = names;
+    sorted.sort_unstable();
+    for page in [1, 2, 100] {
+        same("accounts", all(ago(HOUR), page).await?, sorted)?;
+    }
+    let tomorrow = SystemTime::now() + DAY;
+    same("not touched", all(tomorrow, 10).await?, [] as [&str; 0])
 }
 
 async fn bookmarks<S: Subject>(world: World<S>) -> Told {
