@@ -1130,7 +1130,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         .receive(new_event("evt_1", "pi_1"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}', 0)")
         .execute(&shop.pool)
         .await
         .unwrap();
@@ -1811,7 +1811,7 @@ async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
         .receive(new_event("evt_2", "pi_2"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputed, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, 0, 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}', 0)")
         .execute(&shop.pool)
         .await
         .unwrap();
