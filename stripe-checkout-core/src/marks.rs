@@ -13,8 +13,8 @@ const SESSION: &str = "checkout_session";
 /// The caller's own reference of what was asked: by it, it is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
 
-/// The same of a capture, which has no object of its own: it stands in the PaymentIntent.
-#[cfg(feature = "intent")]
+/// The same of a capture, which has no object of its own: it stands in the PaymentIntent. Stripe
+/// writes it only with a capture that it accepts.
 pub(crate) const CAPTURE: &str = "checkout_capture";
 
 /// The number of the attempt to charge a saved payment method. It stands in the PaymentIntent, and

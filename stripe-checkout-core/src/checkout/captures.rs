@@ -161,15 +161,6 @@ impl Checkout {
             };
             return Err(RequestError::Amount(mixed).into());
         }
-        if *found.status() == PaymentStatus::RequiresCapture {
-            self.claim(request, account).await?;
-            // First the row, then Stripe: all of this must arrive.
-            let amount = request.partial_amount();
-            let amount = amount.unwrap_or(found.amount_capturable()).minor();
-            let before = found.amount_received().minor();
-            let expected = before.saturating_add(amount);
-            self.write_expected(&found, Some(expected)).await?;
-        }
         let built = request.build()?;
         let work = Capturing {
             gateway,
@@ -185,12 +176,18 @@ impl Checkout {
             amount: request.partial_amount(),
             form: work.form.clone(),
         };
-        let captured = doing.run(&work).await.map_err(refused);
-        if matches!(captured, Err(OperationError::MoreThanLeft)) {
-            // Nothing was captured, so nothing is expected.
-            self.write_expected(&found, None).await?;
+        if *found.status() == PaymentStatus::RequiresCapture {
+            // Another amount under this reference must not change what is expected.
+            doing.prepare().await?;
+            self.claim(request, account).await?;
+            // First the row, then Stripe: all of this must arrive.
+            let amount = request.partial_amount();
+            let amount = amount.unwrap_or(found.amount_capturable()).minor();
+            let before = found.amount_received().minor();
+            let expected = before.saturating_add(amount);
+            self.write_expected(&found, expected).await?;
         }
-        captured
+        doing.run(&work).await.map_err(refused)
     }
 
     /// A payment is captured once. Of two captures with two references only one may say what is asked for it, until Stripe has refused that one.
@@ -204,10 +201,9 @@ impl Checkout {
         for _ in 0..ROUNDS {
             let claim = fulfillment.operation(&key).await?;
             let holder = claim.as_ref().and_then(|claim| claim.subject.as_deref());
-            if holder == Some(request.reference()) {
-                return Ok(());
-            }
-            if let Some((claim, holder)) = claim.as_ref().zip(holder) {
+            // The holder renews its claim: another reference takes over only an old one.
+            let other = holder.filter(|holder| *holder != request.reference());
+            if let Some((claim, holder)) = claim.as_ref().zip(other) {
                 let other = self.operation_key(OperationKind::Capture, holder, account);
                 let other = fulfillment.operation(&other).await?;
                 let state = other.map(|other| other.state);
@@ -240,11 +236,7 @@ impl Checkout {
 
     /// Writes into the row of the order which amount our capture brings a payment to. It makes the
     /// row if the inbox forgot it.
-    async fn write_expected(
-        &self,
-        payment: &Payment,
-        expected: Option<u64>,
-    ) -> Result<(), InboxError> {
+    async fn write_expected(&self, payment: &Payment, expected: u64) -> Result<(), InboxError> {
         let fulfillment = &self.inner.fulfillment;
         for _ in 0..ROUNDS {
             let Some((order, row)) = self.row_of_authorised(payment).await? else {
@@ -255,11 +247,11 @@ impl Checkout {
                 state: IntentState::Processing,
                 ..row_of(payment)
             });
-            if !is_present(&row, payment) || row.capture == expected {
+            if !is_present(&row, payment) || row.capture == Some(expected) {
                 return Ok(());
             }
             let next = IntentRecord {
-                capture: expected,
+                capture: Some(expected),
                 ..row
             };
             if fulfillment.put_intent(&order, version, next).await? {

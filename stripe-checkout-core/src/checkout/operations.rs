@@ -111,6 +111,18 @@ impl Doing<'_> {
         Err(OperationError::InFlight)
     }
 
+    /// Writes the row, or checks that it was written for the same parameters. Nothing is sent.
+    pub(super) async fn prepare(&self) -> Result<(), OperationError> {
+        for _ in 0..ROUNDS {
+            match self.row().await? {
+                Some(row) if row.fingerprint == self.fingerprint() => return Ok(()),
+                Some(_) => return Err(OperationError::Differs),
+                None => self.begin(None).await?,
+            }
+        }
+        Err(OperationError::InFlight)
+    }
+
     async fn row(&self) -> Result<Option<OperationRecord>, InboxError> {
         self.checkout.inner.fulfillment.operation(&self.key).await
     }

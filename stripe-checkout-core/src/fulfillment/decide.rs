@@ -177,10 +177,17 @@ pub(super) fn went_back(
     known.went_back(paid.amount_received().minor(), released(paid, intent))
 }
 
+/// Minor units that our own capture was to bring the payment to. The row says it before the call is
+/// sent, so it counts only if Stripe accepted the call.
+pub(super) fn own_capture(row: &IntentRecord, paid: &Payment) -> Option<u64> {
+    row.capture
+        .filter(|_| paid.is_captured_by_us() && is_present(row, paid))
+}
+
 /// Minor units of this payment that were authorised and not captured. None after our own capture:
 /// its API version makes no refund of them.
 fn released(paid: &Payment, intent: Option<&IntentRecord>) -> u64 {
-    let own = intent.filter(|row| row.capture.is_some() && is_present(row, paid));
+    let own = intent.and_then(|row| own_capture(row, paid));
     match own {
         Some(_) => 0,
         None => paid

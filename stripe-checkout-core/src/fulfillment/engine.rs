@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::birth::Births;
 use super::debit;
 use super::decide::{
-    Decision, RefundNews, decide, intent_after, is_present, is_session, note, payment_after,
-    settles, went_back, with_figures,
+    Decision, RefundNews, decide, intent_after, is_present, is_session, note, own_capture,
+    payment_after, settles, went_back, with_figures,
 };
 use super::declines::Declines;
 use super::fresh::{self, Check, Fresh};
@@ -1081,7 +1081,7 @@ fn asked_of(payment: &Payment, row: Option<&IntentRecord>) -> Option<Amount> {
 /// Returns the amount that the capture of this payment was to bring.
 fn expected_of(payment: &Payment, row: Option<&IntentRecord>) -> Amount {
     let captured = row.filter(|row| row.asked.currency() == payment.currency());
-    let captured = captured.and_then(|row| row.capture);
+    let captured = captured.and_then(|row| own_capture(row, payment));
     captured.map_or(payment.amount(), |minor| {
         Amount::new(minor, payment.currency())
     })

@@ -626,11 +626,7 @@ impl IntentParams {
         let Ok(currency) = self.amount.currency().code().parse();
         currency
     }
-}
 
-/// For a Checkout Session, which has the same in other places.
-#[cfg(feature = "sessions")]
-impl IntentParams {
     /// Checks that this many more marks fit into the metadata.
     pub(crate) fn check_room(&self, marks: usize) -> Result<(), RequestError> {
         if self.metadata.len().saturating_add(marks) > Metadata::MAX_KEYS {
@@ -641,37 +637,35 @@ impl IntentParams {
         }
         Ok(())
     }
+}
 
+/// For a Checkout Session, which has the same in other places.
+#[cfg(feature = "sessions")]
+impl IntentParams {
     pub(super) fn all_metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn customer_id(&self) -> Option<&str> {
         self.customer.as_deref()
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn captures_manually(&self) -> bool {
         self.manual_capture
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn destination(&self) -> Option<&str> {
         self.connect.destination.as_deref()
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn on_behalf_of(&self) -> Option<&str> {
         self.connect.on_behalf_of.as_deref()
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn application_fee(&self) -> Option<Amount> {
         self.connect.fee
     }
 
-    #[cfg(feature = "sessions")]
     pub(super) fn saves(&self) -> Option<SetupFutureUsage> {
         self.setup_future_usage
     }

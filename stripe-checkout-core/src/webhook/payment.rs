@@ -240,6 +240,11 @@ impl Payment {
         marks::session_attempt(&self.metadata)
     }
 
+    /// Whether a call of ours captured it.
+    pub(crate) fn is_captured_by_us(&self) -> bool {
+        self.metadata.get(marks::CAPTURE).is_some()
+    }
+
     /// Whether it waits for its buyer: nothing is authorised, on its way or paid.
     pub(crate) fn is_unpaid(&self) -> bool {
         use PaymentStatus::{RequiresAction, RequiresConfirmation, RequiresPaymentMethod};

@@ -122,6 +122,11 @@ async fn own_capture<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let shop = world.shop().await?;
     world.hooks.told.costs(Due::Exactly(PRICE));
+    // Stripe writes our mark with a capture that it accepts.
+    let own = |payment: &str, minor: u64| {
+        let object = intent(payment, payment, "succeeded").with("amount_received", minor);
+        object.metadata("checkout_capture", "1")
+    };
     // The price stays the price, whatever our own call captured: a part, all, or more.
     for (payment, minor) in [("pi_1", 1200), ("pi_2", 1999), ("pi_3", 2500)] {
         let row = IntentRecord {
@@ -129,7 +134,7 @@ async fn own_capture<S: Subject>(world: World<S>) -> Told {
             ..row(payment)
         };
         inbox.put_intent(&order_key(payment), None, row).await?;
-        let received = intent(payment, payment, "succeeded").with("amount_received", minor);
+        let received = own(payment, minor);
         let event = EventBody::new("payment_intent.succeeded", received.object());
         shop.told(event, 200).await?;
     }
@@ -142,7 +147,7 @@ async fn own_capture<S: Subject>(world: World<S>) -> Told {
     let charge = charge_refunded("ch_1", "pi_4", PRICE, 800);
     shop.told(EventBody::new("charge.refunded", charge), 200)
         .await?;
-    let received = intent("pi_4", "pi_4", "succeeded").with("amount_received", 800);
+    let received = own("pi_4", 800);
     let event = EventBody::new("payment_intent.succeeded", received.object());
     shop.told(event, 200).await?;
     // Another amount arrived than our call was to take.
@@ -151,12 +156,21 @@ async fn own_capture<S: Subject>(world: World<S>) -> Told {
         ..row("pi_5")
     };
     inbox.put_intent(&order_key("pi_5"), None, other).await?;
-    let received = intent("pi_5", "pi_5", "succeeded").with("amount_received", 500);
+    let received = own("pi_5", 500);
     let event = EventBody::new("payment_intent.succeeded", received.object());
     shop.told(event.id("evt_5"), 200).await?;
     let stored = stored(&inbox, "evt_5").await?;
     let reason = "expected 8.00 EUR, received 5.00 EUR";
     same("reason", stored.last_error.as_deref(), Some(reason))?;
+    // Our call did not succeed, and all was captured elsewhere.
+    let failed = IntentRecord {
+        capture: Some(800),
+        ..row("pi_6")
+    };
+    inbox.put_intent(&order_key("pi_6"), None, failed).await?;
+    let received = intent("pi_6", "pi_6", "succeeded").with("amount_received", PRICE.minor());
+    let event = EventBody::new("payment_intent.succeeded", received.object());
+    shop.told(event, 200).await?;
     let mut effects = world.effects().await?;
     effects.retain(|line| !line.starts_with("event charge."));
     same(
@@ -168,6 +182,7 @@ async fn own_capture<S: Subject>(world: World<S>) -> Told {
             "succeeded pi_3",
             "refunded before pi_4",
             "mismatch pi_5",
+            "succeeded pi_6",
         ],
     )
 }
