@@ -958,6 +958,15 @@ async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_nam
 }
 
 #[tokio::test]
+async fn an_event_of_an_organisation_that_may_be_about_the_own_account_is_not_acknowledged() {
+    // Without keys nothing tells which account of the organisation is the own one.
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::All);
+    let event = succeeded("evt_1", "pi_1").with("context", "acct_1H8AbCdEfGhIjKlM");
+    assert_eq!(shop.send(event).await.status(), 503);
+    assert!(shop.seen.hooks().is_empty());
+}
+
+#[tokio::test]
 async fn orders_are_bounded_too() {
     let inbox = MemoryInbox::new().capacity(5);
     let shop = Shop::with(inbox.clone(), None, Ours::All);

@@ -410,6 +410,8 @@ impl CheckoutBuilder {
         let has_hosted = payments
             .as_ref()
             .is_some_and(|payments| payments.hosted.is_some());
+        #[cfg(not(feature = "sessions"))]
+        let has_hosted = false;
         #[cfg(feature = "intent")]
         let lookup = payments
             .as_ref()
@@ -432,6 +434,7 @@ impl CheckoutBuilder {
             declines,
             config: self.config.clone(),
             connect_application: self.connect_application.clone(),
+            has_sessions: has_hosted,
         };
         let fulfillment = fulfillment(settings, lookup);
         if self.queued && !fulfillment.survives_restart() {

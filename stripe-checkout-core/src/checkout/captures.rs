@@ -187,7 +187,13 @@ impl Checkout {
             let expected = before.saturating_add(amount);
             self.write_expected(&found, expected).await?;
         }
-        doing.run(&work).await.map_err(refused)
+        let captured = doing.run(&work).await.map_err(refused)?;
+        // The row may be that of a backup, from before this capture.
+        let received = captured.amount_received().minor();
+        if *captured.status() == PaymentStatus::Succeeded && captured.is_captured_by_us() {
+            self.write_expected(&captured, received).await?;
+        }
+        Ok(captured)
     }
 
     /// A payment is captured once. Of two captures with two references only one may say what is asked for it, until Stripe has refused that one.

@@ -20,7 +20,9 @@ use crate::intent::Gateway;
 use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::telemetry::Origin;
-use crate::webhook::{CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionStatus};
+use crate::webhook::{
+    CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
+};
 
 impl Checkout {
     /// Takes a retrieved payment in, if it is settled. What goes wrong is the log's affair: the buyer is told how the payment went, whoever packs the parcel.
@@ -199,6 +201,10 @@ pub(super) async fn event_of_session(
 fn event_told_by_session(payment: &Payment) -> Option<Event> {
     let session = payment.session()?;
     let over = match payment.status() {
+        // Its PaymentIntent may be a moment ahead of it: the next look sees both.
+        PaymentStatus::Succeeded if *session.payment_status() == SessionPaymentStatus::Unpaid => {
+            return None;
+        }
         PaymentStatus::Succeeded => "checkout.session.completed",
         // Of one that is complete, the PaymentIntent has failed; one that is open waits for its buyer.
         PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled

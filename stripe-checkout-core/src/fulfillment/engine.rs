@@ -176,6 +176,8 @@ pub(crate) struct Settings {
     pub(crate) declines: Option<Declines>,
     pub(crate) config: Config,
     pub(crate) connect_application: Option<String>,
+    /// Whether orders are paid on Stripe's own page.
+    pub(crate) has_sessions: bool,
 }
 
 pub(crate) struct Engine<I, H> {
@@ -196,6 +198,7 @@ pub(crate) struct Engine<I, H> {
     config: Config,
     /// Made the payments on connected accounts that a restart forgot.
     connect_application: Option<String>,
+    has_sessions: bool,
 }
 
 /// The bounds of a handler's deadline. A process that dies leaves its event for that long.
@@ -229,6 +232,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             fresh: Fresh::new(lookup),
             config: settings.config,
             connect_application: settings.connect_application,
+            has_sessions: settings.has_sessions,
         }
     }
 
@@ -428,8 +432,11 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             .filter(|known| *known != id);
         for known in [Some(id), session].into_iter().flatten() {
             if let Some((order, _)) = self.inbox.intent_of_payment(&delivery.scope, known).await? {
-                // Whatever another account says of our payment is not said by our money.
-                return Ok((order.account.as_deref() == account).then_some(Some(order)));
+                // An event of another account is not about our money. An organisation names the own
+                // account too, and ids of Stripe's are unique.
+                let own = order.account.is_none() && self.may_name_own(event);
+                let same = order.account.as_deref() == account;
+                return Ok((same || own).then_some(Some(order)));
             }
         }
         let order_of = |payment: &Payment| {
@@ -474,22 +481,38 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             .map(Payment::metadata)
             .or(bare.as_ref().map(|bare| &bare.metadata));
         let marks = metadata.and_then(Marks::of);
+        let is_marked = |names: &[String]| {
+            let application = marks.as_ref().map(|marks| marks.application);
+            names.iter().any(|name| application == Some(name.as_str()))
+        };
         let is_ours = match ours {
             // A payment method has no mark, and a rule about payments says nothing of a card that is saved.
             _ if is_a_method(outcome) => account.is_none(),
             OursRule::By(_) if is_a_setup(outcome) => account.is_none(),
             OursRule::All => account.is_none(),
-            OursRule::Marked(names) => {
-                account.is_none()
-                    && marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
-            }
+            OursRule::Marked(names) => account.is_none() && is_marked(names),
             OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
         };
-        if !is_ours && event.is_named_by_context() && outcome.payment().is_some() {
-            // With a key from before 2019 the own account cannot be told from others.
-            tracing::warn!(event = %event.id(), account, payment = id, "a payment of another account of the organisation: it is not this application's");
+        if !is_ours && self.may_name_own(event) {
+            let may_be_ours = match ours {
+                OursRule::All => outcome.payment().is_some(),
+                OursRule::Marked(names) => is_marked(names),
+                OursRule::By(_) => false,
+            };
+            if may_be_ours {
+                tracing::error!(event = %event.id(), account, payment = id, "an organisation's event may be about your own account, and the keys do not tell which one that is: it is not acknowledged");
+                return Err(InboxError::Unavailable(
+                    "the keys do not tell which account of the organisation is your own".into(),
+                ));
+            }
         }
         Ok(is_ours.then(|| payment.and_then(order_of)))
+    }
+
+    /// Whether an organisation's event names an account that may be the merchant's own. Keys from
+    /// before 2019, and no keys, do not tell.
+    fn may_name_own(&self, event: &Event) -> bool {
+        event.is_named_by_context() && self.config.account().is_none()
     }
 
     /// The order of a PaymentIntent that was made in a Checkout Session on a connected account.
@@ -522,7 +545,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 let open = row.payment.as_deref().is_some_and(is_session);
                 Some((order, open && row.attempt == attempt))
             }
-            // A refund or a dispute bears no marks.
+            // A refund or a dispute bears no marks. Without Stripe's page there is no session, and
+            // the key may not look for one.
+            None if !self.has_sessions => return Ok(None),
             None => None,
         };
         let Some(lookup) = self.fresh.lookup() else {
@@ -700,8 +725,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         } else {
             Outcome::NotAboutPayment
         };
+        let seen = match &outcome {
+            Outcome::Succeeded(payment) => self.fresh.seen(payment),
+            _ => None,
+        };
+        let seen = seen.as_ref();
         let known = match &outcome {
-            Outcome::Succeeded(payment) => &self.fresh.known(before, payment),
+            Outcome::Succeeded(payment) => &self.fresh.known(seen, before, payment),
             _ => before,
         };
         let decision = decide(&outcome, age(&event), known, intent);
@@ -713,7 +743,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 return Ok(Verdict::Waiting { again, reason });
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
-                if let Check::Waits(reason) = self.fresh.check_dispute(&event, payment) {
+                if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
                     let again = fresh::AGAIN;
                     return Ok(Verdict::Waiting { again, reason });
                 }
@@ -722,7 +752,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
         let outcome = match outcome {
             Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
-                match self.fresh.check(&event, &payment) {
+                match self.fresh.check(seen, &event, &payment) {
                     Check::Passed(payment) => Outcome::Succeeded(*payment),
                     Check::Waits(reason) => {
                         let again = fresh::AGAIN;

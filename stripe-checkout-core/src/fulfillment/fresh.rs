@@ -33,7 +33,7 @@ pub(super) struct Fresh {
 
 /// An answer about one payment.
 #[derive(Clone)]
-enum Known {
+pub(super) enum Known {
     /// How its money stands, and the payment in its Checkout Session.
     Standing(Vec<Note>, Payment),
     /// Only the payment in its Checkout Session: its success is news.
@@ -74,12 +74,12 @@ impl Fresh {
     ///
     /// A payment that was authorised in a Checkout Session needs its session too: no event of the
     /// session tells that it was captured.
-    pub(super) fn check(&self, event: &Event, payment: &Payment) -> Check {
+    pub(super) fn check(&self, seen: Option<&Known>, event: &Event, payment: &Payment) -> Check {
         if self.lookup.is_none() {
             return Check::Passed(Box::new(payment.clone()));
         }
         let needs_standing = needs_standing(event, payment);
-        match self.answer(payment) {
+        match seen {
             Some(Known::Standing(_, now)) => Check::Passed(Box::new(in_session(payment, now))),
             Some(Known::Session(now)) if !needs_standing => {
                 Check::Passed(Box::new(in_session(payment, now)))
@@ -87,24 +87,34 @@ impl Fresh {
             _ if !needs_standing && !payment.is_told_by_session() => {
                 Check::Passed(Box::new(payment.clone()))
             }
-            Some(Known::Nothing(reason)) => Check::Waits(Some(reason)),
+            Some(Known::Nothing(reason)) => Check::Waits(Some(reason.clone())),
             _ => Check::Waits(None),
         }
     }
 
     /// Whether this success counts as disputed. If it is no news, the end of the dispute may have
     /// been lost, and Stripe is asked first.
-    pub(super) fn check_dispute(&self, event: &Event, payment: &Payment) -> Check {
+    pub(super) fn check_dispute(
+        &self,
+        seen: Option<&Known>,
+        event: &Event,
+        payment: &Payment,
+    ) -> Check {
         match needs_standing(event, payment) {
-            true => self.check(event, payment),
+            true => self.check(seen, event, payment),
             false => Check::Passed(Box::new(payment.clone())),
         }
     }
 
     /// What is known of the payment, with what Stripe says of it now, or said when it was retrieved.
-    pub(super) fn known(&self, before: &PaymentRecord, payment: &Payment) -> PaymentRecord {
+    pub(super) fn known(
+        &self,
+        seen: Option<&Known>,
+        before: &PaymentRecord,
+        payment: &Payment,
+    ) -> PaymentRecord {
         let mut known = before.clone();
-        if let Some(Known::Standing(notes, _)) = self.answer(payment) {
+        if let Some(Known::Standing(notes, _)) = seen {
             notes.iter().for_each(|note| known.note(note));
         }
         if let Some(returned) = payment.returned() {
@@ -129,7 +139,8 @@ impl Fresh {
         let Outcome::Succeeded(payment) = Outcome::of(event) else {
             return false;
         };
-        if matches!(self.check(event, &payment), Check::Passed(_)) {
+        let seen = self.seen(&payment);
+        if matches!(self.check(seen.as_ref(), event, &payment), Check::Passed(_)) {
             return false;
         }
         let asking = ask(lookup, &payment, needs_standing(event, &payment));
@@ -151,7 +162,9 @@ impl Fresh {
         true
     }
 
-    fn answer(&self, payment: &Payment) -> Option<Known> {
+    /// What Stripe said of this payment a moment ago. A decision reads it once: another delivery may
+    /// ask meanwhile.
+    pub(super) fn seen(&self, payment: &Payment) -> Option<Known> {
         let answers = self.answers();
         let answer = answers.get(&payment.idempotency_key());
         let answer = answer.filter(|answer| answer.holds())?;
@@ -178,9 +191,9 @@ fn needs_standing(event: &Event, payment: &Payment) -> bool {
 }
 
 /// The payment of the event, in the session that Stripe told.
-fn in_session(payment: &Payment, now: Payment) -> Payment {
+fn in_session(payment: &Payment, now: &Payment) -> Payment {
     match payment.is_told_by_session() && now.session().is_some() {
-        true => now,
+        true => now.clone(),
         false => payment.clone(),
     }
 }
@@ -238,10 +251,11 @@ mod tests {
         let Outcome::Succeeded(payment) = Outcome::of(&event) else {
             panic!("it is a success");
         };
-        let check = fresh.check(&event, &payment);
+        let check = fresh.check(None, &event, &payment);
         assert!(matches!(check, Check::Waits(None)));
         assert!(fresh.look(&event, Duration::from_millis(1)).await);
-        let Check::Waits(Some(reason)) = fresh.check(&event, &payment) else {
+        let seen = fresh.seen(&payment);
+        let Check::Waits(Some(reason)) = fresh.check(seen.as_ref(), &event, &payment) else {
             panic!("it was not checked");
         };
         assert_eq!(reason, "Stripe did not answer in time");

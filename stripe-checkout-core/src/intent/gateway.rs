@@ -154,7 +154,7 @@ impl Gateway {
             ..Call::of(&request)
         };
         let answer = self.send(call).await?;
-        let replayed = answer.header("idempotent-replayed") == Some("true");
+        let replayed = retry::is_replayed(&answer);
         let payment = read(&answer, account)?;
         if !replayed {
             return Ok((payment, false));
@@ -352,10 +352,10 @@ impl Gateway {
         };
         let answer = self.send(call).await?;
         let session = read_session(&answer)?;
-        match answer.header("idempotent-replayed") {
+        match retry::is_replayed(&answer) {
             // It may have been paid since, or be over.
-            Some("true") => self.retrieve_session(session.id(), account).await,
-            _ => Ok(session),
+            true => self.retrieve_session(session.id(), account).await,
+            false => Ok(session),
         }
     }
 

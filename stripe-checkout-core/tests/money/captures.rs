@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::fulfillment::{Inbox, OperationKind, OperationState};
+use stripe_checkout_core::fulfillment::{
+    Inbox, IntentRecord, OperationKind, OperationState, OrderKey,
+};
 use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::PaymentStatus;
@@ -209,6 +211,70 @@ async fn what_somebody_else_captured_is_not_taken_for_the_own_capture() {
         matches!(refused, Err(OperationError::WrongState)),
         "{refused:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_amount_under_the_same_reference_does_not_change_what_must_arrive() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let request = part("shipped-1", &payment, 400);
+    world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+    world.fail_after_the_look(8, Fault::Reset);
+    assert!(world.checkout.capture(&request).await.is_err());
+    world.sandbox.faults().clear();
+    let other = world.checkout.capture(&part("shipped-1", &payment, 700));
+    assert!(matches!(other.await, Err(OperationError::Differs)));
+    // The first call reaches Stripe after all.
+    world
+        .post(
+            &format!("/payment_intents/{payment}/capture"),
+            "amount_to_capture=400&metadata[checkout_capture]=shipped-1",
+        )
+        .await;
+    world.deliver().await;
+    assert_eq!(world.diary.take().last().unwrap(), "paid order-1 400");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_capture_that_failed_all_may_be_captured_elsewhere() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
+    world.fail_after_the_look(8, Fault::Reset);
+    let request = part("shipped-1", &payment, 400);
+    assert!(world.checkout.capture(&request).await.is_err());
+    world.sandbox.faults().clear();
+    world
+        .post(&format!("/payment_intents/{payment}/capture"), "")
+        .await;
+    world.deliver().await;
+    assert_eq!(world.diary.take().last().unwrap(), "paid order-1 1999");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_learns_again_what_our_capture_took() {
+    let world = World::new().await;
+    let payment = world.reserved("order-1").await;
+    let order = OrderKey {
+        scope: key(OperationKind::Capture, "shipped-1").scope,
+        account: None,
+        reference: "order-1".into(),
+    };
+    let request = part("shipped-1", &payment, 400);
+    world.checkout.capture(&request).await.unwrap();
+    let row = world.inbox.intent(&order).await.unwrap().unwrap();
+    assert_eq!(row.capture, Some(400));
+    // The row of the backup knows no capture.
+    let version = row.version;
+    let before = IntentRecord {
+        capture: None,
+        ..row
+    };
+    let put = world.inbox.put_intent(&order, Some(version), before).await;
+    assert!(put.unwrap());
+    world.checkout.capture(&request).await.unwrap();
+    world.deliver().await;
+    assert_eq!(world.diary.take().last().unwrap(), "paid order-1 400");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -330,6 +330,24 @@ async fn an_event_whose_order_cannot_be_asked_for_is_not_acknowledged() {
 }
 
 #[tokio::test]
+async fn without_stripes_page_an_accounts_own_refund_asks_for_no_session() {
+    let world = World::new().await;
+    let (_, events) = Story::CapturedAndRefunded.play(&world, Some(ONE)).await;
+    let refund = events
+        .iter()
+        .find(|event| event.event_type() == "refund.created");
+    let shop = Shop::default();
+    let process = world.without_sessions(&shop);
+    // The key of a shop without Stripe's page may not read sessions.
+    let denied = Fault::Denied("rak_checkout_session_read".to_owned());
+    world.sandbox.faults().next(1, denied);
+    let received = process.receive(refund.unwrap().clone()).await;
+    assert!(matches!(received, Ok(Received::Done(_))), "{received:?}");
+    let events = process.events(EventFilter::default()).await.unwrap();
+    assert!(events.iter().all(|event| !event.ours), "{events:?}");
+}
+
+#[tokio::test]
 async fn an_account_of_which_a_restart_forgot_all_is_looked_up_by_the_connect_application() {
     let world = World::new().await;
     let on = |reference| request(reference).on_account(ONE);

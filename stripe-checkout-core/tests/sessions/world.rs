@@ -277,6 +277,16 @@ impl World {
             .unwrap()
     }
 
+    /// A shop with a page of its own only.
+    pub(crate) fn without_sessions(&self, shop: &Shop) -> Checkout {
+        Checkout::builder(self.sandbox.config())
+            .application("tea")
+            .pricing(OnePrice)
+            .fulfillment(MemoryInbox::new(), shop.clone())
+            .build()
+            .unwrap()
+    }
+
     pub(crate) async fn open(&self, reference: &str) -> CheckoutSession {
         let session = self.checkout.create_session(&request(reference)).await;
         session.unwrap()
