@@ -222,8 +222,9 @@ async fn another_amount_under_the_same_reference_does_not_change_what_must_arriv
     world.fail_after_the_look(8, Fault::Reset);
     assert!(world.checkout.capture(&request).await.is_err());
     world.sandbox.faults().clear();
-    let other = world.checkout.capture(&part("shipped-1", &payment, 700));
-    assert!(matches!(other.await, Err(OperationError::Differs)));
+    let other = part("shipped-1", &payment, 700);
+    let other = world.checkout.capture(&other).await;
+    assert!(matches!(other, Err(OperationError::Differs)), "{other:?}");
     // The first call reaches Stripe after all.
     world
         .post(
