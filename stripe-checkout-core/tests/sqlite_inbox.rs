@@ -245,6 +245,8 @@ async fn on(
         .ours(Ours::All)
         .fulfillment(inbox.clone(), shop.clone());
     let checkout = more(builder).build().unwrap();
+    // It writes its birth down, with a connection that a test may need.
+    checkout.drain().await;
     let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
     Arc::new(Running {
         checkout,
