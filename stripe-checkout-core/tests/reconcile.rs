@@ -18,8 +18,8 @@ use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
     Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
-    PublishableKey, ReconcileError, ReconcilePart, Reconciled, SecretKey, TransportError, Visitor,
-    WebhookSecret,
+    PublishableKey, ReconcileError, ReconcilePart, Reconciled, Reconciler, SecretKey,
+    TransportError, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::oneshot;
@@ -1611,4 +1611,66 @@ async fn an_order_from_before_the_birth_is_looked_at_only_if_asked() {
     let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
     all.once().await.unwrap();
     assert_eq!(shop.lines(), ["ship o001", "ship o000"]);
+}
+
+/// Runs the reconciler with short pauses until the shop has so many lines.
+async fn run_until(reconciler: Reconciler, shop: &Shop, lines: usize) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let reconciler = reconciler.interval(Duration::ZERO);
+    let running = tokio::spawn(reconciler.run(async {
+        let _ = stopped.await;
+    }));
+    let all = async {
+        while shop.lines().len() < lines {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(all.is_ok(), "{} of {lines}", shop.lines().len());
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_backlog_that_needs_several_runs_is_received_to_its_end() {
+    let (archive, store, shop) = (
+        Archive::with(4000, 600),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let checkout = over(&archive, &store, &shop).await;
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let all = all.max_requests(100);
+    assert!(all.once().await.unwrap().limited);
+    assert!((100..3000).contains(&shop.lines().len()));
+    run_until(all, &shop, 4000).await;
+    assert_eq!(shop.lines(), told(1..=4000));
+}
+
+#[tokio::test]
+async fn orders_from_before_the_birth_are_looked_at_wherever_the_last_run_stopped() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    let stripe = Payments::new("requires_payment_method", |_, _| None);
+    let checkout = with_orders(&stripe, &store, &shop, 300).await;
+    let limited = checkout.reconcile().max_requests(100).once().await;
+    assert!(limited.unwrap().limited);
+    stripe.asked();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    all.once().await.unwrap();
+    let mut asked = stripe.asked();
+    asked.sort();
+    assert_eq!(asked, orders(300));
+}
+
+#[tokio::test]
+async fn an_order_from_before_the_birth_that_failed_is_looked_at_in_another_round() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    // The first run ends at the eighth order, and the second one begins behind it.
+    let stripe = Payments::new("succeeded", |_, asked| (asked <= 8).then_some(500));
+    let checkout = with_orders(&stripe, &store, &shop, 20).await;
+    let pool = store.pool().await;
+    let older = "UPDATE stripe_checkout_intents SET changed = changed - 7200000000";
+    sqlx::raw_sql(older).execute(&pool).await.unwrap();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    run_until(all, &shop, 20).await;
 }

@@ -111,7 +111,7 @@ impl Run {
         let mut mark = Bookmark::read(name, text);
         let ahead = self.ahead_at_birth().await?;
         let mut knows_the_clock = ahead.is_some();
-        let mut from = self.begins(birth, ahead, mark.created);
+        let mut from = self.begins(birth, ahead, &mark);
         // Where the stretches end that are too long to be received at once, the next one last.
         // Behind them is one without an end: what is new is in it, whatever our clock says.
         let mut ends: Vec<u64> = Vec::new();
@@ -122,7 +122,7 @@ impl Run {
             if !knows_the_clock {
                 knows_the_clock = true;
                 let ahead = self.ahead_at_birth().await?;
-                let again = self.begins(birth, ahead, mark.created);
+                let again = self.begins(birth, ahead, &mark);
                 if again.abs_diff(from) >= SKEW {
                     from = again;
                     continue;
@@ -172,7 +172,7 @@ impl Run {
     }
 
     /// When the list begins, in seconds since 1970 by Stripe's clock.
-    fn begins(&self, birth: SystemTime, ahead: Option<i64>, mark: Option<u64>) -> u64 {
+    fn begins(&self, birth: SystemTime, ahead: Option<i64>, mark: &Bookmark) -> u64 {
         // Small differences are the way that an answer takes.
         let ahead = ahead.filter(|ahead| ahead.unsigned_abs() >= SKEW);
         let born = match ahead {
@@ -181,14 +181,17 @@ impl Run {
             None => seconds(birth).min(now()),
         };
         let born = born.saturating_sub(BEFORE_BIRTH.as_secs());
-        let begins = match mark {
+        let begins = match mark.created {
             // It goes back behind the birth only where the merchant asked for that before.
             Some(mark) if mark < born => mark.saturating_sub(OVERLAP.as_secs()),
             Some(mark) => born.max(mark.saturating_sub(OVERLAP.as_secs())),
             None => born,
         };
-        let begins = match self.since {
-            Some(since) => begins.min(seconds(since)),
+        let begins = match &self.since {
+            Some(since) => {
+                let reached = since.reached.get(&mark.name).copied();
+                begins.min(reached.unwrap_or(since.time))
+            }
             None => begins,
         };
         begins.max(now().saturating_sub(REACH.as_secs()))
@@ -318,7 +321,13 @@ impl Run {
                     }
                 }
             }
-            if !mark.stuck && mark.created.is_none_or(|reached| reached < newest) {
+            if mark.stuck {
+                continue;
+            }
+            if let Some(since) = &mut self.since {
+                since.reached.insert(mark.name.clone(), newest);
+            }
+            if mark.created.is_none_or(|reached| reached < newest) {
                 self.mark_events(newest, mark).await?;
             }
         }

@@ -47,7 +47,10 @@ impl Run {
         let since = self.orders_since(birth);
         let fulfillment = Arc::clone(&self.checkout.inner.fulfillment);
         let mut note = fulfillment.bookmark(&self.scope, BOOKMARK).await?;
-        let mut after = self.read_place(note.as_deref());
+        let mut after = match self.begins_anew() {
+            true => None,
+            false => self.read_place(note.as_deref()),
+        };
         let mut first = true;
         while !self.is_stopped() {
             let page = fulfillment.open_intents(&self.scope, after.as_ref(), since, PAGE);
@@ -82,7 +85,8 @@ impl Run {
             true => birth.saturating_sub(BEFORE_BIRTH.as_secs()),
             false => 0,
         };
-        let bound = self.since.map_or(bound, |since| bound.min(seconds(since)));
+        let since = self.since.as_ref().map(|since| since.time);
+        let bound = bound.min(since.unwrap_or(bound));
         time(bound.max(oldest))
     }
 
