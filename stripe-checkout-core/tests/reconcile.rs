@@ -1402,6 +1402,39 @@ async fn the_birth_is_compared_by_stripes_clock() {
     assert!((NEW_YEAR - 3600 - archive.asked()[0].from).abs() < 60);
 }
 
+#[tokio::test]
+async fn a_birth_that_a_fast_clock_wrote_stays_at_the_first_run() {
+    let world = World::new().await;
+    world.checkout.drain().await;
+    const HOUR: i64 = 60 * 60;
+    let inbox = world.store.open_sqlite().await;
+    let scope = scope();
+    let put = async |before: Option<&str>, at: i64| {
+        let note = format!("{{\"at\":{at},\"account\":null}}");
+        let put = inbox.put_bookmark(&scope, "birth", before, &note);
+        assert!(put.await.unwrap());
+        note
+    };
+    // The clock was a day ahead when it wrote the birth, and shows the right time at the first run.
+    let before = inbox.bookmark(&scope, "birth").await.unwrap();
+    let born = put(before.as_deref(), now() + 24 * HOUR).await;
+    let again = async || {
+        world
+            .store
+            .checkout(&world.sandbox.config(), &world.shop)
+            .await
+    };
+    again().await.reconcile().once().await.unwrap();
+    // An outage of five hours: the time is the same, so the birth moves.
+    put(Some(&born), now() + 19 * HOUR).await;
+    let (archive, shop) = (Archive::with(9, 70 * 60), Shop::default());
+    let checkout = over(&archive, &world.store, &shop).await;
+    checkout.reconcile().once().await.unwrap();
+    let from = archive.asked()[0].from;
+    assert!((now() - 6 * HOUR - from).abs() < 60, "{}", now() - from);
+    assert_eq!(shop.lines(), told(4..=9), "six hours of events");
+}
+
 /// A Stripe that has no events, and answers what it is told to when it is asked for a payment.
 #[derive(Clone)]
 struct Payments(Arc<Mutex<Asking>>);
@@ -1665,8 +1698,10 @@ async fn orders_from_before_the_birth_are_looked_at_wherever_the_last_run_stoppe
 #[tokio::test]
 async fn an_order_from_before_the_birth_that_failed_is_looked_at_in_another_round() {
     let (store, shop) = (Store::sqlite().await, Shop::default());
-    // The first run ends at the eighth order, and the second one begins behind it.
-    let stripe = Payments::new("succeeded", |_, asked| (asked <= 8).then_some(500));
+    // The first run ends at the eighth failure, with three more on their way. The second one begins
+    // behind all of them.
+    let fails = |order: &str, asked| (order != "events" && asked <= 11).then_some(500);
+    let stripe = Payments::new("succeeded", fails);
     let checkout = with_orders(&stripe, &store, &shop, 20).await;
     let pool = store.pool().await;
     let older = "UPDATE stripe_checkout_intents SET changed = changed - 7200000000";

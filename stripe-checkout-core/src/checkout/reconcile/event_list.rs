@@ -109,7 +109,7 @@ impl Run {
         });
         let text = fulfillment.bookmark(&self.scope, &name).await?;
         let mut mark = Bookmark::read(name, text);
-        let ahead = self.ahead_at_birth().await?;
+        let ahead = self.ahead_at_birth(birth).await?;
         let mut knows_the_clock = ahead.is_some();
         let mut from = self.begins(birth, ahead, &mark);
         // Where the stretches end that are too long to be received at once, the next one last.
@@ -121,7 +121,7 @@ impl Run {
             // The first answer of Stripe's on this inbox tells its clock.
             if !knows_the_clock {
                 knows_the_clock = true;
-                let ahead = self.ahead_at_birth().await?;
+                let ahead = self.ahead_at_birth(birth).await?;
                 let again = self.begins(birth, ahead, &mark);
                 if again.abs_diff(from) >= SKEW {
                     from = again;
@@ -159,7 +159,7 @@ impl Run {
 
     /// The difference of the clocks in the inbox's first days, as soon as an answer of Stripe's
     /// told it.
-    async fn ahead_at_birth(&self) -> Result<Option<i64>, ReconcileError> {
+    async fn ahead_at_birth(&self, birth: SystemTime) -> Result<Option<i64>, ReconcileError> {
         let fulfillment = &self.checkout.inner.fulfillment;
         if let Some(known) = fulfillment.bookmark(&self.scope, CLOCK).await? {
             return Ok(known.parse().ok());
@@ -167,6 +167,9 @@ impl Run {
         let Some(ahead) = payments(&self.checkout)?.gateway.ahead_of_stripe() else {
             return Ok(None);
         };
+        // A birth in the future was written before the clock was set back by this much.
+        let set_back = seconds(birth).saturating_sub(now());
+        let ahead = ahead.saturating_add_unsigned(set_back);
         let stored = self.put_bookmark(CLOCK, None, ahead.to_string()).await?;
         Ok(stored.and_then(|stored| stored.parse().ok()))
     }
