@@ -38,7 +38,7 @@ const REACH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long before its birth an inbox is told of events: those that were on their way then.
 const BEFORE_BIRTH: Duration = Duration::from_secs(60 * 60);
 
-/// How many requests a run makes at most, unless the builder says otherwise.
+/// About how many requests a run makes, unless the builder says otherwise.
 const REQUESTS: u32 = 2_000;
 
 /// After how many calls in a row without an answer a part of a run ends.
@@ -200,9 +200,12 @@ impl Reconciler {
         self
     }
 
-    /// How many requests to Stripe a run makes at most (default 2,000, at least 100). Half of them
-    /// are kept for orders, and a quarter for connected accounts, if there are any. An account
-    /// without news takes two. The next run goes on where this one stopped.
+    /// About how many requests to Stripe a run makes (default 2,000, at least 100). It counts each
+    /// page of a list of events, and one request for each order. It does not count repeated
+    /// requests, or the look-ups that an event or an order causes, such as that of a charge.
+    ///
+    /// Half of the requests are kept for orders, and a quarter for connected accounts, if there are
+    /// any. An account without news takes two. The next run goes on where this one stopped.
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests.max(100);
         self
