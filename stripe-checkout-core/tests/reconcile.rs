@@ -1534,7 +1534,7 @@ async fn a_key_without_the_list_of_events_still_finds_orders_and_the_error_says_
     let checkout = with_orders(&stripe, &store, &shop, 3).await;
     let ended = checkout.reconcile().once().await;
     let text = ended.as_ref().unwrap_err().to_string();
-    let list = "the reconciler did a part of its work only: Stripe's list of events: ";
+    let list = "some parts of the reconciliation failed: Stripe's list of events: ";
     let denied = "the key has no permission for this request: ";
     let missing = "Having the 'rak_event_read' permission would allow this request to continue";
     assert_eq!(text, format!("{list}{denied}{missing}"));
