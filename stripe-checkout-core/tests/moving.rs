@@ -490,6 +490,10 @@ async fn a_restricted_key_is_told_its_permissions_at_start() {
         let config = config.with_keys(secret, publishable).unwrap();
         with(config, "tea", &world, world.sqlite("one").await);
         let lines = log.take();
-        assert_eq!(lines.contains("read: Events, Charges and Disputes"), told, "{lines}");
+        assert_eq!(
+            lines.contains("read: Events, Charges and Disputes"),
+            told,
+            "{lines}"
+        );
     }
 }

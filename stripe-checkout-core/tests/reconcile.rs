@@ -1646,7 +1646,7 @@ async fn an_order_from_before_the_birth_is_looked_at_only_if_asked() {
     assert_eq!(shop.lines(), ["ship o001", "ship o000"]);
 }
 
-/// Runs the reconciler with short pauses until the shop has so many lines.
+/// Runs the reconciler with short pauses until the shop has this number of lines.
 async fn run_until(reconciler: Reconciler, shop: &Shop, lines: usize) {
     let (stop, stopped) = oneshot::channel::<()>();
     let reconciler = reconciler.interval(Duration::ZERO);

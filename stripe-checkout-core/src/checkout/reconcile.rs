@@ -70,12 +70,12 @@ struct Since {
     reached: HashMap<String, u64>,
     /// Whether the first run began. It begins at the first account and the first order.
     begun: bool,
-    /// Whether a run failed. What failed may be behind the bookmarks, so another round looks at it.
+    /// Whether a run failed. The bookmarks may be past its failures, so another round follows.
     failed: bool,
 }
 
 impl Since {
-    /// What is left for the next run.
+    /// Returns the work of the next run, if any is left.
     fn after(mut self, ended: &Result<Reconciled, ReconcileError>) -> Option<Self> {
         self.begun = true;
         match ended {

@@ -143,8 +143,8 @@ impl PostgresInbox {
 
     /// Creates what is missing: the schema and the tables. Any number of processes may do so at
     /// once. It needs the right `CREATE` on the database to create the schema, and none if it finds
-    /// everything. It logs a warning if it makes an empty inbox while the connection's `search_path`
-    /// finds the tables of another one.
+    /// everything. It logs a warning if it makes an empty inbox while the `search_path` of the
+    /// connection finds the tables of another one.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].
@@ -225,7 +225,7 @@ impl PostgresInbox {
         Ok(())
     }
 
-    /// An inbox that is new beside another one may be one whose tables somebody forgot to move.
+    /// Logs an empty inbox beside another one: perhaps its tables were to be moved.
     async fn warn_of_another_inbox(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let other = sqlx::query_scalar(FOUND_ELSEWHERE).bind(&*self.schema);
         let other: Option<String> = other.fetch_optional(conn).await?;
