@@ -653,7 +653,7 @@ pub enum ReconcileError {
     Inbox(#[from] InboxError),
     /// Some parts of the run failed. The other parts did their work.
     #[cfg(feature = "intent")]
-    #[error("the reconciler did a part of its work only: {}", list(.failures))]
+    #[error("some parts of the reconciliation failed: {}", list(.failures))]
     Incomplete {
         /// The work that was done.
         report: Box<crate::Reconciled>,

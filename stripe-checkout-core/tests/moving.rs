@@ -1,6 +1,7 @@
 //! An inbox that is new ships nothing old, a name belongs to one Stripe account, and what was paid
 //! meanwhile is shipped once.
 
+use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -8,14 +9,14 @@ use std::time::{Duration, SystemTime};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint,
-    InboxError, IntentError, OperationError, Ours, Pricing, PricingError, PublishableKey,
+    InboxError, IntentError, Mode, OperationError, Ours, Pricing, PricingError, PublishableKey,
     ReconcileError, Reply, SecretKey, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::Sandbox;
@@ -400,7 +401,7 @@ async fn a_name_belongs_to_one_stripe_account() {
     let lines = log.take();
     let said = lines
         .lines()
-        .filter(|line| line.contains("ERROR") && line.contains("answers every call"));
+        .filter(|line| line.contains("ERROR") && line.contains("answers every call that reads"));
     assert_eq!(said.count(), 1, "{lines}");
     assert!(lines.contains(&sentence.replace('"', "\\\"")) || lines.contains(&sentence));
 
@@ -410,6 +411,31 @@ async fn a_name_belongs_to_one_stripe_account() {
     world.pay(&payment).await;
     bob.receive(world.webhook_of(&payment).await).await.unwrap();
     assert_eq!(world.shop.shipped(), ["order-1", "order-1"]);
+}
+
+#[tokio::test]
+async fn a_birth_that_cannot_be_read_names_its_row_and_the_way_out() {
+    let (log, _guard) = log();
+    let world = World::new().await;
+    let inbox = world.sqlite("one").await;
+    let scope = Scope {
+        application: "tea".into(),
+        mode: Mode::Test,
+    };
+    let put = inbox.put_bookmark(&scope, "birth", None, "from another version");
+    assert!(put.await.unwrap());
+    let refused = world.checkout("tea", inbox).run_due().await.unwrap_err();
+    let text = refused.source().unwrap().to_string();
+    let lines = log.take();
+    for words in [
+        "the note \"birth\" of the application \"tea\" (test)",
+        "stripe_checkout_bookmarks",
+        "delete it",
+    ] {
+        assert!(text.contains(words), "{text}");
+        let said = |line: &str| line.contains("ERROR") && line.contains(words);
+        assert!(lines.lines().any(said), "{lines}");
+    }
 }
 
 #[tokio::test]
@@ -464,6 +490,10 @@ async fn a_restricted_key_is_told_its_permissions_at_start() {
         let config = config.with_keys(secret, publishable).unwrap();
         with(config, "tea", &world, world.sqlite("one").await);
         let lines = log.take();
-        assert_eq!(lines.contains("read: Events, Charges and Disputes"), told, "{lines}");
+        assert_eq!(
+            lines.contains("read: Events, Charges and Disputes"),
+            told,
+            "{lines}"
+        );
     }
 }

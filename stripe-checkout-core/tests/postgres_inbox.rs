@@ -1719,6 +1719,22 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     PostgresInbox::migrated(pool.clone()).await.unwrap();
     let lines = log.take();
     assert!(lines.contains(&format!("roles=[\"{writes}\"]")), "{lines}");
+    // A role that may write to another table, or to a column alone, is named too.
+    let columns = "stripe_checkout.stripe_checkout_operations";
+    for (grant, table) in [
+        ("INSERT", "stripe_checkout.stripe_checkout_bookmarks"),
+        ("UPDATE (state)", columns),
+    ] {
+        let revoke = format!("REVOKE ALL ON ALL TABLES IN SCHEMA stripe_checkout FROM {writes}");
+        run(&pool, revoke).await;
+        run(&pool, format!("GRANT {grant} ON {table} TO {writes}")).await;
+        PostgresInbox::migrated(pool.clone()).await.unwrap();
+        let lines = log.take();
+        assert!(
+            lines.contains(&format!("roles=[\"{writes}\"]")),
+            "{grant}: {lines}"
+        );
+    }
     // As `public` was before PostgreSQL 15.
     run(&pool, "GRANT CREATE ON SCHEMA public TO PUBLIC".to_owned()).await;
     let public = PostgresInbox::new(pool.clone()).schema("public");
@@ -1729,6 +1745,36 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     pool.close().await;
     run(&other, format!("DROP DATABASE {own} WITH (FORCE)")).await;
     run(&other, format!("DROP ROLE {reads}; DROP ROLE {writes}")).await;
+}
+
+#[tokio::test]
+async fn an_empty_inbox_beside_another_one_is_warned_of_once() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let (log, _guard) = log();
+    // The inbox in the schema of the `search_path`, as by one's own run of the migrations.
+    let pool = db.pool(2, "").await;
+    for migration in PostgresInbox::MIGRATIONS {
+        sqlx::raw_sql(*migration).execute(&pool).await.unwrap();
+    }
+    let same = PostgresInbox::new(pool.clone()).schema(&*db.schema);
+    same.migrate().await.unwrap();
+    let forgotten = |lines: &str| lines.contains("WARN") && lines.contains("SET SCHEMA");
+    assert!(!forgotten(&log.take()));
+    let other = format!("{}_other", db.schema);
+    let empty = PostgresInbox::new(pool.clone()).schema(&*other);
+    empty.migrate().await.unwrap();
+    let lines = log.take();
+    assert!(forgotten(&lines), "{lines}");
+    assert!(
+        lines.contains(&format!("other=\"{}\"", db.schema)),
+        "{lines}"
+    );
+    empty.migrate().await.unwrap();
+    assert!(!forgotten(&log.take()));
+    let drop = AssertSqlSafe(format!("DROP SCHEMA {other} CASCADE"));
+    sqlx::raw_sql(drop).execute(&pool).await.unwrap();
 }
 
 /// Polls it so often, and then drops it: it is cut off at one of its waits, whichever that is. Says whether it ended before.

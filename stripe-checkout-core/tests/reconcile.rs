@@ -18,8 +18,8 @@ use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
 use stripe_checkout_core::{
     Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
-    PublishableKey, ReconcileError, ReconcilePart, Reconciled, SecretKey, TransportError, Visitor,
-    WebhookSecret,
+    PublishableKey, ReconcileError, ReconcilePart, Reconciled, Reconciler, SecretKey,
+    TransportError, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::oneshot;
@@ -1402,6 +1402,39 @@ async fn the_birth_is_compared_by_stripes_clock() {
     assert!((NEW_YEAR - 3600 - archive.asked()[0].from).abs() < 60);
 }
 
+#[tokio::test]
+async fn a_birth_that_a_fast_clock_wrote_stays_at_the_first_run() {
+    let world = World::new().await;
+    world.checkout.drain().await;
+    const HOUR: i64 = 60 * 60;
+    let inbox = world.store.open_sqlite().await;
+    let scope = scope();
+    let put = async |before: Option<&str>, at: i64| {
+        let note = format!("{{\"at\":{at},\"account\":null}}");
+        let put = inbox.put_bookmark(&scope, "birth", before, &note);
+        assert!(put.await.unwrap());
+        note
+    };
+    // The clock was a day ahead when it wrote the birth, and shows the right time at the first run.
+    let before = inbox.bookmark(&scope, "birth").await.unwrap();
+    let born = put(before.as_deref(), now() + 24 * HOUR).await;
+    let again = async || {
+        world
+            .store
+            .checkout(&world.sandbox.config(), &world.shop)
+            .await
+    };
+    again().await.reconcile().once().await.unwrap();
+    // An outage of five hours: the time is the same, so the birth moves.
+    put(Some(&born), now() + 19 * HOUR).await;
+    let (archive, shop) = (Archive::with(9, 70 * 60), Shop::default());
+    let checkout = over(&archive, &world.store, &shop).await;
+    checkout.reconcile().once().await.unwrap();
+    let from = archive.asked()[0].from;
+    assert!((now() - 6 * HOUR - from).abs() < 60, "{}", now() - from);
+    assert_eq!(shop.lines(), told(4..=9), "six hours of events");
+}
+
 /// A Stripe that has no events, and answers what it is told to when it is asked for a payment.
 #[derive(Clone)]
 struct Payments(Arc<Mutex<Asking>>);
@@ -1501,7 +1534,7 @@ async fn a_key_without_the_list_of_events_still_finds_orders_and_the_error_says_
     let checkout = with_orders(&stripe, &store, &shop, 3).await;
     let ended = checkout.reconcile().once().await;
     let text = ended.as_ref().unwrap_err().to_string();
-    let list = "the reconciler did a part of its work only: Stripe's list of events: ";
+    let list = "some parts of the reconciliation failed: Stripe's list of events: ";
     let denied = "the key has no permission for this request: ";
     let missing = "Having the 'rak_event_read' permission would allow this request to continue";
     assert_eq!(text, format!("{list}{denied}{missing}"));
@@ -1559,13 +1592,16 @@ async fn a_rate_limit_in_each_run_keeps_no_order_waiting_for_long() {
         runs += 1;
         assert!(runs <= 10, "{} looked at", looked_at.len());
         let ended = checkout.reconcile().once().await;
-        let Err(ReconcileError::Incomplete { report, .. }) = ended else {
-            panic!("{ended:?}");
-        };
-        assert!(report.limited);
         let asked = stripe.asked();
         assert!(asked.len() <= 60 + 4, "it goes on although Stripe refuses");
         looked_at.extend(asked.into_iter().take(60).filter(|order| order != "o000"));
+        match ended {
+            Err(ReconcileError::Incomplete { report, .. }) => assert!(report.limited),
+            ended => {
+                assert!(!ended.unwrap().limited);
+                assert_eq!(looked_at.len(), 299, "the last run ends at the last order");
+            }
+        }
     }
 }
 
@@ -1577,18 +1613,21 @@ async fn a_run_makes_so_many_requests_and_the_next_one_goes_on() {
     let mut asked = Vec::new();
     for run in 0..4 {
         let report = checkout.reconcile().max_requests(100).once().await.unwrap();
-        assert!(report.limited || run == 3, "{report:?}");
+        assert_eq!(report.limited, run < 3, "{report:?}");
         let now = stripe.asked();
         assert!(now.len() <= 100 - lists_a_run(), "{}", now.len());
         asked.extend(now);
     }
-    asked.truncate(300);
     asked.sort();
     assert_eq!(
         asked,
         orders(300),
-        "each once before any is asked for again"
+        "each once, and the last run ends at the last"
     );
+    checkout.reconcile().once().await.unwrap();
+    let mut again = stripe.asked();
+    again.sort();
+    assert_eq!(again, orders(300), "the next one begins at the first");
 }
 
 #[tokio::test]
@@ -1605,4 +1644,68 @@ async fn an_order_from_before_the_birth_is_looked_at_only_if_asked() {
     let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
     all.once().await.unwrap();
     assert_eq!(shop.lines(), ["ship o001", "ship o000"]);
+}
+
+/// Runs the reconciler with short pauses until the shop has this number of lines.
+async fn run_until(reconciler: Reconciler, shop: &Shop, lines: usize) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let reconciler = reconciler.interval(Duration::ZERO);
+    let running = tokio::spawn(reconciler.run(async {
+        let _ = stopped.await;
+    }));
+    let all = async {
+        while shop.lines().len() < lines {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(all.is_ok(), "{} of {lines}", shop.lines().len());
+    stop.send(()).unwrap();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_backlog_that_needs_several_runs_is_received_to_its_end() {
+    let (archive, store, shop) = (
+        Archive::with(4000, 600),
+        Store::sqlite().await,
+        Shop::default(),
+    );
+    let checkout = over(&archive, &store, &shop).await;
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    let all = all.max_requests(100);
+    assert!(all.once().await.unwrap().limited);
+    assert!((100..3000).contains(&shop.lines().len()));
+    run_until(all, &shop, 4000).await;
+    assert_eq!(shop.lines(), told(1..=4000));
+}
+
+#[tokio::test]
+async fn orders_from_before_the_birth_are_looked_at_wherever_the_last_run_stopped() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    let stripe = Payments::new("requires_payment_method", |_, _| None);
+    let checkout = with_orders(&stripe, &store, &shop, 300).await;
+    let limited = checkout.reconcile().max_requests(100).once().await;
+    assert!(limited.unwrap().limited);
+    stripe.asked();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    all.once().await.unwrap();
+    let mut asked = stripe.asked();
+    asked.sort();
+    assert_eq!(asked, orders(300));
+}
+
+#[tokio::test]
+async fn an_order_from_before_the_birth_that_failed_is_looked_at_in_another_round() {
+    let (store, shop) = (Store::sqlite().await, Shop::default());
+    // The first run ends at the eighth failure, with three more on their way. The second one begins
+    // behind all of them.
+    let fails = |order: &str, asked| (order != "events" && asked <= 11).then_some(500);
+    let stripe = Payments::new("succeeded", fails);
+    let checkout = with_orders(&stripe, &store, &shop, 20).await;
+    let pool = store.pool().await;
+    let older = "UPDATE stripe_checkout_intents SET changed = changed - 7200000000";
+    sqlx::raw_sql(older).execute(&pool).await.unwrap();
+    let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
+    run_until(all, &shop, 20).await;
 }

@@ -11,6 +11,7 @@ mod accounts;
 mod event_list;
 mod orders;
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ const REACH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How long before its birth an inbox is told of events: those that were on their way then.
 const BEFORE_BIRTH: Duration = Duration::from_secs(60 * 60);
 
-/// How many requests a run makes at most, unless the builder says otherwise.
+/// About how many requests a run makes, unless the builder says otherwise.
 const REQUESTS: u32 = 2_000;
 
 /// After how many calls in a row without an answer a part of a run ends.
@@ -55,8 +56,40 @@ const RETRY: Duration = Duration::from_secs(60);
 pub struct Reconciler {
     checkout: Checkout,
     interval: Duration,
-    since: Option<SystemTime>,
+    since: Option<Since>,
     max_requests: u32,
+}
+
+/// A time that the merchant asked for, and how far the runs since it have come. The bookmarks are
+/// behind that time, so they do not tell.
+#[derive(Debug, Clone, Default)]
+struct Since {
+    /// In seconds since 1970.
+    time: u64,
+    /// Up to which time each list of events was received, by the name of its bookmark.
+    reached: HashMap<String, u64>,
+    /// Whether the first run began. It begins at the first account and the first order.
+    begun: bool,
+    /// Whether a run failed. The bookmarks may be past its failures, so another round follows.
+    failed: bool,
+}
+
+impl Since {
+    /// Returns the work of the next run, if any is left.
+    fn after(mut self, ended: &Result<Reconciled, ReconcileError>) -> Option<Self> {
+        self.begun = true;
+        match ended {
+            Ok(report) if !report.limited && !self.failed => None,
+            Ok(report) if !report.limited => {
+                self.failed = false;
+                Some(self)
+            }
+            ended => {
+                self.failed |= ended.is_err();
+                Some(self)
+            }
+        }
+    }
 }
 
 /// What a run of the [`Reconciler`] found.
@@ -160,13 +193,19 @@ impl Reconciler {
     /// An inbox knows nothing of what another inbox fulfilled before its birth: those orders are
     /// **fulfilled again**, unless your handler knows them.
     pub fn since(mut self, time: SystemTime) -> Self {
-        self.since = Some(time);
+        self.since = Some(Since {
+            time: seconds(time),
+            ..Since::default()
+        });
         self
     }
 
-    /// How many requests to Stripe a run makes at most (default 2,000, at least 100). Half of them
-    /// are kept for orders, and a quarter for connected accounts, if there are any. An account
-    /// without news takes two. The next run goes on where this one stopped.
+    /// About how many requests to Stripe a run makes (default 2,000, at least 100). It counts each
+    /// page of a list of events, and one request for each order. It does not count repeated
+    /// requests, or the look-ups that an event or an order causes, such as that of a charge.
+    ///
+    /// Half of the requests are kept for orders, and a quarter for connected accounts, if there are
+    /// any. An account without news takes two. The next run goes on where this one stopped.
     pub fn max_requests(mut self, requests: u32) -> Self {
         self.max_requests = requests.max(100);
         self
@@ -179,7 +218,7 @@ impl Reconciler {
     pub async fn once(&self) -> Result<Reconciled, ReconcileError> {
         let stop = StopWhenDropped::default();
         self.checkout.reconcilable()?;
-        self.begin(&stop.0).await
+        self.begin(&stop.0).await.0
     }
 
     /// Runs at once, and then each [`interval`](Self::interval), until `stop` ends; then what it is at comes to its end.
@@ -197,7 +236,7 @@ impl Reconciler {
             let halt = StopWhenDropped::default();
             let turn = self.clone();
             let mut run = pin!(turn.begin(&halt.0));
-            let Some(ended) = unless(stop.as_mut(), run.as_mut()).await else {
+            let Some((ended, since)) = unless(stop.as_mut(), run.as_mut()).await else {
                 halt.0.store(true, Ordering::Relaxed);
                 // The run's own log tells how it went.
                 let _ = run.await;
@@ -205,9 +244,7 @@ impl Reconciler {
             };
             failures = if ended.is_err() { failures + 1 } else { 0 };
             let pause = self.pause(&ended, failures);
-            if ended.is_ok_and(|report| !report.limited) {
-                self.since = None;
-            }
+            self.since = since.and_then(|since| since.after(&ended));
             let mut pause = pin!(tokio::time::sleep(pause));
             if unless(stop.as_mut(), pause.as_mut()).await.is_none() {
                 return Ok(());
@@ -226,19 +263,24 @@ impl Reconciler {
     }
 
     /// A run, as a task of its own: what it does with the inbox must not be cut off.
-    async fn begin(&self, stop: &Arc<AtomicBool>) -> Result<Reconciled, ReconcileError> {
-        let run = Run {
+    async fn begin(
+        &self,
+        stop: &Arc<AtomicBool>,
+    ) -> (Result<Reconciled, ReconcileError>, Option<Since>) {
+        let mut run = Run {
             scope: self.checkout.scope(self.checkout.mode()),
             checkout: self.checkout.clone(),
             stop: Arc::clone(stop),
-            since: self.since,
+            since: self.since.clone(),
             requests: self.max_requests,
             failures: Vec::new(),
             report: Reconciled::default(),
         };
         let span = tracing::info_span!("reconcile");
-        let task = self.checkout.inner.tasks.spawn(run.go().instrument(span));
-        task.await.unwrap_or_else(|error| Err(lost(error)))
+        let work = async move { (run.go().await, run.since) };
+        let task = self.checkout.inner.tasks.spawn(work.instrument(span));
+        let ended = task.await;
+        ended.unwrap_or_else(|error| (Err(lost(error)), self.since.clone()))
     }
 }
 
@@ -287,7 +329,7 @@ struct Run {
     scope: Scope,
     stop: Arc<AtomicBool>,
     /// From when on the merchant asked for more than the bookmark and the birth give.
-    since: Option<SystemTime>,
+    since: Option<Since>,
     /// How many requests are left.
     requests: u32,
     failures: Vec<ReconcileFailure>,
@@ -295,7 +337,7 @@ struct Run {
 }
 
 impl Run {
-    async fn go(mut self) -> Result<Reconciled, ReconcileError> {
+    async fn go(&mut self) -> Result<Reconciled, ReconcileError> {
         let began = Instant::now();
         let worked = self.work().await;
         self.report.took = began.elapsed();
@@ -336,15 +378,17 @@ impl Run {
             tracing::error!(error = %crate::error::Chain(&error), "the reconciler did nothing; the next run tries again");
             return Err(error);
         }
-        for failure in &self.failures {
+        let report = std::mem::take(&mut self.report);
+        let failures = std::mem::take(&mut self.failures);
+        for failure in &failures {
             tracing::error!(part = ?failure.part, count = failure.count, account = failure.account, order = failure.order, error = %crate::error::Chain(&failure.error), "a part of the reconciler's run failed; the next run goes on there");
         }
-        if self.failures.is_empty() {
-            return Ok(self.report);
+        if failures.is_empty() {
+            return Ok(report);
         }
         Err(ReconcileError::Incomplete {
-            report: Box::new(self.report),
-            failures: self.failures,
+            report: Box::new(report),
+            failures,
         })
     }
 
@@ -408,6 +452,12 @@ impl Run {
         self.report.limited |= left.is_none();
         self.requests = left.unwrap_or_default();
         left.is_some()
+    }
+
+    /// Whether the run begins at the first account and the first order, wherever the last one
+    /// stopped: the last one did not look back as far.
+    fn begins_anew(&self) -> bool {
+        self.since.as_ref().is_some_and(|since| !since.begun)
     }
 
     fn is_stopped(&self) -> bool {

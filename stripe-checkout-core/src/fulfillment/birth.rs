@@ -90,7 +90,7 @@ impl Births {
             && let Err(refused) = &found
         {
             let error = InboxError::from(refused.clone());
-            tracing::error!(%error, "this checkout answers every call with an error");
+            tracing::error!(%error, "this checkout answers every call that reads or writes an order with an error");
         }
         Ok(found?)
     }
@@ -120,8 +120,8 @@ impl Births {
                 }
                 continue;
             };
-            let birth: Birth = serde_json::from_str(&text)
-                .map_err(|error| InboxError::Unavailable(error.into()))?;
+            let birth: Birth =
+                serde_json::from_str(&text).map_err(|error| unreadable(scope, &error))?;
             let at = time(birth.at);
             return Ok(match (birth.account, &self.account) {
                 (Some(known), Some(given)) if known != *given => Err(OtherAccount {
@@ -145,6 +145,18 @@ impl Births {
         }
         Err(InboxError::Busy)
     }
+}
+
+/// Without the birth, nothing tells whose orders these are and since when.
+fn unreadable(scope: &Scope, error: &serde_json::Error) -> InboxError {
+    let Scope { application, mode } = scope;
+    let message = format!(
+        "the note {BIRTH:?} of the application {application:?} ({mode}) cannot be read: {error}. \
+         Restore its row in the table stripe_checkout_bookmarks, or delete it: the next call \
+         writes a new one, and the reconciler then begins one hour before that time"
+    );
+    tracing::error!("{message}");
+    InboxError::Unavailable(message.into())
 }
 
 async fn put(

@@ -39,16 +39,22 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The schema of the tables.
 const SCHEMA: &str = "stripe_checkout";
 
-/// The roles that may write to the table or create in its schema. Of all roles, if `PUBLIC` may,
-/// only that.
-const WRITERS: &str = "WITH it AS (SELECT c.oid AS events, c.relowner, n.oid AS schema, n.nspowner \
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)), \
+/// The roles that may write to one of the tables or create in their schema. Of all roles, if
+/// `PUBLIC` may, only that.
+const WRITERS: &str = "WITH it AS (SELECT c.oid AS tab, c.relowner, n.oid AS schema, n.nspowner \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname ~ '^stripe_checkout_'), \
     everybody AS (SELECT 'PUBLIC'::text AS role FROM it \
-    WHERE has_table_privilege('public', events, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') OR has_schema_privilege('public', schema, 'CREATE')), \
+    WHERE has_table_privilege('public', tab, 'DELETE, TRUNCATE, TRIGGER') OR has_any_column_privilege('public', tab, 'INSERT, UPDATE') OR has_schema_privilege('public', schema, 'CREATE')), \
     single AS (SELECT rolname::text AS role FROM pg_roles, it \
     WHERE NOT rolsuper AND rolname <> current_user AND pg_roles.oid NOT IN (relowner, nspowner) AND rolname !~ '^pg_' \
-    AND (has_table_privilege(pg_roles.oid, events, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') OR has_schema_privilege(pg_roles.oid, schema, 'CREATE'))) \
-    SELECT role FROM everybody UNION ALL SELECT role FROM single WHERE NOT EXISTS (SELECT FROM everybody) ORDER BY role LIMIT 10";
+    AND (has_table_privilege(pg_roles.oid, tab, 'DELETE, TRUNCATE, TRIGGER') OR has_any_column_privilege(pg_roles.oid, tab, 'INSERT, UPDATE') OR has_schema_privilege(pg_roles.oid, schema, 'CREATE'))) \
+    SELECT role FROM everybody UNION SELECT role FROM single WHERE NOT EXISTS (SELECT FROM everybody) ORDER BY role LIMIT 10";
+
+/// The schema of an inbox that the connection's `search_path` finds.
+const FOUND_ELSEWHERE: &str = "SELECT n.nspname::text FROM pg_class c \
+    JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.oid = to_regclass('stripe_checkout_events') AND n.nspname <> $1";
 
 /// How often processes that start at once may get into each other's way while they migrate.
 const MIGRATIONS_TRIED: u32 = 20;
@@ -136,7 +142,9 @@ impl PostgresInbox {
     }
 
     /// Creates what is missing: the schema and the tables. Any number of processes may do so at
-    /// once, and one that finds all of it needs no right to create anything.
+    /// once. It needs the right `CREATE` on the database to create the schema, and none if it finds
+    /// everything. It logs a warning if it makes an empty inbox while the `search_path` of the
+    /// connection finds the tables of another one.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].
@@ -163,6 +171,11 @@ impl PostgresInbox {
         let mut held = self.held().await?;
         let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
         let done = self.version(&mut tx).await.map_err(unavailable)?;
+        if done == 0 {
+            self.warn_of_another_inbox(&mut tx)
+                .await
+                .map_err(unavailable)?;
+        }
         if done < Self::MIGRATIONS.len() {
             self.apply(&mut tx, done).await.map_err(unavailable)?;
         }
@@ -212,16 +225,30 @@ impl PostgresInbox {
         Ok(())
     }
 
+    /// Logs an empty inbox beside another one: perhaps its tables were to be moved.
+    async fn warn_of_another_inbox(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let other = sqlx::query_scalar(FOUND_ELSEWHERE).bind(&*self.schema);
+        let other: Option<String> = other.fetch_optional(conn).await?;
+        if let Some(other) = other {
+            tracing::warn!(
+                schema = &*self.schema,
+                other,
+                "this schema has no tables, so the inbox is a new and empty one, but another schema has the tables of an inbox. To go on with those, stop all processes and move them with ALTER TABLE … SET SCHEMA: see the chapter \"Moving an inbox\""
+            );
+        }
+        Ok(())
+    }
+
     /// Logs which roles may forge an event: all but superusers, the owners and this role.
     async fn warn_of_writers(&self) {
-        let roles = sqlx::query_scalar(WRITERS).bind(self.tables.name("events"));
+        let roles = sqlx::query_scalar(WRITERS).bind(&*self.schema);
         let roles: Result<Vec<String>, _> = roles.fetch_all(&self.pool).await;
         match roles {
             Ok(roles) if roles.is_empty() => {}
             Ok(roles) => tracing::warn!(
                 schema = &*self.schema,
                 ?roles,
-                "other roles may write to the inbox's tables or create in their schema. A role that writes an event there is given the goods without a payment. Revoke these rights, or move the tables to a schema of their own"
+                "other roles may write to the inbox's tables or create in their schema. A role that can write an event there can obtain goods without paying. Revoke these rights, or move the tables to a schema of their own"
             ),
             Err(error) => {
                 tracing::debug!(error = %crate::error::Chain(&error), "the rights on the inbox's tables cannot be read");

@@ -44,7 +44,9 @@ impl Run {
         let since = accounts_since();
         let fulfillment = Arc::clone(&self.checkout.inner.fulfillment);
         let mut note = fulfillment.bookmark(&self.scope, BOOKMARK).await?;
-        let mut after = note.clone().filter(|account| !account.is_empty());
+        let mut after = note
+            .clone()
+            .filter(|account| !account.is_empty() && !self.begins_anew());
         // The last account of which Stripe told something.
         let mut reached = after.clone();
         // As long as it is true, an account that ends the run is passed even so: it must not keep

@@ -109,9 +109,9 @@ impl Run {
         });
         let text = fulfillment.bookmark(&self.scope, &name).await?;
         let mut mark = Bookmark::read(name, text);
-        let ahead = self.ahead_at_birth().await?;
+        let ahead = self.ahead_at_birth(birth).await?;
         let mut knows_the_clock = ahead.is_some();
-        let mut from = self.begins(birth, ahead, mark.created);
+        let mut from = self.begins(birth, ahead, &mark);
         // Where the stretches end that are too long to be received at once, the next one last.
         // Behind them is one without an end: what is new is in it, whatever our clock says.
         let mut ends: Vec<u64> = Vec::new();
@@ -121,8 +121,8 @@ impl Run {
             // The first answer of Stripe's on this inbox tells its clock.
             if !knows_the_clock {
                 knows_the_clock = true;
-                let ahead = self.ahead_at_birth().await?;
-                let again = self.begins(birth, ahead, mark.created);
+                let ahead = self.ahead_at_birth(birth).await?;
+                let again = self.begins(birth, ahead, &mark);
                 if again.abs_diff(from) >= SKEW {
                     from = again;
                     continue;
@@ -159,7 +159,7 @@ impl Run {
 
     /// The difference of the clocks in the inbox's first days, as soon as an answer of Stripe's
     /// told it.
-    async fn ahead_at_birth(&self) -> Result<Option<i64>, ReconcileError> {
+    async fn ahead_at_birth(&self, birth: SystemTime) -> Result<Option<i64>, ReconcileError> {
         let fulfillment = &self.checkout.inner.fulfillment;
         if let Some(known) = fulfillment.bookmark(&self.scope, CLOCK).await? {
             return Ok(known.parse().ok());
@@ -167,12 +167,15 @@ impl Run {
         let Some(ahead) = payments(&self.checkout)?.gateway.ahead_of_stripe() else {
             return Ok(None);
         };
+        // A birth in the future was written before the clock was set back by this much.
+        let set_back = seconds(birth).saturating_sub(now());
+        let ahead = ahead.saturating_add_unsigned(set_back);
         let stored = self.put_bookmark(CLOCK, None, ahead.to_string()).await?;
         Ok(stored.and_then(|stored| stored.parse().ok()))
     }
 
     /// When the list begins, in seconds since 1970 by Stripe's clock.
-    fn begins(&self, birth: SystemTime, ahead: Option<i64>, mark: Option<u64>) -> u64 {
+    fn begins(&self, birth: SystemTime, ahead: Option<i64>, mark: &Bookmark) -> u64 {
         // Small differences are the way that an answer takes.
         let ahead = ahead.filter(|ahead| ahead.unsigned_abs() >= SKEW);
         let born = match ahead {
@@ -181,14 +184,17 @@ impl Run {
             None => seconds(birth).min(now()),
         };
         let born = born.saturating_sub(BEFORE_BIRTH.as_secs());
-        let begins = match mark {
+        let begins = match mark.created {
             // It goes back behind the birth only where the merchant asked for that before.
             Some(mark) if mark < born => mark.saturating_sub(OVERLAP.as_secs()),
             Some(mark) => born.max(mark.saturating_sub(OVERLAP.as_secs())),
             None => born,
         };
-        let begins = match self.since {
-            Some(since) => begins.min(seconds(since)),
+        let begins = match &self.since {
+            Some(since) => {
+                let reached = since.reached.get(&mark.name).copied();
+                begins.min(reached.unwrap_or(since.time))
+            }
             None => begins,
         };
         begins.max(now().saturating_sub(REACH.as_secs()))
@@ -318,7 +324,13 @@ impl Run {
                     }
                 }
             }
-            if !mark.stuck && mark.created.is_none_or(|reached| reached < newest) {
+            if mark.stuck {
+                continue;
+            }
+            if let Some(since) = &mut self.since {
+                since.reached.insert(mark.name.clone(), newest);
+            }
+            if mark.created.is_none_or(|reached| reached < newest) {
                 self.mark_events(newest, mark).await?;
             }
         }

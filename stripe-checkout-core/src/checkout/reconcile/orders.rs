@@ -1,7 +1,8 @@
 //! The orders that may still be paid: looks at each one's payment at Stripe.
 //!
-//! A run goes on where the last one stopped, and begins again after the last order. So an order
-//! whose look-up fails, or a rate limit, keeps no other order waiting for long.
+//! A run goes on where the last one stopped, and ends at the last order. The next run begins again
+//! at the first. So an order whose look-up fails, or a rate limit, keeps no other order waiting for
+//! long.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -40,50 +41,34 @@ struct Walked {
     ends: bool,
 }
 
-/// Where an order stands among all, as [`open_intents`](crate::fulfillment::Inbox::open_intents)
-/// sorts them.
-fn place(order: &OrderKey) -> (&str, &str) {
-    (
-        order.account.as_deref().unwrap_or_default(),
-        &order.reference,
-    )
-}
-
 impl Run {
-    /// Looks at every order that may still be paid, once.
+    /// Looks at the orders that may still be paid, from where the last run stopped to the last one.
     pub(super) async fn look_at_orders(&mut self, birth: SystemTime) -> Result<(), ReconcileError> {
         let since = self.orders_since(birth);
         let fulfillment = Arc::clone(&self.checkout.inner.fulfillment);
         let mut note = fulfillment.bookmark(&self.scope, BOOKMARK).await?;
-        let start = self.read_place(note.as_deref());
-        let mut after = start.clone();
-        // Whether the run is past the last order, among those before the one where it began.
-        let mut around = start.is_none();
+        let mut after = match self.begins_anew() {
+            true => None,
+            false => self.read_place(note.as_deref()),
+        };
         let mut first = true;
         while !self.is_stopped() {
             let page = fulfillment.open_intents(&self.scope, after.as_ref(), since, PAGE);
-            let mut page = page.await?;
+            let page = page.await?;
             let full = page.len() >= PAGE;
-            if let Some(start) = start.as_ref().filter(|_| around) {
-                page.retain(|(order, _)| place(order) <= place(start));
-            }
             let orders: Vec<_> = page.iter().map(|(order, _)| order.clone()).collect();
             let walked = self.look_at(page, first).await;
             first &= walked.passed == 0;
             let last = walked.passed.checked_sub(1);
             after = last.and_then(|last| orders.get(last).cloned()).or(after);
-            if walked.ends {
-                self.mark_orders(&mut note, after.as_ref()).await?;
-                break;
-            }
-            if full && walked.passed >= PAGE {
-                self.mark_orders(&mut note, after.as_ref()).await?;
-            } else if !around {
-                (around, after) = (true, None);
-            } else {
+            if !walked.ends && !full {
                 if note.is_some() {
                     self.mark_orders(&mut note, None).await?;
                 }
+                break;
+            }
+            self.mark_orders(&mut note, after.as_ref()).await?;
+            if walked.ends {
                 break;
             }
         }
@@ -100,7 +85,8 @@ impl Run {
             true => birth.saturating_sub(BEFORE_BIRTH.as_secs()),
             false => 0,
         };
-        let bound = self.since.map_or(bound, |since| bound.min(seconds(since)));
+        let since = self.since.as_ref().map(|since| since.time);
+        let bound = bound.min(since.unwrap_or(bound));
         time(bound.max(oldest))
     }
 
