@@ -541,7 +541,7 @@ impl Checkout {
                     // It is an error in the log by now.
                     Ok(_) | Err(InboxError::OtherAccount { .. }) => {}
                     Err(error) => {
-                        tracing::warn!(error = %crate::error::Chain(&error), "the inbox does not answer yet: the first call asks again whose it is");
+                        tracing::warn!(error = %crate::error::Chain(&error), "the inbox does not answer yet: the first call reads its birth again");
                     }
                 }
             }

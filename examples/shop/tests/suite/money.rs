@@ -306,8 +306,10 @@ async fn a_refund_that_nobody_heard_of_is_asked_again_and_done_once() {
     };
     let (_, payment) = merchant.paid().await;
     let reference = merchant.reference(&payment).await;
-    // Stripe does it, and no answer comes back, however often the transport tries.
+    // Stripe does it, and no answer comes back, however often the transport tries. The shop looks
+    // at the refunds first.
     let faults = merchant.open.sandbox().faults();
+    faults.next(1, Fault::Slow(Duration::ZERO));
     faults.next(20, Fault::ResetAfterExecution);
     let answer = merchant.refund(&payment, &reference, "10").await;
     faults.clear();
@@ -318,6 +320,7 @@ async fn a_refund_that_nobody_heard_of_is_asked_again_and_done_once() {
     assert!(!html.contains("no answer yet"), "{html}");
 
     let reference = merchant.reference(&payment).await;
+    faults.next(1, Fault::Slow(Duration::ZERO));
     faults.next(20, Fault::Reset);
     let answer = merchant.refund(&payment, &reference, "10").await;
     faults.clear();
