@@ -1,5 +1,7 @@
 //! Money that is moved from the back room: what is asked of Stripe, how often, and what a merchant and a buyer are told.
 
+use std::time::Duration;
+
 use super::{
     admin::{session, token},
     common::{Open, header, open_with_stripe, text, visit},
