@@ -701,6 +701,36 @@ async fn a_restored_backup_charges_nobody_a_second_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_charge_under_any_former_name_is_found_after_a_restored_backup() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let method = world.attached(&ada, "pm_card_visa").await;
+    let named = |names: &[&str]| {
+        let (now, former) = names.split_last().unwrap();
+        let builder = Checkout::builder(world.sandbox.config()).application(*now);
+        let builder = former
+            .iter()
+            .fold(builder, |builder, name| builder.former_application(*name));
+        let inbox = SqliteInbox::new(world.pool.clone());
+        let builder = builder.pricing(OnePrice);
+        builder
+            .fulfillment(inbox, world.told.clone())
+            .build()
+            .unwrap()
+    };
+    let charge = SavedCharge::new(order("order-1"), &ada, &method);
+    let first = named(&["tea", "tea-shop"])
+        .charge_saved(&charge)
+        .await
+        .unwrap();
+    world.restore().await;
+    let renamed = named(&["tea", "tea-shop", "tea-room"]);
+    let again = renamed.charge_saved(&charge).await.unwrap();
+    assert_eq!(again.payment().id(), first.payment().id());
+    assert_eq!(world.money_taken().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_on_its_way_is_told_and_not_made_twice() {
     let world = World::new().await;
     let ada = world.user("ada").await;

@@ -67,6 +67,17 @@ impl Checkout {
         }
     }
 
+    /// The names that the application has and had. Without marks to go by, the present one and the
+    /// one that its rows stand under.
+    pub(super) fn names(&self) -> Vec<&str> {
+        match &self.inner.ours {
+            OursRule::Marked(names) => names.iter().map(String::as_str).collect(),
+            OursRule::All | OursRule::By(_) => {
+                vec![&self.inner.application, &self.inner.stored_as]
+            }
+        }
+    }
+
     /// Whether the payment bears the mark of this application, by one of its names.
     pub(super) fn bears_our_mark(&self, payment: &Payment) -> bool {
         let marks = Marks::of(payment.metadata());

@@ -86,7 +86,7 @@ impl Checkout {
             gateway,
             customer,
             method,
-            applications: [&self.inner.application, &self.inner.stored_as],
+            names: self.names(),
             order: &order.reference,
             number: charge.attempt.to_string(),
         };
@@ -190,8 +190,8 @@ struct Attempt<'a> {
     gateway: &'a Gateway,
     customer: &'a Customer,
     method: &'a str,
-    /// The application's present name and its first one.
-    applications: [&'a str; 2],
+    /// All names of the application.
+    names: Vec<&'a str>,
     order: &'a str,
     /// The caller's own number of the attempt.
     number: String,
@@ -232,7 +232,7 @@ impl Attempt<'_> {
             let order = charge.metadata.order_id();
             order == Some(self.order)
                 && Marks::of(&charge.metadata)
-                    .is_some_and(|marks| self.applications.contains(&marks.application))
+                    .is_some_and(|marks| self.names.contains(&marks.application))
         });
         for charge in &charges {
             if !charge.is_failed()

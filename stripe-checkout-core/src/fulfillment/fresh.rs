@@ -162,8 +162,8 @@ impl Fresh {
         true
     }
 
-    /// What Stripe said of this payment a moment ago. A decision reads it once: another delivery may
-    /// ask meanwhile.
+    /// Returns Stripe's answer about this payment, if it is a moment old. A decision reads it once:
+    /// another delivery may ask meanwhile.
     pub(super) fn seen(&self, payment: &Payment) -> Option<Known> {
         let answers = self.answers();
         let answer = answers.get(&payment.idempotency_key());

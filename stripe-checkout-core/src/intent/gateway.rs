@@ -391,9 +391,10 @@ impl Gateway {
         Ok((read(&answer, account)?, answer.body))
     }
 
-    /// A page of the events of these types that were created from this time on and before that one (seconds since 1970), the newest first:
-    /// [`GET /v1/events`](https://docs.stripe.com/api/events/list). Stripe goes back 30 days. With an
-    /// account, the list is that of this connected account, and each event names it.
+    /// A page of the events of these types that were created from this time on and before that one
+    /// (seconds since 1970), the newest first. With an account, the list is that of this connected
+    /// account, and each event names it. Stripe goes back 30 days.
+    /// See <https://docs.stripe.com/api/events/list>.
     pub(crate) async fn list_events(
         &self,
         types: &[&str],
