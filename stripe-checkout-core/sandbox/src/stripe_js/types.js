@@ -38,6 +38,7 @@
  * @property {string} [paymentMethodCreation]
  * @property {string[]} [paymentMethodTypes]
  * @property {string[]} [payment_method_types]
+ * @property {string} [onBehalfOf]
  * @property {string} [on_behalf_of]
  * @property {string} [payment_method_configuration]
  * @property {object} [payment_method_options]
