@@ -289,7 +289,8 @@ impl Checkout {
         Ok(events)
     }
 
-    /// Runs an event that is pending, dead or mismatched again, from its first attempt.
+    /// Runs an event that is pending, dead or mismatched again, from its first attempt. A pending
+    /// event ends as it would have ended by itself, only sooner.
     ///
     /// # Errors
     /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].

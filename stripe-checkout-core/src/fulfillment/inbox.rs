@@ -107,12 +107,14 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes a dead or mismatched event pending again, due at once, and counts the attempts of a pending one anew; waits for running work up to `patience`.
+    /// Makes an event due at once and counts its attempts anew; a dead or mismatched one becomes
+    /// pending again. Waits for running work up to `patience`.
     ///
-    /// The success of its payment gets another chance if the event is one that
-    /// [settles](EventRecord::settles): a [dead](Settled::Dead), a
+    /// If the event was dead or mismatched and is one that [settles](EventRecord::settles), the
+    /// success of its payment gets another chance: a [dead](Settled::Dead), a
     /// [broken](Settled::Broken) and a [mismatched](Settled::Mismatch) one becomes
-    /// [pending](Settled::Pending).
+    /// [pending](Settled::Pending). A pending event changes nothing there: if another event object
+    /// of the same success is a mismatch, this one is superseded.
     fn replay(
         &self,
         scope: &Scope,

@@ -118,12 +118,13 @@ pub(super) fn died(
     given_up(event, current, Settled::Dead)
 }
 
-/// How the success of a payment stands when this event, as it was before, is replayed; nothing if that changes nothing.
+/// How the success of a payment stands when this event, as it was before, is replayed; nothing if
+/// that changes nothing. A pending event would have run anyway: it ends as it would have ended,
+/// and what another event object of the same success came to stays.
 pub(super) fn replayed(event: &EventRecord, success: Settled) -> Option<Settled> {
     match success {
-        Settled::Dead | Settled::Broken | Settled::Mismatch if event.settles => {
-            Some(Settled::Pending)
-        }
+        _ if !event.settles || event.state == EventState::Pending => None,
+        Settled::Dead | Settled::Broken | Settled::Mismatch => Some(Settled::Pending),
         _ => None,
     }
 }

@@ -819,14 +819,17 @@ impl Model {
         if is_over(known.state) || known.state == EventState::Dropped {
             return Answer::Refused;
         }
-        let did_not_fit = known.state == EventState::Mismatch;
+        let (waited, did_not_fit) = (
+            known.state == EventState::Pending,
+            known.state == EventState::Mismatch,
+        );
         known.state = EventState::Pending;
         known.attempts = 0;
         known.due = Some(now);
         known.leased = false;
         let payment = self.payments.entry(event.pay).or_default();
         if event.settles() {
-            if matches!(payment.success, Settled::Dead | Settled::Mismatch) {
+            if !waited && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
                 payment.success = Settled::Pending;
             }
         } else if did_not_fit {

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Subject;
 use super::world::{
-    Behave, HOUR, PRICE, Told, World, check, done, fails, fails_for_good, intent, new_event, news,
-    news_of, order_key, paid, row, same, scope, stored, success_of, superseded, tea, terms, took,
-    until,
+    Behave, HOUR, PRICE, Told, World, check, done, fails, fails_for_good, intent, mismatched,
+    new_event, news, news_of, order_key, paid, row, same, scope, stored, success_of, superseded,
+    tea, terms, took, until,
 };
 use crate::error::InboxError;
 use crate::fulfillment::{
@@ -26,6 +26,7 @@ super::cases! {
     "a dead letter is not due" => dead_is_not_due,
     "a replayed dead letter is due at once, and has all its attempts" => replay_of_dead,
     "a replay counts the attempts of a pending event anew" => replay_of_pending,
+    "a replay of a pending success leaves a mismatch alone" => replay_beside_mismatch,
     "a replayed dead letter is fulfilled, once" => replay_fulfills,
     "a dead success that comes as another event object gets its chance" => dead_gets_a_chance,
     "what is discarded never runs, nor does another event object of it" => discard,
@@ -292,6 +293,31 @@ async fn replay_of_pending<S: Subject>(world: World<S>) -> Told {
     let script = world.script(done);
     let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
     same("due", took(&step).map(|(id, _)| id), Some("evt_1"))
+}
+
+/// The reconciler and Stripe made two event objects of one success: the shop hears of the mismatch
+/// once.
+async fn replay_beside_mismatch<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    for event in ["evt_1", "evt_2"] {
+        inbox.receive(new_event(event, "pi_1", true)).await?;
+    }
+    let script = world.script(mismatched);
+    inbox
+        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .await?;
+    inbox.replay(&tea(), "evt_2", terms().patience).await?;
+    same(
+        "pending",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Mismatch,
+    )?;
+    inbox.replay(&tea(), "evt_1", terms().patience).await?;
+    same(
+        "mismatched",
+        success_of(&inbox, "pi_1").await?,
+        Settled::Pending,
+    )
 }
 
 async fn replay_fulfills<S: Subject>(world: World<S>) -> Told {

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use super::Subject;
 use super::world::{
-    HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, new_event, news,
-    news_of, order_key, paid, row, same, scope, stored, success_of, tea, terms,
+    HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, mismatched, new_event,
+    news, news_of, order_key, paid, row, same, scope, stored, success_of, tea, terms,
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
@@ -61,16 +61,6 @@ async fn dealt_with<S: Subject>(
     check(step.is_some(), format!("{id} did not run"))
 }
 
-fn mismatch(_: &EventRecord, payment: &PaymentRecord) -> Verdict {
-    Verdict::Mismatch {
-        payment: PaymentRecord {
-            success: Settled::Mismatch,
-            ..payment.clone()
-        },
-        reason: "too little".to_owned(),
-    }
-}
-
 fn counts(stats: &Stats) -> [u64; 6] {
     [
         EventState::Pending,
@@ -90,7 +80,7 @@ async fn counted<S: Subject>(world: World<S>) -> Told {
         ("evt_1", done as fn(&EventRecord, &PaymentRecord) -> Verdict),
         ("evt_2", done),
         ("evt_3", super::world::superseded),
-        ("evt_4", mismatch),
+        ("evt_4", mismatched),
         ("evt_5", fails_for_good),
         ("evt_6", fails),
         ("evt_7", fails),
@@ -233,7 +223,7 @@ async fn never_forgotten<S: Subject>(world: World<S>) -> Told {
     for (id, verdict) in [
         (
             "evt_1",
-            mismatch as fn(&EventRecord, &PaymentRecord) -> Verdict,
+            mismatched as fn(&EventRecord, &PaymentRecord) -> Verdict,
         ),
         ("evt_2", fails_for_good),
         ("evt_3", fails),

@@ -678,6 +678,16 @@ pub(super) fn fails_for_good(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     }
 }
 
+pub(super) fn mismatched(_: &EventRecord, payment: &PaymentRecord) -> Verdict {
+    Verdict::Mismatch {
+        payment: PaymentRecord {
+            success: Settled::Mismatch,
+            ..payment.clone()
+        },
+        reason: "too little".to_owned(),
+    }
+}
+
 pub(super) fn superseded(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     Verdict::Superseded
 }
