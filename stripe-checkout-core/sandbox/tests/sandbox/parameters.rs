@@ -433,6 +433,22 @@ async fn what_a_session_says_about_its_payment_reaches_the_payment() {
             .await;
         assert_eq!(refused.error().1, "parameter_unknown", "{unfit}");
     }
+    // Only an account is the business of record.
+    for (path, name) in [
+        ("/v1/payment_intents", "on_behalf_of"),
+        ("/v1/setup_intents", "on_behalf_of"),
+        ("/v1/checkout/sessions", "payment_intent_data[on_behalf_of]"),
+    ] {
+        let more = match path {
+            "/v1/payment_intents" => "amount=500&currency=eur",
+            "/v1/setup_intents" => "",
+            _ => SESSION,
+        };
+        let refused = client.post(path, &format!("{more}&{name}=cus_1")).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.body);
+        assert_eq!(refused.error().1, "resource_missing", "{path}");
+        assert_eq!(refused.json()["error"]["param"], name, "{path}");
+    }
     // A debit has a whole statement descriptor, and the session's types reach the payment.
     let debit = format!(
         "{SESSION}&payment_method_types[]=sepa_debit&payment_intent_data[statement_descriptor]=Tea+and+books"

@@ -184,6 +184,10 @@ try {
     [{}, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "null")],
     [{ setupFutureUsage: "off_session" }, {}, differs("setup_future_usage", "null", "off_session")],
     [{ setupFutureUsage: "on_session" }, { setup_future_usage: "off_session" }, differs("setup_future_usage", "off_session", "on_session")],
+    [{ onBehalfOf: "acct_1" }, { on_behalf_of: "acct_1" }],
+    [{}, { on_behalf_of: "acct_1" }, differs("on_behalf_of", "acct_1", "null")],
+    [{ onBehalfOf: "acct_1" }, {}, differs("on_behalf_of", "null", "acct_1")],
+    [{ onBehalfOf: "acct_1" }, { on_behalf_of: "acct_2" }, differs("on_behalf_of", "acct_2", "acct_1")],
   ]) {
     const what = JSON.stringify([group, more]);
     intent = await payment(more);
