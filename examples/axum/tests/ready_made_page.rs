@@ -1,5 +1,5 @@
-//! The ready-made page with requests that the shop does not make: each capture method, and each
-//! way to save a card while paying.
+//! The ready-made page with requests that the shop does not make: each capture method, each way to
+//! save a card while paying, and a connected account as the business of record.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -41,6 +41,10 @@ impl Pricing for Prices {
             }
             name if name.contains("authorised") => request.capture_manually(),
             _ => request,
+        };
+        let request = match name.contains("on-behalf") {
+            true => request.destination("acct_1").on_behalf_of("acct_1"),
+            false => request,
         };
         Ok(match name.as_str() {
             name if name.contains("off-session") => {
@@ -144,7 +148,7 @@ async fn outcome(browser: &Browser, state: &str) {
 }
 
 #[test]
-fn each_capture_method_and_each_usage_pays() {
+fn each_capture_method_each_usage_and_a_business_of_record_pays() {
     browse(async |browser| {
         for (order, state, offers_debit, saves) in [
             ("plain", "succeeded", true, false),
@@ -152,6 +156,8 @@ fn each_capture_method_and_each_usage_pays() {
             ("off-session", "succeeded", true, true),
             ("on-session", "succeeded", true, true),
             ("authorised-off-session", "requires_capture", false, true),
+            ("on-behalf", "succeeded", true, false),
+            ("authorised-on-behalf-off-session", "requires_capture", false, true),
         ] {
             let stage = Stage::set().await;
             browser
