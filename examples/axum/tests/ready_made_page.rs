@@ -157,7 +157,12 @@ fn each_capture_method_each_usage_and_a_business_of_record_pays() {
             ("on-session", "succeeded", true, true),
             ("authorised-off-session", "requires_capture", false, true),
             ("on-behalf", "succeeded", true, false),
-            ("authorised-on-behalf-off-session", "requires_capture", false, true),
+            (
+                "authorised-on-behalf-off-session",
+                "requires_capture",
+                false,
+                true,
+            ),
         ] {
             let stage = Stage::set().await;
             browser

@@ -148,9 +148,9 @@ impl Judge<'_> {
             } else if in_order {
                 self.fault("kept back, although the money was there when it was told");
             }
-        } else if hook == "mismatch" && known && self.is_captured_in_part() {
-            // Where the figures may count the released part as refunded, nothing is fulfilled and
-            // a person decides.
+        } else if hook == "mismatch" && (known || looked_up) && self.is_captured_in_part() {
+            // The figures of the charge may count the released part as refunded. Nothing is
+            // fulfilled, and a person decides.
         } else if hook != right {
             self.fault(format!("{hook} instead of {right}"));
         } else if known || looked_up {
