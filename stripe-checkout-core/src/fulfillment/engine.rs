@@ -744,7 +744,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
                 if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
-                    let again = fresh::AGAIN;
+                    let again = fresh::again(record.received);
                     return Ok(Verdict::Waiting { again, reason });
                 }
             }
@@ -755,7 +755,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 match self.fresh.check(seen, &event, &payment) {
                     Check::Passed(payment) => Outcome::Succeeded(*payment),
                     Check::Waits(reason) => {
-                        let again = fresh::AGAIN;
+                        let again = fresh::again(record.received);
                         return Ok(Verdict::Waiting { again, reason });
                     }
                 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::engine::age;
 use super::inbox::{Note, PaymentRecord};
@@ -16,8 +16,8 @@ use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
 /// For how long a success is news.
 const NEWS: Duration = Duration::from_secs(15 * 60);
 
-/// How soon Stripe is asked again, where it did not answer.
-pub(super) const AGAIN: Duration = Duration::from_secs(60);
+/// The shortest and the longest pause before Stripe is asked again, where it did not answer.
+const AGAIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(10 * 60)];
 
 /// For how long what it answered is how things stand: long enough to wait for a payment's turn.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -183,6 +183,14 @@ impl Answer {
     }
 }
 
+/// The pause before Stripe is asked again about a success that was received at this time. It grows
+/// with the wait, so that a key without permission does not cost a request a minute for each.
+pub(super) fn again(received: SystemTime) -> Duration {
+    let [shortest, longest] = AGAIN;
+    let waited = received.elapsed().unwrap_or_default();
+    (waited / 10).clamp(shortest, longest)
+}
+
 /// Whether the event alone does not say how the payment's money stands. A charge that was ever
 /// disputed says only that.
 fn needs_standing(event: &Event, payment: &Payment) -> bool {
@@ -240,6 +248,17 @@ mod tests {
         fn standing<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> Asked<'a, Standing> {
             Box::pin(std::future::pending())
         }
+    }
+
+    #[test]
+    fn the_pause_grows_with_the_wait() {
+        let pause = |minutes: u64| {
+            let pause = again(SystemTime::now() - Duration::from_secs(minutes * 60));
+            pause.as_secs() / 60
+        };
+        assert_eq!([0, 5, 30, 60, 10_000].map(pause), [1, 1, 3, 6, 10]);
+        let ahead = SystemTime::now() + Duration::from_secs(60);
+        assert_eq!(again(ahead), Duration::from_secs(60));
     }
 
     #[tokio::test]
