@@ -2,10 +2,10 @@
 //!
 //! Stripe counts the requests of an account, for each endpoint apart. A stranger who spends this
 //! quota locks honest buyers out. So visitors' calls wait in one queue for a place. A client with
-//! many calls under way or just sent waits behind a client with few of them.
+//! many calls waits behind a client with few of them.
 //!
-//! The counts hold the calls of the last second, the calls under way and the queue, and nothing
-//! else. All three are bounded, so nothing needs to be evicted later.
+//! The counts hold the calls of the last ten seconds, the calls under way and the queue, and
+//! nothing else. The bound itself keeps all three small.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -31,9 +31,8 @@ pub(super) const RETRY_AFTER: Duration = WINDOW;
 const SHARE: usize = 4;
 /// The queue holds as many calls for each place.
 const QUEUE_PER_PLACE: usize = 16;
-/// How far one call under way, or sent within the last second, puts the next call of its client
-/// back in the queue.
-const HANDICAP: Duration = Duration::from_millis(250);
+/// A client with fewer calls to an endpoint within this time goes first.
+const HISTORY: Duration = Duration::from_secs(10);
 
 /// How many calls visitors may cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +119,7 @@ struct Who {
 struct State {
     next: u64,
     under_way: Vec<Who>,
-    /// The calls of the last second by Stripe's endpoint, the oldest first.
+    /// The calls of the last ten seconds by Stripe's endpoint, the oldest first.
     sent: HashMap<Arc<str>, VecDeque<(Instant, Who)>>,
     /// In the order of arrival.
     waiting: Vec<Waiting>,
@@ -129,7 +128,6 @@ struct State {
 
 struct Waiting {
     number: u64,
-    since: Instant,
     who: Who,
     endpoint: Arc<str>,
     grant: oneshot::Sender<Place>,
@@ -179,7 +177,6 @@ impl VisitorCalls {
         state.next = state.next.wrapping_add(1);
         state.waiting.push(Waiting {
             number,
-            since: Instant::now(),
             who,
             endpoint: endpoint.into(),
             grant,
@@ -199,7 +196,7 @@ impl VisitorCalls {
             let mut state = self.lock();
             let now = Instant::now();
             state.forget(now);
-            while let Some(next) = state.next_in_turn(self.limits) {
+            while let Some(next) = state.next_in_turn(self.limits, now) {
                 state.under_way.push(next.who);
                 let sent = state.sent.entry(next.endpoint).or_default();
                 sent.push_back((now, next.who));
@@ -222,7 +219,7 @@ impl VisitorCalls {
 
     /// Looks again when the first of the counted calls is a second old.
     fn wake(self: &Arc<Self>, state: &mut State, now: Instant) {
-        let Some(at) = state.next_change() else {
+        let Some(at) = state.next_change(now) else {
             return;
         };
         if let Some((armed, timer)) = &state.timer {
@@ -267,38 +264,32 @@ impl VisitorCalls {
 }
 
 impl State {
-    /// Calls that are a second old no longer count.
     fn forget(&mut self, now: Instant) {
         self.sent.retain(|_, sent| {
-            while sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
+            while sent.front().is_some_and(|(at, _)| *at + HISTORY <= now) {
                 sent.pop_front();
             }
             !sent.is_empty()
         });
     }
 
-    /// Takes the call out of the queue that may go next.
-    fn next_in_turn(&mut self, limits: CallLimits) -> Option<Waiting> {
-        let free =
-            self.waiting.iter().enumerate().filter(|(_, waiting)| {
-                !waiting.grant.is_closed() && self.has_room(waiting, limits)
-            });
-        let (position, _) = free.min_by_key(|(_, waiting)| {
-            let used = self.used(waiting.who.client, &waiting.endpoint);
-            let back = HANDICAP.saturating_mul(u32::try_from(used).unwrap_or(u32::MAX));
-            (waiting.since + back, waiting.number)
-        })?;
+    /// Takes the call out of the queue that may go next: of those with room, that of the client
+    /// with the fewest calls, then the first one.
+    fn next_in_turn(&mut self, limits: CallLimits, now: Instant) -> Option<Waiting> {
+        let free = self.waiting.iter().enumerate().filter(|(_, waiting)| {
+            !waiting.grant.is_closed() && self.has_room(waiting, limits, now)
+        });
+        let (position, _) = free.min_by_key(|(_, waiting)| self.used(waiting))?;
         Some(self.waiting.remove(position))
     }
 
-    fn has_room(&self, waiting: &Waiting, limits: CallLimits) -> bool {
+    fn has_room(&self, waiting: &Waiting, limits: CallLimits, now: Instant) -> bool {
         let fits = |limits: CallLimits, counts: &dyn Fn(&Who) -> bool| {
-            let under_way = self.under_way.iter().filter(|who| counts(who)).count();
-            let sent = self
-                .sent_to(&waiting.endpoint)
-                .filter(|who| counts(who))
-                .count();
-            under_way < limits.at_once && sent < limits.per_second
+            let under_way = self.under_way.iter().filter(|who| counts(who));
+            let sent = self.sent_to(&waiting.endpoint).rev();
+            let sent = sent.take_while(|(at, _)| *at + WINDOW > now);
+            let sent = sent.filter(|(_, who)| counts(who));
+            under_way.count() < limits.at_once && sent.count() < limits.per_second
         };
         let client = waiting.who.client;
         fits(limits, &|_| true)
@@ -306,25 +297,26 @@ impl State {
             && (!waiting.who.guess || fits(limits.share(), &|who| who.guess))
     }
 
-    /// How many calls of this client are under way, or were sent to this endpoint just now.
-    fn used(&self, client: Option<ClientKey>, endpoint: &str) -> usize {
-        let under_way = self.under_way.iter();
-        under_way
-            .chain(self.sent_to(endpoint))
-            .filter(|who| who.client == client)
+    /// How many calls of this client are under way, or were sent to this endpoint lately.
+    fn used(&self, waiting: &Waiting) -> usize {
+        let sent = self.sent_to(&waiting.endpoint).map(|(_, who)| who);
+        sent.chain(&self.under_way)
+            .filter(|who| who.client == waiting.who.client)
             .count()
     }
 
-    fn sent_to(&self, endpoint: &str) -> impl Iterator<Item = &Who> {
-        let sent = self.sent.get(endpoint).into_iter().flatten();
-        sent.map(|(_, who)| who)
+    fn sent_to(&self, endpoint: &str) -> impl DoubleEndedIterator<Item = &(Instant, Who)> {
+        self.sent.get(endpoint).into_iter().flatten()
     }
 
     /// When a call that waits may have its turn though no place becomes free.
-    fn next_change(&self) -> Option<Instant> {
+    fn next_change(&self, now: Instant) -> Option<Instant> {
         let endpoints = self.waiting.iter().map(|waiting| &waiting.endpoint);
-        let oldest = endpoints.filter_map(|endpoint| self.sent.get(endpoint)?.front());
-        oldest.map(|(at, _)| *at + WINDOW).min()
+        let next = |endpoint| {
+            let mut ends = self.sent_to(endpoint).map(|(at, _)| *at + WINDOW);
+            ends.find(|end| *end > now)
+        };
+        endpoints.filter_map(|endpoint| next(endpoint)).min()
     }
 
     /// `None` if the queue has no room for this client. A full queue loses the newest call of the

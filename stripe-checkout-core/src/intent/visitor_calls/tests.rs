@@ -153,37 +153,25 @@ async fn the_next_guess_is_that_of_the_client_with_the_fewest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_goes_before_newcomers_however_many_they_are() {
+async fn a_buyer_goes_before_thirty_clients_that_ask_without_end() {
     let calls = calls();
-    // This buyer's first call is one of those that fill the second.
-    let buyer = calls.caller(Some("buyer"), None);
-    let mut places = at_once(&buyer, 1).await;
-    for client in 0..19 {
+    let mut strangers = JoinSet::new();
+    for client in 0..30 {
         let caller = calls.caller(Some(&client.to_string()), None);
-        let place = at_once(&caller, 1).await;
-        assert_eq!(place.len(), 1);
-        drop(place);
-    }
-    places.clear();
-    let began = Instant::now();
-    let newcomers = tokio::spawn({
-        let calls = Arc::clone(&calls);
-        async move {
-            for client in 0.. {
-                let caller = calls.caller(Some(&format!("new {client}")), None);
-                tokio::spawn(async move { place(&caller).await.map(drop) });
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        strangers.spawn(async move {
+            loop {
+                let _ = place(&caller).await.map(drop);
+                tokio::task::yield_now().await;
             }
-        }
-    });
-    let second = place(&buyer).await;
-    newcomers.abort();
-    assert!(second.is_ok());
-    assert!(
-        began.elapsed() <= WINDOW + HANDICAP,
-        "{:?}",
-        began.elapsed()
-    );
+        });
+    }
+    tokio::time::sleep(HISTORY).await;
+    for client in 0..10 {
+        let buyer = calls.caller(Some(&format!("buyer {client}")), None);
+        let began = Instant::now();
+        assert!(place(&buyer).await.is_ok());
+        assert!(began.elapsed() <= WINDOW, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
