@@ -1,4 +1,5 @@
-//! Decides which visitor may start a payment, and look one up. Thieves try stolen cards where a page lets anybody start as many payments as he likes; see Stripe's
+//! Decides which visitor may start a payment, and look one up. Thieves try stolen cards where a
+//! page lets any visitor start as many payments as they like: see Stripe's
 //! [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
 
 use crate::call::Visitor;

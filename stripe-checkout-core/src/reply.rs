@@ -417,7 +417,7 @@ fn already_paid() -> Problem {
     )
 }
 
-/// How long to wait where nobody says.
+/// How long to wait where Stripe does not say it.
 #[cfg(feature = "intent")]
 const FIVE: Duration = Duration::from_secs(5);
 
@@ -505,7 +505,7 @@ impl From<&ApiError> for Problem {
             ),
             ApiError::RateLimited { retry_after, .. } => rate_limited(retry_after.unwrap_or(FIVE)),
             ApiError::TooManyCalls { retry_after } => rate_limited(*retry_after),
-            // Nobody reads it.
+            // The visitor is gone, and does not read it.
             ApiError::VisitorLeft => rate_limited(FIVE),
             ApiError::IdempotencyConflict { .. } | ApiError::IdempotencyMismatch { .. } => {
                 Self::new(

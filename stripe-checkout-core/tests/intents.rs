@@ -900,7 +900,7 @@ async fn who_comes_back_sees_how_the_payment_stands() {
         ("canceled", "data-state=\"canceled\""),
     ] {
         shop.stripe.set("pi_1", "status", status);
-        // What was answered within the last second is not asked again.
+        // An answer of the last second is remembered.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let page = shop.get("/checkout/complete", query).await;
         assert_eq!(page.status(), 200);

@@ -129,7 +129,7 @@ async fn ask(shop: &Checkout, path: &str, headers: &[(&str, &str)], body: &str) 
     shop.handle(call).await
 }
 
-/// What a stranger can send, and how it is answered.
+/// Sends all that a stranger can send.
 async fn send_everything(shop: &Checkout) {
     const CREATE: &str = "/create-payment-intent";
     let order = |order: &str| serde_json::json!({"order": {"order": order}}).to_string();

@@ -148,7 +148,7 @@ fn most_under_way(requests: &[LoggedRequest]) -> usize {
     counts.max().unwrap_or(0)
 }
 
-/// No endpoint of Stripe's got more than so many a second, and one second's more for a start.
+/// Each endpoint got at most this many requests a second, and as many more at the start.
 fn assert_rate(requests: &[LoggedRequest], per_second: usize) {
     let mut endpoints: HashMap<(&str, bool), Vec<Instant>> = HashMap::new();
     for request in requests {
@@ -286,7 +286,7 @@ async fn a_second_look_up_of_one_payment_within_a_second_is_answered_from_memory
     if began.elapsed() < Duration::from_secs(1) {
         assert_eq!(looked_up(), 1);
     }
-    // What decides about money is never answered from there.
+    // A call that decides about money is never answered from there.
     let known = looked_up();
     create(&shop, "ada", "1").await;
     assert_eq!(looked_up(), known + 1);

@@ -36,8 +36,8 @@ pub enum Alert {
         /// How many.
         payments: u64,
     },
-    /// Payments were found by asking Stripe, on the return page or by the reconciler, while no webhook
-    /// was accepted for an hour.
+    /// The return page or the reconciler found payments by asking Stripe, while no webhook was
+    /// accepted for an hour.
     NoWebhooks {
         /// How many payments were found since the last webhook.
         payments: u64,

@@ -273,14 +273,14 @@ impl CheckoutBuilder {
     /// set, 1 to 1,000.
     ///
     /// All calls that the pages and their routes cause share this bound, and the bound of
-    /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at most
-    /// a quarter of both: see [`client_key`](Self::client_key). So do look-ups of ids that a stranger
-    /// may have made up. A second try of a call counts as another call. A second look-up of one
-    /// payment within a second is answered from memory.
+    /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at
+    /// most a quarter of both: see [`client_key`](Self::client_key). Look-ups of ids that a stranger
+    /// may have made up take at most a quarter, too. A second try of a call counts as another call.
+    /// A second look-up of one payment within a second is answered from memory.
     ///
     /// A call beyond the bound waits for its turn, up to 2 s, and clients take turns. Then the
-    /// visitor gets 429, the code `rate_limited` and `Retry-After`. Webhooks, workers, the reconciler
-    /// and your own calls of this [`Checkout`] have places of their own and never wait here.
+    /// visitor gets 429, the code `rate_limited` and `Retry-After`. Webhooks, workers and the
+    /// reconciler never wait here. Neither do your own calls of this [`Checkout`].
     ///
     /// Each process counts for itself: divide both bounds by the number of your processes.
     #[cfg(feature = "intent")]
@@ -301,15 +301,16 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Names the client of a visitor, to share the bound of [`max_visitor_calls`](Self::max_visitor_calls)
-    /// fairly. Without it, or where it returns `None`, a client is the address at the other end of
-    /// the connection: one IPv4 address, or one /64 network of IPv6.
+    /// Names the client of a visitor. Clients share the bound of
+    /// [`max_visitor_calls`](Self::max_visitor_calls) fairly. Without a name, a client is the address
+    /// at the other end of the connection: one IPv4 address, or one /64 network of IPv6.
     ///
     /// Behind a proxy that address is the proxy's, and all visitors are one client. Return the
     /// address that your proxy adds:
     ///
     /// ```
-    /// # fn set(builder: stripe_checkout_core::CheckoutBuilder) -> stripe_checkout_core::CheckoutBuilder {
+    /// # use stripe_checkout_core::CheckoutBuilder;
+    /// # fn set(builder: CheckoutBuilder) -> CheckoutBuilder {
     /// // nginx: proxy_set_header X-Real-IP $remote_addr;
     /// builder.client_key(|visitor| visitor.header_str("x-real-ip").map(str::to_owned))
     /// # }
@@ -327,8 +328,9 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Who may start a payment: a limit per address, a captcha. Without one, everybody may. It is
-    /// also asked before each look-up of a payment: see [`Attempt`](crate::Attempt).
+    /// Decides which visitor may start a payment: a limit per address, a captcha. Without one, all
+    /// visitors may. It is also asked before each look-up of a payment: see
+    /// [`Attempt`](crate::Attempt).
     #[cfg(feature = "intent")]
     pub fn guard(mut self, guard: impl crate::Guard) -> Self {
         self.guard = Some(Arc::new(guard));

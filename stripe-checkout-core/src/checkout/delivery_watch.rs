@@ -91,7 +91,7 @@ impl DeliveryWatch {
         seen.ids.push_back(event.id().to_owned());
     }
 
-    /// How many payments were found, if this process has accepted no webhook since, and for an hour.
+    /// How many payments were found, if this process accepted no webhook since, and for an hour.
     fn found(&self) -> Option<u64> {
         let seen = self.lock();
         let (since, count) = seen.found?;

@@ -185,9 +185,10 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
-/// As of when the event tells how the payment stands, in seconds since 1970: now, where it was read
-/// with its charge, less the second for which an answer is remembered. Where the key may not read charges, a refund is not seen. The event then counts
-/// as old as the payment, so that an old one is checked before it is fulfilled.
+/// As of when the event tells how the payment stands, in seconds since 1970. Where the payment was
+/// read with its charge, that is now, less the second for which an answer is remembered. Where the
+/// key may not read charges, a refund is not seen. The event then counts as old as the payment, so
+/// that an old one is checked before it is fulfilled.
 fn known_since(payment: &Payment) -> u64 {
     match payment.returned() {
         Some(_) => {

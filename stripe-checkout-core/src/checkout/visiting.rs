@@ -13,8 +13,9 @@ impl Checkout {
     /// The same checkout for calls to Stripe that one visitor causes, in routes that you write by
     /// hand: an account page that lists saved cards, or a purchase with one click.
     ///
-    /// These calls share the bound of [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls)
-    /// with those of the ready-made routes. `client` is the same name that
+    /// These calls share the bound of
+    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls) with the ready-made routes.
+    /// `client` is the same name that
     /// [`client_key`](crate::CheckoutBuilder::client_key) gives this visitor, or the address.
     /// Without a name, all unnamed visitors count as one client. Beyond the bound a call fails with
     /// [`ApiError::TooManyCalls`](crate::ApiError::TooManyCalls): answer with 429.
@@ -56,8 +57,7 @@ impl Checkout {
         Ok(self.gateway()?.clone().remembering())
     }
 
-    /// The same for an id that a stranger may have made up. Who asks in a route by hand is a
-    /// visitor too.
+    /// The same for an id that a stranger may have made up. A route by hand asks for a visitor too.
     pub(super) fn guess(&self) -> Result<Gateway, NoPayments> {
         let gateway = match &self.visiting {
             Some(gateway) => gateway.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::transport::{AnyTransport, TransportRequest, TransportResponse};
-use super::visitor_calls::{Caller, Place, Unsent};
+use super::visitor_calls::{Caller, LONGEST_WAIT, Place, Unsent};
 use crate::error::{Chain, TransportError};
 
 /// The pause before the second try is between nothing and this; it doubles with every further try.
@@ -70,10 +70,12 @@ pub(super) struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    async fn place(self, tries: u32) -> Result<Place, Unsent> {
+    /// A place for the next try, which makes no sense after `end`.
+    async fn place(self, tries: u32, end: Instant) -> Result<Place, Unsent> {
         let again = tries > 0;
         let since = if again { Instant::now() } else { self.since };
-        self.caller.place(self.endpoint, since, again).await
+        let until = end.min(since + LONGEST_WAIT);
+        self.caller.place(self.endpoint, until, again).await
     }
 }
 
@@ -88,11 +90,12 @@ pub(super) async fn send(
 ) -> Result<TransportResponse, NoAnswer> {
     let began = Instant::now();
     let mut at_once_left = true;
+    let end = began + limits.deadline.saturating_sub(limits.least());
     let mut tries = 0;
     let mut last = None;
     loop {
         let place = match queue {
-            Some(queue) => match queue.place(tries).await {
+            Some(queue) => match queue.place(tries, end).await {
                 Ok(place) => Some(place),
                 Err(reason) => return last.unwrap_or(Err(NoAnswer::Unsent(reason))),
             },

@@ -22,7 +22,7 @@ use crate::quiet::Quiet;
 use crate::telemetry;
 
 /// How long a call waits for a place.
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The time over which the rate is counted.
 const WINDOW: Duration = Duration::from_secs(1);
 /// When a refused visitor may ask again.
@@ -85,8 +85,7 @@ pub(crate) struct VisitorCalls {
 #[derive(Clone)]
 pub(crate) struct Caller {
     calls: Arc<VisitorCalls>,
-    /// Without one, all visitors whom nobody can tell apart are one client, and may take the whole
-    /// bound.
+    /// Without one, visitors cannot be told apart. They may take the whole bound.
     client: Option<ClientKey>,
     /// Whether a stranger may have made up the id that is looked up.
     guess: bool,
@@ -212,7 +211,7 @@ impl VisitorCalls {
             self.wake(&mut state, now);
         }
         for (grant, place) in granted {
-            // A place that nobody takes any more is free again as it is dropped.
+            // If its caller is gone, the place is free again as it is dropped.
             let _ = grant.send(place);
         }
     }
@@ -387,12 +386,12 @@ impl Caller {
         }
     }
 
-    /// Waits for a place among the calls to this endpoint of Stripe's, since this time. A call that
-    /// was `sent` before does not end with its visitor.
+    /// Waits for a place among the calls to this endpoint of Stripe's. A call that was `sent` before
+    /// does not end with its visitor.
     pub(super) async fn place(
         &self,
         endpoint: &str,
-        since: Instant,
+        until: Instant,
         sent: bool,
     ) -> Result<Place, Unsent> {
         let who = Who {
@@ -414,7 +413,7 @@ impl Caller {
                 biased;
                 () = self.left(), if !sent => Err(Unsent::VisitorLeft),
                 place = granted => place.map_err(|_| Unsent::AtBound),
-                () = tokio::time::sleep_until(since + LONGEST_WAIT) => Err(Unsent::AtBound),
+                () = tokio::time::sleep_until(until) => Err(Unsent::AtBound),
             }
         };
         let waited = waited.await;
@@ -446,7 +445,7 @@ impl Drop for Ticket {
             .position(|waiting| waiting.number == self.number);
         let own = own.map(|own| state.waiting.remove(own));
         drop(state);
-        // With it goes the sender of a place that nobody waits for.
+        // With it goes the sender of its place.
         drop(own);
     }
 }

@@ -11,10 +11,12 @@ fn calls() -> Arc<VisitorCalls> {
 }
 
 async fn place(caller: &Caller) -> Result<Place, Unsent> {
-    caller.place(ENDPOINT, Instant::now(), false).await
+    caller
+        .place(ENDPOINT, Instant::now() + LONGEST_WAIT, false)
+        .await
 }
 
-/// Places that this caller gets at once, out of so many that it wants.
+/// The places that this caller gets at once, at most as many as it wants.
 async fn at_once(caller: &Caller, wanted: usize) -> Vec<Place> {
     let mut places = Vec::new();
     for _ in 0..wanted {
@@ -183,7 +185,8 @@ async fn a_call_waits_for_two_seconds() {
     assert_eq!(place(&caller).await.err(), Some(Unsent::AtBound));
     assert_eq!(began.elapsed(), LONGEST_WAIT);
     // The time that it spent elsewhere counts.
-    let refused = caller.place(ENDPOINT, began, false).await;
+    let until = began + LONGEST_WAIT;
+    let refused = caller.place(ENDPOINT, until, false).await;
     assert_eq!(refused.err(), Some(Unsent::AtBound));
     assert_eq!(began.elapsed(), LONGEST_WAIT);
     assert!(calls.lock().waiting.is_empty());
@@ -198,8 +201,11 @@ async fn a_call_in_the_queue_ends_with_its_visitor_and_one_that_was_sent_does_no
     let caller = calls.caller(Some("one"), Some(left));
     let (unsent, sent) = (caller.clone(), caller.clone());
     let unsent = tokio::spawn(async move { place(&unsent).await.err() });
-    let sent =
-        tokio::spawn(async move { sent.place(ENDPOINT, Instant::now(), true).await.map(drop) });
+    let sent = tokio::spawn(async move {
+        sent.place(ENDPOINT, Instant::now() + LONGEST_WAIT, true)
+            .await
+            .map(drop)
+    });
     while calls.lock().waiting.len() < 2 {
         tokio::task::yield_now().await;
     }

@@ -85,8 +85,8 @@ fn shipped(site: &Site, order: &str, times: usize) -> Result<(), String> {
     )
 }
 
-/// Eight at once, where one call a second is sent: within the two seconds that a call waits, most of
-/// them find no place.
+/// Eight ask at once, and one call a second is sent. Within the two seconds that a call waits, most
+/// of them find no place.
 async fn beyond_the_bound(site: Site) -> Told {
     let mut asking = JoinSet::new();
     for n in 0..8 {
