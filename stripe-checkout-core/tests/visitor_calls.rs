@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
+    CustomerRequest, PaymentRequest, SetupRequest, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::PaymentIntent;
 use stripe_checkout_core::{
@@ -263,6 +263,81 @@ async fn twenty_buyers_pay_within_three_seconds_while_one_client_hammers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_buyers_pay_within_three_seconds_while_thirty_clients_hammer() {
     thirty_hammer_and_twenty_pay(|n| format!("stranger {n}")).await;
+}
+
+/// Strangers guess ids of saved cards without end. Buyers come back from paying, and one from saving
+/// a card.
+async fn thirty_guess_and_buyers_come_back(stranger: fn(usize) -> String, has_saved_card: bool) {
+    let sandbox = Sandbox::start().await.unwrap();
+    let shop = builder(sandbox.config()).build().unwrap();
+    let customer = shop.customer(&CustomerRequest::new("ada")).await.unwrap();
+    let setup = SetupRequest::new("card", &customer);
+    let setup = shop.create_setup_intent(&setup).await.unwrap();
+    let mut paid = Vec::new();
+    for n in 0..10 {
+        let request = PaymentRequest::new(format!("order-{n}"), PRICE);
+        let made = shop.create_intent(&request).await.unwrap();
+        paid.push(Made::with_secret(made.client_secret().unwrap().expose()));
+    }
+    let before = sandbox.requests().len();
+    sandbox.faults().next(10_000, Fault::Slow(LATENCY));
+    let look = |id: &str, secret: &str| {
+        serde_json::json!({"setup_intent": id, "setup_intent_client_secret": secret}).to_string()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut strangers = JoinSet::new();
+    for n in 0..30 {
+        let (shop, stop) = (shop.clone(), Arc::clone(&stop));
+        strangers.spawn(async move {
+            for guess in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let id = format!("seti_{n}x{guess}");
+                let body = look(&id, &format!("{id}_secret_x"));
+                let reply = ask(&shop, &stranger(n), "/checkout/status", "", &body).await;
+                assert!(matches!(reply.status(), 404 | 429), "{}", text(&reply));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    sandbox
+        .wait_for(|sandbox| sandbox.requests().len() > before + 4)
+        .await;
+    let mut returns = JoinSet::new();
+    for (n, made) in paid.into_iter().enumerate() {
+        let shop = shop.clone();
+        returns.spawn(async move {
+            let began = Instant::now();
+            let reply = made.status(&shop, &format!("buyer {n}")).await;
+            assert_eq!(reply.status(), 200, "{}", text(&reply));
+            began.elapsed()
+        });
+    }
+    if has_saved_card {
+        let shop = shop.clone();
+        let body = look(setup.id(), setup.client_secret().unwrap().expose());
+        returns.spawn(async move {
+            let began = Instant::now();
+            let reply = ask(&shop, "saver", "/checkout/status", "", &body).await;
+            assert_eq!(reply.status(), 200, "{}", text(&reply));
+            began.elapsed()
+        });
+    }
+    let slowest = returns.join_all().await.into_iter().max().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    strangers.join_all().await;
+    assert!(slowest <= Duration::from_secs(3), "{slowest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_of_one_client_keep_no_buyer_waiting() {
+    thirty_guess_and_buyers_come_back(|_| "stranger".to_owned(), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_of_thirty_clients_keep_no_paying_buyer_waiting() {
+    thirty_guess_and_buyers_come_back(|n| format!("stranger {n}"), false).await;
 }
 
 #[tokio::test]

@@ -386,8 +386,8 @@ impl Caller {
         }
     }
 
-    /// Waits for a place among the calls to this endpoint of Stripe's. A call that was `sent` before
-    /// does not end with its visitor.
+    /// Waits for a place among the calls to this endpoint of Stripe's. A call that was `sent`
+    /// before does not end with its visitor.
     pub(super) async fn place(
         &self,
         endpoint: &str,
