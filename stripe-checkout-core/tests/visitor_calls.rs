@@ -358,9 +358,12 @@ async fn a_second_look_up_of_one_payment_within_a_second_is_answered_from_memory
     }
     assert_eq!(at_once.join_all().await, [200; 30]);
     assert_eq!(made.complete(&shop, "bob").await.status(), 200);
-    if began.elapsed() < Duration::from_secs(1) {
-        assert_eq!(looked_up(), 1);
-    }
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(
+        looked_up() as f64 <= 1.0 + seconds,
+        "{} in {seconds} s",
+        looked_up()
+    );
     // A call that decides about money is never answered from there.
     let known = looked_up();
     create(&shop, "ada", "1").await;
