@@ -8,6 +8,7 @@ mod captures;
 mod clock;
 #[cfg(feature = "intent")]
 mod customer_routes;
+mod delivery_watch;
 #[cfg(feature = "intent")]
 mod expire;
 #[cfg(feature = "intent")]
@@ -31,6 +32,8 @@ mod saved_charge;
 mod sessions;
 mod tasks;
 mod upkeep;
+#[cfg(feature = "intent")]
+mod visiting;
 mod worker;
 
 use std::fmt;
@@ -44,6 +47,7 @@ pub use self::builder::{CheckoutBuilder, Ours};
 #[cfg(feature = "intent")]
 pub use self::captures::Totals;
 use self::clock::Clock;
+use self::delivery_watch::DeliveryWatch;
 #[cfg(feature = "intent")]
 pub use self::expire::Expired;
 #[cfg(feature = "intent")]
@@ -67,6 +71,9 @@ use crate::webhook::{Event, Verifier};
 pub struct Checkout {
     inner: Arc<Inner>,
     endpoints: Arc<[Endpoint]>,
+    /// The way to Stripe on behalf of one visitor.
+    #[cfg(feature = "intent")]
+    visiting: Option<crate::intent::Gateway>,
 }
 
 struct Inner {
@@ -83,18 +90,22 @@ struct Inner {
     /// Whether a payment on a connected account is still known after a restart.
     #[cfg(feature = "intent")]
     knows_accounts: bool,
-    /// How many payments that the inbox does not know may be looked up at Stripe at the same time: guessing must not use up its rate limit.
-    #[cfg(feature = "intent")]
-    guesses: tokio::sync::Semaphore,
     tasks: Tasks,
     clock: Clock,
+    deliveries: DeliveryWatch,
 }
+
+/// Tells one visitor from another.
+#[cfg(feature = "intent")]
+type ClientKey = dyn Fn(&crate::Visitor) -> Option<String> + Send + Sync;
 
 /// What only a checkout with prices has.
 #[cfg(feature = "intent")]
 struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
     gateway: crate::intent::Gateway,
+    visitor_calls: Arc<crate::intent::VisitorCalls>,
+    client_key: Option<Arc<ClientKey>>,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     max_declines: u32,
@@ -133,8 +144,8 @@ impl Checkout {
             .cloned()
             .collect();
         Self {
-            inner: Arc::clone(&self.inner),
             endpoints,
+            ..self.clone()
         }
     }
 
@@ -143,9 +154,24 @@ impl Checkout {
     /// The work runs as a task of its own, so that a client that hangs up cannot cut off a fulfilment half-way; [`drain`](Self::drain) waits for it
     /// at shutdown. It runs on the tokio runtime in which the checkout was built: a framework's worker threads may have runtimes of their own, which end with
     /// them (actix-web's do). A panic in the merchant's code is an answer of 500.
+    ///
+    /// A call to Stripe that a visitor causes waits for its turn, at most 2 s: see
+    /// [`max_visitor_calls`](CheckoutBuilder::max_visitor_calls). If the visitor hangs up before it
+    /// was sent, it is not sent.
     pub async fn handle(&self, call: Call) -> Reply {
         let checkout = self.clone();
-        let work = async move { checkout.answer(call).await };
+        // Closes when this future is dropped.
+        #[cfg(feature = "intent")]
+        let (_here, left) = tokio::sync::watch::channel(());
+        let work = async move {
+            #[cfg(feature = "intent")]
+            let checkout = match call.endpoint.group() {
+                // Stripe is no visitor.
+                Group::Webhook => checkout,
+                _ => checkout.visited(&call.visitor, left),
+            };
+            checkout.answer(call).await
+        };
         match self.inner.tasks.spawn(work).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -172,7 +198,8 @@ impl Checkout {
         signatures: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Event, VerifyError> {
         self.verified(body, signatures)
-            .inspect_err(telemetry::refused)
+            .inspect(|_| self.inner.deliveries.accepted())
+            .inspect_err(|error| self.inner.deliveries.refused(error))
     }
 
     fn verified<'a>(
@@ -226,16 +253,19 @@ impl Checkout {
         let scope = self.scope(Mode::from_livemode(event.livemode()));
         let span = tracing::info_span!(
             "delivery",
-            event = %event.id(),
+            event = event.id(),
             event_type = event.event_type(),
             payment = field::Empty,
             outcome = field::Empty,
         );
-        let work = self.deliver(event, &scope, origin);
+        let work = self.deliver(event.clone(), &scope, origin);
         let received = work.instrument(span.clone()).await;
         let outcome = telemetry::outcome_of(&received);
         span.record("outcome", outcome);
         telemetry::delivered(&scope, origin, outcome);
+        if let Ok(received) = &received {
+            self.inner.deliveries.received(&event, origin, received);
+        }
         received
     }
 
@@ -248,15 +278,24 @@ impl Checkout {
         let mode = scope.mode;
         match self.inner.mode {
             Some(Mode::Live) if mode == Mode::Test => {
-                tracing::info!(event = %event.id(), "a test event at a live configuration: not taken in");
+                tracing::info!(
+                    event = event.id(),
+                    "a test event at a live configuration: not taken in"
+                );
                 return Ok(Received::Ignored);
             }
             Some(Mode::Test) if mode == Mode::Live => {
-                tracing::error!(event = %event.id(), "a LIVE event at a test configuration: real money that nobody fulfils; refused, so that Stripe keeps it");
+                tracing::error!(
+                    event = event.id(),
+                    "a LIVE event at a test configuration: real money that nobody fulfils; refused, so that Stripe keeps it"
+                );
                 return Ok(Received::Failed);
             }
             None if mode == Mode::Live && !self.inner.fulfillment.accepts_live() => {
-                tracing::error!(event = %event.id(), "a LIVE event, and an inbox that forgets at a restart: refused, so that Stripe keeps it; use SqliteInbox or PostgresInbox, also beside a store of your own");
+                tracing::error!(
+                    event = event.id(),
+                    "a LIVE event, and an inbox that forgets at a restart: refused, so that Stripe keeps it; use SqliteInbox or PostgresInbox, also beside a store of your own"
+                );
                 return Ok(Received::Failed);
             }
             _ => {}

@@ -3,7 +3,7 @@
 //! They stand together so that one reading tells what can go wrong. No error prints a key, a client secret, a signature or a body; a cause from another
 //! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,19 +13,40 @@ use crate::currency::Currency;
 /// Any error of the merchant's own code: a handler, a price look-up, an inbox.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error and its causes in one line, for a log: the causes tell an operator what to do.
+/// A text from outside, for a log: no character of it begins a line or moves the cursor.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|letter| match is_plain(letter) {
+                true => f.write_char(letter),
+                false => write!(f, "{}", letter.escape_default()),
+            })
+    }
+}
+
+/// Neither a control character, nor one that ends a line or turns the direction of writing.
+fn is_plain(letter: char) -> bool {
+    !letter.is_control()
+        && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// An error and its causes in one line, for a log: the causes tell an operator what to do. They may
+/// repeat what a stranger sent, so they are [`Escaped`].
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = self.0.to_string();
-        f.write_str(&before)?;
+        Escaped(&before).fmt(f)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
             let text = error.to_string();
             // Some errors repeat their cause, or end with it.
             if !before.ends_with(&text) {
-                write!(f, ": {text}")?;
+                write!(f, ": {}", Escaped(&text))?;
                 before = text;
             }
             cause = error.source();
@@ -515,6 +536,16 @@ pub enum ApiError {
     /// The deadline for all tries together is over. Whether Stripe did it is unknown; the same key will tell.
     #[error("Stripe did not answer in time")]
     Timeout,
+    /// The calls that visitors cause are at their bound: see
+    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). Nothing was sent.
+    #[error("visitors cause more calls to Stripe than the bound allows")]
+    TooManyCalls {
+        /// When the visitor may try again.
+        retry_after: Duration,
+    },
+    /// The visitor hung up while the call waited for its turn. Nothing was sent.
+    #[error("the visitor left before the call was sent")]
+    VisitorLeft,
     /// Stripe answered with something that is not what it documents.
     #[error("Stripe's answer could not be read")]
     UnexpectedAnswer {
@@ -533,6 +564,14 @@ fn permission(sentence: Option<&str>, account_is_gone: bool) -> String {
     }
 }
 
+#[cfg(feature = "intent")]
+impl ApiError {
+    /// Whether a visitor can cause it at will, and nothing is wrong: no line for the log.
+    pub(crate) fn is_expected(&self) -> bool {
+        matches!(self, Self::TooManyCalls { .. } | Self::VisitorLeft)
+    }
+}
+
 impl ApiError {
     /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
     /// answer.
@@ -547,8 +586,39 @@ impl ApiError {
             | Self::IdempotencyMismatch { request_id }
             | Self::Unavailable { request_id, .. }
             | Self::UnexpectedAnswer { request_id, .. } => request_id.as_deref(),
-            Self::Timeout => None,
+            Self::Timeout | Self::TooManyCalls { .. } | Self::VisitorLeft => None,
         }
+    }
+}
+
+#[cfg(feature = "intent")]
+impl IntentError {
+    /// See [`ApiError::is_expected`].
+    pub(crate) fn is_expected(&self) -> bool {
+        match self {
+            Self::Api(error) => error.is_expected(),
+            Self::Inbox(error) => error.is_expected(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(feature = "intent")]
+impl OperationError {
+    /// See [`ApiError::is_expected`].
+    pub(crate) fn is_expected(&self) -> bool {
+        match self {
+            Self::Api(error) => error.is_expected(),
+            Self::Inbox(error) => error.is_expected(),
+            _ => false,
+        }
+    }
+}
+
+impl InboxError {
+    /// Whether it only says that other work on the payment goes on: no line for the log.
+    pub(crate) fn is_expected(&self) -> bool {
+        matches!(self, Self::Busy)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Who may start a payment. Thieves try stolen cards where a page lets anybody start as many payments as he likes; see Stripe's
+//! Decides which visitor may start a payment, and look one up. Thieves try stolen cards where a
+//! page lets any visitor start as many payments as they like: see Stripe's
 //! [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
 
 use crate::call::Visitor;
@@ -9,6 +10,11 @@ use crate::intent::PaymentRequest;
 /// Lets a buyer start a payment, or refuses: a limit per address, a captcha, a list of one's own.
 ///
 /// It is asked each time before Stripe is, when a buyer presses *Pay*, after the order got its price. Whoever is refused has started nothing.
+///
+/// It is also asked before each look-up of a payment and before saved cards are shown. The return
+/// page asks again and again while a payment is processed, so a limit for payments should let
+/// [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass. Look-ups have a bound of their own:
+/// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -47,6 +53,10 @@ pub enum Attempt<'a> {
     Payment(&'a PaymentRequest),
     /// To save a card without paying: what thieves like best.
     SaveCard,
+    /// To see how a payment stands, or whether a card was saved, with the payment's id and secret.
+    LookUp,
+    /// To see the saved cards of the customer that the visitor is.
+    CustomerSession,
 }
 
 /// A guard whose type is gone.

@@ -22,6 +22,7 @@ mod endpoint;
 mod error;
 mod marks;
 mod metadata;
+mod quiet;
 mod reply;
 mod secret;
 mod telemetry;

@@ -295,7 +295,6 @@ impl From<&VerifyError> for Problem {
 /// For routes written by hand: what the webhook route itself answers.
 impl From<VerifyError> for Reply {
     fn from(error: VerifyError) -> Self {
-        tracing::warn!(%error, "a webhook was refused");
         Problem::from(&error).json()
     }
 }
@@ -330,7 +329,11 @@ impl From<Result<Received, InboxError>> for Reply {
             .later(30)
             .json(),
             Err(error) => {
-                tracing::error!(error = %crate::error::Chain(&error), "an event was not taken in");
+                if error.is_expected() {
+                    tracing::debug!(%error, "an event was not taken in");
+                } else {
+                    tracing::error!(error = %crate::error::Chain(&error), "an event was not taken in");
+                }
                 Problem::from(&error).json()
             }
         }
@@ -414,6 +417,20 @@ fn already_paid() -> Problem {
     )
 }
 
+/// How long to wait where Stripe does not say it.
+#[cfg(feature = "intent")]
+const FIVE: Duration = Duration::from_secs(5);
+
+#[cfg(feature = "intent")]
+fn rate_limited(wait: Duration) -> Problem {
+    Problem::new(
+        429,
+        "rate_limited",
+        "Too many people are paying at this moment. Please try again shortly.",
+    )
+    .later(wait.as_secs().max(1))
+}
+
 #[cfg(feature = "intent")]
 fn not_theirs() -> Problem {
     Problem::new(
@@ -486,15 +503,10 @@ impl From<&ApiError> for Problem {
                 "declined",
                 "The payment was declined. Please try another way to pay.",
             ),
-            ApiError::RateLimited { retry_after, .. } => {
-                let wait = retry_after.map_or(5, |wait| wait.as_secs().max(1));
-                Self::new(
-                    429,
-                    "rate_limited",
-                    "Too many people are paying at this moment. Please try again shortly.",
-                )
-                .later(wait)
-            }
+            ApiError::RateLimited { retry_after, .. } => rate_limited(retry_after.unwrap_or(FIVE)),
+            ApiError::TooManyCalls { retry_after } => rate_limited(*retry_after),
+            // The visitor is gone, and does not read it.
+            ApiError::VisitorLeft => rate_limited(FIVE),
             ApiError::IdempotencyConflict { .. } | ApiError::IdempotencyMismatch { .. } => {
                 Self::new(
                     409,

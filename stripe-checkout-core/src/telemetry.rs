@@ -12,7 +12,7 @@ use recorded::{count, measure, set};
 
 use std::time::{Instant, SystemTime};
 
-use crate::error::{InboxError, SignatureError, VerifyError};
+use crate::error::InboxError;
 use crate::fulfillment::{EventState, Received, Scope, Stats};
 
 const DELIVERIES: &str = "stripe_checkout_deliveries_total";
@@ -29,6 +29,8 @@ const OLDEST_PENDING: &str = "stripe_checkout_oldest_pending_event_age_seconds";
 const UNFULFILLED: &str = "stripe_checkout_unfulfilled_payments";
 const OLDEST_UNFULFILLED: &str = "stripe_checkout_oldest_unfulfilled_payment_age_seconds";
 const DUPLICATES_OPEN: &str = "stripe_checkout_open_duplicate_payments";
+#[cfg_attr(not(feature = "intent"), allow(dead_code))]
+const VISITOR_CALLS: &str = "stripe_checkout_visitor_calls_total";
 const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
 
 /// Where an event comes from.
@@ -74,20 +76,37 @@ pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
     );
 }
 
-/// A webhook was refused: it never came to be an event.
-pub(crate) fn refused(error: &VerifyError) {
-    let reason = match error {
-        VerifyError::Signature(SignatureError::Missing) => "missing",
-        VerifyError::Signature(SignatureError::Repeated) => "repeated",
-        VerifyError::Signature(SignatureError::Timestamp) => "timestamp",
-        VerifyError::Signature(SignatureError::NoSignature) => "no_signature",
-        VerifyError::Signature(SignatureError::Mismatch) => "signature",
-        VerifyError::Signature(SignatureError::TooOld { .. }) => "too_old",
-        VerifyError::Event(_) => "not_an_event",
-        VerifyError::TooLarge { .. } => "too_large",
-        VerifyError::Incomplete => "incomplete",
+/// Why a webhook never came to be an event. Anyone can cause the first three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has no signature header.
+    NoHeader,
+    /// Its header or its body cannot be read.
+    Malformed,
+    /// No secret of this checkout made its signature.
+    WrongSignature,
+    /// It is genuine, and older than the tolerance.
+    TooOld,
+    /// It is genuine, and no event.
+    NotAnEvent,
+}
+
+/// A webhook was refused.
+pub(crate) fn refused(refusal: Refusal) {
+    let reason = match refusal {
+        Refusal::NoHeader => "no_header",
+        Refusal::Malformed => "malformed",
+        Refusal::WrongSignature => "wrong_signature",
+        Refusal::TooOld => "too_old",
+        Refusal::NotAnEvent => "not_an_event",
     };
     count(REFUSED, None, &[("reason", reason)], 1);
+}
+
+/// A call to Stripe that a visitor causes was sent, was answered from memory, or was not sent.
+#[cfg(feature = "intent")]
+pub(crate) fn visitor_call(outcome: &'static str) {
+    count(VISITOR_CALLS, None, &[("outcome", outcome)], 1);
 }
 
 /// An event had its turn.

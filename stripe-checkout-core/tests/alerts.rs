@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox, Received};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Alert, Amount, Body, BoxError, Call, Checkout, Config, Currency, Group, WebhookSecret,
+    Alert, Amount, Body, BoxError, Call, Checkout, Config, Currency, Group, InboxError, Reply,
+    WebhookSecret,
 };
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -224,7 +225,7 @@ async fn a_wrong_clock_is_said_loudly_and_not_for_each_webhook() {
     for _ in 0..5 {
         assert_eq!(send(&shop, harmless(), 1000).await, 400);
     }
-    assert_eq!(said.count("WARN", "a webhook was refused"), 5);
+    assert_eq!(said.count("WARN", "refused"), 0);
     assert_eq!(said.count("ERROR", "GENUINE webhook was refused"), 1);
     assert_eq!(said.count("ERROR", "clock is 16 min ahead of Stripe's"), 1);
 }
@@ -249,4 +250,42 @@ async fn a_clock_that_is_behind_is_said_too() {
         send(&shop, harmless(), -1000).await;
     }
     assert_eq!(said.count("ERROR", "min behind Stripe's"), 1);
+}
+
+/// Anyone can post: neither does it fill the log, nor is it an alert.
+#[tokio::test]
+async fn refused_webhooks_are_said_once_a_minute_for_each_class_and_are_no_alert() {
+    let (said, _listening) = listen();
+    let shop = shop(20);
+    let body = harmless().body();
+    let wrong = WebhookSecret::new("whsec_of_a_stranger").unwrap();
+    let wrong = sign(&body, &wrong, now());
+    let webhook = shop.only(Group::Webhook).endpoints()[0].clone();
+    for _ in 0..50 {
+        let bare = Call::new(&webhook).body(Body::whole(&body, webhook.body_limit()));
+        assert_eq!(shop.handle(bare).await.status(), 400);
+        assert_eq!(post(&shop, &body, "nonsense").await, 400);
+        assert_eq!(post(&shop, &body, "t=1").await, 400);
+        assert_eq!(post(&shop, &body, &wrong).await, 400);
+    }
+    for class in [
+        "without a signature header",
+        "malformed",
+        "with a wrong signature",
+    ] {
+        assert_eq!(said.count("WARN", class), 1, "{class}");
+    }
+    assert_eq!(said.count("", "refused"), 3);
+    assert_eq!(said.count("ERROR", ""), 0);
+    assert_eq!(shop.alerts(Duration::ZERO).await.unwrap(), []);
+}
+
+#[test]
+fn a_busy_inbox_is_an_answer_and_a_full_one_is_an_error() {
+    let (said, _listening) = listen();
+    let answer = |error| Reply::from(Err::<Received, _>(error)).status();
+    assert_eq!(answer(InboxError::Busy), 503);
+    assert_eq!(said.count("", "not taken in"), 0);
+    assert_eq!(answer(InboxError::Full { capacity: 1 }), 503);
+    assert_eq!(said.count("ERROR", "not taken in"), 1);
 }

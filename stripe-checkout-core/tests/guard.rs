@@ -66,13 +66,18 @@ fn checkout(sandbox: &Sandbox, door: Door) -> Checkout {
 }
 
 async fn post(checkout: &Checkout, path: &str) -> Reply {
+    ask(checkout, path, "", "{}").await
+}
+
+async fn ask(checkout: &Checkout, path: &str, query: &str, body: &str) -> Reply {
     let endpoints = checkout.endpoints().iter();
     let endpoint = endpoints.rev().find(|known| known.path() == path).unwrap();
     let call = Call::new(endpoint)
+        .query(Some(query))
         .header("host", b"shop.example")
         .header("content-type", b"application/json")
         .header("sec-fetch-site", b"same-origin")
-        .body(Body::whole(b"{}", endpoint.body_limit()));
+        .body(Body::whole(body.as_bytes(), endpoint.body_limit()));
     checkout.handle(call).await
 }
 
@@ -101,5 +106,44 @@ async fn a_guard_that_does_not_answer_lets_nobody_in() {
         tokio::time::resume();
         assert_eq!(reply.status(), 503, "{path}");
         assert_eq!(sandbox.requests().len(), 0, "{path}");
+    }
+}
+
+/// Each route on which a visitor can have Stripe asked, and start nothing.
+const LOOK_UPS: [(&str, &str, &str); 7] = [
+    (
+        "/checkout/status",
+        "",
+        r#"{"payment_intent":"pi_1","payment_intent_client_secret":"pi_1_secret_1"}"#,
+    ),
+    (
+        "/checkout/status",
+        "",
+        r#"{"setup_intent":"seti_1","setup_intent_client_secret":"seti_1_secret_1"}"#,
+    ),
+    ("/checkout/status", "", r#"{"session_id":"cs_1"}"#),
+    (
+        "/checkout/complete",
+        "payment_intent=pi_1&payment_intent_client_secret=pi_1_secret_1",
+        "",
+    ),
+    ("/checkout/complete", "session_id=cs_1", ""),
+    (
+        "/checkout/setup/complete",
+        "setup_intent=seti_1&setup_intent_client_secret=seti_1_secret_1",
+        "",
+    ),
+    ("/checkout/customer-session", "", "{}"),
+];
+
+#[tokio::test]
+async fn look_ups_and_customer_sessions_pass_the_guard() {
+    for (path, query, body) in LOOK_UPS {
+        let sandbox = Sandbox::start().await.unwrap();
+        let reply = ask(&checkout(&sandbox, Door::Shut), path, query, body).await;
+        assert_eq!(reply.status(), 403, "{path} {query}");
+        assert_eq!(sandbox.requests().len(), 0, "{path} {query}");
+        ask(&checkout(&sandbox, Door::Open), path, query, body).await;
+        assert!(!sandbox.requests().is_empty(), "{path} {query}");
     }
 }

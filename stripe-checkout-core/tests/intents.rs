@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
@@ -884,7 +885,7 @@ async fn assets_are_cacheable_and_answer_304_to_who_has_them() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_comes_back_sees_how_the_payment_stands() {
     let shop = Shop::new();
     shop.intent("a").await.unwrap();
@@ -899,6 +900,8 @@ async fn who_comes_back_sees_how_the_payment_stands() {
         ("canceled", "data-state=\"canceled\""),
     ] {
         shop.stripe.set("pi_1", "status", status);
+        // An answer of the last second is remembered.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let page = shop.get("/checkout/complete", query).await;
         assert_eq!(page.status(), 200);
         assert!(text(&page).contains(words), "{status}");
@@ -915,6 +918,7 @@ async fn who_comes_back_sees_how_the_payment_stands() {
         );
     }
     shop.stripe.set("pi_1", "status", "requires_payment_method");
+    tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(
         text(&shop.get("/checkout/complete", query).await).contains("../checkout?order=a"),
         "a way to try again"

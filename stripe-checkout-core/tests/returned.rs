@@ -12,11 +12,11 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::testing::{EventBody, PaymentIntent, refund};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Event, Payment, Refund};
 use stripe_checkout_core::{
-    Amount, ApiError, BoxError, Checkout, Config, Currency, IntentError, Mode, Pricing,
-    PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
+    Alert, Amount, ApiError, Body, BoxError, Checkout, Config, Currency, IntentError, Mode,
+    Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -359,8 +359,65 @@ async fn an_inbox_that_forgets_asks_for_what_it_does_not_know_and_for_few_at_a_t
     }
     let refused = shop.retrieve_intent("pi_4", "x").await.unwrap_err();
     assert!(
-        matches!(refused, IntentError::Api(ApiError::RateLimited { .. })),
+        matches!(refused, IntentError::Api(ApiError::TooManyCalls { .. })),
         "{refused:?}"
     );
     assert_eq!(stripe.0.load(Ordering::SeqCst), 4);
+}
+
+/// Only what Stripe itself confirms tells that the secret is wrong: anyone can post a bad webhook.
+#[tokio::test]
+async fn payments_without_webhooks_are_an_alert_and_refused_webhooks_alone_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    let bad = || {
+        let wrong = WebhookSecret::new("whsec_of_another_endpoint").unwrap();
+        let body = br#"{"id":"evt_1","object":"event","type":"a"}"#;
+        let header = sign(body, &wrong, now());
+        let body = Body::whole(body, shop.body_limit());
+        assert!(shop.verify(body, [header.as_bytes()]).is_err());
+    };
+    for _ in 0..100 {
+        bad();
+    }
+    assert_eq!(shop.alerts(HOUR).await.unwrap(), []);
+
+    comes_back(&shop, 1).await;
+    assert_eq!(
+        shop.alerts(HOUR).await.unwrap(),
+        [],
+        "its webhook may be on its way"
+    );
+    later(HOUR).await;
+    let told = shop.alerts(HOUR).await.unwrap();
+    assert_eq!(told, [Alert::NoWebhooks { payments: 1 }]);
+
+    let body = EventBody::new("product.created", serde_json::json!({"object": "product"})).body();
+    let secret = WebhookSecret::new("whsec_of_this_test").unwrap();
+    let header = sign(&body, &secret, now());
+    let body = Body::whole(&body, shop.body_limit());
+    shop.verify(body, [header.as_bytes()]).unwrap();
+    assert_eq!(shop.alerts(HOUR).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_webhook_that_another_process_accepted_is_none_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let shop = checkout(sqlite(&folder).await, &stripe, &ship);
+    comes_back(&shop, 1).await;
+    let other = checkout(sqlite(&folder).await, &stripe, &ship);
+    other.receive(webhook(&stripe)).await.unwrap();
+    later(HOUR).await;
+    assert_eq!(shop.alerts(HOUR).await.unwrap(), []);
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Moves the clock of the timers.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }

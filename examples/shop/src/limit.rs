@@ -92,8 +92,12 @@ fn one_visitor(address: IpAddr) -> IpAddr {
 }
 
 impl Guard for PerAddress {
-    async fn admit(&self, visitor: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
-        self.count(self.address(visitor))
+    async fn admit(&self, visitor: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
+        match attempt {
+            // Neither starts a payment, and the return page looks again and again.
+            Attempt::LookUp | Attempt::CustomerSession => Ok(()),
+            _ => self.count(self.address(visitor)),
+        }
     }
 }
 

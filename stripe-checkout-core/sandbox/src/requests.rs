@@ -1,5 +1,7 @@
 //! What was asked of the sandbox: tests read here what a client really sent.
 
+use std::time::Instant;
+
 /// One request to the sandbox's API.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +26,10 @@ pub struct LoggedRequest {
     pub status: Option<u16>,
     /// Whether the answer was an earlier one of the same idempotency key.
     pub replayed: bool,
+    /// When the request was there.
+    pub received: Instant,
+    /// When its answer was ready; `None` while there is none.
+    pub answered: Option<Instant>,
 }
 
 // By hand, without the query and the body: client secrets and buyers' addresses are in them.

@@ -1,6 +1,12 @@
 //! The HTTP server: from a connection to an answer, or to the fault that stands in for one.
 
-use std::{convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
@@ -162,6 +168,8 @@ async fn api(
             request_id: request_id.clone(),
             status: None,
             replayed: false,
+            received: Instant::now(),
+            answered: None,
         });
         store.faults.pop_front()
     };
@@ -226,6 +234,7 @@ async fn api(
     {
         logged.status = Some(answer.status.as_u16());
         logged.replayed = answer.is_replayed();
+        logged.answered = Some(Instant::now());
     }
     shared.changed();
     Ok(answer)

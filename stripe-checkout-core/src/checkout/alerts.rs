@@ -36,6 +36,12 @@ pub enum Alert {
         /// How many.
         payments: u64,
     },
+    /// The return page or the reconciler found payments by asking Stripe, while no webhook was
+    /// accepted for an hour.
+    NoWebhooks {
+        /// How many payments were found since the last webhook.
+        payments: u64,
+    },
     /// This machine's clock and Stripe's are a minute or more apart, or further than a shorter tolerance of yours.
     ClockSkew {
         /// How many seconds this machine's is ahead; negative if it is behind. See [`Checkout::clock_skew`].
@@ -51,6 +57,7 @@ impl Alert {
             Self::DeadLetters { .. } => "dead_letters",
             Self::Mismatches { .. } => "mismatches",
             Self::DuplicatePayments { .. } => "duplicate_payments",
+            Self::NoWebhooks { .. } => "no_webhooks",
             Self::ClockSkew { .. } => "clock_skew",
         }
     }
@@ -95,6 +102,13 @@ impl fmt::Display for Alert {
             Self::DuplicatePayments { payments } => write!(
                 f,
                 "{payments} payments were for orders that had been paid already: refund them."
+            ),
+            Self::NoWebhooks { payments: 1 } => f.write_str(
+                "1 payment was found by asking Stripe, and no webhook was accepted for an hour: compare the signing secret with that of the endpoint in Stripe's Dashboard, and see there whether Stripe reaches it.",
+            ),
+            Self::NoWebhooks { payments } => write!(
+                f,
+                "{payments} payments were found by asking Stripe, and no webhook was accepted for an hour: compare the signing secret with that of the endpoint in Stripe's Dashboard, and see there whether Stripe reaches it."
             ),
             Self::ClockSkew { ahead_seconds } if *ahead_seconds < 0 => write!(
                 f,
@@ -146,6 +160,7 @@ impl Checkout {
         let stats = self.stats().await?;
         let clock = self.inner.clock.alert();
         let mut alerts = of(&stats, unfulfilled_after, SystemTime::now());
+        alerts.extend(self.silence().await?);
         alerts.extend(clock);
         Ok(alerts)
     }
@@ -250,12 +265,14 @@ mod tests {
             Alert::DeadLetters { events: 1 },
             Alert::Mismatches { events: 1 },
             Alert::DuplicatePayments { payments: 1 },
+            Alert::NoWebhooks { payments: 1 },
         ];
         for (alert, begins) in one.iter().zip([
             "1 payment is paid and not fulfilled, for 2 h 5 min: ",
             "1 event failed ",
             "1 payment does not fit its order ",
             "1 order was paid twice: ",
+            "1 payment was found by asking Stripe, ",
         ]) {
             assert!(alert.to_string().starts_with(begins), "{alert}");
         }

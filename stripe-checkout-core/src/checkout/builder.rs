@@ -82,6 +82,10 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     #[cfg(feature = "intent")]
+    visitor_calls: crate::intent::CallLimits,
+    #[cfg(feature = "intent")]
+    client_key: Option<Arc<super::ClientKey>>,
+    #[cfg(feature = "intent")]
     max_declines: u32,
     #[cfg(feature = "intent")]
     cap: u64,
@@ -133,6 +137,10 @@ impl CheckoutBuilder {
             guard: None,
             #[cfg(feature = "intent")]
             customers: None,
+            #[cfg(feature = "intent")]
+            visitor_calls: Default::default(),
+            #[cfg(feature = "intent")]
+            client_key: None,
             #[cfg(feature = "intent")]
             max_declines: 10,
             #[cfg(feature = "intent")]
@@ -261,7 +269,68 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Who may start a payment: a limit per address, a captcha. Without one, everybody may.
+    /// How many calls to Stripe may be under way at the same time because of visitors: 16 unless
+    /// set, 1 to 1,000.
+    ///
+    /// All calls that the pages and their routes cause share this bound, and the bound of
+    /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at
+    /// most a quarter of both: see [`client_key`](Self::client_key). Look-ups of ids that a
+    /// stranger may have made up take at most a quarter, too. A second try of a call counts as another call.
+    /// A second look-up of one payment within a second is answered from memory.
+    ///
+    /// A call beyond the bound waits for its turn, up to 2 s, and clients take turns. Then the
+    /// visitor gets 429, the code `rate_limited` and `Retry-After`. Webhooks, workers and the
+    /// reconciler never wait here. Neither do your own calls of this [`Checkout`].
+    ///
+    /// Each process counts for itself: divide both bounds by the number of your processes.
+    #[cfg(feature = "intent")]
+    pub fn max_visitor_calls(mut self, at_once: u32) -> Self {
+        self.visitor_calls.at_once = crate::intent::CallLimits::bounded(at_once);
+        self
+    }
+
+    /// How many calls visitors may cause to each of Stripe's endpoints within any second: 20 unless
+    /// set, 1 to 1,000.
+    ///
+    /// An endpoint is a method and a path, whatever the ids in it: all look-ups of PaymentIntents
+    /// count together. Stripe allows 25 a second for each endpoint
+    /// ([rate limits](https://docs.stripe.com/rate-limits)), so 5 are left for your own calls.
+    #[cfg(feature = "intent")]
+    pub fn max_visitor_calls_per_second(mut self, calls: u32) -> Self {
+        self.visitor_calls.per_second = crate::intent::CallLimits::bounded(calls);
+        self
+    }
+
+    /// Names the client of a visitor. Clients share the bound of
+    /// [`max_visitor_calls`](Self::max_visitor_calls) fairly. Without a name, a client is the
+    /// address at the other end of the connection: one IPv4 address, or one /64 network of IPv6.
+    ///
+    /// Behind a proxy that address is the proxy's, and all visitors are one client. Return the
+    /// address that your proxy adds:
+    ///
+    /// ```
+    /// # use stripe_checkout_core::CheckoutBuilder;
+    /// # fn set(builder: CheckoutBuilder) -> CheckoutBuilder {
+    /// // nginx: proxy_set_header X-Real-IP $remote_addr;
+    /// builder.client_key(|visitor| visitor.header_str("x-real-ip").map(str::to_owned))
+    /// # }
+    /// ```
+    ///
+    /// # Security warning
+    /// Read only a header that the proxy overwrites. Of `X-Forwarded-For` only the last address is
+    /// the proxy's: a visitor can write the others.
+    #[cfg(feature = "intent")]
+    pub fn client_key(
+        mut self,
+        key: impl Fn(&crate::Visitor) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.client_key = Some(Arc::new(key));
+        self
+    }
+
+    /// Decides which visitor may start a payment: a limit per address, a captcha. Without one, all
+    /// visitors may. It is also asked before each look-up of a payment: see
+    /// [`Attempt`](crate::Attempt).
     #[cfg(feature = "intent")]
     pub fn guard(mut self, guard: impl crate::Guard) -> Self {
         self.guard = Some(Arc::new(guard));
@@ -377,6 +446,8 @@ impl CheckoutBuilder {
                 Some(super::Payments {
                     pricing,
                     gateway,
+                    visitor_calls: Arc::new(crate::intent::VisitorCalls::new(self.visitor_calls)),
+                    client_key: self.client_key,
                     guard: self.guard,
                     customers: self.customers,
                     max_declines: self.max_declines,
@@ -501,6 +572,8 @@ impl CheckoutBuilder {
         }
         let checkout = Checkout {
             endpoints: endpoints.into(),
+            #[cfg(feature = "intent")]
+            visiting: None,
             inner: Arc::new(Inner {
                 application,
                 stored_as,
@@ -513,10 +586,9 @@ impl CheckoutBuilder {
                 payments,
                 #[cfg(feature = "intent")]
                 knows_accounts,
-                #[cfg(feature = "intent")]
-                guesses: tokio::sync::Semaphore::new(4),
                 tasks: Tasks::new(),
                 clock: Clock::new(self.tolerance),
+                deliveries: Default::default(),
             }),
         };
         checkout.be_born();

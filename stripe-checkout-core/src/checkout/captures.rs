@@ -93,7 +93,7 @@ impl Checkout {
     /// # Errors
     /// [`OperationError::Api`], [`OperationError::Inbox`], [`OperationError::NoPricing`].
     pub async fn totals(&self, payment: &str) -> Result<Totals, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         check_id(payment, "pi_")?;
         let account = self.account_of(payment, None).await?;
         let account = account.as_deref();
@@ -145,7 +145,7 @@ impl Checkout {
     }
 
     async fn take(&self, request: &CaptureRequest) -> Result<Payment, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         request.validate()?;
         let id = request.payment();
         check_id(id, "pi_")?;
@@ -286,7 +286,7 @@ impl Checkout {
     }
 
     async fn let_go(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         check_reference(request.reference())?;
         let id = request.payment();
         check_id(id, "pi_")?;

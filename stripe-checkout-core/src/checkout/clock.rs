@@ -9,18 +9,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Alert;
 use crate::error::SignatureError;
+use crate::quiet::Quiet;
 use crate::webhook::Signed;
 
 /// A difference counts for one to two of these. When nothing comes any more, the last ones stay.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
-/// How often the log is told.
-const QUIET: Duration = Duration::from_secs(60);
-
 pub(super) struct Clock {
     /// From how many seconds on it is worth telling.
     limit: u64,
     heard: Mutex<Heard>,
+    quiet: Quiet,
 }
 
 #[derive(Default)]
@@ -29,7 +28,6 @@ struct Heard {
     now: Option<(Instant, i64)>,
     /// That of the window before.
     before: Option<i64>,
-    said: Option<Instant>,
 }
 
 impl Clock {
@@ -38,6 +36,7 @@ impl Clock {
             // A minute is far more than any way takes; with a tolerance of less, less refuses webhooks.
             limit: tolerance.as_secs().clamp(2, 60),
             heard: Mutex::default(),
+            quiet: Quiet::default(),
         }
     }
 
@@ -68,7 +67,7 @@ impl Clock {
         let at = Instant::now();
         let ahead_seconds = self.note(difference, at);
         let alert = self.worth_telling(ahead_seconds);
-        if (alert.is_none() && !refused) || !self.may_say(at) {
+        if (alert.is_none() && !refused) || self.quiet.say_at(at).is_none() {
             return;
         }
         match alert {
@@ -100,17 +99,6 @@ impl Clock {
             }
         });
         heard.ahead().unwrap_or(difference)
-    }
-
-    fn may_say(&self, at: Instant) -> bool {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let quiet = heard
-            .said
-            .is_none_or(|said| at.duration_since(said) >= QUIET);
-        if quiet {
-            heard.said = Some(at);
-        }
-        quiet
     }
 }
 
@@ -169,15 +157,6 @@ mod tests {
             "what was hours ago says nothing of now"
         );
         assert_eq!(clock.note(700, start + MINUTE * 1200), 700);
-    }
-
-    #[test]
-    fn the_log_is_told_once_a_minute() {
-        let (clock, start) = (clock(), Instant::now());
-        assert!(clock.may_say(start));
-        assert!(!clock.may_say(start + MINUTE - Duration::from_millis(1)));
-        assert!(clock.may_say(start + MINUTE));
-        assert!(!clock.may_say(start + MINUTE));
     }
 
     #[test]

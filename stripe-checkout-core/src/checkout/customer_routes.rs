@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Checkout;
 use super::routes::MERCHANT_DEADLINE;
 use crate::call::{Call, Visitor};
-use crate::error::PricingError;
+use crate::error::{Chain, PricingError};
 use crate::guard::Attempt;
 use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 use crate::reply::{Problem, Reply};
@@ -24,22 +24,21 @@ impl Checkout {
         let told = asked.unwrap_or_else(|_| Err("no answer in time".into()));
         told.map_err(|error| match &error {
             PricingError::Unavailable(cause) => {
-                tracing::error!(
-                    cause = &**cause as &dyn std::error::Error,
-                    "nobody can tell who a visitor is"
-                );
+                tracing::error!(cause = %Chain(&**cause), "nobody can tell who a visitor is");
                 Problem::unknown_visitor()
             }
             refused => Problem::from(refused),
         })
     }
 
-    async fn visiting(&self, visitor: &Visitor) -> Result<Option<Customer>, Problem> {
+    async fn customer_of(&self, visitor: &Visitor) -> Result<Option<Customer>, Problem> {
         let Some(user) = self.user(visitor).await? else {
             return Ok(None);
         };
         let customer = self.customer(&user).await.map_err(|error| {
-            tracing::error!(user = user.user(), error = %crate::error::Chain(&error), "no customer");
+            if !error.is_expected() {
+                tracing::error!(user = user.user(), error = %Chain(&error), "no customer");
+            }
             Problem::from(&error)
         })?;
         Ok(Some(customer))
@@ -55,7 +54,7 @@ impl Checkout {
         if request.customer_id().is_some() || request.account().is_some() {
             return Ok(request);
         }
-        Ok(match self.visiting(visitor).await? {
+        Ok(match self.customer_of(visitor).await? {
             Some(customer) => request.customer(customer.id()),
             None => request,
         })
@@ -92,7 +91,9 @@ impl Checkout {
             self.create_setup_intent(&request).await
         };
         let setup = setup.await.map_err(|error| {
-            tracing::error!(user = user.user(), error = %crate::error::Chain(&error), "no SetupIntent");
+            if !error.is_expected() {
+                tracing::error!(user = user.user(), error = %Chain(&error), "no SetupIntent");
+            }
             Problem::from(&error)
         })?;
         let Some(secret) = setup.client_secret() else {
@@ -120,14 +121,17 @@ impl Checkout {
         let Call { visitor, body, .. } = call;
         let body = self.json_body(&visitor, body)?;
         let asked: Asked = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
-        let secret = match self.visiting(&visitor).await? {
+        self.admit(&visitor, Attempt::CustomerSession).await?;
+        let secret = match self.customer_of(&visitor).await? {
             Some(customer) => {
                 let session = match asked.setup_future_usage {
                     Some(_) => self.customer_session_of_saving_payment(&customer).await,
                     None => self.customer_session(&customer).await,
                 };
                 Some(session.map_err(|error| {
-                    tracing::error!(customer = customer.id(), error = %crate::error::Chain(&error), "no customer session");
+                    if !error.is_expected() {
+                        tracing::error!(customer = customer.id(), error = %Chain(&error), "no customer session");
+                    }
                     Problem::from(&error)
                 })?)
             }

@@ -65,7 +65,7 @@ impl Checkout {
     }
 
     async fn call_off(&self, order: &OrderKey) -> Result<Expired, IntentError> {
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         let account = order.account.as_deref();
         let row = self.mark_called_off(order).await?;
         let id = match &row {

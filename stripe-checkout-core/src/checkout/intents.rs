@@ -9,7 +9,7 @@ use super::expire::is_called_off;
 use super::{Checkout, Payments, receipt};
 use crate::error::{ApiError, IntentError};
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
-use crate::intent::{IdempotencyKey, IntentParams, Operation, PaymentRequest};
+use crate::intent::{Gateway, IdempotencyKey, IntentParams, Operation, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
 use crate::webhook::{Payment, PaymentStatus};
 
@@ -45,7 +45,7 @@ impl Checkout {
         let params = request.intent_params(&self.inner.application)?;
         let attempt = Attempt {
             checkout: self,
-            payments,
+            gateway: self.gateway()?,
             order: &self.order_key_on(request.reference(), request.account()),
             params: &params,
             form: params.create_form()?,
@@ -66,14 +66,13 @@ impl Checkout {
         payment: &str,
         client_secret: &str,
     ) -> Result<Option<Payment>, IntentError> {
-        let payments = self.payments()?;
+        let mut gateway = self.look_up()?;
         let scope = self.scope(self.mode());
         let row = self
             .inner
             .fulfillment
             .intent_of_payment(&scope, payment)
             .await?;
-        let mut guess = None;
         let account = match &row {
             // A wrong secret costs no call to Stripe.
             Some((_, row)) if !fits(row, payment, client_secret) => return Ok(None),
@@ -81,16 +80,11 @@ impl Checkout {
             None if self.inner.fulfillment.survives_restart() => return Ok(None),
             // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
             None => {
-                let busy = ApiError::RateLimited {
-                    retry_after: None,
-                    request_id: None,
-                };
-                guess = Some(self.inner.guesses.try_acquire().map_err(|_| busy)?);
+                gateway = self.guess()?;
                 None
             }
         };
-        let (payment, whole) = match payments
-            .gateway
+        let (payment, whole) = match gateway
             .retrieve_intent_and_charge(payment, account.as_deref())
             .await
         {
@@ -98,7 +92,6 @@ impl Checkout {
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        drop(guess);
         let known = payment
             .client_secret()
             .is_some_and(|secret| secret.matches(client_secret));
@@ -133,8 +126,8 @@ impl Checkout {
         let closed = if is_session(&id) {
             self.nothing_to_pay_in_session(&order, &id).await?
         } else {
-            match payments
-                .gateway
+            match self
+                .look_up()?
                 .retrieve_intent(&id, order.account.as_deref())
                 .await
             {
@@ -168,7 +161,7 @@ impl Checkout {
             // To cancel twice does no harm.
             let key = IdempotencyKey::once();
             let account = order.account.as_deref();
-            if let Err(error) = payments.gateway.close(payment, &key, account).await {
+            if let Err(error) = self.gateway()?.close(payment, &key, account).await {
                 tracing::warn!(payment, %error, "what was declined too often stays open");
             }
         }
@@ -196,7 +189,7 @@ impl Checkout {
 /// One call for one order. Each step gives the PaymentIntent, or `None` if the row changed and must be looked at again.
 struct Attempt<'a> {
     checkout: &'a Checkout,
-    payments: &'a Payments,
+    gateway: &'a Gateway,
     order: &'a OrderKey,
     params: &'a IntentParams,
     /// The form that is sent.
@@ -266,7 +259,7 @@ impl Attempt<'_> {
     /// Asks Stripe for the PaymentIntent of the row's attempt. Asked twice, Stripe gives the same one.
     async fn create(&self, row: IntentRecord) -> Result<Option<Payment>, IntentError> {
         let key = self.key("create", &row, self.form.as_bytes());
-        let gateway = &self.payments.gateway;
+        let gateway = self.gateway;
         match gateway.create(self.params, &key, self.account()).await {
             Ok((payment, replayed)) => {
                 let opened = IntentRecord {
@@ -310,10 +303,8 @@ impl Attempt<'_> {
         });
         if !same {
             let key = self.key("cancel", row, made.id().as_bytes());
-            let canceled = self
-                .payments
-                .gateway
-                .cancel_unpaid(made.id(), &key, self.account());
+            let gateway = self.gateway.to_the_end();
+            let canceled = gateway.cancel_unpaid(made.id(), &key, self.account());
             if let Err(error) = canceled.await {
                 tracing::warn!(payment = made.id(), %error, "a PaymentIntent that nobody was given stays open");
             }
@@ -323,7 +314,7 @@ impl Attempt<'_> {
 
     /// Gives the open PaymentIntent, brought to what is asked now.
     async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Option<Payment>, IntentError> {
-        let gateway = &self.payments.gateway;
+        let gateway = self.gateway;
         let payment = match gateway.retrieve_intent(id, self.account()).await {
             Ok(payment) => payment,
             // Other keys since, or a Stripe of one's own that forgets at a restart: what it does not know nobody can pay there.
@@ -414,12 +405,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let key = self.key("cancel", &row, nonce);
-        match self
-            .payments
-            .gateway
-            .cancel_unpaid(id, &key, self.account())
-            .await
-        {
+        match self.gateway.cancel_unpaid(id, &key, self.account()).await {
             Ok(_) | Err(ApiError::InvalidRequest { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }

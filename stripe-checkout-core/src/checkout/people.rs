@@ -36,7 +36,7 @@ impl Checkout {
 
     async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
         let payments = self.operator()?;
-        let (gateway, refused) = (&payments.gateway, &payments.refused_emails);
+        let (gateway, refused) = (self.gateway()?, &payments.refused_emails);
         // The application's first name, as in the inbox: under another one the user would become another customer.
         let application = &self.inner.stored_as;
         let form = customer_form(application, request.user())?;
@@ -82,7 +82,7 @@ impl Checkout {
         &self,
         customer: &Customer,
     ) -> Result<Vec<PaymentMethod>, OperationError> {
-        Ok(self.operator()?.gateway.payment_methods(customer).await?)
+        Ok(self.gateway()?.payment_methods(customer).await?)
     }
 
     /// Takes a payment method from this customer: it can never be charged again. Who asks is the customer himself, or somebody who may speak for him: that is for the
@@ -97,7 +97,7 @@ impl Checkout {
         customer: &Customer,
         payment_method: &str,
     ) -> Result<PaymentMethod, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         let method = gateway
             .payment_method_of(customer, payment_method)
             .await?
@@ -118,7 +118,7 @@ impl Checkout {
         customer: &Customer,
     ) -> Result<ClientSecret, OperationError> {
         let usage = Some(SetupFutureUsage::OffSession);
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         Ok(gateway.customer_session(customer, usage).await?)
     }
 
@@ -133,7 +133,7 @@ impl Checkout {
         &self,
         customer: &Customer,
     ) -> Result<ClientSecret, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         Ok(gateway.customer_session(customer, None).await?)
     }
 
@@ -150,7 +150,7 @@ impl Checkout {
         request: &SetupRequest,
     ) -> Result<SetupIntent, OperationError> {
         check_reference(&request.reference)?;
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         let metadata = with_application(request.metadata.clone(), &self.inner.application)
             .map_err(crate::error::RequestError::from)?;
         let metadata: Vec<(String, &str)> = metadata
@@ -196,17 +196,12 @@ impl Checkout {
         setup: &str,
         client_secret: &str,
     ) -> Result<Option<SetupIntent>, OperationError> {
-        let gateway = &self.operator()?.gateway;
         // Stripe's client secrets begin with the id: what does not is worth no call.
         if !client_secret.starts_with(setup) {
             return Ok(None);
         }
-        let busy = ApiError::RateLimited {
-            retry_after: None,
-            request_id: None,
-        };
-        let _guess = self.inner.guesses.try_acquire().map_err(|_| busy)?;
-        let found = gateway.setup_intent(setup, None).await?;
+        // No row tells an id that Stripe gave from one that a stranger made up.
+        let found = self.guess()?.setup_intent(setup, None).await?;
         Ok(found.filter(|setup| {
             setup
                 .client_secret()

@@ -42,7 +42,7 @@ impl Checkout {
     }
 
     async fn give_back(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         request.validate()?;
         check_id(request.payment(), "pi_")?;
         let account = self
@@ -113,7 +113,7 @@ impl Checkout {
         {
             return Ok(row.asked.currency());
         }
-        let gateway = &self.operator()?.gateway;
+        let gateway = self.gateway()?;
         Ok(gateway.retrieve_intent(payment, account).await?.currency())
     }
 }

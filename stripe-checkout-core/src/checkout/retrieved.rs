@@ -16,7 +16,7 @@ use super::Checkout;
 use crate::config::API_VERSION;
 use crate::error::{ApiError, InboxError};
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
-use crate::intent::Gateway;
+use crate::intent::{Gateway, REMEMBERED};
 use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::telemetry::Origin;
@@ -38,7 +38,7 @@ impl Checkout {
         let checkout = self.clone();
         let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
         if let Err(error) = taken.await {
-            tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "a retrieved payment was not taken in; its webhook will be");
+            not_taken(payment, &error);
         }
     }
 
@@ -55,6 +55,7 @@ impl Checkout {
         let event = match event_of_session(gateway, session, payment).await {
             Ok(Some(event)) => event,
             Ok(None) => return,
+            Err(error) if error.is_expected() => return,
             Err(error) => {
                 tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "the PaymentIntent of a retrieved Checkout Session could not be looked up; its webhook tells");
                 return;
@@ -63,7 +64,7 @@ impl Checkout {
         let checkout = self.clone();
         let taken = self.to_the_end(async move { checkout.take_in_settled(event).await });
         if let Err(error) = taken.await {
-            tracing::warn!(payment = payment.id(), error = %crate::error::Chain(&error), "a retrieved Checkout Session was not taken in; its webhook will be");
+            not_taken(payment, &error);
         }
     }
 
@@ -112,6 +113,15 @@ impl Checkout {
             Some(told) => fulfillment.run_if_due(told).await,
             None => self.take_in(event, Origin::Retrieved).await,
         }
+    }
+}
+
+fn not_taken(payment: &Payment, error: &InboxError) {
+    const SENTENCE: &str = "a retrieved payment was not taken in; its webhook will be";
+    let payment = payment.id();
+    match error.is_expected() {
+        true => tracing::debug!(payment, %error, "{SENTENCE}"),
+        false => tracing::warn!(payment, error = %crate::error::Chain(error), "{SENTENCE}"),
     }
 }
 
@@ -175,12 +185,16 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
-/// As of when the event tells how the payment stands, in seconds since 1970: now, where it was read
-/// with its charge. Where the key may not read charges, a refund is not seen. The event then counts
-/// as old as the payment, so that an old one is checked before it is fulfilled.
+/// As of when the event tells how the payment stands, in seconds since 1970. Where the payment was
+/// read with its charge, that is now, less the second for which an answer is remembered. Where the
+/// key may not read charges, a refund is not seen. The event then counts as old as the payment, so
+/// that an old one is checked before it is fulfilled.
 fn known_since(payment: &Payment) -> u64 {
     match payment.returned() {
-        Some(_) => UNIX_EPOCH.elapsed().unwrap_or_default().as_secs(),
+        Some(_) => {
+            let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+            now.saturating_sub(REMEMBERED).as_secs()
+        }
         None => payment.created().max(0).unsigned_abs(),
     }
 }

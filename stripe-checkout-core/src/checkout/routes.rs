@@ -72,7 +72,7 @@ mod payments {
 
     use super::*;
     use crate::call::{Body, Visitor};
-    use crate::error::{ApiError, GuardError, IntentError, PricingError};
+    use crate::error::{ApiError, Chain, GuardError, IntentError, PricingError};
     use crate::guard::Attempt;
     use crate::intent::{PaymentRequest, SetupFutureUsage};
     use crate::pricing::OrderError;
@@ -131,6 +131,7 @@ mod payments {
             }
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
+            self.admit(&visitor, Attempt::LookUp).await?;
             if let Ok(asked) = serde_json::from_slice::<SetupReturned>(&body) {
                 let setup = self.returned_setup(&asked).await?;
                 let status = Status {
@@ -197,10 +198,7 @@ mod payments {
                     OrderError::Pricing(error) => {
                         match &error {
                             PricingError::Unavailable(cause) => {
-                                tracing::error!(
-                                    cause = &**cause as &dyn std::error::Error,
-                                    "prices are not available"
-                                );
+                                tracing::error!(cause = %Chain(&**cause), "prices are not available");
                             }
                             PricingError::Refused { code, .. } => {
                                 tracing::info!(code, "order refused")
@@ -232,10 +230,7 @@ mod payments {
             admitted.map_err(|error| {
                 match &error {
                     GuardError::Unavailable(cause) => {
-                        tracing::error!(
-                            cause = &**cause as &dyn std::error::Error,
-                            "the guard cannot tell who may pay"
-                        );
+                        tracing::error!(cause = %Chain(&**cause), "the guard cannot tell who may pay");
                     }
                     GuardError::Refused { code, .. } => tracing::warn!(code, "visitor refused"),
                     GuardError::TooMany { .. } => tracing::warn!("too many attempts of a visitor"),
@@ -254,7 +249,9 @@ mod payments {
                 }
             };
             let found = found.map_err(|error| {
-                tracing::error!(error = %crate::error::Chain(&error), "a payment could not be looked up");
+                if !error.is_expected() {
+                    tracing::error!(error = %Chain(&error), "a payment could not be looked up");
+                }
                 Problem::from(&error)
             })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -271,7 +268,9 @@ mod payments {
                 .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
                 .await
                 .map_err(|error| {
-                    tracing::error!(error = %crate::error::Chain(&error), "a SetupIntent could not be looked up");
+                    if !error.is_expected() {
+                        tracing::error!(error = %Chain(&error), "a SetupIntent could not be looked up");
+                    }
                     Problem::from(&error)
                 })?;
             found.ok_or_else(Problem::unknown_payment)
@@ -352,6 +351,7 @@ mod payments {
     pub(super) fn logged(error: &IntentError, request: &PaymentRequest) -> Problem {
         let order = request.reference();
         match error {
+            error if error.is_expected() => tracing::debug!(order, %error, "no PaymentIntent"),
             IntentError::AlreadyPaid
             | IntentError::Processing
             | IntentError::InFlight
@@ -364,7 +364,7 @@ mod payments {
             IntentError::TooManyDeclines { .. } => {
                 tracing::warn!(order, %error, "no PaymentIntent");
             }
-            _ => tracing::error!(order, error = %crate::error::Chain(error), "no PaymentIntent"),
+            _ => tracing::error!(order, error = %Chain(error), "no PaymentIntent"),
         }
         Problem::from(error)
     }
@@ -613,6 +613,7 @@ mod pages {
     use crate::call::Visitor;
     use crate::checkout::builder::Front;
     use crate::checkout::customer_routes::SETUP_USAGE;
+    use crate::guard::Attempt;
     use crate::intent::SetupFutureUsage;
     use crate::page::{
         self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
@@ -735,7 +736,7 @@ mod pages {
                 }
                 Err(_) => return Err(Problem::malformed()),
             };
-            match self.returned_setup(&asked).await {
+            match self.looked_up_setup(visitor, &asked).await {
                 Ok(setup) => {
                     let message = setup_message_for_buyer(&setup);
                     show(200, setup_state_of(&setup), message)
@@ -758,7 +759,7 @@ mod pages {
                 }
                 None => return Err(Problem::malformed()),
             };
-            let payment = match self.returned(&asked).await {
+            let payment = match self.looked_up(visitor, &asked).await {
                 Ok(payment) => payment,
                 Err(problem) => {
                     let page = front.look_it_up(problem.status, retry_url.as_deref())?;
@@ -780,6 +781,22 @@ mod pages {
                     retry_url: retry_url.as_deref(),
                 },
             )
+        }
+    }
+
+    impl Checkout {
+        async fn looked_up(&self, visitor: &Visitor, asked: &Ticket) -> Result<Payment, Problem> {
+            self.admit(visitor, Attempt::LookUp).await?;
+            self.returned(asked).await
+        }
+
+        async fn looked_up_setup(
+            &self,
+            visitor: &Visitor,
+            asked: &SetupReturned,
+        ) -> Result<SetupIntent, Problem> {
+            self.admit(visitor, Attempt::LookUp).await?;
+            self.returned_setup(asked).await
         }
     }
 
@@ -895,7 +912,7 @@ mod pages {
     }
 
     fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
-        tracing::error!(error, "a template failed");
+        tracing::error!(error = %crate::error::Chain(error), "a template failed");
         Problem::internal()
     }
 

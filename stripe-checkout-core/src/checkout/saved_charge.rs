@@ -59,7 +59,7 @@ impl Checkout {
     }
 
     async fn charge(&self, charge: &SavedCharge) -> Result<SavedChargeOutcome, IntentError> {
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         let customer = &charge.customer;
         let account = customer.account();
         let request = charge
@@ -168,7 +168,7 @@ impl Checkout {
         let Some(id) = row.paid_by.or(row.payment) else {
             return Ok(None);
         };
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         let retrieved = gateway
             .retrieve_intent_and_charge(&id, order.account.as_deref())
             .await;

@@ -20,35 +20,30 @@ impl Checkout {
     /// # Errors
     /// [`IntentError::Api`], [`IntentError::Inbox`].
     pub async fn retrieve_session(&self, session: &str) -> Result<Option<Payment>, IntentError> {
-        let payments = self.payments()?;
+        let mut gateway = self.look_up()?;
         let scope = self.scope(self.mode());
         let fulfillment = &self.inner.fulfillment;
-        let mut guess = None;
+        let mut is_guess = false;
         let account = match fulfillment.intent_of_payment(&scope, session).await? {
             Some((order, _)) => order.account,
             None if fulfillment.survives_restart() => return Ok(None),
             // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
             None => {
-                let busy = ApiError::RateLimited {
-                    retry_after: None,
-                    request_id: None,
-                };
-                guess = Some(self.inner.guesses.try_acquire().map_err(|_| busy)?);
+                is_guess = true;
+                gateway = self.guess()?;
                 None
             }
         };
-        let gateway = &payments.gateway;
         let found = match gateway.retrieve_session(session, account.as_deref()).await {
             Ok(found) => found,
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let payment = Payment::of_session(found.clone()).on_account(account.as_deref());
-        if guess.is_some() && !self.bears_our_mark(&payment) {
+        if is_guess && !self.bears_our_mark(&payment) {
             return Ok(None);
         }
-        drop(guess);
-        self.take_in_retrieved_session(gateway, &found, &payment)
+        self.take_in_retrieved_session(&gateway, &found, &payment)
             .await;
         Ok(Some(payment))
     }
@@ -80,7 +75,7 @@ impl Checkout {
         row: IntentRecord,
         id: &str,
     ) -> Result<Expired, IntentError> {
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         let account = order.account.as_deref();
         // To expire twice does no harm, and an answer of another day would.
         let key = IdempotencyKey::once();
@@ -134,7 +129,7 @@ impl Checkout {
         row: &IntentRecord,
         id: &str,
     ) -> Result<Option<CheckoutSession>, IntentError> {
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         match gateway.retrieve_session(id, order.account.as_deref()).await {
             Ok(session) => Ok(Some(session)),
             // Other keys since, or a Stripe of one's own that forgets at a restart: what it does not know nobody can pay there.
@@ -161,7 +156,7 @@ impl Checkout {
         order: &OrderKey,
         id: &str,
     ) -> Result<Option<IntentError>, IntentError> {
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.look_up()?;
         Ok(
             match gateway.retrieve_session(id, order.account.as_deref()).await {
                 Ok(session) => standing(&session).err(),
@@ -189,7 +184,7 @@ impl Checkout {
         }
         // Expired twice does no harm.
         let key = IdempotencyKey::once();
-        let gateway = &self.payments()?.gateway;
+        let gateway = self.gateway()?;
         match gateway
             .expire_session(id, &key, order.account.as_deref())
             .await
@@ -239,7 +234,7 @@ mod create {
     use super::super::receipt;
     use super::*;
     use crate::fulfillment::{RequestState, is_session};
-    use crate::intent::{HostedCheckout, Operation, PaymentRequest, SessionParams};
+    use crate::intent::{Gateway, HostedCheckout, Operation, PaymentRequest, SessionParams};
 
     impl Checkout {
         /// Makes the Checkout Session of an order, or gives the one that is open for it. If the order has an open PaymentIntent or a session that was made
@@ -274,7 +269,7 @@ mod create {
             self.check(payments, request)?;
             let attempt = Attempt {
                 checkout: self,
-                payments,
+                gateway: self.gateway()?,
                 order: &self.order_key_on(request.reference(), request.account()),
                 fingerprint: hash(asked),
                 params: &hosted.params(request, &self.inner.application)?,
@@ -290,7 +285,7 @@ mod create {
     /// One call for one order. Each step gives the session, or `None` if the row changed and must be looked at again.
     struct Attempt<'a> {
         checkout: &'a Checkout,
-        payments: &'a Payments,
+        gateway: &'a Gateway,
         order: &'a OrderKey,
         params: &'a SessionParams,
         reopens: bool,
@@ -362,7 +357,7 @@ mod create {
                 attempt: row.attempt,
             };
             let key = IdempotencyKey::derive(&operation, form.as_bytes());
-            let gateway = &self.payments.gateway;
+            let gateway = self.gateway;
             match gateway.create_session(&request, &key, self.account()).await {
                 Ok(session) => {
                     let opened = IntentRecord {
@@ -407,7 +402,7 @@ mod create {
             });
             if !same {
                 let key = IdempotencyKey::once();
-                let gateway = &self.payments.gateway;
+                let gateway = self.gateway.to_the_end();
                 if let Err(error) = gateway
                     .expire_session(made.id(), &key, self.account())
                     .await
@@ -451,7 +446,7 @@ mod create {
             row: IntentRecord,
             id: &str,
         ) -> Result<Option<CheckoutSession>, IntentError> {
-            let gateway = &self.payments.gateway;
+            let gateway = self.gateway;
             let payment = match gateway.retrieve_intent(id, self.account()).await {
                 Ok(payment) => payment,
                 Err(ApiError::InvalidRequest {

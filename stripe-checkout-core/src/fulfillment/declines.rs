@@ -44,7 +44,7 @@ impl Declines {
         let open = row.payment.as_deref().filter(|open| is_session(open));
         let open = open.unwrap_or(payment).to_owned();
         if let Err(error) = (self.cancel)(open, order.account).await {
-            tracing::warn!(payment, %error, "a PaymentIntent that was declined too often stays open");
+            tracing::warn!(payment, error = %crate::error::Chain(&*error), "a PaymentIntent that was declined too often stays open");
         }
     }
 }

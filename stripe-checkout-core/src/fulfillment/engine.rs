@@ -25,7 +25,7 @@ use super::watch::Watched;
 use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, cause, retry};
 use crate::amount::Amount;
 use crate::config::Config;
-use crate::error::{BoxError, EventError, InboxError};
+use crate::error::{BoxError, Escaped, EventError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
 use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
@@ -348,7 +348,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 false => Turn::IfDue(&event.id),
             };
             if let Err(error) = self.step_alone(event, turn).await {
-                tracing::warn!(event = %event.id, error = %crate::error::Chain(&error), "a waiting event stays pending");
+                tracing::warn!(event = event.id, error = %crate::error::Chain(&error), "a waiting event stays pending");
             }
         }
     }
@@ -367,7 +367,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let outcome = Outcome::of(&delivery.event);
         tracing::Span::current().record("payment", outcome.payment_id());
         if let Outcome::Unreadable(error) = &outcome {
-            tracing::error!(event = %delivery.event.id(), event_type = delivery.event.event_type(), %error, "genuine, and about a payment, but it cannot be read");
+            tracing::error!(event = delivery.event.id(), event_type = delivery.event.event_type(), error = %crate::error::Chain(error), "genuine, and about a payment, but it cannot be read");
         }
         let order = self.whose(&delivery, &outcome, ours).await?;
         let Delivery {
@@ -500,7 +500,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 OursRule::By(_) => false,
             };
             if may_be_ours {
-                tracing::error!(event = %event.id(), account, payment = id, "an organisation's event may be about your own account, and the keys do not tell which one that is: it is not acknowledged");
+                tracing::error!(
+                    event = event.id(),
+                    account,
+                    payment = id,
+                    "an organisation's event may be about your own account, and the keys do not tell which one that is: it is not acknowledged"
+                );
                 return Err(InboxError::Unavailable(
                     "the keys do not tell which account of the organisation is your own".into(),
                 ));
@@ -842,16 +847,22 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
             match &verdict {
                 Verdict::Failed { error, again, .. } => {
                     let dead_letter = again.is_none();
-                    tracing::error!(event = %event.id, event_type = %event.event_type, payment, attempt, %error, dead_letter, "fulfilment failed");
+                    tracing::error!(event = event.id, event_type = event.event_type, payment, attempt, error = %Escaped(error), dead_letter, "fulfilment failed");
                 }
                 Verdict::Mismatch { reason, .. } => {
-                    tracing::error!(event = %event.id, payment, %reason, "money that does not fit its order: nothing was fulfilled");
+                    tracing::error!(event = event.id, payment, reason = %Escaped(reason), "money that does not fit its order: nothing was fulfilled");
                 }
                 Verdict::Done { .. } => {
-                    tracing::info!(event = %event.id, event_type = %event.event_type, payment, attempt, "event handled");
+                    tracing::info!(
+                        event = event.id,
+                        event_type = event.event_type,
+                        payment,
+                        attempt,
+                        "event handled"
+                    );
                 }
                 Verdict::Superseded | Verdict::Waiting { .. } => {
-                    tracing::debug!(event = %event.id, event_type = %event.event_type, payment, verdict = ?verdict, "no hook ran");
+                    tracing::debug!(event = event.id, event_type = event.event_type, payment, verdict = ?verdict, "no hook ran");
                 }
             }
             verdict

@@ -150,7 +150,12 @@ impl Fresh {
             Err(_) => Known::Nothing("Stripe did not answer in time".to_owned()),
         };
         if let Known::Nothing(reason) = &known {
-            tracing::error!(event = %event.id(), payment = payment.id(), reason, "a success cannot be checked at Stripe: it stays pending");
+            tracing::error!(
+                event = event.id(),
+                payment = payment.id(),
+                reason,
+                "a success cannot be checked at Stripe: it stays pending"
+            );
         }
         let mut answers = self.answers();
         answers.retain(|_, answer| answer.holds());

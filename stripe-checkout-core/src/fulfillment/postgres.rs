@@ -154,7 +154,7 @@ impl PostgresInbox {
             match self.migrate_once().await {
                 // `IF NOT EXISTS` looks first and creates then: who is second gets an error, and finds all of it the next time.
                 Err(error) if tried < MIGRATIONS_TRIED => {
-                    tracing::debug!(%error, tried, "the inbox's tables could not be made yet");
+                    tracing::debug!(error = %crate::error::Chain(&error), tried, "the inbox's tables could not be made yet");
                     tried += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

@@ -73,8 +73,8 @@ impl<C: Send> Dispatch<C> for Watched<'_, C> {
     ) -> BoxFuture<'a, Verdict> {
         let span = tracing::info_span!(
             "attempt",
-            event = %event.id,
-            event_type = %event.event_type,
+            event = event.id,
+            event_type = event.event_type,
             payment = event.payment.as_deref(),
             attempt = event.attempts,
             outcome = field::Empty,

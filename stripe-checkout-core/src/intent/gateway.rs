@@ -11,18 +11,22 @@ use serde_json::value::RawValue;
 use stripe::StripeRequest as _;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use stripe_core::payment_intent::{CancelPaymentIntent, RetrievePaymentIntent};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::idempotency::IdempotencyKey;
 use super::pool::PooledTransport;
+use super::recent_answers::Question;
 use super::request::IntentParams;
-use super::retry::{self, Limits, NoAnswer};
+use super::retry::{self, Limits, NoAnswer, Queue};
 use super::stripe_clock::StripeClock;
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
+use super::visitor_calls::{Caller, RETRY_AFTER, Unsent, endpoint};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
 use crate::fulfillment::{Cancel, is_session};
 use crate::secret::SecretKey;
+use crate::telemetry;
 use crate::webhook::{CheckoutSession, Event, Payment};
 
 const USER_AGENT: &str = concat!("stripe-checkout/", env!("CARGO_PKG_VERSION"));
@@ -60,6 +64,9 @@ pub struct Gateway {
     api_base: Arc<str>,
     limits: Limits,
     stripe_clock: Arc<StripeClock>,
+    /// The visitor who causes the calls. Without one they are the application's own, and no visitor
+    /// takes their places.
+    caller: Option<Caller>,
 }
 
 impl Gateway {
@@ -94,6 +101,7 @@ impl Gateway {
                 tries: Self::DEFAULT_TRIES,
             },
             stripe_clock: Arc::default(),
+            caller: None,
         })
     }
 
@@ -118,6 +126,35 @@ impl Gateway {
     #[must_use]
     pub fn max_tries(mut self, tries: u32) -> Self {
         self.limits.tries = tries.max(1);
+        self
+    }
+
+    /// The same gateway for the calls that a visitor causes.
+    pub(crate) fn on_behalf_of(&self, caller: Caller) -> Self {
+        Self {
+            caller: Some(caller),
+            ..self.clone()
+        }
+    }
+
+    /// The same gateway for a visitor's look-ups of ids that a stranger may make up.
+    pub(crate) fn guessing(self) -> Self {
+        self.with_caller(Caller::guessing)
+    }
+
+    /// The same gateway. It answers a visitor's look-up from memory if the same one was answered
+    /// within the last second.
+    pub(crate) fn remembering(self) -> Self {
+        self.with_caller(Caller::remembering)
+    }
+
+    /// The same gateway for work that began, and that goes on when its visitor is gone.
+    pub(crate) fn to_the_end(&self) -> Self {
+        self.clone().with_caller(Caller::to_the_end)
+    }
+
+    fn with_caller(mut self, change: impl FnOnce(Caller) -> Caller) -> Self {
+        self.caller = self.caller.map(change);
         self
     }
 
@@ -555,18 +592,70 @@ impl Gateway {
     }
 
     async fn ask(&self, call: Call<'_>) -> Result<TransportResponse, Unsuccessful> {
-        let request = self.request(call)?;
+        let since = Instant::now();
+        let request = self.request(&call)?;
+        match &self.caller {
+            Some(caller) if caller.remembers() && call.method == "GET" => {
+                self.look_up(caller, &call, &request, since).await
+            }
+            _ => self.exchange(&request, since).await,
+        }
+    }
+
+    /// Asks Stripe, unless it answered the same within the last second.
+    async fn look_up(
+        &self,
+        caller: &Caller,
+        call: &Call<'_>,
+        request: &TransportRequest,
+        since: Instant,
+    ) -> Result<TransportResponse, Unsuccessful> {
+        let question = Question {
+            url: request.url.clone(),
+            account: call.account.map(str::to_owned),
+        };
+        let recent = caller.recent();
+        let turn = recent.turn(caller.client(), &question);
+        let _turn = tokio::select! {
+            biased;
+            () = caller.left() => return Err(unsent(Unsent::VisitorLeft).into()),
+            turn = turn.lock() => turn,
+            () = tokio::time::sleep_until(since + self.limits.deadline) => {
+                return Err(unsent(Unsent::AtBound).into());
+            }
+        };
+        if let Some(answer) = recent.find(&question) {
+            telemetry::visitor_call("remembered");
+            return answer;
+        }
+        let answer = self.exchange(request, since).await;
+        recent.keep(question, &answer);
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        request: &TransportRequest,
+        since: Instant,
+    ) -> Result<TransportResponse, Unsuccessful> {
+        let path = path_of(&request.url, &self.api_base);
+        let endpoint = endpoint(request.method, path.strip_prefix("/v1").unwrap_or(path));
+        let queue = self.caller.as_ref().map(|caller| Queue {
+            caller,
+            endpoint: &endpoint,
+            since,
+        });
         let span = tracing::debug_span!(
             "stripe",
             method = request.method,
-            path = path_of(&request.url, &self.api_base),
+            path,
             tries = tracing::field::Empty,
             status = tracing::field::Empty,
             request_id = tracing::field::Empty,
         );
         async {
             let here = tracing::Span::current();
-            let outcome = retry::send(&*self.transport, &request, self.limits, |tries| {
+            let outcome = retry::send(&*self.transport, request, self.limits, queue, |tries| {
                 here.record("tries", tries);
             })
             .await;
@@ -578,10 +667,14 @@ impl Gateway {
             let replayed = outcome.as_ref().is_ok_and(retry::is_replayed);
             let called = Called {
                 method: request.method,
-                path: path_of(&request.url, &self.api_base),
+                path,
             };
             let outcome = match outcome {
                 Ok(answer) => answered(answer).inspect_err(|error| called.refused(error)),
+                Err(NoAnswer::Unsent(reason)) => {
+                    tracing::debug!(?reason, "a call that a visitor caused was not sent");
+                    Err(unsent(reason))
+                }
                 Err(no_answer) => {
                     called.unanswered(&no_answer);
                     Err(unanswered(no_answer))
@@ -597,7 +690,7 @@ impl Gateway {
     }
 
     /// What goes over the wire, built once for all tries.
-    fn request(&self, call: Call<'_>) -> Result<TransportRequest, ApiError> {
+    fn request(&self, call: &Call<'_>) -> Result<TransportRequest, ApiError> {
         let sound = |text: &str| {
             text.bytes()
                 .all(|byte| byte.is_ascii_graphic() && byte != b'#')
@@ -685,7 +778,7 @@ impl EventPage {
 }
 
 /// Why a call brought nothing, and whether that was only a repeat of what Stripe answered to an earlier one with the same key: then no other answer comes with it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Unsuccessful {
     pub(crate) error: ApiError,
     pub(crate) replayed: bool,
@@ -845,6 +938,7 @@ fn path_of<'a>(url: &'a str, base: &str) -> &'a str {
 fn unanswered(no_answer: NoAnswer) -> ApiError {
     match no_answer {
         NoAnswer::TimedOut => ApiError::Timeout,
+        NoAnswer::Unsent(reason) => unsent(reason),
         NoAnswer::Transport(TransportError::AnswerTooLarge { status, .. }) => {
             ApiError::UnexpectedAnswer {
                 status,
@@ -856,6 +950,15 @@ fn unanswered(no_answer: NoAnswer) -> ApiError {
             replayed: false,
             request_id: None,
         },
+    }
+}
+
+fn unsent(reason: Unsent) -> ApiError {
+    match reason {
+        Unsent::AtBound => ApiError::TooManyCalls {
+            retry_after: RETRY_AFTER,
+        },
+        Unsent::VisitorLeft => ApiError::VisitorLeft,
     }
 }
 

@@ -14,6 +14,7 @@ mod lookup;
 mod people;
 mod pool;
 mod proxy;
+mod recent_answers;
 mod refund;
 mod request;
 mod retry;
@@ -22,6 +23,7 @@ mod saved;
 mod stripe_clock;
 mod tax;
 mod transport;
+mod visitor_calls;
 
 pub use capture::{CancelReason, CancelRequest, CaptureRequest};
 pub(crate) use descriptor::is_prefix;
@@ -34,6 +36,7 @@ pub use hosted::{HostedCheckout, ShippingOption};
 pub use idempotency::{IdempotencyKey, Operation};
 pub(crate) use people::{customer_form, form};
 pub use pool::PooledTransport;
+pub(crate) use recent_answers::REMEMBERED;
 pub use refund::{RefundReason, RefundRequest};
 pub(crate) use request::check_reference;
 pub use request::{IntentParams, Line, PaymentRequest};
@@ -42,3 +45,4 @@ pub use saved::{
 };
 pub use tax::TaxBehavior;
 pub use transport::{Transport, TransportRequest, TransportResponse};
+pub(crate) use visitor_calls::{CallLimits, VisitorCalls};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::transport::{AnyTransport, TransportRequest, TransportResponse};
+use super::visitor_calls::{Caller, LONGEST_WAIT, Place, Unsent};
 use crate::error::{Chain, TransportError};
 
 /// The pause before the second try is between nothing and this; it doubles with every further try.
@@ -44,6 +45,8 @@ pub(super) enum NoAnswer {
     TimedOut,
     /// The last try found no connection, or lost it.
     Transport(TransportError),
+    /// There was no try: the visitor who causes the call found no place, or is gone.
+    Unsent(Unsent),
 }
 
 /// The last cause, for a log.
@@ -52,7 +55,27 @@ impl fmt::Display for NoAnswer {
         match self {
             Self::TimedOut => f.write_str("timeout: no answer to the last try in time"),
             Self::Transport(error) => Chain(error).fmt(f),
+            Self::Unsent(reason) => write!(f, "not sent: {reason:?}"),
         }
+    }
+}
+
+/// Where a visitor's call waits before each try: a second try is one more request to Stripe.
+#[derive(Clone, Copy)]
+pub(super) struct Queue<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) endpoint: &'a str,
+    /// When the call began.
+    pub(super) since: Instant,
+}
+
+impl Queue<'_> {
+    /// A place for the next try, which makes no sense after `end`.
+    async fn place(self, tries: u32, end: Instant) -> Result<Place, Unsent> {
+        let again = tries > 0;
+        let since = if again { Instant::now() } else { self.since };
+        let until = end.min(since + LONGEST_WAIT);
+        self.caller.place(self.endpoint, until, again).await
     }
 }
 
@@ -62,18 +85,29 @@ pub(super) async fn send(
     transport: &dyn AnyTransport,
     request: &TransportRequest,
     limits: Limits,
+    queue: Option<Queue<'_>>,
     mut tried: impl FnMut(u32),
 ) -> Result<TransportResponse, NoAnswer> {
     let began = Instant::now();
     let mut at_once_left = true;
+    let end = began + limits.deadline.saturating_sub(limits.least());
     let mut tries = 0;
+    let mut last = None;
     loop {
+        let place = match queue {
+            Some(queue) => match queue.place(tries, end).await {
+                Ok(place) => Some(place),
+                Err(reason) => return last.unwrap_or(Err(NoAnswer::Unsent(reason))),
+            },
+            None => None,
+        };
         tries += 1;
         tried(tries);
         let left = limits.deadline.saturating_sub(began.elapsed());
         let outcome = transport
             .try_once(request, left.min(limits.per_try()))
             .await;
+        drop(place);
 
         let mut pause = backoff(tries);
         let outcome = match outcome {
@@ -113,6 +147,7 @@ pub(super) async fn send(
         if tries >= limits.tries || pause.saturating_add(limits.least()) > left {
             return outcome;
         }
+        last = Some(outcome);
         tokio::time::sleep(pause).await;
     }
 }
@@ -266,7 +301,7 @@ mod tests {
         };
         let began = Instant::now();
         let mut told = Vec::new();
-        let outcome = send(&play, &request, limits, |number| told.push(number)).await;
+        let outcome = send(&play, &request, limits, None, |number| told.push(number)).await;
         let took = began.elapsed();
         let tries: Vec<_> = play
             .began

@@ -9,7 +9,7 @@ use ::metrics::{
 use super::*;
 
 /// Counts only go up, from the start of the process; gauges are what the last count of the inbox found.
-const COUNTERS: [(&str, &str); 7] = [
+const COUNTERS: [(&str, &str); 8] = [
     (
         DELIVERIES,
         "Events that came, by where they came from and what became of them.",
@@ -32,6 +32,10 @@ const COUNTERS: [(&str, &str); 7] = [
         "Payments of an order that was paid already by another one.",
     ),
     (PRUNED, "Events that were forgotten."),
+    (
+        VISITOR_CALLS,
+        "Calls to Stripe that visitors caused, by what became of them.",
+    ),
 ];
 
 const GAUGES: [(&str, Unit, &str); 7] = [

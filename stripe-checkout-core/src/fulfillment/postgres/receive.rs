@@ -121,7 +121,7 @@ struct Desk {
 impl Desk {
     async fn serve(mut self) {
         if let Err(error) = self.store().await {
-            tracing::debug!(%error, "events could not be stored together: each is stored alone");
+            tracing::debug!(error = %crate::error::Chain(&error), "events could not be stored together: each is stored alone");
         }
     }
 

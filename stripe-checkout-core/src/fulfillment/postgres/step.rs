@@ -13,7 +13,7 @@ use super::transaction::{
     Held, after_handler, before_handler, begin, begin_for_handler, busy_or, is_broken, is_refusal,
     undo_handler, words,
 };
-use crate::error::InboxError;
+use crate::error::{Escaped, InboxError};
 use crate::fulfillment::inbox::{
     Cause, Dispatch, EventRecord, EventState, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
@@ -236,7 +236,7 @@ impl PostgresInbox {
         let error = format!(
             "all {attempts} attempts are used up, and the last one did not come to its end{before}"
         );
-        tracing::error!(event = %row.record.id, %error, dead_letter = true, "fulfilment failed");
+        tracing::error!(event = row.record.id, error = %Escaped(&error), dead_letter = true, "fulfilment failed");
         let failed = Verdict::Failed {
             cause: Cause::Inbox,
             error,
@@ -376,7 +376,7 @@ impl PostgresInbox {
                     if !is_refusal(&error) || is_broken(&error) {
                         return Err(undone(&error, text, again));
                     }
-                    tracing::error!(event = %locked.record.id, error = %text, "what the handler did cannot be committed");
+                    tracing::error!(event = locked.record.id, error = %Escaped(&text), "what the handler did cannot be committed");
                     self.undo(tx, locked)
                         .await
                         .map_err(|undoing| undone(&undoing, text.clone(), again))?;
@@ -427,7 +427,7 @@ impl PostgresInbox {
         match tokio::time::timeout(CANCELING, canceling).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a statement of a handler that was cut off goes on until its time limit");
+                tracing::warn!(error = %crate::error::Chain(&error), "a statement of a handler that was cut off goes on until its time limit");
             }
             Err(_) => {
                 tracing::warn!(
@@ -527,7 +527,7 @@ impl PostgresInbox {
         loop {
             match self.record_once(taken, transaction, &undone, terms).await {
                 Err(error) if tries < 3 => {
-                    tracing::warn!(event = %taken.found.id, error = %crate::error::Chain(&error), "its failure could not be written down yet");
+                    tracing::warn!(event = taken.found.id, error = %crate::error::Chain(&error), "its failure could not be written down yet");
                     tries += 1;
                     tokio::time::sleep(GRACE).await;
                 }
@@ -565,7 +565,12 @@ impl PostgresInbox {
                 Some(failure) => (failure.error.as_str(), failure.again),
                 None => (BROKEN, None),
             };
-            tracing::error!(event = %taken.found.id, error, dead_letter = again.is_none(), "the handler's transaction is lost; its failure is written down apart");
+            tracing::error!(
+                event = taken.found.id,
+                error,
+                dead_letter = again.is_none(),
+                "the handler's transaction is lost; its failure is written down apart"
+            );
             let verdict = Verdict::Failed {
                 cause: Cause::Inbox,
                 error: error.to_owned(),
@@ -607,7 +612,7 @@ impl PostgresInbox {
         match given.await {
             Ok(()) => held.release(),
             Err(error) => {
-                tracing::warn!(event = %taken.found.id, error = %crate::error::Chain(&error), "an attempt that did not run stays counted");
+                tracing::warn!(event = taken.found.id, error = %crate::error::Chain(&error), "an attempt that did not run stays counted");
             }
         }
     }

@@ -14,7 +14,7 @@ use super::super::{retry, settle};
 use super::contain::Contained;
 use super::rows::{self, Known, Stored, failed};
 use super::writer::Writer;
-use crate::error::InboxError;
+use crate::error::{Escaped, InboxError};
 
 /// How long a note about what happened may wait for the database, when the patience for the work itself is over.
 const AFTERWARDS: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ pub(super) async fn try_once(
                 Turn::Now(_) | Turn::IfDue(_) => claim.before.due,
             };
             if let Err(error) = give_back(writer, &claim, due).await {
-                tracing::warn!(event = %claim.before.id, error = %crate::error::Chain(&error), "an attempt that was none stays counted");
+                tracing::warn!(event = claim.before.id, error = %crate::error::Chain(&error), "an attempt that was none stays counted");
             }
             Err(error)
         }
@@ -113,7 +113,7 @@ async fn take(
         // What went wrong before tells more than that nothing was heard.
         let error = before.last_error.clone();
         let error = error.unwrap_or_else(|| "no attempt came to an end".to_owned());
-        tracing::error!(event = %before.id, event_type = %before.event_type, attempts = before.attempts, %error, dead_letter = true, "no attempt came to an end: the process ended each time");
+        tracing::error!(event = before.id, event_type = before.event_type, attempts = before.attempts, error = %Escaped(&error), dead_letter = true, "no attempt came to an end: the process ended each time");
         let did = fail(&mut tx, &mut event, error, None).await?;
         tx.commit().await.map_err(failed)?;
         return Ok(Err(ended(before, did)));
@@ -216,11 +216,11 @@ async fn run(
     // Nothing of this transaction shall stay, whatever state it is in; that it failed is written down on another connection.
     writer.close().await;
     let (error, again) = after(&taken, terms, verdict, trouble, interrupted);
-    tracing::error!(event = %taken.id, event_type = %taken.event_type, attempt = taken.attempts, %error, dead_letter = again.is_none(), "fulfilment failed");
+    tracing::error!(event = taken.id, event_type = taken.event_type, attempt = taken.attempts, error = %Escaped(&error), dead_letter = again.is_none(), "fulfilment failed");
     match keep_failure(writer, claim, error, again).await {
         Ok(did) => Ok(ended(taken, did)),
         Err(error) => {
-            tracing::error!(event = %taken.id, error = %crate::error::Chain(&error), "a failure could not be written down: the event is due again when its lease is over");
+            tracing::error!(event = taken.id, error = %crate::error::Chain(&error), "a failure could not be written down: the event is due again when its lease is over");
             // The hook did run: the attempt stays counted.
             Ok(ended(taken, Stepped::Failed))
         }

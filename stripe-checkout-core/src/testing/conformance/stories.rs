@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, PATIENCE, Request, read_one};
 use super::exchanges::signed;
-use super::world::{LIMIT, success};
+use super::world::{LIMIT, NARROW, success};
 use super::{Application, Site};
 
 type Told = Result<Vec<Answer>, String>;
@@ -46,6 +46,7 @@ pub(super) fn all() -> Vec<Story> {
         "a file that is known is not sent again" => not_modified,
         "a payment and its return, however it went" => returns,
         "the page's files are where the page says" => relative,
+        "visitors beyond the bound of calls to Stripe are told to come again" => beyond_the_bound,
     }
 }
 
@@ -82,6 +83,36 @@ fn shipped(site: &Site, order: &str, times: usize) -> Result<(), String> {
         found == times,
         format!("{order} was shipped {found} times, not {times}"),
     )
+}
+
+/// Eight ask at once, and one call a second is sent. Within the two seconds that a call waits, most
+/// of them find no place.
+async fn beyond_the_bound(site: Site) -> Told {
+    let mut asking = JoinSet::new();
+    for n in 0..8 {
+        let site = site.clone();
+        let body = format!(r#"{{"order":{{"order":"narrow-{n}"}}}}"#);
+        let create = Request::new("POST", format!("{NARROW}/create-payment-intent"))
+            .header("Content-Type", "application/json")
+            .body(body);
+        asking.spawn(async move { site.send(&create).await });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|answer| answer.status);
+    let paid = answers.iter().filter(|answer| answer.status == 200).count();
+    check((1..=4).contains(&paid), format!("{paid} of 8 were sent"))?;
+    let refused = answers.pop().ok_or("no answer")?;
+    let is_right = refused.status == 429
+        && refused.text().contains("rate_limited")
+        && refused.header("retry-after") == Some("1");
+    check(is_right, format!("{} {}", refused.status, refused.text()))?;
+    // Webhooks do not wait for visitors.
+    let event = signed(
+        &format!("{NARROW}/webhook"),
+        success("evt_narrow", "narrow"),
+    );
+    let done = expect(&site, &event, 200, "done").await?;
+    Ok(vec![refused, done])
 }
 
 async fn fails(site: Site) -> Told {

@@ -29,6 +29,9 @@ pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
 pub(super) const SECRET: &str = "whsec_of_the_suite";
 pub(super) const OTHER_SECRET: &str = "whsec_of_another_account";
 
+/// Where a checkout is mounted that sends Stripe one call a second for its visitors.
+pub(super) const NARROW: &str = "/narrow";
+
 /// How large a body the first checkout takes, in bytes, and the other one: neither is what one takes by default.
 pub(super) const LIMIT: usize = 1_000_000;
 pub(super) const OTHER_LIMIT: usize = 16 * 1024 * 1024;
@@ -76,7 +79,11 @@ pub(super) fn application() -> (Application, Arc<State>) {
     let root = checkout(SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
         let builder = builder.hosted_checkout(hosted());
-        builder.body_limit(LIMIT)
+        // All of the suite's requests are one client's.
+        builder
+            .body_limit(LIMIT)
+            .max_visitor_calls(1000)
+            .max_visitor_calls_per_second(1000)
     });
     let other = checkout(OTHER_SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
@@ -85,7 +92,12 @@ pub(super) fn application() -> (Application, Arc<State>) {
             .application("other")
             .shop_name("Another shop")
             .webhook_path("/stripe/events")
+            .max_visitor_calls(1000)
+            .max_visitor_calls_per_second(1000)
             .body_limit(OTHER_LIMIT)
+    });
+    let narrow = checkout(SECRET, &state, |builder| {
+        builder.max_visitor_calls(1).max_visitor_calls_per_second(1)
     });
     let mount = |prefix, checkout| Mount { prefix, checkout };
     let application = Application {
@@ -94,6 +106,7 @@ pub(super) fn application() -> (Application, Arc<State>) {
             mount("", root.clone()),
             mount("/shop/de", other),
             mount("/hooks", root.only(Group::Webhook)),
+            mount(NARROW, narrow),
         ],
     };
     (application, state)

@@ -1,0 +1,208 @@
+//! A stranger's text in the log: it never begins a line of its own, and moves no cursor.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
+use stripe_checkout_core::intent::{
+    CustomerRequest, PaymentRequest, Transport, TransportRequest, TransportResponse,
+};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
+use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::{
+    Amount, Attempt, Body, BoxError, Call, Checkout, Config, Currency, Customers, Guard,
+    GuardError, Pricing, PricingError, PublishableKey, Reply, SecretKey, TransportError, Visitor,
+    WebhookSecret,
+};
+
+const PRICE: Amount = Amount::new(1999, Currency::EUR);
+/// Written raw, it would look like a line of the log, and hide the line before it.
+const FORGED: &str = "x\r\n2026-01-01 ERROR forged\u{1b}[2K\u{2028}\u{202e}\u{85}";
+
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A merchant whose errors repeat what the visitor sent.
+struct Repeats;
+
+#[derive(serde::Deserialize)]
+struct Order {
+    order: String,
+}
+
+impl Pricing for Repeats {
+    type Order = Order;
+
+    async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
+        match order.order.as_str() {
+            "free" => Ok(PaymentRequest::new(FORGED, PRICE)),
+            "paid" => Err(PricingError::AlreadyPaid {
+                reference: FORGED.to_owned(),
+            }),
+            "guarded" | "unreachable" => Ok(PaymentRequest::new(order.order, PRICE)),
+            other => Err(io::Error::other(format!("no order {other}")).into()),
+        }
+    }
+}
+
+impl Guard for Repeats {
+    async fn admit(&self, _: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
+        match attempt {
+            Attempt::Payment(request) if request.reference() == "guarded" => {
+                Err(io::Error::other(FORGED).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Customers for Repeats {
+    async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
+        match visitor.header_str("x-member") {
+            Some("unknown") => Err(io::Error::other(FORGED).into()),
+            Some(_) => Ok(Some(CustomerRequest::new(FORGED))),
+            None => Ok(None),
+        }
+    }
+}
+
+impl FulfillmentHandler for Repeats {
+    async fn payment_succeeded(&self, _: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        Err(io::Error::other(FORGED).into())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        Ok(Due::Exactly(PRICE))
+    }
+}
+
+/// The way to Stripe fails with words of its own.
+struct Away;
+
+impl Transport for Away {
+    async fn send(&self, _: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        Err(TransportError::Request(FORGED.into()))
+    }
+}
+
+fn shop() -> Checkout {
+    let keys = (
+        SecretKey::new("sk_test_1").unwrap(),
+        PublishableKey::new("pk_test_1").unwrap(),
+    );
+    let config = Config::new([secret()]).unwrap();
+    Checkout::builder(config.with_keys(keys.0, keys.1).unwrap())
+        .application("tea")
+        .pricing(Repeats)
+        .guard(Repeats)
+        .customers(Repeats)
+        .transport(Away)
+        .fulfillment(MemoryInbox::new(), Repeats)
+        .build()
+        .unwrap()
+}
+
+fn secret() -> WebhookSecret {
+    WebhookSecret::new("whsec_of_this_test").unwrap()
+}
+
+async fn ask(shop: &Checkout, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let endpoints = shop.endpoints().iter();
+    let endpoint = endpoints.rev().find(|known| known.path() == path).unwrap();
+    let call = Call::new(endpoint)
+        .header("content-type", b"application/json")
+        .body(Body::whole(body.as_bytes(), endpoint.body_limit()));
+    let call = headers.iter().fold(call, |call, (name, value)| {
+        call.header(name, value.as_bytes())
+    });
+    shop.handle(call).await
+}
+
+/// Sends all that a stranger can send.
+async fn send_everything(shop: &Checkout) {
+    const CREATE: &str = "/create-payment-intent";
+    let order = |order: &str| serde_json::json!({"order": {"order": order}}).to_string();
+    for (name, status) in [
+        (FORGED, 503),
+        ("free", 422),
+        ("paid", 409),
+        ("guarded", 503),
+        ("unreachable", 503),
+    ] {
+        let reply = ask(shop, CREATE, &[], &order(name)).await;
+        assert_eq!(reply.status(), status, "{name}");
+    }
+    let ticket = serde_json::json!({
+        "payment_intent": FORGED,
+        "payment_intent_client_secret": FORGED,
+    });
+    ask(shop, "/checkout/status", &[], &ticket.to_string()).await;
+    let ticket = serde_json::json!({
+        "setup_intent": format!("seti_{FORGED}"),
+        "setup_intent_client_secret": format!("seti_{FORGED}_secret"),
+    });
+    ask(shop, "/checkout/status", &[], &ticket.to_string()).await;
+    for member in [FORGED, "unknown"] {
+        let member = [("x-member", member)];
+        ask(shop, "/checkout/customer-session", &member, "{}").await;
+        ask(
+            shop,
+            "/create-setup-intent",
+            &member,
+            r#"{"reference":"1"}"#,
+        )
+        .await;
+    }
+    ask(shop, "/webhook", &[("stripe-signature", FORGED)], FORGED).await;
+    // Genuine, with whatever a connected account or a metadata value may bring.
+    let intent = PaymentIntent::new(&format!("pi_{FORGED}"), PRICE);
+    let intent = intent
+        .metadata("order_id", FORGED)
+        .metadata("checkout_application", "tea");
+    let success = EventBody::new(
+        "payment_intent.succeeded",
+        intent.status("succeeded").object(),
+    );
+    let other = EventBody::new(FORGED, serde_json::json!({"object": FORGED}));
+    let unreadable = serde_json::json!({"object": "payment_intent", "id": FORGED});
+    let unreadable = EventBody::new("payment_intent.succeeded", unreadable);
+    for (n, event) in [success, other, unreadable].into_iter().enumerate() {
+        let body = event.id(&format!("evt_{n}_{FORGED}")).body();
+        let header = sign(&body, &secret(), now());
+        let body = String::from_utf8(body).unwrap();
+        ask(shop, "/webhook", &[("stripe-signature", &header)], &body).await;
+    }
+}
+
+#[tokio::test]
+async fn no_text_of_a_strangers_begins_a_line_or_moves_the_cursor() {
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _listening = tracing::subscriber::set_default(subscriber);
+    send_everything(&shop()).await;
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    let repeated = said.matches("forged").count();
+    assert!(repeated > 10, "{repeated}: {said}");
+    for line in said.lines() {
+        assert!(!line.starts_with("2026-01-01 ERROR forged"), "{said}");
+        let hidden =
+            |letter: char| letter.is_control() || ('\u{2028}'..='\u{202e}').contains(&letter);
+        assert!(!line.contains(hidden), "{line:?}");
+    }
+}
