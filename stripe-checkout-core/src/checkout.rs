@@ -35,7 +35,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::{Instrument, field};
 
@@ -78,6 +78,7 @@ struct Inner {
     fulfillment: Arc<dyn Fulfillment>,
     ours: OursRule,
     body_limit: usize,
+    body_deadline: Duration,
     #[cfg(feature = "intent")]
     payments: Option<Payments>,
     /// Whether a payment on a connected account is still known after a restart.
@@ -144,6 +145,11 @@ impl Checkout {
     /// at shutdown. It runs on the tokio runtime in which the checkout was built: a framework's worker threads may have runtimes of their own, which end with
     /// them (actix-web's do). A panic in the merchant's code is an answer of 500.
     pub async fn handle(&self, call: Call) -> Reply {
+        // At once and without a task: actix-web closes a connection with a broken body if the
+        // answer is not ready then.
+        if call.is_refused() {
+            return self.answer(call).await;
+        }
         let checkout = self.clone();
         let work = async move { checkout.answer(call).await };
         match self.inner.tasks.spawn(work).await {
@@ -165,7 +171,7 @@ impl Checkout {
     /// [`receive`](Self::receive) does that.
     ///
     /// # Errors
-    /// [`VerifyError`]; answer all of them with 400, and tell the sender nothing more.
+    /// [`VerifyError`]: `Reply::from` makes the answer, which tells the sender nothing more.
     pub fn verify<'a>(
         &self,
         body: Body,
@@ -183,6 +189,7 @@ impl Checkout {
         let limit = body.limit();
         let payload = body.finish().map_err(|fault| match fault {
             BodyFault::TooLarge => VerifyError::TooLarge { limit },
+            BodyFault::TooSlow => VerifyError::TooSlow,
             BodyFault::Incomplete => VerifyError::Incomplete,
         })?;
         let mut signatures = signatures.into_iter();
@@ -200,6 +207,11 @@ impl Checkout {
     /// How large a webhook's body may be, in bytes.
     pub fn body_limit(&self) -> usize {
         self.inner.body_limit
+    }
+
+    /// How long the whole body of a request may take to arrive.
+    pub fn body_deadline(&self) -> Duration {
+        self.inner.body_deadline
     }
 
     /// Takes a verified event in and runs its hook: what the webhook route does, for whoever writes it by hand.

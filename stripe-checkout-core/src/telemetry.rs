@@ -85,6 +85,7 @@ pub(crate) fn refused(error: &VerifyError) {
         VerifyError::Signature(SignatureError::TooOld { .. }) => "too_old",
         VerifyError::Event(_) => "not_an_event",
         VerifyError::TooLarge { .. } => "too_large",
+        VerifyError::TooSlow => "too_slow",
         VerifyError::Incomplete => "incomplete",
     };
     count(REFUSED, None, &[("reason", reason)], 1);

@@ -71,12 +71,12 @@ impl Application {
 struct Member(String);
 
 /// An application, and what its merchant sees.
-pub(super) fn application() -> (Application, Arc<State>) {
+pub(super) fn application(body_deadline: Duration) -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
     let root = checkout(SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
         let builder = builder.hosted_checkout(hosted());
-        builder.body_limit(LIMIT)
+        builder.body_limit(LIMIT).body_deadline(body_deadline)
     });
     let other = checkout(OTHER_SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
@@ -86,6 +86,7 @@ pub(super) fn application() -> (Application, Arc<State>) {
             .shop_name("Another shop")
             .webhook_path("/stripe/events")
             .body_limit(OTHER_LIMIT)
+            .body_deadline(body_deadline)
     });
     let mount = |prefix, checkout| Mount { prefix, checkout };
     let application = Application {
