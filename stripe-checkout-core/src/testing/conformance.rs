@@ -7,6 +7,7 @@
 //! **Not part of the stable interface**: cases are added and changed in any release.
 
 mod attacks;
+mod bounds;
 mod client;
 mod exchanges;
 mod readme;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 pub use self::attacks::withstand;
+pub use self::bounds::still_open;
 use self::client::{Answer, Request};
 pub use self::readme::answers_as_written;
 pub use self::reference::Reference;
