@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::endpoint::{Endpoint, Method};
+use crate::endpoint::{Endpoint, Method, SMALL};
 
 /// One request, as an adapter hands it over.
 #[derive(Debug)]
@@ -87,7 +87,11 @@ impl Call {
     pub(crate) fn is_refused(&self) -> bool {
         let reads_body = self.endpoint.method() == Method::Post;
         let broken = reads_body && self.body.fault.is_some();
-        broken || self.body.is_too_slow() || self.has_wrong_host()
+        broken || self.body.is_too_slow() || self.has_wrong_host() || self.has_long_query()
+    }
+
+    pub(crate) fn has_long_query(&self) -> bool {
+        self.visitor.query.len() > SMALL
     }
 
     /// Whether no host, or more than one, was named over HTTP.

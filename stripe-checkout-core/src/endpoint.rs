@@ -82,9 +82,9 @@ pub(crate) struct Offers {
     pub(crate) hosted: bool,
 }
 
-/// The largest body of any route but the webhook: an order and a client secret are short.
-#[cfg(feature = "intent")]
-const SMALL_BODY: usize = 16 * 1024;
+/// The largest query, and the largest body of any route but the webhook, in bytes. An order and a
+/// client secret are short.
+pub(crate) const SMALL: usize = 16 * 1024;
 
 /// One route: verb, path, and what a request may send.
 #[derive(Debug, Clone)]
@@ -156,7 +156,7 @@ impl Endpoint {
                 route,
                 method,
                 path: path.into(),
-                body_limit: SMALL_BODY,
+                body_limit: SMALL,
                 body_deadline,
             });
         };

@@ -234,6 +234,10 @@ impl Problem {
         Self::new(408, "body_too_slow", "The request did not arrive in time.")
     }
 
+    pub(crate) fn long_query() -> Self {
+        Self::new(414, "query_too_long", "The address is too long.")
+    }
+
     pub(crate) fn wrong_host() -> Self {
         Self::new(
             400,

@@ -18,6 +18,9 @@ impl Checkout {
         if call.has_wrong_host() {
             return Problem::wrong_host().json();
         }
+        if call.has_long_query() {
+            return Problem::long_query().json();
+        }
         if call.body.is_too_slow() && !matches!(call.endpoint.route, Route::Webhook) {
             return Problem::too_slow().json();
         }
@@ -887,9 +890,8 @@ mod pages {
             "invalid_order" => "This order could not be read",
             "invalid_request" => "This address is incomplete",
             "cross_site" => "Please start from the shop's own page",
-            "not_json" | "invalid_webhook" | "invalid_host" | "body_too_large" => {
-                "This request could not be read"
-            }
+            "not_json" | "invalid_webhook" | "invalid_host" | "query_too_long"
+            | "body_too_large" => "This request could not be read",
             "in_flight"
             | "busy"
             | "waiting"

@@ -247,6 +247,7 @@ fn all(application: &Application) -> Vec<Attack> {
     all.extend(large(application));
     all.extend(hosts());
     all.extend(odd_json());
+    all.extend(queries());
     all.extend(upgrades());
     all.extend(pipelines());
     all.extend(heads());
@@ -465,6 +466,11 @@ fn odd_json() -> Vec<Attack> {
             bad,
         ),
         (
+            "a member that is no text beside another",
+            r#"{"session_id":"cs_x","setup_intent":[7]}"#.to_owned(),
+            bad,
+        ),
+        (
             "a member that is no text",
             r#"{"session_id":[[[[7]]]]}"#.to_owned(),
             bad,
@@ -573,6 +579,31 @@ fn upgrades() -> Vec<Attack> {
             ONCE(200, "\"done\""),
         ),
     ]
+}
+
+fn queries() -> Vec<Attack> {
+    let get =
+        |path: &str, query: &str| format!("GET {path}?{query} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let many = "a&".repeat(SMALL / 2);
+    let mut all = Vec::new();
+    for path in [
+        "/checkout",
+        "/checkout/",
+        "/checkout/complete",
+        "/checkout/checkout.js",
+    ] {
+        all.push(attack(
+            format!("{path}: a query of more than 16 KiB"),
+            get(path, &format!("{many}a")),
+            ONCE(414, "\"query_too_long\""),
+        ));
+    }
+    all.push(attack(
+        "a query of 16 KiB",
+        get("/checkout", &many),
+        ONCE(400, "could not be read"),
+    ));
+    all
 }
 
 fn pipelines() -> Vec<Attack> {
