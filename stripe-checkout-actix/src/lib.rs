@@ -6,14 +6,20 @@
     clippy::indexing_slicing
 )]
 
+use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use actix_web::body::{BodyStream, BoxBody, MessageBody};
+use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::HttpServiceFactory;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{
+    CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use actix_web::http::uri::Authority;
 use actix_web::{
     FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError, guard, web,
@@ -37,16 +43,18 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
         let handler = move |request: HttpRequest, payload: web::Payload| {
             let (checkout, endpoint) = (checkout.clone(), endpoint.clone());
             async move {
-                let mut call = Call::new(&endpoint)
+                let authority = request.uri().authority().map(Authority::as_str);
+                let mut call = Call::over_http(&endpoint, authority)
                     .query(request.uri().query())
-                    .authority(request.uri().authority().map(Authority::as_str))
                     .peer(request.peer_addr().map(|peer| peer.ip()))
                     .visitor_data(request.extensions().get::<VisitorData>().cloned());
                 for (name, value) in request.headers() {
                     call = call.header(name.as_str(), value.as_bytes());
                 }
-                let body = read(payload, endpoint.body_limit()).await;
-                Answer(checkout.handle(call.body(body)).await)
+                let (limit, deadline) = (endpoint.body_limit(), endpoint.body_deadline());
+                let (body, rest) = read(&request, payload, limit, deadline).await;
+                let answer = Answer(checkout.handle(call.body(body)).await);
+                keeping(answer.response(), rest)
             }
         };
         web::resource(path).route(web::route().guard(filter).to(handler))
@@ -61,7 +69,8 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
 /// A genuine event, for whoever writes the webhook's route by hand. The application must hold a [`Checkout`] as [`web::Data`]; where it holds another type,
 /// or more than one, use [`verify`].
 ///
-/// What is no genuine event is answered as the ready-made route does: 400, or 413 for a body above the checkout's limit.
+/// Anything else is answered as the ready-made route answers it: 400, 413 for a body above the
+/// checkout's limit, or 408 for one that is too slow.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -82,20 +91,73 @@ impl FromRequest for VerifiedEvent {
     }
 }
 
-/// Reads a request's body up to the checkout's limit and verifies it against its `Stripe-Signature` header.
+/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
+/// `Stripe-Signature` header.
 ///
 /// # Errors
-/// The answer to give: 400, or 413.
+/// The answer to give: 400, 408 or 413.
 pub async fn verify(
     checkout: &Checkout,
     request: &HttpRequest,
     payload: web::Payload,
-) -> Result<Event, Answer> {
-    let body = read(payload, checkout.body_limit()).await;
+) -> Result<Event, Refusal> {
+    let (limit, deadline) = (checkout.body_limit(), checkout.body_deadline());
+    let (body, rest) = read(request, payload, limit, deadline).await;
     let signatures = request.headers().get_all(Checkout::SIGNATURE_HEADER);
     checkout
         .verify(body, signatures.map(HeaderValue::as_bytes))
-        .map_err(|error| Answer(error.into()))
+        .map_err(|error| Refusal {
+            answer: Answer(error.into()),
+            rest: RefCell::new(Some(rest)),
+        })
+}
+
+/// The answer to a request that is no genuine event. It closes the connection if the request's body
+/// was not read to its end.
+pub struct Refusal {
+    answer: Answer,
+    rest: RefCell<Option<Rest>>,
+}
+
+impl Refusal {
+    /// The core's reply.
+    pub fn reply(&self) -> &Reply {
+        &self.answer.0
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        self.answer.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let response = self.answer.error_response();
+        match self.rest.take() {
+            Some(rest) => keeping(response, rest),
+            None => response,
+        }
+    }
+}
+
+impl Responder for Refusal {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.answer.fmt(f)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.answer.fmt(f)
+    }
 }
 
 /// The core's reply as actix-web's response.
@@ -143,21 +205,80 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The whole body up to the limit, whatever `PayloadConfig` says.
-async fn read(payload: web::Payload, limit: usize) -> Body {
-    let (mut incoming, mut body) = (pin!(BodyStream::new(payload)), Body::new(limit));
-    while let Some(chunk) = poll_fn(|context| incoming.as_mut().poll_next(context)).await {
-        match chunk {
-            Ok(chunk) => {
-                if !body.push(&chunk) {
-                    break;
-                }
-            }
-            Err(_) => {
-                body.set_incomplete();
-                break;
-            }
+/// A request's body as it comes.
+type Rest = Pin<Box<BodyStream<web::Payload>>>;
+
+/// The whole body up to the limit and the deadline, also above a `PayloadConfig`, and the rest.
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limit: usize,
+    deadline: Duration,
+) -> (Body, Rest) {
+    let mut rest = Box::pin(BodyStream::new(payload));
+    let mut left = length_before_upgrade(request);
+    let body = Body::read(limit, deadline, |context| {
+        if left == Some(0) {
+            return Poll::Ready(None);
         }
+        match (&mut left, rest.as_mut().poll_next(context)) {
+            (None, piece) => piece,
+            (Some(_), Poll::Ready(None)) => {
+                Poll::Ready(Some(Err(PayloadError::Incomplete(None).into())))
+            }
+            (Some(left), piece) => piece.map_ok(|mut piece| {
+                piece.truncate(*left);
+                *left = left.saturating_sub(piece.len());
+                piece
+            }),
+        }
+    })
+    .await;
+    (body, rest)
+}
+
+/// The length of the body of a request that asks for a WebSocket, which it gets nowhere here.
+///
+/// For actix-web such a body ends with the connection, so the answer would wait for the client. The
+/// length counts as for any other request (RFC 9110, 7.8). Then actix-web closes the connection.
+fn length_before_upgrade(request: &HttpRequest) -> Option<usize> {
+    let headers = request.headers();
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().trim().to_owned();
+    let upgrades = headers
+        .get_all(UPGRADE)
+        .any(|value| text(value).eq_ignore_ascii_case("websocket"));
+    (upgrades && !headers.contains_key(TRANSFER_ENCODING)).then(|| {
+        let length = headers.get(CONTENT_LENGTH).map(text);
+        length
+            .and_then(|length| length.parse().ok())
+            .unwrap_or_default()
+    })
+}
+
+/// The response, which keeps the rest of the request's body until it is sent.
+///
+/// actix-web goes on to read chunks that nobody waits for, however slowly they come and without an
+/// end. It closes the connection if somebody still holds them.
+fn keeping(response: HttpResponse, rest: Rest) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(Keeping { body, _rest: rest }))
+}
+
+struct Keeping {
+    body: BoxBody,
+    _rest: Rest,
+}
+
+impl MessageBody for Keeping {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
     }
-    body
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<web::Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }

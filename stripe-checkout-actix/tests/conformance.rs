@@ -64,3 +64,8 @@ async fn actix_web_answers_itself_as_the_readme_says() {
     let rows = conformance::answers_as_written(include_str!("../README.md"), &Actix).await;
     assert!(rows >= 8, "{rows}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actix_web_withstands_every_attack() {
+    conformance::withstand("stripe-checkout-actix", Actix).await;
+}

@@ -7,9 +7,9 @@
 )]
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::HttpBody;
@@ -36,15 +36,15 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
             let (path, checkout) = (endpoint.path().to_owned(), checkout.clone());
             let handler = async move |request: Request| {
                 let (parts, body) = request.into_parts();
-                let mut call = Call::new(&endpoint)
+                let authority = parts.uri.authority().map(Authority::as_str);
+                let mut call = Call::over_http(&endpoint, authority)
                     .query(parts.uri.query())
-                    .authority(parts.uri.authority().map(Authority::as_str))
                     .peer(peer(&parts.extensions))
                     .visitor_data(parts.extensions.get::<VisitorData>().cloned());
                 for (name, value) in &parts.headers {
                     call = call.header(name.as_str(), value.as_bytes());
                 }
-                let body = read(body, endpoint.body_limit()).await;
+                let body = read(body, endpoint.body_limit(), endpoint.body_deadline()).await;
                 Answer(checkout.handle(call.body(body)).await)
             };
             let route: MethodRouter<S, Infallible> = on(filter, handler);
@@ -55,7 +55,8 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
 /// A genuine event, for whoever writes the webhook's route by hand. The state must hold a [`Checkout`] (see [`FromRef`]); where it does not, use
 /// [`verify`].
 ///
-/// What is no genuine event is answered as the ready-made route does: 400, or 413 for a body above the checkout's limit.
+/// Anything else is answered as the ready-made route answers it: 400, 413 for a body above the
+/// checkout's limit, or 408 for one that is too slow.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -70,13 +71,14 @@ where
     }
 }
 
-/// Reads a request's body up to the checkout's limit and verifies it against its `Stripe-Signature` header.
+/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
+/// `Stripe-Signature` header.
 ///
 /// # Errors
-/// The answer to give: 400, or 413.
+/// The answer to give: 400, 408 or 413.
 pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, Answer> {
     let (parts, body) = request.into_parts();
-    let body = read(body, checkout.body_limit()).await;
+    let body = read(body, checkout.body_limit(), checkout.body_deadline()).await;
     let signatures = parts.headers.get_all(Checkout::SIGNATURE_HEADER);
     let signatures = signatures.iter().map(HeaderValue::as_bytes);
     checkout
@@ -111,21 +113,11 @@ fn peer(extensions: &Extensions) -> Option<IpAddr> {
     Some(peer.ip())
 }
 
-/// The whole body up to the limit, whatever `DefaultBodyLimit` an outer layer set.
-async fn read(mut incoming: axum::body::Body, limit: usize) -> Body {
-    let mut body = Body::new(limit);
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {
-        match frame {
-            Ok(frame) => {
-                if frame.data_ref().is_some_and(|chunk| !body.push(chunk)) {
-                    break;
-                }
-            }
-            Err(_) => {
-                body.set_incomplete();
-                break;
-            }
-        }
-    }
-    body
+/// The whole body up to the limit and the deadline, also above an outer `DefaultBodyLimit`.
+async fn read(mut incoming: axum::body::Body, limit: usize, deadline: Duration) -> Body {
+    Body::read(limit, deadline, |context| {
+        let frame = Pin::new(&mut incoming).poll_frame(context);
+        frame.map_ok(|frame| frame.into_data().unwrap_or_default())
+    })
+    .await
 }

@@ -58,3 +58,8 @@ async fn axum_answers_itself_as_the_readme_says() {
     let rows = conformance::answers_as_written(include_str!("../README.md"), &Axum).await;
     assert!(rows >= 8, "{rows}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_withstands_every_attack() {
+    conformance::withstand("stripe-checkout-axum", Axum).await;
+}

@@ -2,12 +2,15 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Method, SMALL};
 
 /// One request, as an adapter hands it over.
 #[derive(Debug)]
@@ -15,16 +18,32 @@ pub struct Call {
     pub(crate) endpoint: Endpoint,
     pub(crate) visitor: Visitor,
     pub(crate) body: Body,
+    over_http: bool,
 }
 
 impl Call {
-    /// A call of this route, with neither headers nor body yet.
+    /// A call of this route from your own code, with neither headers nor body yet.
     pub fn new(endpoint: &Endpoint) -> Self {
         Self {
             endpoint: endpoint.clone(),
             visitor: Visitor::default(),
             body: Body::new(endpoint.body_limit()),
+            over_http: false,
         }
+    }
+
+    /// A call that came over HTTP, with neither headers nor body yet. Adapters use this.
+    ///
+    /// `authority` is the host that the request's target names, if it names one. HTTP/2 and later
+    /// send it instead of a `Host` header, and it outranks the header (RFC 9112, 3.2.2).
+    ///
+    /// [`Checkout::handle`](crate::Checkout::handle) answers 400 unless the request names its host,
+    /// and has one `Host` header at most.
+    pub fn over_http(endpoint: &Endpoint, authority: Option<&str>) -> Self {
+        let mut call = Self::new(endpoint);
+        call.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
+        call.over_http = true;
+        call
     }
 
     /// The query string, without the question mark and still percent-encoded.
@@ -40,13 +59,6 @@ impl Call {
         self.visitor
             .headers
             .push((name.to_ascii_lowercase(), value.to_vec()));
-        self
-    }
-
-    /// The host that the request's target names, if it names one: HTTP/2 and later send it instead of a `Host` header, which it outranks (RFC 9112, 3.2.2).
-    #[must_use]
-    pub fn authority(mut self, authority: Option<&str>) -> Self {
-        self.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
         self
     }
 
@@ -70,6 +82,24 @@ impl Call {
         self.body = body;
         self
     }
+
+    /// Whether the answer is a refusal that needs no work.
+    pub(crate) fn is_refused(&self) -> bool {
+        let reads_body = self.endpoint.method() == Method::Post;
+        let broken = reads_body && self.body.fault.is_some();
+        broken || self.body.is_too_slow() || self.has_wrong_host() || self.has_long_query()
+    }
+
+    pub(crate) fn has_long_query(&self) -> bool {
+        self.visitor.query.len() > SMALL
+    }
+
+    /// Whether no host, or more than one, was named over HTTP.
+    pub(crate) fn has_wrong_host(&self) -> bool {
+        let headers = self.visitor.headers.iter();
+        let hosts = headers.filter(|(name, _)| name == "host").count();
+        self.over_http && (hosts > 1 || (hosts == 0 && self.visitor.authority.is_none()))
+    }
 }
 
 /// Collects a body up to a limit and knows whether it arrived whole.
@@ -83,6 +113,7 @@ pub struct Body {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFault {
     TooLarge,
+    TooSlow,
     Incomplete,
 }
 
@@ -94,6 +125,34 @@ impl Body {
             limit,
             fault: None,
         }
+    }
+
+    /// Reads a body up to `limit` bytes, for at most `deadline` in total.
+    ///
+    /// `next` polls the framework for the next piece: `None` is the end of the body, and an error
+    /// means that the rest does not come. Nothing is read after either, nor beyond the limit.
+    pub async fn read<B: AsRef<[u8]>, E>(
+        limit: usize,
+        deadline: Duration,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<Option<Result<B, E>>>,
+    ) -> Self {
+        let mut body = Self::new(limit);
+        let arrives = async {
+            while let Some(piece) = poll_fn(&mut next).await {
+                match piece {
+                    Ok(piece) if body.push(piece.as_ref()) => {}
+                    Ok(_) => break,
+                    Err(_) => {
+                        body.set_incomplete();
+                        break;
+                    }
+                }
+            }
+        };
+        if tokio::time::timeout(deadline, arrives).await.is_err() {
+            body.fault = Some(BodyFault::TooSlow);
+        }
+        body
     }
 
     /// Adds what arrived; `false` says that more need not be read, because the body is too large.
@@ -123,6 +182,10 @@ impl Body {
 
     pub(crate) fn limit(&self) -> usize {
         self.limit
+    }
+
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.fault == Some(BodyFault::TooSlow)
     }
 
     pub(crate) fn finish(self) -> Result<Bytes, BodyFault> {
@@ -265,6 +328,73 @@ mod tests {
         assert_eq!(body.finish(), Err(BodyFault::Incomplete));
     }
 
+    /// Pieces that arrive at once, and then nothing more.
+    fn arriving(
+        pieces: &'static [Result<&'static str, ()>],
+        ends: bool,
+    ) -> impl FnMut(&mut Context<'_>) -> Poll<Option<Result<&'static str, ()>>> {
+        let mut pieces = pieces.iter();
+        move |_| match pieces.next() {
+            Some(piece) => Poll::Ready(Some(*piece)),
+            None if ends => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_ends_with_the_body_its_fault_or_the_deadline() {
+        let second = Duration::from_secs(1);
+        let read = async |pieces, ends| Body::read(4, second, arriving(pieces, ends)).await;
+        let whole = read(&[Ok("12"), Ok("34")], true).await;
+        assert_eq!(whole.finish().unwrap(), "1234");
+        let large = read(&[Ok("12"), Ok("345")], false).await;
+        assert_eq!(large.finish(), Err(BodyFault::TooLarge));
+        let broken = read(&[Ok("12"), Err(())], false).await;
+        assert_eq!(broken.finish(), Err(BodyFault::Incomplete));
+        let began = tokio::time::Instant::now();
+        let slow = read(&[Ok("12")], false).await;
+        assert!(slow.is_too_slow());
+        assert!(began.elapsed() >= second);
+        assert_eq!(slow.finish(), Err(BodyFault::TooSlow));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_byte_now_and_then_does_not_move_the_deadline() {
+        let mut pause = tokio::time::interval(Duration::from_millis(100));
+        let next = |context: &mut Context<'_>| {
+            let ready = pause.poll_tick(context);
+            ready.map(|_| Some(Ok::<_, ()>("1")))
+        };
+        let began = tokio::time::Instant::now();
+        let body = Body::read(1000, Duration::from_secs(2), next).await;
+        assert!(body.is_too_slow());
+        assert!(began.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn a_request_over_http_names_one_host() {
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10, Duration::ZERO)
+            .pop()
+            .unwrap();
+        let wrong = |call: Call, headers: &[&str]| {
+            let call = headers
+                .iter()
+                .fold(call, |call, host| call.header("Host", host.as_bytes()));
+            call.has_wrong_host()
+        };
+        let http = |authority| Call::over_http(&endpoint, authority);
+        assert!(!wrong(http(None), &["a.example"]));
+        assert!(!wrong(http(Some("a.example")), &[]));
+        assert!(!wrong(http(Some("a.example")), &["a.example"]));
+        assert!(wrong(http(None), &[]));
+        assert!(wrong(http(None), &["a.example", "a.example"]));
+        assert!(wrong(http(Some("a.example")), &["a.example", "b.example"]));
+        assert!(
+            !wrong(Call::new(&endpoint), &[]),
+            "from the application itself"
+        );
+    }
+
     #[test]
     fn debug_shows_no_values() {
         let visitor = Visitor {
@@ -282,11 +412,11 @@ mod tests {
 
     #[test]
     fn the_targets_own_host_outranks_the_header() {
-        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10, Duration::ZERO)
             .pop()
             .unwrap();
         let host = |authority| {
-            let call = Call::new(&endpoint).authority(authority);
+            let call = Call::over_http(&endpoint, authority);
             let visitor = call.header("Host", b"a.example").visitor;
             let hosts: Vec<_> = visitor.headers("host").map(<[u8]>::to_vec).collect();
             hosts
@@ -297,7 +427,7 @@ mod tests {
 
     #[test]
     fn header_names_have_any_case_and_values_are_bytes() {
-        let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+        let endpoint = Endpoint::table(Default::default(), "/webhook", 10, Duration::ZERO)
             .pop()
             .unwrap();
         let call = Call::new(&endpoint)

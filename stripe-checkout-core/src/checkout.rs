@@ -38,7 +38,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tracing::{Instrument, field};
 
@@ -85,6 +85,7 @@ struct Inner {
     fulfillment: Arc<dyn Fulfillment>,
     ours: OursRule,
     body_limit: usize,
+    body_deadline: Duration,
     #[cfg(feature = "intent")]
     payments: Option<Payments>,
     /// Whether a payment on a connected account is still known after a restart.
@@ -159,6 +160,11 @@ impl Checkout {
     /// [`max_visitor_calls`](CheckoutBuilder::max_visitor_calls). If the visitor hangs up before it
     /// was sent, it is not sent.
     pub async fn handle(&self, call: Call) -> Reply {
+        // At once and without a task: actix-web closes a connection with a broken body if the
+        // answer is not ready then.
+        if call.is_refused() {
+            return self.answer(call).await;
+        }
         let checkout = self.clone();
         // Closes when this future is dropped.
         #[cfg(feature = "intent")]
@@ -191,7 +197,7 @@ impl Checkout {
     /// [`receive`](Self::receive) does that.
     ///
     /// # Errors
-    /// [`VerifyError`]; answer all of them with 400, and tell the sender nothing more.
+    /// [`VerifyError`]: `Reply::from` makes the answer, which tells the sender nothing more.
     pub fn verify<'a>(
         &self,
         body: Body,
@@ -210,6 +216,7 @@ impl Checkout {
         let limit = body.limit();
         let payload = body.finish().map_err(|fault| match fault {
             BodyFault::TooLarge => VerifyError::TooLarge { limit },
+            BodyFault::TooSlow => VerifyError::TooSlow,
             BodyFault::Incomplete => VerifyError::Incomplete,
         })?;
         let mut signatures = signatures.into_iter();
@@ -227,6 +234,11 @@ impl Checkout {
     /// How large a webhook's body may be, in bytes.
     pub fn body_limit(&self) -> usize {
         self.inner.body_limit
+    }
+
+    /// How long the whole body of a request may take to arrive.
+    pub fn body_deadline(&self) -> Duration {
+        self.inner.body_deadline
     }
 
     /// Takes a verified event in and runs its hook: what the webhook route does, for whoever writes it by hand.

@@ -1,6 +1,7 @@
 //! The route table, as data: adapters loop over it, so that none can forget a route, a verb or a limit.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// The verbs of the routes, and of the calls to Stripe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,15 +77,23 @@ pub(crate) struct Offers {
     pub(crate) payments: bool,
     /// It knows who a visitor is.
     pub(crate) customers: bool,
+    /// It leads to Stripe's own page.
+    #[cfg(feature = "sessions")]
+    pub(crate) hosted: bool,
 }
 
-/// One route: verb, path, and how large its body may be.
+/// The largest query, and the largest body of any route but the webhook, in bytes. An order and a
+/// client secret are short.
+pub(crate) const SMALL: usize = 16 * 1024;
+
+/// One route: verb, path, and what a request may send.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub(crate) route: Route,
     method: Method,
     path: Cow<'static, str>,
     body_limit: usize,
+    body_deadline: Duration,
 }
 
 impl Endpoint {
@@ -121,33 +130,35 @@ impl Endpoint {
         }
     }
 
-    /// The largest body in bytes; an adapter stops to read once it is above.
+    /// The largest body in bytes: 16 KiB, and for the webhook what the
+    /// [builder](crate::CheckoutBuilder::body_limit) says. An adapter stops reading above it.
     pub fn body_limit(&self) -> usize {
         self.body_limit
     }
 
-    fn new(route: Route, method: Method, path: impl Into<Cow<'static, str>>, limit: usize) -> Self {
-        // A GET has no body that anybody reads; a limit of 0 would turn the stray body of a strange client into a 413.
-        Self {
-            route,
-            method,
-            path: path.into(),
-            body_limit: limit,
-        }
-    }
-
-    /// The route that leads to Stripe's own page.
-    #[cfg(feature = "sessions")]
-    pub(crate) fn create_session(body_limit: usize) -> Self {
-        let path = "/create-checkout-session";
-        Self::new(Route::CreateSession, Method::Post, path, body_limit)
+    /// How long the whole body may take to arrive. An adapter stops reading after it.
+    pub fn body_deadline(&self) -> Duration {
+        self.body_deadline
     }
 
     /// Every route of a checkout that offers this.
-    pub(crate) fn table(offers: Offers, webhook_path: &str, body_limit: usize) -> Vec<Self> {
+    pub(crate) fn table(
+        offers: Offers,
+        webhook_path: &str,
+        webhook_limit: usize,
+        body_deadline: Duration,
+    ) -> Vec<Self> {
         let mut table = Vec::new();
-        let mut add = |route, method, path: &str| {
-            table.push(Self::new(route, method, path.to_owned(), body_limit));
+        #[cfg(feature = "intent")]
+        let mut add = |route, method, path: &'static str| {
+            // A GET reads no body. A limit of 0 would refuse the stray body of a strange client.
+            table.push(Self {
+                route,
+                method,
+                path: path.into(),
+                body_limit: SMALL,
+                body_deadline,
+            });
         };
         #[cfg(not(feature = "intent"))]
         let _ = offers;
@@ -168,6 +179,14 @@ impl Endpoint {
                 add(Route::Complete, Method::Get, "/checkout/complete");
             }
             add(Route::CreateIntent, Method::Post, "/create-payment-intent");
+            #[cfg(feature = "sessions")]
+            if offers.hosted {
+                add(
+                    Route::CreateSession,
+                    Method::Post,
+                    "/create-checkout-session",
+                );
+            }
             add(Route::Status, Method::Post, "/checkout/status");
             if offers.customers {
                 #[cfg(feature = "checkout")]
@@ -187,7 +206,13 @@ impl Endpoint {
                 );
             }
         }
-        add(Route::Webhook, Method::Post, webhook_path);
+        table.push(Self {
+            route: Route::Webhook,
+            method: Method::Post,
+            path: webhook_path.to_owned().into(),
+            body_limit: webhook_limit,
+            body_deadline,
+        });
         table
     }
 }

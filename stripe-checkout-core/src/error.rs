@@ -279,6 +279,9 @@ pub enum VerifyError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The body did not arrive within its deadline.
+    #[error("the body did not arrive in time")]
+    TooSlow,
     /// The body did not arrive whole.
     #[error("the body did not arrive whole")]
     Incomplete,

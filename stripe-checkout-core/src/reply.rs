@@ -152,6 +152,14 @@ impl Reply {
         reply
     }
 
+    /// The rest of a body that is too slow is not worth waiting for (RFC 9110, 15.5.9).
+    fn closing_if(mut self, closes: bool) -> Self {
+        if closes {
+            self.headers.push(("connection", "close".to_owned()));
+        }
+        self
+    }
+
     pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         if let Some(wait) = retry_after {
             self.headers
@@ -202,6 +210,7 @@ impl Problem {
             },
         )
         .with_retry_after(self.retry_after)
+        .closing_if(self.status == 408)
     }
 
     pub(crate) fn internal() -> Self {
@@ -218,6 +227,23 @@ impl Problem {
 
     pub(crate) fn incomplete() -> Self {
         Self::new(400, "body_incomplete", "The request did not arrive whole.")
+    }
+
+    /// Also on the routes of pages: a browser that sends a body names its host and does not dawdle.
+    pub(crate) fn too_slow() -> Self {
+        Self::new(408, "body_too_slow", "The request did not arrive in time.")
+    }
+
+    pub(crate) fn long_query() -> Self {
+        Self::new(414, "query_too_long", "The address is too long.")
+    }
+
+    pub(crate) fn wrong_host() -> Self {
+        Self::new(
+            400,
+            "invalid_host",
+            "The request must name its host exactly once.",
+        )
     }
 
     /// The webhook's only 400: whoever forges one learns nothing about why it failed.
@@ -286,6 +312,7 @@ impl From<&VerifyError> for Problem {
     fn from(error: &VerifyError) -> Self {
         match error {
             VerifyError::TooLarge { .. } => Self::too_large(),
+            VerifyError::TooSlow => Self::too_slow(),
             VerifyError::Incomplete => Self::incomplete(),
             VerifyError::Signature(_) | VerifyError::Event(_) => Self::bad_webhook(),
         }

@@ -7,12 +7,16 @@
 )]
 
 use std::io::Cursor;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use rocket::data::{ByteUnit, Data, FromData};
 use rocket::http::{Method as Verb, Status};
 use rocket::outcome::Outcome;
 use rocket::response::{Responder, Response};
 use rocket::route::{self, Handler};
+use rocket::tokio::io::{AsyncRead, ReadBuf};
 use rocket::{Ignite, Request, Rocket, Route, Sentinel};
 pub use stripe_checkout_core;
 use stripe_checkout_core::webhook::Event;
@@ -48,15 +52,16 @@ impl Handler for Mounted {
         if !request.uri().path().ends_with(self.endpoint.path()) {
             return route::Outcome::forward(data, Status::NotFound);
         }
-        let mut call = Call::new(&self.endpoint)
+        let authority = request.host().map(ToString::to_string);
+        let mut call = Call::over_http(&self.endpoint, authority.as_deref())
             .query(request.uri().query().map(|query| query.as_str()))
-            .authority(request.host().map(ToString::to_string).as_deref())
             .peer(request.remote().map(|remote| remote.ip()))
             .visitor_data(request.local_cache(|| None::<VisitorData>).clone());
         for header in request.headers().iter() {
             call = call.header(header.name().as_str(), header.value().as_bytes());
         }
-        let body = read(request, data, self.endpoint.body_limit()).await;
+        let (limit, deadline) = (self.endpoint.body_limit(), self.endpoint.body_deadline());
+        let body = read(request, data, limit, deadline).await;
         route::Outcome::from(request, Answer(self.checkout.handle(call.body(body)).await))
     }
 }
@@ -64,8 +69,9 @@ impl Handler for Mounted {
 /// A genuine event, for whoever writes the webhook's route by hand: a data guard. Rocket must manage a [`Checkout`], and does not launch without it; where it
 /// manages another type, or you have more than one, use [`verify`].
 ///
-/// Take it as `Result<VerifiedEvent, Answer>` to answer what is no genuine event as the ready-made route does: 400, or 413 for a body above the checkout's
-/// limit. As a bare `VerifiedEvent` the status is the same, and the body that of your error catcher.
+/// Take it as `Result<VerifiedEvent, Answer>` to answer anything else as the ready-made route does:
+/// 400, 413 for a body above the checkout's limit, or 408 for one that is too slow. As a bare
+/// `VerifiedEvent` the status is the same, and the body that of your error catcher.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -93,16 +99,18 @@ impl Sentinel for VerifiedEvent {
     }
 }
 
-/// Reads a request's body up to the checkout's limit and verifies it against its `Stripe-Signature` header.
+/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
+/// `Stripe-Signature` header.
 ///
 /// # Errors
-/// The answer to give: 400, or 413.
+/// The answer to give: 400, 408 or 413.
 pub async fn verify(
     checkout: &Checkout,
     request: &Request<'_>,
     data: Data<'_>,
 ) -> Result<Event, Answer> {
-    let body = read(request, data, checkout.body_limit()).await;
+    let (limit, deadline) = (checkout.body_limit(), checkout.body_deadline());
+    let body = read(request, data, limit, deadline).await;
     let signatures = request.headers().get(Checkout::SIGNATURE_HEADER);
     checkout
         .verify(body, signatures.map(str::as_bytes))
@@ -127,23 +135,35 @@ impl<'r> Responder<'r, 'static> for Answer {
     }
 }
 
-/// The whole body up to the limit, whatever Rocket's own limits say.
-async fn read(request: &Request<'_>, data: Data<'_>, limit: usize) -> Body {
-    let mut body = Body::new(limit);
-    // One byte more than allowed: a body that is too large shows by its size, and one that was cut off at the limit cannot look whole.
-    let enough = ByteUnit::from(limit.saturating_add(1));
-    match data.open(enough).into_bytes().await {
-        Ok(bytes) => {
-            body.push(&bytes);
-            // Rocket, and any fairing, may have peeked; an error then is forgotten, and what came before it looks whole.
-            let length = request.headers().get_one("Content-Length");
-            let announced = length.and_then(|length| length.parse().ok());
-            if !bytes.is_complete() || announced.is_some_and(|length: usize| length != bytes.len())
-            {
-                body.set_incomplete();
-            }
-        }
-        Err(_) => body.set_incomplete(),
+/// How many bytes of a body Rocket reads before it calls a route: `_method=delete` is as long.
+const PEEKED: usize = 14;
+
+/// The whole body up to the limit and the deadline, also above Rocket's own limits.
+async fn read(request: &Request<'_>, data: Data<'_>, limit: usize, deadline: Duration) -> Body {
+    // Rocket peeks before it calls a route. A shorter piece that is not the end was cut off by an
+    // error, which Rocket forgets.
+    let ended = data.peek_complete();
+    // One byte more than allowed: a body that is too large shows by its size, and one that was cut
+    // off at the limit cannot look whole.
+    let mut incoming = data.open(ByteUnit::from(limit.saturating_add(1)));
+    let is_cut_off = !ended && incoming.hint() < PEEKED.min(limit);
+    let mut room = [0; 4096];
+    let mut arrived = 0;
+    let mut body = Body::read(limit, deadline, |context| {
+        let mut piece = ReadBuf::new(&mut room);
+        let read = ready!(Pin::new(&mut incoming).poll_read(context, &mut piece));
+        arrived += piece.filled().len();
+        Poll::Ready(match read {
+            Ok(()) if piece.filled().is_empty() => None,
+            read => Some(read.map(|()| piece.filled().to_vec())),
+        })
+    })
+    .await;
+    // A fairing may have peeked further.
+    let length = request.headers().get_one("Content-Length");
+    let announced = length.and_then(|length| length.parse().ok());
+    if is_cut_off || announced.is_some_and(|announced: usize| announced != arrived) {
+        body.set_incomplete();
     }
     body
 }

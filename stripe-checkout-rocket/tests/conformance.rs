@@ -60,6 +60,7 @@ impl Driver for Rocket {
         &[
             Difference::DropsNonUtf8Headers,
             Difference::ForgetsAuthority,
+            Difference::AwaitsFirstBytes,
         ]
     }
 }
@@ -82,4 +83,9 @@ async fn rocket_answers_as_the_core() {
 async fn rocket_answers_itself_as_the_readme_says() {
     let rows = conformance::answers_as_written(include_str!("../README.md"), &Rocket).await;
     assert!(rows >= 8, "{rows}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rocket_withstands_every_attack() {
+    conformance::withstand("stripe-checkout-rocket", Rocket).await;
 }

@@ -68,8 +68,9 @@ pub const NAME: &str = "Crab & Kettle";
 ///
 /// Only what is said to `tracing`. To the older `log` some frameworks say the whole address of a request, and Stripe's redirect carries the client secret in the query.
 pub fn log() {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // actix-web calls each malformed request of a stranger an error.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "info,actix_http::h1::dispatcher=off".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).finish();
     // Whoever called twice has a log already.
     let _ = tracing::subscriber::set_global_default(log);

@@ -70,6 +70,7 @@ pub struct CheckoutBuilder {
     queued: bool,
     tolerance: Duration,
     body_limit: usize,
+    body_deadline: Duration,
     webhook_path: String,
     #[cfg(feature = "intent")]
     pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
@@ -128,6 +129,7 @@ impl CheckoutBuilder {
             queued: false,
             tolerance: Duration::from_secs(300),
             body_limit: 1024 * 1024,
+            body_deadline: Duration::from_secs(15),
             webhook_path: "/webhook".into(),
             #[cfg(feature = "intent")]
             pricing: None,
@@ -248,9 +250,21 @@ impl CheckoutBuilder {
         self
     }
 
-    /// How large a body may be, in bytes (default 1 MiB).
+    /// How large a webhook's body may be, in bytes (default 1 MiB). On every other route a body has
+    /// at most 16 KiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// How long the whole body of a request may take to arrive (default 15 s). Then the answer is
+    /// 408, on every route. At least 1 ms, at most one day: any other duration counts as the nearer
+    /// of the two.
+    ///
+    /// It does not bound the time before the body: the adapter's documentation gives the lines that
+    /// bound heads and connections.
+    pub fn body_deadline(mut self, deadline: Duration) -> Self {
+        self.body_deadline = deadline.clamp(SHORTEST_BODY, LONGEST_BODY);
         self
     }
 
@@ -542,14 +556,16 @@ impl CheckoutBuilder {
         let offers = Offers {
             payments: has_prices,
             customers: has_customers,
+            #[cfg(feature = "sessions")]
+            hosted: has_hosted,
         };
         let verifier = Verifier::new(self.config.webhook_secrets()).tolerance(self.tolerance);
-        #[allow(unused_mut)]
-        let mut endpoints = Endpoint::table(offers, &self.webhook_path, self.body_limit);
-        #[cfg(feature = "sessions")]
-        if has_hosted {
-            endpoints.push(Endpoint::create_session(self.body_limit));
-        }
+        let endpoints = Endpoint::table(
+            offers,
+            &self.webhook_path,
+            self.body_limit,
+            self.body_deadline,
+        );
         // Frameworks differ in what two routes of one path mean: axum panics or tells them apart by verb, in actix-web the first one hides the second.
         let webhooks = endpoints
             .iter()
@@ -582,6 +598,7 @@ impl CheckoutBuilder {
                 fulfillment,
                 ours,
                 body_limit: self.body_limit,
+                body_deadline: self.body_deadline,
                 #[cfg(feature = "intent")]
                 payments,
                 #[cfg(feature = "intent")]
@@ -595,6 +612,10 @@ impl CheckoutBuilder {
         Ok(checkout)
     }
 }
+
+/// The bounds of a body's deadline.
+const SHORTEST_BODY: Duration = Duration::from_millis(1);
+const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The permissions that a restricted key needs, as the Dashboard lists them.
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";

@@ -138,6 +138,7 @@ fn class(error: &VerifyError) -> Refusal {
             SignatureError::Repeated | SignatureError::Timestamp | SignatureError::NoSignature,
         )
         | VerifyError::TooLarge { .. }
+        | VerifyError::TooSlow
         | VerifyError::Incomplete => Refusal::Malformed,
     }
 }

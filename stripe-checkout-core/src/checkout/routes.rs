@@ -5,9 +5,7 @@ use super::Checkout;
 use crate::call::BodyFault;
 use crate::call::Call;
 use crate::endpoint::Route;
-#[cfg(feature = "intent")]
-use crate::reply::Problem;
-use crate::reply::Reply;
+use crate::reply::{Problem, Reply};
 use crate::telemetry::Origin;
 
 #[cfg(feature = "intent")]
@@ -17,6 +15,15 @@ use payments::*;
 
 impl Checkout {
     pub(super) async fn answer(&self, call: Call) -> Reply {
+        if call.has_wrong_host() {
+            return Problem::wrong_host().json();
+        }
+        if call.has_long_query() {
+            return Problem::long_query().json();
+        }
+        if call.body.is_too_slow() && !matches!(call.endpoint.route, Route::Webhook) {
+            return Problem::too_slow().json();
+        }
         // Those that need no row of the inbox would not find out.
         #[cfg(feature = "intent")]
         if matches!(
@@ -132,7 +139,9 @@ mod payments {
             let Call { visitor, body, .. } = call;
             let body = self.json_body(&visitor, body)?;
             self.admit(&visitor, Attempt::LookUp).await?;
-            if let Ok(asked) = serde_json::from_slice::<SetupReturned>(&body) {
+            let asked: ReturnQuery =
+                serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+            if let Some(asked) = asked.setup() {
                 let setup = self.returned_setup(&asked).await?;
                 let status = Status {
                     status: setup.status().as_str(),
@@ -140,7 +149,7 @@ mod payments {
                 };
                 return Ok(Reply::json(200, &status));
             }
-            let asked: Ticket = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
+            let asked = asked.payment().ok_or_else(Problem::malformed)?;
             let payment = self.returned(&asked).await?;
             Ok(Reply::json(
                 200,
@@ -179,6 +188,7 @@ mod payments {
         fn whole(&self, body: Body) -> Result<bytes::Bytes, Problem> {
             body.finish().map_err(|fault| match fault {
                 BodyFault::TooLarge => Problem::too_large(),
+                BodyFault::TooSlow => Problem::too_slow(),
                 BodyFault::Incomplete => Problem::incomplete(),
             })
         }
@@ -240,13 +250,13 @@ mod payments {
         }
 
         /// The payment of a buyer who comes back with its id and client secret.
-        pub(super) async fn returned(&self, asked: &Ticket) -> Result<Payment, Problem> {
+        pub(super) async fn returned(
+            &self,
+            asked: &ReturnedPayment<'_>,
+        ) -> Result<Payment, Problem> {
             let found = match asked {
-                Ticket::Session { session_id } => self.retrieve_session(session_id).await,
-                Ticket::Intent(asked) => {
-                    let secret = &asked.payment_intent_client_secret;
-                    self.retrieve_intent(&asked.payment_intent, secret).await
-                }
+                ReturnedPayment::Session { id } => self.retrieve_session(id).await,
+                ReturnedPayment::Intent { id, secret } => self.retrieve_intent(id, secret).await,
             };
             let found = found.map_err(|error| {
                 if !error.is_expected() {
@@ -262,10 +272,10 @@ mod payments {
         /// The SetupIntent of a buyer who comes back with its id and client secret.
         pub(super) async fn returned_setup(
             &self,
-            asked: &SetupReturned,
+            asked: &ReturnedSetup<'_>,
         ) -> Result<SetupIntent, Problem> {
             let found = self
-                .retrieve_setup_intent(&asked.setup_intent, &asked.setup_intent_client_secret)
+                .retrieve_setup_intent(asked.id, asked.secret)
                 .await
                 .map_err(|error| {
                     if !error.is_expected() {
@@ -275,13 +285,6 @@ mod payments {
                 })?;
             found.ok_or_else(Problem::unknown_payment)
         }
-    }
-
-    /// The same where a card was saved.
-    #[derive(Deserialize)]
-    pub(super) struct SetupReturned {
-        pub(super) setup_intent: String,
-        pub(super) setup_intent_client_secret: String,
     }
 
     pub(super) fn setup_message_for_buyer(setup: &SetupIntent) -> Option<&'static str> {
@@ -304,38 +307,46 @@ mod payments {
         }
     }
 
-    /// How a buyer who comes back says which payment it is.
+    /// The parameters that Stripe adds to a return address, and that the page sends on. They name a
+    /// payment or a saved card. One pass reads all of them, because strangers choose the text.
     #[derive(Deserialize)]
-    #[serde(untagged)]
-    pub(super) enum Ticket {
-        Intent(Returned),
+    pub(super) struct ReturnQuery {
+        payment_intent: Option<String>,
+        payment_intent_client_secret: Option<String>,
+        setup_intent: Option<String>,
+        setup_intent_client_secret: Option<String>,
         /// From Stripe's own page.
-        Session {
-            session_id: String,
-        },
+        session_id: Option<String>,
     }
 
-    impl Ticket {
-        /// From the address that Stripe sent the buyer to.
-        #[cfg(feature = "checkout")]
-        pub(super) fn read(query: &str) -> Option<Self> {
-            #[derive(Deserialize)]
-            struct Query {
-                session_id: String,
+    /// The payment that a buyer who comes back asks about.
+    pub(super) enum ReturnedPayment<'a> {
+        Intent { id: &'a str, secret: &'a str },
+        Session { id: &'a str },
+    }
+
+    /// The saved card that a buyer who comes back asks about.
+    pub(super) struct ReturnedSetup<'a> {
+        id: &'a str,
+        secret: &'a str,
+    }
+
+    impl ReturnQuery {
+        pub(super) fn payment(&self) -> Option<ReturnedPayment<'_>> {
+            match (&self.payment_intent, &self.payment_intent_client_secret) {
+                (Some(id), Some(secret)) => Some(ReturnedPayment::Intent { id, secret }),
+                _ => {
+                    let id = self.session_id.as_deref()?;
+                    Some(ReturnedPayment::Session { id })
+                }
             }
-            if let Ok(returned) = serde_html_form::from_str(query) {
-                return Some(Self::Intent(returned));
-            }
-            let Query { session_id } = serde_html_form::from_str(query).ok()?;
-            Some(Self::Session { session_id })
         }
-    }
 
-    /// What Stripe's redirect brings, and what the page sends on.
-    #[derive(Deserialize)]
-    pub(super) struct Returned {
-        pub(super) payment_intent: String,
-        pub(super) payment_intent_client_secret: String,
+        pub(super) fn setup(&self) -> Option<ReturnedSetup<'_>> {
+            let id = self.setup_intent.as_deref()?;
+            let secret = self.setup_intent_client_secret.as_deref()?;
+            Some(ReturnedSetup { id, secret })
+        }
     }
 
     /// The buyer's sentence about the last attempt, if it is what the status means.
@@ -511,7 +522,7 @@ mod payments {
         }
 
         fn visitor(headers: &[(&str, &str)]) -> Visitor {
-            let endpoint = Endpoint::table(Default::default(), "/webhook", 10)
+            let endpoint = Endpoint::table(Default::default(), "/webhook", 10, Duration::ZERO)
                 .pop()
                 .unwrap();
             let call = Call::new(&endpoint);
@@ -724,17 +735,17 @@ mod pages {
                 front.setup_complete(status, state, message, retry_url.as_deref())
             };
             let unknown = |status| show(status, SetupState::Unknown, None);
-            let asked = match serde_html_form::from_str::<SetupReturned>(query) {
-                Ok(asked) => asked,
+            let asked = serde_html_form::from_str::<ReturnQuery>(query).ok();
+            let asked = match asked.as_ref().and_then(ReturnQuery::setup) {
+                Some(asked) => asked,
                 // The address of a page whose script took the client secret out.
-                Err(_)
-                    if query
-                        .split('&')
-                        .any(|pair| pair.starts_with("setup_intent=")) =>
+                None if query
+                    .split('&')
+                    .any(|pair| pair.starts_with("setup_intent=")) =>
                 {
                     return unknown(200);
                 }
-                Err(_) => return Err(Problem::malformed()),
+                None => return Err(Problem::malformed()),
             };
             match self.looked_up_setup(visitor, &asked).await {
                 Ok(setup) => {
@@ -748,7 +759,8 @@ mod pages {
         async fn complete_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let query = visitor.query();
             let retry_url = retry_url("../checkout", query);
-            let asked = match Ticket::read(query) {
+            let asked = serde_html_form::from_str::<ReturnQuery>(query).ok();
+            let asked = match asked.as_ref().and_then(ReturnQuery::payment) {
                 Some(asked) => asked,
                 // The address of a page whose script took the client secret out.
                 None if query
@@ -785,7 +797,11 @@ mod pages {
     }
 
     impl Checkout {
-        async fn looked_up(&self, visitor: &Visitor, asked: &Ticket) -> Result<Payment, Problem> {
+        async fn looked_up(
+            &self,
+            visitor: &Visitor,
+            asked: &ReturnedPayment<'_>,
+        ) -> Result<Payment, Problem> {
             self.admit(visitor, Attempt::LookUp).await?;
             self.returned(asked).await
         }
@@ -793,7 +809,7 @@ mod pages {
         async fn looked_up_setup(
             &self,
             visitor: &Visitor,
-            asked: &SetupReturned,
+            asked: &ReturnedSetup<'_>,
         ) -> Result<SetupIntent, Problem> {
             self.admit(visitor, Attempt::LookUp).await?;
             self.returned_setup(asked).await
@@ -895,12 +911,14 @@ mod pages {
             "invalid_order" => "This order could not be read",
             "invalid_request" => "This address is incomplete",
             "cross_site" => "Please start from the shop's own page",
-            "not_json" | "invalid_webhook" | "body_too_large" => "This request could not be read",
+            "not_json" | "invalid_webhook" | "invalid_host" | "query_too_long"
+            | "body_too_large" => "This request could not be read",
             "in_flight"
             | "busy"
             | "waiting"
             | "handler_failed"
             | "body_incomplete"
+            | "body_too_slow"
             | "rate_limited"
             | "too_many_attempts"
             | "unavailable"

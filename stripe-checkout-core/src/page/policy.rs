@@ -8,15 +8,16 @@ const STRIPE: &str = "https://js.stripe.com";
 
 /// The policy of the checkout page, for the address that Stripe.js comes from and the base of Stripe's API.
 ///
-/// For Stripe's own the hosts are [those that Stripe names](https://docs.stripe.com/security/guide#content-security-policy). Another implementation of
-/// Stripe.js gets its own origin and that of the API that it talks to.
+/// For Stripe's own, the hosts are [those that Stripe names](https://docs.stripe.com/security/guide#content-security-policy),
+/// without `maps.googleapis.com`: only an Address Element needs it, and the page has none. Another
+/// implementation of Stripe.js gets its own origin and that of the API that it talks to.
 pub(crate) fn content_security_policy(stripe_js_url: &str, api_base: &str) -> String {
     let script_origin = origin(stripe_js_url);
     let (script, frame, connect) = if script_origin == STRIPE {
         (
-            "https://js.stripe.com https://*.js.stripe.com https://maps.googleapis.com".to_owned(),
+            "https://js.stripe.com https://*.js.stripe.com".to_owned(),
             "https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com".to_owned(),
-            "https://api.stripe.com https://maps.googleapis.com".to_owned(),
+            "https://api.stripe.com".to_owned(),
         )
     } else {
         let api_origin = origin(api_base);
@@ -55,9 +56,9 @@ mod tests {
                 "https://api.stripe.com"
             ),
             "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
-             connect-src 'self' https://api.stripe.com https://maps.googleapis.com; \
+             connect-src 'self' https://api.stripe.com; \
              frame-src https://js.stripe.com https://*.js.stripe.com https://hooks.stripe.com; img-src 'self' data:; \
-             script-src 'self' https://js.stripe.com https://*.js.stripe.com https://maps.googleapis.com; style-src 'self'"
+             script-src 'self' https://js.stripe.com https://*.js.stripe.com; style-src 'self'"
         );
     }
 

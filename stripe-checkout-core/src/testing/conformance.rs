@@ -6,6 +6,8 @@
 //!
 //! **Not part of the stable interface**: cases are added and changed in any release.
 
+mod attacks;
+mod bounds;
 mod client;
 mod exchanges;
 mod readme;
@@ -17,9 +19,12 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+pub use self::attacks::withstand;
+pub use self::bounds::still_open;
 use self::client::{Answer, Request};
 pub use self::readme::answers_as_written;
 pub use self::reference::Reference;
@@ -50,6 +55,8 @@ pub enum Difference {
     DropsNonUtf8Headers,
     /// A target that names its host (`GET http://shop.example/checkout`) loses it; the `Host` header counts.
     ForgetsAuthority,
+    /// An adapter sees a request only after the first bytes of its body, and no deadline bounds them.
+    AwaitsFirstBytes,
 }
 
 /// Runs every case against this driver's application and against the core without a framework, and says how many there were.
@@ -107,19 +114,23 @@ pub async fn run(name: &str, driver: impl Driver) -> usize {
             Err(error) => failures.push(error.to_string()),
         }
     }
+    report(name, cases, "cases as the core answers them", &failures);
+    cases
+}
+
+fn report(name: &str, count: usize, what: &str, failures: &[String]) {
     assert!(
         failures.is_empty(),
-        "{name}: {} of {cases} cases failed\n{}",
+        "{name}: {} of {count} failed: {what}\n{}",
         failures.len(),
         failures.join("\n")
     );
-    // Not by `println!`, which the test harness would keep to itself: that all adapters run the same number is worth seeing.
-    let _ = writeln!(
-        std::io::stdout(),
-        "{name}: {cases} cases as the core answers them"
-    );
-    cases
+    // Not by `println!`, which the test harness hides. All adapters must show the same number.
+    let _ = writeln!(std::io::stdout(), "{name}: {count} {what}");
 }
+
+/// Longer than an honest body takes on a busy machine.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running application, and what the merchant's side of it has seen.
 #[derive(Clone)]
@@ -132,7 +143,11 @@ struct Site {
 
 impl Site {
     async fn start(driver: &impl Driver) -> Self {
-        let (application, state) = world::application();
+        let (application, state) = world::application(BODY_DEADLINE);
+        Self::of(driver, application, state).await
+    }
+
+    async fn of(driver: &impl Driver, application: Application, state: Arc<State>) -> Self {
         Self {
             address: driver.start(application).await,
             state,

@@ -309,7 +309,7 @@ fn hangs(request: &Request) -> Answer {
     panic!("no answer to {} {}", request.method, request.target)
 }
 
-fn split(bytes: &[u8]) -> Option<(String, &[u8])> {
+pub(super) fn split(bytes: &[u8]) -> Option<(String, &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, body) = bytes.split_at_checked(end)?;
     Some((String::from_utf8_lossy(head).into_owned(), body.get(4..)?))

@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Authority;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -59,7 +61,7 @@ async fn answer(
     };
     let reply = if path == Application::BY_HAND {
         let checkout = &application.by_hand;
-        let body = read(body, checkout.body_limit()).await;
+        let body = read(body, checkout.body_limit(), checkout.body_deadline()).await;
         match checkout.verify(body, signatures()) {
             Ok(event) => checkout.receive(event).await.into(),
             Err(error) => Reply::from(error),
@@ -81,16 +83,16 @@ async fn answer(
         };
         let member = parts.headers.get(super::MEMBER_HEADER);
         let member = member.and_then(|value| value.to_str().ok());
-        let mut call = Call::new(endpoint)
+        let authority = parts.uri.authority().map(Authority::as_str);
+        let mut call = Call::over_http(endpoint, authority)
             .query(parts.uri.query())
-            .authority(parts.uri.authority().map(Authority::as_str))
             .peer(Some(peer.ip()))
             .visitor_data(member.map(Application::visitor_data));
         for (name, value) in &parts.headers {
             call = call.header(name.as_str(), value.as_bytes());
         }
-        let call = call.body(read(body, endpoint.body_limit()).await);
-        checkout.handle(call).await
+        let body = read(body, endpoint.body_limit(), endpoint.body_deadline()).await;
+        checkout.handle(call.body(body)).await
     };
     let (status, headers, body) = reply.into_parts();
     respond(status, &headers, body)
@@ -108,20 +110,10 @@ fn respond(status: u16, headers: &[(&str, String)], body: Bytes) -> Response<Ful
     response
 }
 
-async fn read(mut incoming: Incoming, limit: usize) -> Body {
-    let mut body = Body::new(limit);
-    while let Some(frame) = incoming.frame().await {
-        match frame {
-            Ok(frame) => {
-                if frame.data_ref().is_some_and(|chunk| !body.push(chunk)) {
-                    break;
-                }
-            }
-            Err(_) => {
-                body.set_incomplete();
-                break;
-            }
-        }
-    }
-    body
+async fn read(mut incoming: Incoming, limit: usize, deadline: Duration) -> Body {
+    Body::read(limit, deadline, |context| {
+        let frame = Pin::new(&mut incoming).poll_frame(context);
+        frame.map_ok(|frame| frame.into_data().unwrap_or_default())
+    })
+    .await
 }

@@ -74,7 +74,7 @@ impl Application {
 struct Member(String);
 
 /// An application, and what its merchant sees.
-pub(super) fn application() -> (Application, Arc<State>) {
+pub(super) fn application(body_deadline: Duration) -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
     let root = checkout(SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
@@ -82,6 +82,7 @@ pub(super) fn application() -> (Application, Arc<State>) {
         // All of the suite's requests are one client's.
         builder
             .body_limit(LIMIT)
+            .body_deadline(body_deadline)
             .max_visitor_calls(1000)
             .max_visitor_calls_per_second(1000)
     });
@@ -95,9 +96,13 @@ pub(super) fn application() -> (Application, Arc<State>) {
             .max_visitor_calls(1000)
             .max_visitor_calls_per_second(1000)
             .body_limit(OTHER_LIMIT)
+            .body_deadline(body_deadline)
     });
     let narrow = checkout(SECRET, &state, |builder| {
-        builder.max_visitor_calls(1).max_visitor_calls_per_second(1)
+        builder
+            .max_visitor_calls(1)
+            .max_visitor_calls_per_second(1)
+            .body_deadline(body_deadline)
     });
     let mount = |prefix, checkout| Mount { prefix, checkout };
     let application = Application {
