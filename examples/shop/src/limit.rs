@@ -111,7 +111,10 @@ impl PerNetwork {
     /// How long to wait.
     pub(crate) fn count(&self, from: Option<IpAddr>) -> Result<(), Duration> {
         self.networks.count(&network(from))?;
-        self.sites.count(&site(from))
+        match site(from) {
+            site @ IpAddr::V6(_) => self.sites.count(&site),
+            IpAddr::V4(_) => Ok(()),
+        }
     }
 
     /// Forgets the tries of this address's network.

@@ -212,7 +212,7 @@ impl std::fmt::Debug for Settings {
             stripe,
         } = self;
         // The rest of the address may have a password in it.
-        let database = database_url.split(':').next();
+        let database = database_url.split_once(':').map(|(kind, _)| kind);
         formatter
             .debug_struct("Settings")
             .field("address", address)

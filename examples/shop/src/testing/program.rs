@@ -92,8 +92,13 @@ pub fn payments_have_a_limit_per_address(path: &str) {
         ("PROXY_HEADER", "X-Forwarded-For"),
     ]);
     let shop = Program::start(command);
+    // The orders are made elsewhere, because they have a limit as well.
+    let elsewhere = std::cell::Cell::new(0);
     let pay = |address: &str| {
-        let placed = shop.ask("POST", "/orders", &[FORM], "mug=1");
+        elsewhere.set(elsewhere.get() + 1);
+        let other = format!("192.0.2.{}", elsewhere.get());
+        let headers = [FORM, ("x-forwarded-for", other.as_str())];
+        let placed = shop.ask("POST", "/orders", &headers, "mug=1");
         let id = placed.cookie("order").expect("an order").to_owned();
         let forwarded = ("x-forwarded-for", address);
         shop.ask(
