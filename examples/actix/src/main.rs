@@ -35,7 +35,7 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     settings.address = address;
     let app = App::start(settings).await?;
     let shop = Data::new(app.shop.clone());
-    // A connection takes two descriptors: see `enter`.
+    // A connection takes two descriptors: see `take_place`.
     let connections = Connections::of_this_process(2);
     let workers = thread::available_parallelism().map_or(1, usize::from);
     // A few more than that, for those that had to give way and are being closed.
@@ -49,7 +49,7 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     .client_request_timeout(WAIT)
     .keep_alive(WAIT)
     .max_connections(most.div_ceil(workers))
-    .on_connect(move |stream, data| enter(&connections, stream, data))
+    .on_connect(move |stream, data| take_place(&connections, stream, data))
     .shutdown_signal(app.told_to_stop())
     .shutdown_timeout(GRACE.as_secs())
     .listen(listener)?
@@ -60,7 +60,7 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
 
 /// Gives a connection its place. actix-web keeps the socket to itself, so the place has a
 /// descriptor of its own, by which it can shut the socket down.
-fn enter(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
+fn take_place(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
     #[cfg(unix)]
     if let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() {
         match connections.enter_socket(stream) {
@@ -68,6 +68,8 @@ fn enter(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
             Err(error) => tracing::error!(%error, "a connection has no place"),
         }
     }
+    #[cfg(not(unix))]
+    let _ = (connections, stream, data);
 }
 
 /// The shop's own routes, and those of the checkout beside them.
