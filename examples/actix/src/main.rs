@@ -1,8 +1,6 @@
 //! The shop on actix-web: only what is actix-web's own. What the shop does stands in `examples/shop`.
 
-use std::{
-    any::Any, net::TcpListener, pin::Pin, process::ExitCode, sync::Arc, thread, time::Instant,
-};
+use std::{any::Any, pin::Pin, process::ExitCode, sync::Arc, thread, time::Instant};
 
 use actix_web::{
     Error, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder, Route,
@@ -30,7 +28,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
-    let listener = TcpListener::bind(address).map_err(StartError::at(address))?;
+    let listener = shop::listen(address).map_err(StartError::at(address))?;
     let address = listener.local_addr()?;
     settings.address = address;
     let app = App::start(settings).await?;

@@ -23,9 +23,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(StartError::at(address))?;
+    let listener = shop::listen(address).map_err(StartError::at(address))?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     settings.address = address;
     let app = App::start(settings).await?;

@@ -5,6 +5,8 @@
 
 use std::{
     collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,6 +18,23 @@ pub const WAIT: Duration = Duration::from_secs(10);
 
 /// No shop needs more connections than this.
 const MOST: u64 = 10_000;
+
+/// How many connections may wait to be taken in. Where a burst of strangers overflows this queue, an
+/// honest visitor's first packet is lost, and the next one comes a second later.
+#[cfg(unix)]
+const BACKLOG: i32 = 4096;
+
+/// Listens at this address, with a long queue.
+///
+/// # Errors
+/// The system's, if there is no listening.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // A second call changes the length of the queue.
+    #[cfg(unix)]
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
 
 /// The connections that are open. Cheap to clone; clones are one and the same.
 #[derive(Clone)]
@@ -82,7 +101,7 @@ impl Connections {
     /// # Errors
     /// The system's, if there is no descriptor left.
     #[cfg(unix)]
-    pub fn enter_socket(&self, socket: impl std::os::fd::AsFd) -> std::io::Result<Connection> {
+    pub fn enter_socket(&self, socket: impl std::os::fd::AsFd) -> io::Result<Connection> {
         let socket = rustix::io::fcntl_dupfd_cloexec(socket, 0)?;
         Ok(self.enter(move || {
             // It may have been closed by the other side.

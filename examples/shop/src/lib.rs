@@ -47,7 +47,7 @@ pub use abandoned::cancel as cancel_abandoned;
 pub use answer::Answer;
 pub use balance::OrderDispute;
 pub use closing::GRACE;
-pub use connections::{Connection as OpenConnection, Connections, WAIT};
+pub use connections::{Connection as OpenConnection, Connections, WAIT, listen};
 pub use db::{Connection, Either, Pool};
 pub use fulfil::Fulfil;
 pub use ledger::{Entry, Kind};

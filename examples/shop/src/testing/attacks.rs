@@ -446,7 +446,10 @@ pub fn with_live_keys_browsers_come_by_https_only(path: &str) {
 pub fn a_slow_body_is_answered_408(path: &str) {
     let shop = BehindProxy::open(path, &[]);
     let mut slow = program::Connection::open(shop.program.host());
-    slow.send(b"POST /cart HTTP/1.1\r\nhost: shop\r\ncontent-length: 7\r\n\r\nadd");
+    // Rocket itself waits for the first 14 bytes of a body, without end: there a proxy has to.
+    slow.send(
+        b"POST /cart HTTP/1.1\r\nhost: shop\r\ncontent-length: 70\r\n\r\nadd=mug&something=more",
+    );
     let begun = Instant::now();
     let answer = slow.answer(false);
     assert_eq!(answer.status, 408, "{answer:?}");
@@ -550,14 +553,14 @@ fn honest_visitors_are_answered(host: &str) {
             held
         });
         let mut slowest = Duration::ZERO;
-        for _ in 0..10 {
+        for n in 0..20 {
             let begun = Instant::now();
-            let page = program::ask(host, "GET", "/", &[], "");
-            assert_eq!(page.status, 200, "{stranger:?}");
-            let added = program::ask(host, "POST", "/cart", &[FORM], "add=mug");
-            assert_eq!(added.status, 303, "{stranger:?}");
-            // Two requests.
-            slowest = slowest.max(begun.elapsed() / 2);
+            let (status, answer) = match n % 2 {
+                0 => (200, program::ask(host, "GET", "/", &[], "")),
+                _ => (303, program::ask(host, "POST", "/cart", &[FORM], "add=mug")),
+            };
+            slowest = slowest.max(begun.elapsed());
+            assert_eq!(answer.status, status, "{stranger:?}: {answer:?}");
         }
         println!(
             "{STRANGERS} strangers, {stranger:?}: the slowest honest visitor took {slowest:?}"
