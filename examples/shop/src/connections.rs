@@ -1,7 +1,8 @@
 //! A bound for the connections of strangers, below the bound of the system's descriptors.
 //!
-//! When all places are taken, the connection that has waited the longest for a request gives way
-//! to the new one. So strangers who connect and say nothing keep nobody out.
+//! When all places are taken, an old connection gives way to the new one: of those that wait for a
+//! request, or of those whose request is being read and answered, whichever are more. So
+//! strangers who connect and send nothing, or half of something, keep nobody out.
 
 use std::{
     collections::BTreeMap,
@@ -47,14 +48,15 @@ struct Inner {
 
 #[derive(Default)]
 struct Table {
-    /// Connections that wait for a request stand before those that are being answered, and the
-    /// oldest stand first.
-    open: BTreeMap<Key, Box<dyn FnOnce() + Send>>,
+    /// Connections that wait for a request, the oldest first.
+    waiting: Places,
+    /// Connections whose request is being read and answered, the oldest first.
+    answering: Places,
     next: u64,
 }
 
-/// Whether it is being answered, and since when.
-type Key = (bool, u64);
+/// Since when, in the order of what happened; and how to close it.
+type Places = BTreeMap<u64, Box<dyn FnOnce() + Send>>;
 
 impl Connections {
     /// Half of this process's descriptors are for connections, each of which takes so many.
@@ -79,19 +81,19 @@ impl Connections {
     /// `close` is called, at most once, if this one has to give way later.
     pub fn enter(&self, close: impl FnOnce() + Send + 'static) -> Connection {
         let mut table = lock(&self.0.table);
-        let gives_way = match table.open.len() >= self.0.most {
-            true => table.open.pop_first(),
+        let gives_way = match table.len() >= self.0.most {
+            true => table.oldest_of_the_larger_part(),
             false => None,
         };
-        let key = (false, table.stamp());
-        table.open.insert(key, Box::new(close));
+        let since = table.stamp();
+        table.waiting.insert(since, Box::new(close));
         drop(table);
-        if let Some((_, close)) = gives_way {
+        if let Some(close) = gives_way {
             close();
         }
         Connection {
             connections: self.clone(),
-            key: Mutex::new(key),
+            since: Mutex::new(since),
         }
     }
 
@@ -120,6 +122,20 @@ impl std::fmt::Debug for Connections {
 }
 
 impl Table {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.answering.len()
+    }
+
+    /// Each part has half of the places for itself: a flood of the one kind leaves the other alone,
+    /// and the newest of its own kind.
+    fn oldest_of_the_larger_part(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let larger = match self.waiting.len() >= self.answering.len() {
+            true => &mut self.waiting,
+            false => &mut self.answering,
+        };
+        larger.pop_first().map(|(_, close)| close)
+    }
+
     fn stamp(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -130,37 +146,42 @@ impl Table {
 #[derive(Debug)]
 pub struct Connection {
     connections: Connections,
-    key: Mutex<Key>,
+    since: Mutex<u64>,
 }
 
 impl Connection {
-    /// A request arrived: while it is answered, connections that wait give way first.
+    /// The head of a request arrived.
     pub fn begin(&self) {
-        self.turn(true);
+        self.turn(|table| (&mut table.waiting, &mut table.answering));
     }
 
-    /// It was answered.
+    /// The request was answered.
     pub fn end(&self) {
-        self.turn(false);
+        self.turn(|table| (&mut table.answering, &mut table.waiting));
     }
 
-    fn turn(&self, answering: bool) {
-        let mut key = lock(&self.key);
+    fn turn(&self, parts: impl FnOnce(&mut Table) -> (&mut Places, &mut Places)) {
+        let mut since = lock(&self.since);
         let mut table = lock(&self.connections.0.table);
-        // One that had to give way is no longer there.
-        if let Some(close) = table.open.remove(&key) {
-            *key = (answering, table.stamp());
-            table.open.insert(*key, close);
+        let now = table.stamp();
+        let (from, to) = parts(&mut table);
+        // A connection that had to give way is no longer there.
+        if let Some(close) = from.remove(&since) {
+            to.insert(now, close);
+            *since = now;
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let key = *lock(&self.key);
-        // Dropped outside of the lock, as it may hold anything.
-        let close = lock(&self.connections.0.table).open.remove(&key);
-        drop(close);
+        let since = *lock(&self.since);
+        let mut table = lock(&self.connections.0.table);
+        let place = table.waiting.remove(&since);
+        let place = place.or_else(|| table.answering.remove(&since));
+        drop(table);
+        // Outside of the lock, as it may hold anything.
+        drop(place);
     }
 }
 
@@ -179,36 +200,81 @@ const fn descriptors() -> u64 {
 mod tests {
     use super::*;
 
+    /// Connections that write down when they are closed.
+    struct Named {
+        connections: Connections,
+        closed: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Named {
+        fn new(most: usize) -> Self {
+            Self {
+                connections: Connections::new(most),
+                closed: Arc::default(),
+            }
+        }
+
+        fn enter(&self, name: &str) -> Connection {
+            let (closed, name) = (Arc::clone(&self.closed), name.to_owned());
+            self.connections.enter(move || lock(&closed).push(name))
+        }
+
+        fn open(&self) -> usize {
+            lock(&self.connections.0.table).len()
+        }
+    }
+
     #[test]
     fn the_connection_that_waited_the_longest_gives_way() {
-        let connections = Connections::new(3);
-        let closed = Arc::new(Mutex::new(Vec::new()));
-        let enter = |name: &'static str| {
-            let closed = Arc::clone(&closed);
-            connections.enter(move || lock(&closed).push(name))
-        };
-        let (a, b, c) = (enter("a"), enter("b"), enter("c"));
-        // The oldest is being answered, and the second one was answered just now.
+        let named = Named::new(3);
+        let (a, b, c) = (named.enter("a"), named.enter("b"), named.enter("c"));
+        // The oldest was answered just now.
         a.begin();
+        a.end();
+        let d = named.enter("d");
+        assert_eq!(*lock(&named.closed), ["b"]);
+        // A connection that is closed has no place any more, whatever it does.
         b.begin();
         b.end();
-        let d = enter("d");
-        assert_eq!(*lock(&closed), ["c"]);
-        let e = enter("e");
-        assert_eq!(*lock(&closed), ["c", "b"]);
-        // Of those that are being answered the oldest gives way: the others are younger.
-        d.begin();
-        e.begin();
-        let f = enter("f");
-        assert_eq!(*lock(&closed), ["c", "b", "a"]);
-        // One that is closed has no place any more, whatever it does.
-        c.begin();
-        drop(c);
-        a.end();
-        assert_eq!(lock(&connections.0.table).open.len(), 3);
-        drop((a, b, d, e, f));
-        assert!(lock(&connections.0.table).open.is_empty());
-        assert_eq!(lock(&closed).len(), 3);
+        drop(b);
+        assert_eq!(named.open(), 3);
+        drop((a, c, d));
+        assert_eq!(named.open(), 0);
+        assert_eq!(lock(&named.closed).len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_silent_connections_closes_no_request() {
+        let named = Named::new(10);
+        let honest = named.enter("honest");
+        honest.begin();
+        let flood: Vec<_> = (0..1000).map(|n| named.enter(&n.to_string())).collect();
+        assert!(!lock(&named.closed).contains(&"honest".to_owned()));
+        assert_eq!((named.open(), flood.len()), (10, 1000));
+    }
+
+    #[test]
+    fn a_flood_of_half_requests_closes_no_new_connection() {
+        let named = Named::new(10);
+        let flood = |names: std::ops::Range<u32>| -> Vec<_> {
+            names
+                .map(|n| {
+                    let stranger = named.enter(&n.to_string());
+                    stranger.begin();
+                    stranger
+                })
+                .collect()
+        };
+        let before = flood(0..100);
+        let honest = named.enter("honest");
+        let between = flood(100..104);
+        honest.begin();
+        let after = flood(104..108);
+        honest.end();
+        assert!(!lock(&named.closed).contains(&"honest".to_owned()));
+        assert_eq!(named.open(), 10);
+        drop((before, between, after));
+        assert_eq!(named.open(), 1);
     }
 
     #[test]
