@@ -552,6 +552,11 @@ fn honest_visitors_are_answered(host: &str) {
             }
             held
         });
+        // The first one stands behind the burst itself: the strangers before it are taken in then.
+        let begun = Instant::now();
+        let first = program::ask(host, "GET", "/", &[], "");
+        assert_eq!(first.status, 200, "{stranger:?}: {first:?}");
+        let first = begun.elapsed();
         let mut slowest = Duration::ZERO;
         for n in 0..20 {
             let begun = Instant::now();
@@ -563,7 +568,7 @@ fn honest_visitors_are_answered(host: &str) {
             assert_eq!(answer.status, status, "{stranger:?}: {answer:?}");
         }
         println!(
-            "{STRANGERS} strangers, {stranger:?}: the slowest honest visitor took {slowest:?}"
+            "{STRANGERS} strangers, {stranger:?}: honest visitors took {first:?} behind the burst, then {slowest:?} at most"
         );
         assert!(slowest < SOON, "{stranger:?}: {slowest:?}");
         drop(held);
