@@ -633,7 +633,7 @@ impl Nginx {
             let debian = Path::new("/usr/sbin/nginx").to_owned();
             debian.is_file().then_some(debian)
         }) else {
-            let message = "skipped: there is no nginx (Debian: apt-get install nginx-light)";
+            let message = "skipped: there is no nginx (Debian: apt-get install nginx)";
             assert!(
                 std::env::var_os("CI").is_none_or(|ci| ci != "true"),
                 "{message}"
