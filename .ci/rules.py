@@ -21,7 +21,7 @@ SANDBOX = "stripe-checkout-sandbox"
 ADAPTERS = {"stripe-checkout-axum": "axum", "stripe-checkout-actix": "actix-web", "stripe-checkout-rocket": "rocket"}
 
 # What of the core an application switches on at its adapter, and is not on by default.
-FORWARDED = ("sqlite", "postgres", "metrics", "testing")
+FORWARDED = ("sqlite", "postgres", "metrics", "dotenv", "testing")
 
 FRAMEWORKS = {"axum", "axum-core", "actix-web", "actix-http", "rocket", "rocket_http", "warp", "poem", "tide", "salvo", "tonic"}
 STRIPE = re.compile(r"async-stripe.*")

@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "dotenv")]
+pub use self::dotenv::DotEnv;
 use crate::error::ConfigError;
 use crate::secret::{
     Mode, PUBLISHABLE_KEY_VARIABLE, PublishableKey, SECRET_KEY_VARIABLE, SecretKey,
@@ -29,6 +31,7 @@ pub const DEFAULT_STRIPE_JS_URL: &str = "https://js.stripe.com/endive/stripe.js"
 const API_BASE_VARIABLE: &str = "STRIPE_API_BASE";
 const STRIPE_JS_VARIABLE: &str = "STRIPE_JS_URL";
 const PLAIN_HTTP_VARIABLE: &str = "STRIPE_ALLOW_PLAIN_HTTP";
+const OTHER_HOSTS_VARIABLE: &str = "STRIPE_ALLOW_OTHER_HOSTS";
 
 /// The keys, and where Stripe is.
 ///
@@ -40,6 +43,7 @@ const PLAIN_HTTP_VARIABLE: &str = "STRIPE_ALLOW_PLAIN_HTTP";
 /// | `STRIPE_API_BASE` | the address of Stripe's API, without `/v1` | [`DEFAULT_API_BASE`] |
 /// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
 /// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: `STRIPE_API_BASE` may be plain `http` to another machine, with test keys | plain `http` to this machine only |
+/// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: with live keys, `STRIPE_API_BASE` and `STRIPE_JS_URL` may lead to another host than Stripe's | live keys go to `*.stripe.com` only |
 ///
 /// An empty variable counts as absent. The connection to Stripe reads further variables: see
 /// [`PooledTransport`](crate::intent::PooledTransport).
@@ -71,8 +75,8 @@ impl Config {
     ///
     /// # Errors
     /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is
-    /// missing, a key of another kind, a test key beside a live one, an address that is none or
-    /// that is plain `http` to another machine.
+    /// missing, a key of another kind, a test key beside a live one, an address that is none,
+    /// that is plain `http` to another machine, or that would take a live key to another host.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
@@ -124,16 +128,14 @@ impl Config {
             (None, None) => config,
         };
 
-        let plain_http = read(PLAIN_HTTP_VARIABLE)?;
-        let plain_http = match plain_http.as_ref().map(|text| text.trim()) {
-            None | Some("0" | "false") => false,
-            Some("1" | "true") => true,
-            Some(_) => {
-                return Err(ConfigError::NotASwitch {
-                    variable: PLAIN_HTTP_VARIABLE,
-                });
-            }
+        let switch = |variable: &'static str| match read(variable)?.as_ref().map(|text| text.trim())
+        {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true") => Ok(true),
+            Some(_) => Err(ConfigError::NotASwitch { variable }),
         };
+        let plain_http = switch(PLAIN_HTTP_VARIABLE)?;
+        let other_hosts = switch(OTHER_HOSTS_VARIABLE)?;
         if let Some(address) = read(API_BASE_VARIABLE)? {
             config = match plain_http {
                 true => config.with_plain_http_api_base(&address)?,
@@ -143,7 +145,40 @@ impl Config {
         if let Some(address) = read(STRIPE_JS_VARIABLE)? {
             config = config.with_stripe_js_url(&address)?;
         }
+        if !other_hosts {
+            config.no_live_key_to_other_hosts()?;
+        }
         Ok(config)
+    }
+
+    /// Reads the environment, and a `.env` file in the working folder. Where both set a variable,
+    /// the environment counts.
+    ///
+    /// It logs the name of the file. It never looks into a parent folder, and it leaves the
+    /// environment as it is. [`DotEnv`] reads your own variables from the same file.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env), and as [`DotEnv::read`].
+    #[cfg(feature = "dotenv")]
+    pub fn from_dotenv() -> Result<Self, ConfigError> {
+        let variables = DotEnv::read()?;
+        Self::from_vars(|name| variables.get(name))
+    }
+
+    /// A file that others can write must not send a live key, or a buyer's card, to another host.
+    fn no_live_key_to_other_hosts(&self) -> Result<(), ConfigError> {
+        if self.mode() != Some(Mode::Live) {
+            return Ok(());
+        }
+        for (variable, address) in [
+            (API_BASE_VARIABLE, &self.api_base),
+            (STRIPE_JS_VARIABLE, &self.stripe_js_url),
+        ] {
+            if !is_stripes(address) {
+                return Err(ConfigError::OtherHost { variable });
+            }
+        }
+        Ok(())
     }
 
     /// A configuration that can verify webhooks, by one signing secret or several: while a secret is rolled, the old and the new.
@@ -363,6 +398,16 @@ fn checked_address(
     ))
 }
 
+/// Whether a checked address leads to a host of Stripe's.
+fn is_stripes(address: &str) -> bool {
+    let Some(rest) = address.strip_prefix("https://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.strip_suffix(":443").unwrap_or(authority);
+    host.ends_with(".stripe.com")
+}
+
 /// The host of an address, as far as it matters here.
 enum Host<'a> {
     Name(&'a str),
@@ -418,6 +463,9 @@ fn is_port(digits: &str) -> bool {
     digits.bytes().all(|byte| byte.is_ascii_digit())
         && digits.parse::<u16>().is_ok_and(|port| port != 0)
 }
+
+#[cfg(feature = "dotenv")]
+mod dotenv;
 
 #[cfg(test)]
 mod tests;

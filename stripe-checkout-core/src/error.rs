@@ -196,6 +196,23 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
+    /// A live key, or the page that takes cards, would go to another host than Stripe's.
+    #[error(
+        "{variable} leads to another host than Stripe's, with live keys: if that is your own proxy, set STRIPE_ALLOW_OTHER_HOSTS=1"
+    )]
+    OtherHost {
+        /// The name of the variable.
+        variable: &'static str,
+    },
+    /// There is a `.env` file that cannot be read.
+    #[error("the file .env cannot be read: {kind}")]
+    DotEnv {
+        /// The system's reason.
+        kind: std::io::ErrorKind,
+    },
+    /// A line of the `.env` file is not `NAME=value`. The error does not show it: it may be a key.
+    #[error("a line of the file .env is not NAME=value")]
+    DotEnvLine,
     /// The value of a switch is neither `1` nor `0`.
     #[error("{variable} must be 1 or 0")]
     NotASwitch {

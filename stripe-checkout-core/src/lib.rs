@@ -46,6 +46,8 @@ pub use call::{Body, Call, Visitor, VisitorData};
 pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
 #[cfg(feature = "intent")]
 pub use checkout::{Expired, Reconciled, Reconciler, Totals};
+#[cfg(feature = "dotenv")]
+pub use config::DotEnv;
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::Currency;
 #[cfg(feature = "intent")]

@@ -1,11 +1,11 @@
 //! The shop on actix-web: only what is actix-web's own. What the shop does stands in `examples/shop`.
 
-use std::{net::TcpListener, pin::Pin, process::ExitCode, time::Instant};
+use std::{any::Any, pin::Pin, process::ExitCode, sync::Arc, thread, time::Instant};
 
 use actix_web::{
     Error, FromRequest, HttpRequest, HttpResponse, HttpServer, Responder, Route,
     body::{BoxBody, MessageBody},
-    dev::{Payload, ServiceRequest, ServiceResponse},
+    dev::{Extensions, Payload, ServiceRequest, ServiceResponse},
     error::InternalError,
     guard,
     http::{
@@ -15,7 +15,11 @@ use actix_web::{
     middleware::{self, Next},
     web::{self, Data, Path, ServiceConfig, post, resource},
 };
-use shop::{Answer, App, BoxError, GRACE, Problem, Settings, Shop, StartError};
+use shop::{
+    Answer, App, BoxError, Connections, GRACE, OpenConnection, Problem, Settings, Shop, StartError,
+    WAIT,
+};
+use tokio::time::timeout;
 
 fn main() -> ExitCode {
     shop::open(run)
@@ -24,22 +28,46 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
-    let listener = TcpListener::bind(address).map_err(StartError::at(address))?;
+    let listener = shop::listen(address).map_err(StartError::at(address))?;
     let address = listener.local_addr()?;
     settings.address = address;
     let app = App::start(settings).await?;
     let shop = Data::new(app.shop.clone());
+    // A connection takes two descriptors: see `take_place`.
+    let connections = Connections::of_this_process(2);
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    // A few more than that, for those that had to give way and are being closed.
+    let most = connections.most() + connections.most() / 4;
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .wrap(middleware::from_fn(log))
             .configure(|config| routes(config, &shop))
     })
+    .workers(workers)
+    .client_request_timeout(WAIT)
+    .keep_alive(WAIT)
+    .max_connections(most.div_ceil(workers))
+    .on_connect(move |stream, data| take_place(&connections, stream, data))
     .shutdown_signal(app.told_to_stop())
     .shutdown_timeout(GRACE.as_secs())
     .listen(listener)?
     .run();
     app.open_at(address);
     app.run(server).await
+}
+
+/// Gives a connection its place. actix-web keeps the socket to itself, so the place has a
+/// descriptor of its own, by which it can shut the socket down.
+fn take_place(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
+    #[cfg(unix)]
+    if let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() {
+        match connections.enter_socket(stream) {
+            Ok(connection) => drop(data.insert(Arc::new(connection))),
+            Err(error) => tracing::error!(%error, "a connection has no place"),
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (connections, stream, data);
 }
 
 /// The shop's own routes, and those of the checkout beside them.
@@ -242,11 +270,16 @@ impl FromRequest for Visit {
         );
         Box::pin(async move {
             let (shop, payload) = (shop.await?, payload.await?);
-            let body = payload.to_bytes_limited(shop::Visit::BODY_LIMIT).await;
-            let Ok(Ok(body)) = body else {
-                let page = Page(shop.problem(Problem::TooLarge)).respond_to(&request);
-                return Err(InternalError::from_response("no body", page).into());
+            let body = payload.to_bytes_limited(shop::Visit::BODY_LIMIT);
+            let problem = match timeout(shop::Visit::BODY_DEADLINE, body).await {
+                Ok(Ok(Ok(body))) => Ok(body),
+                Ok(_) => Err(Problem::TooLarge),
+                Err(_) => Err(Problem::TooSlow),
             };
+            let body = problem.map_err(|problem| {
+                let page = Page(shop.problem(problem)).respond_to(&request);
+                InternalError::from_response("no body", page)
+            })?;
             let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
             let last = |name: &str| {
                 let mut all = request.headers().get_all(name);
@@ -287,7 +320,15 @@ async fn log(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let (begin, method) = (Instant::now(), request.method().clone());
-    let response = next.call(request).await?;
+    let connection = request.conn_data::<Arc<OpenConnection>>().cloned();
+    if let Some(connection) = &connection {
+        connection.begin();
+    }
+    let response = next.call(request).await;
+    if let Some(connection) = connection {
+        connection.end();
+    }
+    let response = response?;
     let route = response.request().match_pattern();
     let route = route.as_deref().unwrap_or("(none)");
     let status = response.status().as_u16();

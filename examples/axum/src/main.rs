@@ -1,5 +1,7 @@
 //! The shop on axum: only what is axum's own. What the shop does stands in `examples/shop`.
 
+mod serve;
+
 use std::{net::SocketAddr, process::ExitCode, time::Instant};
 
 use axum::{
@@ -12,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use shop::{Answer, App, BoxError, Problem, Settings, Shop, StartError};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 fn main() -> ExitCode {
     shop::open(run)
@@ -21,14 +23,13 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let address = settings.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(StartError::at(address))?;
+    let listener = shop::listen(address).map_err(StartError::at(address))?;
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     settings.address = address;
     let app = App::start(settings).await?;
-    let routes = routes(app.shop.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, routes).with_graceful_shutdown(app.told_to_stop());
+    let server = serve::serve(listener, routes(app.shop.clone()), app.told_to_stop());
     app.open_at(address);
     app.run(server).await
 }
@@ -206,8 +207,15 @@ impl FromRequest<Shop> for Visit {
 
     async fn from_request(request: Request, shop: &Shop) -> Result<Self, Page> {
         let (parts, body) = request.into_parts();
-        let body = to_bytes(body, shop::Visit::BODY_LIMIT).await;
-        let body = body.map_err(|_| Page(shop.problem(Problem::TooLarge)))?;
+        let body = timeout(
+            shop::Visit::BODY_DEADLINE,
+            to_bytes(body, shop::Visit::BODY_LIMIT),
+        );
+        let body = match body.await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => return Err(Page(shop.problem(Problem::TooLarge))),
+            Err(_) => return Err(Page(shop.problem(Problem::TooSlow))),
+        };
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let last = |name: &str| {

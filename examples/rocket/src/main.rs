@@ -22,6 +22,7 @@ use rocket::{
     shield::Shield,
 };
 use shop::{Answer, App, BoxError, GRACE, Problem, Settings, Shop, StartError};
+use tokio::time::timeout;
 
 fn main() -> ExitCode {
     shop::open(run)
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
+    // Rocket 0.5 bounds neither connections nor heads: a proxy has to.
+    settings.require_proxy()?;
     // Rocket binds its address itself, and the way back from Stripe's page is to be known before.
     settings
         .choose_port()
@@ -130,7 +133,7 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
     ];
     rocket
         .mount("/", shop_routes)
-        .register("/", catchers![not_found, too_large])
+        .register("/", catchers![not_found, too_large, too_slow])
         .manage(shop)
         .mount("/", checkout)
         // Each answer has its own headers already.
@@ -312,6 +315,12 @@ fn too_large(request: &Request<'_>) -> Option<Page> {
     Some(Page(shop.problem(Problem::TooLarge)))
 }
 
+#[catch(408)]
+fn too_slow(request: &Request<'_>) -> Option<Page> {
+    let shop = request.rocket().state::<Shop>()?;
+    Some(Page(shop.problem(Problem::TooSlow)))
+}
+
 /// A request, as the shop wants it.
 struct Visit(shop::Visit);
 
@@ -323,13 +332,11 @@ impl<'r> FromData<'r> for Visit {
         request: &'r Request<'_>,
         data: Data<'r>,
     ) -> rocket::data::Outcome<'r, Self> {
-        let body = data
-            .open(shop::Visit::BODY_LIMIT.bytes())
-            .into_bytes()
-            .await;
-        let body = match body {
-            Ok(body) if body.is_complete() => body.into_inner(),
-            _ => return Outcome::Error((Status::PayloadTooLarge, ())),
+        let body = data.open(shop::Visit::BODY_LIMIT.bytes()).into_bytes();
+        let body = match timeout(shop::Visit::BODY_DEADLINE, body).await {
+            Ok(Ok(body)) if body.is_complete() => body.into_inner(),
+            Ok(_) => return Outcome::Error((Status::PayloadTooLarge, ())),
+            Err(_) => return Outcome::Error((Status::RequestTimeout, ())),
         };
         let header = |name: &str| request.headers().get_one(name).map(str::as_bytes);
         let last = |name: &str| request.headers().get(name).last().map(str::as_bytes);

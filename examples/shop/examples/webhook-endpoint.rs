@@ -1,20 +1,20 @@
 //! Subscribes a shop to the events that it needs: `cargo run -p shop --example webhook-endpoint -- https://shop.example/webhook` makes the webhook endpoint at
 //! Stripe, or brings the one with this address up to date, and prints the signing secret, which Stripe tells only once.
 //!
-//! It takes the shop's `STRIPE_SECRET_KEY` and `STRIPE_PUBLISHABLE_KEY`, from the environment or a `.env` file; the signing secret may still be missing.
+//! It takes the shop's `STRIPE_SECRET_KEY` and `STRIPE_PUBLISHABLE_KEY`, from the environment or a `.env` file in the working folder; the signing secret may still be missing.
 
 use shop::BoxError;
-use stripe_checkout_core::{Config, intent::Gateway};
+use stripe_checkout_core::{Config, DotEnv, intent::Gateway};
 
 const USAGE: &str = "name the address of the shop's webhook, like https://shop.example/webhook";
 
 fn main() -> Result<(), BoxError> {
-    // Before there are threads: it changes the environment.
-    let _ = dotenvy::dotenv();
+    shop::log();
+    let variables = DotEnv::read()?;
     let url = std::env::args().nth(1).ok_or(USAGE)?;
     let config = Config::from_vars(|name| match name {
         "STRIPE_WEBHOOK_SECRET" => Some("whsec_to_come".into()),
-        _ => std::env::var_os(name),
+        _ => variables.get(name),
     })?;
     let gateway = Gateway::new(&config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

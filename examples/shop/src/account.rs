@@ -4,6 +4,7 @@
 //! order is in an account because whoever ordered was logged in. A shop of your own takes the log-in that its framework has, and keeps the rest.
 
 mod buyer;
+mod hashing;
 mod lock;
 mod one_click;
 mod rows;
@@ -18,8 +19,11 @@ use stripe_checkout_core::{
 };
 use time::OffsetDateTime;
 
-use self::buyer::{LIFETIME, SESSION, session_id};
 pub(crate) use self::{buyer::Buyers, lock::Lock, rows::Buyer};
+use self::{
+    buyer::{LIFETIME, SESSION, session_id},
+    hashing::HashError,
+};
 use crate::{
     admin,
     answer::{Answer, Cookie},
@@ -183,9 +187,12 @@ impl Shop {
         };
         let (account, hash) = known.unzip();
         let password = field(form, "password").to_owned();
-        let opens = self.inner.lock.opens(password, hash).await;
-        match (account, opens.map_err(unavailable)?) {
-            (Some(account), true) => self.let_buyer_in(account).await,
+        let opens = self.inner.lock.opens(password, hash).await?;
+        match (account, opens) {
+            (Some(account), true) => {
+                self.inner.lock.entered(&email, visit.address());
+                self.let_buyer_in(account).await
+            }
             _ => {
                 // Which of both is wrong is nobody's business.
                 let message = "We know no account with this e-mail address and this password.";
@@ -213,10 +220,12 @@ impl Shop {
         if length > LONGEST {
             return refuse(422, "Take a shorter password.");
         }
-        let hash = self.inner.lock.hash(password.to_owned()).await;
-        let hash = hash.map_err(unavailable)?;
+        let hash = self.inner.lock.hash(password.to_owned()).await?;
         match self.inner.store.create_account(email.clone(), hash).await? {
-            Some(account) => self.let_buyer_in(account).await,
+            Some(account) => {
+                self.inner.lock.entered(&email, visit.address());
+                self.let_buyer_in(account).await
+            }
             None => refuse(
                 409,
                 "There is an account with this e-mail address already. Is it yours? Then log in.",
@@ -327,6 +336,15 @@ fn normal(email: &str) -> String {
 
 fn unavailable(error: impl Into<BoxError>) -> Problem {
     Problem::Unavailable(error.into())
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::Busy,
+            error => Self::Unavailable(error.into()),
+        }
+    }
 }
 
 /// What may be shown of a payment method.

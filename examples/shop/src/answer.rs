@@ -33,6 +33,8 @@ impl Answer {
             // An order's address is its key, so other sites do not get it. (`no-referrer` would take the origin from our own forms, too.)
             ("referrer-policy", "same-origin".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
+            // For browsers that do not know `frame-ancestors`.
+            ("x-frame-options", "DENY".to_owned()),
         ];
         Self {
             status,
@@ -91,6 +93,11 @@ impl Answer {
             }
         }
         self
+    }
+
+    /// Tells browsers to come by HTTPS only, for a year.
+    pub(crate) fn by_https_only(self) -> Self {
+        self.with("strict-transport-security", "max-age=31536000")
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

@@ -1,6 +1,6 @@
 //! The back room: what a merchant sees, and may do, behind the log-in. It shows ids, amounts and states, and neither names nor addresses: those are at Stripe.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use minijinja::{Value, context};
 use stripe_checkout_core::{
@@ -24,7 +24,7 @@ use crate::{
     random,
     request::{Progress, Request, Wish},
     shop::Shop,
-    store::Notice,
+    store::{self, Notice},
     upkeep,
     visit::{Visit, field},
 };
@@ -103,11 +103,7 @@ impl Shop {
             return self.problem(Problem::ForgedForm);
         }
         let password = field(&form, "password");
-        match self
-            .inner
-            .admin
-            .log_in(visit.address(), password, Instant::now())
-        {
+        match self.inner.admin.log_in(visit.address(), password) {
             Ok(()) => self.page(self.open_session().await),
             Err(LogInError::Wrong) => self.log_in_form(403, Some("That is not the password.")),
             Err(LogInError::TooMany { retry_after }) => self.problem(Problem::TooMany(retry_after)),
@@ -147,7 +143,11 @@ impl Shop {
             Err(refused) => return refused,
         };
         let form = visit.form();
-        let event = match self.event(field(&form, "payment"), id).await {
+        let payment = field(&form, "payment");
+        if !payment.is_empty() && !store::is_stripes_id(payment) {
+            return self.problem(Problem::NotFound);
+        }
+        let event = match self.event(payment, id).await {
             Ok(Some(event)) => event,
             Ok(None) => return self.problem(Problem::NotFound),
             Err(error) => return self.problem(error.into()),
@@ -302,6 +302,9 @@ impl Shop {
         status: u16,
         message: Option<String>,
     ) -> Result<Answer, Problem> {
+        if !store::is_stripes_id(id) {
+            return Err(Problem::NotFound);
+        }
         let store = &self.inner.store;
         let now = SystemTime::now();
         let events = self.events_of(id).await?;

@@ -7,7 +7,7 @@ use crate::{
     ledger::{Entry, Kind},
     order::OrderRefund,
     request::{Progress, Request, Wish},
-    store::{self, Store, StoreError},
+    store::{self, Store, StoreError, is_stripes_id},
 };
 
 /// A dispute, as the last event told of it.
@@ -121,6 +121,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn balance(&self, payment: &str) -> Result<Option<Balance>, StoreError> {
+        if !is_stripes_id(payment) {
+            return Ok(None);
+        }
         let (pool, id) = (self.pool().clone(), payment.to_owned());
         let rest = self.to_the_end(async move {
             let row: Option<(String, String)> = on!(

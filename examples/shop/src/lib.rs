@@ -3,6 +3,7 @@
 //! A framework's own program has the routing, the state, the answers, the start and the end; it makes a [`Visit`] of a request, calls a method of
 //! [`Shop`], and sends the [`Answer`]. Read `catalogue.rs`, `prices.rs` and `fulfil.rs` for what a shop of your own has to bring.
 
+mod abandoned;
 mod account;
 pub mod admin;
 mod answer;
@@ -12,6 +13,7 @@ pub mod cart;
 pub mod catalogue;
 mod chart;
 mod closing;
+mod connections;
 mod day;
 mod db;
 mod fulfil;
@@ -24,7 +26,9 @@ mod order;
 mod outbox;
 mod pages;
 mod prices;
+mod private_file;
 mod problem;
+mod proxy;
 mod random;
 mod request;
 mod reversal;
@@ -39,9 +43,11 @@ mod typed;
 mod upkeep;
 mod visit;
 
+pub use abandoned::cancel as cancel_abandoned;
 pub use answer::Answer;
 pub use balance::OrderDispute;
 pub use closing::GRACE;
+pub use connections::{Connection as OpenConnection, Connections, WAIT, listen};
 pub use db::{Connection, Either, Pool};
 pub use fulfil::Fulfil;
 pub use ledger::{Entry, Kind};

@@ -420,7 +420,7 @@ fn sentence(error: &OperationError, request: &Request, balance: &Balance) -> Str
 
 impl Store {
     /// Nobody can pay this order any more.
-    async fn called_off(&self, order: &str) -> Result<(), StoreError> {
+    pub(crate) async fn called_off(&self, order: &str) -> Result<(), StoreError> {
         let (pool, order) = (self.pool().clone(), order.to_owned());
         self.to_the_end(async move {
             on!(

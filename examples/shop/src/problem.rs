@@ -18,6 +18,8 @@ pub enum Problem {
     NotJson,
     /// The body is larger than [`Visit::BODY_LIMIT`](crate::Visit::BODY_LIMIT) (413).
     TooLarge,
+    /// The body did not come within [`Visit::BODY_DEADLINE`](crate::Visit::BODY_DEADLINE) (408).
+    TooSlow,
     /// Another site's page sent this (403).
     CrossSite,
     /// The form's token is not this session's (403).
@@ -28,8 +30,10 @@ pub enum Problem {
     UnknownCard,
     /// The cart cannot be ordered (422).
     Cart(CartError),
-    /// Too many tries (429).
+    /// Too many attempts (429).
     TooMany(Duration),
+    /// Too many visitors wait for the same thing (503).
+    Busy,
     /// The database, or something else of ours, failed (503). The cause is logged, never shown.
     Unavailable(BoxError),
 }
@@ -61,6 +65,12 @@ impl Problem {
                 "body_too_large",
                 "That did not work",
                 "The request is too large.",
+            ),
+            Self::TooSlow => (
+                408,
+                "body_too_slow",
+                "That did not work",
+                "The request took too long to arrive.",
             ),
             Self::CrossSite => (
                 403,
@@ -96,9 +106,15 @@ impl Problem {
             }
             Self::TooMany(_) => (
                 429,
-                "too_many_tries",
+                "too_many_attempts",
                 "Please wait",
-                "Too many tries. Please wait a minute.",
+                "Too many attempts. Please wait a moment and try again.",
+            ),
+            Self::Busy => (
+                503,
+                "busy",
+                "One moment, please",
+                "Many visitors are here at the moment. Please try again in a few seconds.",
             ),
             Self::Unavailable(_) => (
                 503,
@@ -113,6 +129,7 @@ impl Problem {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some(wait.as_secs().max(1)),
+            Self::Busy => Some(5),
             Self::Unavailable(_) => Some(30),
             _ => None,
         }

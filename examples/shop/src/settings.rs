@@ -6,10 +6,9 @@ use std::{
     num::NonZeroU32,
 };
 
-use stripe_checkout_core::{Config, ConfigError};
+use stripe_checkout_core::{Config, ConfigError, DotEnv, Mode};
 
-/// Everything that can be set. An empty variable counts as absent.
-#[derive(Debug)]
+/// Everything that can be set. An empty variable counts as absent. `Debug` shows no password.
 pub struct Settings {
     /// `BIND_ADDRESS` (default `127.0.0.1`) and `PORT` (default 3000; 0 takes any that is free).
     pub address: SocketAddr,
@@ -23,10 +22,12 @@ pub struct Settings {
     pub admin_password: Option<Password>,
     /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
     pub metrics_token: Option<Password>,
-    /// `PAYMENTS_PER_MINUTE`: how many payments may be begun from one address, default 20; `None` (0) is as many as one likes.
+    /// `PAYMENTS_PER_MINUTE`: how many orders may be made, and how many payments begun, from one address; default 20. `None` (0) is no limit.
     pub payments_per_minute: Option<NonZeroU32>,
     /// `PROXY_HEADER`: the header, like `X-Forwarded-For`, in which the proxy before the shop writes the visitor's address; without it the connection's counts.
     pub proxy_header: Option<String>,
+    /// `BEHIND_PROXY`: whether buyers reach the shop through a proxy only, which bounds connections and heads of requests. It needs `PROXY_HEADER`.
+    pub behind_proxy: bool,
     /// `SITE_URL`: the shop's address as buyers know it, like `https://shop.example`, for the way back from Stripe's own page. Where it is not set it is the one that the
     /// shop listens at; but with live keys nobody is sent to Stripe's page then.
     pub site: Option<String>,
@@ -57,9 +58,6 @@ impl std::fmt::Debug for Password {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// There is a `.env` file that cannot be read.
-    #[error("the file .env cannot be read")]
-    DotEnv(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The value is not what belongs there.
     #[error("{variable} must be {expected}")]
     Invalid {
@@ -74,6 +72,16 @@ pub enum SettingsError {
     /// Both were asked for, and guessing would be about money.
     #[error("STRIPE_SANDBOX=1 and STRIPE_SECRET_KEY are both set: choose the sandbox or the keys")]
     SandboxAndKeys,
+    /// All visitors would be one, and share one limit.
+    #[error(
+        "BEHIND_PROXY=1 needs PROXY_HEADER: the header in which the proxy writes the visitor's address"
+    )]
+    ProxyWithoutHeader,
+    /// Strangers could take all connections.
+    #[error(
+        "with live keys this shop needs a proxy in front, because its framework bounds neither connections nor the heads of requests: see examples/rocket/README.md, and set BEHIND_PROXY=1 and PROXY_HEADER"
+    )]
+    NeedsProxy,
     /// A deployment that forgot its keys must not hand goods out for play money.
     #[error(
         "STRIPE_SECRET_KEY is not set. Set it, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET to take payments, or STRIPE_SANDBOX=1 to try the shop without Stripe (debug builds do that by themselves)"
@@ -82,23 +90,26 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads `.env`, if there is one, and the environment, which goes before it.
-    ///
-    /// Call it before there are threads: it changes this process's environment.
+    /// Reads the environment, and behind it a `.env` file in the working folder.
     ///
     /// # Errors
     /// [`SettingsError`].
     pub fn from_env() -> Result<Self, SettingsError> {
-        match dotenvy::dotenv() {
-            Ok(_) => {}
-            Err(error) if error.not_found() => {}
-            // The error would show the line that does not parse, which may be a key.
-            Err(dotenvy::Error::LineParse(..)) => {
-                return Err(SettingsError::DotEnv("a line is not NAME=value".into()));
-            }
-            Err(error) => return Err(SettingsError::DotEnv(error.into())),
+        let variables = DotEnv::read()?;
+        Self::from_vars(|name| variables.get(name), cfg!(debug_assertions))
+    }
+
+    /// Refuses live keys without a proxy, for a framework that leaves connections unbounded.
+    ///
+    /// # Errors
+    /// [`SettingsError::NeedsProxy`].
+    pub fn require_proxy(&self) -> Result<(), SettingsError> {
+        let live =
+            matches!(&self.stripe, Stripe::Keys(config) if config.mode() == Some(Mode::Live));
+        match live && !self.behind_proxy {
+            true => Err(SettingsError::NeedsProxy),
+            false => Ok(()),
         }
-        Self::from_vars(|name| std::env::var_os(name), cfg!(debug_assertions))
     }
 
     /// Reads variables from wherever `variable` finds them; `debug` says whether the sandbox may start without being asked for.
@@ -144,6 +155,11 @@ impl Settings {
             (false, None) if debug => Stripe::Sandbox,
             (false, _) => return Err(SettingsError::NoKeys),
         };
+        let proxy_header = text("PROXY_HEADER", HEADER)?;
+        let behind_proxy = switch("BEHIND_PROXY")?.unwrap_or(false);
+        if behind_proxy && proxy_header.is_none() {
+            return Err(SettingsError::ProxyWithoutHeader);
+        }
         Ok(Self {
             address: SocketAddr::new(host, port),
             database_url: text("DATABASE_URL", DATABASE)?
@@ -160,7 +176,8 @@ impl Settings {
                 None => NonZeroU32::new(20),
                 Some(limit) => NonZeroU32::new(limit),
             },
-            proxy_header: text("PROXY_HEADER", HEADER)?,
+            proxy_header,
+            behind_proxy,
             site: text("SITE_URL", SITE)?,
             stripe,
         })
@@ -176,6 +193,40 @@ impl Settings {
             self.address = TcpListener::bind(self.address)?.local_addr()?;
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            address,
+            database_url,
+            queued,
+            reconcile,
+            admin_password,
+            metrics_token,
+            payments_per_minute,
+            proxy_header,
+            behind_proxy,
+            site,
+            stripe,
+        } = self;
+        // The rest of the address may have a password in it.
+        let database = database_url.split_once(':').map(|(kind, _)| kind);
+        formatter
+            .debug_struct("Settings")
+            .field("address", address)
+            .field("database", &database)
+            .field("queued", queued)
+            .field("reconcile", reconcile)
+            .field("admin_password", admin_password)
+            .field("metrics_token", metrics_token)
+            .field("payments_per_minute", payments_per_minute)
+            .field("proxy_header", proxy_header)
+            .field("behind_proxy", behind_proxy)
+            .field("site", site)
+            .field("stripe", stripe)
+            .finish()
     }
 }
 
@@ -311,6 +362,35 @@ mod tests {
     }
 
     #[test]
+    fn live_keys_need_a_proxy_where_the_framework_bounds_nothing() {
+        let with = |keys: &[(&'static str, &'static str)],
+                    more: &[(&'static str, &'static str)]| {
+            read(&[keys, more].concat(), false)
+        };
+        let live = [
+            ("STRIPE_SECRET_KEY", "sk_live_123"),
+            ("STRIPE_PUBLISHABLE_KEY", "pk_live_123"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_123"),
+        ];
+        let behind = [("BEHIND_PROXY", "1"), ("PROXY_HEADER", "X-Real-IP")];
+        for (keys, more, refused) in [
+            (&live, &[][..], true),
+            (&live, &behind[1..], true),
+            (&live, &[("BEHIND_PROXY", "0")][..], true),
+            (&live, &behind[..], false),
+            (&KEYS, &[][..], false),
+        ] {
+            let settings = with(keys, more).expect("they are settings");
+            let answer = settings.require_proxy();
+            assert_eq!(answer.is_err(), refused, "{keys:?} {more:?}");
+        }
+        let alone = with(&live, &behind[..1]);
+        assert!(matches!(alone, Err(SettingsError::ProxyWithoutHeader)));
+        let sandbox = read(&[], true).expect("the defaults are good");
+        assert!(sandbox.require_proxy().is_ok());
+    }
+
+    #[test]
     fn an_empty_variable_counts_as_absent() {
         let absent = format!("{:?}", read(&[], true).expect("the defaults are good"));
         for variable in [
@@ -320,6 +400,7 @@ mod tests {
             "METRICS_TOKEN",
             "PAYMENTS_PER_MINUTE",
             "PROXY_HEADER",
+            "BEHIND_PROXY",
             "SITE_URL",
             "STRIPE_SANDBOX",
             "QUEUED",
@@ -341,13 +422,19 @@ mod tests {
             "STRIPE_SANDBOX",
             "QUEUED",
             "PAYMENTS_PER_MINUTE",
+            "BEHIND_PROXY",
         ] {
             let error = read(&[(variable, "s3cr3t")], true).expect_err("not a value for it");
             assert!(error.to_string().starts_with(variable), "{error}");
             assert!(!format!("{error} {error:?}").contains("s3cr3t"));
         }
-        for variable in ["ADMIN_PASSWORD", "METRICS_TOKEN"] {
-            let settings = read(&[(variable, "s3cr3t")], true).expect("it may be anything");
+        for (variable, value) in [
+            ("ADMIN_PASSWORD", "s3cr3t"),
+            ("METRICS_TOKEN", "s3cr3t"),
+            ("DATABASE_URL", "postgres://shop:s3cr3t@db.example/shop"),
+            ("DATABASE_URL", "s3cr3t"),
+        ] {
+            let settings = read(&[(variable, value)], true).expect("it may be anything");
             assert!(!format!("{settings:?}").contains("s3cr3t"), "{variable}");
         }
     }

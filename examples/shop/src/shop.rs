@@ -1,6 +1,6 @@
 //! The shop: one method for each route, from plain values to a plain answer. What a framework adds is only how both are carried.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use minijinja::{Value, context};
 use serde::Deserialize;
@@ -13,12 +13,13 @@ use crate::{
     answer::{Answer, Cookie},
     cart::{self, Cart, CartForm, Item, MAX_QUANTITY},
     catalogue::{self, PRODUCTS},
-    limit,
+    limit::PerNetwork,
     metrics::Metrics,
     money,
     order::Order,
     pages::{self, Pages},
     problem::Problem,
+    proxy::ProxyHeader,
     store::Store,
     visit::{Visit, field},
 };
@@ -28,18 +29,24 @@ const LAST_ORDER: &str = "order";
 const MONTH: u64 = 30 * 24 * 60 * 60;
 
 /// The shop. Cheap to clone; clones are one and the same.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shop {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Shop {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Shop").finish_non_exhaustive()
+    }
+}
+
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) checkout: Checkout,
     pub(crate) admin: Admin,
     pub(crate) lock: Lock,
-    proxy_header: Option<String>,
+    orders: Option<PerNetwork>,
+    proxy_header: Option<ProxyHeader>,
     /// Where Stripe's own page is, if orders can be paid there.
     hosted: Option<String>,
     pub(crate) secure_cookies: bool,
@@ -61,9 +68,11 @@ pub struct Parts {
     pub hosted: Option<String>,
     /// In which header the proxy before the shop writes where a visitor is, if there is one: then no connection tells.
     pub proxy_header: Option<String>,
+    /// How many orders may be made from one address in a minute; none is no limit.
+    pub orders_per_minute: Option<NonZeroU32>,
     /// Whether every page says that nothing costs money here.
     pub sandbox: bool,
-    /// Whether cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
+    /// Whether pages and cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
     pub secure_cookies: bool,
     /// What is counted, and who may see it; without it nobody may.
     pub metrics: Option<Metrics>,
@@ -82,6 +91,7 @@ impl Shop {
             admin,
             hosted,
             proxy_header,
+            orders_per_minute,
             sandbox,
             secure_cookies,
             metrics,
@@ -93,7 +103,8 @@ impl Shop {
                 checkout,
                 admin,
                 lock: Lock::new(),
-                proxy_header,
+                orders: orders_per_minute.map(PerNetwork::new),
+                proxy_header: proxy_header.map(ProxyHeader::new),
                 hosted,
                 secure_cookies,
                 sandbox,
@@ -115,7 +126,7 @@ impl Shop {
         peer: Option<IpAddr>,
         last: impl Fn(&str) -> Option<&'a [u8]>,
     ) -> Option<IpAddr> {
-        limit::address(self.inner.proxy_header.as_deref(), peer, last)
+        ProxyHeader::address(self.inner.proxy_header.as_ref(), peer, last)
     }
 
     /// `GET /`: what there is to buy.
@@ -157,6 +168,9 @@ impl Shop {
         let cart = CartForm::from_fields(&visit.form()).apply(cart_of(visit));
         if cart.is_empty() {
             return Answer::see_other("/cart");
+        }
+        if let Err(problem) = self.count_order(visit) {
+            return self.problem_at(problem, "/cart", "Back to the cart");
         }
         let store = &self.inner.store;
         let made = async {
@@ -289,11 +303,9 @@ impl Shop {
             }
             let order: NewOrder =
                 serde_json::from_slice(visit.body()).map_err(|_| Problem::Malformed)?;
-            let id = self
-                .inner
-                .store
-                .create_order(&Cart::from_items(&order.items)?)
-                .await?;
+            let cart = Cart::from_items(&order.items)?;
+            self.count_order(visit)?;
+            let id = self.inner.store.create_order(&cart).await?;
             let body = json!({"id": id, "checkout_url": format!("/checkout?order={id}")});
             Ok(Answer::json(201, &body).with("location", format!("/api/orders/{id}")))
         };
@@ -322,6 +334,14 @@ impl Shop {
         self.inner.store.order(id).await?.ok_or(Problem::NotFound)
     }
 
+    /// Counts an order from this visitor's address: each one is a row that stays.
+    pub(crate) fn count_order(&self, visit: &Visit) -> Result<(), Problem> {
+        match &self.inner.orders {
+            Some(orders) => orders.count(visit.address()).map_err(Problem::TooMany),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn render(
         &self,
         status: u16,
@@ -329,10 +349,12 @@ impl Shop {
         cart: &Cart,
         values: Value,
     ) -> Result<Answer, Problem> {
-        Ok(Answer::html(
-            status,
-            self.inner.pages.render(template, cart.count(), values)?,
-        ))
+        let html = self.inner.pages.render(template, cart.count(), values)?;
+        let answer = Answer::html(status, html);
+        Ok(match self.inner.secure_cookies {
+            true => answer.by_https_only(),
+            false => answer,
+        })
     }
 
     pub(crate) fn page(&self, page: Result<Answer, Problem>) -> Answer {

@@ -23,7 +23,7 @@ use crate::{
     outbox::Outbox,
     prices::OrderPrices,
     random::{self, NoRandom},
-    settings::{Settings, Stripe},
+    settings::{Password, Settings, Stripe},
     shop::{Parts, Shop},
     store::{Store, StoreError},
     upkeep,
@@ -39,7 +39,7 @@ pub struct App {
 
 #[derive(Debug)]
 struct Inner {
-    made_up_password: Option<String>,
+    made_up_password: Option<Password>,
     store: Store,
     outbox: Outbox,
     // It ends when this is dropped.
@@ -91,13 +91,8 @@ impl StartError {
 
 /// Opens a shop: reads the settings, writes the log, and runs the framework's program. What goes wrong is told in one line.
 pub fn open(run: impl FnOnce(Settings) -> Result<(), BoxError>) -> ExitCode {
-    // Before there is a runtime: `.env` becomes part of the environment, and that must not change under other threads.
-    let opened = Settings::from_env()
-        .map_err(BoxError::from)
-        .and_then(|settings| {
-            crate::log();
-            run(settings)
-        });
+    crate::log();
+    let opened = Settings::from_env().map_err(BoxError::from).and_then(run);
     match opened {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -123,6 +118,7 @@ impl App {
             metrics_token,
             payments_per_minute,
             proxy_header,
+            behind_proxy: _,
             site,
             stripe,
         } = settings;
@@ -162,31 +158,25 @@ impl App {
                     "ADMIN_PASSWORD is not set: each process on this database has a password of its own, which opens no other one"
                 );
             }
-            Some(random::password()?)
+            Some(Password(random::password()?))
         } else {
             None
         };
-        let password = admin_password.map(|password| password.0);
-        if password
-            .as_ref()
-            .is_some_and(|password| password.chars().count() < 12)
-        {
+        let short = |password: &Password| password.0.chars().count() < 12;
+        if admin_password.as_ref().is_some_and(short) {
             tracing::warn!(
                 "ADMIN_PASSWORD is short: take 12 characters or more where strangers can reach the shop"
             );
         }
-        let admin = Admin::new(
-            made_up_password
-                .as_deref()
-                .or(password.as_deref())
-                .unwrap_or_default(),
-        );
+        let password = made_up_password.as_ref().or(admin_password.as_ref());
+        let admin = Admin::new(password.map_or("", |password| &password.0));
         let shop = Shop::new(Parts {
             store: store.clone(),
             checkout,
             admin,
             hosted,
             proxy_header,
+            orders_per_minute: payments_per_minute,
             sandbox: sandbox.is_some(),
             secure_cookies: live,
             metrics,
@@ -212,10 +202,9 @@ impl App {
             tracing::error!(%error, "the sandbox sends no webhooks");
         }
         let sandbox = self.inner.sandbox.is_some();
-        println!(
-            "{}",
-            banner(address, sandbox, self.inner.made_up_password.as_deref())
-        );
+        let password = self.inner.made_up_password.as_ref();
+        let password = password.map(|password| password.0.as_str());
+        println!("{}", banner(address, sandbox, password));
     }
 
     /// Ends when the shop is told to close: then the framework should take no more connections.
@@ -366,6 +355,31 @@ mod tests {
             });
             assert_eq!(hosted_page(&config.expect("keys")), page);
         }
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_password() -> Result<(), BoxError> {
+        for password in [None, Some("s3cr3t")] {
+            let folder = tempfile::tempdir()?;
+            let database = format!("sqlite://{}/shop.db", folder.path().display());
+            let settings = Settings::from_vars(
+                |name| match name {
+                    "STRIPE_SANDBOX" => Some("1".into()),
+                    "DATABASE_URL" => Some(database.clone().into()),
+                    "ADMIN_PASSWORD" => password.map(Into::into),
+                    _ => None,
+                },
+                false,
+            )?;
+            let app = App::start(settings).await?;
+            let made_up = app.inner.made_up_password.as_ref();
+            let made_up = made_up.map_or("s3cr3t", |password| &password.0);
+            let shown = format!("{app:?} {app:#?} {:?}", app.shop);
+            assert!(!shown.contains(made_up), "{shown}");
+            app.inner.outbox.stop().await;
+            app.inner.store.close().await;
+        }
+        Ok(())
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
     cart::{self, Cart},
     db::{Either, Pool, now, on},
     order::{Order, OrderItem, OrderRefund, Shipment, Status, short},
+    private_file::make_private,
     random::{self, NoRandom},
 };
 
@@ -405,6 +406,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn order_of(&self, payment: &str) -> Result<Option<Order>, StoreError> {
+        if !is_stripes_id(payment) {
+            return Ok(None);
+        }
         let (pool, payment) = (self.pool.clone(), payment.to_owned());
         let id: Option<(String,)> = self
             .to_the_end(async move {
@@ -538,6 +542,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// try again.
 async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     const LOCKED: &str = "5";
+    let file = options.get_filename();
+    // A database in memory has a made-up name.
+    if !file.to_string_lossy().starts_with("file:") {
+        make_private(file).map_err(sqlx::Error::Io)?;
+    }
     let pool = SqlitePoolOptions::new()
         .max_connections(8)
         .acquire_timeout(PATIENCE);
@@ -603,6 +612,13 @@ pub(crate) async fn refunds(
             })
         })
         .collect()
+}
+
+/// Whether a text may be an id of Stripe's, so that anything else need not be looked up: PostgreSQL
+/// refuses some characters, like NUL, with an error.
+pub(crate) fn is_stripes_id(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=255).contains(&text.len()) && text.bytes().all(is_part)
 }
 
 /// An amount's minor units for SQL, whose integers are signed.

@@ -6,6 +6,7 @@ use stripe_checkout_core::Checkout;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{
+    abandoned,
     closing::Closing,
     metrics::Metrics,
     moving,
@@ -33,7 +34,7 @@ pub(crate) fn start(
         tokio::spawn(checkout.reconcile().run(closing.clone().told()));
     }
     let (watched, mut minutes) = (checkout.clone(), Ticks::new(MINUTE, closing));
-    let store = store.clone();
+    let (store, orders) = (store.clone(), store.clone());
     tokio::spawn(async move {
         let mut known = Vec::new();
         while minutes.next().await {
@@ -54,6 +55,13 @@ pub(crate) fn start(
                 Ok(events) => tracing::info!(events, "old events were forgotten"),
                 Err(error) => {
                     tracing::error!(error = %crate::causes(&error), "old events could not be forgotten; it will be tried again");
+                }
+            }
+            match abandoned::cancel(&pruned, &orders, abandoned::since()).await {
+                Ok(0) => {}
+                Ok(orders) => tracing::info!(orders, "abandoned orders were canceled"),
+                Err(error) => {
+                    tracing::error!(error = %crate::causes(&error), "abandoned orders could not be canceled; it will be tried again");
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What a framework tells of a request: plain values, so that the shop knows none of them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 /// A request that was read whole.
 #[derive(Default)]
@@ -18,6 +18,9 @@ pub struct Visit {
 impl Visit {
     /// The largest body in bytes: adapters read no more of it and answer [`Problem::TooLarge`](crate::Problem::TooLarge).
     pub const BODY_LIMIT: usize = 16 * 1024;
+
+    /// How long the whole body may take to arrive: after that adapters answer [`Problem::TooSlow`](crate::Problem::TooSlow).
+    pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
 
     /// Takes what the shop needs of a request. `header` gives the first header of that name, in lower case, if there is one; what is no text is as if it were
     /// not there. Where the visitor is says [`Shop::visitors_address`](crate::Shop::visitors_address).

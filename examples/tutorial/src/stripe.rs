@@ -1,12 +1,17 @@
 //! What every step begins and ends with: where the keys are from, and how a server starts and stops.
 
-use std::{collections::HashMap, ffi::OsString, net::SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use axum::Router;
-use stripe_checkout_core::{Checkout, Config};
+use stripe_checkout_core::{Checkout, Config, DotEnv};
 use stripe_checkout_sandbox::Sandbox;
 use tokio::net::TcpListener;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Stripe, by the keys that are set; or a sandbox in this process, where none are.
 #[derive(Debug)]
@@ -18,7 +23,7 @@ pub struct Stripe {
 }
 
 impl Stripe {
-    /// Reads the environment, and a `.env` file, which goes behind it.
+    /// Reads the environment, and behind it a `.env` file in the working folder.
     ///
     /// Without `STRIPE_SECRET_KEY` it starts a sandbox, in debug builds or with `STRIPE_SANDBOX=1`: a deployment that forgot its keys must not hand goods out
     /// for play money.
@@ -26,18 +31,9 @@ impl Stripe {
     /// # Errors
     /// A key that is missing, of the wrong kind or of another mode than the others. The variable is named, its value is not.
     pub async fn from_env() -> anyhow::Result<Self> {
-        let _ = tracing::subscriber::set_global_default(
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::WARN)
-                .finish(),
-        );
-        let file = dot_env()?;
-        // Empty counts as absent.
-        let variable = |name: &str| {
-            let set = std::env::var_os(name).filter(|value| !value.is_empty());
-            set.or_else(|| file.get(name).map(OsString::from))
-                .filter(|value| !value.is_empty())
-        };
+        log();
+        let file = DotEnv::read()?;
+        let variable = |name: &str| file.get(name);
         let port = match variable("PORT") {
             Some(port) => port.to_str().and_then(|port| port.parse().ok()),
             None => Some(3000),
@@ -108,15 +104,16 @@ async fn serve_on(listener: TcpListener, app: Router, checkout: Checkout) -> any
     Ok(())
 }
 
-/// What stands in `.env`, in this folder or one above; nothing if there is none. The process's environment is left as it is: it must not change under threads.
-fn dot_env() -> anyhow::Result<HashMap<String, String>> {
-    let lines = match dotenvy::dotenv_iter() {
-        Err(error) if error.not_found() => return Ok(HashMap::new()),
-        lines => lines.context("the file .env cannot be read")?,
-    };
-    // The error would show the line, which may be a key.
-    let lines: Result<_, dotenvy::Error> = lines.collect();
-    lines.map_err(|_| anyhow::anyhow!("a line of the file .env is not NAME=value"))
+/// Warnings, and which file the keys are from.
+fn log() {
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("stripe_checkout_core::config", LevelFilter::INFO);
+    // A second call finds a log already.
+    let _ = tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer())
+        .with(filter)
+        .try_init();
 }
 
 async fn told_to_stop() {

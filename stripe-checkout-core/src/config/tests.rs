@@ -114,7 +114,11 @@ fn what_is_missing_is_named() {
 
 #[test]
 fn an_empty_variable_counts_as_absent() {
-    for (variable, _) in ALL.into_iter().chain([("STRIPE_ALLOW_PLAIN_HTTP", "")]) {
+    let switches = [
+        ("STRIPE_ALLOW_PLAIN_HTTP", ""),
+        ("STRIPE_ALLOW_OTHER_HOSTS", ""),
+    ];
+    for (variable, _) in ALL.into_iter().chain(switches) {
         let absent = with(&[(variable, None)]);
         for value in ["", "  ", "\n"] {
             let empty = with(&[(variable, Some(value))]);
@@ -170,6 +174,52 @@ fn a_test_key_may_travel_over_plain_http_where_it_is_allowed() {
         ConfigError::PlainHttp {
             variable: "STRIPE_JS_URL"
         }
+    );
+}
+
+#[test]
+fn a_live_key_goes_to_other_hosts_only_where_it_is_allowed() {
+    let asked = |prefix: &str, api: &str, script: &str, allowed: Option<&'static str>| {
+        with(&[
+            ("STRIPE_SECRET_KEY", Some(&format!("sk_{prefix}_1"))),
+            ("STRIPE_PUBLISHABLE_KEY", Some(&format!("pk_{prefix}_1"))),
+            ("STRIPE_API_BASE", Some(api)),
+            ("STRIPE_JS_URL", Some(script)),
+            ("STRIPE_ALLOW_OTHER_HOSTS", allowed),
+        ])
+        .map(|config| config.api_base().to_owned())
+    };
+    const API: &str = DEFAULT_API_BASE;
+    const SCRIPT: &str = DEFAULT_STRIPE_JS_URL;
+    for (api, script, variable) in [
+        ("https://proxy.example", SCRIPT, "STRIPE_API_BASE"),
+        ("http://127.0.0.1:12111", SCRIPT, "STRIPE_API_BASE"),
+        ("https://api.stripe.com.example", SCRIPT, "STRIPE_API_BASE"),
+        ("https://apistripe.com", SCRIPT, "STRIPE_API_BASE"),
+        ("https://api.stripe.com:8443", SCRIPT, "STRIPE_API_BASE"),
+        (API, "https://cdn.example/stripe.js", "STRIPE_JS_URL"),
+        (API, "https://x.example/js.stripe.com/", "STRIPE_JS_URL"),
+    ] {
+        for refused in [None, Some("0"), Some("")] {
+            assert_eq!(
+                asked("live", api, script, refused),
+                Err(ConfigError::OtherHost { variable }),
+                "{api} {script}"
+            );
+        }
+        assert_eq!(asked("live", api, script, Some("1")).as_deref(), Ok(api));
+        assert_eq!(asked("test", api, script, None).as_deref(), Ok(api));
+    }
+    for api in [API, "https://API.stripe.com/", "https://api.stripe.com:443"] {
+        assert!(asked("live", api, SCRIPT, None).is_ok(), "{api}");
+        let query = "https://js.stripe.com/v3/?advancedFraudSignals=false";
+        assert!(asked("live", api, query, None).is_ok());
+    }
+    assert_eq!(
+        asked("live", API, SCRIPT, Some("yes")),
+        Err(ConfigError::NotASwitch {
+            variable: "STRIPE_ALLOW_OTHER_HOSTS"
+        })
     );
 }
 
@@ -263,6 +313,7 @@ fn test_and_live_do_not_mix() {
     let live = [
         ("STRIPE_SECRET_KEY", Some("rk_live_1")),
         ("STRIPE_PUBLISHABLE_KEY", Some("pk_live_1")),
+        ("STRIPE_API_BASE", None),
     ];
     assert_eq!(with(&live).unwrap().mode(), Some(Mode::Live));
     assert_eq!(

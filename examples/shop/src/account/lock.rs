@@ -1,61 +1,41 @@
-//! How a buyer's password is kept and checked, and how guessing is slowed down.
+//! How guessing a buyer's password is slowed down, and how many purchases an account makes.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Mutex, time::Duration};
 
-use argon2::{
-    Argon2,
-    password_hash::{self, PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
-};
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    state::keyed::DefaultKeyedStateStore,
-};
-use tokio::sync::Semaphore;
+use lru::LruCache;
 
-use crate::limit;
+use super::hashing::{HashError, Hashing};
+use crate::limit::{self, Limit, PerNetwork};
 
 /// The shortest password that is taken, in characters.
 pub(crate) const SHORTEST: usize = 10;
 
-/// A hash takes 19 MiB and a core for a moment: who sends many passwords at once makes others wait, and not the machine.
-const AT_ONCE: usize = 2;
-/// When so many are remembered, those that may do all again are forgotten.
-const REMEMBERED: usize = 10_000;
-
-/// What nobody's password is the hash of: an address that is not known takes as long as one that is.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$ySs0lSUFQ0+p2cZ3dA7WGQ$YQQDOQdyxk2gNhjZL8g6ZJ1gCkZTz1KQ2cjlxCjn1Mw";
-
-/// Tries of one kind, so many a minute for each of those who try.
-type Limit = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock>;
+/// An account, and the site that somebody tries to enter it from.
+type Pair = (String, IpAddr);
 
 /// The door of the accounts. What is counted each process counts for itself.
+///
+/// A stranger at one address uses up only the tries of that address. A stranger at many addresses
+/// also uses up the tries of the account, but not for its owner, at an address that was in before.
 pub(crate) struct Lock {
-    hashing: Semaphore,
-    by_account: Limit,
-    by_address: Limit,
-    purchases: Limit,
-}
-
-/// No password could be looked at, and it is not the buyer's fault.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LockError {
-    #[error("a password could not be hashed")]
-    Hash(#[from] password_hash::Error),
-    #[error("a stored password is no hash")]
-    Stored(#[from] argon2::password_hash::phc::Error),
-    #[error("the work was cut off")]
-    CutOff(#[from] tokio::task::JoinError),
+    hashing: Hashing,
+    by_network: PerNetwork,
+    by_pair: Limit<Pair>,
+    by_account: Limit<String>,
+    /// From where accounts were entered before.
+    known: Mutex<LruCache<Pair, ()>>,
+    purchases: Limit<String>,
 }
 
 impl Lock {
     pub(crate) fn new() -> Self {
-        let limit = |a_minute| RateLimiter::keyed(Quota::per_minute(a_minute));
         Self {
-            hashing: Semaphore::new(AT_ONCE),
-            by_account: limit(const { NonZeroU32::new(5).unwrap() }),
-            by_address: limit(const { NonZeroU32::new(30).unwrap() }),
-            purchases: limit(const { NonZeroU32::new(10).unwrap() }),
+            hashing: Hashing::new(),
+            by_network: PerNetwork::new(const { NonZeroU32::new(30).unwrap() }),
+            by_pair: Limit::new(const { NonZeroU32::new(5).unwrap() }),
+            by_account: Limit::new(const { NonZeroU32::new(60).unwrap() }),
+            known: Mutex::new(LruCache::new(limit::REMEMBERED)),
+            purchases: Limit::new(const { NonZeroU32::new(10).unwrap() }),
         }
     }
 
@@ -69,11 +49,21 @@ impl Lock {
         email: Option<&str>,
         from: Option<IpAddr>,
     ) -> Result<(), Duration> {
-        count(&self.by_address, limit::counted(from).to_string())?;
-        match email {
-            Some(email) => count(&self.by_account, email.to_owned()),
-            None => Ok(()),
+        self.by_network.count(from)?;
+        let Some(email) = email else { return Ok(()) };
+        let pair = (email.to_owned(), limit::site(from));
+        self.by_pair.count(&pair)?;
+        if limit::lock(&self.known).get(&pair).is_some() {
+            return Ok(());
         }
+        self.by_account.count(&pair.0)
+    }
+
+    /// Remembers from where an account was entered.
+    pub(crate) fn entered(&self, email: &str, from: Option<IpAddr>) {
+        let pair = (email.to_owned(), limit::site(from));
+        self.by_pair.forget(&pair);
+        limit::lock(&self.known).put(pair, ());
     }
 
     /// Counts a purchase with one click.
@@ -81,16 +71,12 @@ impl Lock {
     /// # Errors
     /// How long to wait.
     pub(crate) fn count_purchase(&self, account: &str) -> Result<(), Duration> {
-        count(&self.purchases, account.to_owned())
+        self.purchases.count(&account.to_owned())
     }
 
     /// The hash to store.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, LockError> {
-        self.work(move || {
-            let hash: PasswordHash = Argon2::default().hash_password(password.as_bytes())?;
-            Ok(hash.to_string())
-        })
-        .await
+    pub(crate) async fn hash(&self, password: String) -> Result<String, HashError> {
+        self.hashing.hash(password).await
     }
 
     /// Whether it is the password of this stored hash; without one it takes the same time to say no.
@@ -98,26 +84,8 @@ impl Lock {
         &self,
         password: String,
         hash: Option<String>,
-    ) -> Result<bool, LockError> {
-        self.work(move || {
-            let known = PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
-            match Argon2::default().verify_password(password.as_bytes(), &known) {
-                Ok(()) => Ok(hash.is_some()),
-                Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .await
-    }
-
-    /// Off the threads that answer others.
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, LockError> + Send + 'static,
-    ) -> Result<T, LockError> {
-        // It is never closed.
-        let _turn = self.hashing.acquire().await;
-        tokio::task::spawn_blocking(work).await?
+    ) -> Result<bool, HashError> {
+        self.hashing.opens(password, hash).await
     }
 }
 
@@ -127,71 +95,81 @@ impl std::fmt::Debug for Lock {
     }
 }
 
-fn count(limit: &Limit, who: String) -> Result<(), Duration> {
-    if limit.len() > REMEMBERED {
-        limit.retain_recent();
-    }
-    limit
-        .check_key(&who)
-        .map_err(|early| early.wait_time_from(limit.clock().now()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn only_the_password_opens_and_no_two_hashes_are_alike() -> Result<(), LockError> {
-        let lock = Lock::new();
-        let password = || "correct horse".to_owned();
-        let (one, other) = (lock.hash(password()).await?, lock.hash(password()).await?);
-        assert_ne!(one, other);
-        assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
-        assert!(lock.opens(password(), Some(one.clone())).await?);
-        assert!(!lock.opens("correct hors".to_owned(), Some(one)).await?);
-        Ok(())
+    const ADA: &str = "ada@example.com";
+
+    fn at(address: &str) -> Option<IpAddr> {
+        Some(address.parse().expect("an address"))
     }
 
-    #[tokio::test]
-    async fn an_address_that_is_not_known_is_looked_at_as_well() -> Result<(), LockError> {
-        let lock = Lock::new();
-        assert!(!lock.opens("correct horse".to_owned(), None).await?);
-        let hash = PasswordHash::new(NOBODY)?;
-        let like = PasswordHash::new(&lock.hash("x".to_owned()).await?)?.to_string();
-        let costs = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
-        assert_eq!(costs(&hash.to_string()), costs(&like));
-        Ok(())
+    /// How many tries come through before the first refusal, and how long that one waits.
+    fn tries(lock: &Lock, email: Option<&str>, from: Option<IpAddr>) -> usize {
+        let tries = (0..100).take_while(|_| lock.count_try(email, from).is_ok());
+        tries.count()
+    }
+
+    /// A minute is long, but a machine may be slow: more than these come through only with time.
+    fn let_through(count: usize, at_least: usize) {
+        assert!((at_least..at_least + 10).contains(&count), "{count}");
     }
 
     #[test]
     fn guessing_is_slowed_down_for_each_account_and_for_each_address() {
         let lock = Lock::new();
-        let here = Some(IpAddr::from([127, 0, 0, 1]));
-        // A minute is long, but a machine may be slow: more than a few come through only with time.
-        let let_through = |count: usize, at_least: usize| {
-            assert!((at_least..at_least + 10).contains(&count), "{count}");
-        };
-        let tries = |email: &str, from| {
-            let tries = (0..100).take_while(|_| lock.count_try(Some(email), from).is_ok());
-            tries.count()
-        };
-        let_through(tries("ada@example.com", here), 5);
-        let wait = lock
-            .count_try(Some("ada@example.com"), None)
-            .expect_err("no more");
+        let here = at("127.0.0.1");
+        let_through(tries(&lock, Some(ADA), here), 5);
+        let wait = lock.count_try(Some(ADA), here).expect_err("no more");
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60));
         let others = (0..100).take_while(|n| {
             lock.count_try(Some(&format!("{n}@example.com")), here)
                 .is_ok()
         });
-        let_through(others.count(), 30 - 6);
-        let_through(
-            tries("bob@example.com", Some(IpAddr::from([10, 0, 0, 1]))),
-            5,
-        );
-        let nothing = (0..100).take_while(|_| lock.count_try(None, None).is_ok());
-        let_through(nothing.count(), 29);
+        let_through(others.count(), 30 - 7);
+        let_through(tries(&lock, Some("bob@example.com"), at("10.0.0.1")), 5);
+        let_through(tries(&lock, None, None), 30);
         let clicks = (0..100).take_while(|_| lock.count_purchase("1").is_ok());
         let_through(clicks.count(), 10);
+    }
+
+    #[test]
+    fn a_stranger_at_one_address_does_not_lock_the_owner_out() {
+        let lock = Lock::new();
+        let_through(tries(&lock, Some(ADA), at("203.0.113.7")), 5);
+        assert!(lock.count_try(Some(ADA), at("203.0.113.8")).is_ok());
+        // A whole site of IPv6 networks is one address in this.
+        let site = (0..100).filter(|n| {
+            let from = at(&format!("2001:db8:1:{n}::1"));
+            lock.count_try(Some(ADA), from).is_ok()
+        });
+        let_through(site.count(), 5);
+        assert!(lock.count_try(Some(ADA), at("2001:db8:2::1")).is_ok());
+    }
+
+    #[test]
+    fn a_stranger_at_many_addresses_locks_only_strangers_out() {
+        let lock = Lock::new();
+        let home = at("198.51.100.1");
+        assert!(lock.count_try(Some(ADA), home).is_ok());
+        lock.entered(ADA, home);
+        let guesses = (0..250).filter(|n| {
+            let from = at(&format!("203.0.113.{n}"));
+            lock.count_try(Some(ADA), from).is_ok()
+        });
+        let_through(guesses.count(), 59);
+        assert!(lock.count_try(Some(ADA), at("192.0.2.1")).is_err());
+        assert!(lock.count_try(Some(ADA), home).is_ok());
+    }
+
+    #[test]
+    fn a_password_that_opens_ends_the_count_of_the_tries_before() {
+        let lock = Lock::new();
+        let home = at("198.51.100.1");
+        for _ in 0..20 {
+            assert!(lock.count_try(Some(ADA), home).is_ok());
+            lock.entered(ADA, home);
+        }
     }
 }

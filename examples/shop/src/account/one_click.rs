@@ -38,6 +38,9 @@ impl Shop {
         if let Err(wait) = self.inner.lock.count_purchase(&buyer.account) {
             return self.problem_at(Problem::TooMany(wait), "/cart", "Back to the cart");
         }
+        if let Err(problem) = self.count_order(visit) {
+            return self.problem_at(problem, "/cart", "Back to the cart");
+        }
         self.page(self.buy_now(&buyer, &form, &cart).await)
     }
 

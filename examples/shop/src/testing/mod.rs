@@ -1,5 +1,5 @@
-//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, [asking without one](program), and
-//! [killing its processes meanwhile](crash).
+//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, [asking without one](program),
+//! [attacking](attacks), and [killing its processes meanwhile](crash).
 //!
 //! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
 //! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
@@ -13,6 +13,7 @@
 //! secret, at any level, and it must end when it is told to.
 
 mod another_stripe;
+pub mod attacks;
 mod browser;
 pub mod crash;
 mod http;

@@ -228,7 +228,7 @@ async fn guessing_ends_soon_for_the_one_account() {
     }
     assert_eq!(answer.status, 429);
     assert!(header(&answer, "retry-after").parse::<u64>().is_ok());
-    assert!(text(&answer).contains("Please wait a minute"));
+    assert!(text(&answer).contains("Please wait a moment"));
     buyer(&open, "bob@example.com").await;
 }
 

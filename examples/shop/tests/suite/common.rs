@@ -85,6 +85,7 @@ async fn open_with(url: &str, config: Config, queued: bool) -> Open {
         admin: Admin::new(PASSWORD),
         hosted,
         proxy_header: None,
+        orders_per_minute: None,
         sandbox: true,
         secure_cookies: false,
         metrics: None,
@@ -109,6 +110,10 @@ impl Open {
     /// Another one, which answers webhooks before they are worked on.
     pub(crate) async fn another_queued(&self) -> Self {
         open_at(&self.url, true).await
+    }
+
+    pub(crate) fn stripe_goes_away(&mut self) {
+        self.sandbox = None;
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {

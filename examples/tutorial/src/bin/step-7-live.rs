@@ -2,7 +2,6 @@
 
 use std::{future::pending, time::Duration};
 
-use anyhow::bail;
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, http::StatusCode, routing::get, routing::post};
@@ -10,18 +9,11 @@ use stripe_checkout_core::{Checkout, Config};
 use tutorial::{Cart, Database};
 use uuid::Uuid;
 
-fn main() -> anyhow::Result<()> {
-    // Before there are threads: it changes the environment. Its error would print the line, which may be a key.
-    match dotenvy::dotenv() {
-        Err(error) if !error.not_found() => bail!("the file .env cannot be read"),
-        _ => open(),
-    }
-}
-
 #[tokio::main]
-async fn open() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().init();
-    let config = Config::from_env()?; // says which variable is missing or wrong
+    // Also from .env in this folder. It says which variable is missing or wrong.
+    let config = Config::from_dotenv()?;
     let (database, inbox) = Database::open("teapots.db").await?;
     let checkout = Checkout::builder(config)
         .application("tutorial")

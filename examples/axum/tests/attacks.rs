@@ -1,0 +1,8 @@
+//! Strangers against the program itself: the same for every example application. See `shop::testing::attacks`.
+
+shop::attack_tests!(env!("CARGO_BIN_EXE_shop-axum"));
+
+shop::attack_tests! { env!("CARGO_BIN_EXE_shop-axum");
+    strangers_who_hold_connections_keep_nobody_out
+    connections_that_say_nothing_are_closed
+}
