@@ -178,14 +178,7 @@ impl Guard for PerAddress {
         match attempt {
             // Neither starts a payment, and the return page looks again and again.
             Attempt::LookUp | Attempt::CustomerSession => Ok(()),
-            _ => {
-                let last = |name: &str| visitor.headers(name).last();
-                self.count(ProxyHeader::address(
-                    self.header.as_ref(),
-                    visitor.peer(),
-                    last,
-                ))
-            }
+            _ => self.count(ProxyHeader::of_visitor(self.header.as_ref(), visitor)),
         }
     }
 }

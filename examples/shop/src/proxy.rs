@@ -6,6 +6,7 @@ use std::{
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use stripe_checkout_core::Visitor;
 
 /// The header in which a proxy writes the visitor's address (`PROXY_HEADER`).
 pub(crate) struct ProxyHeader {
@@ -39,6 +40,12 @@ impl ProxyHeader {
             );
         }
         told
+    }
+
+    /// The same for a visitor of the checkout's routes.
+    pub(crate) fn of_visitor(header: Option<&Self>, visitor: &Visitor) -> Option<IpAddr> {
+        let last = |name: &str| visitor.headers(name).last();
+        Self::address(header, visitor.peer(), last)
     }
 }
 

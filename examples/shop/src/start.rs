@@ -18,10 +18,11 @@ use crate::{
     closing::Closing,
     db::Either,
     fulfil::Fulfil,
-    limit::PerAddress,
+    limit::{PerAddress, network},
     metrics::Metrics,
     outbox::Outbox,
     prices::OrderPrices,
+    proxy::ProxyHeader,
     random::{self, NoRandom},
     settings::{Password, Settings, Stripe},
     shop::{Parts, Shop},
@@ -146,7 +147,15 @@ impl App {
         let hosted = site.as_ref().map(|_| hosted_page(&config));
         let bell = Arc::new(Notify::new());
         let outbox = Outbox::start(store.clone(), Arc::clone(&bell));
-        let checkout = checkout(config, &store, bell, queued, limit, site.as_deref())?;
+        let checkout = checkout(
+            config,
+            &store,
+            bell,
+            queued,
+            limit,
+            proxy_header.as_deref(),
+            site.as_deref(),
+        )?;
         let metrics = match metrics_token {
             Some(token) => Some(Metrics::install(&token)?),
             None => None,
@@ -244,6 +253,7 @@ pub fn checkout(
     outbox: Arc<Notify>,
     queued: bool,
     limit: Option<PerAddress>,
+    proxy_header: Option<&str>,
     site: Option<&str>,
 ) -> Result<Checkout, BuildError> {
     let mut builder = Checkout::builder(config)
@@ -271,6 +281,14 @@ pub fn checkout(
     }
     if let Some(limit) = limit {
         builder = builder.guard(limit);
+    }
+    if let Some(header) = proxy_header {
+        // Behind a proxy all visitors come from its address: its header tells them apart.
+        let header = ProxyHeader::new(header.to_owned());
+        builder = builder.client_key(move |visitor| {
+            let address = ProxyHeader::of_visitor(Some(&header), visitor)?;
+            Some(network(Some(address)).to_string())
+        });
     }
     if queued {
         builder = builder.queued();

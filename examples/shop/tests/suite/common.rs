@@ -78,7 +78,7 @@ async fn open_with(url: &str, config: Config, queued: bool) -> Open {
     let store = Store::open(url).await.unwrap();
     let hosted = Some(shop::hosted_page(&config));
     let bell = Arc::new(Notify::new());
-    let checkout = shop::checkout(config, &store, bell, queued, None, Some(SITE)).unwrap();
+    let checkout = shop::checkout(config, &store, bell, queued, None, None, Some(SITE)).unwrap();
     let shop = Shop::new(Parts {
         store: store.clone(),
         checkout: checkout.clone(),
