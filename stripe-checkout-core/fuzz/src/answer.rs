@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     error::Error,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -60,17 +61,35 @@ fn read(input: &[u8]) -> (&str, TransportResponse) {
     (call, answer)
 }
 
-/// Gives the same answer to every request, until the answer is taken away.
-#[derive(Clone, Default)]
-struct Answers(Arc<Mutex<Option<TransportResponse>>>);
+/// Gives the same answer to every request.
+#[derive(Clone)]
+struct Answers(Arc<Mutex<Given>>);
+
+enum Given {
+    Answer(TransportResponse),
+    TooLarge,
+    Stale,
+    Broken,
+    /// No answer, ever.
+    Nothing,
+}
 
 impl Transport for Answers {
     async fn send(&self, _: &TransportRequest) -> Result<TransportResponse, TransportError> {
-        let answer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answer.clone().ok_or(TransportError::AnswerTooLarge {
-            status: 200,
-            limit: 1,
-        })
+        let answer = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Given::Answer(answer) => Some(Ok(answer.clone())),
+            Given::TooLarge => Some(Err(TransportError::AnswerTooLarge {
+                status: 200,
+                limit: 1,
+            })),
+            Given::Stale => Some(Err(TransportError::Stale("closed".into()))),
+            Given::Broken => Some(Err(TransportError::Broken("reset".into()))),
+            Given::Nothing => None,
+        };
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -114,6 +133,11 @@ impl Shop {
         let request = PaymentRequest::new(&name, amount);
         match call {
             "order" => ended(self.checkout.create_intent(&request).await),
+            "switch" => {
+                // Stripe's page follows ours: the open payment is closed first.
+                ended(self.checkout.create_intent(&request).await);
+                ended(self.checkout.create_session(&request).await);
+            }
             "hosted" => ended(self.checkout.create_session(&request).await),
             "returned" => ended(self.checkout.retrieve_session("cs_1").await),
             "refund" => {
@@ -166,10 +190,13 @@ struct Stripe {
 
 impl Stripe {
     fn new() -> Result<Self, Box<dyn Error>> {
-        let answers = Answers::default();
+        let answers = Answers(Arc::new(Mutex::new(Given::Nothing)));
+        let gateway = Gateway::new(&config()?)?
+            .transport(answers.clone())
+            .max_tries(2);
         Ok(Self {
             shop: RefCell::new(Shop::new(&answers)?),
-            gateway: Gateway::with_transport(&config()?, answers.clone())?.max_tries(2),
+            gateway: gateway.deadline(Duration::from_secs(5)),
             answers,
             // Pauses between tries take no time.
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -182,13 +209,18 @@ impl Stripe {
     }
 
     fn call(&self, call: &str, answer: TransportResponse) {
-        let mut given = self
+        let given = match call {
+            "large" => Given::TooLarge,
+            "stale" => Given::Stale,
+            "broken" => Given::Broken,
+            "hang" => Given::Nothing,
+            _ => Given::Answer(answer.clone()),
+        };
+        *self
             .answers
             .0
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *given = (call != "large").then(|| answer.clone());
-        drop(given);
+            .unwrap_or_else(PoisonError::into_inner) = given;
         let (gateway, key) = (&self.gateway, &self.key);
         let account = Some("acct_1");
         self.runtime.block_on(async {
@@ -213,11 +245,17 @@ impl Stripe {
                     body(posted.await, &answer);
                 }
                 "get" => body(gateway.get("/events?limit=1", account).await, &answer),
-                "large" => {
+                "large" | "stale" | "broken" | "hang" => {
                     let found = gateway.get("/events", None).await;
-                    assert!(matches!(found, Err(ApiError::UnexpectedAnswer { .. })));
+                    match (call, found) {
+                        ("large", Err(ApiError::UnexpectedAnswer { .. }))
+                        | ("hang", Err(ApiError::Timeout))
+                        | ("stale" | "broken", Err(ApiError::Unavailable { .. })) => {}
+                        (_, found) => panic!("{call}: {found:?}"),
+                    }
+                    assert!(!format!("{gateway:?}").contains("sk_test"));
                 }
-                "order" | "hosted" | "returned" | "refund" | "customer" => {
+                "order" | "hosted" | "switch" | "returned" | "refund" | "customer" => {
                     let mut shop = self.shop.borrow_mut();
                     shop.call(call, &answer).await;
                     if shop.count == Shop::MOST {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stripe_checkout_core::{
     Amount, Currency, Metadata,
-    intent::{IntentParams, PaymentRequest},
+    intent::{IntentParams, PaymentRequest, SetupFutureUsage},
 };
 
 use crate::sandbox_form::{Node, Tree, decode};
@@ -44,12 +44,24 @@ fn flatten(prefix: &str, tree: &Tree, pairs: &mut Vec<(String, String)>) {
     }
 }
 
+/// The text of a parameter, such as `amount` or `transfer_data[destination]`.
+fn text_at<'a>(tree: &'a Tree, name: &str) -> Option<&'a str> {
+    let (group, name) = match name.split_once('[') {
+        Some((group, name)) => match tree.get(group) {
+            Some(Node::Group(group)) => (group, name.trim_end_matches(']')),
+            _ => return None,
+        },
+        None => (tree, name),
+    };
+    match group.get(name) {
+        Some(Node::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// Builds a payment of the parameters that are there, and reads it as Stripe would.
 fn check_request(tree: &Tree) {
-    let text = |name: &str| match tree.get(name) {
-        Some(Node::Text(text)) => Some(text.as_str()),
-        _ => None,
-    };
+    let text = |name: &str| text_at(tree, name);
     let mut metadata = Metadata::new();
     if let Some(Node::Group(group)) = tree.get("metadata") {
         for (key, node) in group {
@@ -77,6 +89,29 @@ fn check_request(tree: &Tree) {
     if let Some(suffix) = text("statement_descriptor_suffix") {
         request = request.statement_descriptor_suffix(suffix);
     }
+    if let Some(customer) = text("customer") {
+        request = request.customer(customer);
+    }
+    if let Some(account) = text("on_behalf_of") {
+        request = request.on_behalf_of(account);
+    }
+    if let Some(account) = text("transfer_data[destination]") {
+        request = request.destination(account);
+    }
+    if let Some(fee) = text("application_fee_amount").and_then(|fee| fee.parse().ok()) {
+        request = request.application_fee(Amount::new(fee, Currency::EUR));
+    }
+    if text("capture_method") == Some("manual") {
+        request = request.capture_manually();
+    }
+    if text("setup_future_usage") == Some("off_session") {
+        request = request.setup_future_usage(SetupFutureUsage::OffSession);
+    }
+    if let Some(Node::Group(lines)) = tree.get("lines") {
+        for name in lines.keys() {
+            request = request.line(name, 1, amount);
+        }
+    }
     if request.validate(u64::MAX).is_err() {
         return;
     }
@@ -88,7 +123,19 @@ fn check_request(tree: &Tree) {
             metadata.remove(key);
         }
         let _ = metadata.insert(Metadata::ORDER_ID, request.reference());
-        check_form(params.create_form().ok(), amount, &metadata, description);
+        let form = params.create_form().ok();
+        let sent = form.as_ref().and_then(|form| decode(form.as_bytes()).ok());
+        check_form(form, amount, &metadata, description);
+        for name in [
+            "receipt_email",
+            "statement_descriptor_suffix",
+            "customer",
+            "on_behalf_of",
+            "transfer_data[destination]",
+        ] {
+            let sent = sent.as_ref().and_then(|sent| text_at(sent, name));
+            assert_eq!(sent, text(name), "{name}");
+        }
     }
 }
 

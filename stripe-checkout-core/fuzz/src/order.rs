@@ -5,8 +5,8 @@ use std::{cell::RefCell, thread::LocalKey};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use stripe_checkout_core::{
-    Body, Call, Checkout, Config, Endpoint, Pricing, PricingError, PublishableKey, SecretKey,
-    Visitor, WebhookSecret,
+    Amount, Body, Call, Checkout, ClientAmount, Config, Currency, Endpoint, Pricing, PricingError,
+    PublishableKey, SecretKey, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
     intent::PaymentRequest,
 };
@@ -39,6 +39,8 @@ pub fn check(input: &[u8]) {
     let text = TEXTS.with(|shop| shop.read(&query, body, &READ_TEXT));
     if !query.is_empty() {
         assert_eq!(cart, cart_of(&query), "{query:?}");
+        let named = cart.map(|cart| cart.order).unwrap_or_default();
+        check_named_amount(&named);
         return;
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
@@ -54,6 +56,26 @@ pub fn check(input: &[u8]) {
     assert_eq!(cart, expected, "{canonical}");
     let order = wrapped.and_then(Value::as_str).or(value.as_str());
     assert_eq!(text.as_deref(), order, "{canonical}");
+}
+
+/// An amount that the buyer names stays within its limits.
+fn check_named_amount(text: &str) {
+    let limits = ClientAmount::new(Currency::EUR, 1_00, 500_00);
+    let named = Amount::parse_major(text.trim(), Currency::EUR);
+    let named = named
+        .ok()
+        .filter(|named| (1_00..=500_00).contains(&named.minor()));
+    match limits.accept(text) {
+        Ok(amount) => assert_eq!(Some(amount), named),
+        Err(PricingError::Refused { message, .. }) => {
+            assert_eq!(named, None);
+            assert_eq!(
+                message,
+                "Please choose an amount from 1.00 EUR to 500.00 EUR."
+            );
+        }
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 /// The cart in a JSON object.
