@@ -4,12 +4,13 @@
 use std::{
     cell::RefCell,
     error::Error,
+    fmt::Debug,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stripe_checkout_core::{
     Amount, ApiError, Checkout, Config, Currency, IntentError, OperationError, Pricing,
     PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
@@ -18,9 +19,14 @@ use stripe_checkout_core::{
         CustomerRequest, Gateway, HostedCheckout, IdempotencyKey, IntentParams, PaymentRequest,
         RefundRequest, Transport, TransportRequest, TransportResponse,
     },
-    webhook::{CheckoutSession, Payment},
+    webhook::{self, CheckoutSession, Payment},
 };
 use tokio::runtime::Runtime;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
 
 thread_local! {
     static STRIPE: Stripe = Stripe::new().unwrap_or_else(|error| panic!("{error}"));
@@ -30,7 +36,7 @@ thread_local! {
 /// Headers follow, one on each line, then an empty line and the body.
 pub fn check(input: &[u8]) {
     let (call, answer) = read(input);
-    STRIPE.with(|stripe| stripe.call(call, answer));
+    tracing::subscriber::with_default(PlainLog, || STRIPE.with(|stripe| stripe.call(call, answer)));
 }
 
 fn read(input: &[u8]) -> (&str, TransportResponse) {
@@ -59,6 +65,43 @@ fn read(input: &[u8]) -> (&str, TransportResponse) {
         body: Bytes::copy_from_slice(rest),
     };
     (call, answer)
+}
+
+/// Reads every line of the log: no answer of Stripe's may forge one.
+struct PlainLog;
+
+impl Subscriber for PlainLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        attributes.record(&mut PlainValues);
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut PlainValues);
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut PlainValues);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct PlainValues;
+
+impl Visit for PlainValues {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let printed = format!("{value:?}");
+        assert!(!printed.contains(char::is_control), "{field}: {printed:?}");
+    }
 }
 
 /// Gives the same answer to every request.
@@ -121,6 +164,7 @@ impl Shop {
             .pricing(NoPrices)
             .hosted_checkout(HostedCheckout::new("https://shop.example"))
             .transport(answers.clone())
+            .max_declines(1)
             .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
             .build()?;
         Ok(Self { checkout, count: 0 })
@@ -138,6 +182,24 @@ impl Shop {
                 ended(self.checkout.create_intent(&request).await);
                 ended(self.checkout.create_session(&request).await);
             }
+            "expire-order" => {
+                ended(self.checkout.create_intent(&request).await);
+                ended(self.checkout.expire(&name).await);
+            }
+            "declined" => {
+                // The shop takes one attempt to pay, so that the open payment is canceled.
+                let made = self.checkout.create_intent(&request).await;
+                if let Ok(payment) = &made {
+                    let event = declined(payment.id(), &name);
+                    let event =
+                        webhook::Event::parse(event).unwrap_or_else(|error| panic!("{error}"));
+                    let received = self.checkout.receive(event).await;
+                    assert!(received.is_ok(), "{received:?}");
+                }
+                ended(made);
+            }
+            "back" => ended(self.checkout.retrieve_intent("pi_1", "pi_1_secret_x").await),
+            "totals" => operated(self.checkout.totals("pi_1").await, answer),
             "hosted" => ended(self.checkout.create_session(&request).await),
             "returned" => ended(self.checkout.retrieve_session("cs_1").await),
             "refund" => {
@@ -154,6 +216,33 @@ impl Shop {
             }
         }
     }
+}
+
+/// The event of a declined attempt to pay this order.
+fn declined(payment: &str, order: &str) -> String {
+    let object = json!({
+        "id": payment,
+        "object": "payment_intent",
+        "amount": 1999,
+        "currency": "eur",
+        "status": "requires_payment_method",
+        "last_payment_error": {"code": "card_declined"},
+        "metadata": {
+            "order_id": order,
+            "checkout_application": "fuzz",
+            "checkout_amount": "1999",
+            "checkout_currency": "eur",
+        },
+    });
+    let event = json!({
+        "id": format!("evt_{order}"),
+        "object": "event",
+        "type": "payment_intent.payment_failed",
+        "created": 1_790_000_000,
+        "livemode": false,
+        "data": {"object": object},
+    });
+    event.to_string()
 }
 
 fn ended<T>(result: Result<T, IntentError>) {
@@ -255,7 +344,8 @@ impl Stripe {
                     }
                     assert!(!format!("{gateway:?}").contains("sk_test"));
                 }
-                "order" | "hosted" | "switch" | "returned" | "refund" | "customer" => {
+                "order" | "hosted" | "switch" | "expire-order" | "declined" | "returned"
+                | "back" | "refund" | "totals" | "customer" => {
                     let mut shop = self.shop.borrow_mut();
                     shop.call(call, &answer).await;
                     if shop.count == Shop::MOST {
