@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::{
     api_error::ApiError,
-    form::{Node, Tree},
+    form::Pairs,
+    host_check,
     objects::{payment_intent::PaymentIntent, setup_intent::SetupIntent},
 };
 
@@ -97,34 +98,57 @@ fn is_test_key(key: &str, prefixes: &[&str]) -> bool {
     })
 }
 
-/// Takes the key out of the header or of the parameter `key`, and judges it.
-pub(crate) fn role(
+/// The role of a request's key, if its head has one: in the header, or else in the parameter `key` of
+/// the query. It needs no body.
+pub(crate) fn role_of_head(
     keys: Keys<'_>,
     headers: &HeaderMap,
-    params: &mut Tree,
-) -> Result<Role, ApiError> {
-    let unauthorized =
-        |message: String| ApiError::invalid_with_status(StatusCode::UNAUTHORIZED, message);
-    let parameter = match params.remove("key") {
-        Some(Node::Text(key)) => Some(key),
-        _ => None,
-    };
-    let Some(key) = from_header(headers).or(parameter) else {
-        return Err(unauthorized(
-            "You did not provide an API key. You need to provide your API key in the Authorization header, \
-             using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). \
-             See https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/."
-                .to_owned(),
-        ));
-    };
+    query: &mut Pairs,
+) -> Result<Option<Role>, ApiError> {
+    let parameter = take_key(query);
+    match from_header(headers).or(parameter) {
+        Some(key) => judge(keys, headers, &key).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The refusal of a request without a key.
+pub(crate) fn no_key() -> ApiError {
+    unauthorized(
+        "You did not provide an API key. You need to provide your API key in the Authorization header, \
+         using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). \
+         See https://stripe.com/docs/api#authentication for details, or we can help at https://support.stripe.com/.",
+    )
+}
+
+/// The role of a key.
+pub(crate) fn judge(keys: Keys<'_>, headers: &HeaderMap, key: &str) -> Result<Role, ApiError> {
     if key.contains("_live_") {
         return Err(unauthorized(
-            "This is a sandbox, not Stripe: it refuses live keys. Do not send yours here."
-                .to_owned(),
+            "This is a sandbox, not Stripe: it refuses live keys. Do not send yours here.",
         ));
     }
-    keys.role_of(&key)
-        .ok_or_else(|| unauthorized(format!("Invalid API Key provided: {}", masked(&key))))
+    let role = keys
+        .role_of(key)
+        .ok_or_else(|| unauthorized(format!("Invalid API Key provided: {}", masked(key))))?;
+    if role == Role::Secret && host_check::is_from_page(headers) {
+        // Everyone knows this key: without this, any page that a developer opens could use it.
+        return Err(ApiError::invalid_with_status(
+            StatusCode::FORBIDDEN,
+            "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
+        ));
+    }
+    Ok(role)
+}
+
+fn unauthorized(message: impl Into<String>) -> ApiError {
+    ApiError::invalid_with_status(StatusCode::UNAUTHORIZED, message)
+}
+
+/// Takes the parameter `key` out. The last one counts.
+pub(crate) fn take_key(pairs: &mut Pairs) -> Option<String> {
+    let found = pairs.extract_if(.., |(name, _)| name == "key");
+    found.last().map(|(_, key)| key)
 }
 
 /// Bearer, or Basic with the key as the user's name and no password.
@@ -200,7 +224,7 @@ mod tests {
     fn ask(authorization: &str) -> Result<Role, ApiError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, authorization.parse().unwrap());
-        role(KEYS, &headers, &mut Tree::new())
+        role_of_head(KEYS, &headers, &mut Pairs::new())?.ok_or_else(no_key)
     }
 
     #[test]

@@ -41,21 +41,45 @@ pub(crate) fn is_here(path: &str) -> bool {
     ) || path.starts_with("/sandbox/event/")
 }
 
-/// What the page is, and what its script asks.
+/// Whether a request may ask this, by its head: the page and its files are for everyone on this
+/// machine, the rest is for the page alone.
+pub(crate) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    if matches!(
+        path,
+        "/sandbox" | "/sandbox/dashboard.js" | "/sandbox/dashboard.css"
+    ) {
+        return Ok(());
+    }
+    host_check::own_page(headers)?;
+    let json = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let kind = value.as_bytes().split(|byte| *byte == b';').next();
+        kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    });
+    if *method == Method::POST && !json {
+        // A form of another page could send anything else without asking the browser's leave.
+        return Err(ApiError::invalid_with_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "This address takes application/json.",
+        ));
+    }
+    Ok(())
+}
+
+/// What the page is, and what its script asks. The body is the refusal of a request that may not ask
+/// this.
 pub(crate) async fn route(
     shared: &Shared,
     method: &Method,
     path: &str,
     query: &str,
-    headers: &HeaderMap,
     body: Result<Bytes, ApiError>,
 ) -> Response {
     let result = match (method.as_str(), path) {
         ("GET", "/sandbox") => Ok(file("text/html; charset=utf-8", PAGE)),
         ("GET", "/sandbox/dashboard.js") => Ok(file("text/javascript; charset=utf-8", SCRIPT)),
         ("GET", "/sandbox/dashboard.css") => Ok(file("text/css; charset=utf-8", STYLE)),
-        _ => match host_check::own_page(headers) {
-            Ok(()) => ask(shared, method, path, query, headers, body).await,
+        _ => match body {
+            Ok(body) => ask(shared, method, path, query, &body).await,
             Err(refusal) => Err(refusal),
         },
     };
@@ -80,8 +104,7 @@ async fn ask(
     method: &Method,
     path: &str,
     query: &str,
-    headers: &HeaderMap,
-    body: Result<Bytes, ApiError>,
+    body: &[u8],
 ) -> Result<Response, ApiError> {
     match (method.as_str(), path) {
         ("GET", "/sandbox/state") => {
@@ -94,18 +117,7 @@ async fn ask(
             Ok(state(shared, after).await)
         }
         ("POST", "/sandbox/do") => {
-            let json = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-                let kind = value.as_bytes().split(|byte| *byte == b';').next();
-                kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
-            });
-            if !json {
-                // A form of another page could send anything else without asking the browser's leave.
-                return Err(ApiError::invalid_with_status(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "This address takes application/json.",
-                ));
-            }
-            let said = actions::execute(&mut shared.store(), &body?);
+            let said = actions::execute(&mut shared.store(), body);
             shared.changed();
             Ok(Response::json(
                 StatusCode::OK,

@@ -2,7 +2,11 @@
 //!
 //! This signs with code of its own. If it shared the library's, one mistake in both would look like agreement.
 
-use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::Uri;
@@ -134,17 +138,35 @@ fn hmac_hex(key: &[u8], timestamp: i64, body: &[u8]) -> String {
 /// An address that a sandbox may send to: plain http on this machine. Test payments must never reach a stranger's server.
 pub(crate) fn parse(address: &str) -> Option<Uri> {
     let uri: Uri = address.parse().ok()?;
-    if uri.scheme_str() != Some("http") || uri.authority()?.as_str().contains('@') {
-        return None;
-    }
-    is_this_machine(uri.host()?).then_some(uri)
+    let is_local = is_this_machine(uri.authority()?.as_str());
+    (uri.scheme_str() == Some("http") && is_local).then_some(uri)
 }
 
-/// Whether a host, without its port, is this machine whatever any name server says.
-pub(crate) fn is_this_machine(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// Whether an authority is this machine whatever any name server says: `localhost`, an IPv4 address
+/// or an IPv6 address in brackets, with or without a port. Nothing else may stand there: no user, no
+/// zone, no dot behind the name.
+pub(crate) fn is_this_machine(authority: &str) -> bool {
+    let (is_loopback, rest) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let Some((address, rest)) = bracketed.split_once(']') else {
+                return false;
+            };
+            let address = address.parse::<Ipv6Addr>();
+            (address.is_ok_and(|ip| ip.is_loopback()), rest)
+        }
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            let (host, rest) = authority.split_at_checked(end).unwrap_or_default();
+            let address = host.parse::<Ipv4Addr>();
+            let is_loopback = address.is_ok_and(|ip| ip.is_loopback());
+            (is_loopback || host.eq_ignore_ascii_case("localhost"), rest)
+        }
+    };
+    is_loopback && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -196,6 +218,8 @@ mod tests {
             "http://localhost@example.com/",
             "http://user@localhost/",
             "http://0.0.0.0/",
+            "http://127.0.0.1:3000.evil.example/webhook",
+            "http://localhost:/webhook",
             "/webhook",
             "localhost:3000",
             "",

@@ -17,30 +17,42 @@ pub(crate) enum Node {
 /// Named values in a fixed order, so that two requests can be compared whatever order their parameters came in.
 pub(crate) type Tree = BTreeMap<String, Node>;
 
+/// Names and values in the order in which they came, brackets and all.
+pub(crate) type Pairs = Vec<(String, String)>;
+
 /// Reads a body or a query.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Tree, ApiError> {
-    let pairs: Vec<(String, String)> = serde_html_form::from_bytes(bytes).map_err(|_| {
+    tree(pairs(bytes)?)
+}
+
+/// Reads the names and values only.
+pub(crate) fn pairs(bytes: &[u8]) -> Result<Pairs, ApiError> {
+    serde_html_form::from_bytes(bytes).map_err(|_| {
         ApiError::invalid(
             "Invalid request (check that your POST content type is application/x-www-form-urlencoded).",
         )
-    })?;
-    let mut tree = Tree::new();
+    })
+}
+
+/// Resolves the brackets. It takes time in proportion to the length of the pairs.
+pub(crate) fn tree(pairs: Pairs) -> Result<Tree, ApiError> {
+    let mut group = Group::default();
     for (key, value) in pairs {
         // The paginator of async-stripe sends one pair without name and value.
         if key.is_empty() && value.is_empty() {
             continue;
         }
-        let path = segments(&key).ok_or_else(|| malformed(&key))?;
-        insert(&mut tree, &path, value).ok_or_else(|| malformed(&key))?;
+        let inserted = segments(&key).and_then(|path| group.insert(path, value));
+        inserted.ok_or_else(|| malformed(&key))?;
     }
-    Ok(tree)
+    Ok(group.into_tree())
 }
 
 fn malformed(key: &str) -> ApiError {
     ApiError::invalid(format!("Invalid parameter name: {key}")).param(key)
 }
 
-/// `a[b][]` is `a`, `b`, and an empty segment.
+/// Splits `a[b][]` into `a`, `b`, and an empty segment.
 fn segments(key: &str) -> Option<Vec<&str>> {
     let (first, mut rest) = match key.find('[') {
         Some(at) => key.split_at_checked(at)?,
@@ -51,38 +63,72 @@ fn segments(key: &str) -> Option<Vec<&str>> {
     }
     let mut path = vec![first];
     while !rest.is_empty() {
+        if path.len() == MAX_DEPTH {
+            return None;
+        }
         let (segment, after) = rest.strip_prefix('[')?.split_once(']')?;
         path.push(segment);
         rest = after;
     }
-    (path.len() <= MAX_DEPTH).then_some(path)
+    Some(path)
 }
 
-/// Refuses a name that is both a value and a group. Of two values with one name the last counts.
-fn insert(tree: &mut Tree, path: &[&str], value: String) -> Option<()> {
-    let (first, rest) = path.split_first()?;
-    let name = if first.is_empty() {
-        next_index(tree).to_string()
-    } else {
-        (*first).to_owned()
-    };
-    if rest.is_empty() {
-        return match tree.insert(name, Node::Text(value)) {
-            None | Some(Node::Text(_)) => Some(()),
-            Some(Node::Group(_)) => None,
+/// A group while it is read. It knows the next index, so that `a[]` needs no search.
+#[derive(Default)]
+struct Group {
+    named: BTreeMap<String, Value>,
+    next_index: usize,
+}
+
+enum Value {
+    Text(String),
+    Group(Group),
+}
+
+impl Group {
+    /// Adds a value. Of two values with one name the last counts. Refuses a name that is both a
+    /// value and a group, and an index behind the largest one.
+    fn insert(&mut self, path: Vec<&str>, value: String) -> Option<()> {
+        let mut group = self;
+        let (last, groups) = path.split_last()?;
+        for segment in groups {
+            let name = group.name(segment)?;
+            let inner = group.named.entry(name);
+            group = match inner.or_insert_with(|| Value::Group(Self::default())) {
+                Value::Group(inner) => inner,
+                Value::Text(_) => return None,
+            };
+        }
+        let name = group.name(last)?;
+        match group.named.insert(name, Value::Text(value)) {
+            None | Some(Value::Text(_)) => Some(()),
+            Some(Value::Group(_)) => None,
+        }
+    }
+
+    /// The name of a segment: an empty one stands for the next index.
+    fn name(&mut self, segment: &str) -> Option<String> {
+        let index = match segment {
+            "" => Some(self.next_index),
+            name => name.parse().ok(),
         };
+        if let Some(index) = index {
+            let behind = index.checked_add(1)?;
+            self.next_index = self.next_index.max(behind);
+        }
+        Some(match (segment, index) {
+            ("", Some(index)) => index.to_string(),
+            _ => segment.to_owned(),
+        })
     }
-    match tree.entry(name).or_insert_with(|| Node::Group(Tree::new())) {
-        Node::Group(group) => insert(group, rest, value),
-        Node::Text(_) => None,
-    }
-}
 
-fn next_index(tree: &Tree) -> usize {
-    tree.keys()
-        .filter_map(|key| key.parse::<usize>().ok())
-        .max()
-        .map_or(0, |last| last.saturating_add(1))
+    fn into_tree(self) -> Tree {
+        let nodes = self.named.into_iter().map(|(name, value)| match value {
+            Value::Text(text) => (name, Node::Text(text)),
+            Value::Group(group) => (name, Node::Group(group.into_tree())),
+        });
+        nodes.collect()
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +186,66 @@ mod tests {
         }
         let deep = format!("a{}=1", "[b]".repeat(MAX_DEPTH));
         assert!(decode(deep.as_bytes()).is_err());
+    }
+
+    /// These bodies have 256 KiB each. A search through the group for each pair would take
+    /// minutes.
+    #[test]
+    fn the_largest_body_of_any_shape_is_read() {
+        const LENGTH: usize = 1 << 18;
+        let indices: String = (0..LENGTH / 11).map(|at| format!("a[{at}]=&")).collect();
+        let names: String = (0..LENGTH / 11).map(|at| format!("b{at}=&")).collect();
+        for (body, values) in [
+            ("a[]&".repeat(LENGTH / 4), LENGTH / 4),
+            ("a[]=x&".repeat(LENGTH / 6), LENGTH / 6),
+            ("a[b][]&".repeat(LENGTH / 7), LENGTH / 7),
+            ("a[][]&".repeat(LENGTH / 6), LENGTH / 6),
+            ("a[][b]&".repeat(LENGTH / 7), LENGTH / 7),
+            ("a[][][][][][][][][]&".repeat(LENGTH / 20), LENGTH / 20),
+            ("a&".repeat(LENGTH / 2), 1),
+            ("a[b]&".repeat(LENGTH / 5), 1),
+            ("&".repeat(LENGTH), 0),
+            (indices, LENGTH / 11),
+            (names, LENGTH / 11),
+        ] {
+            let start = body.get(..20).unwrap_or_default().to_owned();
+            let tree = decode(body.as_bytes()).unwrap();
+            assert_eq!(count(&tree), values, "{start}");
+        }
+        for body in [
+            "[".repeat(LENGTH),
+            format!("a{}", "[]".repeat(LENGTH / 2)),
+            format!("a{}", "[b".repeat(LENGTH / 2)),
+            format!("a[{}]b", "9".repeat(LENGTH)),
+        ] {
+            assert!(decode(body.as_bytes()).is_err());
+        }
+        let long = format!("a[{}]=x&a[]=y", "9".repeat(LENGTH));
+        assert_eq!(count(&decode(long.as_bytes()).unwrap()), 2);
+    }
+
+    fn count(tree: &Tree) -> usize {
+        let inner = |node: &Node| match node {
+            Node::Text(_) => 1,
+            Node::Group(tree) => count(tree),
+        };
+        tree.values().map(inner).sum()
+    }
+
+    #[test]
+    fn an_empty_index_follows_the_largest_one() {
+        let same = |body: &str, other: &str| {
+            let (body, other) = (decode(body.as_bytes()), decode(other.as_bytes()));
+            assert_eq!(body.unwrap(), other.unwrap());
+        };
+        same("a[7]=x&a[2]=y&a[]=z", "a[8]=z&a[2]=y&a[7]=x");
+        same("a[b]=x&a[]=y", "a[0]=y&a[b]=x");
+        same("a[][b]=x&a[][b]=y", "a[0][b]=x&a[1][b]=y");
+        let last = usize::MAX;
+        assert!(decode(format!("a[{last}]=x").as_bytes()).is_err());
+        let before = format!("a[{}]=x", last - 1);
+        assert!(decode(before.as_bytes()).is_ok());
+        assert!(decode(format!("{before}&a[]=y").as_bytes()).is_err());
     }
 
     proptest::proptest! {

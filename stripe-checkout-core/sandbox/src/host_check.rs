@@ -1,15 +1,28 @@
 //! Whose requests are answered. The sandbox listens on loopback, but every page that a developer opens in a browser can send requests there: neither a name that
 //! was bent to this machine (DNS rebinding) nor another origin may see or change anything that it should not.
 
-use http::{HeaderMap, StatusCode, header, uri::Authority};
+use http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{api_error::ApiError, endpoint::is_this_machine};
 
-/// Refuses a request that was sent to any other name than this machine's own.
-pub(crate) fn host(headers: &HeaderMap) -> Result<(), ApiError> {
-    named(headers).map(|_| ()).ok_or_else(|| {
-        refused("The sandbox answers to localhost and to addresses like 127.0.0.1 only, and this request's Host header names something else.")
-    })
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
+/// Refuses a request that was sent to any other name than this machine's own. A target such as
+/// `http://localhost/v1/events` names a host too.
+pub(crate) fn host(target: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    let target = target.authority();
+    if target.is_none_or(|target| is_this_machine(target.as_str())) && named(headers).is_some() {
+        return Ok(());
+    }
+    Err(refused(
+        "The sandbox answers to localhost and to addresses like 127.0.0.1 only, and this request names something else.",
+    ))
+}
+
+/// Whether a page in a browser sent the request. A person who types an address did not.
+pub(crate) fn is_from_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    headers.contains_key(header::ORIGIN) || sites.any(|site| site.as_bytes() != b"none")
 }
 
 /// Refuses what another page sends to the sandbox's own: its keys and its switches are for that page alone. A program that is no browser sends neither header.
@@ -20,7 +33,7 @@ pub(crate) fn own_page(headers: &HeaderMap) -> Result<(), ApiError> {
             .is_some_and(|own| origin.as_bytes() == own.as_bytes())
     });
     let site = headers
-        .get_all("sec-fetch-site")
+        .get_all(SEC_FETCH_SITE)
         .iter()
         .all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
     if origin && site {
@@ -37,8 +50,7 @@ fn named(headers: &HeaderMap) -> Option<&str> {
         return None;
     };
     let host = host.to_str().ok()?;
-    let authority: Authority = host.parse().ok()?;
-    (!host.contains('@') && is_this_machine(authority.host())).then_some(host)
+    is_this_machine(host).then_some(host)
 }
 
 fn refused(why: &str) -> ApiError {
@@ -57,6 +69,10 @@ mod tests {
         headers
     }
 
+    fn host(headers: &HeaderMap) -> Result<(), ApiError> {
+        super::host(&Uri::from_static("/v1/events"), headers)
+    }
+
     #[test]
     fn names_of_this_machine() {
         for good in [
@@ -64,7 +80,9 @@ mod tests {
             "127.0.0.1",
             "localhost:1",
             "LocalHost",
+            "[::1]",
             "[::1]:80",
+            "[0:0::1]:65535",
             "127.9.9.9:3",
         ] {
             assert!(host(&headers(&[("host", good)])).is_ok(), "{good}");
@@ -77,11 +95,57 @@ mod tests {
             "0.0.0.0:12111",
             "user@localhost",
             "localhost, rebound.example",
+            "127.0.0.1:41380.evil.example",
+            "127.0.0.1:41380:evil.example",
+            "localhost:41380.evil.example",
+            "[::1]:41380.evil.example",
+            "[::1].evil.example",
+            "[::1]evil.example",
+            "localhost:",
+            "localhost:80a",
+            "localhost:+80",
+            "localhost:65536",
+            "localhost: 80",
+            "localhost.",
+            "localhost.:80",
+            "127.0.0.1.",
+            "127.1",
+            "127.0.0.01",
+            "0x7f.0.0.1",
+            "2130706433",
+            "user:pass@127.0.0.1",
+            "evil.example@127.0.0.1",
+            "127.0.0.1@evil.example",
+            "127.0.0.1/",
+            "127.0.0.1?",
+            "127.0.0.1#",
+            "http://127.0.0.1",
+            "::1",
+            "::1:80",
+            "[::1",
+            "[[::1]]",
+            "[127.0.0.1]",
+            "[::1%lo]:80",
+            "[::2]",
+            "[::ffff:127.0.0.1]",
+            "[]",
+            ":80",
             "",
         ] {
             assert!(host(&headers(&[("host", bad)])).is_err(), "{bad}");
         }
         assert!(host(&headers(&[])).is_err());
+        let local = headers(&[("host", "localhost")]);
+        for (target, good) in [
+            ("http://127.0.0.1:1/v1/events", true),
+            ("http://evil.example/v1/events", false),
+            ("http://127.0.0.1:1.evil.example/v1/events", false),
+        ] {
+            // The parser of targets may refuse it first.
+            if let Ok(uri) = target.parse::<Uri>() {
+                assert_eq!(super::host(&uri, &local).is_ok(), good, "{target}");
+            }
+        }
         let two = headers(&[("host", "localhost"), ("host", "rebound.example")]);
         assert!(host(&two).is_err());
     }

@@ -2,13 +2,13 @@
 //!
 //! The address is enough to pay, as at Stripe. That of an embedded page is its client secret.
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::{
     api_error::ApiError,
     form::{self, Node, Tree},
-    ids,
+    host_check, ids,
     operations::{no_such, shown},
     response::Response,
     shared::Shared,
@@ -21,6 +21,14 @@ const STYLE: &str = include_str!("hosted.css");
 
 /// Nothing but the sandbox's own files. An embedded page may be framed by any shop on this machine, a hosted one by nobody.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; connect-src 'self'; img-src data:; script-src 'self'; style-src 'self'";
+
+/// Whether a request may ask this, by its head: only the page itself pays.
+pub(crate) fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    match *method {
+        Method::POST => host_check::own_page(headers),
+        _ => Ok(()),
+    }
+}
 
 /// `/sandbox/checkout…`; `rest` is what follows.
 pub(crate) fn route(shared: &Shared, method: &Method, rest: &str, body: &[u8]) -> Response {

@@ -305,9 +305,11 @@ impl Sandbox {
         std::mem::take(&mut self.shared.store().attempts)
     }
 
-    /// Every request to the API so far, in the order in which they came (the last ten thousand, if there were more).
+    /// Every request to the API so far, in the order in which they came. Of many it returns the
+    /// last: at most ten thousand, and at most 64 MiB of them. A request without a valid key stands
+    /// here without its body.
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.shared.store().requests.clone()
+        self.shared.store().requests.all()
     }
 
     /// The number of TCP connections accepted so far.

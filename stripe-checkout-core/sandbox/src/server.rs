@@ -23,7 +23,7 @@ use super::{
     connection::{Cut, Wire},
     dashboard,
     faults::{self, Fault},
-    form::{self, Tree},
+    form::{self, Pairs, Tree},
     host_check, hosted,
     idempotency::{Decision, Key},
     ids,
@@ -39,10 +39,6 @@ use super::{
 use stripe_checkout_core::API_VERSION;
 
 const MAX_BODY: usize = 1024 * 1024;
-/// Requests that are remembered.
-const MAX_REMEMBERED: usize = 10_000;
-/// The bytes of their bodies. Any page of this machine's browser can send some.
-const MAX_REMEMBERED_BYTES: usize = 64 * MAX_BODY;
 const STRIPE_CONTEXT: HeaderName = HeaderName::from_static("stripe-context");
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
 
@@ -105,13 +101,15 @@ async fn handle(
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    if let Err(refusal) = host_check::host(&parts.headers) {
+    if let Err(refusal) = host_check::host(&parts.uri, &parts.headers) {
+        discard(body).await;
         return Ok(Response::refusal(&refusal, &ids::id("req")).into_response());
     }
     if dashboard::is_here(&path) {
         // No other origin may ask, so nothing here says that it could.
-        let body = read(body).await;
-        let answer = dashboard::route(&shared, &parts.method, &path, &query, &parts.headers, body);
+        let allowed = dashboard::check(&parts.method, &path, &parts.headers);
+        let body = read_if(allowed, body).await;
+        let answer = dashboard::route(&shared, &parts.method, &path, &query, body);
         return Ok(answer.await.into_response());
     }
     let answer = if parts.method == Method::OPTIONS {
@@ -129,7 +127,7 @@ async fn handle(
             Err(refusal) => Response::refusal(&refusal, &ids::id("req")),
         }
     } else if let Some(rest) = path.strip_prefix("/sandbox/checkout") {
-        match read(body).await {
+        match read_if(hosted::check(&parts.method, &parts.headers), body).await {
             Ok(body) => hosted::route(&shared, &parts.method, rest, &body),
             Err(refusal) => Response::refusal(&refusal, &ids::id("req")),
         }
@@ -149,29 +147,38 @@ async fn api(
     body: Incoming,
 ) -> Result<Response, CutOff> {
     let request_id = ids::id("req");
-    let body = read(body).await;
+    let head = Head::check(shared, method, &query, &headers);
+    let body = match &head {
+        Ok(_) => read(body).await,
+        Err(_) => {
+            discard(body).await;
+            Ok(Bytes::new())
+        }
+    };
+    // A copy: the bytes that arrived are a part of a larger buffer.
+    let remembered = Bytes::copy_from_slice(body.as_deref().unwrap_or_default());
+    let keyed = head.and_then(|head| Keyed::check(shared, head, method, &headers, body));
     let fault = {
         let mut store = shared.store();
-        let bytes: usize = store.requests.iter().map(|logged| logged.body.len()).sum();
-        if store.requests.len() >= MAX_REMEMBERED || bytes >= MAX_REMEMBERED_BYTES {
-            let oldest = store.requests.len().div_ceil(10);
-            store.requests.drain(..oldest);
-        }
         store.requests.push(LoggedRequest {
             method: method.to_string(),
             path: path.clone(),
-            query: query.clone(),
+            query,
             idempotency_key: text(&headers, &IDEMPOTENCY_KEY),
             stripe_version: text(&headers, &STRIPE_VERSION),
             account: text(&headers, &STRIPE_ACCOUNT),
-            body: body.clone().unwrap_or_default(),
+            body: remembered,
             request_id: request_id.clone(),
             status: None,
             replayed: false,
             received: Instant::now(),
             answered: None,
         });
-        store.faults.pop_front()
+        // Faults are for the merchant's requests, not for those of strangers.
+        match keyed {
+            Ok(_) => store.faults.pop_front(),
+            Err(_) => None,
+        }
     };
     shared.changed();
 
@@ -200,13 +207,11 @@ async fn api(
             let request = ApiRequest {
                 method: method.clone(),
                 path,
-                query,
                 headers: headers.clone(),
-                body,
                 request_id: request_id.clone(),
             };
             // In a task of its own: what Stripe has begun it ends, whether or not the client still waits.
-            let work = tokio::spawn(execute(Arc::clone(shared), request, fault.clone()));
+            let work = tokio::spawn(execute(Arc::clone(shared), keyed, request, fault.clone()));
             let answer = work.await.unwrap_or_else(|_| {
                 let refusal = ApiError::api(
                     StatusCode::INTERNAL_SERVER_ERROR,
@@ -226,16 +231,10 @@ async fn api(
     let answer = answer
         .header(REQUEST_ID, &request_id)
         .header(STRIPE_VERSION, version.as_deref().unwrap_or(API_VERSION));
-    if let Some(logged) = shared
+    shared
         .store()
         .requests
-        .iter_mut()
-        .rfind(|logged| logged.request_id == request_id)
-    {
-        logged.status = Some(answer.status.as_u16());
-        logged.replayed = answer.is_replayed();
-        logged.answered = Some(Instant::now());
-    }
+        .answered(&request_id, answer.status.as_u16(), answer.is_replayed());
     shared.changed();
     Ok(answer)
 }
@@ -245,19 +244,91 @@ async fn forever() -> Response {
     match never {}
 }
 
+/// The head of a request, as far as it decides whether the body is read.
+struct Head {
+    /// The query's parameters, without the key.
+    query: Pairs,
+    /// The role of the key; `None` if only the body can have it.
+    role: Option<Role>,
+}
+
+impl Head {
+    fn check(
+        shared: &Shared,
+        method: &Method,
+        query: &str,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
+        let mut query = form::pairs(query.as_bytes())?;
+        let role = auth::role_of_head(shared.keys(), headers, &mut query)?;
+        if role.is_none() && *method != Method::POST {
+            return Err(auth::no_key());
+        }
+        Ok(Self { query, role })
+    }
+}
+
+/// A request whose key is known. The brackets in its parameters are not resolved yet.
+struct Keyed {
+    role: Role,
+    query: Pairs,
+    body: Result<Pairs, ApiError>,
+}
+
+impl Keyed {
+    fn check(
+        shared: &Shared,
+        head: Head,
+        method: &Method,
+        headers: &HeaderMap,
+        body: Result<Bytes, ApiError>,
+    ) -> Result<Self, ApiError> {
+        let mut body = match *method {
+            Method::POST => body.and_then(|bytes| posted(headers, &bytes)),
+            _ => Ok(Pairs::new()),
+        };
+        let key = body.as_mut().ok().and_then(auth::take_key);
+        let role = match (head.role, key) {
+            (Some(role), _) => role,
+            (None, Some(key)) => auth::judge(shared.keys(), headers, &key)?,
+            (None, None) => return Err(body.err().unwrap_or_else(auth::no_key)),
+        };
+        Ok(Self {
+            role,
+            query: head.query,
+            body,
+        })
+    }
+}
+
+/// The parameters in the body of a POST.
+fn posted(headers: &HeaderMap, body: &[u8]) -> Result<Pairs, ApiError> {
+    let content_type = text(headers, &header::CONTENT_TYPE).unwrap_or_default();
+    if !body.is_empty() && content_type.starts_with("application/json") {
+        return Err(ApiError::invalid(
+            "Invalid request (check that your POST content type is application/x-www-form-urlencoded). \
+             If you have any questions, we can help at https://support.stripe.com/.",
+        ));
+    }
+    form::pairs(body)
+}
+
 struct ApiRequest {
     method: Method,
     path: String,
-    query: String,
     headers: HeaderMap,
-    body: Result<Bytes, ApiError>,
     request_id: String,
 }
 
 /// Judges and executes a request, under its idempotency key if it has one.
-async fn execute(shared: Arc<Shared>, request: ApiRequest, fault: Option<Fault>) -> Response {
+async fn execute(
+    shared: Arc<Shared>,
+    keyed: Result<Keyed, ApiError>,
+    request: ApiRequest,
+    fault: Option<Fault>,
+) -> Response {
     let refused = |refusal: &ApiError| Response::refusal(refusal, &request.request_id);
-    let (caller, params) = match admit(&shared, &request) {
+    let (caller, params) = match admit(keyed, &request) {
         Ok(admitted) => admitted,
         Err(refusal) => return refused(&refusal),
     };
@@ -314,32 +385,15 @@ async fn execute(shared: Arc<Shared>, request: ApiRequest, fault: Option<Fault>)
     answer
 }
 
-/// Who asks, and with which parameters.
-fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiError> {
-    let mut params = form::decode(request.query.as_bytes())?;
-    if request.method == Method::POST {
-        let body = request.body.as_ref().map_err(Clone::clone)?;
-        let content_type = text(&request.headers, &header::CONTENT_TYPE).unwrap_or_default();
-        if !body.is_empty() && content_type.starts_with("application/json") {
-            return Err(ApiError::invalid(
-                "Invalid request (check that your POST content type is application/x-www-form-urlencoded). \
-                 If you have any questions, we can help at https://support.stripe.com/.",
-            ));
-        }
-        params.append(&mut form::decode(body)?);
-    }
+/// The sender, and the parameters.
+fn admit(keyed: Result<Keyed, ApiError>, request: &ApiRequest) -> Result<(Caller, Tree), ApiError> {
+    let Keyed { role, query, body } = keyed?;
+    let mut params = form::tree(query)?;
+    params.append(&mut form::tree(body?)?);
     version::check(&request.headers)?;
     if text(&request.headers, &STRIPE_CONTEXT).is_some_and(|context| !context.is_empty()) {
         return Err(ApiError::invalid(
             "The sandbox does not implement the header Stripe-Context: name the account in Stripe-Account.",
-        ));
-    }
-    let role = auth::role(shared.keys(), &request.headers, &mut params)?;
-    if role == Role::Secret && request.headers.contains_key(header::ORIGIN) {
-        // Everyone knows this key: without this, any page that a developer opens could use it.
-        return Err(ApiError::invalid_with_status(
-            StatusCode::FORBIDDEN,
-            "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
         ));
     }
     let account = text(&request.headers, &STRIPE_ACCOUNT)
@@ -364,6 +418,24 @@ fn admit(shared: &Shared, request: &ApiRequest) -> Result<(Caller, Tree), ApiErr
         idempotency_key: text(&request.headers, &IDEMPOTENCY_KEY),
     };
     Ok((caller, params))
+}
+
+/// Reads the body of a request that is allowed, and returns the refusal of another one.
+async fn read_if(allowed: Result<(), ApiError>, body: Incoming) -> Result<Bytes, ApiError> {
+    match allowed {
+        Ok(()) => read(body).await,
+        Err(refusal) => {
+            discard(body).await;
+            Err(refusal)
+        }
+    }
+}
+
+/// Lets the body of a refused request arrive and keeps nothing of it. Without this the connection
+/// would end before a client that still sends has read the answer.
+async fn discard(body: Incoming) {
+    let mut body = Limited::new(body, MAX_BODY);
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 async fn read(body: Incoming) -> Result<Bytes, ApiError> {

@@ -32,7 +32,7 @@ use super::{
         setup_intent::SetupIntent,
         token::Token,
     },
-    requests::LoggedRequest,
+    requests::RequestLog,
     scheduler::{Agenda, BankDelays},
     table::Table,
 };
@@ -96,7 +96,7 @@ pub(crate) struct Store {
     /// The signing secret of the endpoint that is registered first.
     pub(crate) first_secret: Option<String>,
     pub(crate) controls: Controls,
-    pub(crate) requests: Vec<LoggedRequest>,
+    pub(crate) requests: RequestLog,
     pub(crate) attempts: Vec<DeliveryAttempt>,
     pub(crate) connections: usize,
     /// Deliveries of each event that are neither acknowledged nor given up.
@@ -137,7 +137,7 @@ impl Store {
             endpoints: Vec::new(),
             first_secret: Some(first_secret),
             controls: Controls::new(retry_after),
-            requests: Vec::new(),
+            requests: RequestLog::default(),
             attempts: Vec::new(),
             connections: 0,
             on_their_way: HashMap::new(),

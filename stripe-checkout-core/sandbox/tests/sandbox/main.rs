@@ -15,6 +15,7 @@ mod parameters;
 mod payments;
 mod receiver;
 mod refunds;
+mod strangers;
 mod tax;
 mod testing_cards;
 mod tokens;
