@@ -72,6 +72,11 @@ impl Program {
         &self.host
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// One request on a connection of its own.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         ask(&self.host, method, path, headers, body.as_bytes())

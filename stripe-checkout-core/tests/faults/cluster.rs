@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -184,7 +185,12 @@ impl Cluster {
 
     /// A pool of ten connections, otherwise as a merchant makes one.
     pub(crate) async fn pool(&self) -> PgPool {
-        pool_at(&self.folder).await
+        pool_at(&self.folder, ten_connections()).await
+    }
+
+    /// A pool that does not wait for long for a server that is gone.
+    pub(crate) async fn hasty_pool(&self) -> PgPool {
+        pool_at(&self.folder, hasty()).await
     }
 }
 
@@ -195,14 +201,21 @@ impl Drop for Cluster {
     }
 }
 
+fn ten_connections() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(10)
+}
+
+fn hasty() -> PgPoolOptions {
+    ten_connections().acquire_timeout(Duration::from_secs(2))
+}
+
 /// A pool of the server whose socket is in this folder.
-async fn pool_at(folder: &Path) -> PgPool {
+async fn pool_at(folder: &Path, pool: PgPoolOptions) -> PgPool {
     let options = PgConnectOptions::new_without_pgpass()
         .socket(folder)
         .port(5432)
         .username("postgres")
         .database("postgres");
-    let pool = PgPoolOptions::new().max_connections(10);
     pool.connect_with(options).await.unwrap()
 }
 
@@ -222,7 +235,7 @@ impl Address {
         std::os::unix::fs::symlink(cluster.socket(), socket).unwrap();
     }
 
-    pub(crate) async fn pool(&self) -> PgPool {
-        pool_at(self.0.path()).await
+    pub(crate) async fn hasty_pool(&self) -> PgPool {
+        pool_at(self.0.path(), hasty()).await
     }
 }

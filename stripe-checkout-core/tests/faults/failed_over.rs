@@ -41,7 +41,7 @@ async fn one_run_of_the_reconciler_finds_all_that_a_copy_did_not_have() {
     let mut copy = server.replica();
     let address = Address::of(&server);
     let stripe = Stripe::start().await;
-    let pool = address.pool().await;
+    let pool = address.hasty_pool().await;
     let shop = Shop::open(Pool::Postgres(pool.clone()), &stripe.sandbox.config()).await;
     let post = Post::default();
 

@@ -17,7 +17,7 @@ async fn a_killed_postgres_loses_no_payment_and_ships_none_twice() {
         return;
     };
     let stripe = Stripe::start().await;
-    let pool = Pool::Postgres(server.pool().await);
+    let pool = Pool::Postgres(server.hasty_pool().await);
     let shop = Shop::open(pool, &stripe.sandbox.config()).await;
     let all = orders("killed", 0..30);
     for order in &all {
