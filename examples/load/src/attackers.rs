@@ -187,16 +187,23 @@ impl Attacker {
         Some(payment.to_owned())
     }
 
+    /// Logs in with passwords at random. The form's token agrees with the cookie, which a program
+    /// writes as it likes.
     async fn try_passwords(self) {
         const KIND: &str = "passwords";
-        let form = [("content-type", &b"application/x-www-form-urlencoded"[..])];
+        let headers = [
+            ("content-type", &b"application/x-www-form-urlencoded"[..]),
+            ("cookie", b"login=x; entry=x"),
+        ];
         loop {
             for (path, name) in [
                 ("/admin/login", ""),
                 ("/account/login", "email=a@b.example&"),
             ] {
-                let body = format!("{name}password={:016x}", fastrand::u64(..));
-                let answer = self.client.post_with(address(), path, &form, body).await;
+                let password = fastrand::u64(..);
+                let body = format!("csrf=x&{name}password={password:016x}");
+                let client = &self.client;
+                let answer = client.post_with(address(), path, &headers, body).await;
                 self.tally.attack(KIND, answer.map(|answer| answer.status));
                 sleep(PASSWORD_EVERY).await;
             }

@@ -206,7 +206,7 @@ fn ten_connections() -> PgPoolOptions {
 }
 
 fn hasty() -> PgPoolOptions {
-    ten_connections().acquire_timeout(Duration::from_secs(2))
+    ten_connections().acquire_timeout(Duration::from_secs(1))
 }
 
 /// A pool of the server whose socket is in this folder.

@@ -51,11 +51,17 @@ async fn a_killed_postgres_loses_no_payment_and_ships_none_twice() {
         }
         let lines = log.count("ERROR", "an event was not taken in");
         assert_eq!(lines, refused.len(), "a line for each event");
-        shop.create("new").await.is_later("unavailable");
-        shop.page("new").await.is_later("unavailable");
-        assert!(shop.checkout.alerts(Duration::ZERO).await.is_err());
-        assert!(shop.checkout.run_due().await.is_err());
-        assert!(shop.checkout.reconcile().once().await.is_err());
+        let reconciler = shop.checkout.reconcile();
+        let (create, page, alerts, due, reconciled) = tokio::join!(
+            shop.create("new"),
+            shop.page("new"),
+            shop.checkout.alerts(Duration::ZERO),
+            shop.checkout.run_due(),
+            reconciler.once(),
+        );
+        create.is_later("unavailable");
+        page.is_later("unavailable");
+        assert!(alerts.is_err() && due.is_err() && reconciled.is_err());
         server.restart();
     }
 

@@ -26,9 +26,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest time until a route answers, whatever is broken. Stripe waits longer.
 pub(crate) const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS parcels (order_reference TEXT NOT NULL)";
-const SHIP: &str = "INSERT INTO parcels (order_reference) VALUES ($1)";
+const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS parcels (order_reference TEXT NOT NULL, label TEXT NOT NULL)";
+const SHIP: &str = "INSERT INTO parcels (order_reference, label) VALUES ($1, $2)";
 const SHIPPED: &str = "SELECT order_reference FROM parcels ORDER BY order_reference";
+
+/// The size of a label: more than an event needs, so that a disk can also become full under the
+/// handler.
+const LABEL: usize = 20_000;
 
 struct Ships;
 
@@ -42,7 +47,8 @@ macro_rules! ships {
                     db: &mut $connection,
                 ) -> Result<(), BoxError> {
                     let order = payment.order_id().unwrap();
-                    sqlx::query(SHIP).bind(order).execute(db).await?;
+                    let label = "x".repeat(LABEL);
+                    sqlx::query(SHIP).bind(order).bind(label).execute(db).await?;
                     Ok(())
                 }
 
