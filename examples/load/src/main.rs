@@ -32,7 +32,7 @@ use tokio::{
 
 use self::{client::Client, processes::Processes, tally::Tally};
 
-/// What can go wrong beside a missed goal.
+/// A fault of the run itself, not a missed goal.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a run takes that judges the memory.
@@ -81,7 +81,7 @@ fn seconds(mut arguments: impl Iterator<Item = String>) -> Result<Duration, Stri
     }
 }
 
-/// Runs everything for so long. Returns a sentence for each goal that was missed.
+/// Runs everything for this time. Returns a sentence for each goal that was missed.
 async fn run(time: Duration) -> Result<Vec<String>, Error> {
     let tally = Arc::new(Tally::default());
     let relay = relay::Relay::bind(Arc::clone(&tally)).await?;

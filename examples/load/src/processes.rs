@@ -1,6 +1,6 @@
 //! The processes of a run: PostgreSQL, the sandbox and two of the shop's.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf};
 
 use program::Program;
 use shop::testing::crash::cluster::Cluster;
@@ -110,10 +110,8 @@ fn program(name: &str) -> Result<PathBuf, Error> {
     if path.is_file() {
         return Ok(path);
     }
-    let built = Command::new("cargo").arg("--version").output().is_ok();
-    let hint = if built { "" } else { " (which needs Rust)" };
     Err(format!(
-        "{} is missing: cargo build -p load -p shop-axum -p stripe-checkout-sandbox{hint}",
+        "{} is missing: cargo build --release -p load -p shop-axum -p stripe-checkout-sandbox",
         path.display()
     )
     .into())

@@ -1,4 +1,4 @@
-//! What was done, and how it was answered.
+//! Counts of purchases, webhooks and attacks, and of their answers.
 
 use std::{
     collections::BTreeMap,

@@ -31,8 +31,8 @@ use super::settle;
 use super::stored::unavailable;
 use crate::error::InboxError;
 
-/// How long a connection of the pool is waited for. What is not a step also waits this long for
-/// rows that others have locked.
+/// The longest wait for a connection of the pool, and outside of a step for rows that others have
+/// locked.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.

@@ -67,8 +67,8 @@ impl std::fmt::Debug for SqliteInbox {
 /// While a hook runs nobody else writes, in no process.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a connection of the pool is waited for, and how long what is to be stored waits for its
-/// turn: no longer than Stripe waits for an answer.
+/// The longest wait for a connection of the pool, and of an event for its turn to be stored. Stripe
+/// waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a migration waits for others.

@@ -11,7 +11,7 @@ use crate::stripe::{OtherClock, Stripe};
 
 const TEN_MINUTES: i64 = 10 * 60;
 
-/// A shop whose Stripe is ahead by so many seconds, with five paid orders.
+/// A shop whose Stripe is ahead by these seconds, with five paid orders.
 async fn shop(stripe: &Stripe, ahead: i64, folder: &tempfile::TempDir) -> (Shop, Vec<String>) {
     let config = stripe.sandbox.config();
     let pool = Pool::Sqlite(crate::disk_full::file(folder.path()).await);
@@ -25,7 +25,7 @@ async fn shop(stripe: &Stripe, ahead: i64, folder: &tempfile::TempDir) -> (Shop,
     (shop, all)
 }
 
-/// Delivers everything, signed by a clock that is ahead by so many seconds. Returns the statuses.
+/// Delivers everything, signed by a clock that is ahead by these seconds. Returns the statuses.
 async fn deliver(stripe: &Stripe, shop: &Shop, ahead: i64) -> Vec<u16> {
     let mut statuses = Vec::new();
     for mut event in stripe.events().await {

@@ -10,7 +10,7 @@ use crate::post::Post;
 use crate::shop::{Pool, Shop, orders, payment_of};
 use crate::stripe::Stripe;
 
-/// Connections that somebody holds.
+/// Connections that the application holds.
 enum Held {
     Sqlite(Vec<PoolConnection<Sqlite>>),
     Postgres(Vec<PoolConnection<Postgres>>),

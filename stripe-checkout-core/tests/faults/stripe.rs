@@ -67,7 +67,7 @@ impl Stripe {
     }
 }
 
-/// The way to a Stripe whose clock is ahead of the shop's by so many seconds, or behind it if
+/// The way to a Stripe whose clock is ahead of the shop's by these seconds, or behind it if
 /// negative.
 pub(crate) struct OtherClock {
     way: PooledTransport,
@@ -129,7 +129,7 @@ impl Transport for OtherClock {
     }
 }
 
-/// Now, so many seconds later, as servers write it.
+/// The time in these seconds, as servers write it.
 fn http_date(later: i64) -> String {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
