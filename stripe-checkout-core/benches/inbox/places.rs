@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{PgPool, SqlitePool};
 use stripe_checkout_core::fulfillment::{PostgresInbox, SqliteInbox};
 
-use crate::postgres_server::{Database, find};
+use crate::postgres_server::Database;
+use crate::postgres_server::programs::find;
 
 /// A schema with the inbox's tables.
 pub(crate) struct Postgres {

@@ -13,7 +13,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -30,7 +31,8 @@ use super::settle;
 use super::stored::unavailable;
 use crate::error::InboxError;
 
-/// How long what is not a step waits for rows that others have locked.
+/// The longest wait for a connection of the pool, and outside of a step for rows that others have
+/// locked.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
@@ -267,7 +269,15 @@ impl PostgresInbox {
 
     /// A connection that goes back to the pool only when all that was begun on it has ended.
     async fn held(&self) -> Result<Held, InboxError> {
-        Ok(Held::new(self.pool.acquire().await.map_err(unavailable)?))
+        Ok(Held::new(self.conn().await?))
+    }
+
+    /// A connection of the pool. The pool itself may wait for half a minute, which is longer than
+    /// Stripe waits for an answer.
+    async fn conn(&self) -> Result<PoolConnection<Postgres>, InboxError> {
+        let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
+        let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        acquired.map_err(unavailable)
     }
 }
 
@@ -279,7 +289,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.intent(&mut conn, order).await
     }
 
@@ -319,7 +329,7 @@ impl Inbox for PostgresInbox {
         scope: &Scope,
         payment: &str,
     ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables
             .intent_of_payment(&mut conn, scope, payment)
             .await
@@ -330,14 +340,14 @@ impl Inbox for PostgresInbox {
         scope: &Scope,
         payment: &str,
     ) -> Result<Option<PaymentRecord>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         let (_, record) = self.tables.payment(&mut conn, scope, payment).await?;
         // A row that says nothing was only there to be locked.
         Ok((record != PaymentRecord::default()).then_some(record))
     }
 
     async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.event(&mut conn, scope, event).await
     }
 
@@ -358,7 +368,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.events(&mut conn, filter).await
     }
 
@@ -429,7 +439,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.stats(&mut conn, scope).await
     }
 
@@ -449,7 +459,7 @@ impl Inbox for PostgresInbox {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables
             .open_intents(&mut conn, scope, after, since, most)
             .await
@@ -462,14 +472,14 @@ impl Inbox for PostgresInbox {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables
             .accounts(&mut conn, scope, after, since, most)
             .await
     }
 
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.operation(&mut conn, key).await
     }
 
@@ -495,7 +505,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.bookmark(&mut conn, scope, name).await
     }
 
@@ -520,7 +530,7 @@ impl Inbox for PostgresInbox {
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         self.tables.scopes_with_bookmark(&mut conn, name).await
     }
 }

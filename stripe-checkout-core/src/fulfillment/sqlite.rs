@@ -10,7 +10,8 @@ mod writer;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use self::rows::failed;
@@ -66,7 +67,8 @@ impl std::fmt::Debug for SqliteInbox {
 /// While a hook runs nobody else writes, in no process.
 const HANDLER_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long what is to be stored waits for its turn: no longer than Stripe waits for an answer.
+/// The longest wait for a connection of the pool, and of an event for its turn to be stored. Stripe
+/// waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a migration waits for others.
@@ -141,6 +143,14 @@ impl SqliteInbox {
         Ok(())
     }
 
+    /// A connection for reading. The pool itself may wait for half a minute, which is longer than
+    /// Stripe waits for an answer.
+    async fn conn(&self) -> Result<PoolConnection<Sqlite>, InboxError> {
+        let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
+        let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        acquired.map_err(failed)
+    }
+
     async fn writer(&self, until: Instant) -> Result<Writer, InboxError> {
         Writer::new(&self.pool, &self.queue, until).await
     }
@@ -158,7 +168,7 @@ impl Inbox for SqliteInbox {
     }
 
     async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         rows::intent(&mut db, order).await
     }
 
@@ -183,7 +193,7 @@ impl Inbox for SqliteInbox {
         scope: &Scope,
         payment: &str,
     ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         rows::intent_of_payment(&mut db, scope, payment).await
     }
 
@@ -192,13 +202,13 @@ impl Inbox for SqliteInbox {
         scope: &Scope,
         payment: &str,
     ) -> Result<Option<PaymentRecord>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         let known = rows::payment(&mut db, scope, payment).await?;
         Ok(known.is_known().then_some(known.record))
     }
 
     async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         let stored = rows::event(&mut db, scope, event).await?;
         Ok(stored.map(|stored| stored.record))
     }
@@ -261,7 +271,7 @@ impl Inbox for SqliteInbox {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         rows::events(&mut db, filter).await
     }
 
@@ -317,7 +327,7 @@ impl Inbox for SqliteInbox {
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         upkeep::stats(&mut db, scope).await
     }
 
@@ -343,7 +353,7 @@ impl Inbox for SqliteInbox {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         upkeep::open_intents(&mut db, scope, after, since, most).await
     }
 
@@ -354,12 +364,12 @@ impl Inbox for SqliteInbox {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         upkeep::accounts(&mut db, scope, after, since, most).await
     }
 
     async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         operations::read(&mut db, key).await
     }
 
@@ -380,7 +390,7 @@ impl Inbox for SqliteInbox {
     }
 
     async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         upkeep::bookmark(&mut db, scope, name).await
     }
 
@@ -401,7 +411,7 @@ impl Inbox for SqliteInbox {
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         upkeep::scopes_with_bookmark(&mut db, name).await
     }
 }
@@ -416,7 +426,7 @@ enum Looked {
 
 impl SqliteInbox {
     async fn look(&self, scope: &Scope, turn: Turn<'_>) -> Result<Looked, InboxError> {
-        let mut db = self.pool.acquire().await.map_err(failed)?;
+        let mut db = self.conn().await?;
         let event = match turn {
             Turn::Now(id) | Turn::IfDue(id) => rows::event(&mut db, scope, id)
                 .await?

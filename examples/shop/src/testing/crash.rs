@@ -14,7 +14,7 @@
 //! machine's timing.
 
 mod buyer;
-mod cluster;
+pub mod cluster;
 mod ledger;
 mod process;
 mod tally;
@@ -244,7 +244,7 @@ async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), St
     let plan = Plan::of(variant);
     let mut rng = Rng::with_seed(plan.seed.wrapping_add(variant.name.len() as u64));
     let (cluster, ledger) = if variant.postgres {
-        match Cluster::start().await {
+        match Cluster::start(cluster::NOTHING_IS_DURABLE).await {
             Ok(cluster) => {
                 let ledger = Ledger::postgres(&cluster.url());
                 (Some(cluster), ledger)

@@ -142,7 +142,7 @@ impl PostgresInbox {
     }
 
     async fn look(&self, scope: &Scope, id: &str) -> Result<EventRow, InboxError> {
-        let mut conn = self.pool.acquire().await.map_err(unavailable)?;
+        let mut conn = self.conn().await?;
         let found = self.tables.event_row(&mut conn, scope, id).await?;
         found.ok_or(InboxError::UnknownEvent)
     }

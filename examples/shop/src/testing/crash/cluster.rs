@@ -23,7 +23,7 @@ use super::{Run, millis};
 
 /// It ends, and its folder goes, with this process, however that ends.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub struct Cluster {
     folder: PathBuf,
     shell: Child,
     tell: ChildStdin,
@@ -48,7 +48,7 @@ const SHELL: &str = r#"
 
 /// What is written goes to the operating system at once, but no disk is waited for: a server that is stopped is no power cut. And a commit waits for nothing,
 /// unless it asks for that: what is acknowledged all the same, is lost.
-const SETTINGS: &str = "
+pub(super) const NOTHING_IS_DURABLE: &str = "
 listen_addresses = ''
 max_connections = 200
 fsync = off
@@ -57,7 +57,11 @@ synchronous_commit = off
 ";
 
 impl Cluster {
-    pub(super) async fn start() -> Result<Self, String> {
+    /// Starts a new one with these lines in its configuration.
+    ///
+    /// # Errors
+    /// Says why there is none: most likely PostgreSQL is not installed.
+    pub async fn start(settings: &str) -> Result<Self, String> {
         let initdb = find("initdb").ok_or("initdb is not installed")?;
         let pg_ctl = initdb.with_file_name("pg_ctl");
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -81,14 +85,10 @@ impl Cluster {
             let why = String::from_utf8_lossy(&made.stderr);
             return Err(format!("initdb failed: {why}"));
         }
-        let settings = data.join("postgresql.conf");
-        let mut settings = fs::OpenOptions::new()
-            .append(true)
-            .open(settings)
-            .map_err(io)?;
+        let conf = data.join("postgresql.conf");
+        let mut conf = fs::OpenOptions::new().append(true).open(conf).map_err(io)?;
         let socket = format!("unix_socket_directories = '{}'\n", folder.display());
-        settings
-            .write_all([SETTINGS, &socket].concat().as_bytes())
+        conf.write_all([settings, &socket].concat().as_bytes())
             .map_err(io)?;
         let mut shell = command(&as_whom, Path::new("sh"))
             .arg("-c")
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// `DATABASE_URL`.
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let folder = self.folder.display();
         format!("postgres://postgres@localhost/postgres?host={folder}")
     }
@@ -149,7 +149,8 @@ impl Cluster {
         Err(format!("postgres does not {what}: {said}\n{log}"))
     }
 
-    pub(super) async fn end(self) {
+    /// Ends it and deletes its folder.
+    pub async fn end(self) {
         let Self {
             mut shell, tell, ..
         } = self;
