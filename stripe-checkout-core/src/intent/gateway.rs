@@ -150,7 +150,7 @@ impl Gateway {
 
     /// The same gateway for work that began, and that goes on when its visitor is gone.
     pub(crate) fn to_the_end(&self) -> Self {
-        self.clone().with_caller(Caller::to_the_end)
+        self.clone().with_caller(Caller::without_visitor)
     }
 
     fn with_caller(mut self, change: impl FnOnce(Caller) -> Caller) -> Self {

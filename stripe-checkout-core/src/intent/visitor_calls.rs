@@ -361,7 +361,7 @@ impl Caller {
     }
 
     /// Work that has begun, and is no longer the visitor's.
-    pub(super) fn to_the_end(mut self) -> Self {
+    pub(super) fn without_visitor(mut self) -> Self {
         self.left = None;
         self
     }
