@@ -257,8 +257,8 @@ fn length_before_upgrade(request: &HttpRequest) -> Option<usize> {
 
 /// The response, which keeps the rest of the request's body until it is sent.
 ///
-/// actix-web goes on to read chunks that nobody waits for, however slowly they come and without an
-/// end. It closes the connection if somebody still holds them.
+/// actix-web keeps reading the chunks of a body that was dropped, however slowly they come and
+/// without an end. It closes the connection if the body is still held after the answer.
 fn keeping(response: HttpResponse, rest: Rest) -> HttpResponse {
     response.map_body(|_, body| BoxBody::new(Keeping { body, _rest: rest }))
 }

@@ -55,7 +55,7 @@ pub enum Difference {
     DropsNonUtf8Headers,
     /// A target that names its host (`GET http://shop.example/checkout`) loses it; the `Host` header counts.
     ForgetsAuthority,
-    /// An adapter sees a request only after the first bytes of its body, and no deadline bounds them.
+    /// An adapter sees a request only after the first bytes of its body. No deadline bounds them.
     AwaitsFirstBytes,
 }
 

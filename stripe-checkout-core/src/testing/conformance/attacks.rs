@@ -55,11 +55,11 @@ struct Attack {
     sends: Vec<u8>,
     then: Then,
     right: Right,
-    /// What is right where the framework does this to requests.
+    /// The right end where the framework does this to requests.
     but: Option<(Difference, Right)>,
 }
 
-/// What the stranger does after that.
+/// The stranger's next act.
 #[derive(Clone, Copy)]
 enum Then {
     /// Says no more, and keeps the connection.
@@ -70,7 +70,7 @@ enum Then {
     Drips,
 }
 
-/// What has to come back.
+/// The right end of an attack.
 #[derive(Clone, Copy)]
 enum Right {
     /// As many answers, with this status and this piece in each body.
@@ -731,11 +731,7 @@ fn lengths() -> Vec<Attack> {
             "Content-Length: 99999999999999999999999",
             &hidden,
         ),
-        (
-            "an encoding nobody knows",
-            "Transfer-Encoding: xchunked",
-            &ended,
-        ),
+        ("an unknown encoding", "Transfer-Encoding: xchunked", &ended),
         (
             "chunks that are not the last",
             "Transfer-Encoding: chunked, identity",
