@@ -43,7 +43,7 @@ const OTHER_HOSTS_VARIABLE: &str = "STRIPE_ALLOW_OTHER_HOSTS";
 /// | `STRIPE_API_BASE` | the address of Stripe's API, without `/v1` | [`DEFAULT_API_BASE`] |
 /// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
 /// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: `STRIPE_API_BASE` may be plain `http` to another machine, with test keys | plain `http` to this machine only |
-/// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: with live keys, `STRIPE_API_BASE` and `STRIPE_JS_URL` may lead to another host than Stripe's | live keys go to `*.stripe.com` only |
+/// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: live keys may go to other hosts | they go to Stripe only |
 ///
 /// An empty variable counts as absent. The connection to Stripe reads further variables: see
 /// [`PooledTransport`](crate::intent::PooledTransport).

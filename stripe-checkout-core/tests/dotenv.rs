@@ -9,7 +9,7 @@ use stripe_checkout_core::{Config, ConfigError, DotEnv};
 
 const KEYS: &str = "STRIPE_SECRET_KEY=sk_test_1\nSTRIPE_PUBLISHABLE_KEY=pk_test_1\n";
 
-/// What is logged.
+/// The lines of the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -39,7 +39,7 @@ fn only_the_working_folder_is_read() {
         variable: "STRIPE_WEBHOOK_SECRET",
     };
 
-    // Somebody else's file, above.
+    // Another user's file, above.
     let theirs = format!("{KEYS}STRIPE_WEBHOOK_SECRET=whsec_theirs\n");
     std::fs::write(parent.path().join(".env"), &theirs).unwrap();
     assert_eq!(Config::from_dotenv().unwrap_err(), missing);

@@ -1,4 +1,5 @@
-//! Strangers against the program itself: the same for every example application. See `shop::testing::attacks`.
+//! Strangers against the program itself, the same for every example application: see
+//! `shop::testing::attacks`.
 
 shop::attack_tests!(env!("CARGO_BIN_EXE_shop-axum"));
 

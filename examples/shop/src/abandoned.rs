@@ -1,4 +1,4 @@
-//! Orders that nobody paid: after a day they are canceled, and nobody can pay them any more.
+//! Unpaid orders: after a day the shop cancels them, and they can no longer be paid.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! When all places are taken, an old connection gives way to the new one: of those that wait for a
 //! request, or of those whose request is being read and answered, whichever are more. So
-//! strangers who connect and send nothing, or half of something, keep nobody out.
+//! strangers who connect and send nothing, or half of something, do not keep buyers out.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +20,8 @@ pub const WAIT: Duration = Duration::from_secs(10);
 /// No shop needs more connections than this.
 const MOST: u64 = 10_000;
 
-/// How many connections may wait to be taken in. Where a burst of strangers overflows this queue, an
-/// honest visitor's first packet is lost, and the next one comes a second later.
+/// How many connections may wait to be taken in. If a burst of strangers overflows this queue, an
+/// honest visitor's first packet is lost, and the visitor sends it again a second later.
 #[cfg(unix)]
 const BACKLOG: i32 = 4096;
 
@@ -59,7 +59,8 @@ struct Table {
 type Places = BTreeMap<u64, Box<dyn FnOnce() + Send>>;
 
 impl Connections {
-    /// Half of this process's descriptors are for connections, each of which takes so many.
+    /// Uses half of this process's descriptors for connections. Each connection takes
+    /// `descriptors_each` of them.
     pub fn of_this_process(descriptors_each: u64) -> Self {
         let most = (descriptors() / 2 / descriptors_each.max(1)).clamp(1, MOST);
         Self::new(usize::try_from(most).unwrap_or(1))

@@ -1,7 +1,7 @@
-//! Limits for visitors: so many tries a minute for each key, in bounded memory.
+//! Limits for visitors: a number of tries a minute for each key, in bounded memory.
 //!
 //! A stranger who fills a table pushes out the oldest entries. The others only count from the
-//! start again, so a full table locks nobody out.
+//! start again, so a full table locks no visitor out.
 
 use std::{
     hash::Hash,
@@ -83,7 +83,7 @@ impl<K: Hash + Eq + Clone> StateStore for Counts<K> {
     }
 }
 
-// What these locks guard is whole at every moment, so a panic elsewhere does not spoil it.
+// These locks guard values that are whole at every moment: a panic elsewhere does not spoil them.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -159,7 +159,8 @@ impl std::fmt::Debug for PerAddress {
 }
 
 impl PerAddress {
-    /// So many a minute, and no more at once. With a header, the address that the proxy writes there counts instead of the connection's.
+    /// Allows `a_minute` payments a minute, and no more at once. With a header, the address that the
+    /// proxy writes there counts instead of the connection's.
     pub fn new(a_minute: NonZeroU32, header: Option<String>) -> Self {
         Self {
             payments: PerNetwork::new(a_minute),

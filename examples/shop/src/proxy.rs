@@ -25,7 +25,7 @@ impl ProxyHeader {
     /// The visitor's address: without a header, that of the peer. `last` gives the last header of a
     /// name: the proxy adds what it saw at the end, and a visitor may make up the rest.
     ///
-    /// A header that is missing or unreadable gives no address, and a warning at most once a minute.
+    /// A missing or unreadable header gives no address, and a warning at most once a minute.
     pub(crate) fn address<'a>(
         header: Option<&Self>,
         peer: Option<IpAddr>,

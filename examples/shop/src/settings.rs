@@ -22,11 +22,13 @@ pub struct Settings {
     pub admin_password: Option<Password>,
     /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
     pub metrics_token: Option<Password>,
-    /// `PAYMENTS_PER_MINUTE`: how many orders may be made, and how many payments begun, from one address; default 20. `None` (0) is no limit.
+    /// `PAYMENTS_PER_MINUTE`: how many orders may be made, and how many payments begun, from one
+    /// address; default 20. `None` (0) is no limit.
     pub payments_per_minute: Option<NonZeroU32>,
     /// `PROXY_HEADER`: the header, like `X-Forwarded-For`, in which the proxy before the shop writes the visitor's address; without it the connection's counts.
     pub proxy_header: Option<String>,
-    /// `BEHIND_PROXY`: whether buyers reach the shop through a proxy only, which bounds connections and heads of requests. It needs `PROXY_HEADER`.
+    /// `BEHIND_PROXY`: whether buyers reach the shop through a proxy only, which bounds connections
+    /// and heads of requests. It needs `PROXY_HEADER`.
     pub behind_proxy: bool,
     /// `SITE_URL`: the shop's address as buyers know it, like `https://shop.example`, for the way back from Stripe's own page. Where it is not set it is the one that the
     /// shop listens at; but with live keys nobody is sent to Stripe's page then.

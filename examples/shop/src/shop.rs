@@ -72,7 +72,8 @@ pub struct Parts {
     pub orders_per_minute: Option<NonZeroU32>,
     /// Whether every page says that nothing costs money here.
     pub sandbox: bool,
-    /// Whether pages and cookies travel over HTTPS only: true wherever real money is taken, as Stripe.js itself demands HTTPS there.
+    /// Whether pages and cookies travel over HTTPS only: true wherever real money is taken, as
+    /// Stripe.js itself demands HTTPS there.
     pub secure_cookies: bool,
     /// What is counted, and who may see it; without it nobody may.
     pub metrics: Option<Metrics>,

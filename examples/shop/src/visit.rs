@@ -19,7 +19,8 @@ impl Visit {
     /// The largest body in bytes: adapters read no more of it and answer [`Problem::TooLarge`](crate::Problem::TooLarge).
     pub const BODY_LIMIT: usize = 16 * 1024;
 
-    /// How long the whole body may take to arrive: after that adapters answer [`Problem::TooSlow`](crate::Problem::TooSlow).
+    /// How long the whole body may take to arrive. After that, adapters answer
+    /// [`Problem::TooSlow`](crate::Problem::TooSlow).
     pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
 
     /// Takes what the shop needs of a request. `header` gives the first header of that name, in lower case, if there is one; what is no text is as if it were

@@ -12,7 +12,7 @@ use crate::error::ConfigError;
 
 /// The environment, and behind it a `.env` file in the working folder.
 ///
-/// It reads the working folder only. A file in a parent folder may belong to somebody else.
+/// It reads the working folder only. A file in a parent folder may belong to another user.
 /// The environment stays as it is, so threads may run already.
 ///
 /// `Debug` shows the file's name and no value.

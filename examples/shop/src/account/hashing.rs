@@ -19,7 +19,7 @@ const AT_ONCE: usize = 2;
 /// So many more wait for their turn. The next one is told to come back.
 const WAITING: usize = 32;
 
-/// The hash of a password that nobody has: an unknown address takes as long as a known one.
+/// The hash of a random password: an unknown address takes as long as a known one.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$ySs0lSUFQ0+p2cZ3dA7WGQ$YQQDOQdyxk2gNhjZL8g6ZJ1gCkZTz1KQ2cjlxCjn1Mw";
 
 /// No password could be looked at, and it is not the buyer's fault.

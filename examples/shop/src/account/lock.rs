@@ -10,7 +10,7 @@ use crate::limit::{self, Limit, PerNetwork};
 /// The shortest password that is taken, in characters.
 pub(crate) const SHORTEST: usize = 10;
 
-/// An account, and the site that somebody tries to enter it from.
+/// An account, and the site that a visitor tries to enter it from.
 type Pair = (String, IpAddr);
 
 /// The door of the accounts. What is counted each process counts for itself.

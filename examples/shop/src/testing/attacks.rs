@@ -54,7 +54,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const PASSWORD: &str = "a crab under the pier";
 const ADMIN_PASSWORD: &str = "correct horse battery";
 
-/// What an honest request may take while strangers attack.
+/// The longest time that an honest request may take while strangers attack.
 const SOON: Duration = Duration::from_secs(1);
 /// How many connections strangers hold at once.
 const STRANGERS: usize = 1_000;
@@ -130,7 +130,7 @@ fn memory(program: &Program, name: &str) -> u64 {
         .expect("a number")
 }
 
-/// 600 log-ins from 20 networks, each hung up after 20 ms, then so many that wait for their answer.
+/// Sends 600 log-ins from 20 networks, each hung up after 20 ms, then `sequential` log-ins.
 /// Gives the resident memory before all of them.
 #[cfg(target_os = "linux")]
 fn log_in_often(shop: &BehindProxy, sequential: usize) -> u64 {
@@ -228,7 +228,7 @@ pub fn a_stranger_locks_nobody_out(path: &str) {
     // Nor is another network of the same site.
     let guesses = until_refused(|n| shop.log_in(ADA, "guess", &format!("[2001:db8:1:{n}::1]:443")));
     assert!((5..15).contains(&guesses), "{guesses}");
-    // What a stranger says of itself does not count, only what the proxy adds.
+    // Only the address that the proxy adds counts, not one that the stranger sends.
     assert_eq!(shop.log_in(ADA, "guess", "198.51.100.9, 203.0.113.7"), 429);
     assert_eq!(shop.log_in(ADA, PASSWORD, "198.51.100.1"), 303);
     assert_eq!(shop.log_in(ADA, PASSWORD, "192.0.2.99"), 303);
@@ -382,7 +382,7 @@ pub fn live_keys_without_a_proxy_do_not_start(path: &str) {
     assert!(told.contains("BEHIND_PROXY=1 needs PROXY_HEADER"), "{told}");
 }
 
-/// Whatever rights files get on this machine by default, and had before.
+/// The rights that files get by default, or had before, do not matter.
 pub fn the_database_is_for_its_owner_only(path: &str) {
     #[cfg(unix)]
     for existing in [false, true] {
@@ -457,7 +457,7 @@ pub fn a_slow_body_is_answered_408(path: &str) {
     assert!(begun.elapsed() < 3 * crate::Visit::BODY_DEADLINE);
 }
 
-/// What a stranger sends on a connection, and then nothing more.
+/// A stranger sends this much on a connection, and then nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stranger {
     Silent,
@@ -492,7 +492,7 @@ impl Stranger {
         stream.write_all(self.sends()).await.ok()?;
         if self == Self::Idle {
             // So it was answered, and is idle from now on.
-            stream.read(&mut [0; 64]).await.ok()?;
+            stream.read_exact(&mut [0; 64]).await.ok()?;
         }
         Some(stream)
     }
@@ -660,7 +660,7 @@ impl Nginx {
         std::fs::write(&config, file).expect("a file");
         let errors = std::fs::File::create(folder.path().join("errors")).expect("a file");
         let mut command = Command::new(nginx);
-        // As root its workers would be somebody who may not write here.
+        // Under root the workers would be another user, who may not write here.
         let globals = format!("daemon off; pid {here}/pid; error_log stderr; user root;");
         command
             .arg("-p")

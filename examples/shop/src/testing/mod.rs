@@ -1,5 +1,6 @@
-//! What the example applications share of their tests, behind the feature `testing`: buying with a real browser, [asking without one](program),
-//! [attacking](attacks), and [killing its processes meanwhile](crash).
+//! The tests that the example applications share, behind the feature `testing`: buying with a real
+//! browser, [asking without one](program), [attacking](attacks), and
+//! [killing its processes meanwhile](crash).
 //!
 //! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
 //! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's

@@ -1,4 +1,4 @@
-//! What strangers send, and orders that they leave behind.
+//! Odd requests of strangers, and orders that they leave behind.
 
 use super::{
     admin::{session, token},
@@ -96,7 +96,7 @@ async fn abandoned_orders_are_canceled_and_others_are_not() {
     }
     assert_eq!(open.status(&paid).await, "paid");
     assert_eq!(cancel(i64::MAX).await.unwrap(), 0);
-    // The page that somebody still has open takes no money any more.
+    // A page that is still open takes no money any more.
     let late = open.checkout.create_intent(&request).await;
     assert!(matches!(late, Err(IntentError::CalledOff)), "{late:?}");
 }
