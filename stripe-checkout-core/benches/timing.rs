@@ -1,14 +1,15 @@
 //! Whether the time of a comparison tells where it failed, after the method of
 //! [dudect](https://eprint.iacr.org/2016/1123).
 //!
-//! `cargo bench -p stripe-checkout-core --no-default-features --bench timing` measures a million pairs
-//! of each comparison; `-- PAIRS` takes another number. Both classes send the same text and are refused.
-//! They differ in what this side holds. In the class `near` all but the last byte match, in the class
-//! `far` the first byte differs.
+//! `cargo bench -p stripe-checkout-core --no-default-features --bench timing` measures a million
+//! pairs of each comparison; `-- PAIRS` takes another number. Both classes send the same text and
+//! are refused. They differ in what this side holds. In the class `near` all but the last byte
+//! match, in the class `far` the first byte differs.
 //!
-//! The program prints Welch's t for each comparison: for all samples and without the slowest ones. Beside it
-//! stands the null comparison of two classes that are both far. A value of |t| below 5 shows no
-//! difference. The last two lines show what the method sees where a comparison ends early.
+//! The program prints Welch's t for each comparison: for all samples and without the slowest ones.
+//! Beside it stands the null comparison of two classes that are both far. A value of |t| below 5
+//! shows no difference. The last two lines show what the method sees where a comparison ends
+//! early.
 
 use std::{
     hint::black_box,
@@ -24,7 +25,7 @@ const PAIRS: usize = 1_000_000;
 const SHARES: [f64; 4] = [1.0, 0.99, 0.95, 0.9];
 const TIMESTAMP: u64 = 1_790_000_000;
 const BODY: &[u8; 512] = &[b'x'; 512];
-/// A comparison of some nanoseconds is measured so many times at once.
+/// The number of short comparisons that one sample measures together.
 const REPEATS: usize = 32;
 
 /// Two classes, as what this side holds.

@@ -1,5 +1,5 @@
-//! Stripe's answers: whatever comes back, a call ends with an object that the JSON holds, or with an
-//! error that repeats nothing of it.
+//! Stripe's answers: whatever comes back, a call ends with an object that the JSON holds, or with
+//! an error that repeats nothing of it.
 
 use std::{
     cell::RefCell,
@@ -155,7 +155,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// A shop is replaced after so many calls, so that its memory stays small.
+    /// The number of calls to one shop. A new one follows, so that the memory stays small.
     const MOST: u32 = 500;
 
     fn new(answers: &Answers) -> Result<Self, Box<dyn Error>> {

@@ -1,4 +1,5 @@
-//! Events: from the body to the typed outcome, beside what `serde_json::Value` says of the same JSON.
+//! Events: from the body to the typed outcome, beside what `serde_json::Value` says of the same
+//! JSON.
 
 use std::hint::black_box;
 

@@ -1,8 +1,9 @@
 //! What each fuzz target asserts. Each function takes one input, of any bytes, and panics if a
 //! property does not hold.
 //!
-//! The expected results come from independent models: Stripe's SDKs for signatures, `serde_json::Value`
-//! for JSON, whole numbers for amounts, and a slow parser for forms. See `README.md`.
+//! The expected results come from independent models: Stripe's SDKs for signatures,
+//! `serde_json::Value` for JSON, whole numbers for amounts, and a slow parser for forms. See
+//! `README.md`.
 
 /// Checks one input.
 pub type Check = fn(&[u8]);

@@ -54,7 +54,7 @@ pub fn check(input: &[u8]) {
     assert!(built.is_empty());
 }
 
-/// What is taken of Stripe's JSON; none where it is no metadata.
+/// The metadata that Stripe's JSON holds; none if it holds something else.
 fn taken(value: Value) -> Option<BTreeMap<String, String>> {
     let fields = match value {
         Value::Null => Default::default(),

@@ -1,4 +1,4 @@
-//! What a browser says of its order: `POST /create-payment-intent`, with a query or a JSON body.
+//! The order that a browser names: `POST /create-payment-intent`, with a query or a JSON body.
 
 use std::{cell::RefCell, thread::LocalKey};
 

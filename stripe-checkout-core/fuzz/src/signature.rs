@@ -150,8 +150,8 @@ impl Question<'_> {
         !is_nothing && self.is_signed(&number, &signatures) && !self.is_too_old(&number)
     }
 
-    /// Whether all timestamps are one number, which both SDKs print with the same digits. Of several
-    /// ones each SDK looks at another. This crate refuses them unless all are the same.
+    /// Whether all timestamps are one number, which both SDKs print with the same digits. Of
+    /// several ones each SDK looks at another. This crate refuses them unless all are the same.
     fn has_one_time(&self) -> bool {
         let numbers: Option<Vec<Number>> =
             self.values("t").map(|value| plain_int(value?)).collect();
@@ -254,7 +254,7 @@ fn node_int(text: &str) -> Option<Number> {
     (!digits.is_empty()).then(|| Number::new(is_negative, digits))
 }
 
-/// What both SDKs read alike.
+/// Reads the numbers that both SDKs read alike.
 fn plain_int(text: &str) -> Option<Number> {
     let text = text.trim_matches(|letter| matches!(letter, ' ' | '\t'..='\r'));
     let digits = text.strip_prefix('+').unwrap_or(text);

@@ -98,8 +98,8 @@ fn is_test_key(key: &str, prefixes: &[&str]) -> bool {
     })
 }
 
-/// The role of a request's key, if its head has one: in the header, or else in the parameter `key` of
-/// the query. It needs no body.
+/// The role of a request's key, if its head has one: in the header, or else in the parameter `key`
+/// of the query. It needs no body.
 pub(crate) fn role_of_head(
     keys: Keys<'_>,
     headers: &HeaderMap,

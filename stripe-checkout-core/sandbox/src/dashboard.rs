@@ -65,8 +65,8 @@ pub(crate) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<
     Ok(())
 }
 
-/// What the page is, and what its script asks. The body is the refusal of a request that may not ask
-/// this.
+/// Answers the page, its files and its script. For a request that may not ask this, the body is
+/// the refusal.
 pub(crate) async fn route(
     shared: &Shared,
     method: &Method,

@@ -142,9 +142,9 @@ pub(crate) fn parse(address: &str) -> Option<Uri> {
     (uri.scheme_str() == Some("http") && is_local).then_some(uri)
 }
 
-/// Whether an authority is this machine whatever any name server says: `localhost`, an IPv4 address
-/// or an IPv6 address in brackets, with or without a port. Nothing else may stand there: no user, no
-/// zone, no dot behind the name.
+/// Whether an authority is this machine whatever any name server says: `localhost`, an IPv4
+/// address or an IPv6 address in brackets, with or without a port. Nothing else may stand there:
+/// no user, no zone, no dot behind the name.
 pub(crate) fn is_this_machine(authority: &str) -> bool {
     let (is_loopback, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => {

@@ -18,10 +18,10 @@ const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
 /// It works on the raw bytes of the body, never copies them, and prepares the keys once: keep one verifier for the life of the program. Cloning it is cheap.
 ///
 /// The verifier judges a header as Stripe's official Python and Node SDKs do where these two agree.
-/// Where they do not, it refuses the header, with two exceptions that bytes alone decide: a malformed
-/// `v1` beside a good one, and a body that is not UTF-8. Several timestamps must all be the same
-/// number, because each SDK looks at another one. The time that it takes may tell the length of a
-/// secret and which one fitted. It tells nothing about a signature.
+/// Where they do not, it refuses the header, with two exceptions that bytes alone decide: a
+/// malformed `v1` beside a good one, and a body that is not UTF-8. Several timestamps must all be
+/// the same number, because each SDK looks at another one. The time that it takes may tell the
+/// length of a secret and which one fitted. It tells nothing about a signature.
 ///
 /// See <https://docs.stripe.com/webhooks/signature>.
 ///

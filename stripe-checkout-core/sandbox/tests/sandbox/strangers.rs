@@ -1,5 +1,5 @@
-//! Requests of other pages and of strangers on this machine: the sandbox refuses them by their head,
-//! before it parses a body.
+//! Requests of other pages and of strangers on this machine: the sandbox refuses them by their
+//! head, before it parses a body.
 
 use std::io;
 
