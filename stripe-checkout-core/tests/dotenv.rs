@@ -2,7 +2,6 @@
 //!
 //! One test, because the working folder belongs to the whole process.
 
-use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use stripe_checkout_core::{Config, ConfigError, DotEnv};
