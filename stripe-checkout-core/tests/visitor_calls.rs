@@ -265,8 +265,8 @@ async fn twenty_buyers_pay_within_three_seconds_while_thirty_clients_hammer() {
     thirty_hammer_and_twenty_pay(|n| format!("stranger {n}")).await;
 }
 
-/// Strangers guess ids of saved cards without end. Buyers come back from paying, and one from saving
-/// a card.
+/// Strangers guess ids of saved cards without end. Buyers come back from paying, and one comes back
+/// from saving a card.
 async fn thirty_guess_and_buyers_come_back(stranger: fn(usize) -> String, has_saved_card: bool) {
     let sandbox = Sandbox::start().await.unwrap();
     let shop = builder(sandbox.config()).build().unwrap();

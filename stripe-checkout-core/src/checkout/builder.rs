@@ -289,7 +289,8 @@ impl CheckoutBuilder {
     /// All calls that the pages and their routes cause share this bound, and the bound of
     /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at
     /// most a quarter of both: see [`client_key`](Self::client_key). Look-ups of ids that a
-    /// stranger may have made up take at most a quarter, too. A second try of a call counts as another call.
+    /// stranger may have made up take at most a quarter, too. A second try of a call counts as
+    /// another call.
     /// A second look-up of one payment within a second is answered from memory.
     ///
     /// A call beyond the bound waits for its turn, up to 2 s, and clients take turns. Then the
