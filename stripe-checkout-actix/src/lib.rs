@@ -223,9 +223,7 @@ async fn read(
         }
         match (&mut left, rest.as_mut().poll_next(context)) {
             (None, piece) => piece,
-            (Some(_), Poll::Ready(None)) => {
-                Poll::Ready(Some(Err(PayloadError::Incomplete(None).into())))
-            }
+            (Some(_), Poll::Ready(None)) => Poll::Ready(Some(Err(PayloadError::Incomplete(None)))),
             (Some(left), piece) => piece.map_ok(|mut piece| {
                 piece.truncate(*left);
                 *left = left.saturating_sub(piece.len());

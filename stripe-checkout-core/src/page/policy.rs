@@ -9,8 +9,8 @@ const STRIPE: &str = "https://js.stripe.com";
 /// The policy of the checkout page, for the address that Stripe.js comes from and the base of Stripe's API.
 ///
 /// For Stripe's own, the hosts are [those that Stripe names][hosts], without `maps.googleapis.com`:
-/// only an Address Element needs it, and the page has none. Another implementation of Stripe.js gets
-/// its own origin and that of the API that it talks to.
+/// only an Address Element needs it, and the page has none. Another implementation of Stripe.js
+/// gets its own origin and that of the API that it talks to.
 ///
 /// [hosts]: https://docs.stripe.com/security/guide#content-security-policy
 pub(crate) fn content_security_policy(stripe_js_url: &str, api_base: &str) -> String {
