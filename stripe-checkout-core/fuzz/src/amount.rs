@@ -108,7 +108,7 @@ impl Rules {
             3 => 10,
             _ => self.step,
         };
-        if minor % step == 0 { step } else { 1 }
+        if minor.is_multiple_of(step) { step } else { 1 }
     }
 }
 
@@ -182,7 +182,7 @@ fn check_arithmetic(amount: Amount, rules: &Rules, other: u64) {
     assert_eq!(amount.chargeable(DEFAULT_CAP).is_ok(), chargeable);
     assert_eq!(
         second.chargeable(u64::MAX).is_ok(),
-        other > 0 && second.minor() % rules.step == 0
+        other > 0 && second.minor().is_multiple_of(rules.step)
     );
     let least = amount.below_minimum();
     assert!(least.is_none_or(|least| least.minor() > amount.minor()));

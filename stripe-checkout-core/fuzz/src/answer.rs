@@ -269,7 +269,7 @@ fn config() -> Result<Config, Box<dyn Error>> {
 }
 
 struct Stripe {
-    shop: RefCell<Shop>,
+    shop: RefCell<Option<Shop>>,
     answers: Answers,
     gateway: Gateway,
     runtime: Runtime,
@@ -284,7 +284,7 @@ impl Stripe {
             .transport(answers.clone())
             .max_tries(2);
         Ok(Self {
-            shop: RefCell::new(Shop::new(&answers)?),
+            shop: RefCell::default(),
             gateway: gateway.deadline(Duration::from_secs(5)),
             answers,
             // Pauses between tries take no time.
@@ -346,11 +346,13 @@ impl Stripe {
                 }
                 "order" | "hosted" | "switch" | "expire-order" | "declined" | "returned"
                 | "back" | "refund" | "totals" | "customer" => {
-                    let mut shop = self.shop.borrow_mut();
+                    let kept = self
+                        .shop
+                        .take()
+                        .map_or_else(|| Shop::new(&self.answers), Ok);
+                    let mut shop = kept.unwrap_or_else(|error| panic!("{error}"));
                     shop.call(call, &answer).await;
-                    if shop.count == Shop::MOST {
-                        *shop = Shop::new(&self.answers).unwrap_or_else(|error| panic!("{error}"));
-                    }
+                    self.shop.replace((shop.count < Shop::MOST).then_some(shop));
                 }
                 // An id or a path from a browser.
                 other => {

@@ -60,11 +60,11 @@ pub fn check(input: &[u8]) {
 
 /// An amount that the buyer names stays within its limits.
 fn check_named_amount(text: &str) {
-    let limits = ClientAmount::new(Currency::EUR, 1_00, 500_00);
+    let limits = ClientAmount::new(Currency::EUR, 100, 50_000);
     let named = Amount::parse_major(text.trim(), Currency::EUR);
     let named = named
         .ok()
-        .filter(|named| (1_00..=500_00).contains(&named.minor()));
+        .filter(|named| (100..=50_000).contains(&named.minor()));
     match limits.accept(text) {
         Ok(amount) => assert_eq!(Some(amount), named),
         Err(PricingError::Refused { message, .. }) => {
