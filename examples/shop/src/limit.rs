@@ -159,8 +159,8 @@ impl std::fmt::Debug for PerAddress {
 }
 
 impl PerAddress {
-    /// Allows `a_minute` payments a minute, and no more at once. With a header, the address that the
-    /// proxy writes there counts instead of the connection's.
+    /// Allows `a_minute` payments a minute, and no more at once. With a header, the address that
+    /// the proxy writes there counts instead of the connection's.
     pub fn new(a_minute: NonZeroU32, header: Option<String>) -> Self {
         Self {
             payments: PerNetwork::new(a_minute),
