@@ -149,7 +149,10 @@ fn read_order<O: DeserializeOwned>(query: &str, body: &[u8]) -> Result<O, OrderE
     struct Wrapped<O> {
         order: O,
     }
-    if let Ok(wrapped) = serde_json::from_slice::<Wrapped<O>>(body) {
+    // serde would also read a struct out of an array.
+    if body.trim_ascii_start().starts_with(b"{")
+        && let Ok(wrapped) = serde_json::from_slice::<Wrapped<O>>(body)
+    {
         return Ok(wrapped.order);
     }
     serde_json::from_slice(body).map_err(|_| OrderError::Unreadable)
@@ -201,6 +204,14 @@ mod tests {
                 matches!(read_order::<Cart>(query, body), Err(OrderError::Unreadable)),
                 "{query:?} {body:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_array_has_no_member_order() {
+        for body in [&br#"["a"]"#[..], br#"[{"order":"a"}]"#] {
+            let order = read_order::<String>("", body);
+            assert!(matches!(order, Err(OrderError::Unreadable)), "{body:?}");
         }
     }
 
