@@ -273,7 +273,8 @@ impl FromRequest for Visit {
             let body = payload.to_bytes_limited(shop::Visit::BODY_LIMIT);
             let problem = match timeout(shop::Visit::BODY_DEADLINE, body).await {
                 Ok(Ok(Ok(body))) => Ok(body),
-                Ok(_) => Err(Problem::TooLarge),
+                Ok(Ok(Err(_))) => Err(Problem::Malformed),
+                Ok(Err(_)) => Err(Problem::TooLarge),
                 Err(_) => Err(Problem::TooSlow),
             };
             let body = problem.map_err(|problem| {

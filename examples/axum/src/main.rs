@@ -2,7 +2,7 @@
 
 mod serve;
 
-use std::{net::SocketAddr, process::ExitCode, time::Instant};
+use std::{error::Error as _, net::SocketAddr, process::ExitCode, time::Instant};
 
 use axum::{
     Router,
@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use http_body_util::LengthLimitError;
 use shop::{Answer, App, BoxError, Problem, Settings, Shop, StartError};
 use tokio::{net::TcpListener, time::timeout};
 
@@ -213,7 +214,16 @@ impl FromRequest<Shop> for Visit {
         );
         let body = match body.await {
             Ok(Ok(body)) => body,
-            Ok(Err(_)) => return Err(Page(shop.problem(Problem::TooLarge))),
+            Ok(Err(error)) => {
+                let too_large = error
+                    .source()
+                    .is_some_and(|cause| cause.is::<LengthLimitError>());
+                let problem = match too_large {
+                    true => Problem::TooLarge,
+                    false => Problem::Malformed,
+                };
+                return Err(Page(shop.problem(problem)));
+            }
             Err(_) => return Err(Page(shop.problem(Problem::TooSlow))),
         };
         let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);

@@ -133,7 +133,7 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
     ];
     rocket
         .mount("/", shop_routes)
-        .register("/", catchers![not_found, too_large, too_slow])
+        .register("/", catchers![malformed, not_found, too_large, too_slow])
         .manage(shop)
         .mount("/", checkout)
         // Each answer has its own headers already.
@@ -309,6 +309,12 @@ fn not_found(request: &Request<'_>) -> Option<Page> {
     Some(Page(shop.problem(Problem::NotFound)))
 }
 
+#[catch(400)]
+fn malformed(request: &Request<'_>) -> Option<Page> {
+    let shop = request.rocket().state::<Shop>()?;
+    Some(Page(shop.problem(Problem::Malformed)))
+}
+
 #[catch(413)]
 fn too_large(request: &Request<'_>) -> Option<Page> {
     let shop = request.rocket().state::<Shop>()?;
@@ -335,7 +341,8 @@ impl<'r> FromData<'r> for Visit {
         let body = data.open(shop::Visit::BODY_LIMIT.bytes()).into_bytes();
         let body = match timeout(shop::Visit::BODY_DEADLINE, body).await {
             Ok(Ok(body)) if body.is_complete() => body.into_inner(),
-            Ok(_) => return Outcome::Error((Status::PayloadTooLarge, ())),
+            Ok(Ok(_)) => return Outcome::Error((Status::PayloadTooLarge, ())),
+            Ok(Err(_)) => return Outcome::Error((Status::BadRequest, ())),
             Err(_) => return Outcome::Error((Status::RequestTimeout, ())),
         };
         let header = |name: &str| request.headers().get_one(name).map(str::as_bytes);
