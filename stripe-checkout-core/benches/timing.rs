@@ -30,11 +30,11 @@ const REPEATS: usize = 32;
 /// The number of different keys, bodies and secrets.
 const KINDS: u32 = 16;
 
-/// What a stranger sends, and what this side holds. The two of one index match up to the last byte,
-/// all others differ much earlier.
+/// The texts that a stranger sends, and the values that this side holds. The two of one index match
+/// up to the last byte, all others differ much earlier.
 ///
-/// Each class pairs the same texts with the same held values, only otherwise. So neither a place in
-/// the memory nor a value can favour a class.
+/// Each class pairs the same texts and values in another way. So neither a place in the memory nor
+/// a value can favour a class.
 struct Comparison<S, T> {
     name: &'static str,
     sent: Vec<S>,
