@@ -1,4 +1,4 @@
-//! Unpaid orders: after a day the shop cancels them, and they can no longer be paid.
+//! Unpaid orders: after two weeks the shop cancels them, and they can no longer be paid.
 
 use std::time::Duration;
 
@@ -10,40 +10,55 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How long an order waits for its payment.
-pub(crate) const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an order waits for its payment. Buyers may pay a voucher days after they got it, like
+/// one of Multibanco within 7 days.
+const ABANDONED: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// So many orders are read at once.
-const PAGE: i64 = 100;
+/// How many orders one run looks at, at most.
+const MOST: i64 = 100;
 
-/// Cancels the orders that were made before this time (in seconds since 1970) and are not paid.
-/// Returns how many. An order that fails, or is paid at this moment, keeps no other one waiting.
+/// What one run did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// How many orders it canceled.
+    pub canceled: u64,
+    /// Where the next run goes on: 0 is the first order.
+    pub next: i64,
+}
+
+/// Cancels the orders behind this row that were made before this time (in seconds since 1970) and
+/// are not paid: at most 100. An order that fails, or is paid at this moment, keeps no other one
+/// waiting.
+///
+/// Pre-orders stay. Their money may be authorised although no event has told it yet, and canceling
+/// would give it back.
 ///
 /// # Errors
 /// [`StoreError`] if the orders cannot be read or written.
-pub async fn cancel(checkout: &Checkout, store: &Store, before: i64) -> Result<u64, StoreError> {
-    let (mut canceled, mut last) = (0, 0);
-    loop {
-        let page = store.unpaid(before, last).await?;
-        let Some((end, _)) = page.last() else {
-            return Ok(canceled);
-        };
-        last = *end;
-        for (_, order) in page {
-            match checkout.expire(&order).await {
-                // Stripe also tells of a payment that was canceled.
-                Ok(Expired::Expired(_) | Expired::NothingOpen) => {
-                    store.called_off(&order).await?;
-                    canceled += 1;
-                }
-                // Its events decide.
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(order = short(&order), error = %crate::causes(&error), "an abandoned order could not be canceled; it will be tried again");
-                }
+pub async fn cancel(
+    checkout: &Checkout,
+    store: &Store,
+    before: i64,
+    after: i64,
+) -> Result<Run, StoreError> {
+    let orders = store.unpaid(before, after).await?;
+    let next = orders.last().map_or(0, |(row, _)| *row);
+    let mut canceled = 0;
+    for (_, order) in orders {
+        match checkout.expire(&order).await {
+            // Stripe also tells of a payment that was canceled.
+            Ok(Expired::Expired(_) | Expired::NothingOpen) => {
+                store.called_off(&order).await?;
+                canceled += 1;
+            }
+            // Its events decide.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(order = short(&order), error = %crate::causes(&error), "an abandoned order could not be canceled; it will be tried again");
             }
         }
     }
+    Ok(Run { canceled, next })
 }
 
 /// The time before which an unpaid order is abandoned.
@@ -52,7 +67,8 @@ pub(crate) fn since() -> i64 {
 }
 
 impl Store {
-    /// The orders behind this row that are not paid and were made before this time.
+    /// The orders behind this row that are not paid, are no pre-orders, and were made before this
+    /// time.
     async fn unpaid(&self, before: i64, after: i64) -> Result<Vec<(i64, String)>, StoreError> {
         let pool = self.pool().clone();
         self.to_the_end(async move {
@@ -60,12 +76,12 @@ impl Store {
                 pool,
                 sqlx::query_as(
                     "SELECT rowid, id FROM orders
-                     WHERE status IN ('pending', 'failed') AND created_at < $1 AND rowid > $2
+                     WHERE status IN ('pending', 'failed') AND on_order = 0 AND created_at < $1 AND rowid > $2
                      ORDER BY rowid LIMIT $3",
                 )
                 .bind(before)
                 .bind(after)
-                .bind(PAGE)
+                .bind(MOST)
                 .fetch_all(pool)
                 .await?
             ))

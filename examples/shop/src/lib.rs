@@ -43,7 +43,7 @@ mod typed;
 mod upkeep;
 mod visit;
 
-pub use abandoned::cancel as cancel_abandoned;
+pub use abandoned::{Run as AbandonedRun, cancel as cancel_abandoned};
 pub use answer::Answer;
 pub use balance::OrderDispute;
 pub use closing::GRACE;

@@ -57,15 +57,32 @@ pub(crate) fn start(
                     tracing::error!(error = %crate::causes(&error), "old events could not be forgotten; it will be tried again");
                 }
             }
-            match abandoned::cancel(&pruned, &orders, abandoned::since()).await {
-                Ok(0) => {}
-                Ok(orders) => tracing::info!(orders, "abandoned orders were canceled"),
-                Err(error) => {
-                    tracing::error!(error = %crate::causes(&error), "abandoned orders could not be canceled; it will be tried again");
-                }
-            }
         }
     });
+    tokio::spawn(cancel_abandoned(checkout.clone(), orders, closing.clone()));
+}
+
+/// Cancels abandoned orders, a few each minute.
+async fn cancel_abandoned(checkout: Checkout, store: Store, closing: Closing) {
+    let (mut minutes, mut after) = (Ticks::new(MINUTE, &closing), 0);
+    while minutes.next().await {
+        let run = abandoned::cancel(&checkout, &store, abandoned::since(), after);
+        let run = tokio::select! {
+            () = closing.clone().told() => return,
+            run = run => run,
+        };
+        match run {
+            Ok(run) => {
+                after = run.next;
+                if run.canceled > 0 {
+                    tracing::info!(orders = run.canceled, "abandoned orders were canceled");
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %crate::causes(&error), "abandoned orders could not be canceled; it will be tried again");
+            }
+        }
+    }
 }
 
 /// Says in the log what somebody has to look at, each kind once until it is gone. Asking also brings the counts of what is stored up to date.

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, thread::LocalKey};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 use stripe_checkout_core::{
     Amount, Body, Call, Checkout, ClientAmount, Config, Currency, Endpoint, Pricing, PricingError,
@@ -44,7 +47,10 @@ pub fn check(input: &[u8]) {
         return;
     }
     let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        assert_eq!((cart, text), (None, None));
+        // serde_json skips what no field reads: it looks at neither its bytes nor its numbers.
+        if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+            assert_eq!((cart, text), (None, None));
+        }
         return;
     };
     // Without names that stand twice.
