@@ -156,13 +156,18 @@ impl Config {
     ///
     /// It logs the name of the file. It never looks into a parent folder, and it leaves the
     /// environment as it is. [`DotEnv`] reads your own variables from the same file.
+    /// `STRIPE_ALLOW_OTHER_HOSTS` counts in the environment only: a file that others can write must
+    /// not allow another host.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env), and as [`DotEnv::read`].
     #[cfg(feature = "dotenv")]
     pub fn from_dotenv() -> Result<Self, ConfigError> {
         let variables = DotEnv::read()?;
-        Self::from_vars(|name| variables.get(name))
+        Self::from_vars(|name| match name {
+            OTHER_HOSTS_VARIABLE => std::env::var_os(name),
+            name => variables.get(name),
+        })
     }
 
     /// A file that others can write must not send a live key, or a buyer's card, to another host.

@@ -557,13 +557,14 @@ pub enum ApiError {
     #[error("Stripe did not answer in time")]
     Timeout,
     /// The calls that visitors cause are at their bound: see
-    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). Nothing was sent.
+    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). This call was not sent.
+    /// Earlier calls of the same operation may have been.
     #[error("visitors cause more calls to Stripe than the bound allows")]
     TooManyCalls {
         /// When the visitor may try again.
         retry_after: Duration,
     },
-    /// The visitor hung up while the call waited for its turn. Nothing was sent.
+    /// The visitor hung up while the call waited for its turn. This call was not sent.
     #[error("the visitor left before the call was sent")]
     VisitorLeft,
     /// Stripe answered with something that is not what it documents.

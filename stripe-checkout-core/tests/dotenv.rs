@@ -64,6 +64,16 @@ fn only_the_working_folder_is_read() {
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(logged.contains(&name.display().to_string()), "{logged}");
 
+    // A file that others can write sends no live key to their host, and cannot allow it.
+    let elsewhere = "STRIPE_API_BASE=https://proxy.example\nSTRIPE_ALLOW_OTHER_HOSTS=1\n";
+    let live = KEYS.replace("_test_", "_live_");
+    let live = format!("{live}STRIPE_WEBHOOK_SECRET=whsec_ours\n{elsewhere}");
+    std::fs::write(&file, live).unwrap();
+    let other_host = ConfigError::OtherHost {
+        variable: "STRIPE_API_BASE",
+    };
+    assert_eq!(Config::from_dotenv().unwrap_err(), other_host);
+
     std::fs::write(&file, "STRIPE_SECRET_KEY sk_live_s3cr3t\n").unwrap();
     let line = Config::from_dotenv().unwrap_err();
     assert_eq!(line, ConfigError::DotEnvLine);

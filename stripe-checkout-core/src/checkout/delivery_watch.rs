@@ -78,17 +78,19 @@ impl DeliveryWatch {
                 | Received::Queued
                 | Received::Waiting
         );
-        // The endpoint at Stripe may leave out other events, but no success.
-        if origin == Origin::Webhook || !is_new || !is_success(event) {
+        if origin == Origin::Webhook {
             return;
         }
         let mut seen = self.lock();
-        let (since, count) = seen.found.unwrap_or((Instant::now(), 0));
-        seen.found = Some((since, count.saturating_add(1)));
         if seen.ids.len() == REMEMBERED {
             seen.ids.pop_front();
         }
         seen.ids.push_back(event.id().to_owned());
+        // The endpoint at Stripe may leave out other events, but no success.
+        if is_new && is_success(event) {
+            let (since, count) = seen.found.unwrap_or((Instant::now(), 0));
+            seen.found = Some((since, count.saturating_add(1)));
+        }
     }
 
     /// How many payments were found, if this process accepted no webhook since, and for an hour.

@@ -147,9 +147,9 @@ impl Checkout {
         made: Charged,
         account: Option<&str>,
     ) -> Result<SavedChargeOutcome, IntentError> {
-        let (payment, whole) = gateway
-            .retrieve_intent_and_charge(&made.payment, account)
-            .await?;
+        let gateway = gateway.to_the_end();
+        let told = gateway.retrieve_intent_and_charge(&made.payment, account);
+        let (payment, whole) = told.await?;
         if is_settled(&payment) {
             self.take_in_retrieved(&payment, &whole).await;
             return Ok(outcome(payment));

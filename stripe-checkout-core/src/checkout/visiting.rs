@@ -17,7 +17,8 @@ impl Checkout {
     /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls) with the ready-made routes.
     /// `client` is the same name that
     /// [`client_key`](crate::CheckoutBuilder::client_key) gives this visitor, or the address.
-    /// Without a name, all unnamed visitors count as one client. Beyond the bound a call fails with
+    /// Without a name, visitors cannot be told apart, and together they may take the whole bound.
+    /// Beyond the bound a call fails with
     /// [`ApiError::TooManyCalls`](crate::ApiError::TooManyCalls): answer with 429.
     ///
     /// Calls of the checkout itself never wait for visitors: use that one for your admin pages.
@@ -37,7 +38,8 @@ impl Checkout {
 
     fn visited_by(&self, client: Option<&str>, left: Option<watch::Receiver<()>>) -> Self {
         let visiting = self.inner.payments.as_ref().map(|payments| {
-            let caller = payments.visitor_calls.caller(client, left);
+            let client = client.map(client_named);
+            let caller = payments.visitor_calls.caller(client.as_deref(), left);
             payments.gateway.on_behalf_of(caller)
         });
         Self {
@@ -75,7 +77,7 @@ impl Payments {
     /// What tells one visitor from another: what the application says, else the address.
     fn client_of(&self, visitor: &Visitor) -> Option<String> {
         let named = self.client_key.as_ref().and_then(|key| key(visitor));
-        named.or_else(|| visitor.peer().map(network))
+        named.or_else(|| visitor.peer().map(|peer| peer.to_string()))
     }
 }
 
@@ -91,6 +93,14 @@ impl From<NoPayments> for IntentError {
 impl From<NoPayments> for OperationError {
     fn from(_: NoPayments) -> Self {
         Self::NoPricing
+    }
+}
+
+/// A name that is an address stands for its network: a visitor has a whole /64 of IPv6.
+fn client_named(name: &str) -> String {
+    match name.trim().parse() {
+        Ok(address) => network(address),
+        Err(_) => name.to_owned(),
     }
 }
 
@@ -111,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_client_is_an_address_or_a_network_of_ipv6() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = client_named;
+        assert_eq!(of("account 7"), "account 7");
         assert_eq!(of("203.0.113.7"), "203.0.113.7");
         assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");

@@ -21,7 +21,7 @@ use super::request::IntentParams;
 use super::retry::{self, Limits, NoAnswer, Queue};
 use super::stripe_clock::StripeClock;
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
-use super::visitor_calls::{Caller, RETRY_AFTER, Unsent, endpoint};
+use super::visitor_calls::{Caller, LONGEST_WAIT, RETRY_AFTER, Unsent, endpoint};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
 use crate::fulfillment::{Cancel, is_session};
@@ -148,9 +148,13 @@ impl Gateway {
         self.with_caller(Caller::remembering)
     }
 
-    /// The same gateway for work that began, and that goes on when its visitor is gone.
+    /// The same gateway for the end of work that began. It goes on when its visitor is gone, and
+    /// waits for no place: the visitor must not hear that nothing was sent.
     pub(crate) fn to_the_end(&self) -> Self {
-        self.clone().with_caller(Caller::without_visitor)
+        Self {
+            caller: None,
+            ..self.clone()
+        }
     }
 
     fn with_caller(mut self, change: impl FnOnce(Caller) -> Caller) -> Self {
@@ -620,7 +624,7 @@ impl Gateway {
             biased;
             () = caller.left() => return Err(unsent(Unsent::VisitorLeft).into()),
             turn = turn.lock() => turn,
-            () = tokio::time::sleep_until(since + self.limits.deadline) => {
+            () = tokio::time::sleep_until(since + LONGEST_WAIT) => {
                 return Err(unsent(Unsent::AtBound).into());
             }
         };

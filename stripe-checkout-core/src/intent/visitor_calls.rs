@@ -360,12 +360,6 @@ impl Caller {
         self
     }
 
-    /// Work that has begun, and is no longer the visitor's.
-    pub(super) fn without_visitor(mut self) -> Self {
-        self.left = None;
-        self
-    }
-
     pub(super) fn remembers(&self) -> bool {
         self.remembers
     }
