@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use minijinja::{Value, context};
 use stripe_checkout_core::{
-    BoxError, OperationError,
+    ApiError, OperationError,
     intent::{Customer, CustomerRequest},
     webhook::PaymentMethod,
 };
@@ -121,7 +121,7 @@ impl Shop {
             Ok(found) => found,
             Err(refused) => return refused,
         };
-        let checkout = &self.inner.checkout;
+        let checkout = self.till_of(visit);
         let removed = async {
             let customer = checkout.customer(&buyer.customer()).await?;
             checkout.detach(&customer, card).await
@@ -131,7 +131,7 @@ impl Shop {
             Err(OperationError::NotTheirs) => {
                 self.problem_at(Problem::UnknownCard, "/account", "Back to your account")
             }
-            Err(error) => self.problem(Problem::Unavailable(error.into())),
+            Err(error) => self.problem(unanswered(error)),
         }
     }
 }
@@ -270,7 +270,7 @@ impl Shop {
             })
             .collect();
         // The rest of the page does not need Stripe.
-        let cards = self.cards_of(buyer).await.map(|(_, methods)| {
+        let cards = self.cards_of(visit, buyer).await.map(|(_, methods)| {
             let cards: Vec<Value> = methods.iter().map(shown).collect();
             cards
         });
@@ -283,8 +283,12 @@ impl Shop {
     }
 
     /// The buyer as Stripe's customer, and what he saved. Nothing if Stripe does not say so soon.
-    async fn cards_of(&self, buyer: &Buyer) -> Option<(Customer, Vec<PaymentMethod>)> {
-        let checkout = &self.inner.checkout;
+    async fn cards_of(
+        &self,
+        visit: &Visit,
+        buyer: &Buyer,
+    ) -> Option<(Customer, Vec<PaymentMethod>)> {
+        let checkout = self.till_of(visit);
         let ask = async {
             let customer = checkout.customer(&buyer.customer()).await?;
             let methods = checkout.payment_methods(&customer).await?;
@@ -292,6 +296,8 @@ impl Shop {
         };
         match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(found)) => Some(found),
+            // The visitor asks too often.
+            Ok(Err(OperationError::Api(ApiError::TooManyCalls { .. }))) => None,
             Ok(Err(error)) => {
                 tracing::error!(error = %crate::causes(&error), "saved cards cannot be shown");
                 None
@@ -334,8 +340,14 @@ fn normal(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-fn unavailable(error: impl Into<BoxError>) -> Problem {
-    Problem::Unavailable(error.into())
+/// Why Stripe did not answer.
+fn unanswered(error: OperationError) -> Problem {
+    match error {
+        OperationError::Api(ApiError::TooManyCalls { retry_after }) => {
+            Problem::TooMany(retry_after)
+        }
+        error => Problem::Unavailable(error.into()),
+    }
 }
 
 impl From<HashError> for Problem {

@@ -120,6 +120,12 @@ impl Shop {
         &self.inner.checkout
     }
 
+    /// The till for calls to Stripe that this visitor causes: they share the bound of all visitors.
+    pub(crate) fn till_of(&self, visit: &Visit) -> Checkout {
+        let client = visit.address().map(|address| address.to_string());
+        self.inner.checkout.for_client(client.as_deref())
+    }
+
     /// Where a visitor is: at the other end of the connection, or where the proxy before the shop says. `last` gives the last header of a name, if there is one: those
     /// before it the visitor may have made up.
     pub fn visitors_address<'a>(
@@ -146,7 +152,10 @@ impl Shop {
     pub async fn cart(&self, visit: &Visit) -> Answer {
         let cart = cart_of(visit);
         match self.inner.store.buyer_of(visit).await {
-            Ok(buyer) => self.page(self.cart_page(buyer.as_ref(), &cart, 200, None).await),
+            Ok(buyer) => self.page(
+                self.cart_page(visit, buyer.as_ref(), &cart, 200, None)
+                    .await,
+            ),
             Err(error) => self.problem(error.into()),
         }
     }
@@ -365,6 +374,7 @@ impl Shop {
     /// The cart, with a word about it, and with what a buyer who is logged in may do there.
     pub(crate) async fn cart_page(
         &self,
+        visit: &Visit,
         buyer: Option<&Buyer>,
         cart: &Cart,
         status: u16,
@@ -382,7 +392,7 @@ impl Shop {
             })
             .collect();
         let one_click = match buyer {
-            Some(buyer) if !cart.is_empty() => self.one_click(buyer).await?,
+            Some(buyer) if !cart.is_empty() => self.one_click(visit, buyer).await?,
             _ => None,
         };
         let page = self.render(

@@ -10,7 +10,7 @@ use stripe_checkout_core::{
     intent::{SavedCharge, SavedChargeOutcome},
 };
 
-use super::{is_over, named, shown, unavailable};
+use super::{is_over, named, shown, unanswered};
 use crate::{
     account::Buyer,
     answer::Answer,
@@ -41,12 +41,16 @@ impl Shop {
         if let Err(problem) = self.count_order(visit) {
             return self.problem_at(problem, "/cart", "Back to the cart");
         }
-        self.page(self.buy_now(&buyer, &form, &cart).await)
+        self.page(self.buy_now(visit, &buyer, &form, &cart).await)
     }
 
     /// What the cart's page needs to offer it: nothing, if there is no card that could pay.
-    pub(crate) async fn one_click(&self, buyer: &Buyer) -> Result<Option<Value>, Problem> {
-        let Some((_, methods)) = self.cards_of(buyer).await else {
+    pub(crate) async fn one_click(
+        &self,
+        visit: &Visit,
+        buyer: &Buyer,
+    ) -> Result<Option<Value>, Problem> {
+        let Some((_, methods)) = self.cards_of(visit, buyer).await else {
             return Ok(None);
         };
         let cards: Vec<Value> = methods
@@ -66,16 +70,17 @@ impl Shop {
 
     async fn buy_now(
         &self,
+        visit: &Visit,
         buyer: &Buyer,
         form: &[(String, String)],
         cart: &Cart,
     ) -> Result<Answer, Problem> {
-        let (store, checkout) = (&self.inner.store, &self.inner.checkout);
+        let (store, checkout) = (&self.inner.store, self.till_of(visit));
         let total = cart::total(&cart.lines()?)?;
         if field(form, "seen") != total.minor().to_string() {
             let message = "The total has changed. Please look at it, and press again.";
             let page = self
-                .cart_page(Some(buyer), cart, 409, Some(message))
+                .cart_page(visit, Some(buyer), cart, 409, Some(message))
                 .await?;
             return Ok(self.with_cart(page, cart));
         }
@@ -89,7 +94,7 @@ impl Shop {
             let methods = checkout.payment_methods(&customer).await?;
             Ok::<_, stripe_checkout_core::OperationError>((customer, methods))
         };
-        let (customer, methods) = asked.await.map_err(unavailable)?;
+        let (customer, methods) = asked.await.map_err(unanswered)?;
         let Some(method) = methods.iter().find(|method| method.id() == card) else {
             return Err(Problem::UnknownCard);
         };

@@ -561,3 +561,30 @@ async fn stripes_page_is_one_press_away_and_what_is_given_away_is_shipped_once()
     let again = open.checkout.create_session(&request).await;
     assert!(again.is_err(), "it is given already");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_buyer_who_asks_without_end_takes_a_share_of_the_calls_to_stripe() {
+    let Some(open) = open_with_stripe().await else {
+        return;
+    };
+    let ada = buyer(&open, "ada@example.com").await;
+    account_page(&open, &ada).await;
+    let lists = || {
+        let requests = open.sandbox().requests();
+        let lists = requests
+            .iter()
+            .filter(|request| request.path.ends_with("/payment_methods"));
+        lists.count()
+    };
+    let before = lists();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (shop, cookies) = (open.shop.clone(), ada.clone());
+        asking.spawn(async move { shop.account(&visit(&[("cookie", &cookies)], "")).await });
+    }
+    for page in asking.join_all().await {
+        assert_eq!(page.status, 200, "{}", text(&page));
+    }
+    // A call waits two seconds at most, and one client has 5 a second.
+    assert!(lists() - before < 40, "{}", lists() - before);
+}
