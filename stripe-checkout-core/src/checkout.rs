@@ -270,6 +270,8 @@ impl Checkout {
             payment = field::Empty,
             outcome = field::Empty,
         );
+        #[cfg(feature = "intent")]
+        self.forget_look_ups(&event, origin);
         let work = self.deliver(event.clone(), &scope, origin);
         let received = work.instrument(span.clone()).await;
         let outcome = telemetry::outcome_of(&received);
@@ -279,6 +281,22 @@ impl Checkout {
             self.inner.deliveries.received(&event, origin, received);
         }
         received
+    }
+
+    /// A buyer who comes back does not see how the payment stood before this event.
+    #[cfg(feature = "intent")]
+    fn forget_look_ups(&self, event: &Event, origin: Origin) {
+        let Some(payments) = self.inner.payments.as_ref() else {
+            return;
+        };
+        // What a look-up found is no news to it.
+        if origin == Origin::Webhook {
+            let outcome = crate::webhook::Outcome::of(event);
+            let ids = [event.object_id(), outcome.payment_id()];
+            ids.into_iter()
+                .flatten()
+                .for_each(|id| payments.gateway.heard_of(id));
+        }
     }
 
     async fn deliver(

@@ -9,7 +9,8 @@ use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::intent::{
     CustomerRequest, PaymentRequest, SetupRequest, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::testing::PaymentIntent;
+use stripe_checkout_core::testing::{EventBody, PaymentIntent};
+use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{
     Amount, ApiError, Body, Call, Checkout, CheckoutBuilder, Config, Currency, IntentError,
     Pricing, PricingError, PublishableKey, Reply, SecretKey, TransportError, Visitor,
@@ -378,6 +379,33 @@ async fn a_second_look_up_of_one_payment_within_a_second_is_answered_from_memory
     };
     tokio::time::timeout(PATIENCE, again).await.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+/// The buyer tries again on the page, or Stripe tells, within the second.
+#[tokio::test]
+async fn a_look_up_after_news_of_its_payment_asks_stripe() {
+    for told_by_webhook in [false, true] {
+        let sandbox = Sandbox::start().await.unwrap();
+        let shop = builder(sandbox.config()).build().unwrap();
+        let made = Made::of(&create(&shop, "ada", "1").await);
+        let before = text(&made.status(&shop, "ada").await);
+        assert!(before.contains("requires_payment_method"), "{before}");
+        if told_by_webhook {
+            made.pay(&sandbox).await;
+            let body = serde_json::json!({
+                "id": made.0, "object": "payment_intent", "status": "processing",
+                "amount": 1999, "currency": "eur",
+            });
+            let told = EventBody::new("payment_intent.processing", body).body();
+            let event = Event::parse(told).unwrap();
+            shop.receive(event).await.unwrap();
+        } else {
+            create(&shop, "ada", "1").await;
+            made.pay(&sandbox).await;
+        }
+        let after = text(&made.status(&shop, "ada").await);
+        assert!(after.contains("succeeded"), "{told_by_webhook}: {after}");
+    }
 }
 
 /// A Stripe that answers as soon as it may.

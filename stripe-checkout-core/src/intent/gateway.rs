@@ -16,12 +16,12 @@ use tracing::Instrument as _;
 
 use super::idempotency::IdempotencyKey;
 use super::pool::PooledTransport;
-use super::recent_answers::Question;
+use super::recent_answers::{Question, RecentAnswers};
 use super::request::IntentParams;
 use super::retry::{self, Limits, NoAnswer, Queue};
 use super::stripe_clock::StripeClock;
 use super::transport::{AnyTransport, Transport, TransportRequest, TransportResponse};
-use super::visitor_calls::{Caller, LONGEST_WAIT, RETRY_AFTER, Unsent, endpoint};
+use super::visitor_calls::{Caller, LONGEST_WAIT, RETRY_AFTER, Unsent, endpoint, object_id};
 use crate::config::{API_VERSION, Config};
 use crate::error::{ApiError, BuildError, TransportError};
 use crate::fulfillment::{Cancel, is_session};
@@ -64,6 +64,7 @@ pub struct Gateway {
     api_base: Arc<str>,
     limits: Limits,
     stripe_clock: Arc<StripeClock>,
+    recent: Arc<RecentAnswers>,
     /// The visitor who causes the calls. Without one they are the application's own, and no visitor
     /// takes their places.
     caller: Option<Caller>,
@@ -101,6 +102,7 @@ impl Gateway {
                 tries: Self::DEFAULT_TRIES,
             },
             stripe_clock: Arc::default(),
+            recent: Arc::default(),
             caller: None,
         })
     }
@@ -602,8 +604,19 @@ impl Gateway {
             Some(caller) if caller.remembers() && call.method == "GET" => {
                 self.look_up(caller, &call, &request, since).await
             }
-            _ => self.exchange(&request, since).await,
+            _ => {
+                let answer = self.exchange(&request, since).await;
+                if let Some(id) = object_id(&call.path) {
+                    self.heard_of(id);
+                }
+                answer
+            }
         }
+    }
+
+    /// An object may have changed: the next look-up asks Stripe.
+    pub(crate) fn heard_of(&self, id: &str) {
+        self.recent.forget(id);
     }
 
     /// Asks Stripe, unless it answered the same within the last second.
@@ -618,7 +631,7 @@ impl Gateway {
             url: request.url.clone(),
             account: call.account.map(str::to_owned),
         };
-        let recent = caller.recent();
+        let recent = &self.recent;
         let turn = recent.turn(caller.client(), &question);
         let _turn = tokio::select! {
             biased;
@@ -632,8 +645,9 @@ impl Gateway {
             telemetry::visitor_call("remembered");
             return answer;
         }
+        let asked = Instant::now();
         let answer = self.exchange(request, since).await;
-        recent.keep(question, &answer);
+        recent.keep(question, asked, &answer);
         answer
     }
 

@@ -17,6 +17,8 @@ use crate::error::ApiError;
 
 /// For how long an answer is good enough.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(1);
+/// For how long news is remembered: no answer takes longer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// How many answers are kept at most. The rate of visitors' calls keeps far fewer.
 const MOST: usize = 1000;
 
@@ -32,8 +34,15 @@ pub(super) struct Question {
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
 #[derive(Default)]
+struct Remembered {
+    answers: HashMap<Question, (Instant, Answer)>,
+    /// Objects about which there was news, and when. An answer that was under way then is too old.
+    news: HashMap<String, Instant>,
+}
+
+#[derive(Default)]
 pub(super) struct RecentAnswers {
-    answers: Mutex<HashMap<Question, (Instant, Answer)>>,
+    remembered: Mutex<Remembered>,
     /// One look-up of one client at a time asks Stripe the same. Another client's does not wait
     /// for it: a stranger's call in the queue never holds a buyer up.
     asking: Mutex<HashMap<(Option<ClientKey>, Question), Turn>>,
@@ -42,21 +51,38 @@ pub(super) struct RecentAnswers {
 impl RecentAnswers {
     /// The answer of the last second, if there is one.
     pub(super) fn find(&self, question: &Question) -> Option<Answer> {
-        let answers = lock(&self.answers);
-        let (at, answer) = answers.get(question)?;
+        let remembered = lock(&self.remembered);
+        let (at, answer) = remembered.answers.get(question)?;
         (at.elapsed() < REMEMBERED).then(|| answer.clone())
     }
 
-    /// Keeps an answer for a second. A failure that may pass is not kept.
-    pub(super) fn keep(&self, question: Question, answer: &Answer) {
+    /// Keeps the answer to a question that was asked at this time, for a second. A failure that may
+    /// pass is not kept, and neither is an answer that may be older than the news of its object.
+    pub(super) fn keep(&self, question: Question, asked: Instant, answer: &Answer) {
         let lasts = match answer {
             Ok(_) => true,
             Err(unsuccessful) => matches!(unsuccessful.error, ApiError::InvalidRequest { .. }),
         };
-        let mut answers = lock(&self.answers);
+        let mut remembered = lock(&self.remembered);
+        let Remembered { answers, news } = &mut *remembered;
         answers.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
-        if lasts && answers.len() < MOST {
+        let is_old = |(id, at): (&String, &Instant)| *at >= asked && question.url.contains(id);
+        if lasts && answers.len() < MOST && !news.iter().any(is_old) {
             answers.insert(question, (Instant::now(), answer.clone()));
+        }
+    }
+
+    /// Forgets what was answered about this object: it may have changed since.
+    pub(super) fn forget(&self, id: &str) {
+        let mut remembered = lock(&self.remembered);
+        let Remembered { answers, news } = &mut *remembered;
+        answers.retain(|question, _| !question.url.contains(id));
+        news.retain(|_, at| at.elapsed() < LONGEST_ANSWER);
+        if news.len() < MOST {
+            news.insert(id.to_owned(), Instant::now());
+        } else {
+            // Nobody can tell any more which answers are too old.
+            answers.clear();
         }
     }
 

@@ -17,7 +17,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::recent_answers::RecentAnswers;
 use crate::quiet::Quiet;
 use crate::telemetry;
 
@@ -72,13 +71,12 @@ impl CallLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ClientKey(u64);
 
-/// The shared bound of one checkout, and what was answered within the last second.
+/// The shared bound of one checkout.
 pub(crate) struct VisitorCalls {
     limits: CallLimits,
     keys: RandomState,
     state: Mutex<State>,
     quiet: Quiet,
-    pub(super) recent: RecentAnswers,
 }
 
 /// On whose behalf a call is sent.
@@ -145,7 +143,6 @@ impl VisitorCalls {
             keys: RandomState::new(),
             state: Mutex::default(),
             quiet: Quiet::default(),
-            recent: RecentAnswers::default(),
         }
     }
 
@@ -368,10 +365,6 @@ impl Caller {
         self.client
     }
 
-    pub(super) fn recent(&self) -> &RecentAnswers {
-        &self.calls.recent
-    }
-
     /// Waits until the visitor is gone.
     pub(super) async fn left(&self) {
         match self.left.clone() {
@@ -446,17 +439,19 @@ impl Drop for Ticket {
 
 /// Stripe's endpoint of a path, as Stripe counts requests: all ids are alike.
 pub(super) fn endpoint(method: &str, path: &str) -> String {
-    let mut segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let id = match segments.first() {
-        Some(&"checkout") => 2,
-        _ => 1,
-    };
-    if let Some(segment) = segments.get_mut(id)
-        && *segment != "search"
-    {
-        *segment = "{id}";
+    match object_id(path) {
+        Some(id) => format!("{method} {}", path.replacen(id, "{id}", 1)),
+        None => format!("{method} {path}"),
     }
-    format!("{method} /{}", segments.join("/"))
+}
+
+/// The id of the object that a path is about.
+pub(super) fn object_id(path: &str) -> Option<&str> {
+    let mut segments = path.trim_start_matches('/').split('/');
+    if segments.next() == Some("checkout") {
+        segments.next();
+    }
+    segments.next().filter(|segment| *segment != "search")
 }
 
 #[cfg(test)]
