@@ -107,7 +107,7 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes an event due at once and counts its attempts anew; a dead or mismatched one becomes
+    /// Makes an event due at once and counts its attempts anew. A dead or mismatched event becomes
     /// pending again. Waits for running work up to `patience`.
     ///
     /// If the event was dead or mismatched and is one that [settles](EventRecord::settles), the
