@@ -107,14 +107,14 @@ pub trait Inbox: Send + Sync + 'static {
         filter: &EventFilter,
     ) -> impl Future<Output = Result<Vec<EventRecord>, InboxError>> + Send;
 
-    /// Makes an event due at once and counts its attempts anew; a dead or mismatched one becomes
-    /// pending again. Waits for running work up to `patience`.
+    /// Makes an event due at once, with all its attempts before it. A dead or mismatched event
+    /// becomes pending again. Waits for running work up to `patience`.
     ///
     /// If the event was dead or mismatched and is one that [settles](EventRecord::settles), the
     /// success of its payment gets another chance: a [dead](Settled::Dead), a
     /// [broken](Settled::Broken) and a [mismatched](Settled::Mismatch) one becomes
     /// [pending](Settled::Pending). A pending event changes nothing there: if another event object
-    /// of the same success is a mismatch, this one is superseded.
+    /// of the same success is broken or a mismatch, this one is superseded.
     fn replay(
         &self,
         scope: &Scope,
