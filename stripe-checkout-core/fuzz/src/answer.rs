@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stripe_checkout_core::{
-    Amount, ApiError, Checkout, Config, Currency, IntentError, OperationError, Pricing,
+    Amount, ApiError, Checkout, Config, Currency, Expired, IntentError, OperationError, Pricing,
     PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
     intent::{
@@ -172,19 +172,24 @@ impl Shop {
 
     async fn call(&mut self, call: &str, answer: &TransportResponse) {
         self.count += 1;
+        // A look-up of this call is not answered from the memory of an earlier one.
+        tokio::time::advance(Duration::from_secs(2)).await;
         let name = format!("fuzz-{}", self.count);
         let amount = Amount::new(1999, Currency::EUR);
         let request = PaymentRequest::new(&name, amount);
         match call {
-            "order" => ended(self.checkout.create_intent(&request).await),
+            "order" => ended(self.checkout.create_intent(&request).await, answer),
             "switch" => {
                 // Stripe's page follows ours: the open payment is closed first.
-                ended(self.checkout.create_intent(&request).await);
-                ended(self.checkout.create_session(&request).await);
+                ended(self.checkout.create_intent(&request).await, answer);
+                ended(self.checkout.create_session(&request).await, answer);
             }
             "expire-order" => {
-                ended(self.checkout.create_intent(&request).await);
-                ended(self.checkout.expire(&name).await);
+                ended(self.checkout.create_intent(&request).await, answer);
+                match self.checkout.expire(&name).await {
+                    Ok(Expired::NothingOpen) => {}
+                    expired => ended(expired, answer),
+                }
             }
             "declined" => {
                 // The shop takes one attempt to pay, so that the open payment is canceled.
@@ -196,12 +201,22 @@ impl Shop {
                     let received = self.checkout.receive(event).await;
                     assert!(received.is_ok(), "{received:?}");
                 }
-                ended(made);
+                ended(made, answer);
             }
-            "back" => ended(self.checkout.retrieve_intent("pi_1", "pi_1_secret_x").await),
+            "back" => {
+                let found = self.checkout.retrieve_intent("pi_1", "pi_1_secret_x").await;
+                if let Some(found) = found.transpose() {
+                    ended(found, answer);
+                }
+            }
             "totals" => operated(self.checkout.totals("pi_1").await, answer),
-            "hosted" => ended(self.checkout.create_session(&request).await),
-            "returned" => ended(self.checkout.retrieve_session("cs_1").await),
+            "hosted" => ended(self.checkout.create_session(&request).await, answer),
+            "returned" => {
+                let found = self.checkout.retrieve_session("cs_1").await;
+                if let Some(found) = found.transpose() {
+                    ended(found, answer);
+                }
+            }
             "refund" => {
                 let refund = RefundRequest::new(&name, "pi_1").amount(amount);
                 let refunded = self.checkout.refund(&refund).await;
@@ -245,9 +260,9 @@ fn declined(payment: &str, order: &str) -> String {
     event.to_string()
 }
 
-fn ended<T>(result: Result<T, IntentError>) {
+fn ended<T>(result: Result<T, IntentError>, answer: &TransportResponse) {
     match result {
-        Ok(_) => {}
+        Ok(_) => assert!(is_good(answer)),
         Err(IntentError::Api(error)) => check_text(&error),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
