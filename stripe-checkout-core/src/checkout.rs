@@ -204,7 +204,6 @@ impl Checkout {
         signatures: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<Event, VerifyError> {
         self.verified(body, signatures)
-            .inspect(|_| self.inner.deliveries.accepted())
             .inspect_err(|error| self.inner.deliveries.refused(error))
     }
 
@@ -278,7 +277,7 @@ impl Checkout {
         span.record("outcome", outcome);
         telemetry::delivered(&scope, origin, outcome);
         if let Ok(received) = &received {
-            self.inner.deliveries.received(&event, origin, received);
+            self.watch_delivery(&event, origin, received).await;
         }
         received
     }

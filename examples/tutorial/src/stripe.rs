@@ -97,6 +97,7 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 
 async fn serve_on(listener: TcpListener, app: Router, checkout: Checkout) -> anyhow::Result<()> {
     println!("Open http://{}", listener.local_addr()?);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(told_to_stop())
         .await?;

@@ -284,11 +284,12 @@ impl CheckoutBuilder {
     }
 
     /// How many calls to Stripe may be under way at the same time because of visitors: 16 unless
-    /// set, 1 to 1,000.
+    /// set, 1 to 100.
     ///
     /// All calls that the pages and their routes cause share this bound, and the bound of
     /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at
-    /// most a quarter of both: see [`client_key`](Self::client_key). Look-ups of ids that a
+    /// most a quarter of both, and the clients of one /48 network of IPv6 half: see
+    /// [`client_key`](Self::client_key). Look-ups of ids that a
     /// stranger may have made up take at most a quarter, too. A second try of a call counts as
     /// another call.
     /// A second look-up of one payment within a second is answered from memory.
@@ -305,11 +306,12 @@ impl CheckoutBuilder {
     }
 
     /// How many calls visitors may cause to each of Stripe's endpoints within any second: 20 unless
-    /// set, 1 to 1,000.
+    /// set, 1 to 100.
     ///
     /// An endpoint is a method and a path, whatever the ids in it: all look-ups of PaymentIntents
     /// count together. Stripe allows 25 a second for each endpoint
-    /// ([rate limits](https://docs.stripe.com/rate-limits)), so 5 are left for your own calls.
+    /// ([rate limits](https://docs.stripe.com/rate-limits)), so 5 are left for your own calls. It
+    /// allows 20 searches, so visitors cause at most 15 of them.
     #[cfg(feature = "intent")]
     pub fn max_visitor_calls_per_second(mut self, calls: u32) -> Self {
         self.visitor_calls.per_second = crate::intent::CallLimits::bounded(calls);
@@ -319,6 +321,7 @@ impl CheckoutBuilder {
     /// Names the client of a visitor. Clients share the bound of
     /// [`max_visitor_calls`](Self::max_visitor_calls) fairly. Without a name, a client is the
     /// address at the other end of the connection: one IPv4 address, or one /64 network of IPv6.
+    /// An address of this machine, such as 127.0.0.1, is no name.
     ///
     /// Behind a proxy that address is the proxy's, and all visitors are one client. Return the
     /// address that your proxy adds:

@@ -3,16 +3,18 @@
 //! Anyone can post to the webhook's route, so a refused request means little. A payment that Stripe
 //! itself confirms means much: if payments are found by asking Stripe, and no webhook passes its
 //! check meanwhile, the signing secret is wrong, or Stripe does not reach the route.
+//!
+//! Another process may accept the webhooks. So each process notes in the inbox when it did.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use super::{Alert, Checkout};
+use crate::Mode;
 use crate::error::{Chain, InboxError, SignatureError, VerifyError};
-use crate::fulfillment::{EventFilter, EventRecord, EventState, Received};
+use crate::fulfillment::{EventState, Received, Scope};
 use crate::quiet::Quiet;
 use crate::telemetry::{self, Origin, Refusal};
 use crate::webhook::{Event, Outcome};
@@ -21,8 +23,10 @@ use crate::webhook::{Event, Outcome};
 const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How long a webhook may take longer than the buyer's return.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// How many found events are remembered by their ids.
-const REMEMBERED: usize = 1000;
+/// A process notes that it accepts webhooks at most this often.
+const NOTE_EVERY: Duration = Duration::from_secs(5 * 60);
+/// The bookmark with the time of the last note, in seconds since 1970.
+const NOTE: &str = "webhook_accepted";
 
 #[derive(Default)]
 pub(super) struct DeliveryWatch {
@@ -37,10 +41,10 @@ pub(super) struct DeliveryWatch {
 struct Seen {
     /// When this process accepted a webhook last.
     accepted: Option<Instant>,
+    /// When it noted that for the other processes.
+    noted: Option<Instant>,
     /// When the first payment was found since then, and how many were.
     found: Option<(Instant, u64)>,
-    /// The events that were found.
-    ids: VecDeque<String>,
 }
 
 impl DeliveryWatch {
@@ -62,15 +66,21 @@ impl DeliveryWatch {
         }
     }
 
-    /// A webhook with a good signature came.
-    pub(super) fn accepted(&self) {
+    /// A webhook came. Returns whether to note that for the other processes.
+    fn accepted(&self) -> bool {
+        let now = Instant::now();
         let mut seen = self.lock();
-        seen.accepted = Some(Instant::now());
+        seen.accepted = Some(now);
         seen.found = None;
+        let is_due = seen.noted.is_none_or(|at| now - at >= NOTE_EVERY);
+        if is_due {
+            seen.noted = Some(now);
+        }
+        is_due
     }
 
-    /// An event came from this origin, and this became of it.
-    pub(super) fn received(&self, event: &Event, origin: Origin, received: &Received) {
+    /// Stripe was asked for this event, and this became of it.
+    fn found(&self, event: &Event, received: &Received) {
         let is_new = matches!(
             received,
             Received::Done(EventState::Done | EventState::Mismatch)
@@ -78,34 +88,20 @@ impl DeliveryWatch {
                 | Received::Queued
                 | Received::Waiting
         );
-        if origin == Origin::Webhook {
-            return;
-        }
-        let mut seen = self.lock();
-        if seen.ids.len() == REMEMBERED {
-            seen.ids.pop_front();
-        }
-        seen.ids.push_back(event.id().to_owned());
         // The endpoint at Stripe may leave out other events, but no success.
         if is_new && is_success(event) {
+            let mut seen = self.lock();
             let (since, count) = seen.found.unwrap_or((Instant::now(), 0));
             seen.found = Some((since, count.saturating_add(1)));
         }
     }
 
     /// How many payments were found, if this process accepted no webhook since, and for an hour.
-    fn found(&self) -> Option<u64> {
+    fn missed(&self) -> Option<u64> {
         let seen = self.lock();
         let (since, count) = seen.found?;
         let silent = seen.accepted.is_none_or(|at| at.elapsed() >= SILENCE);
         (silent && since.elapsed() >= PATIENCE).then_some(count)
-    }
-
-    /// Whether a webhook brought this event, perhaps to another process.
-    fn was_delivered(&self, event: &EventRecord, now: SystemTime) -> bool {
-        let age = now.duration_since(event.received).unwrap_or_default();
-        let found = |id: &str| self.lock().ids.iter().any(|found| found == id);
-        age < SILENCE && !event.id.starts_with("retrieved_") && !found(&event.id)
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -114,16 +110,56 @@ impl DeliveryWatch {
 }
 
 impl Checkout {
-    pub(super) async fn silence(&self) -> Result<Option<Alert>, InboxError> {
-        let watch = &self.inner.deliveries;
-        let Some(payments) = watch.found() else {
+    /// An event came from this origin, and this became of it.
+    pub(super) async fn watch_delivery(&self, event: &Event, origin: Origin, received: &Received) {
+        match origin {
+            Origin::Webhook => {
+                if self.inner.deliveries.accepted() {
+                    // The next note follows in five minutes.
+                    if let Err(error) = self.note_webhook(SystemTime::now()).await {
+                        tracing::debug!(%error, "the time of the last webhook was not noted");
+                    }
+                }
+            }
+            Origin::Listed | Origin::Retrieved => self.inner.deliveries.found(event, received),
+        }
+    }
+
+    async fn note_webhook(&self, now: SystemTime) -> Result<(), InboxError> {
+        let inbox = &self.inner.fulfillment;
+        let scope = self.watched();
+        let now = seconds(now).to_string();
+        let before = inbox.bookmark(&scope, NOTE).await?;
+        // Else another process has just noted it.
+        inbox
+            .put_bookmark(&scope, NOTE, before.as_deref(), &now)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn silence(&self, now: SystemTime) -> Result<Option<Alert>, InboxError> {
+        let Some(payments) = self.inner.deliveries.missed() else {
             return Ok(None);
         };
-        let now = SystemTime::now();
-        let newest = self.events(EventFilter::default()).await?;
-        let delivered = newest.iter().any(|event| watch.was_delivered(event, now));
-        Ok((!delivered).then_some(Alert::NoWebhooks { payments }))
+        let inbox = &self.inner.fulfillment;
+        let noted = inbox.bookmark(&self.watched(), NOTE).await?;
+        let noted: Option<u64> = noted.and_then(|text| text.parse().ok());
+        // The clocks of two processes may differ.
+        let age = noted.map(|noted| seconds(now).abs_diff(noted));
+        let is_silent = age.is_none_or(|age| age >= SILENCE.as_secs());
+        Ok(is_silent.then_some(Alert::NoWebhooks { payments }))
     }
+
+    /// Under which application and mode the note stands.
+    fn watched(&self) -> Scope {
+        self.scope(self.inner.mode.unwrap_or(Mode::Test))
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 fn is_success(event: &Event) -> bool {
@@ -165,7 +201,7 @@ mod tests {
 
     fn find(watch: &DeliveryWatch, id: &str) {
         let done = Received::Done(EventState::Done);
-        watch.received(&success(id), Origin::Listed, &done);
+        watch.found(&success(id), &done);
     }
 
     #[tokio::test(start_paused = true)]
@@ -175,11 +211,11 @@ mod tests {
         find(&watch, "evt_1");
         find(&watch, "evt_2");
         tokio::time::advance(SILENCE - Duration::from_secs(1)).await;
-        assert_eq!(watch.found(), None);
+        assert_eq!(watch.missed(), None);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(watch.found(), Some(2));
+        assert_eq!(watch.missed(), Some(2));
         watch.accepted();
-        assert_eq!(watch.found(), None);
+        assert_eq!(watch.missed(), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,9 +223,17 @@ mod tests {
         let watch = DeliveryWatch::default();
         tokio::time::advance(SILENCE * 5).await;
         find(&watch, "evt_1");
-        assert_eq!(watch.found(), None);
+        assert_eq!(watch.missed(), None);
         tokio::time::advance(PATIENCE).await;
-        assert_eq!(watch.found(), Some(1));
+        assert_eq!(watch.missed(), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_notes_its_webhooks_every_five_minutes() {
+        let watch = DeliveryWatch::default();
+        assert!(watch.accepted() && !watch.accepted());
+        tokio::time::advance(NOTE_EVERY).await;
+        assert!(watch.accepted() && !watch.accepted());
     }
 
     #[tokio::test(start_paused = true)]
@@ -197,18 +241,17 @@ mod tests {
         let watch = DeliveryWatch::default();
         let event = success("evt_1");
         let done = Received::Done(EventState::Done);
-        watch.received(&event, Origin::Webhook, &done);
         for received in [
             Received::Duplicate(EventState::Done),
             Received::Done(EventState::Superseded),
             Received::Ignored,
         ] {
-            watch.received(&event, Origin::Retrieved, &received);
+            watch.found(&event, &received);
         }
         let other = EventBody::new("product.created", serde_json::json!({"object": "product"}));
         let other = Event::parse(other.body()).unwrap();
-        watch.received(&other, Origin::Listed, &done);
+        watch.found(&other, &done);
         tokio::time::advance(SILENCE).await;
-        assert_eq!(watch.found(), None);
+        assert_eq!(watch.missed(), None);
     }
 }

@@ -670,6 +670,8 @@ mod pages {
         async fn checkout_page(&self, front: &Front, visitor: &Visitor) -> Result<Reply, Problem> {
             let payments = self.payments().map_err(|error| Problem::from(&error))?;
             let request = self.price(b"", visitor).await?;
+            // This may look up an earlier payment of the order.
+            self.admit(visitor, Attempt::LookUp).await?;
             // No form that would only fail.
             self.check_payable(&request)
                 .await

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{Checkout, Payments};
 use crate::call::Visitor;
 use crate::error::{IntentError, OperationError};
-use crate::intent::Gateway;
+use crate::intent::{Client, Gateway};
 
 impl Checkout {
     /// The same checkout for calls to Stripe that one visitor causes, in routes that you write by
@@ -39,7 +39,7 @@ impl Checkout {
     fn visited_by(&self, client: Option<&str>, left: Option<watch::Receiver<()>>) -> Self {
         let visiting = self.inner.payments.as_ref().map(|payments| {
             let client = client.map(client_named);
-            let caller = payments.visitor_calls.caller(client.as_deref(), left);
+            let caller = payments.visitor_calls.caller(client.as_ref(), left);
             payments.gateway.on_behalf_of(caller)
         });
         Self {
@@ -74,11 +74,17 @@ impl Checkout {
 }
 
 impl Payments {
-    /// What tells one visitor from another: what the application says, else the address.
+    /// What tells one visitor from another: what the application says, else the address. An address
+    /// of this machine is a proxy's more often than a visitor's.
     fn client_of(&self, visitor: &Visitor) -> Option<String> {
         let named = self.client_key.as_ref().and_then(|key| key(visitor));
-        named.or_else(|| visitor.peer().map(|peer| peer.to_string()))
+        named.or_else(|| address_of(visitor.peer()?))
     }
+}
+
+fn address_of(peer: IpAddr) -> Option<String> {
+    let peer = peer.to_canonical();
+    (!peer.is_loopback()).then(|| peer.to_string())
 }
 
 /// The checkout has no prices, and so no way to Stripe.
@@ -96,23 +102,25 @@ impl From<NoPayments> for OperationError {
     }
 }
 
-/// A name that is an address stands for its network: a visitor has a whole /64 of IPv6.
-fn client_named(name: &str) -> String {
-    match name.trim().parse() {
-        Ok(address) => network(address),
-        Err(_) => name.to_owned(),
+/// A name that is an address stands for its network. One client has one IPv4 address, or a whole
+/// /64 network of IPv6, and often a site of 65,536 such networks: a /48.
+fn client_named(name: &str) -> Client {
+    let of = |name: String, site| Client { name, site };
+    match name
+        .trim()
+        .parse()
+        .map(|address: IpAddr| address.to_canonical())
+    {
+        Ok(IpAddr::V6(address)) => of(network(address, 64), network(address, 48)),
+        Ok(address) => of(address.to_string(), address.to_string()),
+        Err(_) => of(name.to_owned(), name.to_owned()),
     }
 }
 
-/// One client has one IPv4 address, or a whole /64 network of IPv6.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            const NETWORK: u128 = !0 << 64;
-            Ipv6Addr::from_bits(address.to_bits() & NETWORK).to_string()
-        }
-        address => address.to_string(),
-    }
+/// The network with this many bits.
+fn network(address: Ipv6Addr, bits: u32) -> String {
+    let mask = u128::MAX << (u128::BITS - bits);
+    format!("{}/{bits}", Ipv6Addr::from_bits(address.to_bits() & mask))
 }
 
 #[cfg(test)]
@@ -121,11 +129,29 @@ mod tests {
 
     #[test]
     fn a_client_is_an_address_or_a_network_of_ipv6() {
-        let of = client_named;
+        let of = |name| client_named(name).name;
         assert_eq!(of("account 7"), "account 7");
         assert_eq!(of("203.0.113.7"), "203.0.113.7");
         assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+
+    #[test]
+    fn networks_of_one_site_share_its_bound() {
+        let of = |name| client_named(name).site;
+        assert_eq!(of("account 7"), "account 7");
+        assert_eq!(of("203.0.113.7"), "203.0.113.7");
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));
+    }
+
+    #[test]
+    fn a_peer_on_this_machine_is_no_client() {
+        let of = |peer: &str| address_of(peer.parse().unwrap());
+        assert_eq!(of("127.0.0.1"), None);
+        assert_eq!(of("::1"), None);
+        assert_eq!(of("::ffff:127.0.0.1"), None);
+        assert_eq!(of("203.0.113.7").as_deref(), Some("203.0.113.7"));
     }
 }

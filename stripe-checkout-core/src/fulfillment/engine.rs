@@ -150,13 +150,11 @@ pub(crate) trait Fulfillment: Send + Sync {
         expected: Option<u64>,
         record: OperationRecord,
     ) -> BoxFuture<'a, Result<bool, InboxError>>;
-    #[cfg(feature = "intent")]
     fn bookmark<'a>(
         &'a self,
         scope: &'a Scope,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<String>, InboxError>>;
-    #[cfg(feature = "intent")]
     fn put_bookmark<'a>(
         &'a self,
         scope: &'a Scope,
@@ -1034,7 +1032,6 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         })
     }
 
-    #[cfg(feature = "intent")]
     fn bookmark<'a>(
         &'a self,
         scope: &'a Scope,
@@ -1043,7 +1040,6 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         Box::pin(self.inbox.bookmark(scope, name))
     }
 
-    #[cfg(feature = "intent")]
     fn put_bookmark<'a>(
         &'a self,
         scope: &'a Scope,

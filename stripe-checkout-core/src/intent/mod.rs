@@ -45,4 +45,4 @@ pub use saved::{
 };
 pub use tax::TaxBehavior;
 pub use transport::{Transport, TransportRequest, TransportResponse};
-pub(crate) use visitor_calls::{CallLimits, VisitorCalls};
+pub(crate) use visitor_calls::{CallLimits, Client, VisitorCalls};

@@ -61,7 +61,12 @@ impl RecentAnswers {
     pub(super) fn keep(&self, question: Question, asked: Instant, answer: &Answer) {
         let lasts = match answer {
             Ok(_) => true,
-            Err(unsuccessful) => matches!(unsuccessful.error, ApiError::InvalidRequest { .. }),
+            Err(unsuccessful) => matches!(
+                unsuccessful.error,
+                ApiError::InvalidRequest { .. }
+                    | ApiError::Permission { .. }
+                    | ApiError::Authentication { .. }
+            ),
         };
         let mut remembered = lock(&self.remembered);
         let Remembered { answers, news } = &mut *remembered;

@@ -28,8 +28,12 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(super) const RETRY_AFTER: Duration = WINDOW;
 /// One client gets the bound divided by this, and so do guesses.
 const SHARE: usize = 4;
+/// All clients of one site together get the bound divided by this.
+const SITE_SHARE: usize = 2;
 /// The queue holds as many calls for each place.
 const QUEUE_PER_PLACE: usize = 16;
+/// The queue never holds more: each free place looks at all of it.
+const LONGEST_QUEUE: usize = 256;
 /// A client with fewer calls to an endpoint within this time goes first.
 const HISTORY: Duration = Duration::from_secs(10);
 
@@ -52,19 +56,37 @@ impl Default for CallLimits {
 }
 
 impl CallLimits {
-    /// More than this is no bound, and the queue grows with it.
-    const MOST: u32 = 1000;
+    /// Stripe takes no more a second from one account: <https://docs.stripe.com/rate-limits>.
+    const MOST: u32 = 100;
+    /// Stripe takes 20 searches a second, and not 25.
+    const SEARCHES: usize = 15;
 
     pub(crate) fn bounded(limit: u32) -> usize {
         usize::try_from(limit.clamp(1, Self::MOST)).unwrap_or(1)
     }
 
-    fn share(self) -> Self {
+    fn of(self, endpoint: &str) -> Self {
+        let per_second = match endpoint.ends_with("/search") {
+            true => self.per_second.min(Self::SEARCHES),
+            false => self.per_second,
+        };
+        Self { per_second, ..self }
+    }
+
+    fn share(self, share: usize) -> Self {
         Self {
-            at_once: (self.at_once / SHARE).max(1),
-            per_second: (self.per_second / SHARE).max(1),
+            at_once: (self.at_once / share).max(1),
+            per_second: (self.per_second / share).max(1),
         }
     }
+}
+
+/// What tells one visitor from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) name: String,
+    /// A larger network that this client may have to itself, or the name again.
+    pub(crate) site: String,
 }
 
 /// A client in the counts: a number, so that a long name takes no room and no log shows it.
@@ -83,10 +105,7 @@ pub(crate) struct VisitorCalls {
 #[derive(Clone)]
 pub(crate) struct Caller {
     calls: Arc<VisitorCalls>,
-    /// Without one, visitors cannot be told apart. They may take the whole bound.
-    client: Option<ClientKey>,
-    /// Whether a stranger may have made up the id that is looked up.
-    guess: bool,
+    who: Who,
     /// Whether an answer of the last second is good enough.
     remembers: bool,
     /// Closes when the visitor is gone. Without it the call does not end with its visitor.
@@ -108,7 +127,10 @@ pub(super) struct Place {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Who {
+    /// Without one, visitors cannot be told apart. They may take the whole bound.
     client: Option<ClientKey>,
+    site: Option<ClientKey>,
+    /// Whether a stranger may have made up the id that is looked up.
     guess: bool,
 }
 
@@ -149,13 +171,17 @@ impl VisitorCalls {
     /// A visitor. `left` closes when the visitor is gone.
     pub(crate) fn caller(
         self: &Arc<Self>,
-        client: Option<&str>,
+        client: Option<&Client>,
         left: Option<watch::Receiver<()>>,
     ) -> Caller {
+        let key = |name: &String| ClientKey(self.keys.hash_one(name));
         Caller {
             calls: Arc::clone(self),
-            client: client.map(|name| ClientKey(self.keys.hash_one(name))),
-            guess: false,
+            who: Who {
+                client: client.map(|client| key(&client.name)),
+                site: client.map(|client| key(&client.site)),
+                guess: false,
+            },
             remembers: false,
             left,
         }
@@ -168,7 +194,7 @@ impl VisitorCalls {
     ) -> Option<(Ticket, oneshot::Receiver<Place>)> {
         let (grant, granted) = oneshot::channel();
         let mut state = self.lock();
-        let evicted = state.make_room(who.client, self.limits)?;
+        let evicted = state.make_room(who, self.limits)?;
         let number = state.next;
         state.next = state.next.wrapping_add(1);
         state.waiting.push(Waiting {
@@ -269,8 +295,9 @@ impl State {
         });
     }
 
-    /// Takes the call out of the queue that may go next: of those with room, that of the client
-    /// with the fewest calls, then the first one.
+    /// Takes the call out of the queue that may go next: of those with room, that of the site and
+    /// the client with the fewest calls, then the first one. A stranger with many addresses of one
+    /// site so has no newer turn with each of them.
     fn next_in_turn(&mut self, limits: CallLimits, now: Instant) -> Option<Waiting> {
         let free = self.waiting.iter().enumerate().filter(|(_, waiting)| {
             !waiting.grant.is_closed() && self.has_room(waiting, limits, now)
@@ -287,18 +314,29 @@ impl State {
             let sent = sent.filter(|(_, who)| counts(who));
             under_way.count() < limits.at_once && sent.count() < limits.per_second
         };
-        let client = waiting.who.client;
+        let limits = limits.of(&waiting.endpoint);
+        let Who {
+            client,
+            site,
+            guess,
+        } = waiting.who;
         fits(limits, &|_| true)
-            && (client.is_none() || fits(limits.share(), &|who| who.client == client))
-            && (!waiting.who.guess || fits(limits.share(), &|who| who.guess))
+            && (client.is_none() || fits(limits.share(SHARE), &|who| who.client == client))
+            && (site.is_none() || fits(limits.share(SITE_SHARE), &|who| who.site == site))
+            && (!guess || fits(limits.share(SHARE), &|who| who.guess))
     }
 
-    /// How many calls of this client are under way, or were sent to this endpoint lately.
-    fn used(&self, waiting: &Waiting) -> usize {
+    /// How many calls of this site, and of this client, are under way or were sent to this endpoint
+    /// lately.
+    fn used(&self, waiting: &Waiting) -> (usize, usize) {
         let sent = self.sent_to(&waiting.endpoint).map(|(_, who)| who);
-        sent.chain(&self.under_way)
-            .filter(|who| who.client == waiting.who.client)
-            .count()
+        let known = sent.chain(&self.under_way);
+        known.fold((0, 0), |(site, client), who| {
+            (
+                site + usize::from(who.site == waiting.who.site),
+                client + usize::from(who.client == waiting.who.client),
+            )
+        })
     }
 
     fn sent_to(&self, endpoint: &str) -> impl DoubleEndedIterator<Item = &(Instant, Who)> {
@@ -316,38 +354,28 @@ impl State {
     }
 
     /// `None` if the queue has no room for this client. A full queue loses the newest call of the
-    /// client with the most calls in it, if the newcomer has fewer.
-    fn make_room(
-        &mut self,
-        client: Option<ClientKey>,
-        limits: CallLimits,
-    ) -> Option<Option<Waiting>> {
+    /// site with the most calls in it, if the newcomer's has fewer.
+    fn make_room(&mut self, newcomer: Who, limits: CallLimits) -> Option<Option<Waiting>> {
         let most = limits.at_once.saturating_mul(QUEUE_PER_PLACE);
-        let of = |client| {
-            let waiting = self.waiting.iter();
-            waiting
-                .filter(|waiting| waiting.who.client == client)
-                .count()
-        };
-        let own = of(client);
-        if client.is_some() && own >= limits.at_once {
+        let waiting = || self.waiting.iter().map(|waiting| waiting.who);
+        let is_own = |who: &Who| who.client == newcomer.client;
+        if newcomer.client.is_some() && waiting().filter(is_own).count() >= limits.at_once {
             return None;
         }
-        if self.waiting.len() < most {
+        if self.waiting.len() < most.min(LONGEST_QUEUE) {
             return Some(None);
         }
-        let counted = self.waiting.iter().enumerate();
-        let (newest, count) = counted
-            .map(|(position, waiting)| (position, of(waiting.who.client)))
-            .max_by_key(|(_, count)| *count)?;
-        (count > own + 1).then(|| Some(self.waiting.remove(newest)))
+        let of = |site| waiting().filter(|who| who.site == site).count();
+        let counted = waiting().map(|who| of(who.site)).enumerate();
+        let (newest, count) = counted.max_by_key(|(_, count)| *count)?;
+        (count > of(newcomer.site) + 1).then(|| Some(self.waiting.remove(newest)))
     }
 }
 
 impl Caller {
     /// A look-up of an id that a stranger may have made up.
     pub(super) fn guessing(mut self) -> Self {
-        self.guess = true;
+        self.who.guess = true;
         self
     }
 
@@ -362,7 +390,7 @@ impl Caller {
     }
 
     pub(super) fn client(&self) -> Option<ClientKey> {
-        self.client
+        self.who.client
     }
 
     /// Waits until the visitor is gone.
@@ -381,10 +409,6 @@ impl Caller {
         until: Instant,
         sent: bool,
     ) -> Result<Place, Unsent> {
-        let who = Who {
-            client: self.client,
-            guess: self.guess,
-        };
         let waited = async {
             // Gone already: it does not even join the queue.
             let gone = || {
@@ -395,7 +419,10 @@ impl Caller {
             if !sent && gone() {
                 return Err(Unsent::VisitorLeft);
             }
-            let (_ticket, granted) = self.calls.enqueue(who, endpoint).ok_or(Unsent::AtBound)?;
+            let (_ticket, granted) = self
+                .calls
+                .enqueue(self.who, endpoint)
+                .ok_or(Unsent::AtBound)?;
             tokio::select! {
                 biased;
                 () = self.left(), if !sent => Err(Unsent::VisitorLeft),
@@ -406,7 +433,7 @@ impl Caller {
         let waited = waited.await;
         match waited {
             Ok(_) => telemetry::visitor_call("sent"),
-            Err(Unsent::AtBound) => self.calls.refused(self.client),
+            Err(Unsent::AtBound) => self.calls.refused(self.who.client),
             Err(Unsent::VisitorLeft) => telemetry::visitor_call("left"),
         }
         waited

@@ -10,6 +10,17 @@ fn calls() -> Arc<VisitorCalls> {
     Arc::new(VisitorCalls::new(CallLimits::default()))
 }
 
+fn client(name: &str, site: &str) -> Client {
+    Client {
+        name: name.to_owned(),
+        site: site.to_owned(),
+    }
+}
+
+fn visitor(calls: &Arc<VisitorCalls>, name: &str) -> Caller {
+    calls.caller(Some(&client(name, name)), None)
+}
+
 async fn place(caller: &Caller) -> Result<Place, Unsent> {
     caller
         .place(ENDPOINT, Instant::now() + LONGEST_WAIT, false)
@@ -47,7 +58,7 @@ async fn forty_clients_stay_below_the_bound_in_each_second_and_at_each_moment() 
     let sent = Arc::new(Mutex::new(Vec::new()));
     let most = Arc::new(AtomicUsize::new(0));
     for client in 0..40_u64 {
-        let caller = calls.caller(Some(&client.to_string()), None);
+        let caller = visitor(&calls, &client.to_string());
         let (calls, sent, most) = (Arc::clone(&calls), Arc::clone(&sent), Arc::clone(&most));
         clients.spawn(async move {
             for round in 0..20 {
@@ -74,10 +85,7 @@ async fn forty_clients_stay_below_the_bound_in_each_second_and_at_each_moment() 
 #[tokio::test(start_paused = true)]
 async fn one_client_takes_a_quarter_at_once_and_in_each_second() {
     let calls = calls();
-    let (greedy, buyer) = (
-        calls.caller(Some("greedy"), None),
-        calls.caller(Some("buyer"), None),
-    );
+    let (greedy, buyer) = (visitor(&calls, "greedy"), visitor(&calls, "buyer"));
     let taken = at_once(&greedy, 10).await;
     assert_eq!(taken.len(), 4, "a quarter of 16");
     assert_eq!(at_once(&buyer, 1).await.len(), 1);
@@ -97,10 +105,10 @@ async fn one_client_takes_a_quarter_at_once_and_in_each_second() {
 async fn each_endpoint_has_a_rate_of_its_own() {
     let calls = calls();
     for client in 0..20 {
-        let caller = calls.caller(Some(&client.to_string()), None);
+        let caller = visitor(&calls, &client.to_string());
         assert_eq!(at_once(&caller, 1).await.len(), 1);
     }
-    let late = calls.caller(Some("late"), None);
+    let late = visitor(&calls, "late");
     assert_eq!(at_once(&late, 1).await.len(), 0);
     let other = late.place("POST /payment_intents", Instant::now(), false);
     assert!(
@@ -125,27 +133,90 @@ async fn guesses_of_many_clients_leave_three_quarters_to_honest_returns() {
     let calls = calls();
     let mut guesses = Vec::new();
     for client in 0..40 {
-        let guesser = calls.caller(Some(&client.to_string()), None).guessing();
+        let guesser = visitor(&calls, &client.to_string()).guessing();
         guesses.extend(at_once(&guesser, 1).await);
     }
     assert_eq!(guesses.len(), 4);
     let mut honest = Vec::new();
     for client in 0..12 {
-        let buyer = calls.caller(Some(&format!("buyer {client}")), None);
+        let buyer = visitor(&calls, &format!("buyer {client}"));
         honest.extend(at_once(&buyer, 1).await);
     }
     assert_eq!(honest.len(), 12);
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_networks_of_one_site_take_half_and_go_behind_other_clients() {
+    let calls = calls();
+    let of_site = |network: u32| calls.caller(Some(&client(&network.to_string(), "site")), None);
+    let mut taken = Vec::new();
+    for network in 0..40 {
+        taken.extend(at_once(&of_site(network), 1).await);
+    }
+    assert_eq!(taken.len(), 8, "half of 16");
+    let buyers: Vec<_> = (0..8)
+        .map(|number| visitor(&calls, &format!("buyer {number}")))
+        .collect();
+    let mut honest = Vec::new();
+    for buyer in &buyers {
+        honest.extend(at_once(buyer, 1).await);
+    }
+    assert_eq!(honest.len(), 8);
+    let mut waiting = JoinSet::new();
+    for caller in (40..80).map(of_site).chain([visitor(&calls, "late")]) {
+        waiting.spawn(async move { place(&caller).await.map(|_| caller.who.site) });
+        tokio::task::yield_now().await;
+    }
+    drop(taken);
+    let first = waiting.join_next().await.unwrap().unwrap();
+    assert_eq!(first, Ok(visitor(&calls, "late").who.site));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_keeps_a_place_for_a_client_of_another_site() {
+    let limits = CallLimits {
+        at_once: 100,
+        per_second: 1,
+    };
+    let calls = Arc::new(VisitorCalls::new(limits));
+    let of_site = |network: usize| calls.caller(Some(&client(&network.to_string(), "site")), None);
+    let _place = place(&of_site(0)).await.unwrap();
+    let mut waiting = JoinSet::new();
+    for network in 0..LONGEST_QUEUE {
+        let caller = of_site(network);
+        waiting.spawn(async move { place(&caller).await.map(drop) });
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(calls.lock().waiting.len(), LONGEST_QUEUE);
+    assert!(place(&visitor(&calls, "buyer")).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn searches_leave_some_of_their_own_rate() {
+    let calls = calls();
+    let mut sent = 0;
+    for number in 0..20 {
+        let caller = visitor(&calls, &number.to_string());
+        let search = caller.place("GET /customers/search", Instant::now(), false);
+        sent += usize::from(
+            tokio::time::timeout(Duration::ZERO, search)
+                .await
+                .unwrap()
+                .is_ok(),
+        );
+    }
+    assert_eq!(sent, CallLimits::SEARCHES);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_next_guess_is_that_of_the_client_with_the_fewest() {
     let calls = calls();
-    let stranger = calls.caller(Some("stranger"), None).guessing();
+    let stranger = visitor(&calls, "stranger").guessing();
     let taken = at_once(&stranger, 4).await;
     assert_eq!(taken.len(), 4);
     let mut waiting = JoinSet::new();
     for who in ["stranger", "stranger", "stranger", "honest"] {
-        let caller = calls.caller(Some(who), None).guessing();
+        let caller = visitor(&calls, who).guessing();
         waiting.spawn(async move { place(&caller).await.map(|_| who) });
         tokio::task::yield_now().await;
     }
@@ -159,7 +230,7 @@ async fn a_buyer_goes_before_thirty_clients_that_ask_without_end() {
     let calls = calls();
     let mut strangers = JoinSet::new();
     for client in 0..30 {
-        let caller = calls.caller(Some(&client.to_string()), None);
+        let caller = visitor(&calls, &client.to_string());
         strangers.spawn(async move {
             loop {
                 let _ = place(&caller).await.map(drop);
@@ -169,7 +240,7 @@ async fn a_buyer_goes_before_thirty_clients_that_ask_without_end() {
     }
     tokio::time::sleep(HISTORY).await;
     for client in 0..10 {
-        let buyer = calls.caller(Some(&format!("buyer {client}")), None);
+        let buyer = visitor(&calls, &format!("buyer {client}"));
         let began = Instant::now();
         assert!(place(&buyer).await.is_ok());
         assert!(began.elapsed() <= WINDOW, "{:?}", began.elapsed());
@@ -179,7 +250,7 @@ async fn a_buyer_goes_before_thirty_clients_that_ask_without_end() {
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_for_two_seconds() {
     let calls = calls();
-    let caller = calls.caller(Some("one"), None);
+    let caller = visitor(&calls, "one");
     let _places = at_once(&caller, 4).await;
     let began = Instant::now();
     assert_eq!(place(&caller).await.err(), Some(Unsent::AtBound));
@@ -195,10 +266,10 @@ async fn a_call_waits_for_two_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_call_in_the_queue_ends_with_its_visitor_and_one_that_was_sent_does_not() {
     let calls = calls();
-    let fill = calls.caller(Some("one"), None);
+    let fill = visitor(&calls, "one");
     let places = at_once(&fill, 4).await;
     let (here, left) = watch::channel(());
-    let caller = calls.caller(Some("one"), Some(left));
+    let caller = calls.caller(Some(&client("one", "one")), Some(left));
     let (unsent, sent) = (caller.clone(), caller.clone());
     let unsent = tokio::spawn(async move { place(&unsent).await.err() });
     let sent = tokio::spawn(async move {
@@ -237,7 +308,7 @@ async fn a_full_queue_loses_the_newest_call_of_the_client_with_the_most() {
     let began = Instant::now();
     let refused = place(&nobody).await;
     assert_eq!(refused.err(), Some(Unsent::AtBound));
-    let buyer = calls.caller(Some("buyer"), None);
+    let buyer = visitor(&calls, "buyer");
     let buyer = tokio::spawn(async move { place(&buyer).await.map(drop) });
     let lost = waiting.join_next().await.unwrap().unwrap();
     assert_eq!(lost, Err(Unsent::AtBound));
@@ -269,10 +340,10 @@ fn an_endpoint_is_a_method_and_a_path_without_ids() {
 
 #[test]
 fn a_bound_is_at_least_one_and_so_is_each_share() {
-    assert_eq!([0, 1, 5000].map(CallLimits::bounded), [1, 1, 1000]);
+    assert_eq!([0, 1, 5000].map(CallLimits::bounded), [1, 1, 100]);
     let least = CallLimits {
         at_once: 1,
         per_second: 1,
     };
-    assert_eq!(least.share(), least);
+    assert_eq!(least.share(SHARE), least);
 }
