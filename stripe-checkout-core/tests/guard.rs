@@ -147,3 +147,15 @@ async fn look_ups_and_customer_sessions_pass_the_guard() {
         assert!(!sandbox.requests().is_empty(), "{path} {query}");
     }
 }
+
+/// The page asks Stripe only about an order that has a payment.
+#[tokio::test]
+async fn the_checkout_page_passes_the_guard() {
+    let sandbox = Sandbox::start().await.unwrap();
+    for (door, status) in [(Door::Shut, 403), (Door::Open, 200)] {
+        let reply = ask(&checkout(&sandbox, door), "/checkout", "order=1", "").await;
+        let text = String::from_utf8_lossy(reply.body());
+        assert_eq!(reply.status(), status, "{text}");
+        assert_eq!(text.contains("Not today."), status == 403, "{text}");
+    }
+}
