@@ -657,7 +657,8 @@ impl Gateway {
         since: Instant,
     ) -> Result<TransportResponse, Unsuccessful> {
         let path = path_of(&request.url, &self.api_base);
-        let endpoint = endpoint(request.method, path.strip_prefix("/v1").unwrap_or(path));
+        let path = path.split_once("v1").map_or(path, |(_, path)| path);
+        let endpoint = endpoint(request.method, path);
         let queue = self.caller.as_ref().map(|caller| Queue {
             caller,
             endpoint: &endpoint,

@@ -66,9 +66,9 @@ impl CallLimits {
     }
 
     fn of(self, endpoint: &str) -> Self {
-        let per_second = match endpoint.ends_with("/search") {
-            true => self.per_second.min(Self::SEARCHES),
-            false => self.per_second,
+        let per_second = match endpoint.rsplit('/').next() {
+            Some("search") => self.per_second.min(Self::SEARCHES),
+            _ => self.per_second,
         };
         Self { per_second, ..self }
     }
