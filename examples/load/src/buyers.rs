@@ -84,6 +84,7 @@ impl Buyer {
         let secret = text(&opened, "clientSecret")?;
         let (payment, _) = secret.split_once("_secret_").ok_or("no client secret")?;
         self.confirm(payment, &secret).await?;
+        self.tally.pay(&order, payment);
 
         let back = [
             ("payment_intent", payment),

@@ -48,8 +48,9 @@ pub(crate) fn missed(tally: &Tally, memory: &[Memory], whole: bool) -> Vec<Strin
     missed
 }
 
-fn named(all: &[String]) -> String {
-    let first: Vec<&str> = all.iter().take(NAMED).map(String::as_str).collect();
+/// The first of these.
+pub(crate) fn named(all: &[impl AsRef<str>]) -> String {
+    let first: Vec<&str> = all.iter().take(NAMED).map(AsRef::as_ref).collect();
     let more = if all.len() > NAMED { ", …" } else { "" };
     format!("{}{more}", first.join(", "))
 }

@@ -5,7 +5,11 @@ use std::{env, fs, path::PathBuf};
 use program::Program;
 use shop::testing::crash::cluster::Cluster;
 
-use crate::{Error, client::PROXY_HEADER};
+use crate::{
+    Error,
+    client::PROXY_HEADER,
+    parcels::{self, Parcel},
+};
 
 /// Commits wait for the disk, as a merchant's do.
 const SETTINGS: &str = "
@@ -95,12 +99,15 @@ impl Processes {
         })
     }
 
-    pub(crate) async fn end(self) {
+    /// Ends all of them, PostgreSQL last. Returns the parcels in it.
+    pub(crate) async fn end(self) -> Result<Vec<Parcel>, Error> {
         let [one, other] = self.shops;
         one.stop();
         other.stop();
         self.sandbox.stop();
+        let parcels = parcels::all(&self.database.url()).await;
         self.database.end().await;
+        parcels
     }
 }
 

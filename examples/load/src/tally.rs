@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::processes::Memory;
+use crate::{parcels::Parcel, processes::Memory};
 
 /// Counts of everything so far.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Tally(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     purchases: usize,
+    /// Orders that the sandbox took the money for.
+    paid: Vec<Parcel>,
     /// Purchases that did not end with one parcel, in words.
     failed: Vec<String>,
     /// How long the answer to each webhook took.
@@ -35,6 +37,18 @@ impl Tally {
         let mut counts = self.lock();
         counts.purchases += 1;
         counts.failed.extend(ended.err());
+    }
+
+    /// The sandbox took the money for this order.
+    pub(crate) fn pay(&self, order: &str, payment: &str) {
+        self.lock().paid.push(Parcel {
+            order: order.to_owned(),
+            payment: payment.to_owned(),
+        });
+    }
+
+    pub(crate) fn paid(&self) -> Vec<Parcel> {
+        self.lock().paid.clone()
     }
 
     pub(crate) fn webhook(&self, took: Duration) {

@@ -23,6 +23,19 @@ async fn until(pool: &PgPool, sql: &'static str) {
     }
 }
 
+/// How far the reconciler received Stripe's events, in seconds since 1970.
+async fn bookmark(pool: &PgPool) -> i64 {
+    let sql = "SELECT (value::json ->> 'created')::bigint FROM stripe_checkout.stripe_checkout_bookmarks WHERE name = 'events'";
+    sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+}
+
+/// Moves the bookmark on, as runs of the next two hours do. Each run lists an hour once more.
+async fn two_hours_later(pool: &PgPool) {
+    let sql = "UPDATE stripe_checkout.stripe_checkout_bookmarks SET value = json_build_object('created', (value::json ->> 'created')::bigint + 7200)::text WHERE name = 'events'";
+    let moved = sqlx::raw_sql(sql).execute(pool).await.unwrap();
+    assert_eq!(moved.rows_affected(), 1);
+}
+
 async fn paid(stripe: &Stripe, shop: &Shop, orders: &[String]) -> Vec<String> {
     let mut payments = Vec::new();
     for order in orders {
@@ -74,6 +87,10 @@ async fn one_run_of_the_reconciler_finds_all_that_a_copy_did_not_have() {
     post.until_all_are_taken(&stripe, &shop).await;
     shop.checkout.reconcile().once().await.unwrap();
     assert_eq!(shop.shipped().await.len(), 11);
+    // A run that begins there finds none of the lost orders.
+    two_hours_later(&pool).await;
+    shop.checkout.reconcile().once().await.unwrap();
+    let reached = bookmark(&pool).await;
 
     server.kill();
     shop.create("new").await.is_later("unavailable");
@@ -85,6 +102,8 @@ async fn one_run_of_the_reconciler_finds_all_that_a_copy_did_not_have() {
     assert_eq!(again.code.as_deref(), Some("order_paid"));
     assert_eq!(shop.opened("open").await, open, "the same payment");
     assert_eq!(shop.shipped().await, copied, "the copy was behind");
+    let copys = bookmark(&pool).await;
+    assert!(copys <= reached - 7200, "{copys}, {reached}");
 
     let found = shop.checkout.reconcile().once().await.unwrap();
     let mut all = [copied, lost, vec!["waiting".to_owned()]].concat();

@@ -15,3 +15,4 @@ mod programs;
 mod shop;
 mod stripe;
 mod stripe_away;
+mod stripe_hangs;

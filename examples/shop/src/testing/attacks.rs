@@ -634,10 +634,7 @@ impl Nginx {
             debian.is_file().then_some(debian)
         }) else {
             let message = "skipped: there is no nginx (Debian: apt-get install nginx)";
-            assert!(
-                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-                "{message}"
-            );
+            assert!(std::env::var_os("CI").is_none(), "{message}");
             // Past the test runner, which would keep what a passing test prints.
             let _ = writeln!(std::io::stderr(), "{message}");
             return None;

@@ -6,6 +6,12 @@ use super::*;
 
 const ENDPOINT: &str = "GET /payment_intents/{id}";
 
+/// The wait after which a test fails. The clock is paused, so it takes no time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often the other tasks may run until their calls are in the queue.
+const TURNS: usize = 1000;
+
 fn calls() -> Arc<VisitorCalls> {
     Arc::new(VisitorCalls::new(CallLimits::default()))
 }
@@ -21,10 +27,29 @@ fn visitor(calls: &Arc<VisitorCalls>, name: &str) -> Caller {
     calls.caller(Some(&client(name, name)), None)
 }
 
+/// Fails where a queue that is broken never comes to an end of this.
+async fn ends<T>(work: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, work).await;
+    ended.expect("the queue never comes to an end")
+}
+
 async fn place(caller: &Caller) -> Result<Place, Unsent> {
-    caller
-        .place(ENDPOINT, Instant::now() + LONGEST_WAIT, false)
-        .await
+    let until = Instant::now() + LONGEST_WAIT;
+    ends(caller.place(ENDPOINT, until, false)).await
+}
+
+/// Lets the other tasks run until this many calls are in the queue.
+async fn until_queued(calls: &VisitorCalls, count: usize) {
+    for _ in 0..TURNS {
+        if calls.lock().waiting.len() == count {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!(
+        "{} calls are queued, not {count}",
+        calls.lock().waiting.len()
+    );
 }
 
 /// The places that this caller gets at once, at most as many as it wants.
@@ -73,7 +98,7 @@ async fn forty_clients_stay_below_the_bound_in_each_second_and_at_each_moment() 
             }
         });
     }
-    clients.join_all().await;
+    ends(clients.join_all()).await;
     let sent = sent.lock().unwrap().clone();
     assert!(sent.len() > 100, "{}", sent.len());
     assert_eq!(most_within_a_second(sent), 20);
@@ -221,7 +246,7 @@ async fn the_next_guess_is_that_of_the_client_with_the_fewest() {
         tokio::task::yield_now().await;
     }
     drop(taken);
-    let first = waiting.join_next().await.unwrap().unwrap();
+    let first = ends(waiting.join_next()).await.unwrap().unwrap();
     assert_eq!(first, Ok("honest"));
 }
 
@@ -257,7 +282,7 @@ async fn a_call_waits_for_two_seconds() {
     assert_eq!(began.elapsed(), LONGEST_WAIT);
     // The time that it spent elsewhere counts.
     let until = began + LONGEST_WAIT;
-    let refused = caller.place(ENDPOINT, until, false).await;
+    let refused = ends(caller.place(ENDPOINT, until, false)).await;
     assert_eq!(refused.err(), Some(Unsent::AtBound));
     assert_eq!(began.elapsed(), LONGEST_WAIT);
     assert!(calls.lock().waiting.is_empty());
@@ -277,15 +302,13 @@ async fn a_call_in_the_queue_ends_with_its_visitor_and_one_that_was_sent_does_no
             .await
             .map(drop)
     });
-    while calls.lock().waiting.len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until_queued(&calls, 2).await;
     drop(here);
-    assert_eq!(unsent.await.unwrap(), Some(Unsent::VisitorLeft));
+    assert_eq!(ends(unsent).await.unwrap(), Some(Unsent::VisitorLeft));
     assert_eq!(calls.lock().waiting.len(), 1);
     assert_eq!(place(&caller).await.err(), Some(Unsent::VisitorLeft));
     drop(places);
-    assert_eq!(sent.await.unwrap(), Ok(()));
+    assert_eq!(ends(sent).await.unwrap(), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -302,15 +325,13 @@ async fn a_full_queue_loses_the_newest_call_of_the_client_with_the_most() {
         let nobody = nobody.clone();
         waiting.spawn(async move { place(&nobody).await.map(drop) });
     }
-    while calls.lock().waiting.len() < QUEUE_PER_PLACE {
-        tokio::task::yield_now().await;
-    }
+    until_queued(&calls, QUEUE_PER_PLACE).await;
     let began = Instant::now();
     let refused = place(&nobody).await;
     assert_eq!(refused.err(), Some(Unsent::AtBound));
     let buyer = visitor(&calls, "buyer");
     let buyer = tokio::spawn(async move { place(&buyer).await.map(drop) });
-    let lost = waiting.join_next().await.unwrap().unwrap();
+    let lost = ends(waiting.join_next()).await.unwrap().unwrap();
     assert_eq!(lost, Err(Unsent::AtBound));
     assert_eq!(began.elapsed(), Duration::ZERO, "neither of them waits");
     assert_eq!(calls.lock().waiting.len(), QUEUE_PER_PLACE);

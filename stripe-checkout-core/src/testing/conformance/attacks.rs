@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::client::{self, HOST, PATIENCE, Request};
 use super::exchanges::signed;
@@ -16,6 +17,10 @@ use crate::Method;
 
 /// How long a body may take here. Honest bodies arrive with their heads.
 const DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long a connection is watched on which nothing may come: longer than a body may take, and
+/// shorter than any framework waits for a head.
+const WATCHED: Duration = Duration::from_secs(4);
 
 /// The largest body of every route but the webhook, in bytes.
 const SMALL: usize = 16 * 1024;
@@ -68,6 +73,8 @@ enum Then {
     Ends,
     /// Sends a byte now and then.
     Drips,
+    /// Reads nothing until honest requests were answered.
+    ReadsLate,
 }
 
 /// The right end of an attack.
@@ -79,7 +86,8 @@ enum Right {
     Closes(usize, u16, &'static str),
     /// One refusal at most. Which one is the framework's affair.
     Refuses,
-    /// Nothing: the framework still waits, for as long as it is configured to.
+    /// Nothing within the time of a body: the framework still waits. Its own time-out may end the
+    /// connection later.
     Waits,
 }
 
@@ -90,7 +98,12 @@ impl Attack {
         let read = async {
             let mut bytes = Vec::new();
             match self.right(site) {
-                Right::Waits => Ok(()),
+                Right::Waits => {
+                    let began = Instant::now();
+                    let ends = reading.read_to_end(&mut bytes);
+                    let ended = tokio::time::timeout(WATCHED, ends).await;
+                    still_waits(&bytes, ended.is_ok().then(|| began.elapsed()))
+                }
                 Right::Answers(times, status, piece) => {
                     while answers(&bytes).len() < times
                         && matches!(reading.read_buf(&mut bytes).await, Ok(1..))
@@ -116,7 +129,13 @@ impl Attack {
             self.go_on(&mut writing).await;
             Ok::<_, String>(())
         };
-        let both = async { tokio::join!(read, write) };
+        let both = async {
+            if matches!(self.then, Then::ReadsLate) {
+                let written = write.await;
+                return (read.await, written);
+            }
+            tokio::join!(read, write)
+        };
         let ended = tokio::time::timeout(PATIENCE, both).await;
         let (read, written) = ended.map_err(|_| "the connection never ended")?;
         written.and(read)
@@ -125,7 +144,7 @@ impl Attack {
     /// Ends once there is no more to do.
     async fn go_on(&self, writing: &mut OwnedWriteHalf) {
         match self.then {
-            Then::Waits => {}
+            Then::Waits | Then::ReadsLate => {}
             Then::Ends => {
                 let _ = writing.shutdown().await;
             }
@@ -209,6 +228,17 @@ fn same(bytes: &[u8], times: usize, status: u16, piece: &str) -> Result<(), Stri
         .map(|(status, body)| (status, body.chars().take(100).collect::<String>()))
         .collect();
     Err(format!("{found:?}, not {times} × {status} {piece:?}"))
+}
+
+/// Judges a connection that waits, or that ended after this time.
+fn still_waits(bytes: &[u8], ended: Option<Duration>) -> Result<(), String> {
+    match ended {
+        // A machine that is busy watches for longer, and the framework's own time-out comes first.
+        Some(after) if after > DEADLINE => refused(bytes),
+        Some(after) => Err(format!("ended after {after:?}: {:?}", answers(bytes))),
+        None if answers(bytes).is_empty() => Ok(()),
+        None => Err(format!("answered: {:?}", answers(bytes))),
+    }
 }
 
 fn refused(bytes: &[u8]) -> Result<(), String> {
@@ -609,6 +639,7 @@ fn queries() -> Vec<Attack> {
 fn pipelines() -> Vec<Attack> {
     let css = format!("GET /checkout/checkout.css HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let bad = post(STATUS, "Content-Length: 2", "{}");
+    let last = css.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     vec![
         attack(
             "50 requests at once",
@@ -621,10 +652,11 @@ fn pipelines() -> Vec<Attack> {
             Right::Answers(50, 400, "\"invalid_request\""),
         ),
         attack(
-            "1,000 requests whose answers are not read",
-            css.repeat(1000),
-            Right::Waits,
-        ),
+            "1,000 requests whose answers are read late",
+            css.repeat(999) + &last,
+            Right::Closes(1000, 200, "{"),
+        )
+        .then(Then::ReadsLate),
     ]
 }
 

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// - `half a second head`: one request was answered, and the next one never comes whole;
 /// - `a chunk that stops`: in the body of a request to a path that does not exist.
 ///
-/// Returns the kinds that are still open after 25 s.
+/// Returns the kinds that are still open after 25 s, or that could not be opened.
 pub async fn still_open(address: SocketAddr) -> Vec<&'static str> {
     let get = format!("GET /nothing HTTP/1.1\r\nHost: {HOST}\r\n");
     let whole = format!("{get}\r\n");
@@ -37,8 +37,11 @@ pub async fn still_open(address: SocketAddr) -> Vec<&'static str> {
     ] {
         let (first, second) = (first.to_owned(), second.to_owned());
         running.spawn(async move {
+            // A server that is not there closes nothing.
+            let Ok(mut stream) = TcpStream::connect(address).await else {
+                return Some(kind);
+            };
             let ends = async {
-                let mut stream = TcpStream::connect(address).await?;
                 stream.write_all(first.as_bytes()).await?;
                 let mut bytes = Vec::new();
                 if !second.is_empty() {
