@@ -288,7 +288,7 @@ impl Checkout {
         let Some(payments) = self.inner.payments.as_ref() else {
             return;
         };
-        // What a look-up found is no news to it.
+        // A look-up is no news to itself.
         if origin == Origin::Webhook {
             let outcome = crate::webhook::Outcome::of(event);
             let ids = [event.object_id(), outcome.payment_id()];

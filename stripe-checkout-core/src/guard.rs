@@ -12,8 +12,8 @@ use crate::intent::PaymentRequest;
 /// It is asked each time before Stripe is, when a buyer presses *Pay*, after the order got its price. Whoever is refused has started nothing.
 ///
 /// It is also asked before each look-up of a payment, which the checkout page may need too, and
-/// before saved cards are shown. The return page asks again and again while a payment is processed, so a limit for payments should let
-/// [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass. Look-ups have a bound of their own:
+/// before saved cards are shown. The return page asks again and again while a payment is processed,
+/// so a limit for payments should let [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass. Look-ups have a bound of their own:
 /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
 ///
 /// ```

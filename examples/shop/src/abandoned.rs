@@ -17,7 +17,7 @@ const ABANDONED: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// How many orders one run looks at, at most.
 const MOST: i64 = 100;
 
-/// What one run did.
+/// The result of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// How many orders it canceled.

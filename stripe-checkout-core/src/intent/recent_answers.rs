@@ -86,7 +86,7 @@ impl RecentAnswers {
         if news.len() < MOST {
             news.insert(id.to_owned(), Instant::now());
         } else {
-            // Nobody can tell any more which answers are too old.
+            // From here on, any answer may be too old.
             answers.clear();
         }
     }
