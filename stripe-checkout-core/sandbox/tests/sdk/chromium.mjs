@@ -23,6 +23,8 @@ async function toTheSandbox(route) {
   const request = route.request();
   const { pathname, search } = new URL(request.url());
   const { host: _, ...headers } = request.headers();
+  // A page of the sandbox's takes what comes from its own origin only.
+  if (headers.origin === STRIPE_JS) headers.origin = new URL(SANDBOX_URL).origin;
   const answer = await fetch(`${SANDBOX_URL}${pathname}${search}`, {
     method: request.method(),
     headers,
