@@ -45,8 +45,8 @@ impl Lock {
         self.by_network.count(from)
     }
 
-    /// Counts a try for the account: for the browser alone, if it was in the account before. Call it
-    /// before the password is looked at, so that many tries at once cannot slip through together.
+    /// Counts a try for the account: for the browser alone, if it was in the account before. Call
+    /// it before the password is checked, so that many tries at once cannot slip through together.
     ///
     /// # Errors
     /// How long to wait.

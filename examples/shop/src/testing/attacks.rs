@@ -565,8 +565,8 @@ fn allow_many_descriptors() {
     setrlimit(Resource::Nofile, raised).expect("it may be raised");
 }
 
-/// While 1,000 strangers of each kind hold connections, honest visitors are answered soon. Those who
-/// came before the strangers keep their connections.
+/// While 1,000 strangers of each kind hold connections, honest visitors are answered soon. Visitors
+/// who came before the strangers keep their connections.
 #[cfg(unix)]
 fn honest_visitors_are_answered(host: &str) {
     allow_many_descriptors();
@@ -833,7 +833,7 @@ pub fn behind_nginx_a_network_is_one_visitor(path: &str, lines: &str, adapters_r
     assert_eq!(status("2001:db8:1:2::1"), 200);
     // A line feed is a byte of an address like any other: 0x0a.
     let one_site: Vec<_> = (51..=200)
-        .map(|n| hold(&format!("2001:db8:1:{}::a0a", n % 100)))
+        .map(|n| hold(&format!("2001:db8:1:{n}::a0a")))
         .collect();
     assert_eq!(status("2001:db8:1:a0a::1"), 503);
     assert_eq!(status("2001:db8:2:1::1"), 200);

@@ -275,7 +275,7 @@ async fn guesses_from_everywhere_do_not_lock_out_a_browser_that_was_in() {
     }
     let entered = log_in([192, 0, 2, 1], &of_ada, PASSWORD).await;
     assert_eq!(entered.status, 303, "{}", text(&entered));
-    // Whoever steals it guesses no faster.
+    // A thief of the cookie guesses no faster.
     let mut guesses = 0_u8;
     while log_in([192, 0, 2, guesses], &of_ada, "guess").await.status == 403 {
         guesses += 1;
