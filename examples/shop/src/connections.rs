@@ -88,7 +88,7 @@ impl Held {
         self.answering.remove(&since);
     }
 
-    /// Each part has half of the places for itself: a flood of the one kind leaves the other alone,
+    /// Each part has half of these places for itself: a flood of one kind leaves the other alone,
     /// and the newest of its own kind.
     fn oldest_of_the_larger_part(&self) -> Option<Since> {
         let larger = match self.waiting.len() >= self.answering.len() {
