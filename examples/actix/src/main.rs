@@ -61,7 +61,8 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
 fn take_place(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
     #[cfg(unix)]
     if let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() {
-        match connections.enter_socket(stream) {
+        let from = stream.peer_addr().ok().map(|peer| peer.ip());
+        match connections.enter_socket(from, stream) {
             Ok(connection) => drop(data.insert(Arc::new(connection))),
             Err(error) => tracing::error!(%error, "a connection has no place"),
         }

@@ -56,7 +56,7 @@ pub(crate) async fn serve(
             }
         };
         let (close, closed) = oneshot::channel();
-        let connection = Arc::new(connections.enter(move || {
+        let connection = Arc::new(connections.enter(Some(peer.ip()), move || {
             // It may have ended by itself.
             let _ = close.send(());
         }));

@@ -4,6 +4,7 @@
 //! order is in an account because whoever ordered was logged in. A shop of your own takes the log-in that its framework has, and keeps the rest.
 
 mod buyer;
+mod device;
 mod hashing;
 mod lock;
 mod one_click;
@@ -22,6 +23,7 @@ use time::OffsetDateTime;
 pub(crate) use self::{buyer::Buyers, lock::Lock, rows::Buyer};
 use self::{
     buyer::{LIFETIME, SESSION, session_id},
+    device::DEVICE,
     hashing::HashError,
 };
 use crate::{
@@ -75,15 +77,10 @@ impl Shop {
             Ok(form) => form,
             Err(refused) => return refused,
         };
-        let email = normal(field(&form, "email"));
-        if let Err(wait) = self
-            .inner
-            .lock
-            .count_try(account_of(&email), visit.address())
-        {
+        if let Err(wait) = self.inner.lock.count_visit(visit.address()) {
             return self.problem_at(Problem::TooMany(wait), "/account/login", "Back");
         }
-        self.page(self.log_buyer_in(visit, &form, email).await)
+        self.page(self.log_buyer_in(visit, &form).await)
     }
 
     /// `POST /account/new`.
@@ -93,11 +90,14 @@ impl Shop {
             Err(refused) => return refused,
         };
         let email = normal(field(&form, "email"));
-        if let Err(wait) = self
-            .inner
-            .lock
-            .count_try(account_of(&email), visit.address())
-        {
+        let (lock, from) = (&self.inner.lock, visit.address());
+        let counted = lock
+            .count_visit(from)
+            .and_then(|()| match account_of(&email) {
+                Some(email) => lock.count_try(email, from, None),
+                None => Ok(()),
+            });
+        if let Err(wait) = counted {
             return self.problem_at(Problem::TooMany(wait), "/account/new", "Back");
         }
         self.page(self.sign_buyer_up(visit, &form, email).await)
@@ -179,19 +179,24 @@ impl Shop {
         &self,
         visit: &Visit,
         form: &[(String, String)],
-        email: String,
     ) -> Result<Answer, Problem> {
-        let known = match account_of(&email) {
-            Some(email) => self.inner.store.account(email.to_owned()).await?,
-            None => None,
-        };
-        let (account, hash) = known.unzip();
+        let (email, lock) = (normal(field(form, "email")), &self.inner.lock);
+        let mut known = None;
+        if let Some(email) = account_of(&email) {
+            known = self.inner.store.account(email.to_owned()).await?;
+            let hash = known.as_ref().map(|(_, hash)| hash);
+            let device = hash.and_then(|hash| device::known(visit.cookie(DEVICE), hash));
+            if let Err(wait) = lock.count_try(email, visit.address(), device) {
+                return Ok(self.problem_at(Problem::TooMany(wait), "/account/login", "Back"));
+            }
+        }
+        let hash = known.as_ref().map(|(_, hash)| hash.clone());
         let password = field(form, "password").to_owned();
-        let opens = self.inner.lock.opens(password, hash).await?;
-        match (account, opens) {
-            (Some(account), true) => {
-                self.inner.lock.entered(&email, visit.address());
-                self.let_buyer_in(account).await
+        let opens = lock.opens(password, hash).await?;
+        match (known, opens) {
+            (Some((account, hash)), true) => {
+                lock.entered(&email, visit.address());
+                self.let_buyer_in(account, &hash).await
             }
             _ => {
                 // Which of both is wrong is nobody's business.
@@ -221,10 +226,11 @@ impl Shop {
             return refuse(422, "Take a shorter password.");
         }
         let hash = self.inner.lock.hash(password.to_owned()).await?;
-        match self.inner.store.create_account(email.clone(), hash).await? {
+        let store = &self.inner.store;
+        match store.create_account(email.clone(), hash.clone()).await? {
             Some(account) => {
                 self.inner.lock.entered(&email, visit.address());
-                self.let_buyer_in(account).await
+                self.let_buyer_in(account, &hash).await
             }
             None => refuse(
                 409,
@@ -233,12 +239,14 @@ impl Shop {
         }
     }
 
-    async fn let_buyer_in(&self, account: String) -> Result<Answer, Problem> {
+    async fn let_buyer_in(&self, account: String, hash: &str) -> Result<Answer, Problem> {
         let (cookie, csrf) = (random::token()?, random::token()?);
         let id = session_id(&cookie);
         self.inner.store.let_in(id, account, csrf, LIFETIME).await?;
         let answer = Answer::see_other("/account");
         let answer = self.with_buyers_cookie(answer, SESSION, &cookie, LIFETIME);
+        let device = device::cookie(&random::token()?, hash);
+        let answer = self.with_buyers_cookie(answer, DEVICE, &device, device::LIFETIME);
         Ok(self.with_buyers_cookie(answer, ENTRY, "", Duration::ZERO))
     }
 

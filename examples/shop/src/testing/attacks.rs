@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ macro_rules! attack_tests {
             the_database_is_for_its_owner_only
             with_live_keys_browsers_come_by_https_only
             a_slow_body_is_answered_408
+            a_broken_chunk_is_answered_400
         }
         #[test]
         #[ignore = "takes two minutes: 1,000 log-ins one after another, and 30 s of rest"]
@@ -56,19 +58,36 @@ const ADMIN_PASSWORD: &str = "correct horse battery";
 
 /// The longest time that an honest request may take while strangers attack.
 const SOON: Duration = Duration::from_secs(1);
+/// How often this is measured. Other programs may have the machine for a moment; strangers who keep
+/// buyers out do so each time.
+const ROUNDS: usize = 3;
 /// How many connections strangers hold at once.
 const STRANGERS: usize = 1_000;
 /// How much more memory log-ins may leave behind, in KiB.
 const MEMORY: u64 = 100 * 1024;
 
-/// An open shop behind a proxy that writes `X-Forwarded-For`.
+/// A test that measures time has the machine for itself: the other tests of its program wait.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+fn beside_others() -> RwLockReadGuard<'static, ()> {
+    // The lock guards nothing that a test that failed could have spoilt.
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An open shop behind a proxy that writes `X-Forwarded-For`. A test opens one at most.
 struct BehindProxy {
     program: Program,
     _folder: TempDir,
+    _machine: RwLockReadGuard<'static, ()>,
 }
 
 impl BehindProxy {
     fn open(path: &str, more: &[(&str, &str)]) -> Self {
+        let machine = beside_others();
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = Program::command(path, folder.path());
         command
@@ -81,6 +100,7 @@ impl BehindProxy {
         Self {
             program: Program::start(command),
             _folder: folder,
+            _machine: machine,
         }
     }
 
@@ -299,6 +319,7 @@ pub fn a_proxys_header_that_cannot_be_read_is_told(path: &str) {
 
 /// Runs a program that cannot start, and gives what it says.
 fn refused_start(path: &str, folder: &Path, vars: &[(&str, &str)]) -> String {
+    let _machine = beside_others();
     let mut command = Program::command(path, folder);
     command
         .env("PORT", "0")
@@ -387,6 +408,7 @@ pub fn the_database_is_for_its_owner_only(path: &str) {
     #[cfg(unix)]
     for existing in [false, true] {
         use std::os::unix::fs::PermissionsExt as _;
+        let _machine = beside_others();
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("shop.db");
         if existing {
@@ -455,6 +477,21 @@ pub fn a_slow_body_is_answered_408(path: &str) {
     assert_eq!(answer.status, 408, "{answer:?}");
     assert!(answer.body.contains("took too long"), "{answer:?}");
     assert!(begun.elapsed() < 3 * crate::Visit::BODY_DEADLINE);
+}
+
+/// Such a body is not too large: it is malformed.
+pub fn a_broken_chunk_is_answered_400(path: &str) {
+    let shop = BehindProxy::open(path, &[]);
+    for whole in ["", "7\r\nadd=mug\r\n", "14\r\nadd=mug&x=0123456789\r\n"] {
+        let mut broken = program::Connection::open(shop.program.host());
+        let head = "POST /cart HTTP/1.1\r\nhost: shop\r\ncontent-type: application/x-www-form-urlencoded\r\ntransfer-encoding: chunked\r\n\r\n";
+        broken.send(format!("{head}{whole}no length\r\n").as_bytes());
+        let answer = broken.answer(false);
+        assert_eq!(answer.status, 400, "{whole:?}: {answer:?}");
+        assert!(answer.cookie("cart").is_none(), "{whole:?}: {answer:?}");
+    }
+    let answer = shop.program.ask("POST", "/cart", &[FORM], "add=mug");
+    assert_eq!(answer.status, 303, "{answer:?}");
 }
 
 /// A stranger sends this much on a connection, and then nothing more.
@@ -528,7 +565,8 @@ fn allow_many_descriptors() {
     setrlimit(Resource::Nofile, raised).expect("it may be raised");
 }
 
-/// While 1,000 strangers of each kind hold connections, honest visitors are answered soon.
+/// While 1,000 strangers of each kind hold connections, honest visitors are answered soon. Visitors
+/// who came before the strangers keep their connections.
 #[cfg(unix)]
 fn honest_visitors_are_answered(host: &str) {
     allow_many_descriptors();
@@ -539,46 +577,75 @@ fn honest_visitors_are_answered(host: &str) {
         .expect("a runtime");
     let to: SocketAddr = host.parse().expect("an address");
     for stranger in Stranger::ALL {
-        let held = runtime.block_on(async {
-            let connecting: Vec<_> = (0..STRANGERS)
-                .map(|number| {
-                    let connecting = stranger.connect(to, number);
-                    tokio::spawn(tokio::time::timeout(Duration::from_secs(10), connecting))
-                })
-                .collect();
-            let mut held = Vec::new();
-            for connected in connecting {
-                held.push(connected.await.expect("no panic"));
-            }
-            held
-        });
-        // The first one stands behind the burst itself: the strangers before it are taken in then.
-        let begun = Instant::now();
-        let first = program::ask(host, "GET", "/", &[], "");
-        assert_eq!(first.status, 200, "{stranger:?}: {first:?}");
-        let first = begun.elapsed();
-        let mut slowest = Duration::ZERO;
-        for n in 0..20 {
-            let begun = Instant::now();
-            let (status, answer) = match n % 2 {
-                0 => (200, program::ask(host, "GET", "/", &[], "")),
-                _ => (303, program::ask(host, "POST", "/cart", &[FORM], "add=mug")),
-            };
-            slowest = slowest.max(begun.elapsed());
-            assert_eq!(answer.status, status, "{stranger:?}: {answer:?}");
-        }
-        println!(
-            "{STRANGERS} strangers, {stranger:?}: honest visitors took {first:?} behind the burst, then {slowest:?} at most"
+        let in_time = (0..ROUNDS).any(|_| slowest_answer(&runtime, to, stranger) < SOON);
+        assert!(
+            in_time,
+            "{stranger:?} kept honest visitors waiting each time"
         );
-        assert!(slowest < SOON, "{stranger:?}: {slowest:?}");
-        drop(held);
     }
+}
+
+/// Holds 1,000 connections of this kind, and measures how long honest visitors wait.
+#[cfg(unix)]
+fn slowest_answer(
+    runtime: &tokio::runtime::Runtime,
+    to: SocketAddr,
+    stranger: Stranger,
+) -> Duration {
+    let host = to.to_string();
+    let mut before = program::Connection::open(&host);
+    let idle = b"GET /favicon.ico HTTP/1.1\r\nhost: shop\r\n\r\n";
+    before.send(idle);
+    assert_eq!(before.answer(false).status, 200);
+    let since = Instant::now();
+    let held = runtime.block_on(async {
+        let connecting: Vec<_> = (0..STRANGERS)
+            .map(|number| {
+                let connecting = stranger.connect(to, number);
+                tokio::spawn(tokio::time::timeout(Duration::from_secs(10), connecting))
+            })
+            .collect();
+        let mut held = Vec::new();
+        for connected in connecting {
+            held.push(connected.await.expect("no panic"));
+        }
+        held
+    });
+    // The first one stands behind the burst itself: the strangers before it are taken in then.
+    let begun = Instant::now();
+    let first = program::ask(&host, "GET", "/", &[], "");
+    assert_eq!(first.status, 200, "{stranger:?}: {first:?}");
+    let first = begun.elapsed();
+    // After that it may have been idle for too long.
+    if since.elapsed() < crate::WAIT / 2 {
+        before.send(idle);
+        assert_eq!(before.answer(false).status, 200, "{stranger:?}");
+    }
+    let mut slowest = Duration::ZERO;
+    for n in 0..20 {
+        let begun = Instant::now();
+        let (status, answer) = match n % 2 {
+            0 => (200, program::ask(&host, "GET", "/", &[], "")),
+            _ => (
+                303,
+                program::ask(&host, "POST", "/cart", &[FORM], "add=mug"),
+            ),
+        };
+        slowest = slowest.max(begun.elapsed());
+        assert_eq!(answer.status, status, "{stranger:?}: {answer:?}");
+    }
+    println!(
+        "{STRANGERS} strangers, {stranger:?}: honest visitors took {first:?} behind the burst, then {slowest:?} at most"
+    );
+    drop(held);
+    slowest
 }
 
 /// 1,000 connections at 1,024 descriptors: for a framework whose shop bounds them itself.
 pub fn strangers_who_hold_connections_keep_nobody_out(path: &str) {
     #[cfg(unix)]
     {
+        let _machine = alone();
         let folder = tempfile::tempdir().expect("a folder");
         let shop = with_few_descriptors(path, folder.path(), &[]);
         honest_visitors_are_answered(shop.host());
@@ -700,6 +767,7 @@ pub fn behind_nginx_strangers_keep_nobody_out(path: &str, lines: &str, readme: &
     assert!(readme.contains(lines), "the README has other lines");
     #[cfg(unix)]
     {
+        let _machine = alone();
         let folder = tempfile::tempdir().expect("a folder");
         let shop = with_few_descriptors(path, folder.path(), &PROXY);
         let Some(nginx) = Nginx::start(lines, shop.host()) else {
@@ -713,4 +781,61 @@ pub fn behind_nginx_strangers_keep_nobody_out(path: &str, lines: &str, readme: &
     }
     #[cfg(not(unix))]
     let _ = path;
+}
+
+/// With these lines nginx counts a network of IPv6 as one visitor, and the networks of a site
+/// together. `adapters_readme` has the same lines.
+pub fn behind_nginx_a_network_is_one_visitor(path: &str, lines: &str, adapters_readme: &str) {
+    let (_, http) = lines.split_once("http {\n").expect("a block");
+    let (http, _) = http.rsplit_once('}').expect("its end");
+    let theirs = http
+        .replace("\n    ", "\n")
+        .replace("127.0.0.1:3000", "127.0.0.1:8000");
+    assert!(adapters_readme.contains(theirs.trim()), "{theirs}");
+
+    let _machine = beside_others();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Program::command(path, folder.path());
+    command.env("STRIPE_SANDBOX", "1").envs(PROXY);
+    let shop = Program::start(command);
+    // The visitors of this test say where they are.
+    let told = "http {\nset_real_ip_from 127.0.0.1;\nreal_ip_header X-Test-Address;";
+    let lines = lines.replace("http {", told);
+    let Some(nginx) = Nginx::start(&lines, shop.host()) else {
+        return;
+    };
+    // Half a body, of which nginx has read the head.
+    let hold = |from: &str| {
+        let mut half = program::Connection::open(&nginx.host);
+        let head = format!(
+            "POST /cart HTTP/1.1\r\nhost: shop\r\nx-test-address: {from}\r\nexpect: 100-continue\r\ncontent-length: 7\r\n\r\n"
+        );
+        half.send(head.as_bytes());
+        assert_eq!(half.answer(false).status, 100, "{from}");
+        half
+    };
+    let status = |from: &str| {
+        let headers = [("x-test-address", from), ("connection", "close")];
+        let mut visitor = program::Connection::open(&nginx.host);
+        let head: String = headers
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .concat();
+        visitor.send(format!("GET / HTTP/1.1\r\nhost: shop\r\n{head}\r\n").as_bytes());
+        visitor.answer(false).status
+    };
+    let one_network: Vec<_> = (1..=50)
+        .map(|n| hold(&format!("2001:db8:1:1::{n}")))
+        .collect();
+    assert_eq!(status("2001:db8:1:1:ffff::1"), 503);
+    assert_eq!(status("2001:db8:1:2::1"), 200);
+    // A line feed is a byte of an address like any other: 0x0a.
+    let one_site: Vec<_> = (51..=200)
+        .map(|n| hold(&format!("2001:db8:1:{n}::a0a")))
+        .collect();
+    assert_eq!(status("2001:db8:1:a0a::1"), 503);
+    assert_eq!(status("2001:db8:2:1::1"), 200);
+    let one_address: Vec<_> = (1..=50).map(|_| hold("203.0.113.7")).collect();
+    assert_eq!(status("203.0.113.7"), 503);
+    assert_eq!(status("203.0.113.8"), 200);
+    drop((one_network, one_site, one_address));
 }

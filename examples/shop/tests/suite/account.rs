@@ -1,6 +1,6 @@
 //! Accounts: who gets in, whose cards and orders are to be seen, and what one click does.
 
-use super::common::{Open, cookie, header, open, open_with_stripe, text, visit};
+use super::common::{Open, cookie, header, open, open_with_stripe, text, visit, visit_from};
 use serde_json::{Value, json};
 use shop::Answer;
 use stripe_checkout_core::intent::Gateway;
@@ -230,6 +230,57 @@ async fn guessing_ends_soon_for_the_one_account() {
     assert!(header(&answer, "retry-after").parse::<u64>().is_ok());
     assert!(text(&answer).contains("Please wait a moment"));
     buyer(&open, "bob@example.com").await;
+}
+
+#[tokio::test]
+async fn guesses_from_everywhere_do_not_lock_out_a_browser_that_was_in() {
+    let Some(open) = open().await else { return };
+    let of_ada = at_the_door(&open, true, "ada@example.com", PASSWORD).await;
+    let of_mallory = at_the_door(&open, true, "mallory@example.com", PASSWORD).await;
+    let set = of_ada
+        .headers
+        .iter()
+        .find(|(_, value)| value.starts_with("device="));
+    assert!(
+        set.unwrap()
+            .1
+            .ends_with("; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"),
+        "{set:?}"
+    );
+    let device = |answer: &Answer| cookie(answer, "device").unwrap().to_owned();
+    let (of_ada, of_mallory) = (device(&of_ada), device(&of_mallory));
+    // Another process has no memory of either.
+    let another = open.another().await;
+    let log_in = async |from, device: &str, password: &str| {
+        let page = another.shop.enter_page(&visit(&[], "")).await;
+        let cookies = format!("entry={}; device={device}", cookie(&page, "entry").unwrap());
+        let body = form(&[
+            ("csrf", &token(&page)),
+            ("email", "ada@example.com"),
+            ("password", password),
+        ]);
+        let visit = visit_from(from, &[("cookie", &cookies)], &body);
+        another.shop.enter(&visit).await
+    };
+    let mut guesses = 0_u8;
+    while log_in([203, 0, 113, guesses], "", "guess").await.status == 403 {
+        guesses += 1;
+        assert!(guesses < 200, "there is no limit");
+    }
+    // A cookie that is another account's, or made up, is none.
+    let made_up = format!("{}.{}", "0".repeat(32), "0".repeat(64));
+    for (n, device) in ["", of_mallory.as_str(), &made_up].iter().enumerate() {
+        let refused = log_in([198, 51, 100, n as u8], device, PASSWORD).await;
+        assert_eq!(refused.status, 429, "{device}");
+    }
+    let entered = log_in([192, 0, 2, 1], &of_ada, PASSWORD).await;
+    assert_eq!(entered.status, 303, "{}", text(&entered));
+    // A thief of the cookie guesses no faster.
+    let mut guesses = 0_u8;
+    while log_in([192, 0, 2, guesses], &of_ada, "guess").await.status == 403 {
+        guesses += 1;
+    }
+    assert!((4..15).contains(&guesses), "{guesses}");
 }
 
 #[tokio::test]

@@ -264,11 +264,15 @@ pub(crate) fn payment(id: &str, order: &str, minor: u64) -> PaymentIntent {
 }
 
 pub(crate) fn visit(headers: &[(&str, &str)], body: &str) -> Visit {
+    visit_from([127, 0, 0, 1], headers, body)
+}
+
+pub(crate) fn visit_from(from: [u8; 4], headers: &[(&str, &str)], body: &str) -> Visit {
     let header = |name: &str| {
         let found = headers.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.as_bytes())
     };
-    Visit::new(header, Some([127, 0, 0, 1].into()), body.into())
+    Visit::new(header, Some(from.into()), body.into())
 }
 
 pub(crate) fn json(body: &str) -> Visit {
