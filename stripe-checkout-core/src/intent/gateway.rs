@@ -606,7 +606,7 @@ impl Gateway {
             }
             _ => {
                 let answer = self.exchange(&request, since).await;
-                if let Some(id) = object_id(&call.path) {
+                if let Some(id) = object_id(call.path) {
                     self.heard_of(id);
                 }
                 answer
