@@ -51,7 +51,8 @@ pub enum StripeOf {
     TheTestWithAnotherScript,
 }
 
-/// Runs one scenario against a program, or says in one line why it cannot. With `CI` it must be able to.
+/// Runs one scenario against a program, or says in one line why it cannot. With `CI` it must be
+/// able to.
 ///
 /// # Panics
 /// If anything is not as it should be.
