@@ -375,7 +375,7 @@ async fn a_second_look_up_of_one_payment_within_a_second_is_answered_from_memory
     let known = looked_up();
     create(&shop, "ada", "1").await;
     assert_eq!(looked_up(), known + 1);
-    // That was news of the payment, so the next look-up asks Stripe. So does one a second later.
+    // That was news of the payment, so the next look-up asks Stripe, and so does one a second later.
     let began = Instant::now();
     assert_eq!(made.status(&shop, "ada").await.status(), 200);
     let known = looked_up();

@@ -548,14 +548,10 @@ fn honest_visitors_are_answered(host: &str) {
                 .collect();
             let mut held = Vec::new();
             for connected in connecting {
-                let connected = connected.await.expect("no panic");
-                held.extend(connected.ok().flatten());
+                held.push(connected.await.expect("no panic"));
             }
             held
         });
-        // A shop at its bound closes some of them before they are answered.
-        let count = held.len();
-        assert!(2 * count >= STRANGERS, "{stranger:?}: {count} connections");
         // The first one stands behind the burst itself: the strangers before it are taken in then.
         let begun = Instant::now();
         let first = program::ask(host, "GET", "/", &[], "");
@@ -572,7 +568,7 @@ fn honest_visitors_are_answered(host: &str) {
             assert_eq!(answer.status, status, "{stranger:?}: {answer:?}");
         }
         println!(
-            "{count} strangers, {stranger:?}: honest visitors took {first:?} behind the burst, then {slowest:?} at most"
+            "{STRANGERS} strangers, {stranger:?}: honest visitors took {first:?} behind the burst, then {slowest:?} at most"
         );
         assert!(slowest < SOON, "{stranger:?}: {slowest:?}");
         drop(held);
@@ -631,7 +627,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Returns `None` if there is no nginx. With `CI` there must be one.
+    /// Nothing, if there is no nginx. With `CI=true` there must be one.
     fn start(lines: &str, shop: &str) -> Option<Self> {
         let Some(nginx) = super::on_path("nginx").or_else(|| {
             let debian = Path::new("/usr/sbin/nginx").to_owned();
