@@ -51,7 +51,8 @@ pub enum StripeOf {
     TheTestWithAnotherScript,
 }
 
-/// Runs one scenario against a program, or says in one line why it cannot. On a machine with `CI=true` it must be able to.
+/// Runs one scenario against a program, or says in one line why it cannot. With `CI` it must be
+/// able to.
 ///
 /// # Panics
 /// If anything is not as it should be.
@@ -72,7 +73,7 @@ pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(
     });
 }
 
-/// Runs a scenario in a browser without a shop, or prints in one line why it cannot. With `CI=true`
+/// Runs a scenario in a browser without a shop, or prints in one line why it cannot. With `CI`
 /// it must be able to.
 ///
 /// # Panics

@@ -223,28 +223,36 @@ fn same(bytes: &[u8], times: usize, status: u16, piece: &str) -> Result<(), Stri
     if answers.len() == times && answers.iter().all(right) {
         return Ok(());
     }
-    let found: Vec<_> = answers
-        .iter()
-        .map(|(status, body)| (status, body.chars().take(100).collect::<String>()))
-        .collect();
-    Err(format!("{found:?}, not {times} × {status} {piece:?}"))
+    let found = described(&answers);
+    Err(format!("{found}, not {times} × {status} {piece:?}"))
+}
+
+/// The number of answers, and the beginnings of the first ones.
+fn described(answers: &[(u16, String)]) -> String {
+    let beginning = |(status, body): &(u16, String)| {
+        let body: String = body.chars().take(100).collect();
+        format!("{status} {body:?}")
+    };
+    let first: Vec<_> = answers.iter().take(3).map(beginning).collect();
+    format!("{} answers: {}", answers.len(), first.join(", "))
 }
 
 /// Judges a connection that waits, or that ended after this time.
 fn still_waits(bytes: &[u8], ended: Option<Duration>) -> Result<(), String> {
+    let answers = answers(bytes);
     match ended {
-        // A machine that is busy watches for longer, and the framework's own time-out comes first.
+        // A busy machine watches for longer, and the framework's own time-out comes first.
         Some(after) if after > DEADLINE => refused(bytes),
-        Some(after) => Err(format!("ended after {after:?}: {:?}", answers(bytes))),
-        None if answers(bytes).is_empty() => Ok(()),
-        None => Err(format!("answered: {:?}", answers(bytes))),
+        Some(after) => Err(format!("ended after {after:?}: {}", described(&answers))),
+        None if answers.is_empty() => Ok(()),
+        None => Err(described(&answers)),
     }
 }
 
 fn refused(bytes: &[u8]) -> Result<(), String> {
     match answers(bytes).as_slice() {
         [] | [(400..=499 | 501 | 505, _)] => Ok(()),
-        others => Err(format!("{others:?}")),
+        others => Err(described(others)),
     }
 }
 
