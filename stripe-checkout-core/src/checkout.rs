@@ -277,7 +277,7 @@ impl Checkout {
         span.record("outcome", outcome);
         telemetry::delivered(&scope, origin, outcome);
         if let Ok(received) = &received {
-            self.watch_delivery(&event, origin, received).await;
+            self.watch_delivery(&event, origin, received);
         }
         received
     }

@@ -399,42 +399,62 @@ async fn payments_without_webhooks_are_an_alert_and_refused_webhooks_alone_are_n
 async fn a_webhook_that_another_process_accepted_is_none_that_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let (stripe, ship) = (Stripe::default(), Ship::default());
-    let inbox = sqlite(folder.path()).await;
-    let shop = checkout(inbox.clone(), &stripe, &ship);
+    let shop = checkout(sqlite(folder.path()).await, &stripe, &ship);
     comes_back(&shop, 1).await;
-    let scope = Scope {
-        application: "tea".to_owned(),
-        mode: Mode::Test,
-    };
-    let two_hours_ago = (now() - 7200).to_string();
-    // A note that is old does not count.
-    let noted = inbox.put_bookmark(&scope, NOTE, None, &two_hours_ago).await;
-    assert!(noted.unwrap());
     later(HOUR).await;
-    let told = shop.alerts(HOUR).await.unwrap();
-    assert_eq!(told, [Alert::NoWebhooks { payments: 1 }]);
-
-    let database = folder.path().to_owned();
-    let other = move || runtime().block_on(async { accepts_a_webhook(&database).await });
-    std::thread::spawn(other).join().unwrap();
-    assert_eq!(shop.alerts(HOUR).await.unwrap(), []);
+    // The payment was found so many minutes after another process noted its webhooks.
+    for (minutes, is_missing) in [(120, true), (61, true), (58, false), (0, false)] {
+        let (database, note) = (folder.path().to_owned(), now() - minutes * 60);
+        std::thread::spawn(move || note_webhook(&database, note))
+            .join()
+            .unwrap();
+        let expected = match is_missing {
+            true => vec![Alert::NoWebhooks { payments: 1 }],
+            false => vec![],
+        };
+        assert_eq!(
+            shop.alerts(HOUR).await.unwrap(),
+            expected,
+            "{minutes} minutes"
+        );
+    }
 }
 
-/// Another process, whose clock did not move.
-async fn accepts_a_webhook(folder: &Path) {
-    let (stripe, ship) = (Stripe::default(), Ship::default());
-    let other = checkout(sqlite(folder).await, &stripe, &ship);
-    let product = serde_json::json!({"object": "product"});
-    let product = EventBody::new("product.created", product).body();
-    let received = other.receive(Event::parse(product).unwrap()).await;
-    assert!(received.is_ok(), "{received:?}");
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
+/// Another process, whose clock did not move, notes that it accepted a webhook then.
+fn note_webhook(folder: &Path, at: i64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
+        .unwrap();
+    runtime.block_on(async {
+        let (inbox, scope, at) = (sqlite(folder).await, scope(), at.to_string());
+        let before = inbox.bookmark(&scope, NOTE).await.unwrap();
+        let noted = inbox.put_bookmark(&scope, NOTE, before.as_deref(), &at);
+        assert!(noted.await.unwrap());
+    });
+}
+
+fn scope() -> Scope {
+    Scope {
+        application: "tea".to_owned(),
+        mode: Mode::Test,
+    }
+}
+
+#[tokio::test]
+async fn a_process_notes_the_time_of_its_webhooks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stripe, ship) = (Stripe::default(), Ship::default());
+    let inbox = sqlite(folder.path()).await;
+    let shop = checkout(inbox.clone(), &stripe, &ship);
+    let began = now();
+    let product = serde_json::json!({"object": "product"});
+    let product = EventBody::new("product.created", product).body();
+    shop.receive(Event::parse(product).unwrap()).await.unwrap();
+    shop.drain().await;
+    let noted = inbox.bookmark(&scope(), NOTE).await.unwrap().unwrap();
+    let noted: i64 = noted.parse().unwrap();
+    assert!((began..=now()).contains(&noted), "{noted}");
 }
 
 /// The bookmark with the time of the last accepted webhook.

@@ -157,8 +157,9 @@ fn most_under_way(requests: &[LoggedRequest]) -> usize {
     counts.max().unwrap_or(0)
 }
 
-/// Each endpoint got at most this many requests a second, and as many more at the start.
-fn assert_rate(requests: &[LoggedRequest], per_second: usize) {
+/// Each endpoint got at most this many requests a second, and as many more at the start. A busy
+/// machine may bring some of them late, and so nearer to the next ones.
+fn check_rate(requests: &[LoggedRequest], per_second: usize) -> Result<(), String> {
     let mut endpoints: HashMap<(&str, bool), Vec<Instant>> = HashMap::new();
     for request in requests {
         let of_one = request.path.contains("/pi_");
@@ -168,31 +169,39 @@ fn assert_rate(requests: &[LoggedRequest], per_second: usize) {
     for (endpoint, times) in endpoints {
         let took = *times.iter().max().unwrap() - *times.iter().min().unwrap();
         let most = per_second as f64 * (took.as_secs_f64() + 1.0);
-        assert!(
-            times.len() as f64 <= most,
-            "{endpoint:?}: {} in {took:?}",
-            times.len()
-        );
+        if times.len() as f64 > most {
+            return Err(format!("{endpoint:?}: {} in {took:?}", times.len()));
+        }
     }
+    Ok(())
 }
 
-/// Buyers pay within three seconds. A machine that is busy with other work may keep one round from
-/// that, but not three. The bound of the calls holds in each round.
-async fn thirty_hammer_and_twenty_pay(stranger: fn(usize) -> String) {
+const SOON: Duration = Duration::from_secs(3);
+
+/// A machine that is busy with other work may spoil one round of measuring, but not three.
+async fn in_one_of_three_rounds(round: impl AsyncFn() -> Result<(), String>) {
     let _measuring = MEASURING.lock().await;
-    let mut rounds = Vec::new();
+    let mut failures = Vec::new();
     for _ in 0..3 {
-        let slowest = slowest_of_twenty_buyers(stranger).await;
-        if slowest <= Duration::from_secs(3) {
-            return;
+        match round().await {
+            Ok(()) => return,
+            Err(failure) => failures.push(failure),
         }
-        rounds.push(slowest);
     }
-    panic!("the slowest buyer of each round: {rounds:?}");
+    panic!("{failures:#?}");
+}
+
+/// A buyer who began then has this answer, soon enough.
+fn served(reply: &Reply, began: Instant) -> Result<Duration, String> {
+    let took = began.elapsed();
+    match reply.status() {
+        200 if took <= SOON => Ok(took),
+        status => Err(format!("{status} after {took:?}: {}", text(reply))),
+    }
 }
 
 /// Thirty connections ask for their own payments without end, while twenty buyers pay.
-async fn slowest_of_twenty_buyers(stranger: fn(usize) -> String) -> Duration {
+async fn thirty_hammer_and_twenty_pay(stranger: fn(usize) -> String) -> Result<(), String> {
     let sandbox = Sandbox::start().await.unwrap();
     let shop = builder(sandbox.config()).build().unwrap();
     let mut theirs = Vec::new();
@@ -241,56 +250,55 @@ async fn slowest_of_twenty_buyers(stranger: fn(usize) -> String) -> Duration {
         buyers.spawn(async move {
             let client = format!("buyer {n}");
             let began = Instant::now();
-            let made = Made::of(&create(&shop, &client, &format!("order-{n}")).await);
+            let made = create(&shop, &client, &format!("order-{n}")).await;
+            served(&made, began)?;
+            let made = Made::of(&made);
             made.pay(&sandbox).await;
             let page = made.complete(&shop, &client).await;
+            served(&page, began)?;
             let status = made.status(&shop, &client).await;
-            let took = began.elapsed();
-            assert_eq!(
-                (page.status(), status.status()),
-                (200, 200),
-                "{}",
-                text(&status)
-            );
             assert!(text(&status).contains("succeeded"), "{}", text(&status));
-            took
+            served(&status, began)
         });
     }
     let took = ends(buyers.join_all()).await;
     stop.store(true, Ordering::Relaxed);
     ends(strangers.join_all()).await;
 
-    let slowest = took.into_iter().max().unwrap();
+    let slowest = took.into_iter().try_fold(Duration::ZERO, |slowest, took| {
+        took.map(|took| slowest.max(took))
+    })?;
     let requests = requests_of_shop(&sandbox).split_off(before);
+    let at_once = most_under_way(&requests);
     println!(
-        "slowest buyer {slowest:?}, {} requests, at most {} at once, {} refused",
+        "slowest buyer {slowest:?}, {} requests, at most {at_once} at once, {} refused",
         requests.len(),
-        most_under_way(&requests),
         refused.load(Ordering::Relaxed)
     );
-    assert!(
-        most_under_way(&requests) <= 16,
-        "{}",
-        most_under_way(&requests)
-    );
-    assert_rate(&requests, 20);
-    slowest
+    assert!(at_once <= 16, "{at_once}");
+    check_rate(&requests, 20)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_buyers_pay_within_three_seconds_while_one_client_hammers() {
-    thirty_hammer_and_twenty_pay(|_| "stranger".to_owned()).await;
+    in_one_of_three_rounds(async || thirty_hammer_and_twenty_pay(|_| "stranger".to_owned()).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_buyers_pay_within_three_seconds_while_thirty_clients_hammer() {
-    thirty_hammer_and_twenty_pay(|n| format!("stranger {n}")).await;
+    in_one_of_three_rounds(async || {
+        thirty_hammer_and_twenty_pay(|n| format!("stranger {n}")).await
+    })
+    .await;
 }
 
 /// Strangers guess ids of saved cards without end. Buyers come back from paying, and one comes back
 /// from saving a card.
-async fn thirty_guess_and_buyers_come_back(stranger: fn(usize) -> String, has_saved_card: bool) {
-    let _measuring = MEASURING.lock().await;
+async fn thirty_guess_and_buyers_come_back(
+    stranger: fn(usize) -> String,
+    has_saved_card: bool,
+) -> Result<(), String> {
     let sandbox = Sandbox::start().await.unwrap();
     let shop = builder(sandbox.config()).build().unwrap();
     let customer = shop.customer(&CustomerRequest::new("ada")).await.unwrap();
@@ -331,8 +339,7 @@ async fn thirty_guess_and_buyers_come_back(stranger: fn(usize) -> String, has_sa
         returns.spawn(async move {
             let began = Instant::now();
             let reply = made.status(&shop, &format!("buyer {n}")).await;
-            assert_eq!(reply.status(), 200, "{}", text(&reply));
-            began.elapsed()
+            served(&reply, began)
         });
     }
     if has_saved_card {
@@ -341,24 +348,29 @@ async fn thirty_guess_and_buyers_come_back(stranger: fn(usize) -> String, has_sa
         returns.spawn(async move {
             let began = Instant::now();
             let reply = ask(&shop, "saver", "/checkout/status", "", &body).await;
-            assert_eq!(reply.status(), 200, "{}", text(&reply));
-            began.elapsed()
+            served(&reply, began)
         });
     }
-    let slowest = ends(returns.join_all()).await.into_iter().max().unwrap();
+    let returned = ends(returns.join_all()).await;
     stop.store(true, Ordering::Relaxed);
     ends(strangers.join_all()).await;
-    assert!(slowest <= Duration::from_secs(3), "{slowest:?}");
+    returned.into_iter().try_for_each(|took| took.map(drop))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_of_one_client_keep_no_buyer_waiting() {
-    thirty_guess_and_buyers_come_back(|_| "stranger".to_owned(), true).await;
+    in_one_of_three_rounds(async || {
+        thirty_guess_and_buyers_come_back(|_| "stranger".to_owned(), true).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_of_thirty_clients_keep_no_paying_buyer_waiting() {
-    thirty_guess_and_buyers_come_back(|n| format!("stranger {n}"), false).await;
+    in_one_of_three_rounds(async || {
+        thirty_guess_and_buyers_come_back(|n| format!("stranger {n}"), false).await
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -181,18 +181,19 @@ impl Shop {
         form: &[(String, String)],
     ) -> Result<Answer, Problem> {
         let (email, lock) = (normal(field(form, "email")), &self.inner.lock);
-        let mut known = None;
+        let (mut known, mut is_known_browser) = (None, false);
         if let Some(email) = account_of(&email) {
             known = self.inner.store.account(email.to_owned()).await?;
             let hash = known.as_ref().map(|(_, hash)| hash);
             let device = hash.and_then(|hash| device::known(visit.cookie(DEVICE), hash));
+            is_known_browser = device.is_some();
             if let Err(wait) = lock.count_try(email, visit.address(), device) {
                 return Ok(self.problem_at(Problem::TooMany(wait), "/account/login", "Back"));
             }
         }
         let hash = known.as_ref().map(|(_, hash)| hash.clone());
         let password = field(form, "password").to_owned();
-        let opens = lock.opens(password, hash).await?;
+        let opens = lock.opens(password, hash, is_known_browser).await?;
         match (known, opens) {
             (Some((account, hash)), true) => {
                 lock.entered(&email, visit.address());

@@ -159,9 +159,8 @@ impl Checkout {
     pub async fn alerts(&self, unfulfilled_after: Duration) -> Result<Vec<Alert>, InboxError> {
         let stats = self.stats().await?;
         let clock = self.inner.clock.alert();
-        let now = SystemTime::now();
-        let mut alerts = of(&stats, unfulfilled_after, now);
-        alerts.extend(self.silence(now).await?);
+        let mut alerts = of(&stats, unfulfilled_after, SystemTime::now());
+        alerts.extend(self.silence().await?);
         alerts.extend(clock);
         Ok(alerts)
     }

@@ -39,12 +39,17 @@ pub(super) struct DeliveryWatch {
 
 #[derive(Default)]
 struct Seen {
-    /// When this process accepted a webhook last.
-    accepted: Option<Instant>,
-    /// When it noted that for the other processes.
+    /// When this process noted for the others that it accepts webhooks.
     noted: Option<Instant>,
-    /// When the first payment was found since then, and how many were.
-    found: Option<(Instant, u64)>,
+    found: Option<Found>,
+}
+
+/// The payments that were found since this process accepted a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    first: Instant,
+    last: SystemTime,
+    count: u64,
 }
 
 impl DeliveryWatch {
@@ -70,7 +75,6 @@ impl DeliveryWatch {
     fn accepted(&self) -> bool {
         let now = Instant::now();
         let mut seen = self.lock();
-        seen.accepted = Some(now);
         seen.found = None;
         let is_due = seen.noted.is_none_or(|at| now - at >= NOTE_EVERY);
         if is_due {
@@ -80,7 +84,7 @@ impl DeliveryWatch {
     }
 
     /// Stripe was asked for this event, and this became of it.
-    fn found(&self, event: &Event, received: &Received) {
+    fn found(&self, event: &Event, received: &Received, now: SystemTime) {
         let is_new = matches!(
             received,
             Received::Done(EventState::Done | EventState::Mismatch)
@@ -91,17 +95,23 @@ impl DeliveryWatch {
         // The endpoint at Stripe may leave out other events, but no success.
         if is_new && is_success(event) {
             let mut seen = self.lock();
-            let (since, count) = seen.found.unwrap_or((Instant::now(), 0));
-            seen.found = Some((since, count.saturating_add(1)));
+            let (first, count) = match seen.found {
+                Some(found) => (found.first, found.count),
+                None => (Instant::now(), 0),
+            };
+            seen.found = Some(Found {
+                first,
+                last: now,
+                count: count.saturating_add(1),
+            });
         }
     }
 
-    /// How many payments were found, if this process accepted no webhook since, and for an hour.
-    fn missed(&self) -> Option<u64> {
-        let seen = self.lock();
-        let (since, count) = seen.found?;
-        let silent = seen.accepted.is_none_or(|at| at.elapsed() >= SILENCE);
-        (silent && since.elapsed() >= PATIENCE).then_some(count)
+    /// The payments whose webhooks should be here by now.
+    fn overdue(&self) -> Option<Found> {
+        self.lock()
+            .found
+            .filter(|found| found.first.elapsed() >= PATIENCE)
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -111,17 +121,22 @@ impl DeliveryWatch {
 
 impl Checkout {
     /// An event came from this origin, and this became of it.
-    pub(super) async fn watch_delivery(&self, event: &Event, origin: Origin, received: &Received) {
+    pub(super) fn watch_delivery(&self, event: &Event, origin: Origin, received: &Received) {
         match origin {
-            Origin::Webhook => {
-                if self.inner.deliveries.accepted() {
-                    // The next note follows in five minutes.
-                    if let Err(error) = self.note_webhook(SystemTime::now()).await {
+            Origin::Webhook if self.inner.deliveries.accepted() => {
+                // The webhook does not wait for it. The next note follows in five minutes.
+                let checkout = self.clone();
+                self.inner.tasks.spawn(async move {
+                    if let Err(error) = checkout.note_webhook(SystemTime::now()).await {
                         tracing::debug!(%error, "the time of the last webhook was not noted");
                     }
-                }
+                });
             }
-            Origin::Listed | Origin::Retrieved => self.inner.deliveries.found(event, received),
+            Origin::Webhook => {}
+            Origin::Listed | Origin::Retrieved => {
+                let now = SystemTime::now();
+                self.inner.deliveries.found(event, received, now);
+            }
         }
     }
 
@@ -137,16 +152,17 @@ impl Checkout {
         Ok(())
     }
 
-    pub(super) async fn silence(&self, now: SystemTime) -> Result<Option<Alert>, InboxError> {
-        let Some(payments) = self.inner.deliveries.missed() else {
+    /// Whether payments were found while no process had accepted a webhook for an hour.
+    pub(super) async fn silence(&self) -> Result<Option<Alert>, InboxError> {
+        let Some(found) = self.inner.deliveries.overdue() else {
             return Ok(None);
         };
         let inbox = &self.inner.fulfillment;
         let noted = inbox.bookmark(&self.watched(), NOTE).await?;
         let noted: Option<u64> = noted.and_then(|text| text.parse().ok());
-        // The clocks of two processes may differ.
-        let age = noted.map(|noted| seconds(now).abs_diff(noted));
-        let is_silent = age.is_none_or(|age| age >= SILENCE.as_secs());
+        let last = seconds(found.last);
+        let is_silent = noted.is_none_or(|noted| noted.saturating_add(SILENCE.as_secs()) <= last);
+        let payments = found.count;
         Ok(is_silent.then_some(Alert::NoWebhooks { payments }))
     }
 
@@ -201,31 +217,23 @@ mod tests {
 
     fn find(watch: &DeliveryWatch, id: &str) {
         let done = Received::Done(EventState::Done);
-        watch.found(&success(id), &done);
+        watch.found(&success(id), &done, SystemTime::now());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn payments_without_webhooks_are_told_after_an_hour_of_silence() {
-        let watch = DeliveryWatch::default();
-        watch.accepted();
-        find(&watch, "evt_1");
-        find(&watch, "evt_2");
-        tokio::time::advance(SILENCE - Duration::from_secs(1)).await;
-        assert_eq!(watch.missed(), None);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(watch.missed(), Some(2));
-        watch.accepted();
-        assert_eq!(watch.missed(), None);
+    fn count(watch: &DeliveryWatch) -> Option<u64> {
+        watch.overdue().map(|found| found.count)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_webhook_may_come_some_minutes_after_the_buyer() {
         let watch = DeliveryWatch::default();
-        tokio::time::advance(SILENCE * 5).await;
         find(&watch, "evt_1");
-        assert_eq!(watch.missed(), None);
+        find(&watch, "evt_2");
+        assert_eq!(count(&watch), None);
         tokio::time::advance(PATIENCE).await;
-        assert_eq!(watch.missed(), Some(1));
+        assert_eq!(count(&watch), Some(2));
+        watch.accepted();
+        assert_eq!(count(&watch), None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,19 +247,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn neither_duplicates_nor_other_events_count_as_found() {
         let watch = DeliveryWatch::default();
+        let now = SystemTime::now();
         let event = success("evt_1");
-        let done = Received::Done(EventState::Done);
         for received in [
             Received::Duplicate(EventState::Done),
             Received::Done(EventState::Superseded),
             Received::Ignored,
         ] {
-            watch.found(&event, &received);
+            watch.found(&event, &received, now);
         }
         let other = EventBody::new("product.created", serde_json::json!({"object": "product"}));
         let other = Event::parse(other.body()).unwrap();
-        watch.found(&other, &done);
-        tokio::time::advance(SILENCE).await;
-        assert_eq!(watch.missed(), None);
+        watch.found(&other, &Received::Done(EventState::Done), now);
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(count(&watch), None);
     }
 }

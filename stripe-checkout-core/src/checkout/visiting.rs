@@ -1,6 +1,6 @@
 //! A checkout as one visitor sees it: its calls to Stripe count as this visitor's.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tokio::sync::watch;
 
@@ -38,7 +38,7 @@ impl Checkout {
 
     fn visited_by(&self, client: Option<&str>, left: Option<watch::Receiver<()>>) -> Self {
         let visiting = self.inner.payments.as_ref().map(|payments| {
-            let client = client.map(client_named);
+            let client = client.and_then(client_named);
             let caller = payments.visitor_calls.caller(client.as_ref(), left);
             payments.gateway.on_behalf_of(caller)
         });
@@ -74,17 +74,11 @@ impl Checkout {
 }
 
 impl Payments {
-    /// What tells one visitor from another: what the application says, else the address. An address
-    /// of this machine is a proxy's more often than a visitor's.
+    /// What tells one visitor from another: what the application says, else the address.
     fn client_of(&self, visitor: &Visitor) -> Option<String> {
         let named = self.client_key.as_ref().and_then(|key| key(visitor));
-        named.or_else(|| address_of(visitor.peer()?))
+        named.or_else(|| Some(visitor.peer()?.to_string()))
     }
-}
-
-fn address_of(peer: IpAddr) -> Option<String> {
-    let peer = peer.to_canonical();
-    (!peer.is_loopback()).then(|| peer.to_string())
 }
 
 /// The checkout has no prices, and so no way to Stripe.
@@ -104,17 +98,28 @@ impl From<NoPayments> for OperationError {
 
 /// A name that is an address stands for its network. One client has one IPv4 address, or a whole
 /// /64 network of IPv6, and often a site of 65,536 such networks: a /48.
-fn client_named(name: &str) -> Client {
-    let of = |name: String, site| Client { name, site };
-    match name
-        .trim()
-        .parse()
-        .map(|address: IpAddr| address.to_canonical())
-    {
-        Ok(IpAddr::V6(address)) => of(network(address, 64), network(address, 48)),
-        Ok(address) => of(address.to_string(), address.to_string()),
-        Err(_) => of(name.to_owned(), name.to_owned()),
+///
+/// An address of this machine names no client: it is a proxy's more often than a visitor's.
+fn client_named(name: &str) -> Option<Client> {
+    let of = |name: String, site| Some(Client { name, site });
+    match address(name) {
+        Some(address) if address.is_loopback() => None,
+        Some(IpAddr::V6(address)) => of(network(address, 64), network(address, 48)),
+        Some(address) => of(address.to_string(), address.to_string()),
+        None => of(name.to_owned(), name.to_owned()),
     }
+}
+
+/// The address of a name such as `203.0.113.7`, `203.0.113.7:4711`, `2001:db8::1` or
+/// `[2001:db8::1]:4711`: some proxies write the port, which another connection changes.
+fn address(name: &str) -> Option<IpAddr> {
+    let name = name.trim();
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let address = bare.unwrap_or(name).parse().ok();
+    let address = address.or_else(|| Some(name.parse::<SocketAddr>().ok()?.ip()));
+    address.map(|address| address.to_canonical())
 }
 
 /// The network with this many bits.
@@ -129,29 +134,41 @@ mod tests {
 
     #[test]
     fn a_client_is_an_address_or_a_network_of_ipv6() {
-        let of = |name| client_named(name).name;
-        assert_eq!(of("account 7"), "account 7");
-        assert_eq!(of("203.0.113.7"), "203.0.113.7");
-        assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        let of = |name| client_named(name).map(|client| client.name);
+        let is = |name: &str| Some(name.to_owned());
+        assert_eq!(of("account 7"), is("account 7"));
+        assert_eq!(of("203.0.113.7"), is("203.0.113.7"));
+        assert_eq!(of(" 203.0.113.7:4711"), is("203.0.113.7"));
+        assert_eq!(of("::ffff:203.0.113.7"), is("203.0.113.7"));
+        for address in [
+            "2001:db8:1:2:3:4:5:6",
+            "[2001:db8:1:2::7]",
+            "[2001:db8:1:2::7]:443",
+        ] {
+            assert_eq!(of(address), is("2001:db8:1:2::/64"));
+        }
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
     }
 
     #[test]
     fn networks_of_one_site_share_its_bound() {
-        let of = |name| client_named(name).site;
-        assert_eq!(of("account 7"), "account 7");
-        assert_eq!(of("203.0.113.7"), "203.0.113.7");
+        let of = |name| client_named(name).map(|client| client.site);
+        assert_eq!(of("account 7").as_deref(), Some("account 7"));
+        assert_eq!(of("203.0.113.7").as_deref(), Some("203.0.113.7"));
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:2:2::1"));
     }
 
     #[test]
-    fn a_peer_on_this_machine_is_no_client() {
-        let of = |peer: &str| address_of(peer.parse().unwrap());
-        assert_eq!(of("127.0.0.1"), None);
-        assert_eq!(of("::1"), None);
-        assert_eq!(of("::ffff:127.0.0.1"), None);
-        assert_eq!(of("203.0.113.7").as_deref(), Some("203.0.113.7"));
+    fn an_address_of_this_machine_is_no_client() {
+        for name in [
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "::1",
+            "[::1]:80",
+            "::ffff:127.0.0.1",
+        ] {
+            assert_eq!(client_named(name), None, "{name}");
+        }
     }
 }

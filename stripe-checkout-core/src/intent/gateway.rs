@@ -657,8 +657,8 @@ impl Gateway {
         since: Instant,
     ) -> Result<TransportResponse, Unsuccessful> {
         let path = path_of(&request.url, &self.api_base);
-        let path = path.split_once("v1").map_or(path, |(_, path)| path);
-        let endpoint = endpoint(request.method, path);
+        let below = path.split_once("v1").map_or(path, |(_, below)| below);
+        let endpoint = endpoint(request.method, below);
         let queue = self.caller.as_ref().map(|caller| Queue {
             caller,
             endpoint: &endpoint,

@@ -18,6 +18,9 @@ use crate::limit::lock;
 const AT_ONCE: usize = 2;
 /// So many more wait for their turn. The next one is told to come back.
 const WAITING: usize = 32;
+/// So many more may come from browsers that were in the account before. Strangers cannot take these
+/// places.
+const KNOWN: usize = 16;
 
 /// The hash of a random password: an unknown address takes as long as a known one.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$ySs0lSUFQ0+p2cZ3dA7WGQ$YQQDOQdyxk2gNhjZL8g6ZJ1gCkZTz1KQ2cjlxCjn1Mw";
@@ -40,6 +43,7 @@ pub(crate) enum HashError {
 /// Hashes passwords.
 pub(crate) struct Hashing {
     queue: Arc<Semaphore>,
+    known: Arc<Semaphore>,
     turns: Arc<Semaphore>,
     /// What no work uses at the moment: at most one for each turn.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
@@ -49,6 +53,7 @@ impl Hashing {
     pub(crate) fn new() -> Self {
         Self {
             queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
+            known: Arc::new(Semaphore::new(KNOWN)),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             memory: Arc::default(),
         }
@@ -59,7 +64,7 @@ impl Hashing {
     /// # Errors
     /// [`HashError`].
     pub(crate) async fn hash(&self, password: String) -> Result<String, HashError> {
-        self.work(move |memory| {
+        self.work(&self.queue, move |memory| {
             let params = Params::default();
             let salt = phc::Salt::generate();
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
@@ -83,6 +88,7 @@ impl Hashing {
     }
 
     /// Whether it is the password of this stored hash. Without a hash it takes as long to say no.
+    /// A browser that is `known` has a place where strangers have none.
     ///
     /// # Errors
     /// [`HashError`].
@@ -90,8 +96,10 @@ impl Hashing {
         &self,
         password: String,
         hash: Option<String>,
+        known: bool,
     ) -> Result<bool, HashError> {
-        self.work(move |memory| {
+        let places = if known { &self.known } else { &self.queue };
+        self.work(places, move |memory| {
             let known = phc::PasswordHash::new(hash.as_deref().unwrap_or(NOBODY))?;
             let (Some(salt), Some(expected)) = (known.salt, known.hash) else {
                 return Err(phc::Error::MissingField.into());
@@ -119,9 +127,10 @@ impl Hashing {
     /// before that gives the place in the queue back, and nothing is done.
     async fn work<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         work: impl FnOnce(&mut Vec<Block>) -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
-        let place = Arc::clone(&self.queue).try_acquire_owned();
+        let place = Arc::clone(places).try_acquire_owned();
         let place = place.map_err(|_| HashError::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| HashError::Busy)?;
@@ -155,8 +164,12 @@ mod tests {
         let other = hashing.hash(password()).await?;
         assert_ne!(one, other);
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
-        assert!(hashing.opens(password(), Some(one.clone())).await?);
-        assert!(!hashing.opens("correct hors".to_owned(), Some(one)).await?);
+        assert!(hashing.opens(password(), Some(one.clone()), false).await?);
+        assert!(
+            !hashing
+                .opens("correct hors".to_owned(), Some(one), false)
+                .await?
+        );
         Ok(())
     }
 
@@ -172,14 +185,18 @@ mod tests {
             Ok(())
         );
         let theirs = Some(theirs.to_string());
-        assert!(hashing.opens(password.to_owned(), theirs).await?);
+        assert!(hashing.opens(password.to_owned(), theirs, false).await?);
         Ok(())
     }
 
     #[tokio::test]
     async fn an_unknown_address_costs_as_much_as_a_known_one() -> Result<(), HashError> {
         let hashing = Hashing::new();
-        assert!(!hashing.opens("correct horse".to_owned(), None).await?);
+        assert!(
+            !hashing
+                .opens("correct horse".to_owned(), None, false)
+                .await?
+        );
         let like = hashing.hash("x".to_owned()).await?;
         let costs = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
         assert_eq!(costs(NOBODY), costs(&like));
@@ -206,7 +223,7 @@ mod tests {
             };
             let places = hashing.queue.available_permits();
             let asking = Arc::clone(&hashing);
-            let visitor = tokio::spawn(async move { asking.work(work).await });
+            let visitor = tokio::spawn(async move { asking.work(&asking.queue, work).await });
             while hashing.queue.available_permits() == places
                 || running.load(Ordering::SeqCst) < AT_ONCE.min(n + 1)
             {
@@ -237,20 +254,31 @@ mod tests {
                         let _ = lock(&released).recv();
                         Ok(())
                     };
-                    hashing.work(work).await
+                    hashing.work(&hashing.queue, work).await
                 })
             })
             .collect();
         while hashing.queue.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = hashing.opens("correct horse".to_owned(), None).await;
+        let refused = hashing.opens("correct horse".to_owned(), None, false).await;
         assert!(matches!(refused, Err(HashError::Busy)), "{refused:?}");
+        // A browser that was in before has a place, and waits for its turn.
+        let known = Arc::clone(&hashing);
+        let known = tokio::spawn(async move {
+            let password = "correct horse".to_owned();
+            known.opens(password, None, true).await
+        });
+        while hashing.known.available_permits() == KNOWN {
+            tokio::task::yield_now().await;
+        }
         drop(release);
+        let known = known.await;
+        assert!(matches!(known, Ok(Ok(false))), "{known:?}");
         for work in started {
             assert!(work.await.is_ok_and(|done| done.is_ok()));
         }
-        let opens = hashing.opens("correct horse".to_owned(), None).await;
+        let opens = hashing.opens("correct horse".to_owned(), None, false).await;
         assert!(matches!(opens, Ok(false)), "{opens:?}");
     }
 }

@@ -87,8 +87,9 @@ impl Lock {
         &self,
         password: String,
         hash: Option<String>,
+        known: bool,
     ) -> Result<bool, HashError> {
-        self.hashing.opens(password, hash).await
+        self.hashing.opens(password, hash, known).await
     }
 }
 

@@ -249,7 +249,8 @@ pub fn a_stranger_locks_nobody_out(path: &str) {
     let guesses = until_refused(|n| shop.log_in(ADA, "guess", &format!("[2001:db8:1:{n}::1]:443")));
     assert!((5..15).contains(&guesses), "{guesses}");
     // Only the address that the proxy adds counts, not one that the stranger sends.
-    assert_eq!(shop.log_in(ADA, "guess", "198.51.100.9, 203.0.113.7"), 429);
+    let guesses = until_refused(|_| shop.log_in(ADA, "guess", "198.51.100.9, 203.0.113.7"));
+    assert!(guesses < 4, "{guesses}");
     assert_eq!(shop.log_in(ADA, PASSWORD, "198.51.100.1"), 303);
     assert_eq!(shop.log_in(ADA, PASSWORD, "192.0.2.99"), 303);
 
@@ -267,7 +268,9 @@ pub fn sign_ups_are_limited_like_log_ins(path: &str) {
     let from = "203.0.113.8";
     let many = until_refused(|n| shop.sign_up(&format!("{n}@example.com"), "short", from));
     assert!((30..60).contains(&many), "{many}");
-    assert_eq!(shop.log_in("a@example.com", "guess", from), 429);
+    // One try comes back every two seconds. Another address would have five.
+    let log_ins = until_refused(|_| shop.log_in("a@example.com", "guess", from));
+    assert!(log_ins < 4, "{log_ins}");
     assert_eq!(
         shop.sign_up("bob@example.com", PASSWORD, "203.0.113.9"),
         303
@@ -580,7 +583,7 @@ fn honest_visitors_are_answered(host: &str) {
         let in_time = (0..ROUNDS).any(|_| slowest_answer(&runtime, to, stranger) < SOON);
         assert!(
             in_time,
-            "{stranger:?} kept honest visitors waiting each time"
+            "{stranger:?} kept honest visitors waiting each time, or did not connect"
         );
     }
 }
@@ -612,9 +615,13 @@ fn slowest_answer(
         }
         held
     });
-    // A shop at its bound closes some of them before they are answered.
+    // A shop at its bound closes some of them before they are answered. With few of them left the
+    // round proves nothing.
     let count = held.len();
-    assert!(2 * count >= STRANGERS, "{stranger:?}: {count} connections");
+    if 2 * count < STRANGERS {
+        println!("{stranger:?}: {count} connections");
+        return Duration::MAX;
+    }
     // The first one stands behind the burst itself: the strangers before it are taken in then.
     let begun = Instant::now();
     let first = program::ask(&host, "GET", "/", &[], "");
