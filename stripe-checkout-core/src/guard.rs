@@ -13,7 +13,8 @@ use crate::intent::PaymentRequest;
 ///
 /// It is also asked before each look-up of a payment, which the checkout page may need too, and
 /// before saved cards are shown. The return page asks again and again while a payment is processed,
-/// so a limit for payments should let [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass. Look-ups have a bound of their own:
+/// so a limit for payments should let [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass.
+/// Look-ups have a bound of their own:
 /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
 ///
 /// ```

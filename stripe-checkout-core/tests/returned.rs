@@ -402,7 +402,7 @@ async fn a_webhook_that_another_process_accepted_is_none_that_is_missing() {
     let shop = checkout(sqlite(folder.path()).await, &stripe, &ship);
     comes_back(&shop, 1).await;
     later(HOUR).await;
-    // The payment was found so many minutes after another process noted its webhooks.
+    // How many minutes before the find another process noted its webhooks.
     for (minutes, is_missing) in [(120, true), (61, true), (58, false), (0, false)] {
         let (database, note) = (folder.path().to_owned(), now() - minutes * 60);
         std::thread::spawn(move || note_webhook(&database, note))
