@@ -323,7 +323,7 @@ impl CheckoutBuilder {
     /// address at the other end of the connection: one IPv4 address, or one /64 network of IPv6.
     /// An address of this machine, such as 127.0.0.1, is no name.
     ///
-    /// Behind a proxy that address is the proxy's, and all visitors are one client. Return the
+    /// Behind a proxy that address is the proxy's, and visitors cannot be told apart. Return the
     /// address that your proxy adds:
     ///
     /// ```

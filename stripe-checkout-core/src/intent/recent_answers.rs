@@ -72,6 +72,7 @@ impl RecentAnswers {
         let Remembered { answers, news } = &mut *remembered;
         answers.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
         let is_old = |(id, at): (&String, &Instant)| *at >= asked && question.url.contains(id);
+        news.retain(|_, at| at.elapsed() < LONGEST_ANSWER);
         // With so much news, some of it is not remembered.
         let is_known = news.len() < MOST;
         if lasts && is_known && answers.len() < MOST && !news.iter().any(is_old) {
