@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::inbox::{Inbox, Scope};
+use super::inbox::Inbox;
+use super::inbox_ext::InboxExt as _;
+use super::records::Scope;
 use crate::error::InboxError;
 use crate::secret::Mode;
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::inbox::Cause;
+use super::verdict::Cause;
 
 /// Looks through the error and its sources for an error of the database.
 pub(super) fn of(error: &(dyn Error + 'static)) -> Cause {

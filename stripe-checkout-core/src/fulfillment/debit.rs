@@ -9,7 +9,7 @@
 use serde::Deserialize;
 
 use super::decide::Decision;
-use super::inbox::PaymentRecord;
+use super::records::PaymentRecord;
 use crate::webhook::{Event, Outcome, Payment};
 
 /// Methods of which Stripe learns days later that they failed. See

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Release, Settled, WentBack};
+use super::records::{IntentRecord, IntentState, Note, PaymentRecord, Release, Settled, WentBack};
 use crate::webhook::{
     CheckoutSession, Dispute, DisputeChange, Outcome, Payment, Refund, RefundStatus,
 };

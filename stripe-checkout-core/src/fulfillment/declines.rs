@@ -4,7 +4,9 @@
 
 use super::BoxFuture;
 use super::decide::is_session;
-use super::inbox::{EventRecord, Inbox, IntentState};
+use super::inbox::Inbox;
+use super::inbox_ext::InboxExt as _;
+use super::records::{EventRecord, IntentState};
 use crate::error::BoxError;
 
 /// Cancels a PaymentIntent that waits for its buyer, by its id and its connected account.

@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::engine::age;
-use super::inbox::{Note, PaymentRecord};
+use super::records::{Note, PaymentRecord};
 use super::lookup::{Lookup, Standing};
 use crate::error::{BoxError, Chain};
 use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
@@ -200,7 +199,7 @@ pub(super) fn again(received: SystemTime) -> Duration {
 /// disputed says only that.
 fn needs_standing(event: &Event, payment: &Payment) -> bool {
     let disputed = payment.returned().is_some_and(|charge| charge.disputed);
-    age(event) > NEWS || disputed
+    event.age() > NEWS || disputed
 }
 
 /// The payment of the event, in the session that Stripe told.

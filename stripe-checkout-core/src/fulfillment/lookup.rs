@@ -1,7 +1,7 @@
 //! Questions to Stripe about a payment, where an event does not say enough.
 
 use super::BoxFuture;
-use super::inbox::Note;
+use super::records::Note;
 use crate::error::BoxError;
 use crate::webhook::{CheckoutSession, Payment};
 

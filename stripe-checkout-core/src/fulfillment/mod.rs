@@ -6,6 +6,8 @@
 
 mod birth;
 mod cause;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod codec;
 mod debit;
 mod decide;
 mod declines;
@@ -13,19 +15,26 @@ mod engine;
 mod fresh;
 mod handler;
 mod inbox;
+mod inbox_ext;
+mod intake;
+mod judge;
 mod later;
 mod lookup;
 mod memory;
+mod merge;
 mod operation;
+mod operator;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod records;
 mod retry;
-mod settle;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod stored;
+mod step;
 mod timed;
+mod verdict;
 mod watch;
 
 use std::pin::Pin;
@@ -35,15 +44,12 @@ pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
-#[cfg(feature = "intent")]
-pub(crate) use engine::row_of;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
-pub use inbox::{
-    Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
-    NewEvent, Note, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped,
-    Terms, Turn, Verdict,
-};
+pub use inbox::{Changes, Claim, CommitError, Inbox, Key, Limits, Locked, Row, Session, Swap};
+pub use inbox_ext::InboxExt;
+#[cfg(feature = "intent")]
+pub(crate) use judge::row_of;
 pub(crate) use lookup::Lookup;
 #[cfg(feature = "intent")]
 pub(crate) use lookup::{Answer, Standing};
@@ -53,7 +59,12 @@ pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
+pub use records::{
+    EventFilter, EventRecord, EventState, Found, IntentRecord, IntentState, NewEvent, Note,
+    OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Stored,
+};
 pub(crate) use timed::Timed;
+pub use verdict::{Cause, Dispatch, Step, Stepped, Terms, Turn, Verdict};
 
 /// A future whose type is gone.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::inbox::Scope;
+use super::records::Scope;
 use crate::amount::Amount;
 
 /// Which operation at Stripe, of which application, mode and connected account. The same reference may stand for a refund and for a capture: those are two.

@@ -1,42 +1,41 @@
-//! The inbox in PostgreSQL. A step is two transactions on one connection: a short one that takes the event and counts the attempt, so that it stays counted
-//! if the process dies; and one in which the handler writes, and the event's new state with it. Rows are always locked in one order: the payment's, the
-//! order's, the event's; and whatever is decided is read after that.
+//! The inbox in PostgreSQL. An attempt is two transactions on one connection: a statement that takes
+//! the event and counts the attempt, so that it stays counted if the process dies; and a transaction
+//! in which the handler writes, and the event's new state with it. Rows are always locked in one
+//! order: the payment, the order, the event. All decisions are made from what is read after that.
 
-mod operations;
-mod receive;
-mod rows;
-mod step;
+#[macro_use]
 mod transaction;
+mod driver;
+#[path = "sql/inbox.rs"]
+mod inbox;
+#[macro_use]
+#[path = "sql/rows.rs"]
+mod rows;
+mod session;
+#[path = "sql/upkeep.rs"]
 mod upkeep;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-use self::receive::Arrivals;
-use self::rows::{Tables, Wait};
-use self::transaction::{Held, begin, busy_or};
-use super::inbox::{
-    Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, NewEvent, OrderKey,
-    PaymentRecord, Scope, Stats, Step, Terms, Turn,
-};
-use super::later::end_of;
-use super::operation::{OperationKey, OperationRecord};
-use super::settle;
-use super::stored::unavailable;
+use self::driver::{create_schema, dialect};
+use self::inbox::PATIENCE;
+use self::transaction::Held;
+use super::codec::unavailable;
+use super::sql::statement::Dialect;
+use super::sql::tables::tables;
 use crate::error::InboxError;
-
-/// The longest wait for a connection of the pool, and outside of a step for rows that others have
-/// locked.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// The error then.
+const SILENT: &str = "the database does not answer";
 
 /// The schema of the tables.
 const SCHEMA: &str = "stripe_checkout";
@@ -89,9 +88,8 @@ const MIGRATIONS_TRIED: u32 = 20;
 pub struct PostgresInbox {
     pool: PgPool,
     schema: Arc<str>,
-    tables: Tables,
+    dialect: Dialect,
     steps: Arc<Semaphore>,
-    arrivals: Arc<Arrivals>,
 }
 
 impl fmt::Debug for PostgresInbox {
@@ -107,7 +105,14 @@ impl PostgresInbox {
     /// migrations by yourself. They create the tables in the first schema of the connection's
     /// `search_path`: create `stripe_checkout` and name it there. Each may be run again and changes
     /// nothing then.
-    pub const MIGRATIONS: &[&str] = &[include_str!("postgres/1.sql")];
+    pub const MIGRATIONS: &[&str] = &[tables! {
+        text: "text COLLATE \"C\"",
+        integer: "bigint",
+        flag: "boolean",
+        bytes: "bytea",
+        end: "",
+        keyed: "",
+    }];
 
     /// An inbox on this pool, with its tables in the schema `stripe_checkout`: see
     /// [`migrate`](Self::migrate).
@@ -127,8 +132,7 @@ impl PostgresInbox {
             steps: Arc::new(Semaphore::new(half.max(1).try_into().unwrap_or(1))),
             pool,
             schema: SCHEMA.into(),
-            tables: Tables::new(SCHEMA),
-            arrivals: Arc::default(),
+            dialect: dialect(SCHEMA),
         }
     }
 
@@ -136,9 +140,7 @@ impl PostgresInbox {
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
-        self.tables = Tables::new(&schema);
-        // What a clone receives may be for other tables.
-        self.arrivals = Arc::default();
+        self.dialect = dialect(&schema);
         self.schema = schema;
         self
     }
@@ -170,33 +172,30 @@ impl PostgresInbox {
     }
 
     async fn migrate_once(&self) -> Result<(), InboxError> {
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), None).await.map_err(unavailable)?;
-        let done = self.version(&mut tx).await.map_err(unavailable)?;
+        let mut held = self.hold().await?;
+        let mut tx = held.begin_unlimited().await?;
+        let done = self.version(tx.db()).await.map_err(unavailable)?;
         if done == 0 {
-            self.warn_of_another_inbox(&mut tx)
-                .await
-                .map_err(unavailable)?;
+            let warned = self.warn_of_another_inbox(tx.db()).await;
+            warned.map_err(unavailable)?;
         }
         if done < Self::MIGRATIONS.len() {
-            self.apply(&mut tx, done).await.map_err(unavailable)?;
+            self.apply(tx.db(), done).await.map_err(unavailable)?;
         }
-        tx.commit().await.map_err(unavailable)?;
-        held.release();
-        Ok(())
+        tx.commit().await
     }
 
     /// How many migrations the database has seen: more than there are, if a later version of this crate was there.
     async fn version(&self, conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
         let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-            .bind(self.tables.name("migrations"))
+            .bind(format!("{}migrations", self.dialect.prefix))
             .fetch_one(&mut *conn)
             .await?;
         if !exists {
             return Ok(0);
         }
         let newest = "SELECT COALESCE(max(version), 0) FROM {}migrations";
-        let newest: i32 = sqlx::query_scalar(self.tables.sql(newest))
+        let newest: i64 = sqlx::query_scalar(self.dialect.sql(newest))
             .fetch_one(conn)
             .await?;
         Ok(newest.try_into().unwrap_or_default())
@@ -209,7 +208,7 @@ impl PostgresInbox {
                 .fetch_one(&mut *conn)
                 .await?;
         if !exists {
-            sqlx::raw_sql(self.tables.create_schema())
+            sqlx::raw_sql(create_schema(&self.schema))
                 .execute(&mut *conn)
                 .await?;
         }
@@ -258,289 +257,25 @@ impl PostgresInbox {
         }
     }
 
-    /// Ends work that waits for a server which says nothing any more. Its connection is closed, because it was not [released](Held::release).
-    async fn in_time<T>(
-        limit: Duration,
-        work: impl Future<Output = Result<T, InboxError>>,
-    ) -> Result<T, InboxError> {
-        let ended = tokio::time::timeout(limit, work).await;
-        ended.unwrap_or_else(|_| Err(unavailable("the database does not answer")))
-    }
-
-    /// A connection that goes back to the pool only when all that was begun on it has ended.
-    async fn held(&self) -> Result<Held, InboxError> {
-        Ok(Held::new(self.conn().await?))
-    }
-
     /// A connection of the pool. The pool itself may wait for half a minute, which is longer than
     /// Stripe waits for an answer.
-    async fn conn(&self) -> Result<PoolConnection<Postgres>, InboxError> {
+    async fn reader(&self) -> Result<PoolConnection<Postgres>, InboxError> {
         let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         acquired.map_err(unavailable)
     }
-}
 
-impl Inbox for PostgresInbox {
-    type Connection = PgConnection;
-
-    fn survives_restart(&self) -> bool {
-        true
-    }
-
-    async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.intent(&mut conn, order).await
-    }
-
-    async fn put_intent(
-        &self,
-        order: &OrderKey,
-        expected: Option<u64>,
-        mut record: IntentRecord,
-    ) -> Result<bool, InboxError> {
-        record.version = expected.map_or(1, |version| version + 1);
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), Some(PATIENCE))
-            .await
-            .map_err(unavailable)?;
-        if expected.is_none() {
-            self.tables
-                .place_order(&mut tx, order)
-                .await
-                .map_err(busy_or)?;
-        }
-        let written = self
-            .tables
-            .put_intent(&mut tx, order, expected.unwrap_or(0), &record)
-            .await
-            .map_err(busy_or)?;
-        if written {
-            tx.commit().await.map_err(unavailable)?;
-        } else {
-            tx.rollback().await.map_err(unavailable)?;
-        }
-        held.release();
-        Ok(written)
-    }
-
-    async fn intent_of_payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables
-            .intent_of_payment(&mut conn, scope, payment)
-            .await
-    }
-
-    async fn payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<PaymentRecord>, InboxError> {
-        let mut conn = self.conn().await?;
-        let (_, record) = self.tables.payment(&mut conn, scope, payment).await?;
-        // A row that says nothing was only there to be locked.
-        Ok((record != PaymentRecord::default()).then_some(record))
-    }
-
-    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.event(&mut conn, scope, event).await
-    }
-
-    async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        Self::in_time(SILENCE, self.store(event)).await
-    }
-
-    async fn step(
-        &self,
-        scope: &Scope,
-        turn: Turn<'_>,
-        terms: Terms,
-        dispatch: &dyn Dispatch<PgConnection>,
-    ) -> Result<Option<Step>, InboxError> {
-        // Longer than all waits and the hook: only silence lasts longer.
-        let limit = terms.lease.saturating_add(SILENCE);
-        Self::in_time(limit, self.take_and_run(scope, turn, terms, dispatch)).await
-    }
-
-    async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.events(&mut conn, filter).await
-    }
-
-    async fn replay(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        let until = Instant::from_std(end_of(patience));
-        let found = self.event(scope, event).await?;
-        let found = found.ok_or(InboxError::UnknownEvent)?;
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), Some(patience))
-            .await
-            .map_err(unavailable)?;
-        let locked = self.tables.lock(&mut tx, &found, until).await?;
-        let mut record = locked.record;
-        let mut payment = locked.payment;
-        if let Some(success) = settle::replayed(&record, payment.success) {
-            payment.success = success;
-        }
-        record.state = open(record.state, EventState::Pending)?;
-        record.attempts = 0;
-        self.tables
-            .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
-            .await
-            .map_err(busy_or)?;
-        self.tables
-            .put_event(&mut tx, &record, Wait::For(Duration::ZERO))
-            .await
-            .map_err(busy_or)?;
-        tx.commit().await.map_err(unavailable)?;
-        held.release();
-        Ok(())
-    }
-
-    async fn discard(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        let until = Instant::from_std(end_of(patience));
-        let found = self.event(scope, event).await?;
-        let found = found.ok_or(InboxError::UnknownEvent)?;
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), Some(patience))
-            .await
-            .map_err(unavailable)?;
-        let locked = self.tables.lock(&mut tx, &found, until).await?;
-        let mut record = locked.record;
-        record.state = open(record.state, EventState::Dropped)?;
-        self.tables
-            .put_event(&mut tx, &record, Wait::AsItIs)
-            .await
-            .map_err(busy_or)?;
-        let others = self.tables.other_copies(&mut tx, &record).await?;
-        let payment = settle::dropped(&record, &locked.payment, &others);
-        let payment = payment.unwrap_or(locked.payment);
-        self.tables
-            .put_payment(&mut tx, &record, locked.row.as_ref(), &payment)
-            .await
-            .map_err(busy_or)?;
-        tx.commit().await.map_err(unavailable)?;
-        held.release();
-        Ok(())
-    }
-
-    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.stats(&mut conn, scope).await
-    }
-
-    async fn prune(
-        &self,
-        scope: &Scope,
-        before: SystemTime,
-        most: usize,
-    ) -> Result<usize, InboxError> {
-        self.forget(scope, before, most).await
-    }
-
-    async fn open_intents(
-        &self,
-        scope: &Scope,
-        after: Option<&OrderKey>,
-        since: SystemTime,
-        most: usize,
-    ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables
-            .open_intents(&mut conn, scope, after, since, most)
-            .await
-    }
-
-    async fn accounts(
-        &self,
-        scope: &Scope,
-        after: Option<&str>,
-        since: SystemTime,
-        most: usize,
-    ) -> Result<Vec<String>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables
-            .accounts(&mut conn, scope, after, since, most)
-            .await
-    }
-
-    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.operation(&mut conn, key).await
-    }
-
-    async fn put_operation(
-        &self,
-        key: &OperationKey,
-        expected: Option<u64>,
-        mut record: OperationRecord,
-    ) -> Result<bool, InboxError> {
-        record.version = expected.map_or(1, |version| version + 1);
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), Some(PATIENCE))
-            .await
-            .map_err(unavailable)?;
-        let written = self
-            .tables
-            .put_operation(&mut tx, key, expected, &record)
-            .await
-            .map_err(busy_or)?;
-        tx.commit().await.map_err(unavailable)?;
-        held.release();
-        Ok(written)
-    }
-
-    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.bookmark(&mut conn, scope, name).await
-    }
-
-    async fn put_bookmark(
-        &self,
-        scope: &Scope,
-        name: &str,
-        expected: Option<&str>,
-        value: &str,
-    ) -> Result<bool, InboxError> {
-        let mut held = self.held().await?;
-        let mut tx = begin(held.conn(), Some(PATIENCE))
-            .await
-            .map_err(unavailable)?;
-        let done = self
-            .tables
-            .put_bookmark(&mut tx, scope, name, expected, value)
-            .await?;
-        tx.commit().await.map_err(unavailable)?;
-        held.release();
-        Ok(done)
-    }
-
-    async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let mut conn = self.conn().await?;
-        self.tables.scopes_with_bookmark(&mut conn, name).await
+    /// A connection for a transaction outside of an attempt.
+    async fn hold(&self) -> Result<Held, InboxError> {
+        Ok(Held::new(self.reader().await?))
     }
 }
 
-/// The next state of an event that somebody still may do something about.
-fn open(state: EventState, next: EventState) -> Result<EventState, InboxError> {
-    match state {
-        EventState::Pending | EventState::Dead | EventState::Mismatch => Ok(next),
-        other => Err(InboxError::WrongState {
-            state: other.as_str(),
-        }),
-    }
+/// Ends work that waits for a server which says nothing any more.
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, InboxError>>,
+) -> Result<T, InboxError> {
+    let ended = tokio::time::timeout(limit, work).await;
+    ended.unwrap_or_else(|_| Err(unavailable(SILENT)))
 }

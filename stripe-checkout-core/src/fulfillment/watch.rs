@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::{Instrument, Span, field};
 
 use super::BoxFuture;
-use super::inbox::{
-    Dispatch, EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Settled, Step, Stepped,
-    Verdict,
-};
+use super::records::{EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Settled};
+use super::verdict::{Dispatch, Step, Stepped, Verdict};
 use crate::error::InboxError;
 use crate::telemetry;
 

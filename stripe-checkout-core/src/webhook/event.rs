@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::{any::type_name, borrow::Cow, fmt, ops::Range, sync::Arc};
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 #[cfg(feature = "intent")]
@@ -95,6 +97,13 @@ impl Event {
     /// when is as old as can be: 0.
     pub fn created(&self) -> i64 {
         self.0.head.created
+    }
+
+    /// How long ago Stripe made it. An event that does not say when is as old as can be.
+    pub(crate) fn age(&self) -> Duration {
+        let created = Duration::from_secs(self.created().max(0).unsigned_abs());
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+        now.saturating_sub(created)
     }
 
     /// Whether this is about real money. An event that does not say so is not.

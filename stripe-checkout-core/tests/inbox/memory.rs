@@ -1,11 +1,11 @@
 //! The inbox in memory keeps what every inbox promises, and the engine and the worker what they promise over an inbox that survives a restart.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use stripe_checkout_core::fulfillment::{
-    Dispatch, EventFilter, EventRecord, Inbox, IntentRecord, MemoryInbox, NewEvent, OperationKey,
-    OperationRecord, OrderKey, PaymentRecord, Scope, Stats, Step, Terms, Turn,
+    EventFilter, EventRecord, Inbox, IntentRecord, Key, Limits, MemoryInbox, OrderKey, Row, Scope,
+    Stats, Swap,
 };
 use stripe_checkout_core::testing::inbox::{Subject, run};
 use stripe_checkout_core::{BoxError, InboxError};
@@ -50,91 +50,26 @@ struct Outlives(MemoryInbox);
 
 impl Inbox for Outlives {
     type Connection = ();
+    type Session = <MemoryInbox as Inbox>::Session;
 
-    fn survives_restart(&self) -> bool {
-        true
+    fn limits(&self) -> Limits {
+        Limits::DURABLE
     }
 
-    async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        self.0.intent(order).await
+    fn session(&self) -> Self::Session {
+        self.0.session()
     }
 
-    async fn put_intent(
-        &self,
-        order: &OrderKey,
-        expected: Option<u64>,
-        record: IntentRecord,
-    ) -> Result<bool, InboxError> {
-        self.0.put_intent(order, expected, record).await
+    async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
+        self.0.load(key).await
     }
 
-    async fn intent_of_payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-        self.0.intent_of_payment(scope, payment).await
-    }
-
-    async fn payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<PaymentRecord>, InboxError> {
-        self.0.payment(scope, payment).await
-    }
-
-    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
-        self.0.event(scope, event).await
-    }
-
-    async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        self.0.receive(event).await
-    }
-
-    async fn step(
-        &self,
-        scope: &Scope,
-        turn: Turn<'_>,
-        terms: Terms,
-        dispatch: &dyn Dispatch<()>,
-    ) -> Result<Option<Step>, InboxError> {
-        self.0.step(scope, turn, terms, dispatch).await
+    async fn swap(&self, swap: Swap<'_>) -> Result<bool, InboxError> {
+        self.0.swap(swap).await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
         self.0.events(filter).await
-    }
-
-    async fn replay(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        self.0.replay(scope, event, patience).await
-    }
-
-    async fn discard(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        self.0.discard(scope, event, patience).await
-    }
-
-    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        self.0.stats(scope).await
-    }
-
-    async fn prune(
-        &self,
-        scope: &Scope,
-        before: SystemTime,
-        most: usize,
-    ) -> Result<usize, InboxError> {
-        self.0.prune(scope, before, most).await
     }
 
     async fn open_intents(
@@ -157,35 +92,21 @@ impl Inbox for Outlives {
         self.0.accounts(scope, after, since, most).await
     }
 
-    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
-        self.0.operation(key).await
-    }
-
-    async fn put_operation(
-        &self,
-        key: &OperationKey,
-        expected: Option<u64>,
-        record: OperationRecord,
-    ) -> Result<bool, InboxError> {
-        self.0.put_operation(key, expected, record).await
-    }
-
-    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
-        self.0.bookmark(scope, name).await
-    }
-
-    async fn put_bookmark(
-        &self,
-        scope: &Scope,
-        name: &str,
-        expected: Option<&str>,
-        value: &str,
-    ) -> Result<bool, InboxError> {
-        self.0.put_bookmark(scope, name, expected, value).await
-    }
-
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
         self.0.scopes_with_bookmark(name).await
+    }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        self.0.stats(scope).await
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        self.0.prune(scope, before, most).await
     }
 }
 

@@ -1,95 +1,126 @@
-//! Connections and transactions of which nobody has to guess how they stand.
+//! Connections and transactions whose state is always known.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
-use tokio::sync::OwnedSemaphorePermit;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
+use super::super::codec::unavailable;
 use crate::error::InboxError;
 
-/// A connection that is closed unless it is [released](Self::release): one whose work was cut off, or failed half-way, may hold a transaction that nobody knows
-/// of, and whoever had it next would write into that.
+/// A connection that is closed unless its work is [known to be whole](Self::is_whole): a connection
+/// whose work was cut off, or failed half-way, may be inside a transaction.
 pub(super) struct Held {
     conn: PoolConnection<Postgres>,
-    sound: bool,
-    /// A step's share of the pool.
-    _permit: Option<OwnedSemaphorePermit>,
+    is_whole: bool,
 }
 
 impl Held {
     pub(super) fn new(conn: PoolConnection<Postgres>) -> Self {
         Self {
             conn,
-            sound: false,
-            _permit: None,
+            is_whole: true,
         }
     }
 
-    pub(super) fn of_a_step(conn: PoolConnection<Postgres>, permit: OwnedSemaphorePermit) -> Self {
-        let mut held = Self::new(conn);
-        held._permit = Some(permit);
-        held
-    }
-
-    pub(super) fn conn(&mut self) -> &mut PgConnection {
+    /// For work that may leave it in an unknown state, until [`is_whole`](Self::is_whole).
+    pub(super) fn db(&mut self) -> &mut PgConnection {
+        self.is_whole = false;
         &mut self.conn
     }
 
-    /// Back to the pool.
-    pub(super) fn release(mut self) {
-        self.sound = true;
+    /// All that was begun on it has ended.
+    pub(super) fn is_whole(&mut self) {
+        self.is_whole = true;
     }
+
+    /// Begins a transaction in which a lock is waited for until then.
+    pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
+        self.begin_with("", Some(until)).await
+    }
+
+    /// As [`begin`](Self::begin), without a limit for locks.
+    pub(super) async fn begin_unlimited(&mut self) -> Result<Tx<'_>, InboxError> {
+        self.begin_with("", None).await
+    }
+
+    /// As [`begin`](Self::begin), for a handler, who gets back the settings that the session would
+    /// have without us.
+    pub(super) async fn begin_for_handler(
+        &mut self,
+        until: Instant,
+    ) -> Result<Tx<'_>, InboxError> {
+        self.begin_with(KEEP, Some(until)).await
+    }
+
+    /// One message to the server and its answer, and as few statements in it as can be: no
+    /// transaction goes without.
+    async fn begin_with(
+        &mut self,
+        keep: &str,
+        until: Option<Instant>,
+    ) -> Result<Tx<'_>, InboxError> {
+        // The level by name, because a database's default may be another: under REPEATABLE READ, a
+        // duplicate that waited gets an error instead of an answer.
+        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned();
+        begin.push_str(keep);
+        begin.push_str(DURABLE);
+        // Nothing of ours makes the server wait: a process that stands still must not keep its
+        // locks.
+        begin.push_str("SET LOCAL idle_in_transaction_session_timeout = '10s'; ");
+        if let Some(until) = until {
+            let wait = until.saturating_duration_since(Instant::now());
+            begin.push_str(&set_lock_timeout(wait));
+        }
+        self.is_whole = false;
+        let tx = self.conn.begin_with(AssertSqlSafe(begin)).await;
+        Ok(Tx {
+            tx: tx.map_err(unavailable)?,
+            is_whole: &mut self.is_whole,
+        })
+    }
+
+    /// Gives the connection back.
+    pub(super) async fn finish(self) {}
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.sound {
+        if !self.is_whole {
             self.conn.close_on_drop();
         }
     }
 }
 
-/// Begins a transaction of which a commit is durable, and in which a lock is waited for no longer than this.
-pub(super) async fn begin(
-    conn: &mut PgConnection,
-    wait: Option<Duration>,
-) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-    begin_with(conn, "", wait).await
+/// A transaction whose commit is durable.
+pub(super) struct Tx<'a> {
+    tx: Transaction<'a, Postgres>,
+    is_whole: &'a mut bool,
 }
 
-/// As [`begin`], for a handler, who gets back the settings that the session would have without us.
-pub(super) async fn begin_for_handler(
-    conn: &mut PgConnection,
-    wait: Duration,
-) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-    begin_with(conn, KEEP, Some(wait)).await
-}
-
-/// One message to the server and its answer, and as few statements in it as can be: no transaction goes without.
-async fn begin_with<'c>(
-    conn: &'c mut PgConnection,
-    keep: &str,
-    wait: Option<Duration>,
-) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
-    // The level by name, because a database's default may be another: under REPEATABLE READ, a duplicate that waited gets an error instead of an answer.
-    let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned();
-    begin.push_str(keep);
-    begin.push_str(DURABLE);
-    // Nothing of ours makes the server wait: a process that stands still must not keep its locks.
-    begin.push_str("SET LOCAL idle_in_transaction_session_timeout = '10s'; ");
-    if let Some(wait) = wait {
-        begin.push_str(&set_lock_timeout(wait));
+impl Tx<'_> {
+    pub(super) fn db(&mut self) -> &mut PgConnection {
+        &mut self.tx
     }
-    conn.begin_with(AssertSqlSafe(begin)).await
-}
 
-/// Ends a transaction in which a connection may be without anybody's knowledge: the driver's `begin`, cut off by whoever had the connection before, leaves it in one.
-/// Whatever needs no transaction would be written in that one, and be lost with it.
-pub(super) async fn end_forgotten(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // The server warns of a `ROLLBACK` that finds nothing to end.
-    sqlx::raw_sql("BEGIN; ROLLBACK").execute(conn).await?;
-    Ok(())
+    pub(super) async fn commit(self) -> Result<(), InboxError> {
+        self.tx.commit().await.map_err(unavailable)?;
+        *self.is_whole = true;
+        Ok(())
+    }
+
+    /// Commits. The connection is closed nevertheless if it is `worn`.
+    pub(super) async fn commit_worn(self, worn: bool) -> Result<(), sqlx::Error> {
+        self.tx.commit().await?;
+        *self.is_whole = !worn;
+        Ok(())
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), InboxError> {
+        self.tx.rollback().await.map_err(unavailable)?;
+        *self.is_whole = true;
+        Ok(())
+    }
 }
 
 /// Where the session's own settings stand while ours are set.
@@ -123,7 +154,6 @@ macro_rules! durable {
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
     };
 }
-pub(super) use durable;
 
 const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 

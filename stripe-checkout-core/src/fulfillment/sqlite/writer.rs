@@ -1,23 +1,28 @@
-//! Who may write. SQLite lets one connection write at a time, and whoever asks for it in vain sleeps and asks again, in no order: so the tasks of a process stand
-//! in a queue of their own first, and only its first one asks SQLite.
+//! Who may write. SQLite lets one connection write at a time, and others that ask sleep and ask
+//! again, in no order. So the tasks of a process stand in a queue of their own first, and only its
+//! first one asks SQLite.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::super::stored::unavailable;
-use super::rows::failed;
+use super::super::codec::unavailable;
+use super::driver::failed;
 use crate::error::InboxError;
 
-/// A connection of the pool, for the one who may write. It goes back to the pool only by [`finish`](Self::finish); in whatever state it is dropped otherwise, it is
-/// closed, and SQLite takes back what was not committed.
+/// The connection of the one who may write. A connection with an open transaction, or with settings
+/// that are not the pool's, goes back to the pool only by [`finish`](Self::finish). It is closed
+/// otherwise, and SQLite takes back what was not committed.
 pub(super) struct Writer {
-    connection: Option<PoolConnection<Sqlite>>,
+    connection: PoolConnection<Sqlite>,
     found: Found,
-    pool: SqlitePool,
+    /// Whether the settings are those of the pool.
+    is_as_found: bool,
+    /// Whether a transaction is open, or may be.
+    is_open: bool,
     // Behind the connection: fields are dropped in this order.
     _turn: OwnedMutexGuard<()>,
 }
@@ -29,103 +34,102 @@ struct Found {
     synchronous: i64,
 }
 
-/// How long a connection is waited for at least: also who does not wait for others needs one.
+/// How long a connection is waited for at least: a writer that waits for nobody needs one too.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// `PRAGMA synchronous = FULL`: what is committed survives a power cut.
+/// The longest time-out that SQLite is given.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// `PRAGMA synchronous = FULL`: a commit survives a power cut.
 const FULL: i64 = 2;
 
 impl Writer {
-    /// Waits for its turn, in the order of asking.
+    /// Waits for its turn, in the order of asking. `connection` is used if it is given.
     pub(super) async fn new(
         pool: &SqlitePool,
         queue: &Arc<Mutex<()>>,
+        connection: Option<PoolConnection<Sqlite>>,
         until: Instant,
     ) -> Result<Self, InboxError> {
-        let turn = tokio::time::timeout_at(until.into(), Arc::clone(queue).lock_owned());
-        let turn = turn.await.map_err(|_| InboxError::Busy)?;
+        let turn = match Arc::clone(queue).try_lock_owned() {
+            Ok(turn) => Ok((turn, connection)),
+            Err(_) => {
+                // A task that waits takes nothing of the pool.
+                drop(connection);
+                let turn = Arc::clone(queue).lock_owned();
+                let turn = tokio::time::timeout_at(until.into(), turn).await;
+                turn.map(|turn| (turn, None))
+            }
+        };
+        let (turn, connection) = turn.map_err(|_: tokio::time::error::Elapsed| InboxError::Busy)?;
+        let connection = match connection {
+            Some(connection) => connection,
+            None => {
+                let until = until.max(Instant::now() + LEAST);
+                let acquired = tokio::time::timeout_at(until.into(), pool.acquire()).await;
+                acquired.map_err(|_| InboxError::Busy)?.map_err(unavailable)?
+            }
+        };
         let mut writer = Self {
-            connection: None,
+            connection,
             found: Found::default(),
-            pool: pool.clone(),
+            is_as_found: true,
+            is_open: true,
             _turn: turn,
         };
-        writer.open(until).await?;
+        let (journal, synchronous, busy_timeout): (String, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout)",
+        )
+        .fetch_one(&mut *writer.connection)
+        .await
+        .map_err(failed)?;
+        is_wal(&journal)?;
+        writer.found = Found {
+            busy_timeout,
+            synchronous,
+        };
+        writer.is_open = false;
         Ok(writer)
     }
 
-    async fn open(&mut self, until: Instant) -> Result<(), InboxError> {
-        let acquired = tokio::time::timeout_at(
-            until.max(Instant::now() + LEAST).into(),
-            self.pool.acquire(),
-        );
-        let acquired = acquired.await;
-        let connection = acquired
-            .map_err(|_| InboxError::Busy)?
-            .map_err(unavailable)?;
-        // Held from here on, so that one with which something is wrong is closed.
-        let connection = self.connection.insert(connection);
-        let row = sqlx::query(
-            "SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout)",
-        )
-        .fetch_one(&mut **connection)
-        .await
-        .map_err(failed)?;
-        let journal: String = row.try_get(0).map_err(failed)?;
-        is_wal(&journal)?;
-        self.found = Found {
-            synchronous: row.try_get(1).map_err(failed)?,
-            busy_timeout: row.try_get(2).map_err(failed)?,
-        };
-        if self.found.synchronous < FULL {
-            sqlx::raw_sql("PRAGMA synchronous = FULL")
-                .execute(&mut **connection)
-                .await
-                .map_err(failed)?;
-        }
-        Ok(())
-    }
-
     /// Begins to write, as soon as no other process does.
-    pub(super) async fn begin(
-        &mut self,
-        until: Instant,
-    ) -> Result<Transaction<'_, Sqlite>, InboxError> {
-        if self.connection.is_none() {
-            self.open(until).await?;
+    pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
+        let mut sql = String::new();
+        let left = until.saturating_duration_since(Instant::now()).min(LONGEST);
+        if u128::from(self.found.busy_timeout.unsigned_abs()) != left.as_millis() {
+            self.is_as_found = false;
+            sql.push_str(&format!("PRAGMA busy_timeout = {}; ", left.as_millis()));
         }
-        let connection = self.connection.as_mut().ok_or(InboxError::Busy)?;
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
-        let left = left.min(Duration::from_secs(3600).as_millis());
-        sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA busy_timeout = {left}")))
-            .execute(&mut **connection)
-            .await
-            .map_err(failed)?;
-        // At once for writing: a transaction that reads first and writes then is refused without waiting when somebody wrote in between.
-        connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed)
+        if self.found.synchronous < FULL {
+            self.is_as_found = false;
+            sql.push_str("PRAGMA synchronous = FULL; ");
+        }
+        // At once for writing: a transaction that reads first and writes then is refused without
+        // waiting when another one wrote in between.
+        sql.push_str("BEGIN IMMEDIATE");
+        self.is_open = true;
+        let begun = self.connection.begin_with(AssertSqlSafe(sql)).await;
+        match begun {
+            Ok(tx) => Ok(Tx {
+                tx,
+                is_open: &mut self.is_open,
+                patience_of_others: Duration::from_millis(
+                    self.found.busy_timeout.max(0).unsigned_abs(),
+                ),
+            }),
+            Err(error) => Err(failed(error)),
+        }
     }
 
-    /// How long the other connections of the pool wait for whoever writes, if they are set as this one was found.
-    pub(super) fn patience_of_others(&self) -> Duration {
-        Duration::from_millis(self.found.busy_timeout.max(0).unsigned_abs())
-    }
-
-    /// Closes the connection and with it whatever is open on it; the next [`begin`](Self::begin) takes another one. It stays this one's turn.
-    pub(super) async fn close(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            // Closing is all that is wanted of it; what it says about it changes nothing.
-            let _ = connection.close().await;
-        }
+    pub(super) fn db(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
     }
 
     /// Gives the connection back as it was found, and lets the next one write.
-    pub(super) async fn finish(mut self) {
-        let Some(mut connection) = self.connection.take() else {
+    pub(super) async fn finish(&mut self) {
+        if self.is_as_found || self.is_open {
             return;
-        };
+        }
         let Found {
             busy_timeout,
             synchronous,
@@ -133,11 +137,40 @@ impl Writer {
         let settings =
             format!("PRAGMA busy_timeout = {busy_timeout}; PRAGMA synchronous = {synchronous}");
         let restored = sqlx::raw_sql(AssertSqlSafe(settings))
-            .execute(&mut *connection)
+            .execute(&mut *self.connection)
             .await;
-        if restored.is_err() {
-            connection.close_on_drop();
-        }
+        self.is_as_found = restored.is_ok();
+    }
+}
+
+/// A transaction for writing. The database is locked for others as long as it is open.
+pub(super) struct Tx<'a> {
+    tx: Transaction<'a, Sqlite>,
+    is_open: &'a mut bool,
+    patience_of_others: Duration,
+}
+
+impl Tx<'_> {
+    /// How long the other connections of the pool wait for a writer, if they are set as this one
+    /// was found.
+    pub(super) fn patience_of_others(&self) -> Duration {
+        self.patience_of_others
+    }
+
+    pub(super) fn db(&mut self) -> &mut SqliteConnection {
+        &mut self.tx
+    }
+
+    pub(super) async fn commit(self) -> Result<(), InboxError> {
+        self.tx.commit().await.map_err(failed)?;
+        *self.is_open = false;
+        Ok(())
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), InboxError> {
+        self.tx.rollback().await.map_err(failed)?;
+        *self.is_open = false;
+        Ok(())
     }
 }
 
@@ -152,8 +185,8 @@ pub(super) fn is_wal(journal: &str) -> Result<(), InboxError> {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            connection.close_on_drop();
+        if self.is_open || !self.is_as_found {
+            self.connection.close_on_drop();
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Subject;
 use super::world::{
     Behave, PRICE, Told, World, check, intent, order_key, row, same, stored, success_of,
 };
-use crate::fulfillment::{Due, EventState, Inbox, IntentRecord, Settled};
+use crate::fulfillment::{Due, EventState, InboxExt as _, IntentRecord, Settled};
 use crate::testing::{EventBody, PaymentIntent, charge_refunded, refund};
 use crate::{Amount, Currency};
 

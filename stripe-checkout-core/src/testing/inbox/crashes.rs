@@ -9,7 +9,7 @@ use super::world::{
     success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
+use crate::fulfillment::{EventState, Inbox, InboxExt as _, Note, Settled, Stepped, Terms, Turn};
 use crate::testing::{EventBody, refund};
 use crate::webhook::Event;
 use crate::{Amount, Currency};
@@ -288,7 +288,7 @@ async fn hangs_up_by_hand<S: Subject>(world: World<S>) -> Told {
 async fn restart<S: Subject>(world: World<S>) -> Told {
     let (order, scope) = (order_key("order-1"), tea());
     let inbox = world.open().await;
-    if !inbox.survives_restart() {
+    if !inbox.limits().survives_restart {
         return Ok(());
     }
     check(
@@ -348,7 +348,7 @@ async fn restart<S: Subject>(world: World<S>) -> Told {
 
 async fn restart_after_failure<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    if !inbox.survives_restart() {
+    if !inbox.limits().survives_restart {
         return Ok(());
     }
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;

@@ -10,7 +10,7 @@ use super::world::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::{
-    Cause, Due, EventFilter, EventState, Inbox, Settled, Stepped, Terms, Turn, Verdict,
+    Cause, Due, EventFilter, EventState, InboxExt as _, Settled, Stepped, Terms, Turn, Verdict,
 };
 use crate::secret::Mode;
 use crate::testing::{EventBody, PaymentIntent};

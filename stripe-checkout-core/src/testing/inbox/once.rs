@@ -9,7 +9,7 @@ use super::world::{
     Behave, Shop, Told, World, check, intent, news, news_of, order_key, paid, same, success_of, tea,
 };
 use crate::error::BoxError;
-use crate::fulfillment::{EventState, Inbox, IntentState, Settled};
+use crate::fulfillment::{EventState, InboxExt as _, IntentState, Settled};
 use crate::testing::{EventBody, refund};
 
 super::cases! {

@@ -9,7 +9,7 @@ use super::Subject;
 use super::world::{HOUR, PRICE, Told, World, check, same, scope, tea};
 use crate::error::BoxError;
 use crate::fulfillment::OperationKind::{self, Capture, Refund};
-use crate::fulfillment::{Inbox, OperationKey, OperationRecord, OperationState};
+use crate::fulfillment::{Inbox, InboxExt as _, OperationKey, OperationRecord, OperationState};
 use crate::secret::Mode;
 
 super::cases! {

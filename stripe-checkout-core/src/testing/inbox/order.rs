@@ -9,7 +9,7 @@ use super::world::{
     order_key, paid, row, same, stored, success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, Note, Settled, Stepped, Terms, Turn};
+use crate::fulfillment::{EventState, Inbox, InboxExt as _, Note, Settled, Stepped, Terms, Turn};
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 

@@ -13,7 +13,7 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    Cause, EventFilter, EventState, Inbox, IntentRecord, IntentState, Note, OrderKey,
+    Cause, EventFilter, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Note, OrderKey,
     PaymentRecord, RequestState, Settled, Stepped, Turn, Verdict,
 };
 use crate::secret::Mode;

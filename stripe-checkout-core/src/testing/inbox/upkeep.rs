@@ -9,7 +9,7 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState, NewEvent, Note,
+    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, NewEvent, Note,
     OrderKey, PaymentRecord, Settled, Stats, Turn, Verdict,
 };
 use crate::secret::Mode;

@@ -11,7 +11,7 @@ use super::world::{
     Behave, Shop, Told, World, check, new_event, news_of, order_key, paid, same, stored, until,
 };
 use crate::checkout::Worker;
-use crate::fulfillment::{EventState, Inbox};
+use crate::fulfillment::{EventState, Inbox, InboxExt as _};
 use crate::testing::{EventBody, refund};
 use crate::{Amount, Currency};
 
@@ -261,7 +261,7 @@ async fn two_workers<S: Subject>(world: World<S>) -> Told {
 
 async fn queued<S: Subject>(world: World<S>) -> Told {
     let built = world.built(|builder| builder.queued()).await;
-    if !world.open().await.survives_restart() {
+    if !world.open().await.limits().survives_restart {
         return check(built.is_err(), "what it acknowledges it may forget");
     }
     let (here, there) = (built?, world.shop().await?);
@@ -283,7 +283,7 @@ async fn queued<S: Subject>(world: World<S>) -> Told {
 }
 
 async fn queued_refund<S: Subject>(world: World<S>) -> Told {
-    if !world.open().await.survives_restart() {
+    if !world.open().await.limits().survives_restart {
         return Ok(());
     }
     let shop = world.built(|builder| builder.queued()).await?;
@@ -299,7 +299,7 @@ async fn queued_refund<S: Subject>(world: World<S>) -> Told {
 
 async fn queued_repeats<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    if !inbox.survives_restart() {
+    if !inbox.limits().survives_restart {
         return Ok(());
     }
     let shop = world

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
     IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
     Step, Stepped, Terms, Turn, Verdict,
 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::inbox::{EventState, IntentState, Note, RequestState, Scope, Settled};
+use super::records::{EventState, IntentState, Note, RequestState, Scope, Settled};
 use super::operation::OperationState;
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
@@ -170,6 +170,17 @@ pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
         _ => None,
     };
     note.ok_or_else(strange)
+}
+
+/// Notes, with a comma between each two.
+pub(super) fn read_notes(notes: Option<&str>) -> Result<Vec<Note>, InboxError> {
+    let Some(notes) = notes else {
+        return Ok(Vec::new());
+    };
+    let notes = format!("[{notes}]");
+    let notes: Vec<&serde_json::value::RawValue> =
+        serde_json::from_str(&notes).map_err(|_| strange("note", &notes))?;
+    notes.into_iter().map(|note| read_note(note.get())).collect()
 }
 
 /// Microseconds since 1970.

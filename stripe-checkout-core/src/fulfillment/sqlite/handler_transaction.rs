@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::SqliteConnection;
 
-use super::rows::failed;
+use super::driver::failed;
 use crate::error::InboxError;
 
 /// How many instructions of SQLite's a statement runs before it is looked whether it shall go on: well below a millisecond.
@@ -13,19 +13,19 @@ const INSTRUCTIONS: i32 = 1000;
 
 /// As long as this lasts, nothing can be committed on the connection: a `COMMIT` of the handler's becomes a rollback, and so does what it writes after a `ROLLBACK`.
 /// So nothing half done stays, whatever it says.
-pub(super) struct Contained {
+pub(super) struct HandlerTransaction {
     cut_off: Arc<AtomicBool>,
     interrupted: Arc<AtomicBool>,
 }
 
-impl Contained {
+impl HandlerTransaction {
     pub(super) async fn begin(db: &mut SqliteConnection) -> Result<Self, InboxError> {
-        let contained = Self {
+        let handler = Self {
             cut_off: Arc::default(),
             interrupted: Arc::default(),
         };
-        let cut_off = Arc::clone(&contained.cut_off);
-        let interrupted = Arc::clone(&contained.interrupted);
+        let cut_off = Arc::clone(&handler.cut_off);
+        let interrupted = Arc::clone(&handler.interrupted);
         let mut handle = db.lock_handle().await.map_err(failed)?;
         handle.set_commit_hook(|| false);
         handle.set_progress_handler(INSTRUCTIONS, move || {
@@ -35,7 +35,7 @@ impl Contained {
             }
             go_on
         });
-        Ok(contained)
+        Ok(handler)
     }
 
     /// Ends it. A handler that failed may have been cut off at its deadline in the middle of a statement, which would go on, with the whole database locked: it is

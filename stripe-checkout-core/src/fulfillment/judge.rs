@@ -1,0 +1,390 @@
+//! The verdict on an event: what the decision is, what the handler said, and what follows from both.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::decide::{
+    Decision, RefundNews, decide, intent_after, is_present, own_capture, payment_after, went_back,
+    with_figures,
+};
+use super::engine::Engine;
+use super::fresh::{self, Check};
+use super::inbox::Inbox;
+use super::records::{
+    EventRecord, IntentRecord, IntentState, OrderKey, PaymentRecord, RequestState, Settled,
+    WentBack,
+};
+use super::verdict::{Cause, Dispatch, Verdict};
+use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, cause, debit, retry};
+use crate::amount::Amount;
+use crate::error::{BoxError, Escaped};
+use crate::marks::Marks;
+use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
+
+/// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
+const OVERTAKEN: Duration = Duration::from_secs(30);
+
+/// What a handler of an inbox with one writer may have done wrong when it waited in vain.
+const ONE_WRITER: &str = " (a handler must use the connection that it is given: until it ends, SQLite locks out every other one that writes, and the pool may have none left)";
+
+impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
+    /// Runs the hook that the decision asks for.
+    async fn run(
+        &self,
+        decision: Decision,
+        outcome: &Outcome,
+        event: &Event,
+        db: &mut I::Connection,
+    ) -> Result<(), BoxError> {
+        let handler = &self.handler;
+        match (decision, outcome) {
+            (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
+            (Decision::Fulfill, Outcome::Succeeded(payment)) => {
+                handler.payment_succeeded(payment, db).await
+            }
+            (Decision::Duplicate, Outcome::Succeeded(payment)) => {
+                handler.duplicate_payment(payment, db).await
+            }
+            (Decision::RefundedBefore, Outcome::Succeeded(payment)) => {
+                handler.refunded_before_fulfillment(payment, db).await
+            }
+            (_, Outcome::Free(payment)) => handler.order_free(payment, db).await,
+            (_, Outcome::Processing(payment)) => handler.payment_processing(payment, db).await,
+            (_, Outcome::Failed(payment, failure)) => {
+                handler.payment_failed(payment, failure, db).await
+            }
+            (_, Outcome::Canceled(payment)) => handler.payment_canceled(payment, db).await,
+            (_, Outcome::Capturable(payment)) => handler.capture_required(payment, db).await,
+            (_, Outcome::RequiresAction(payment)) => {
+                handler.payment_requires_action(payment, db).await
+            }
+            (_, Outcome::SetupSucceeded(setup)) => handler.setup_succeeded(setup, db).await,
+            (_, Outcome::SetupFailed(setup, failure)) => {
+                handler.setup_failed(setup, failure, db).await
+            }
+            (_, Outcome::PaymentMethodAttached(method)) => {
+                handler.payment_method_attached(method, db).await
+            }
+            (_, Outcome::PaymentMethodDetached(method)) => {
+                handler.payment_method_detached(method, db).await
+            }
+            (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
+                Some(RefundNews::Succeeded) => handler.refunded(refund, db).await,
+                Some(RefundNews::Failed) => handler.refund_failed(refund, db).await,
+                _ => handler.refund_pending(refund, db).await,
+            },
+            (_, Outcome::DisputeOpened(dispute)) => handler.dispute_opened(dispute, db).await,
+            (_, Outcome::DisputeUpdated(dispute, change)) => {
+                handler.dispute_updated(dispute, *change, db).await
+            }
+            (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
+            _ => handler.event(event, db).await,
+        }
+    }
+
+    /// Compares the price of the payment with what is due, and what arrived with what was to be
+    /// taken.
+    async fn mismatch(
+        &self,
+        payment: &Payment,
+        order: Option<&OrderKey>,
+        intent: Option<&IntentRecord>,
+        known: &PaymentRecord,
+        db: &mut I::Connection,
+    ) -> Result<Option<Mismatch>, BoxError> {
+        if let Some(order) = order.filter(|order| payment.order_id() != Some(&order.reference)) {
+            return Ok(Some(Mismatch::OtherOrder {
+                made_for: order.reference.clone(),
+                named: payment.order_id().map(str::to_owned),
+            }));
+        }
+        let row = intent.filter(|row| is_present(row, payment));
+        let (price, received) = (payment.price(), payment.amount_received());
+        let mut expected = expected_of(payment, row);
+        let wrong_price = match self.handler.amount_due(payment, db).await? {
+            Due::Exactly(due) if due != price => Some(Mismatch::NotAsDue { due, price }),
+            Due::Exactly(_) => None,
+            Due::AsAsked => match asked_of(payment, row) {
+                None => Some(Mismatch::AskedUnknown { price }),
+                Some(asked) if asked != price => Some(Mismatch::NotAsAsked { asked, price }),
+                Some(_) => None,
+            },
+            Due::Received(due) => {
+                expected = due;
+                None
+            }
+        };
+        let missing =
+            (received != expected).then_some(Mismatch::NotAsExpected { expected, received });
+        let unclear = (went_back(known, payment, intent) == WentBack::Unclear)
+            .then_some(Mismatch::RefundUnclear { received });
+        Ok(wrong_price.or(missing).or(unclear))
+    }
+
+    async fn verdict(
+        &self,
+        record: &EventRecord,
+        before: &PaymentRecord,
+        intent: Option<&IntentRecord>,
+        db: &mut I::Connection,
+    ) -> Result<Verdict, BoxError> {
+        let event = self.read(record)?;
+        let outcome = Outcome::of(&event);
+        if let Outcome::Unreadable(error) = &outcome {
+            self.handler.event(&event, db).await?;
+            let payment = before.clone();
+            return Ok(match record.ours {
+                true => Verdict::Mismatch {
+                    payment,
+                    reason: chain(error),
+                },
+                false => Verdict::Done {
+                    payment,
+                    intent: None,
+                },
+            });
+        }
+        let outcome = if record.ours {
+            outcome
+        } else {
+            Outcome::NotAboutPayment
+        };
+        let seen = match &outcome {
+            Outcome::Succeeded(payment) => self.fresh.seen(payment),
+            _ => None,
+        };
+        let seen = seen.as_ref();
+        let known = match &outcome {
+            Outcome::Succeeded(payment) => &self.fresh.known(seen, before, payment),
+            _ => before,
+        };
+        let decision = decide(&outcome, event.age(), known, intent);
+        let decision = debit::told_once(decision, &outcome, &event, known);
+        match (decision, &outcome) {
+            (Decision::Superseded, _) => return Ok(Verdict::Superseded),
+            (Decision::Wait, _) => {
+                let (again, reason) = (OVERTAKEN, None);
+                return Ok(Verdict::Waiting { again, reason });
+            }
+            (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
+                if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
+                    let again = fresh::again(record.received);
+                    return Ok(Verdict::Waiting { again, reason });
+                }
+            }
+            _ => {}
+        }
+        let outcome = match outcome {
+            Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
+                match self.fresh.check(seen, &event, &payment) {
+                    Check::Passed(payment) => Outcome::Succeeded(*payment),
+                    Check::Waits(reason) => {
+                        let again = fresh::again(record.received);
+                        return Ok(Verdict::Waiting { again, reason });
+                    }
+                }
+            }
+            other => other,
+        };
+        if let (Decision::Fulfill, Some(payment)) = (decision, outcome.settled())
+            && let Some(mismatch) = self
+                .mismatch(payment, record.order.as_ref(), intent, known, db)
+                .await?
+        {
+            self.handler.mismatch(payment, &mismatch, db).await?;
+            let payment = PaymentRecord {
+                success: Settled::Mismatch,
+                ..with_figures(known, payment, intent)
+            };
+            return Ok(Verdict::Mismatch {
+                payment,
+                reason: mismatch.to_string(),
+            });
+        }
+        self.run(decision, &outcome, &event, db).await?;
+        if decision == Decision::Unclear {
+            return Ok(Verdict::Mismatch {
+                payment: known.clone(),
+                reason: UNCLEAR_REFUND.to_owned(),
+            });
+        }
+        let after = match (intent, outcome.payment()) {
+            (Some(row), _) => intent_after(&outcome, decision, row),
+            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one, but
+            // that it paid is to be known.
+            (None, Some(payment))
+                if record.order.is_some()
+                    && (!payment.is_told_by_session()
+                        || matches!(decision, Decision::Fulfill | Decision::RefundedBefore)) =>
+            {
+                let row = row_of(payment);
+                intent_after(&outcome, decision, &row).or(Some(row))
+            }
+            _ => None,
+        };
+        let mut payment = match &outcome {
+            Outcome::Succeeded(paid) => {
+                payment_after(&outcome, decision, &with_figures(known, paid, intent))
+            }
+            _ => payment_after(&outcome, decision, known),
+        };
+        debit::write_down(&mut payment, &outcome, &event);
+        Ok(Verdict::Done {
+            payment,
+            intent: after,
+        })
+    }
+}
+
+impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for Engine<I, H> {
+    fn dispatch<'a>(
+        &'a self,
+        event: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        intent: Option<&'a IntentRecord>,
+        db: &'a mut I::Connection,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let work = catch_panic(self.verdict(event, payment, intent, db));
+            let attempt = event.attempts;
+            let failed = |cause, mut error: String| {
+                if self.inbox.limits().has_one_writer
+                    && matches!(cause, Cause::LockedOut | Cause::Deadline)
+                {
+                    error.push_str(ONE_WRITER);
+                }
+                Verdict::Failed {
+                    cause,
+                    error,
+                    again: (attempt < self.max_attempts).then(|| retry::pause(attempt)),
+                }
+            };
+            let verdict = match tokio::time::timeout(self.deadline, work).await {
+                Ok(Some(Ok(verdict))) => verdict,
+                Ok(Some(Err(error))) => failed(cause::of(&*error), chain(&*error)),
+                Ok(None) => failed(Cause::Panicked, "the handler panicked".into()),
+                Err(_) => {
+                    let seconds = self.deadline.as_secs_f64();
+                    let error = format!("the handler did not end within {seconds} s");
+                    failed(Cause::Deadline, error)
+                }
+            };
+            let payment = event.payment.as_deref().unwrap_or_default();
+            match &verdict {
+                Verdict::Failed { error, again, .. } => {
+                    let dead_letter = again.is_none();
+                    tracing::error!(event = event.id, event_type = event.event_type, payment, attempt, error = %Escaped(error), dead_letter, "fulfilment failed");
+                }
+                Verdict::Mismatch { reason, .. } => {
+                    tracing::error!(event = event.id, payment, reason = %Escaped(reason), "money that does not fit its order: nothing was fulfilled");
+                }
+                Verdict::Done { .. } => {
+                    tracing::info!(
+                        event = event.id,
+                        event_type = event.event_type,
+                        payment,
+                        attempt,
+                        "event handled"
+                    );
+                }
+                Verdict::Superseded | Verdict::Waiting { .. } => {
+                    tracing::debug!(event = event.id, event_type = event.event_type, payment, verdict = ?verdict, "no hook ran");
+                }
+            }
+            verdict
+        })
+    }
+}
+
+/// The reason of a refund event that a person must look at.
+const UNCLEAR_REFUND: &str = "the refund may stand for the part of the payment that was never captured: look at the payment in the Dashboard";
+
+/// Returns the price that was asked for this payment. Its marks change together with its amount, in
+/// one request of ours. On a connected account others write metadata too: there the row knows best.
+fn asked_of(payment: &Payment, row: Option<&IntentRecord>) -> Option<Amount> {
+    let marked = Marks::of(payment.metadata()).and_then(|marks| marks.asked);
+    let written = row.map(|row| row.asked);
+    match payment.account() {
+        None => marked.or(written),
+        Some(_) => written.or(marked),
+    }
+}
+
+/// Returns the amount that the capture of this payment was to bring.
+fn expected_of(payment: &Payment, row: Option<&IntentRecord>) -> Amount {
+    let captured = row.filter(|row| row.asked.currency() == payment.currency());
+    let captured = captured.and_then(|row| own_capture(row, payment));
+    captured.map_or(payment.amount(), |minor| {
+        Amount::new(minor, payment.currency())
+    })
+}
+
+/// The row of an order of which only this payment is known.
+pub(crate) fn row_of(payment: &Payment) -> IntentRecord {
+    IntentRecord {
+        version: 0,
+        attempt: payment.session_attempt().unwrap_or(1),
+        fingerprint: String::new(),
+        request: RequestState::Sent,
+        asked: Marks::of(payment.metadata())
+            .and_then(|marks| marks.asked)
+            .unwrap_or(payment.price()),
+        capture: None,
+        payment: Some(
+            payment
+                .session()
+                .map_or(payment.id(), CheckoutSession::id)
+                .to_owned(),
+        ),
+        secret_hash: None,
+        state: IntentState::Open,
+        paid_by: None,
+        declines: 0,
+    }
+}
+
+/// The error and its causes, in one line, for the operator.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.truncate(text.floor_char_boundary(1000));
+    text
+}
+
+/// `None` if the future panics.
+async fn catch_panic<F: Future>(work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    std::future::poll_fn(move |context| {
+        // Nothing of the handler's is looked at after a panic, so no broken invariant can be seen.
+        match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_caught_where_it_happens() {
+        assert_eq!(catch_panic(async { 1 }).await, Some(1));
+        assert_eq!(
+            catch_panic(async {
+                tokio::task::yield_now().await;
+                panic!("boom")
+            })
+            .await,
+            None::<()>
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! What the shared rows need to know of PostgreSQL.
+
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+pub(super) use sqlx::postgres::PgRow as SqlRow;
+use sqlx::query::Query;
+pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
+
+pub(super) use super::super::sql::statement::Dialect;
+pub(super) use super::PostgresInbox as Store;
+use super::transaction::{busy_or, milliseconds};
+use super::super::inbox::Limits;
+use crate::error::InboxError;
+
+pub(super) const LIMITS: Limits = Limits::DURABLE;
+
+/// The server's clock in microseconds, because the clocks of several processes differ.
+macro_rules! clock {
+    ($function:literal) => {
+        concat!("(extract(epoch FROM ", $function, "()) * 1000000)::bigint")
+    };
+}
+
+/// The statements of tables in this schema.
+pub(super) fn dialect(schema: &str) -> Dialect {
+    let schema = quoted(schema);
+    Dialect {
+        prefix: format!("{schema}.stripe_checkout_").into(),
+        now: clock!("statement_timestamp"),
+        clock: clock!("clock_timestamp"),
+        for_update: " FOR UPDATE OF e",
+        skip_locked: "FOR UPDATE SKIP LOCKED",
+        settings: concat!(
+            "WITH settings AS (SELECT set_config('lock_timeout', $7, true), ",
+            durable!(),
+            ") "
+        ),
+        from_settings: "FROM settings ",
+        outside: "now() = statement_timestamp()",
+        txid: "txid_current_if_assigned()",
+        backend: "pg_backend_pid()::bigint",
+    }
+}
+
+fn quoted(schema: &str) -> String {
+    format!("\"{}\"", schema.replace('"', "\"\""))
+}
+
+pub(super) fn create_schema(schema: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(schema)))
+}
+
+/// A wait came to its end, or the database cannot be used.
+pub(super) fn failed(error: sqlx::Error) -> InboxError {
+    busy_or(error)
+}
+
+/// Binds how long a statement that is a transaction of its own waits for a lock.
+pub(super) fn with_wait<'q>(
+    query: Query<'q, Database, <Database as sqlx::Database>::Arguments>,
+    wait: Duration,
+) -> Query<'q, Database, <Database as sqlx::Database>::Arguments> {
+    query.bind(milliseconds(wait).to_string())
+}

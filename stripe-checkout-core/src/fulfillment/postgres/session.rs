@@ -1,0 +1,585 @@
+//! The work on one event in PostgreSQL, on one connection.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::codec::{
+    disputes, event_state, intent_state, mode, note, number, refunds, request_state, settled, time,
+    told, unavailable,
+};
+use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
+use super::super::later::end_of;
+use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::verdict::Cause;
+use super::driver::{Dialect, failed, with_wait};
+use super::inbox::PATIENCE;
+use super::rows::{self, LeftInside, account, micros, text};
+use super::transaction::{
+    Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,
+    words,
+};
+use super::{PostgresInbox, SILENCE, SILENT, in_time};
+use crate::error::InboxError;
+
+/// How long a statement that the handler left behind may still run before it is canceled.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the connection on which it is canceled may take.
+const CANCELING: Duration = Duration::from_secs(5);
+
+/// How long a write waits that gives an attempt back.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// How many connections are tried of which each was left inside a transaction.
+const TRIES: u32 = 3;
+
+/// See [`Session`].
+pub struct SqlSession {
+    inbox: PostgresInbox,
+    // Before the permit: fields are dropped in this order.
+    held: Option<Held>,
+    /// An attempt's share of the pool.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// See [`Transaction`].
+pub struct SqlTransaction<'a> {
+    tx: Tx<'a>,
+    inbox: &'a PostgresInbox,
+    /// Whether a handler was cut off on the connection: it is not used again.
+    is_worn: bool,
+    /// The payment's row as it was locked.
+    payment: PaymentRecord,
+    /// The number of the transaction.
+    transaction: Option<i64>,
+    /// The server's process behind the connection.
+    backend: Option<i64>,
+}
+
+impl SqlSession {
+    pub(super) fn new(inbox: PostgresInbox) -> Self {
+        Self {
+            inbox,
+            held: None,
+            permit: None,
+        }
+    }
+
+    /// Takes an attempt's share of the pool. A session that waits for it holds no connection.
+    async fn take_share(&mut self, until: Instant) -> Result<(), InboxError> {
+        if self.permit.is_some() {
+            return Ok(());
+        }
+        let steps = Arc::clone(&self.inbox.steps);
+        let permit = match Arc::clone(&steps).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                self.held = None;
+                let permit = tokio::time::timeout_at(until.into(), steps.acquire_owned()).await;
+                permit.map_err(|_| InboxError::Busy)?.map_err(unavailable)?
+            }
+        };
+        self.permit = Some(permit);
+        Ok(())
+    }
+
+    /// Its connection. The pool has looked whether it is alive, and closes one that it was about to
+    /// hand out when the wait is over.
+    async fn hold(&mut self, until: Instant) -> Result<&mut Held, InboxError> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => {
+                let conn = tokio::time::timeout_at(until.into(), self.inbox.pool.acquire()).await;
+                Held::new(conn.map_err(|_| InboxError::Busy)?.map_err(failed)?)
+            }
+        };
+        Ok(self.held.insert(held))
+    }
+
+    /// Keeps the connection if its statement, a transaction of its own, came to an end.
+    fn keep<T>(&mut self, done: Result<T, InboxError>) -> Result<T, InboxError> {
+        match (&done, &mut self.held) {
+            (Ok(_) | Err(InboxError::Busy), Some(held)) => held.is_whole(),
+            _ => self.held = None,
+        }
+        done
+    }
+}
+
+impl Session for SqlSession {
+    type Connection = PgConnection;
+    type Transaction<'a> = SqlTransaction<'a>;
+
+    async fn find(
+        &mut self,
+        scope: &Scope,
+        event: &str,
+        payments: [Option<&str>; 2],
+    ) -> Result<Found, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        // An idle connection is taken without a round trip: this statement is the look whether it
+        // is alive. It only reads, so it may be asked again.
+        if self.held.is_none() {
+            self.held = self.inbox.pool.try_acquire().map(Held::new);
+        }
+        if let Some(held) = &mut self.held {
+            let found = rows::find(held.db(), &sql, scope, event, payments);
+            let found = in_time(SILENCE, found).await;
+            if let Ok(found) = self.keep(found) {
+                return Ok(found);
+            }
+        }
+        self.held = None;
+        let db = self.hold(end_of(PATIENCE)).await?.db();
+        let found = in_time(SILENCE, rows::find(db, &sql, scope, event, payments)).await;
+        self.keep(found)
+    }
+
+    async fn receive(
+        &mut self,
+        event: &NewEvent,
+        lease: Option<Duration>,
+    ) -> Result<Option<Stored>, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        let mut tries = 1;
+        loop {
+            let db = self.hold(end_of(PATIENCE)).await?.db();
+            let stored = in_time(SILENCE, insert_event(db, &sql, event, lease)).await;
+            match self.keep(stored) {
+                Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
+                stored => return stored,
+            }
+        }
+    }
+
+    async fn claim(
+        &mut self,
+        scope: &Scope,
+        which: Claim<'_>,
+        lease: Duration,
+        patience: Duration,
+    ) -> Result<Option<Stored>, InboxError> {
+        let until = end_of(patience);
+        let sql = self.inbox.dialect.clone();
+        let mut tries = 1;
+        loop {
+            self.take_share(until).await?;
+            let db = self.hold(until).await?.db();
+            let left = until.saturating_duration_since(Instant::now());
+            let claimed = rows::claim(db, &sql, scope, which, lease, left);
+            let claimed = in_time(left.saturating_add(SILENCE), claimed).await;
+            match self.keep(claimed) {
+                Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
+                claimed => return claimed,
+            }
+        }
+    }
+
+    async fn give_back(
+        &mut self,
+        claimed: &Stored,
+        again: Option<Duration>,
+    ) -> Result<(), InboxError> {
+        let sql = self.inbox.dialect.clone();
+        let held = self.hold(end_of(PATIENCE)).await?;
+        let given = async {
+            let mut tx = held.begin(end_of(AFTERWARDS)).await?;
+            rows::give_back(tx.db(), &sql, claimed, again).await?;
+            tx.commit().await
+        };
+        in_time(SILENCE, given).await
+    }
+
+    async fn begin(
+        &mut self,
+        event: &EventRecord,
+        patience: Duration,
+    ) -> Result<Option<(SqlTransaction<'_>, Locked)>, InboxError> {
+        let until = end_of(patience);
+        self.take_share(until).await?;
+        self.hold(until).await?;
+        let Some(held) = &mut self.held else {
+            return Err(InboxError::Busy);
+        };
+        let limit = until.saturating_duration_since(Instant::now());
+        let inbox = &self.inbox;
+        let locked = lock(held, inbox, event, until);
+        in_time(limit.saturating_add(SILENCE), locked).await
+    }
+
+    async fn finish(self) {}
+}
+
+/// Locks each row by a statement of its own. All in all it waits until then.
+async fn lock<'a>(
+    held: &'a mut Held,
+    inbox: &'a PostgresInbox,
+    event: &EventRecord,
+    until: Instant,
+) -> Result<Option<(SqlTransaction<'a>, Locked)>, InboxError> {
+    let mut tx = held.begin_for_handler(until).await?;
+    match lock_rows(tx.db(), &inbox.dialect, event, until).await {
+        Ok((payment, Some((locked, backend)))) => {
+            let transaction = SqlTransaction {
+                tx,
+                inbox,
+                is_worn: false,
+                payment,
+                transaction: locked.transaction,
+                backend,
+            };
+            Ok(Some((transaction, locked)))
+        }
+        Ok((_, None)) => {
+            tx.rollback().await?;
+            Ok(None)
+        }
+        Err(error) => {
+            if matches!(error, InboxError::Busy) {
+                tx.rollback().await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn lock_rows(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    event: &EventRecord,
+    until: Instant,
+) -> Result<(PaymentRecord, Option<(Locked, Option<i64>)>), InboxError> {
+    let mut patience = Patience::new(until);
+    let stored = match &event.payment {
+        Some(payment) => rows::lock_payment(db, sql, &event.scope, payment).await?,
+        None => PaymentRecord::default(),
+    };
+    patience.set(db).await?;
+    let order = match &event.order {
+        Some(order) => rows::lock_order(db, sql, order).await?,
+        None => None,
+    };
+    patience.set(db).await?;
+    let mut payment = stored.clone();
+    let found = rows::lock_event(db, sql, event, &mut payment).await?;
+    let locked = found.map(|found| {
+        let locked = Locked {
+            event: found.event,
+            payment,
+            order,
+            transaction: found.transaction,
+        };
+        (locked, found.backend)
+    });
+    Ok((stored, locked))
+}
+
+impl SqlTransaction<'_> {
+    async fn try_end(&mut self, failed: bool) -> Result<(), CommitError> {
+        let db = self.tx.db();
+        // A nested transaction whose beginning was cut off takes ours with it, and sqlx would commit
+        // nothing without a word.
+        if !db.is_in_transaction() {
+            return Err(CommitError::Gone(self.transaction));
+        }
+        let transaction = self.transaction;
+        let lost = |error: &sqlx::Error, text: String| match is_broken(error) {
+            true => CommitError::Gone(transaction),
+            false => CommitError::Lost(text),
+        };
+        if failed {
+            let undone = undo(self.inbox, db, self.backend).await;
+            return undone.map_err(|error| lost(&error, words(&error)));
+        }
+        let Err(error) = after_handler(db).await else {
+            return Ok(());
+        };
+        let text = words(&error);
+        if !is_refusal(&error) || is_broken(&error) {
+            return Err(lost(&error, text));
+        }
+        match undo(self.inbox, db, self.backend).await {
+            Ok(()) => Err(CommitError::Refused(text)),
+            Err(undoing) => Err(lost(&undoing, text)),
+        }
+    }
+}
+
+/// Undoes what the handler wrote. A statement that it left behind is canceled: the server would go
+/// on with it although nobody waits.
+async fn undo(
+    inbox: &PostgresInbox,
+    db: &mut PgConnection,
+    backend: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    let undone = {
+        let mut undoing = pin!(undo_handler(db));
+        // By reference: work that does not end in time is waited for again, never dropped.
+        match tokio::time::timeout(GRACE, undoing.as_mut()).await {
+            Ok(undone) => undone,
+            Err(_) => {
+                inbox.cancel(backend).await;
+                undoing.await
+            }
+        }
+    };
+    match undone {
+        // Where the end of a nested transaction was cut off, sqlx first takes back what is not
+        // there any more. Ours may still be.
+        Err(error) if is_broken(&error) => undo_handler(db).await,
+        undone => undone,
+    }
+}
+
+impl Transaction for SqlTransaction<'_> {
+    type Connection = PgConnection;
+
+    async fn copies(&mut self, event: &EventRecord) -> Result<Vec<EventState>, InboxError> {
+        let copies = rows::copies(self.tx.db(), &self.inbox.dialect, event);
+        in_time(SILENCE, copies).await
+    }
+
+    async fn protect(&mut self, limit: Duration) -> Result<(), InboxError> {
+        let db = self.tx.db();
+        let protected = async { before_handler(db, limit).await.map_err(unavailable) };
+        in_time(SILENCE, protected).await
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        self.tx.db()
+    }
+
+    async fn end(&mut self, failed: Option<Cause>) -> Result<(), CommitError> {
+        self.is_worn = failed.is_some_and(|cause| cause != Cause::Handler);
+        let ended = tokio::time::timeout(SILENCE, self.try_end(failed.is_some())).await;
+        ended.unwrap_or_else(|_| Err(CommitError::Lost(SILENT.to_owned())))
+    }
+
+    async fn commit(mut self, changes: Changes) -> Result<(), CommitError> {
+        let committing = async {
+            save(self.tx.db(), &self.inbox.dialect, &self.payment, changes).await?;
+            self.tx.commit_worn(self.is_worn).await
+        };
+        match tokio::time::timeout(SILENCE, committing).await {
+            Ok(committed) => committed.map_err(|error| CommitError::Lost(words(&error))),
+            Err(_) => Err(CommitError::Lost(SILENT.to_owned())),
+        }
+    }
+
+    async fn rollback(self) -> Result<(), InboxError> {
+        in_time(SILENCE, self.tx.rollback()).await
+    }
+
+    async fn was_undone(&mut self, transaction: i64) -> Result<bool, InboxError> {
+        let db = self.tx.db();
+        let status = async {
+            let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
+                .bind(transaction)
+                .fetch_one(db)
+                .await
+                .map_err(failed)?;
+            Ok(status.as_deref() == Some("aborted"))
+        };
+        in_time(SILENCE, status).await
+    }
+}
+
+impl PostgresInbox {
+    async fn cancel(&self, backend: Option<i64>) {
+        let Some(backend) = backend.and_then(|backend| i32::try_from(backend).ok()) else {
+            return;
+        };
+        // Not from the pool, which may be exhausted by just those who wait for this.
+        let options = self.pool.connect_options();
+        let canceling = async {
+            let mut conn = PgConnection::connect_with(&options).await?;
+            sqlx::query("SELECT pg_cancel_backend($1)")
+                .bind(backend)
+                .execute(&mut conn)
+                .await?;
+            conn.close().await
+        };
+        // A connection of its own, so nothing is lost with one that is cut off.
+        match tokio::time::timeout(CANCELING, canceling).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = %crate::error::Chain(&error), "a statement of a handler that was cut off goes on until its time limit");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "a statement of a handler that was cut off goes on until its time limit"
+                );
+            }
+        }
+    }
+}
+
+/// How long locks are waited for, all in all: the server counts for each lock anew.
+struct Patience {
+    until: Instant,
+    /// When the server was told last.
+    told: Instant,
+}
+
+impl Patience {
+    fn new(until: Instant) -> Self {
+        Self {
+            until,
+            told: Instant::now(),
+        }
+    }
+
+    /// The next lock may take what is left. Where nothing is left, a free lock is still taken: it is
+    /// others that are waited for, and not a slow server.
+    async fn set(&mut self, db: &mut PgConnection) -> Result<(), InboxError> {
+        let now = Instant::now();
+        // As long as no lock was waited for, what the server was told is still true.
+        if now - self.told > Duration::from_millis(20) {
+            let left = self.until.saturating_duration_since(now);
+            wait_for_locks(db, left).await.map_err(failed)?;
+            self.told = now;
+        }
+        Ok(())
+    }
+}
+
+fn is_left_inside(error: &InboxError) -> bool {
+    matches!(error, InboxError::Unavailable(error) if error.is::<LeftInside>())
+}
+
+/// Stores an event unless its id is known, and to which order its payment belongs. One statement,
+/// and a transaction of its own.
+async fn insert_event(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    event: &NewEvent,
+    lease: Option<Duration>,
+) -> Result<Option<Stored>, InboxError> {
+    // The body is not sent back: we have it. A process that stands still would not read a long
+    // answer, and would keep its locks.
+    let statement = concat!(
+        "WITH settings AS (SELECT set_config('lock_timeout', $16, true), ",
+        durable!(),
+        "), new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 ELSE LEAST($12, {now}) END, $14 > 0, $14 FROM settings ",
+        "ON CONFLICT (application, mode, id) DO NOTHING RETURNING *), ",
+        "whose AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+        "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL ",
+        "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
+        "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
+        "SELECT {outside} AS outside, due, claim, taken, attempts FROM new"
+    );
+    let query = sqlx::query(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(text(&event.event_type))
+        .bind(event.payment.as_deref().map(text))
+        .bind(account(event.order.as_ref()))
+        .bind(event.order.as_ref().map(|order| text(&order.reference)))
+        .bind(event.ours)
+        .bind(event.settles)
+        .bind(event.note.as_ref().map(note))
+        .bind(&event.body[..])
+        .bind(time(event.received))
+        .bind(event_state(EventState::Pending))
+        .bind(i64::from(lease.is_some()))
+        .bind(lease.map_or(0, micros));
+    // All of it: the server says that it committed after the last row.
+    let rows = with_wait(query, PATIENCE).fetch_all(db).await.map_err(failed)?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    if !rows::get::<bool>(row, "outside")? {
+        return Err(unavailable(LeftInside));
+    }
+    let mut record = EventRecord::from(event.clone());
+    record.attempts = u32::from(lease.is_some());
+    record.due = super::super::codec::read_time(rows::get(row, "due")?);
+    Ok(Some(Stored {
+        record,
+        claim: rows::get(row, "claim")?,
+        taken: rows::get(row, "taken")?,
+        awaited: false,
+    }))
+}
+
+/// Writes the changes to the rows, which are locked, in one statement.
+async fn save(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    stored: &PaymentRecord,
+    changes: Changes,
+) -> Result<(), sqlx::Error> {
+    let statement = concat!(
+        "WITH p AS (UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, told = $13 ",
+        "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1), ",
+        "i AS (UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
+        "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",
+        "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1), ",
+        "w AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+        "SELECT DISTINCT $1, $2, payment, $15, $16 FROM UNNEST(ARRAY[$24, $28]) AS payment WHERE $17 AND payment IS NOT NULL ",
+        "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
+        "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)), ",
+        "e AS (UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN ''::bytea ELSE body END, ",
+        "taken = FALSE, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1) ",
+        "SELECT (SELECT count(*) FROM p) + (SELECT count(*) FROM i) + (SELECT count(*) FROM e)"
+    );
+    let Changes {
+        event,
+        due,
+        payment,
+        order: row,
+    } = changes;
+    let payment = rows::as_stored(payment);
+    let has_payment = event.payment.is_some() && payment != *stored;
+    let order = event.order.as_ref().filter(|_| row.is_some());
+    let row = row.as_ref().filter(|_| order.is_some());
+    let rows: i64 = sqlx::query_scalar(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(event.payment.as_deref().map(text))
+        .bind(settled(payment.success))
+        .bind(payment.capturable)
+        .bind(payment.canceled)
+        .bind(refunds(&payment.refunds))
+        .bind(number(payment.refunded_total))
+        .bind(number(payment.received))
+        .bind(number(payment.released))
+        .bind(disputes(&payment.disputes))
+        .bind(told(&payment.told))
+        .bind(has_payment)
+        .bind(account(order))
+        .bind(order.map(|order| text(&order.reference)))
+        .bind(row.is_some())
+        .bind(row.map(|row| number(row.version)))
+        .bind(row.map(|row| i64::from(row.attempt)))
+        .bind(row.map(|row| text(&row.fingerprint)))
+        .bind(row.map(|row| number(row.asked.minor())))
+        .bind(row.map(|row| row.asked.currency().code().to_owned()))
+        .bind(row.and_then(|row| row.capture).map(number))
+        .bind(row.and_then(|row| row.payment.as_deref()).map(text))
+        .bind(row.and_then(|row| row.secret_hash.as_deref()).map(text))
+        .bind(row.map(|row| request_state(row.request)))
+        .bind(row.map(|row| intent_state(row.state)))
+        .bind(row.and_then(|row| row.paid_by.as_deref()).map(text))
+        .bind(row.map(|row| i64::from(row.declines)))
+        .bind(event_state(event.state))
+        .bind(i64::from(event.attempts))
+        .bind(due.map(micros))
+        .bind(event.last_error.as_deref().map(text))
+        .bind(event.state.is_over())
+        .fetch_one(db)
+        .await?;
+    // A mark that touched no row is no mark: row security by a setting of the handler's, or a
+    // trigger, must not let its work be committed without it.
+    match rows == 1 + i64::from(has_payment) + i64::from(row.is_some()) {
+        true => Ok(()),
+        false => Err(sqlx::Error::RowNotFound),
+    }
+}

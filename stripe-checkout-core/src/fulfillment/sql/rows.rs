@@ -1,0 +1,846 @@
+//! The rows of both databases, in one text. It is compiled once for each, with the names that
+//! `driver` gives.
+//!
+//! Each function reads by one statement, so that what it returns was true at one moment.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use sqlx::Row as _;
+
+use super::super::codec::{
+    disputes, event_state, intent_state, mode, number, operation_state, read_amount,
+    read_disputes, read_event_state, read_intent_state, read_mode, read_notes, read_number,
+    read_operation_state, read_refunds, read_request_state, read_settled, read_time, read_told,
+    refunds, request_state, settled, time, told, unavailable,
+};
+use super::super::inbox::{Claim, Key, Row};
+use super::super::operation::{OperationKey, OperationRecord};
+use super::super::records::{
+    EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
+    Settled, Stored,
+};
+use super::driver::{Connection, Database, Dialect, SqlRow, failed, with_wait};
+use crate::amount::Amount;
+use crate::error::InboxError;
+
+macro_rules! event_columns {
+    () => {
+        "application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, taken, last_error"
+    };
+}
+
+/// Whether other events wait for the success that is called `e`.
+macro_rules! awaited {
+    () => {
+        "e.settles AND EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = e.application AND o.mode = e.mode AND o.payment = e.payment \
+         AND o.state = 'pending' AND NOT o.settles) AS awaited"
+    };
+}
+
+/// What the events of a payment say of it: their notes, and whether its success waits for its turn.
+macro_rules! said {
+    ($payment:literal) => {
+        concat!(
+            "(SELECT string_agg(o.note, ',') FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = ", $payment, " AND o.note IS NOT NULL) AS notes, ",
+            "EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = ", $payment, " AND o.settles AND o.state = 'pending') AS settling"
+        )
+    };
+}
+
+macro_rules! payment_columns {
+    () => {
+        "success, capturable, canceled, refunds, refunded_total, received, released, disputes, told"
+    };
+}
+
+macro_rules! intent_columns {
+    () => {
+        "version, attempt, fingerprint, amount, currency, capture, payment AS intent, secret_hash, request, state AS intent_state, paid_by, declines"
+    };
+}
+
+macro_rules! claimed {
+    () => {
+        "attempts = attempts + 1, claim = claim + 1, taken = TRUE, due = {clock} + $3 "
+    };
+}
+
+macro_rules! of_scope {
+    () => {
+        "application = $1 AND mode = $2 "
+    };
+}
+
+/// A driver's `begin` that was cut off leaves the connection inside a transaction. Whatever is
+/// written then is lost with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was left inside a transaction")]
+pub(super) struct LeftInside;
+
+/// Reads a row by its key.
+pub(super) async fn load(
+    db: &mut Connection,
+    sql: &Dialect,
+    key: Key<'_>,
+) -> Result<Option<Row>, InboxError> {
+    Ok(match key {
+        Key::Order(order) => intent(db, sql, order).await?.map(Row::Order),
+        Key::OrderOf(scope, payment) => {
+            let found = order_of(db, sql, scope, payment).await?;
+            found.map(|(order, row)| Row::OrderOf(order, row))
+        }
+        Key::Payment(scope, id) => known_payment(db, sql, scope, id).await?.map(Row::Payment),
+        Key::Event(scope, id) => {
+            let found = find(db, sql, scope, id, [None; 2]).await?.event;
+            found.map(|stored| Row::Event(stored.record))
+        }
+        Key::Operation(key) => operation(db, sql, key).await?.map(Row::Operation),
+        Key::Bookmark(scope, name) => bookmark(db, sql, scope, name).await?.map(Row::Bookmark),
+    })
+}
+
+/// See [`Session::find`](super::super::inbox::Session::find). It is an error if the connection is
+/// inside a transaction that nobody knows of.
+pub(super) async fn find(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    event: &str,
+    payments: [Option<&str>; 2],
+) -> Result<Found, InboxError> {
+    let statement = concat!(
+        "SELECT {outside} AS outside, e.*, i.*, ",
+        "EXISTS (SELECT 1 FROM {}payments AS p WHERE p.application = $1 AND p.mode = $2 AND p.id = $4 AND p.success <> 'no') ",
+        "OR EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = $4 AND o.settles AND o.state = 'pending') AS known ",
+        "FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
+        event_columns!(),
+        ", ",
+        awaited!(),
+        " FROM {}events AS e WHERE ",
+        of_scope!(),
+        "AND id = $3) AS e ON TRUE LEFT JOIN (SELECT account, reference, ",
+        intent_columns!(),
+        " FROM {}intents WHERE (application, mode, account, reference) = (SELECT w.application, w.mode, w.account, w.reference FROM {}orders_of_payments AS w ",
+        "JOIN {}intents AS i ON i.application = w.application AND i.mode = w.mode AND i.account = w.account AND i.reference = w.reference AND i.version > 0 ",
+        "WHERE w.application = $1 AND w.mode = $2 AND w.payment IN ($4, $5) ORDER BY w.payment <> $4 LIMIT 1)) AS i ON TRUE"
+    );
+    let [first, second] = payments;
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(event))
+        .bind(first.map(text))
+        .bind(second.map(text))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    if !get::<bool>(&row, "outside")? {
+        return Err(unavailable(LeftInside));
+    }
+    let event = get::<Option<&str>>(&row, "id")?.is_some();
+    let order = get::<Option<&str>>(&row, "reference")?.is_some();
+    let stored = || -> Result<_, InboxError> {
+        let mut stored = read_event(&row)?;
+        stored.awaited = get(&row, "awaited")?;
+        Ok(stored)
+    };
+    let order_row = || Ok::<_, InboxError>((read_order(&row, scope)?, read_intent(&row)?));
+    Ok(Found {
+        event: event.then(stored).transpose()?,
+        order: order.then(order_row).transpose()?,
+        is_known: get(&row, "known")?,
+    })
+}
+
+pub(super) async fn events(
+    db: &mut Connection,
+    sql: &Dialect,
+    filter: &EventFilter,
+) -> Result<Vec<EventRecord>, InboxError> {
+    // Without a scope in words of its own, because a test for NULL keeps an index from use.
+    let mut statement = concat!("SELECT ", event_columns!(), " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
+        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5");
+    if filter.scope.is_some() {
+        statement = match (&filter.payment, &filter.state) {
+            (None, None) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
+                ORDER BY received DESC, id DESC LIMIT $5"),
+            (None, Some(_)) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
+                ORDER BY received DESC, id DESC LIMIT $5"),
+            (Some(_), _) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
+                ORDER BY received DESC, id DESC LIMIT $5"),
+        };
+    }
+    let scope = filter.scope.as_ref();
+    let rows = sqlx::query::<Database>(sql.sql(statement))
+        .bind(scope.map(|scope| text(&scope.application)))
+        .bind(scope.map(|scope| mode(scope.mode)))
+        .bind(filter.payment.as_deref().map(text))
+        .bind(filter.state.map(event_state))
+        .bind(i64::try_from(filter.limit).unwrap_or(i64::MAX))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    let stored = rows.iter().map(|row| Ok(read_event(row)?.record));
+    stored.collect()
+}
+
+/// See [`Session::claim`](super::super::inbox::Session::claim).
+pub(super) async fn claim(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    which: Claim<'_>,
+    lease: Duration,
+    patience: Duration,
+) -> Result<Option<Stored>, InboxError> {
+    let by_id = concat!(
+        "{settings}UPDATE {}events SET ",
+        claimed!(),
+        "{from settings}WHERE ",
+        of_scope!(),
+        "AND id = $4 AND state = 'pending' AND CASE WHEN taken THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
+        event_columns!()
+    );
+    let due = concat!(
+        "{settings}UPDATE {}events SET ",
+        claimed!(),
+        "{from settings}WHERE (application, mode, id) = (SELECT application, mode, id FROM {}events WHERE ",
+        of_scope!(),
+        "AND state = 'pending' AND due <= {now} AND $4 = '' AND NOT $5 AND $6 = 0 ORDER BY due LIMIT 1 {skip locked}) RETURNING {outside} AS outside, ",
+        event_columns!()
+    );
+    let (statement, id, attempts) = match which {
+        Claim::Now(id, attempts) => (by_id, id, Some(attempts)),
+        Claim::IfDue(id) => (by_id, id, None),
+        Claim::Due => (due, "", None),
+    };
+    let query = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(micros(lease))
+        .bind(text(id))
+        .bind(attempts.is_some())
+        .bind(i64::from(attempts.unwrap_or(0)));
+    let row = with_wait(query, patience)
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    if !get::<bool>(&row, "outside")? {
+        return Err(unavailable(LeftInside));
+    }
+    Ok(Some(read_event(&row)?))
+}
+
+/// See [`Session::give_back`](super::super::inbox::Session::give_back).
+pub(super) async fn give_back(
+    db: &mut Connection,
+    sql: &Dialect,
+    claimed: &Stored,
+    again: Option<Duration>,
+) -> Result<(), InboxError> {
+    let statement = concat!(
+        "UPDATE {}events SET attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END, taken = (taken AND claim <> $4), ",
+        "due = CASE WHEN claim = $4 THEN COALESCE({clock} + $6, $5) ELSE due END WHERE ",
+        of_scope!(),
+        "AND id = $3 AND state = 'pending'"
+    );
+    let event = &claimed.record;
+    sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(claimed.claim)
+        .bind(time(event.due))
+        .bind(again.map(micros))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Locks a payment, and makes its row first if there is none.
+pub(super) async fn lock_payment(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    id: &str,
+) -> Result<PaymentRecord, InboxError> {
+    // An upsert returns the row as it is after the wait.
+    let statement = concat!(
+        "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ",
+        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
+        payment_columns!()
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(id))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    read_payment(&row)
+}
+
+/// Locks an order. An order without a row gets an empty one, because it too has only one step at a
+/// time.
+pub(super) async fn lock_order(
+    db: &mut Connection,
+    sql: &Dialect,
+    order: &OrderKey,
+) -> Result<Option<IntentRecord>, InboxError> {
+    let statement = concat!(
+        "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ",
+        "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
+        intent_columns!()
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    match get::<i64>(&row, "version")? {
+        0 => Ok(None),
+        _ => read_intent(&row).map(Some),
+    }
+}
+
+/// Locks an event, and adds what the events of its payment say to what the payment's row says.
+pub(super) async fn lock_event(
+    db: &mut Connection,
+    sql: &Dialect,
+    event: &EventRecord,
+    payment: &mut PaymentRecord,
+) -> Result<Option<LockedEvent>, InboxError> {
+    // The notes are read after the payment is locked. A note that comes later only ever stops a
+    // delivery that has not begun.
+    let statement = concat!(
+        "SELECT ",
+        event_columns!(),
+        ", ",
+        awaited!(),
+        ", ",
+        said!("e.payment"),
+        ", {txid} AS txid, {backend} AS backend FROM {}events AS e WHERE ",
+        of_scope!(),
+        "AND id = $3{for update}"
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    hear(&row, payment)?;
+    let mut event = read_event(&row)?;
+    event.awaited = get(&row, "awaited")?;
+    Ok(Some(LockedEvent {
+        event,
+        transaction: get(&row, "txid")?,
+        backend: get(&row, "backend")?,
+    }))
+}
+
+/// An event that is locked.
+pub(super) struct LockedEvent {
+    pub(super) event: Stored,
+    /// The number of the transaction, if it has one.
+    pub(super) transaction: Option<i64>,
+    /// The server's process behind the connection.
+    #[allow(dead_code, reason = "SQLite has no server")]
+    pub(super) backend: Option<i64>,
+}
+
+/// Adds to a payment what its events say.
+fn hear(row: &SqlRow, payment: &mut PaymentRecord) -> Result<(), InboxError> {
+    for note in read_notes(get(row, "notes")?)? {
+        payment.note(&note);
+    }
+    if payment.success == Settled::No && get(row, "settling")? {
+        payment.success = Settled::Pending;
+    }
+    Ok(())
+}
+
+/// Reads the states of the other event objects of a success.
+pub(super) async fn copies(
+    db: &mut Connection,
+    sql: &Dialect,
+    event: &EventRecord,
+) -> Result<Vec<EventState>, InboxError> {
+    let statement = concat!(
+        "SELECT DISTINCT state FROM {}events WHERE ",
+        of_scope!(),
+        "AND payment = $3 AND settles AND id <> $4"
+    );
+    let states: Vec<String> = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(event.payment.as_deref().map(text))
+        .bind(text(&event.id))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    states.iter().map(|state| read_event_state(state)).collect()
+}
+
+/// Reads all that is known of a payment: its row, and what its events say.
+pub(super) async fn known_payment(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    id: &str,
+) -> Result<Option<PaymentRecord>, InboxError> {
+    let statement = concat!(
+        "SELECT p.*, ",
+        said!("$3"),
+        " FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
+        payment_columns!(),
+        " FROM {}payments WHERE ",
+        of_scope!(),
+        "AND id = $3) AS p ON TRUE"
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(id))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    let mut payment = match get::<Option<&str>>(&row, "success")? {
+        Some(_) => read_payment(&row)?,
+        None => PaymentRecord::default(),
+    };
+    hear(&row, &mut payment)?;
+    // An empty row is only there to be locked.
+    Ok((payment != PaymentRecord::default()).then_some(payment))
+}
+
+/// The payment as it is stored: that its success is pending, its event tells.
+pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
+    if payment.success == Settled::Pending {
+        payment.success = Settled::No;
+    }
+    payment
+}
+
+/// Writes a payment's row, which is locked.
+pub(super) async fn put_payment(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    id: &str,
+    payment: PaymentRecord,
+) -> Result<(), InboxError> {
+    let payment = as_stored(payment);
+    let statement = concat!(
+        "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, received = $9, released = $10, disputes = $11, told = $12 WHERE ",
+        of_scope!(),
+        "AND id = $3"
+    );
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(id))
+        .bind(settled(payment.success))
+        .bind(payment.capturable)
+        .bind(payment.canceled)
+        .bind(refunds(&payment.refunds))
+        .bind(number(payment.refunded_total))
+        .bind(number(payment.received))
+        .bind(number(payment.released))
+        .bind(disputes(&payment.disputes))
+        .bind(told(&payment.told))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    written(done.rows_affected())
+}
+
+/// A mark that touched no row is no mark.
+pub(super) fn written(rows: u64) -> Result<(), InboxError> {
+    match rows {
+        1 => Ok(()),
+        _ => Err(unavailable(UNWRITTEN)),
+    }
+}
+
+pub(super) const UNWRITTEN: &str = "a row of the inbox's own could not be written: does row security, a trigger, or a setting of the handler's keep it from that?";
+
+async fn intent(
+    db: &mut Connection,
+    sql: &Dialect,
+    order: &OrderKey,
+) -> Result<Option<IntentRecord>, InboxError> {
+    let statement = concat!(
+        "SELECT ",
+        intent_columns!(),
+        " FROM {}intents WHERE ",
+        of_scope!(),
+        "AND account = $3 AND reference = $4 AND version > 0"
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    row.as_ref().map(read_intent).transpose()
+}
+
+async fn order_of(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    payment: &str,
+) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
+    let statement = concat!(
+        "SELECT account, reference, ",
+        intent_columns!(),
+        " FROM {}intents WHERE (application, mode, account, reference) = (SELECT application, mode, account, reference FROM {}orders_of_payments WHERE ",
+        of_scope!(),
+        "AND payment = $3) AND version > 0"
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(payment))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some((read_order(&row, scope)?, read_intent(&row)?)))
+}
+
+/// Writes the order's row if its version is still this one, 0 if there is none, and to which order
+/// its payments belong. Returns whether it did.
+pub(super) async fn put_order(
+    db: &mut Connection,
+    sql: &Dialect,
+    order: &OrderKey,
+    expected: u64,
+    row: &IntentRecord,
+) -> Result<bool, InboxError> {
+    let statement = concat!(
+        "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, capture = $11, payment = $12, secret_hash = $13, ",
+        "request = $14, state = $15, paid_by = $16, declines = $17, changed = {clock} WHERE ",
+        of_scope!(),
+        "AND account = $3 AND reference = $4 AND version = $5"
+    );
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .bind(number(expected))
+        .bind(number(row.version))
+        .bind(i64::from(row.attempt))
+        .bind(text(&row.fingerprint))
+        .bind(number(row.asked.minor()))
+        .bind(row.asked.currency().code().to_owned())
+        .bind(row.capture.map(number))
+        .bind(row.payment.as_deref().map(text))
+        .bind(row.secret_hash.as_deref().map(text))
+        .bind(request_state(row.request))
+        .bind(intent_state(row.state))
+        .bind(row.paid_by.as_deref().map(text))
+        .bind(i64::from(row.declines))
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let payments = [row.payment.as_deref(), row.paid_by.as_deref()];
+    put_orders_of(db, sql, payments, order).await?;
+    Ok(true)
+}
+
+/// Writes down to which order payments belong.
+pub(super) async fn put_orders_of(
+    db: &mut Connection,
+    sql: &Dialect,
+    payments: [Option<&str>; 2],
+    order: &OrderKey,
+) -> Result<(), InboxError> {
+    let statement = "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) \
+        SELECT CAST($1 AS text), CAST($2 AS text), payment, CAST($3 AS text), CAST($4 AS text) \
+        FROM (SELECT CAST($5 AS text) AS payment UNION SELECT CAST($6 AS text)) AS these WHERE payment IS NOT NULL \
+        ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
+        WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)";
+    let [first, second] = payments;
+    sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .bind(first.map(text))
+        .bind(second.map(text))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Makes sure that the order has a row that can be locked.
+pub(super) async fn place_order(
+    db: &mut Connection,
+    sql: &Dialect,
+    order: &OrderKey,
+) -> Result<(), InboxError> {
+    let statement = "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+async fn operation(
+    db: &mut Connection,
+    sql: &Dialect,
+    key: &OperationKey,
+) -> Result<Option<OperationRecord>, InboxError> {
+    let statement = concat!(
+        "SELECT version, attempt, fingerprint, subject, amount, currency, state, result, begun FROM {}operations WHERE ",
+        of_scope!(),
+        "AND account = $3 AND kind = $4 AND reference = $5"
+    );
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&key.scope.application))
+        .bind(mode(key.scope.mode))
+        .bind(text(key.account.as_deref().unwrap_or_default()))
+        .bind(key.kind.as_str())
+        .bind(text(&key.reference))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(OperationRecord {
+        version: read_number(get(&row, "version")?),
+        attempt: read_count(&row, "attempt")?,
+        fingerprint: get(&row, "fingerprint")?,
+        subject: get(&row, "subject")?,
+        amount: read_amount(get(&row, "amount")?, get(&row, "currency")?)?,
+        state: read_operation_state(get(&row, "state")?)?,
+        result: get(&row, "result")?,
+        begun: read_time(get(&row, "begun")?),
+    }))
+}
+
+/// Writes an operation's row if the stored one has this version, 0 if there is none. Returns
+/// whether it did.
+pub(super) async fn put_operation(
+    db: &mut Connection,
+    sql: &Dialect,
+    key: &OperationKey,
+    expected: u64,
+    row: &OperationRecord,
+) -> Result<bool, InboxError> {
+    let statement = match expected {
+        0 => concat!(
+            "INSERT INTO {}operations (application, mode, account, kind, reference, version, attempt, fingerprint, subject, amount, currency, state, result, begun) ",
+            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 WHERE $15 = 0 ON CONFLICT DO NOTHING"
+        ),
+        _ => concat!(
+            "UPDATE {}operations SET version = $6, attempt = $7, fingerprint = $8, subject = $9, amount = $10, currency = $11, state = $12, result = $13, begun = $14 WHERE ",
+            of_scope!(),
+            "AND account = $3 AND kind = $4 AND reference = $5 AND version = $15"
+        ),
+    };
+    let currency = row.amount.map(|amount| amount.currency().code().to_owned());
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&key.scope.application))
+        .bind(mode(key.scope.mode))
+        .bind(text(key.account.as_deref().unwrap_or_default()))
+        .bind(key.kind.as_str())
+        .bind(text(&key.reference))
+        .bind(number(row.version))
+        .bind(i64::from(row.attempt))
+        .bind(text(&row.fingerprint))
+        .bind(row.subject.as_deref().map(text))
+        .bind(row.amount.map(|amount| number(amount.minor())))
+        .bind(currency)
+        .bind(operation_state(row.state))
+        .bind(row.result.as_deref().map(text))
+        .bind(time(row.begun))
+        .bind(number(expected))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn bookmark(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    name: &str,
+) -> Result<Option<String>, InboxError> {
+    let statement = concat!("SELECT value FROM {}bookmarks WHERE ", of_scope!(), "AND name = $3");
+    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(name))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)
+}
+
+/// Writes a bookmark if the stored one is still `expected`. Returns whether it did.
+pub(super) async fn put_bookmark(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    name: &str,
+    expected: Option<&str>,
+    value: &str,
+) -> Result<bool, InboxError> {
+    let statement = match expected {
+        None => {
+            "INSERT INTO {}bookmarks (application, mode, name, value) SELECT $1, $2, $3, $4 WHERE CAST($5 AS text) IS NULL ON CONFLICT DO NOTHING"
+        }
+        Some(_) => {
+            concat!("UPDATE {}bookmarks SET value = $4 WHERE ", of_scope!(), "AND name = $3 AND value = $5")
+        }
+    };
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(name))
+        .bind(text(value))
+        .bind(expected.map(text))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A database's text may have no U+0000. No id of Stripe's has one either, but an error message may.
+pub(super) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+pub(super) fn micros(time: Duration) -> i64 {
+    time.as_micros().try_into().unwrap_or(i64::MAX / 2)
+}
+
+/// The account of the keys themselves is the empty text: a part of a key cannot be NULL.
+pub(super) fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
+    let account = order.and_then(|order| order.account.as_deref());
+    text(account.unwrap_or_default())
+}
+
+pub(super) fn get<'r, T>(row: &'r SqlRow, column: &'static str) -> Result<T, InboxError>
+where
+    T: sqlx::Decode<'r, Database> + sqlx::Type<Database>,
+{
+    row.try_get(column).map_err(unavailable)
+}
+
+fn read_count(row: &SqlRow, column: &'static str) -> Result<u32, InboxError> {
+    Ok(read_number(get(row, column)?)
+        .try_into()
+        .unwrap_or(u32::MAX))
+}
+
+fn read_account(column: String) -> Option<String> {
+    Some(column).filter(|account| !account.is_empty())
+}
+
+pub(super) fn read_order(row: &SqlRow, scope: &Scope) -> Result<OrderKey, InboxError> {
+    Ok(OrderKey {
+        scope: scope.clone(),
+        account: read_account(get(row, "account")?),
+        reference: get(row, "reference")?,
+    })
+}
+
+pub(super) fn read_event(row: &SqlRow) -> Result<Stored, InboxError> {
+    let scope = Scope {
+        application: get(row, "application")?,
+        mode: read_mode(get(row, "mode")?)?,
+    };
+    let reference: Option<String> = get(row, "order_reference")?;
+    let account = read_account(get(row, "order_account")?);
+    let record = EventRecord {
+        order: reference.map(|reference| OrderKey {
+            scope: scope.clone(),
+            account,
+            reference,
+        }),
+        scope,
+        id: get(row, "id")?,
+        event_type: get(row, "event_type")?,
+        payment: get(row, "payment")?,
+        ours: get(row, "ours")?,
+        settles: get(row, "settles")?,
+        body: get::<Vec<u8>>(row, "body")?.into(),
+        received: read_time(get(row, "received")?),
+        state: read_event_state(get(row, "state")?)?,
+        attempts: read_count(row, "attempts")?,
+        due: read_time(get(row, "due")?),
+        last_error: get(row, "last_error")?,
+    };
+    Ok(Stored {
+        record,
+        claim: get(row, "claim")?,
+        taken: get(row, "taken")?,
+        awaited: false,
+    })
+}
+
+fn read_payment(row: &SqlRow) -> Result<PaymentRecord, InboxError> {
+    Ok(PaymentRecord {
+        success: read_settled(get(row, "success")?)?,
+        capturable: get(row, "capturable")?,
+        canceled: get(row, "canceled")?,
+        refunds: read_refunds(get(row, "refunds")?)?,
+        refunded_total: read_number(get(row, "refunded_total")?),
+        received: read_number(get(row, "received")?),
+        released: read_number(get(row, "released")?),
+        disputes: read_disputes(get(row, "disputes")?)?,
+        told: read_told(get(row, "told")?)?,
+    })
+}
+
+pub(super) fn read_intent(row: &SqlRow) -> Result<IntentRecord, InboxError> {
+    let currency = get::<&str>(row, "currency")?.parse().map_err(unavailable)?;
+    Ok(IntentRecord {
+        version: read_number(get(row, "version")?),
+        attempt: read_count(row, "attempt")?,
+        fingerprint: get(row, "fingerprint")?,
+        asked: Amount::new(read_number(get(row, "amount")?), currency),
+        capture: get::<Option<i64>>(row, "capture")?.map(read_number),
+        payment: get(row, "intent")?,
+        secret_hash: get(row, "secret_hash")?,
+        request: read_request_state(get(row, "request")?)?,
+        state: read_intent_state(get(row, "intent_state")?)?,
+        paid_by: get(row, "paid_by")?,
+        declines: read_count(row, "declines")?,
+    })
+}

@@ -1,0 +1,141 @@
+//! The tables of both databases: each column is named once, here.
+
+/// The statements that create the tables. They can run again and again, and only ever add.
+///
+/// Times are microseconds since 1970, amounts are minor units. The account of the keys themselves
+/// is the empty text, because a part of a key cannot be NULL.
+macro_rules! tables {
+    (text: $text:literal, integer: $integer:literal, flag: $flag:literal, bytes: $bytes:literal, end: $end:literal, keyed: $keyed:literal,) => {
+        concat!(
+            "CREATE TABLE IF NOT EXISTS stripe_checkout_migrations (version ", $integer, " PRIMARY KEY)", $end, ";\n",
+
+            "CREATE TABLE IF NOT EXISTS stripe_checkout_events (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                id ", $text, " NOT NULL,
+                event_type ", $text, " NOT NULL,
+                payment ", $text, ",
+                order_account ", $text, " NOT NULL,
+                order_reference ", $text, ",
+                ours ", $flag, " NOT NULL,
+                settles ", $flag, " NOT NULL,
+                -- What must be known of the payment before the event's turn comes.
+                note ", $text, ",
+                -- Bytes: a text column of PostgreSQL refuses the character U+0000.
+                body ", $bytes, " NOT NULL,
+                received ", $integer, " NOT NULL,
+                state ", $text, " NOT NULL,
+                attempts ", $integer, " NOT NULL,
+                due ", $integer, " NOT NULL,
+                -- A process has claimed it until it is due again.
+                taken ", $flag, " NOT NULL,
+                -- Rises with each claim: a process that was away for long finds another number.
+                claim ", $integer, " NOT NULL,
+                last_error ", $text, ",
+                PRIMARY KEY (application, mode, id)
+            )", $end, ";
+            CREATE INDEX IF NOT EXISTS stripe_checkout_events_due
+                ON stripe_checkout_events (application, mode, due) WHERE state = 'pending';
+            CREATE INDEX IF NOT EXISTS stripe_checkout_events_payment
+                ON stripe_checkout_events (application, mode, payment) WHERE payment IS NOT NULL;
+            -- Few events are open, so a list of them costs little.
+            CREATE INDEX IF NOT EXISTS stripe_checkout_events_open
+                ON stripe_checkout_events (application, mode, state, received) WHERE state NOT IN ('done', 'superseded');
+            CREATE INDEX IF NOT EXISTS stripe_checkout_events_received
+                ON stripe_checkout_events (application, mode, received);\n",
+
+            "CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                id ", $text, " NOT NULL,
+                success ", $text, " NOT NULL DEFAULT 'no',
+                capturable ", $flag, " NOT NULL DEFAULT FALSE,
+                canceled ", $flag, " NOT NULL DEFAULT FALSE,
+                refunds ", $text, " NOT NULL DEFAULT '{}',
+                refunded_total ", $integer, " NOT NULL DEFAULT 0,
+                received ", $integer, " NOT NULL DEFAULT 0,
+                released ", $integer, " NOT NULL DEFAULT 0,
+                disputes ", $text, " NOT NULL DEFAULT '{}',
+                -- The statuses of its refunds and disputes that the handler received.
+                told ", $text, " NOT NULL DEFAULT '{}',
+                PRIMARY KEY (application, mode, id)
+            )", $keyed, ";
+            -- Orders that were paid twice, until something of it is refunded.
+            CREATE INDEX IF NOT EXISTS stripe_checkout_payments_duplicate
+                ON stripe_checkout_payments (application, mode) WHERE success = 'duplicate';\n",
+
+            "-- The open payment of an order, or the one that paid it. A row of version 0 is only there to be locked.
+            CREATE TABLE IF NOT EXISTS stripe_checkout_intents (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                account ", $text, " NOT NULL,
+                reference ", $text, " NOT NULL,
+                version ", $integer, " NOT NULL DEFAULT 0,
+                attempt ", $integer, " NOT NULL DEFAULT 0,
+                fingerprint ", $text, " NOT NULL DEFAULT '',
+                amount ", $integer, " NOT NULL DEFAULT 0,
+                currency ", $text, " NOT NULL DEFAULT '',
+                -- The amount that our own capture brings the payment to, in the same currency.
+                capture ", $integer, ",
+                payment ", $text, ",
+                secret_hash ", $text, ",
+                -- Whether Stripe has the parameters of the fingerprint.
+                request ", $text, " NOT NULL DEFAULT 'sent',
+                state ", $text, " NOT NULL DEFAULT 'creating',
+                paid_by ", $text, ",
+                declines ", $integer, " NOT NULL DEFAULT 0,
+                -- When the row was written.
+                changed ", $integer, " NOT NULL DEFAULT 0,
+                PRIMARY KEY (application, mode, account, reference)
+            )", $keyed, ";
+            -- Orders that may still be paid, in the order in which they are looked up at Stripe.
+            CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open
+                ON stripe_checkout_intents (application, mode, account, reference) WHERE state IN ('creating', 'open', 'processing');
+            -- The connected accounts whose lists of events are read.
+            CREATE INDEX IF NOT EXISTS stripe_checkout_intents_accounts
+                ON stripe_checkout_intents (application, mode, account, changed) WHERE account <> '' AND version > 0;\n",
+
+            "-- The order of a payment: its present one, an earlier one, or one that an event named.
+            CREATE TABLE IF NOT EXISTS stripe_checkout_orders_of_payments (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                payment ", $text, " NOT NULL,
+                account ", $text, " NOT NULL,
+                reference ", $text, " NOT NULL,
+                PRIMARY KEY (application, mode, payment)
+            )", $keyed, ";\n",
+
+            "-- What was asked of Stripe under a reference of the merchant's own, kept for good.
+            CREATE TABLE IF NOT EXISTS stripe_checkout_operations (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                account ", $text, " NOT NULL,
+                kind ", $text, " NOT NULL,
+                reference ", $text, " NOT NULL,
+                version ", $integer, " NOT NULL,
+                attempt ", $integer, " NOT NULL,
+                fingerprint ", $text, " NOT NULL,
+                subject ", $text, ",
+                amount ", $integer, ",
+                currency ", $text, ",
+                state ", $text, " NOT NULL,
+                result ", $text, ",
+                -- When this attempt began.
+                begun ", $integer, " NOT NULL,
+                PRIMARY KEY (application, mode, account, kind, reference)
+            )", $keyed, ";\n",
+
+            "-- How far something was read.
+            CREATE TABLE IF NOT EXISTS stripe_checkout_bookmarks (
+                application ", $text, " NOT NULL,
+                mode ", $text, " NOT NULL,
+                name ", $text, " NOT NULL,
+                value ", $text, " NOT NULL,
+                PRIMARY KEY (application, mode, name)
+            )", $keyed, ";
+
+            INSERT INTO stripe_checkout_migrations (version) VALUES (1) ON CONFLICT DO NOTHING;"
+        )
+    };
+}
+pub(in crate::fulfillment) use tables;

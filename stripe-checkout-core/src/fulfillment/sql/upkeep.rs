@@ -1,0 +1,261 @@
+//! Counts, lists and what may be deleted, in one text for both databases.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::codec::{
+    mode, not_refunded, read_event_state, read_number, read_scope, read_time, time,
+};
+use super::super::later::end_of;
+use super::super::records::{IntentRecord, OrderKey, Scope, Stats};
+use super::driver::{Connection, Database, Dialect, Store, failed};
+use super::rows::{
+    account, get, known_payment, lock_payment, put_payment, read_intent, read_order, text,
+};
+use crate::error::InboxError;
+
+/// How long a deletion waits for a payment that is worked on: it can be deleted next time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which events may be deleted, of what is called `e`.
+macro_rules! over {
+    () => {
+        "e.application = $1 AND e.mode = $2 AND e.state IN ('done', 'superseded') AND e.received < $3 "
+    };
+}
+
+/// All notes of a payment go at once, or none: read again on top of the row, the ones that are left
+/// must be the latest.
+macro_rules! all_over {
+    () => {
+        "AND NOT EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = e.payment AND o.note IS NOT NULL \
+         AND (o.received >= $3 OR o.state NOT IN ('done', 'superseded'))) "
+    };
+}
+
+/// Deletes events that are over: first those without a note, then those whose note is kept in the
+/// row of their payment, one payment after the other.
+pub(super) async fn prune(
+    store: &Store,
+    scope: &Scope,
+    before: SystemTime,
+    most: usize,
+) -> Result<usize, InboxError> {
+    let sql = &store.dialect;
+    let mut held = store.hold().await?;
+    let mut tx = held.begin(end_of(PATIENCE)).await?;
+    let mut deleted = delete_plain(tx.db(), sql, scope, before, most).await?;
+    tx.commit().await?;
+    if deleted >= most {
+        held.finish().await;
+        return Ok(deleted);
+    }
+    let mut tx = held.begin(end_of(PATIENCE)).await?;
+    let payments = noted_payments(tx.db(), sql, scope, before, most - deleted).await?;
+    tx.commit().await?;
+    for payment in payments {
+        let mut tx = held.begin(end_of(PATIENCE)).await?;
+        match delete_noted(tx.db(), sql, scope, before, &payment).await {
+            Ok(events) => {
+                tx.commit().await?;
+                deleted += events;
+            }
+            Err(InboxError::Busy) => tx.rollback().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    held.finish().await;
+    Ok(deleted)
+}
+
+async fn delete_plain(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    before: SystemTime,
+    most: usize,
+) -> Result<usize, InboxError> {
+    let statement = concat!(
+        "DELETE FROM {}events WHERE (application, mode, id) IN (SELECT e.application, e.mode, e.id FROM {}events AS e WHERE ",
+        over!(),
+        "AND (e.note IS NULL OR e.payment IS NULL) ORDER BY e.received LIMIT $4 {skip locked})"
+    );
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(before))
+        .bind(limit(most))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected().try_into().unwrap_or(usize::MAX))
+}
+
+async fn noted_payments(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    before: SystemTime,
+    most: usize,
+) -> Result<Vec<String>, InboxError> {
+    let statement = concat!(
+        "SELECT DISTINCT payment FROM (SELECT e.payment FROM {}events AS e WHERE ",
+        over!(),
+        "AND e.note IS NOT NULL AND e.payment IS NOT NULL ",
+        all_over!(),
+        "ORDER BY e.received LIMIT $4) AS oldest"
+    );
+    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(before))
+        .bind(limit(most))
+        .fetch_all(db)
+        .await
+        .map_err(failed)
+}
+
+async fn delete_noted(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    before: SystemTime,
+    payment: &str,
+) -> Result<usize, InboxError> {
+    lock_payment(db, sql, scope, payment).await?;
+    if let Some(known) = known_payment(db, sql, scope, payment).await? {
+        put_payment(db, sql, scope, payment, known).await?;
+    }
+    let statement = concat!(
+        "DELETE FROM {}events WHERE (application, mode, id) IN (SELECT e.application, e.mode, e.id FROM {}events AS e WHERE ",
+        over!(),
+        "AND e.payment = $4 AND e.note IS NOT NULL ",
+        all_over!(),
+        ")"
+    );
+    let done = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(before))
+        .bind(text(payment))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(done.rows_affected().try_into().unwrap_or(usize::MAX))
+}
+
+/// Counts the events of a scope.
+pub(super) async fn stats(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+) -> Result<Stats, InboxError> {
+    let mut stats = Stats::default();
+    let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 GROUP BY state";
+    let counts = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+    for row in counts {
+        let state = read_event_state(get(&row, "state")?)?;
+        stats
+            .events
+            .insert(state, read_number(get(&row, "events")?));
+    }
+    let statement = "SELECT (SELECT count(*) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending' AND due <= {now}) AS due, \
+        (SELECT min(received) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending') AS oldest, \
+        count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
+        LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
+        WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
+    let row = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failed)?;
+    let moment = |column| Ok::<_, InboxError>(get::<Option<i64>>(&row, column)?.map(read_time));
+    stats.due = read_number(get(&row, "due")?);
+    stats.oldest_pending = moment("oldest")?;
+    stats.unfulfilled = read_number(get(&row, "unfulfilled")?);
+    stats.unfulfilled_since = moment("since")?;
+    let statement = "SELECT refunds FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND refunded_total = 0";
+    let duplicates: Vec<String> = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    stats.duplicate_payments = not_refunded(&duplicates)?;
+    Ok(stats)
+}
+
+pub(super) async fn open_intents(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    after: Option<&OrderKey>,
+    since: SystemTime,
+    most: usize,
+) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
+    // No reference is empty, so no order stands before ('', '').
+    let statement = concat!(
+        "SELECT account, reference, ",
+        intent_columns!(),
+        " FROM {}intents WHERE application = $1 AND mode = $2 AND state IN ('creating', 'open', 'processing') AND version > 0 AND payment IS NOT NULL ",
+        "AND (state = 'processing' OR changed >= $3) AND (account, reference) > ($4, $5) ORDER BY account, reference LIMIT $6"
+    );
+    let rows = sqlx::query::<Database>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(since))
+        .bind(account(after))
+        .bind(after.map_or("".into(), |order| text(&order.reference)))
+        .bind(limit(most))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    let orders = rows
+        .iter()
+        .map(|row| Ok((read_order(row, scope)?, read_intent(row)?)));
+    orders.collect()
+}
+
+pub(super) async fn accounts(
+    db: &mut Connection,
+    sql: &Dialect,
+    scope: &Scope,
+    after: Option<&str>,
+    since: SystemTime,
+    most: usize,
+) -> Result<Vec<String>, InboxError> {
+    let statement = "SELECT DISTINCT account FROM {}intents WHERE application = $1 AND mode = $2 AND account <> '' \
+        AND account > $3 AND changed >= $4 AND version > 0 ORDER BY account LIMIT $5";
+    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(after.unwrap_or_default()))
+        .bind(time(since))
+        .bind(limit(most))
+        .fetch_all(db)
+        .await
+        .map_err(failed)
+}
+
+pub(super) async fn scopes_with_bookmark(
+    db: &mut Connection,
+    sql: &Dialect,
+    name: &str,
+) -> Result<Vec<Scope>, InboxError> {
+    let statement = "SELECT application, mode FROM {}bookmarks WHERE name = $1";
+    let rows: Vec<(String, String)> = sqlx::query_as::<Database, _>(sql.sql(statement))
+        .bind(text(name))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.into_iter().map(read_scope).collect()
+}
+
+fn limit(most: usize) -> i64 {
+    most.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,382 @@
+//! The work on one event in SQLite: one turn of writing, with two transactions in it.
+
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection};
+
+use super::super::codec::{event_state, mode, note, time};
+use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
+use super::super::later::end_of;
+use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::verdict::Cause;
+use super::SqliteInbox;
+use super::driver::{Dialect, failed};
+use super::handler_transaction::HandlerTransaction;
+use super::inbox::PATIENCE;
+use super::rows::{self, account, micros, text};
+use super::writer::{Tx, Writer};
+use crate::error::{Chain, InboxError};
+
+/// How long a note about what happened may wait for the database.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
+/// Our savepoint: what is behind it is the handler's.
+const SAVEPOINT: &str = "SAVEPOINT stripe_checkout_handler";
+const RELEASE: &str = "RELEASE stripe_checkout_handler";
+const UNDO: &str = "ROLLBACK TO stripe_checkout_handler; RELEASE stripe_checkout_handler";
+
+/// See [`Session`].
+pub struct SqlSession {
+    inbox: SqliteInbox,
+    reader: Option<PoolConnection<Sqlite>>,
+    writer: Option<Writer>,
+    /// The longest wait that the caller allowed.
+    until: Instant,
+}
+
+/// See [`Transaction`].
+pub struct SqlTransaction<'a> {
+    tx: Tx<'a>,
+    sql: Dialect,
+    handler: Option<HandlerTransaction>,
+    /// The payment's row as it was locked.
+    payment: PaymentRecord,
+}
+
+impl SqlSession {
+    pub(super) fn new(inbox: SqliteInbox) -> Self {
+        Self {
+            inbox,
+            reader: None,
+            writer: None,
+            until: Instant::now(),
+        }
+    }
+
+    /// A connection outside of a transaction. A read waits for no writer.
+    async fn read(&mut self) -> Result<&mut SqliteConnection, InboxError> {
+        if let Some(writer) = &mut self.writer {
+            return Ok(writer.db());
+        }
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => match self.inbox.pool.try_acquire() {
+                Some(reader) => reader,
+                None => self.inbox.reader().await?,
+            },
+        };
+        Ok(self.reader.insert(reader))
+    }
+
+    /// Begins a transaction, in this one's turn of writing.
+    async fn write(&mut self, patience: Duration) -> Result<Tx<'_>, InboxError> {
+        self.until = self.until.max(end_of(patience));
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => {
+                let (pool, queue) = (&self.inbox.pool, &self.inbox.queue);
+                Writer::new(pool, queue, self.reader.take(), self.until).await?
+            }
+        };
+        self.writer.insert(writer).begin(self.until).await
+    }
+
+    /// Lets the next one write.
+    async fn next(&mut self) {
+        if let Some(mut writer) = self.writer.take() {
+            writer.finish().await;
+        }
+    }
+}
+
+impl Session for SqlSession {
+    type Connection = SqliteConnection;
+    type Transaction<'a> = SqlTransaction<'a>;
+
+    async fn find(
+        &mut self,
+        scope: &Scope,
+        event: &str,
+        payments: [Option<&str>; 2],
+    ) -> Result<Found, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        rows::find(self.read().await?, &sql, scope, event, payments).await
+    }
+
+    async fn receive(
+        &mut self,
+        event: &NewEvent,
+        lease: Option<Duration>,
+    ) -> Result<Option<Stored>, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        let mut tx = self.write(PATIENCE).await?;
+        let stored = insert_event(tx.db(), &sql, event, lease).await?;
+        if let (Some(_), Some(payment), Some(order)) = (&stored, &event.payment, &event.order) {
+            rows::put_orders_of(tx.db(), &sql, [Some(payment), None], order).await?;
+        }
+        tx.commit().await?;
+        if lease.is_none() || stored.is_none() {
+            self.next().await;
+        }
+        Ok(stored)
+    }
+
+    async fn claim(
+        &mut self,
+        scope: &Scope,
+        which: Claim<'_>,
+        lease: Duration,
+        patience: Duration,
+    ) -> Result<Option<Stored>, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        // A worker that has nothing to do does not stand in the queue of writers.
+        if which == Claim::Due && !is_due(self.read().await?, &sql, scope).await? {
+            return Ok(None);
+        }
+        let mut tx = self.write(patience).await?;
+        let claimed = rows::claim(tx.db(), &sql, scope, which, lease, patience).await?;
+        tx.commit().await?;
+        if claimed.is_none() {
+            self.next().await;
+        }
+        Ok(claimed)
+    }
+
+    async fn give_back(
+        &mut self,
+        claimed: &Stored,
+        again: Option<Duration>,
+    ) -> Result<(), InboxError> {
+        // The connection may be broken.
+        self.writer = None;
+        let sql = self.inbox.dialect.clone();
+        let mut tx = self.write(AFTERWARDS).await?;
+        rows::give_back(tx.db(), &sql, claimed, again).await?;
+        tx.commit().await
+    }
+
+    async fn begin(
+        &mut self,
+        event: &EventRecord,
+        patience: Duration,
+    ) -> Result<Option<(SqlTransaction<'_>, Locked)>, InboxError> {
+        let sql = self.inbox.dialect.clone();
+        // From here on no one else writes: that locks the payment, the order and all others.
+        let mut tx = self.write(patience).await?;
+        let stored = match &event.payment {
+            Some(payment) => rows::lock_payment(tx.db(), &sql, &event.scope, payment).await?,
+            None => PaymentRecord::default(),
+        };
+        let order = match &event.order {
+            Some(order) => rows::lock_order(tx.db(), &sql, order).await?,
+            None => None,
+        };
+        let mut payment = stored.clone();
+        let Some(found) = rows::lock_event(tx.db(), &sql, event, &mut payment).await? else {
+            return Ok(None);
+        };
+        let transaction = SqlTransaction {
+            tx,
+            sql,
+            handler: None,
+            payment: stored,
+        };
+        let locked = Locked {
+            event: found.event,
+            payment,
+            order,
+            transaction: found.transaction,
+        };
+        Ok(Some((transaction, locked)))
+    }
+
+    async fn finish(mut self) {
+        self.next().await;
+    }
+}
+
+impl SqlTransaction<'_> {
+    async fn try_end(&mut self, failed: Option<Cause>) -> Result<(), (sqlx::Error, bool)> {
+        let Some(handler) = self.handler.take() else {
+            return Ok(());
+        };
+        let patience_of_others = self.tx.patience_of_others();
+        let db = self.tx.db();
+        let interrupted = handler.end(db, failed.is_some());
+        let interrupted = interrupted.await.map_err(|error| (error, false))?;
+        if !interrupted && failed == Some(Cause::Deadline) {
+            // A statement that it began on another connection waits for us, in SQLite's own code,
+            // which cannot be cut off. It has to give up before we end, or it would be committed
+            // although the handler failed, once for each attempt.
+            tokio::time::sleep(patience_of_others).await;
+        }
+        let sql = if failed.is_some() { UNDO } else { RELEASE };
+        let ended = sqlx::raw_sql(sql).execute(db).await;
+        ended.map(drop).map_err(|error| (error, interrupted))
+    }
+
+    async fn try_commit(mut self, changes: Changes) -> Result<(), InboxError> {
+        let (db, sql) = (self.tx.db(), &self.sql);
+        let event = &changes.event;
+        if let Some(payment) = &event.payment
+            && rows::as_stored(changes.payment.clone()) != self.payment
+        {
+            rows::put_payment(db, sql, &event.scope, payment, changes.payment).await?;
+        }
+        if let (Some(order), Some(row)) = (&event.order, &changes.order) {
+            let done = rows::put_order(db, sql, order, row.version - 1, row).await?;
+            rows::written(done.into())?;
+        }
+        put_event(db, sql, event, changes.due).await?;
+        self.tx.commit().await
+    }
+}
+
+impl Transaction for SqlTransaction<'_> {
+    type Connection = SqliteConnection;
+
+    async fn copies(&mut self, event: &EventRecord) -> Result<Vec<EventState>, InboxError> {
+        rows::copies(self.tx.db(), &self.sql, event).await
+    }
+
+    async fn protect(&mut self, _: Duration) -> Result<(), InboxError> {
+        let saved = sqlx::raw_sql(SAVEPOINT).execute(self.tx.db()).await;
+        saved.map_err(failed)?;
+        self.handler = Some(HandlerTransaction::begin(self.tx.db()).await?);
+        Ok(())
+    }
+
+    fn connection(&mut self) -> &mut SqliteConnection {
+        self.tx.db()
+    }
+
+    async fn end(&mut self, failed: Option<Cause>) -> Result<(), CommitError> {
+        let Err((error, interrupted)) = self.try_end(failed).await else {
+            return Ok(());
+        };
+        // After an interruption, or where the disk is full, it was SQLite that undid the
+        // transaction.
+        let undone = interrupted || failed == Some(Cause::Database);
+        Err(match is_broken_transaction(&error) && !undone {
+            true => CommitError::Ended(BROKEN.to_owned()),
+            false => CommitError::Lost(format!("what the handler wrote was not accepted: {error}")),
+        })
+    }
+
+    async fn commit(self, changes: Changes) -> Result<(), CommitError> {
+        let committed = self.try_commit(changes).await;
+        committed.map_err(|error| {
+            CommitError::Lost(format!("the inbox could not commit: {}", Chain(&error)))
+        })
+    }
+
+    async fn rollback(self) -> Result<(), InboxError> {
+        self.tx.rollback().await
+    }
+
+    async fn was_undone(&mut self, _: i64) -> Result<bool, InboxError> {
+        Ok(true)
+    }
+}
+
+/// The last error of an event whose handler ended the transaction.
+const BROKEN: &str = "broken_transaction: the handler ended the transaction that it was given, or left one of its own open in it (COMMIT, ROLLBACK, ON CONFLICT ROLLBACK, a BEGIN without its end); nothing of it was kept";
+
+/// Whether the savepoint, ours or one of sqlx's, is gone: the transaction is not the one that the
+/// handler was given.
+fn is_broken_transaction(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else {
+        return false;
+    };
+    // SQLite's own words about our own statements: it has only the general code for these.
+    error.code().as_deref() == Some("1")
+        && ["no such savepoint", "no transaction is active"]
+            .iter()
+            .any(|message| error.message().contains(message))
+}
+
+/// Stores an event unless its id is known.
+async fn insert_event(
+    db: &mut SqliteConnection,
+    sql: &Dialect,
+    event: &NewEvent,
+    lease: Option<Duration>,
+) -> Result<Option<Stored>, InboxError> {
+    let statement = concat!(
+        "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 WHEN $12 < {now} THEN $12 ELSE {now} END, $14 > 0, $14) ",
+        "ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
+        event_columns!()
+    );
+    let attempts = i64::from(lease.is_some());
+    let row = sqlx::query::<Sqlite>(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(text(&event.event_type))
+        .bind(event.payment.as_deref().map(text))
+        .bind(account(event.order.as_ref()))
+        .bind(event.order.as_ref().map(|order| text(&order.reference)))
+        .bind(event.ours)
+        .bind(event.settles)
+        .bind(event.note.as_ref().map(note))
+        .bind(&event.body[..])
+        .bind(time(event.received))
+        .bind(event_state(EventState::Pending))
+        .bind(attempts)
+        .bind(lease.map_or(0, micros))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    row.as_ref().map(rows::read_event).transpose()
+}
+
+/// Whether an event is due.
+async fn is_due(
+    db: &mut SqliteConnection,
+    sql: &Dialect,
+    scope: &Scope,
+) -> Result<bool, InboxError> {
+    let statement = concat!(
+        "SELECT EXISTS (SELECT 1 FROM {}events WHERE ",
+        of_scope!(),
+        "AND state = 'pending' AND due <= {now})"
+    );
+    sqlx::query_scalar::<Sqlite, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .fetch_one(db)
+        .await
+        .map_err(failed)
+}
+
+/// Writes how an event stands, which is locked. The claim ends. An event that is over keeps no body:
+/// it holds the buyer's name and address.
+async fn put_event(
+    db: &mut SqliteConnection,
+    sql: &Dialect,
+    event: &EventRecord,
+    due: Option<Duration>,
+) -> Result<(), InboxError> {
+    let statement = concat!(
+        "UPDATE {}events SET state = $4, attempts = $5, due = COALESCE({clock} + $6, due), last_error = $7, body = CASE WHEN $8 THEN $9 ELSE body END, ",
+        "taken = FALSE, claim = claim + 1 WHERE ",
+        of_scope!(),
+        "AND id = $3"
+    );
+    let done = sqlx::query::<Sqlite>(sql.sql(statement))
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(event_state(event.state))
+        .bind(i64::from(event.attempts))
+        .bind(due.map(micros))
+        .bind(event.last_error.as_deref().map(text))
+        .bind(event.state.is_over())
+        .bind(&[][..])
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    rows::written(done.rows_affected())
+}

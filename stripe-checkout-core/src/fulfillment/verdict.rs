@@ -1,0 +1,156 @@
+//! What an attempt may do, and what it comes to.
+
+use std::time::Duration;
+
+use super::BoxFuture;
+use super::records::{EventRecord, EventState, IntentRecord, PaymentRecord, Stored};
+
+/// Whose turn it is to be dispatched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Turn<'a> {
+    /// This event's, although its next attempt may be due later: it was delivered again, or somebody asks for it.
+    Now(&'a str),
+    /// This event's, if it is due.
+    IfDue(&'a str),
+    /// That of the pending event that has been due for the longest time. One that somebody else is at is not due.
+    Due,
+}
+
+/// How long a step may wait, and for how long the event is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Terms {
+    /// How long it waits for other work on the same payment or order, all in all.
+    pub patience: Duration,
+    /// For how long the event is not due for anybody else: longer than all waits and the handler's deadline together. A process that dies leaves it for so long.
+    pub lease: Duration,
+    /// How many attempts an event has.
+    pub max_attempts: u32,
+}
+
+impl Terms {
+    /// Terms of this patience, lease and number of attempts.
+    pub fn new(patience: Duration, lease: Duration, max_attempts: u32) -> Self {
+        Self {
+            patience,
+            lease,
+            max_attempts,
+        }
+    }
+}
+
+/// What a step took, and what it did with it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Step {
+    /// The event, as it was found.
+    pub event: EventRecord,
+    /// Whether other events of its payment waited for it.
+    pub awaited: bool,
+    /// What became of it.
+    pub did: Stepped,
+}
+
+impl Step {
+    pub(super) fn new(found: Stored, did: Stepped) -> Self {
+        Self {
+            event: found.record,
+            awaited: found.awaited,
+            did,
+        }
+    }
+
+    /// An event that an operator discarded: others may wait for it.
+    pub(super) fn discarded(event: &EventRecord) -> Self {
+        Self {
+            event: event.clone(),
+            awaited: event.settles,
+            did: Stepped::Now(EventState::Dropped),
+        }
+    }
+}
+
+/// What runs an event: made by the core, called by an inbox inside its transaction.
+pub trait Dispatch<C>: Send + Sync {
+    /// Decides and runs the hook. Never panics; a handler that panics or passes its deadline comes back as [`Verdict::Failed`].
+    fn dispatch<'a>(
+        &'a self,
+        event: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        intent: Option<&'a IntentRecord>,
+        db: &'a mut C,
+    ) -> BoxFuture<'a, Verdict>;
+}
+
+/// What `dispatch` decided; the inbox stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The hook ran: commit, and mark the event done.
+    Done {
+        /// The payment's row from now on.
+        payment: PaymentRecord,
+        /// The order's row from now on, if it changes.
+        intent: Option<IntentRecord>,
+    },
+    /// Old news: mark the event superseded.
+    Superseded,
+    /// Its turn has not come: leave it pending, give the attempt back, and look at it again after this time.
+    Waiting {
+        /// How long.
+        again: Duration,
+        /// The reason, if an operator must act. It is kept as the event's last error.
+        reason: Option<String>,
+    },
+    /// The hook `mismatch` ran: commit, and mark the event so.
+    Mismatch {
+        /// The payment's row from now on.
+        payment: PaymentRecord,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The hook failed: roll back, and keep the failure.
+    Failed {
+        /// Where it failed. Only this decides: `error` may be the merchant's own words.
+        cause: Cause,
+        /// What went wrong, for the operator.
+        error: String,
+        /// After which time it is due again; never, if this was its last attempt: then it is a dead letter.
+        again: Option<Duration>,
+    },
+}
+
+/// Where an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The handler returned an error.
+    Handler,
+    /// The handler waited in vain for another connection than its own: the database was locked, or
+    /// the pool was empty.
+    LockedOut,
+    /// The database undid the transaction itself: its disk is full, or it cannot read or write.
+    Database,
+    /// The handler panicked.
+    Panicked,
+    /// The handler did not end within its deadline.
+    Deadline,
+    /// The inbox could not keep the handler's work, or no attempt came to its end.
+    Inbox,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stepped {
+    /// The event is now in this state, by this step.
+    Now(EventState),
+    /// The event was in this state already.
+    Already(EventState),
+    /// Its turn has not come.
+    Waiting,
+    /// The hook failed, and will be tried again.
+    Failed,
+}
+
