@@ -46,7 +46,9 @@ pub(crate) use declines::{Cancel, Declines};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
 pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
-pub use inbox::{Changes, Claim, CommitError, Inbox, Key, Limits, Locked, Row, Session, Swap};
+pub use inbox::{
+    Changes, Claim, CommitError, Inbox, Key, Limits, Locked, Row, Session, Swap, Transaction,
+};
 pub use inbox_ext::InboxExt;
 #[cfg(feature = "intent")]
 pub(crate) use judge::row_of;

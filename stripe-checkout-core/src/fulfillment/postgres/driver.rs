@@ -37,7 +37,7 @@ pub(super) fn dialect(schema: &str) -> Dialect {
             ") "
         ),
         from_settings: "FROM settings ",
-        outside: "now() = statement_timestamp()",
+        outside: concat!(clock!("now"), " >= $8"),
         txid: "txid_current_if_assigned()",
         backend: "pg_backend_pid()::bigint",
     }
@@ -56,10 +56,21 @@ pub(super) fn failed(error: sqlx::Error) -> InboxError {
     busy_or(error)
 }
 
-/// Binds how long a statement that is a transaction of its own waits for a lock.
+/// What a statement that is a transaction of its own needs.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// How long it waits for a lock.
+    pub(super) patience: Duration,
+    /// When the server was last seen on the connection.
+    pub(super) seen: i64,
+}
+
+/// Binds how long the statement waits, and after which time its transaction must have begun.
 pub(super) fn with_wait<'q>(
     query: Query<'q, Database, <Database as sqlx::Database>::Arguments>,
-    wait: Duration,
+    wait: Wait,
 ) -> Query<'q, Database, <Database as sqlx::Database>::Arguments> {
-    query.bind(milliseconds(wait).to_string())
+    query
+        .bind(milliseconds(wait.patience).to_string())
+        .bind(wait.seen)
 }

@@ -15,7 +15,7 @@ use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transact
 use super::super::later::end_of;
 use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
 use super::super::verdict::Cause;
-use super::driver::{Dialect, failed, with_wait};
+use super::driver::{Dialect, Wait, failed, with_wait};
 use super::inbox::PATIENCE;
 use super::rows::{self, LeftInside, account, micros, text};
 use super::transaction::{
@@ -100,6 +100,36 @@ impl SqlSession {
         Ok(self.held.insert(held))
     }
 
+    /// Takes an idle connection of the pool, without the round trip that tells whether it is alive:
+    /// its first statement tells, and only reads.
+    fn hold_idle(&mut self) {
+        if self.held.is_none() {
+            self.held = self.inbox.pool.try_acquire().map(Held::new);
+        }
+    }
+
+    /// Its connection, and when the server was seen on it.
+    async fn seen(&mut self, until: Instant) -> Result<(&mut PgConnection, i64), InboxError> {
+        self.hold_idle();
+        let sql = self.inbox.dialect.clone();
+        let mut seen = self.held.as_ref().and_then(|held| held.seen);
+        let mut tries = 1;
+        while seen.is_none() {
+            let db = self.hold(until).await?.db();
+            let looked = sqlx::query_scalar(sql.sql("SELECT {clock}"));
+            let looked = async { looked.fetch_one(db).await.map_err(failed) };
+            let looked = in_time(SILENCE, looked).await;
+            match self.keep(looked) {
+                Ok(now) => seen = Some(now),
+                Err(_) if tries == 1 => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        let held = self.hold(until).await?;
+        let seen = *held.seen.insert(seen.unwrap_or(i64::MAX));
+        Ok((held.db(), seen))
+    }
+
     /// Keeps the connection if its statement, a transaction of its own, came to an end.
     fn keep<T>(&mut self, done: Result<T, InboxError>) -> Result<T, InboxError> {
         match (&done, &mut self.held) {
@@ -126,17 +156,21 @@ impl Session for SqlSession {
         if self.held.is_none() {
             self.held = self.inbox.pool.try_acquire().map(Held::new);
         }
-        if let Some(held) = &mut self.held {
+        self.hold_idle();
+        let mut tries = 1;
+        loop {
+            let held = self.hold(end_of(PATIENCE)).await?;
             let found = rows::find(held.db(), &sql, scope, event, payments);
             let found = in_time(SILENCE, found).await;
-            if let Ok(found) = self.keep(found) {
-                return Ok(found);
+            if let Ok((_, seen)) = &found {
+                held.seen = Some(*seen);
+            }
+            match self.keep(found) {
+                Ok((found, _)) => return Ok(found),
+                Err(_) if tries == 1 => tries += 1,
+                Err(error) => return Err(error),
             }
         }
-        self.held = None;
-        let db = self.hold(end_of(PATIENCE)).await?.db();
-        let found = in_time(SILENCE, rows::find(db, &sql, scope, event, payments)).await;
-        self.keep(found)
     }
 
     async fn receive(
@@ -147,8 +181,13 @@ impl Session for SqlSession {
         let sql = self.inbox.dialect.clone();
         let mut tries = 1;
         loop {
-            let db = self.hold(end_of(PATIENCE)).await?.db();
-            let stored = in_time(SILENCE, insert_event(db, &sql, event, lease)).await;
+            let (db, seen) = self.seen(end_of(PATIENCE)).await?;
+            let wait = Wait {
+                patience: PATIENCE,
+                seen,
+            };
+            let stored = insert_event(db, &sql, event, lease, wait);
+            let stored = in_time(SILENCE, stored).await;
             match self.keep(stored) {
                 Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
                 stored => return stored,
@@ -168,10 +207,11 @@ impl Session for SqlSession {
         let mut tries = 1;
         loop {
             self.take_share(until).await?;
-            let db = self.hold(until).await?.db();
-            let left = until.saturating_duration_since(Instant::now());
-            let claimed = rows::claim(db, &sql, scope, which, lease, left);
-            let claimed = in_time(left.saturating_add(SILENCE), claimed).await;
+            let (db, seen) = self.seen(until).await?;
+            let patience = until.saturating_duration_since(Instant::now());
+            let wait = Wait { patience, seen };
+            let claimed = rows::claim(db, &sql, scope, which, lease, wait);
+            let claimed = in_time(patience.saturating_add(SILENCE), claimed).await;
             match self.keep(claimed) {
                 Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
                 claimed => return claimed,
@@ -458,6 +498,7 @@ async fn insert_event(
     sql: &Dialect,
     event: &NewEvent,
     lease: Option<Duration>,
+    wait: Wait,
 ) -> Result<Option<Stored>, InboxError> {
     // The body is not sent back: we have it. A process that stands still would not read a long
     // answer, and would keep its locks.
@@ -471,7 +512,7 @@ async fn insert_event(
         "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL ",
         "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
         "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
-        "SELECT {outside} AS outside, due, claim, taken, attempts FROM new"
+        "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim, taken FROM new"
     );
     let query = sqlx::query(sql.sql(statement))
         .bind(text(&event.scope.application))
@@ -490,7 +531,7 @@ async fn insert_event(
         .bind(i64::from(lease.is_some()))
         .bind(lease.map_or(0, micros));
     // All of it: the server says that it committed after the last row.
-    let rows = with_wait(query, PATIENCE).fetch_all(db).await.map_err(failed)?;
+    let rows = with_wait(query, wait).fetch_all(db).await.map_err(failed)?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };

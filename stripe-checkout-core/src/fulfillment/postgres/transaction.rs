@@ -13,6 +13,9 @@ use crate::error::InboxError;
 pub(super) struct Held {
     conn: PoolConnection<Postgres>,
     is_whole: bool,
+    /// When the server was last seen on it, in microseconds by the server's clock. A transaction
+    /// that was left on it by others is older.
+    pub(super) seen: Option<i64>,
 }
 
 impl Held {
@@ -20,6 +23,7 @@ impl Held {
         Self {
             conn,
             is_whole: true,
+            seen: None,
         }
     }
 

@@ -20,7 +20,7 @@ use super::super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
     Settled, Stored,
 };
-use super::driver::{Connection, Database, Dialect, SqlRow, failed, with_wait};
+use super::driver::{Connection, Database, Dialect, SqlRow, Wait, failed, with_wait};
 use crate::amount::Amount;
 use crate::error::InboxError;
 
@@ -72,8 +72,8 @@ macro_rules! of_scope {
     };
 }
 
-/// A driver's `begin` that was cut off leaves the connection inside a transaction. Whatever is
-/// written then is lost with it.
+/// A driver's `begin` that was cut off leaves the connection inside a transaction: an older one than
+/// the last look at the database. Whatever is written then is lost with it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was left inside a transaction")]
 pub(super) struct LeftInside;
@@ -92,25 +92,25 @@ pub(super) async fn load(
         }
         Key::Payment(scope, id) => known_payment(db, sql, scope, id).await?.map(Row::Payment),
         Key::Event(scope, id) => {
-            let found = find(db, sql, scope, id, [None; 2]).await?.event;
-            found.map(|stored| Row::Event(stored.record))
+            let (found, _) = find(db, sql, scope, id, [None; 2]).await?;
+            found.event.map(|stored| Row::Event(stored.record))
         }
         Key::Operation(key) => operation(db, sql, key).await?.map(Row::Operation),
         Key::Bookmark(scope, name) => bookmark(db, sql, scope, name).await?.map(Row::Bookmark),
     })
 }
 
-/// See [`Session::find`](super::super::inbox::Session::find). It is an error if the connection is
-/// inside a transaction that nobody knows of.
+/// See [`Session::find`](super::super::inbox::Session::find). Also returns the time at which the
+/// database looked.
 pub(super) async fn find(
     db: &mut Connection,
     sql: &Dialect,
     scope: &Scope,
     event: &str,
     payments: [Option<&str>; 2],
-) -> Result<Found, InboxError> {
+) -> Result<(Found, i64), InboxError> {
     let statement = concat!(
-        "SELECT {outside} AS outside, e.*, i.*, ",
+        "SELECT {clock} AS seen, e.*, i.*, ",
         "EXISTS (SELECT 1 FROM {}payments AS p WHERE p.application = $1 AND p.mode = $2 AND p.id = $4 AND p.success <> 'no') ",
         "OR EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = $4 AND o.settles AND o.state = 'pending') AS known ",
         "FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
@@ -135,9 +135,6 @@ pub(super) async fn find(
         .fetch_one(db)
         .await
         .map_err(failed)?;
-    if !get::<bool>(&row, "outside")? {
-        return Err(unavailable(LeftInside));
-    }
     let event = get::<Option<&str>>(&row, "id")?.is_some();
     let order = get::<Option<&str>>(&row, "reference")?.is_some();
     let stored = || -> Result<_, InboxError> {
@@ -146,11 +143,12 @@ pub(super) async fn find(
         Ok(stored)
     };
     let order_row = || Ok::<_, InboxError>((read_order(&row, scope)?, read_intent(&row)?));
-    Ok(Found {
+    let found = Found {
         event: event.then(stored).transpose()?,
         order: order.then(order_row).transpose()?,
         is_known: get(&row, "known")?,
-    })
+    };
+    Ok((found, get(&row, "seen")?))
 }
 
 pub(super) async fn events(
@@ -192,7 +190,7 @@ pub(super) async fn claim(
     scope: &Scope,
     which: Claim<'_>,
     lease: Duration,
-    patience: Duration,
+    wait: Wait,
 ) -> Result<Option<Stored>, InboxError> {
     let by_id = concat!(
         "{settings}UPDATE {}events SET ",
@@ -222,7 +220,7 @@ pub(super) async fn claim(
         .bind(text(id))
         .bind(attempts.is_some())
         .bind(i64::from(attempts.unwrap_or(0)));
-    let row = with_wait(query, patience)
+    let row = with_wait(query, wait)
         .fetch_optional(db)
         .await
         .map_err(failed)?;

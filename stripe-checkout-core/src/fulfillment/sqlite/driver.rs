@@ -31,9 +31,11 @@ pub(super) fn failed(error: sqlx::Error) -> InboxError {
 }
 
 /// A statement waits for its database, and not for a row.
+pub(super) struct Wait;
+
 pub(super) fn with_wait<'q>(
     query: Query<'q, Database, <Database as sqlx::Database>::Arguments>,
-    _: Duration,
+    _: Wait,
 ) -> Query<'q, Database, <Database as sqlx::Database>::Arguments> {
     query
 }

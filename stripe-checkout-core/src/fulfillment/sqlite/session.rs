@@ -11,7 +11,7 @@ use super::super::later::end_of;
 use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
 use super::super::verdict::Cause;
 use super::SqliteInbox;
-use super::driver::{Dialect, failed};
+use super::driver::{Dialect, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
 use super::inbox::PATIENCE;
 use super::rows::{self, account, micros, text};
@@ -101,7 +101,8 @@ impl Session for SqlSession {
         payments: [Option<&str>; 2],
     ) -> Result<Found, InboxError> {
         let sql = self.inbox.dialect.clone();
-        rows::find(self.read().await?, &sql, scope, event, payments).await
+        let found = rows::find(self.read().await?, &sql, scope, event, payments).await?;
+        Ok(found.0)
     }
 
     async fn receive(
@@ -135,7 +136,7 @@ impl Session for SqlSession {
             return Ok(None);
         }
         let mut tx = self.write(patience).await?;
-        let claimed = rows::claim(tx.db(), &sql, scope, which, lease, patience).await?;
+        let claimed = rows::claim(tx.db(), &sql, scope, which, lease, Wait).await?;
         tx.commit().await?;
         if claimed.is_none() {
             self.next().await;
