@@ -1,7 +1,7 @@
 //! Stolen cards are tried where a page lets anybody try many: an order takes so many declined attempts, and no more.
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, Inbox, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
+    EventFilter, Inbox, InboxExt as _, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
 use stripe_checkout_core::intent::{Gateway, PaymentRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, PostgresInbox, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, PaymentRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};

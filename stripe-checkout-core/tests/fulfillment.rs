@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, IntentRecord,
+    Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord,
     IntentState, MemoryInbox, Mismatch, OrderKey, Scope,
 };
 use stripe_checkout_core::testing::{

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, Scope, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, PostgresInbox, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
 use stripe_checkout_core::testing::{now, sign};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
     IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord, PostgresInbox, Scope,
     Settled, Step, Stepped, Terms, Turn, Verdict,
 };
@@ -1061,7 +1061,7 @@ async fn everything_survives_a_restart() {
     };
     let one_attempt = |builder: CheckoutBuilder| builder.max_attempts(1);
     let shop = Shop::with(&db, 10, "", one_attempt).await;
-    assert!(shop.inbox.survives_restart() && shop.inbox.accepts_live());
+    XX;
     shop.sent(succeeded("evt_1", "pi_1")).await;
     shop.ledger.behave(Behave::Fail);
     shop.sent(succeeded("evt_2", "pi_2")).await;

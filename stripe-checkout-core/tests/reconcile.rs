@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventState, FulfillmentHandler, Inbox, IntentRecord, IntentState,
+    Due, EventFilter, EventState, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, IntentState,
     MemoryInbox, OrderKey, PostgresInbox, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{

@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, OrderKey, RequestState, Scope,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, IntentState, OrderKey, RequestState, Scope,
     SqliteInbox,
 };
 use stripe_checkout_core::intent::{

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey,
+    Due, EventFilter, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, IntentState, MemoryInbox, OrderKey,
     Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{

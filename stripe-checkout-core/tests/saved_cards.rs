@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
+    Due, EventFilter, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, SqliteInbox,
 };
 use stripe_checkout_core::intent::{
     Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
     IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
     SqliteInbox, Stepped, Terms, Turn, Verdict,
 };
@@ -1727,7 +1727,7 @@ async fn a_database_that_would_forget_is_refused() {
         format!("{refused:?}").contains("in mode `delete`"),
         "{refused:?}"
     );
-    assert!(SqliteInbox::new(file.pool(1).await).survives_restart());
+    assert!(SqliteInbox::new(file.pool(1).await).limits().survives_restart);
 }
 
 #[tokio::test]

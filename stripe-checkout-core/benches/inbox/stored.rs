@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stripe_checkout_core::fulfillment::{EventState, Inbox, Stepped, Turn};
+use stripe_checkout_core::fulfillment::{EventState, Inbox, InboxExt as _, Stepped, Turn};
 
 use crate::events::{Nothing, checkout, new_event, scope, terms};
 use crate::measure::{median, whole};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, EventRecord, EventState, Inbox, IntentRecord, OrderKey, PaymentRecord, Settled,
+    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, OrderKey, PaymentRecord, Settled,
     Stats,
 };
 

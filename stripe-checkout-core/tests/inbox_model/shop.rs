@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
     IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
     Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
 };

@@ -11,7 +11,7 @@ use metrics::Unit;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventState, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox, on_paid,
+    Due, EventFilter, EventState, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, SqliteInbox, on_paid,
 };
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{
-    Inbox, IntentRecord, OperationKind, OperationState, OrderKey,
+    Inbox, InboxExt as _, IntentRecord, OperationKind, OperationState, OrderKey,
 };
 use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;

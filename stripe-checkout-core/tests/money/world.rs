@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationKind,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, Mismatch, OperationKey, OperationKind,
     OperationRecord, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox, SqliteInbox, on_paid};
+use stripe_checkout_core::fulfillment::{Inbox, InboxExt as _, MemoryInbox, SqliteInbox, on_paid};
 use stripe_checkout_core::intent::{
     CancelReason, CancelRequest, CaptureRequest, Customer, CustomerRequest, Gateway,
     HostedCheckout, IntentParams, Line, PaymentRequest, RefundReason, RefundRequest, SavedCharge,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
     Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
