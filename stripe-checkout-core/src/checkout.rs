@@ -250,6 +250,13 @@ impl Checkout {
             .await
     }
 
+    #[cfg(all(feature = "intent", feature = "testing"))]
+    pub(crate) async fn receive_if_due(&self, event: Event) -> Result<Received, InboxError> {
+        let checkout = self.clone();
+        self.to_the_end(async move { checkout.take_in(event, Origin::Retrieved).await })
+            .await
+    }
+
     /// Work that is not cut off half-way if whoever asked for it goes away.
     async fn to_the_end<T: Send + 'static>(
         &self,

@@ -33,6 +33,19 @@ use sha2::Sha256;
 
 use crate::{amount::Amount, config::API_VERSION, secret::WebhookSecret};
 
+/// Receives an event as a look-up at Stripe brings it: if it is stored and waits for its next
+/// attempt, it runs only if that is due.
+///
+/// # Errors
+/// As [`Checkout::receive`](crate::Checkout::receive).
+#[cfg(feature = "intent")]
+pub async fn receive_if_due(
+    checkout: &crate::Checkout,
+    event: crate::webhook::Event,
+) -> Result<crate::fulfillment::Received, crate::InboxError> {
+    checkout.receive_if_due(event).await
+}
+
 /// Seconds since 1970, to sign with.
 pub fn now() -> i64 {
     let since_1970 = SystemTime::now()

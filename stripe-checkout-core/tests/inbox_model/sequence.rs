@@ -11,6 +11,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state
 use stripe_checkout_core::fulfillment::{
     EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, OrderKey, Received, Settled, Stats,
 };
+use stripe_checkout_core::testing::receive_if_due;
 use stripe_checkout_core::{Checkout, InboxError};
 
 use crate::model::{
@@ -236,13 +237,14 @@ impl<S: Store> Shop<S> {
                 script,
             } => {
                 self.stage.script(*script);
-                self.running.process.as_a_page(*door == Door::Page);
                 let checkout = match door {
                     Door::Queued => &self.running.queued,
                     Door::Inline | Door::Page => &self.running.inline,
                 };
-                let received = checkout.receive(body(*event)).await;
-                self.running.process.as_a_page(false);
+                let received = match door {
+                    Door::Page => receive_if_due(checkout, body(*event)).await,
+                    Door::Inline | Door::Queued => checkout.receive(body(*event)).await,
+                };
                 self.answer(received.map(told))
             }
             Happening::Work { script } => {
@@ -252,6 +254,7 @@ impl<S: Store> Shop<S> {
             }
             Happening::Replay { event, script } => {
                 self.stage.script(*script);
+                self.running.process.as_an_operator();
                 let received = self.running.inline.replay(&self.record(*event)).await;
                 self.answer(received.map(told))
             }
@@ -260,6 +263,7 @@ impl<S: Store> Shop<S> {
                     this: *others,
                     others: *others,
                 });
+                self.running.process.as_an_operator();
                 let discarded = self.running.inline.discard(&self.record(*event)).await;
                 self.answer(discarded.map(|()| Answer::Quiet))
             }

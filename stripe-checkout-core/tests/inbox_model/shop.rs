@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
-    IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
-    Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
+    Cause, Changes, Claim, CommitError, Due, EventFilter, EventRecord, EventState, Found,
+    FulfillmentHandler, Inbox, IntentRecord, Key, Limits, Locked, Mismatch, NewEvent, OrderKey, Row,
+    Scope, Session, Stats, Stored, Swap, Transaction,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
@@ -23,7 +23,7 @@ use stripe_checkout_core::webhook::{
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, InboxError, Mode, WebhookSecret,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::model::{Behave, Event, Moment, Order, PART, Pay, REST, Script, WHOLE, What, line};
 use crate::stores::Store;
@@ -179,6 +179,8 @@ pub(crate) struct Stage<S> {
     /// What was stored without a doubt.
     received: Mutex<BTreeSet<Event>>,
     terms: Mutex<Option<(Duration, Duration)>>,
+    /// The handlers that run, by their tasks.
+    acts: Mutex<HashMap<tokio::task::Id, Act>>,
 }
 
 /// How steps go.
@@ -194,12 +196,8 @@ enum Plan {
 struct Act {
     event: Event,
     behave: Behave,
-    death: Arc<Notify>,
-    ended: Arc<Mutex<Vec<(usize, String)>>>,
-}
-
-tokio::task_local! {
-    static ACT: Act;
+    dead: watch::Sender<bool>,
+    ended: Ended,
 }
 
 impl<S: Store> Stage<S> {
@@ -226,6 +224,7 @@ impl<S: Store> Stage<S> {
             attempted: Mutex::default(),
             received: Mutex::default(),
             terms: Mutex::default(),
+            acts: Mutex::default(),
         })
     }
 
@@ -299,8 +298,10 @@ impl<S: Store> Stage<S> {
                 inbox: self.store.open().await,
                 stage: Arc::clone(self),
                 dead: watch::Sender::new(false),
-                page: AtomicBool::new(false),
+                scripted: Mutex::default(),
+                operator: AtomicBool::new(false),
             }),
+            queued: false,
         }
     }
 }
@@ -308,12 +309,14 @@ impl<S: Store> Stage<S> {
 /// An inbox in a process that can die: from then on nothing of it goes on, and nobody is answered.
 pub(crate) struct Process<S: Store> {
     life: Arc<Life<S>>,
+    queued: bool,
 }
 
 impl<S: Store> Clone for Process<S> {
     fn clone(&self) -> Self {
         Self {
             life: Arc::clone(&self.life),
+            queued: self.queued,
         }
     }
 }
@@ -322,7 +325,9 @@ struct Life<S: Store> {
     inbox: S::Inbox,
     stage: Arc<Stage<S>>,
     dead: watch::Sender<bool>,
-    page: AtomicBool,
+    /// How the last step goes that was asked for.
+    scripted: Mutex<Option<Behave>>,
+    operator: AtomicBool,
 }
 
 impl<S: Store> Process<S> {
@@ -331,7 +336,13 @@ impl<S: Store> Process<S> {
         let mut builder = Checkout::builder(config)
             .application(self.life.stage.store.application())
             .max_attempts(max_attempts)
-            .fulfillment(self.clone(), Merchant(Arc::clone(&self.life.stage)));
+            .fulfillment(
+                Self {
+                    life: Arc::clone(&self.life),
+                    queued,
+                },
+                Merchant(Arc::clone(&self.life.stage)),
+            );
         if queued {
             builder = builder.queued();
         }
@@ -347,14 +358,16 @@ impl<S: Store> Process<S> {
         *self.life.dead.borrow()
     }
 
-    /// Whether a delivery runs what is due only, as a page does that somebody reloads.
-    pub(crate) fn as_a_page(&self, page: bool) {
-        self.life.page.store(page, Ordering::SeqCst);
+    /// The next look-up is an operator's: it is no step.
+    pub(crate) fn as_an_operator(&self) {
+        self.life.operator.store(true, Ordering::SeqCst);
     }
 
-    fn die<T>(&self) -> Result<T, InboxError> {
+    /// The process ends where it stands. Nothing of it goes on, and what it holds is closed.
+    fn die(&self) -> ! {
         self.life.dead.send_replace(true);
-        Err(died())
+        // Unlike `panic!` it prints nothing: it is no failure of the test's.
+        std::panic::resume_unwind(Box::new("the process is dead"))
     }
 
     fn alive(&self) -> Result<&S::Inbox, InboxError> {
@@ -368,25 +381,26 @@ impl<S: Store> Process<S> {
         &self.life.stage
     }
 
-    /// Work of this process: cut off where it stands when the process dies, which closes what it holds.
-    async fn living<T>(
-        &self,
-        work: impl Future<Output = Result<T, InboxError>>,
-    ) -> Result<T, InboxError> {
+    /// Work of this process: cut off where it stands when the process dies.
+    async fn living<T>(&self, work: impl Future<Output = T>) -> T {
         let mut dead = self.life.dead.subscribe();
         let mut work = pin!(work);
         let work = poll_fn(|context| {
             let done = work.as_mut().poll(context);
             if done.is_pending() && self.stage().burns_down() {
-                return Poll::Ready(self.die());
+                self.die();
             }
             done
         });
         tokio::select! {
             biased;
-            _ = dead.wait_for(|dead| *dead) => Err(died()),
+            _ = dead.wait_for(|dead| *dead) => self.die(),
             done = work => done,
         }
+    }
+
+    fn patience(&self, patience: Duration) -> Duration {
+        lock(&self.stage().terms).map_or(patience, |(patience, _)| patience)
     }
 }
 
@@ -394,64 +408,300 @@ fn died() -> InboxError {
     InboxError::Unavailable("the process is dead".into())
 }
 
-/// Between the inbox and the core: says when a hook runs, and how long its pause is.
-struct Watched<'a, S: Store> {
-    stage: &'a Stage<S>,
-    inner: &'a dyn Dispatch<<S::Inbox as Inbox>::Connection>,
-    scripted: Option<Behave>,
-    death: Arc<Notify>,
-    ended: Arc<Mutex<Vec<(usize, String)>>>,
-    dispatched: AtomicBool,
+type Inner<S> = <<S as Store>::Inbox as Inbox>::Session;
+
+/// A session of a process: says how its step goes, and where it dies.
+pub(crate) struct Mortal<S: Store> {
+    process: Process<S>,
+    inner: Inner<S>,
+    /// How the step goes, where that is known beforehand.
+    scripted: Option<Option<Behave>>,
 }
 
-impl<S: Store> Dispatch<<S::Inbox as Inbox>::Connection> for Watched<'_, S> {
-    fn dispatch<'a>(
-        &'a self,
-        record: &'a EventRecord,
-        payment: &'a PaymentRecord,
-        intent: Option<&'a IntentRecord>,
-        db: &'a mut <S::Inbox as Inbox>::Connection,
-    ) -> BoxFuture<'a, Verdict> {
-        Box::pin(async move {
-            let event = self.stage.event(&record.id);
-            self.dispatched.store(true, Ordering::SeqCst);
-            self.stage.count(&record.id, 1);
-            let behave = self.scripted.unwrap_or_else(|| self.stage.next(&record.id));
-            let act = Act {
-                event,
-                behave,
-                death: Arc::clone(&self.death),
-                ended: Arc::clone(&self.ended),
+impl<S: Store> Mortal<S> {
+    /// How the step goes that is asked for now. It goes on in another session of the process.
+    fn asked(&mut self) -> Option<Behave> {
+        let scripted = match self.scripted {
+            Some(scripted) => scripted,
+            None => *lock(&self.process.life.scripted),
+        };
+        *self.scripted.insert(scripted)
+    }
+
+    fn asks(&mut self) {
+        if self.scripted.is_none() && !self.process.life.operator.swap(false, Ordering::SeqCst) {
+            let scripted = self.process.stage().scripted();
+            self.scripted = Some(scripted);
+            *lock(&self.process.life.scripted) = scripted;
+        }
+    }
+
+    fn lease(&mut self, lease: Duration) -> Duration {
+        if let Some((_, lease)) = *lock(&self.process.stage().terms) {
+            return lease;
+        }
+        match self.asked() {
+            // As if the lease had been over since.
+            Some(Behave::Die { leased: false, .. } | Behave::DieSomewhere(_)) => Duration::ZERO,
+            _ => lease,
+        }
+    }
+}
+
+impl<S: Store> Session for Mortal<S> {
+    type Connection = Db<S>;
+    type Transaction<'a> = MortalTransaction<'a, S>;
+
+    async fn find(
+        &mut self,
+        scope: &Scope,
+        event: &str,
+        payments: [Option<&str>; 2],
+    ) -> Result<Found, InboxError> {
+        self.process.alive()?;
+        if scope.mode == Mode::Live {
+            return self.inner.find(scope, event, payments).await;
+        }
+        let find = self.inner.find(scope, event, payments);
+        let found = self.process.living(find).await?;
+        if !self.process.queued {
+            self.asks();
+            let is_over = |stored: &Stored| stored.record.state != EventState::Pending;
+            if found.event.as_ref().is_some_and(is_over)
+                && self.scripted.flatten().is_some_and(|behave| dies(behave, Moment::Asked))
+            {
+                self.process.die();
+            }
+        }
+        Ok(found)
+    }
+
+    async fn receive(
+        &mut self,
+        event: &NewEvent,
+        lease: Option<Duration>,
+    ) -> Result<Option<Stored>, InboxError> {
+        self.process.alive()?;
+        if event.scope.mode == Mode::Live {
+            return self.inner.receive(event, lease).await;
+        }
+        let scripted = self.asked().filter(|_| lease.is_some());
+        let asked = scripted.is_some_and(|behave| dies(behave, Moment::Asked));
+        let dies = asked || self.process.stage().dies_when_stored();
+        let lease = lease.filter(|_| !dies).map(|lease| self.lease(lease));
+        let receive = self.inner.receive(event, lease);
+        let received = self.process.living(receive).await?;
+        if received.is_some() {
+            let stage = self.process.stage();
+            lock(&stage.received).insert(stage.event(&event.id));
+        }
+        match dies {
+            true => self.process.die(),
+            false => Ok(received),
+        }
+    }
+
+    async fn claim(
+        &mut self,
+        scope: &Scope,
+        which: Claim<'_>,
+        lease: Duration,
+        patience: Duration,
+    ) -> Result<Option<Stored>, InboxError> {
+        self.process.alive()?;
+        if scope.mode == Mode::Live {
+            return self.inner.claim(scope, which, lease, patience).await;
+        }
+        if which == Claim::Due {
+            self.asks();
+        }
+        if self.asked().is_some_and(|behave| dies(behave, Moment::Asked)) {
+            self.process.die();
+        }
+        let (lease, patience) = (self.lease(lease), self.process.patience(patience));
+        let claim = self.inner.claim(scope, which, lease, patience);
+        self.process.living(claim).await
+    }
+
+    async fn give_back(
+        &mut self,
+        claimed: &Stored,
+        again: Option<Duration>,
+    ) -> Result<(), InboxError> {
+        self.process.alive()?;
+        self.process.living(self.inner.give_back(claimed, again)).await
+    }
+
+    async fn begin(
+        &mut self,
+        event: &EventRecord,
+        patience: Duration,
+    ) -> Result<Option<(MortalTransaction<'_, S>, Locked)>, InboxError> {
+        self.process.alive()?;
+        let scripted = self.scripted.flatten();
+        let patience = match event.scope.mode {
+            Mode::Live => patience,
+            Mode::Test => self.process.patience(patience),
+        };
+        let begun = self.process.living(self.inner.begin(event, patience)).await?;
+        Ok(begun.map(|(inner, locked)| {
+            let transaction = MortalTransaction {
+                process: &self.process,
+                inner,
+                scripted,
+                event: event.clone(),
+                attempts: locked.event.record.attempts,
+                running: None,
+                failed: false,
             };
-            if dies(behave, Moment::Taken) {
-                self.death.notify_one();
-                std::future::pending::<()>().await;
+            (transaction, locked)
+        }))
+    }
+
+    async fn finish(self) {
+        self.inner.finish().await;
+    }
+}
+
+/// A transaction of a process: says when the handler runs, and how long its pause is.
+pub(crate) struct MortalTransaction<'a, S: Store> {
+    process: &'a Process<S>,
+    inner: <Inner<S> as Session>::Transaction<'a>,
+    scripted: Option<Behave>,
+    event: EventRecord,
+    attempts: u32,
+    running: Option<Running>,
+    failed: bool,
+}
+
+/// A handler that runs.
+struct Running {
+    behave: Behave,
+    ended: Ended,
+    gone: Vec<Pay>,
+}
+
+type Ended = Arc<Mutex<Vec<(usize, String)>>>;
+
+impl<S: Store> MortalTransaction<'_, S> {
+    fn dies(&self, at: Moment) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| dies(running.behave, at))
+    }
+}
+
+impl<S: Store> Stage<S> {
+    /// What is known when the transaction of a handler is committed.
+    fn committed(&self, event: &EventRecord, attempts: u32, running: &Running) {
+        let stage = self;
+        // What did not run was no attempt.
+        if event.attempts < attempts {
+            stage.count(&event.id, -1);
+        }
+        if !matches!(event.state, EventState::Done | EventState::Mismatch) {
+            return;
+        }
+        let known = stage.event(&event.id);
+        let ended = std::mem::take(&mut *lock(&running.ended));
+        let succeeded = line(known, "payment_succeeded");
+        let succeeded = ended.iter().any(|(_, ended)| *ended == succeeded);
+        if succeeded && running.gone.contains(&known.pay) && stage.all_went_back(known.pay) {
+            let wrong = format!("{} was delivered after all of it went back", event.id);
+            lock(&stage.wrong).push(wrong);
+        }
+        stage.store.commit(ended);
+    }
+}
+
+impl<S: Store> Transaction for MortalTransaction<'_, S> {
+    type Connection = Db<S>;
+
+    async fn copies(&mut self, event: &EventRecord) -> Result<Vec<EventState>, InboxError> {
+        self.process.living(self.inner.copies(event)).await
+    }
+
+    async fn protect(&mut self, limit: Duration) -> Result<(), InboxError> {
+        self.process.living(self.inner.protect(limit)).await?;
+        if self.event.scope.mode == Mode::Live {
+            return Ok(());
+        }
+        let stage = self.process.stage();
+        stage.count(&self.event.id, 1);
+        let behave = self.scripted.unwrap_or_else(|| stage.next(&self.event.id));
+        let ended = Ended::default();
+        let act = Act {
+            event: stage.event(&self.event.id),
+            behave,
+            dead: self.process.life.dead.clone(),
+            ended: Arc::clone(&ended),
+        };
+        lock(&stage.acts).insert(tokio::task::id(), act);
+        let gone = Pay::ALL.into_iter().filter(|pay| stage.all_went_back(*pay));
+        self.running = Some(Running {
+            behave,
+            ended,
+            gone: gone.collect(),
+        });
+        match self.dies(Moment::Taken) {
+            true => self.process.die(),
+            false => Ok(()),
+        }
+    }
+
+    fn connection(&mut self) -> &mut Db<S> {
+        self.inner.connection()
+    }
+
+    async fn end(&mut self, failed: Option<Cause>) -> Result<(), CommitError> {
+        if self.process.is_dead() || self.dies(Moment::Ran) {
+            self.process.die();
+        }
+        self.failed = failed.is_some();
+        self.process.living(self.inner.end(failed)).await
+    }
+
+    async fn commit(self, mut changes: Changes) -> Result<(), CommitError> {
+        if let Some(running) = &self.running
+            && let Some(due) = &mut changes.due
+        {
+            let attempts = changes.event.attempts;
+            let most = Duration::from_secs(1 << attempts.saturating_sub(1).min(12));
+            if self.failed && *due > most {
+                let what = format!("{} pauses {due:?}, not {most:?}", self.event.id);
+                lock(&self.process.stage().wrong).push(what);
             }
-            let running = self.inner.dispatch(record, payment, intent, db);
-            let mut verdict = ACT.scope(act, running).await;
-            if dies(behave, Moment::Ran) {
-                self.death.notify_one();
-                std::future::pending::<()>().await;
+            *due = match running.behave {
+                Behave::FailForLong if self.failed => HOUR,
+                _ => Duration::ZERO,
+            };
+        }
+        let event = changes.event.clone();
+        let Self {
+            process,
+            inner,
+            attempts,
+            running,
+            failed,
+            ..
+        } = self;
+        process.living(inner.commit(changes)).await?;
+        *lock(&process.stage().fuse) = None;
+        if let Some(running) = running {
+            process.stage().committed(&event, attempts, &running);
+            let is_told = !failed || event.state != EventState::Pending;
+            if is_told && dies(running.behave, Moment::Committed) {
+                process.die();
             }
-            match &mut verdict {
-                Verdict::Failed {
-                    again: Some(again), ..
-                } => {
-                    let most = Duration::from_secs(1 << record.attempts.saturating_sub(1).min(12));
-                    if *again > most {
-                        let what = format!("{} pauses {again:?}, not {most:?}", record.id);
-                        lock(&self.stage.wrong).push(what);
-                    }
-                    *again = match behave {
-                        Behave::FailForLong => HOUR,
-                        _ => Duration::ZERO,
-                    };
-                }
-                Verdict::Waiting { again, .. } => *again = Duration::ZERO,
-                _ => {}
-            }
-            verdict
-        })
+        }
+        Ok(())
+    }
+
+    async fn rollback(self) -> Result<(), InboxError> {
+        self.process.living(self.inner.rollback()).await
+    }
+
+    async fn was_undone(&mut self, transaction: i64) -> Result<bool, InboxError> {
+        self.process.living(self.inner.was_undone(transaction)).await
     }
 }
 
@@ -505,168 +755,35 @@ impl<S: Store> Stage<S> {
 }
 
 impl<S: Store> Inbox for Process<S> {
-    type Connection = <S::Inbox as Inbox>::Connection;
+    type Connection = Db<S>;
+    type Session = Mortal<S>;
 
-    /// It does here: so memory is queued too.
-    fn survives_restart(&self) -> bool {
-        true
+    /// It survives here: so memory is queued too.
+    fn limits(&self) -> Limits {
+        let mut limits = self.life.inbox.limits();
+        limits.survives_restart = true;
+        limits.accepts_live = true;
+        limits
     }
 
-    fn handler_deadline(&self) -> Duration {
-        self.life.inbox.handler_deadline()
-    }
-
-    async fn intent(&self, order: &OrderKey) -> Result<Option<IntentRecord>, InboxError> {
-        self.alive()?.intent(order).await
-    }
-
-    async fn put_intent(
-        &self,
-        order: &OrderKey,
-        expected: Option<u64>,
-        record: IntentRecord,
-    ) -> Result<bool, InboxError> {
-        self.alive()?.put_intent(order, expected, record).await
-    }
-
-    async fn intent_of_payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-        self.alive()?.intent_of_payment(scope, payment).await
-    }
-
-    async fn payment(
-        &self,
-        scope: &Scope,
-        payment: &str,
-    ) -> Result<Option<PaymentRecord>, InboxError> {
-        self.alive()?.payment(scope, payment).await
-    }
-
-    async fn event(&self, scope: &Scope, event: &str) -> Result<Option<EventRecord>, InboxError> {
-        self.alive()?.event(scope, event).await
-    }
-
-    async fn receive(&self, event: NewEvent) -> Result<EventRecord, InboxError> {
-        let id = event.id.clone();
-        let received = self.living(self.alive()?.receive(event)).await?;
-        lock(&self.stage().received).insert(self.stage().event(&id));
-        match self.stage().dies_when_stored() {
-            true => self.die(),
-            false => Ok(received),
+    fn session(&self) -> Mortal<S> {
+        Mortal {
+            process: self.clone(),
+            inner: self.life.inbox.session(),
+            scripted: None,
         }
     }
 
-    async fn step(
-        &self,
-        scope: &Scope,
-        turn: Turn<'_>,
-        mut terms: Terms,
-        dispatch: &dyn Dispatch<Self::Connection>,
-    ) -> Result<Option<Step>, InboxError> {
-        let inbox = self.alive()?;
-        if scope.mode == Mode::Live {
-            return inbox.step(scope, turn, terms, dispatch).await;
-        }
-        let scripted = self.stage().scripted();
-        if scripted.is_some_and(|behave| dies(behave, Moment::Asked)) {
-            return self.die();
-        }
-        if let Some(Behave::Die { leased: false, .. } | Behave::DieSomewhere(_)) = scripted {
-            // As if the lease had been over since.
-            terms.lease = Duration::ZERO;
-        }
-        if let Some((patience, lease)) = *lock(&self.stage().terms) {
-            terms.patience = patience;
-            terms.lease = lease;
-        }
-        let turn = match turn {
-            Turn::Now(id) if self.life.page.swap(false, Ordering::SeqCst) => Turn::IfDue(id),
-            turn => turn,
-        };
-        let watched = Watched {
-            stage: self.stage(),
-            inner: dispatch,
-            scripted,
-            death: Arc::default(),
-            ended: Arc::default(),
-            dispatched: AtomicBool::new(false),
-        };
-        let gone: Vec<_> = Pay::ALL
-            .into_iter()
-            .filter(|pay| self.stage().all_went_back(*pay))
-            .collect();
-        let step = tokio::select! {
-            biased;
-            () = watched.death.notified() => return self.die(),
-            step = self.living(inbox.step(scope, turn, terms, &watched)) => step?,
-        };
-        *lock(&self.stage().fuse) = None;
-        let ended = std::mem::take(&mut *lock(&watched.ended));
-        match step.as_ref().map(|step| (step.did, &step.event.id)) {
-            Some((Stepped::Now(EventState::Done | EventState::Mismatch), id)) => {
-                let event = self.stage().event(id);
-                let succeeded = ended
-                    .iter()
-                    .any(|(_, ended)| *ended == line(event, "payment_succeeded"));
-                if succeeded && gone.contains(&event.pay) && self.stage().all_went_back(event.pay) {
-                    let wrong = format!("{id} was delivered after all of it went back");
-                    lock(&self.stage().wrong).push(wrong);
-                }
-                self.stage().store.commit(ended);
-            }
-            // What did not run was no attempt.
-            Some((Stepped::Now(EventState::Superseded) | Stepped::Waiting, id))
-                if watched.dispatched.load(Ordering::SeqCst) =>
-            {
-                self.stage().count(id, -1);
-            }
-            _ => {}
-        }
-        let committed = step
-            .as_ref()
-            .is_some_and(|step| matches!(step.did, Stepped::Now(_) | Stepped::Waiting));
-        match scripted {
-            Some(behave) if committed && dies(behave, Moment::Committed) => self.die(),
-            _ => Ok(step),
-        }
+    async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
+        self.alive()?.load(key).await
+    }
+
+    async fn swap(&self, swap: Swap<'_>) -> Result<bool, InboxError> {
+        self.alive()?.swap(swap).await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
         self.alive()?.events(filter).await
-    }
-
-    async fn replay(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        self.alive()?.replay(scope, event, patience).await
-    }
-
-    async fn discard(
-        &self,
-        scope: &Scope,
-        event: &str,
-        patience: Duration,
-    ) -> Result<(), InboxError> {
-        self.alive()?.discard(scope, event, patience).await
-    }
-
-    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        self.alive()?.stats(scope).await
-    }
-
-    async fn prune(
-        &self,
-        scope: &Scope,
-        before: SystemTime,
-        most: usize,
-    ) -> Result<usize, InboxError> {
-        self.alive()?.prune(scope, before, most).await
     }
 
     async fn open_intents(
@@ -689,36 +806,21 @@ impl<S: Store> Inbox for Process<S> {
         self.alive()?.accounts(scope, after, since, most).await
     }
 
-    async fn operation(&self, key: &OperationKey) -> Result<Option<OperationRecord>, InboxError> {
-        self.alive()?.operation(key).await
-    }
-
-    async fn put_operation(
-        &self,
-        key: &OperationKey,
-        expected: Option<u64>,
-        record: OperationRecord,
-    ) -> Result<bool, InboxError> {
-        self.alive()?.put_operation(key, expected, record).await
-    }
-
-    async fn bookmark(&self, scope: &Scope, name: &str) -> Result<Option<String>, InboxError> {
-        self.alive()?.bookmark(scope, name).await
-    }
-
-    async fn put_bookmark(
-        &self,
-        scope: &Scope,
-        name: &str,
-        expected: Option<&str>,
-        value: &str,
-    ) -> Result<bool, InboxError> {
-        let inbox = self.alive()?;
-        inbox.put_bookmark(scope, name, expected, value).await
-    }
-
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
         self.alive()?.scopes_with_bookmark(name).await
+    }
+
+    async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
+        self.alive()?.stats(scope).await
+    }
+
+    async fn prune(
+        &self,
+        scope: &Scope,
+        before: SystemTime,
+        most: usize,
+    ) -> Result<usize, InboxError> {
+        self.alive()?.prune(scope, before, most).await
     }
 }
 
@@ -729,7 +831,7 @@ type Db<S> = <<S as Store>::Inbox as Inbox>::Connection;
 
 impl<S: Store> Merchant<S> {
     async fn hook(&self, hook: &str, db: &mut Db<S>) -> Result<(), BoxError> {
-        let act = ACT.with(Clone::clone);
+        let act = lock(&self.0.acts)[&tokio::task::id()].clone();
         let _alone = Alone::enter(&self.0, act.event);
         let line = line(act.event, hook);
         self.0.store.write(db, &line).await?;
@@ -738,8 +840,8 @@ impl<S: Store> Merchant<S> {
             // Unlike `panic!` it prints nothing: it is no failure of the test's.
             Behave::Panic => std::panic::resume_unwind(Box::new("a bug of the merchant's")),
             behave if dies(behave, Moment::InHook) => {
-                act.death.notify_one();
-                std::future::pending::<()>().await;
+                act.dead.send_replace(true);
+                return Err("the process is dead".into());
             }
             // Time for others to come in between, where there are any.
             _ if self.0.is_crowded() => tokio::time::sleep(Duration::from_millis(3)).await,

@@ -34,8 +34,10 @@ const CANCELING: Duration = Duration::from_secs(5);
 /// How long a write waits that gives an attempt back.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// How many connections are tried of which each was left inside a transaction.
-const TRIES: u32 = 3;
+/// How often a statement that is a transaction of its own is tried: from the second time on in an
+/// explicit transaction, on a new connection. The first one may have been left inside a
+/// transaction, and a session's defaults may be read-only or another isolation level.
+const TRIES: u32 = 2;
 
 /// See [`Session`].
 pub struct SqlSession {
@@ -109,7 +111,7 @@ impl SqlSession {
     }
 
     /// Its connection, and when the server was seen on it.
-    async fn seen(&mut self, until: Instant) -> Result<(&mut PgConnection, i64), InboxError> {
+    async fn seen(&mut self, until: Instant) -> Result<(&mut Held, i64), InboxError> {
         self.hold_idle();
         let sql = self.inbox.dialect.clone();
         let mut seen = self.held.as_ref().and_then(|held| held.seen);
@@ -127,7 +129,7 @@ impl SqlSession {
         }
         let held = self.hold(until).await?;
         let seen = *held.seen.insert(seen.unwrap_or(i64::MAX));
-        Ok((held.db(), seen))
+        Ok((held, seen))
     }
 
     /// Keeps the connection if its statement, a transaction of its own, came to an end.
@@ -181,15 +183,24 @@ impl Session for SqlSession {
         let sql = self.inbox.dialect.clone();
         let mut tries = 1;
         loop {
-            let (db, seen) = self.seen(end_of(PATIENCE)).await?;
+            let until = end_of(PATIENCE);
+            let (held, seen) = self.seen(until).await?;
             let wait = Wait {
                 patience: PATIENCE,
                 seen,
             };
-            let stored = insert_event(db, &sql, event, lease, wait);
-            let stored = in_time(SILENCE, stored).await;
+            let storing = async {
+                if tries == 1 {
+                    return insert_event(held.db(), &sql, event, lease, wait).await;
+                }
+                let mut tx = held.begin(until).await?;
+                let stored = insert_event(tx.db(), &sql, event, lease, wait).await?;
+                tx.commit().await?;
+                Ok(stored)
+            };
+            let stored = in_time(SILENCE, storing).await;
             match self.keep(stored) {
-                Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
+                Err(InboxError::Unavailable(_)) if tries < TRIES => tries += 1,
                 stored => return stored,
             }
         }
@@ -207,13 +218,21 @@ impl Session for SqlSession {
         let mut tries = 1;
         loop {
             self.take_share(until).await?;
-            let (db, seen) = self.seen(until).await?;
+            let (held, seen) = self.seen(until).await?;
             let patience = until.saturating_duration_since(Instant::now());
             let wait = Wait { patience, seen };
-            let claimed = rows::claim(db, &sql, scope, which, lease, wait);
-            let claimed = in_time(patience.saturating_add(SILENCE), claimed).await;
+            let claiming = async {
+                if tries == 1 {
+                    return rows::claim(held.db(), &sql, scope, which, lease, wait).await;
+                }
+                let mut tx = held.begin(until).await?;
+                let claimed = rows::claim(tx.db(), &sql, scope, which, lease, wait).await?;
+                tx.commit().await?;
+                Ok(claimed)
+            };
+            let claimed = in_time(patience.saturating_add(SILENCE), claiming).await;
             match self.keep(claimed) {
-                Err(error) if tries < TRIES && is_left_inside(&error) => tries += 1,
+                Err(InboxError::Unavailable(_)) if tries < TRIES => tries += 1,
                 claimed => return claimed,
             }
         }
@@ -485,10 +504,6 @@ impl Patience {
         }
         Ok(())
     }
-}
-
-fn is_left_inside(error: &InboxError) -> bool {
-    matches!(error, InboxError::Unavailable(error) if error.is::<LeftInside>())
 }
 
 /// Stores an event unless its id is known, and to which order its payment belongs. One statement,
