@@ -997,7 +997,7 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
         record
             .last_error
             .unwrap()
-            .contains("no attempt came to an end")
+            .contains("did not come to its end")
     );
     assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
     let replayed = shop.checkout.replay(&shop.record("evt_1").await).await;
@@ -1077,7 +1077,7 @@ async fn an_event_that_was_taken_by_somebody_else_meanwhile_is_theirs() {
         .unwrap();
     sqlx::raw_sql(
         "CREATE TRIGGER thief AFTER UPDATE OF claim ON stripe_checkout_events WHEN NEW.claim = 1 BEGIN \
-         UPDATE stripe_checkout_events SET claim = 2, attempts = attempts + 1 WHERE seq = NEW.seq; END",
+         UPDATE stripe_checkout_events SET claim = 2, attempts = attempts + 1 WHERE rowid = NEW.rowid; END",
     )
     .execute(&shop.pool)
     .await
@@ -1110,7 +1110,7 @@ async fn an_event_that_somebody_else_finished_meanwhile_does_not_run() {
         .unwrap();
     sqlx::raw_sql(
         "CREATE TRIGGER faster AFTER UPDATE OF claim ON stripe_checkout_events WHEN NEW.claim = 1 BEGIN \
-         UPDATE stripe_checkout_events SET state = 'done' WHERE seq = NEW.seq; END",
+         UPDATE stripe_checkout_events SET state = 'done' WHERE rowid = NEW.rowid; END",
     )
     .execute(&shop.pool)
     .await
@@ -1132,7 +1132,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         .receive(new_event("evt_1", "pi_1"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}', 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}')")
         .execute(&shop.pool)
         .await
         .unwrap();
@@ -1813,7 +1813,7 @@ async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
         .receive(new_event("evt_2", "pi_2"))
         .await
         .unwrap();
-    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}', 0)")
+    sqlx::raw_sql("INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes) VALUES ('tea', 'test', 'pi_1', 'sold', 0, 0, '{}', 0, '{}')")
         .execute(&shop.pool)
         .await
         .unwrap();

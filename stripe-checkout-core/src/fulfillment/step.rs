@@ -174,10 +174,11 @@ impl<I: Inbox> Attempt<'_, I> {
                 }
             }
             // Another process has claimed it and is about to run it, or died.
-            if Instant::now() + pause >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(InboxError::Busy);
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LAST_LOOK);
         }
     }

@@ -267,8 +267,12 @@ impl Transaction for SqlTransaction<'_> {
 
     async fn commit(self, changes: Changes) -> Result<(), CommitError> {
         let committed = self.try_commit(changes).await;
-        committed.map_err(|error| {
-            CommitError::Lost(format!("the inbox could not commit: {}", Chain(&error)))
+        committed.map_err(|error| match &error {
+            // It left a transaction of its own open inside of ours.
+            InboxError::Unavailable(cause) if is_broken(&**cause) => {
+                CommitError::Ended(BROKEN.to_owned())
+            }
+            _ => CommitError::Lost(format!("the inbox could not commit: {}", Chain(&error))),
         })
     }
 
@@ -283,6 +287,10 @@ impl Transaction for SqlTransaction<'_> {
 
 /// The last error of an event whose handler ended the transaction.
 const BROKEN: &str = "broken_transaction: the handler ended the transaction that it was given, or left one of its own open in it (COMMIT, ROLLBACK, ON CONFLICT ROLLBACK, a BEGIN without its end); nothing of it was kept";
+
+fn is_broken(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.downcast_ref().is_some_and(is_broken_transaction)
+}
 
 /// Whether the savepoint, ours or one of sqlx's, is gone: the transaction is not the one that the
 /// handler was given.
