@@ -2272,7 +2272,7 @@ async fn an_event_that_waits_for_a_row_does_not_hold_up_others() {
     let mut other = shop.pool.begin().await.unwrap();
     sqlx::query(
         "INSERT INTO stripe_checkout_events (application, mode, id, event_type, order_account, ours, settles, body, received, state, attempts, due, taken, claim) \
-         VALUES ('tea', 'test', 'evt_0', 'payment_intent.succeeded', '', true, true, 'the first', 0, 'pending', 0, 0, false, 0)",
+         VALUES ('tea', 'test', 'evt_0', 'payment_intent.succeeded', '', true, true, 'the first', 0, 'pending', 0, 0, 0, 0)",
     )
     .execute(&mut *other)
     .await

@@ -7,7 +7,7 @@ use super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, NewEvent, OrderKey, PaymentRecord,
     Scope, Stats, Stored,
 };
-use super::verdict::Cause;
+use super::verdict::{Cause, Terms};
 use crate::error::InboxError;
 
 /// Stores events, payments, orders and operations.
@@ -118,13 +118,13 @@ pub trait Session: Send {
     ) -> impl Future<Output = Result<Option<Stored>, InboxError>> + Send;
 
     /// Claims a pending event for the time of the lease and counts an attempt, durably. `None` if
-    /// no event can be claimed.
+    /// no event can be claimed. An event that has had all its attempts is claimed too, as
+    /// [spent](Stored::is_spent), and no attempt is counted.
     fn claim(
         &mut self,
         scope: &Scope,
         which: Claim<'_>,
-        lease: Duration,
-        patience: Duration,
+        terms: Terms,
     ) -> impl Future<Output = Result<Option<Stored>, InboxError>> + Send;
 
     /// Gives back an attempt that ran no handler. If the claim still holds, the event is due after

@@ -393,6 +393,8 @@ pub struct Stored {
     pub claim: i64,
     /// Whether a process has claimed it and given no verdict.
     pub taken: bool,
+    /// Whether that process found that the event has had all its attempts.
+    pub is_spent: bool,
     /// Whether it is a success for which other events of its payment wait.
     pub awaited: bool,
 }

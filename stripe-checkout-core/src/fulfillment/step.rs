@@ -111,8 +111,7 @@ impl<I: Inbox> Attempt<'_, I> {
     async fn run_due(&self, until: Instant) -> Result<Option<Step>, InboxError> {
         loop {
             let mut session = self.inbox.session();
-            let patience = self.terms.patience.min(retry::PATIENCE_WHEN_DUE);
-            let claim = session.claim(self.scope, Claim::Due, self.terms.lease, patience);
+            let claim = session.claim(self.scope, Claim::Due, self.terms);
             let Some(claimed) = claim.await? else {
                 return Ok(None);
             };
@@ -145,9 +144,12 @@ impl<I: Inbox> Attempt<'_, I> {
         let mut session = Some(session);
         loop {
             let mut session = session.take().unwrap_or_else(|| self.inbox.session());
-            let left = until.saturating_duration_since(Instant::now());
-            let claim = session.claim(self.scope, which, self.terms.lease, left);
-            match claim.await? {
+            let patience = until.saturating_duration_since(Instant::now());
+            let terms = Terms {
+                patience,
+                ..self.terms
+            };
+            match session.claim(self.scope, which, terms).await? {
                 Some(mut claimed) => {
                     // An attempt that is given back leaves the event due as it was.
                     claimed.record.due = seen.record.due;
@@ -245,7 +247,7 @@ impl<I: Inbox> Attempt<'_, I> {
         let limit = self.terms.lease.saturating_sub(self.terms.patience);
         let limit = limit.max(Duration::from_secs(1));
         tx.protect(limit).await.map_err(Halt::NotRun)?;
-        let verdict = match found.record.attempts > self.terms.max_attempts {
+        let verdict = match found.is_spent {
             true => self.spent(found),
             false => {
                 let order = locked.order.as_ref();
@@ -268,7 +270,7 @@ impl<I: Inbox> Attempt<'_, I> {
             Some(error) => format!("; before that: {error}"),
             None => String::new(),
         };
-        let attempts = self.terms.max_attempts;
+        let attempts = record.attempts;
         let error = format!(
             "all {attempts} attempts are used up, and the last one did not come to its end{before}"
         );
@@ -351,7 +353,6 @@ impl<I: Inbox> Attempt<'_, I> {
         verdict: Verdict,
     ) -> Result<(Changes, Stepped), InboxError> {
         let mut event = locked.event.record.clone();
-        event.attempts = event.attempts.min(self.terms.max_attempts);
         let mut payment: PaymentRecord = locked.payment.clone();
         let mut order = None;
         let mut due = None;

@@ -12,7 +12,7 @@ use serde_json::json;
 use stripe_checkout_core::fulfillment::{
     Cause, Changes, Claim, CommitError, Due, EventFilter, EventRecord, EventState, Found,
     FulfillmentHandler, Inbox, IntentRecord, Key, Limits, Locked, Mismatch, NewEvent, OrderKey, Row,
-    Scope, Session, Stats, Stored, Swap, Transaction,
+    Scope, Session, Stats, Stored, Swap, Terms, Transaction,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
@@ -505,12 +505,11 @@ impl<S: Store> Session for Mortal<S> {
         &mut self,
         scope: &Scope,
         which: Claim<'_>,
-        lease: Duration,
-        patience: Duration,
+        mut terms: Terms,
     ) -> Result<Option<Stored>, InboxError> {
         self.process.alive()?;
         if scope.mode == Mode::Live {
-            return self.inner.claim(scope, which, lease, patience).await;
+            return self.inner.claim(scope, which, terms).await;
         }
         if which == Claim::Due {
             self.asks();
@@ -518,8 +517,9 @@ impl<S: Store> Session for Mortal<S> {
         if self.asked().is_some_and(|behave| dies(behave, Moment::Asked)) {
             self.process.die();
         }
-        let (lease, patience) = (self.lease(lease), self.process.patience(patience));
-        let claim = self.inner.claim(scope, which, lease, patience);
+        terms.lease = self.lease(terms.lease);
+        terms.patience = self.process.patience(terms.patience);
+        let claim = self.inner.claim(scope, which, terms);
         self.process.living(claim).await
     }
 
@@ -551,6 +551,7 @@ impl<S: Store> Session for Mortal<S> {
                 scripted,
                 event: event.clone(),
                 attempts: locked.event.record.attempts,
+                is_spent: locked.event.is_spent,
                 running: None,
                 failed: false,
             };
@@ -570,6 +571,7 @@ pub(crate) struct MortalTransaction<'a, S: Store> {
     scripted: Option<Behave>,
     event: EventRecord,
     attempts: u32,
+    is_spent: bool,
     running: Option<Running>,
     failed: bool,
 }
@@ -623,6 +625,9 @@ impl<S: Store> Transaction for MortalTransaction<'_, S> {
     async fn protect(&mut self, limit: Duration) -> Result<(), InboxError> {
         self.process.living(self.inner.protect(limit)).await?;
         if self.event.scope.mode == Mode::Live {
+            return Ok(());
+        }
+        if self.is_spent {
             return Ok(());
         }
         let stage = self.process.stage();

@@ -7,7 +7,7 @@ use super::super::later::time_after;
 use super::super::records::{
     EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Settled, Stored,
 };
-use super::super::verdict::Cause;
+use super::super::verdict::{Cause, Terms};
 use super::MemoryInbox;
 use super::locks::{self, LockKey};
 use super::rows::RowKey;
@@ -34,7 +34,7 @@ impl MemorySession {
     }
 
     /// Claims the event if it may be claimed now.
-    fn try_claim(&self, key: &RowKey, which: Claim<'_>, lease: Duration) -> Option<Stored> {
+    fn try_claim(&self, key: &RowKey, which: Claim<'_>, terms: Terms) -> Option<Stored> {
         let mut state = self.inbox.state();
         let now = SystemTime::now();
         let mut stored = state.events.get(key)?.clone();
@@ -49,8 +49,9 @@ impl MemorySession {
         }
         stored.claim += 1;
         stored.taken = true;
-        stored.record.attempts += 1;
-        stored.record.due = time_after(now, lease);
+        stored.is_spent = stored.record.attempts >= terms.max_attempts;
+        stored.record.attempts += u32::from(!stored.is_spent);
+        stored.record.due = time_after(now, terms.lease);
         state.put_event(stored.clone(), now);
         Some(stored)
     }
@@ -128,12 +129,16 @@ impl Session for MemorySession {
             record: event.clone().into(),
             claim: 0,
             taken: false,
+            is_spent: false,
             awaited: false,
         };
         state.put_event(stored, now);
         drop(state);
         Ok(match lease {
-            Some(lease) => self.try_claim(&event_key, Claim::Now(&event.id, 1), lease),
+            Some(lease) => {
+                let terms = Terms::new(Duration::ZERO, lease, 1);
+                self.try_claim(&event_key, Claim::Now(&event.id, 1), terms)
+            }
             None => self.inbox.state().look(&event_key),
         })
     }
@@ -142,19 +147,18 @@ impl Session for MemorySession {
         &mut self,
         scope: &Scope,
         which: Claim<'_>,
-        lease: Duration,
-        patience: Duration,
+        terms: Terms,
     ) -> Result<Option<Stored>, InboxError> {
         let id = match which {
             Claim::Now(id, _) | Claim::IfDue(id) => id.to_owned(),
             Claim::Due => {
                 let due = self.due(scope);
-                return Ok(due.and_then(|key| self.try_claim(&key, which, lease)));
+                return Ok(due.and_then(|key| self.try_claim(&key, which, terms)));
             }
         };
         let lock = LockKey::Event(scope.clone(), id.clone());
-        let _locked = self.inbox.locks.take([lock], patience).await?;
-        Ok(self.try_claim(&(scope.clone(), id), which, lease))
+        let _locked = self.inbox.locks.take([lock], terms.patience).await?;
+        Ok(self.try_claim(&(scope.clone(), id), which, terms))
     }
 
     async fn give_back(
@@ -168,7 +172,8 @@ impl Session for MemorySession {
         let pending = |stored: &Stored| stored.record.state == EventState::Pending;
         if let Some(mut stored) = stored.filter(pending) {
             let now = SystemTime::now();
-            stored.record.attempts = stored.record.attempts.saturating_sub(1);
+            let counted = u32::from(!claimed.is_spent);
+            stored.record.attempts = stored.record.attempts.saturating_sub(counted);
             if stored.claim == claimed.claim {
                 stored.taken = false;
                 stored.record.due = again.map_or(claimed.record.due, |again| time_after(now, again));
@@ -254,6 +259,7 @@ impl Transaction for MemoryTransaction<'_> {
             record: EventRecord { due, ..event },
             claim: claim + 1,
             taken: false,
+            is_spent: false,
             awaited: false,
         };
         state.put_event(stored, now);

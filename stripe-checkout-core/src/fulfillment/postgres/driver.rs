@@ -32,12 +32,12 @@ pub(super) fn dialect(schema: &str) -> Dialect {
         for_update: " FOR UPDATE OF e",
         skip_locked: "FOR UPDATE SKIP LOCKED",
         settings: concat!(
-            "WITH settings AS (SELECT set_config('lock_timeout', $7, true), ",
+            "WITH settings AS (SELECT set_config('lock_timeout', $8, true), ",
             durable!(),
             ") "
         ),
         from_settings: "FROM settings ",
-        outside: concat!(clock!("now"), " >= $8"),
+        outside: concat!(clock!("now"), " >= $9"),
         txid: "txid_current_if_assigned()",
         backend: "pg_backend_pid()::bigint",
     }

@@ -14,7 +14,7 @@ use super::super::codec::{
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
-use super::super::verdict::Cause;
+use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Wait, failed, with_wait};
 use super::inbox::PATIENCE;
 use super::rows::{self, LeftInside, account, micros, text};
@@ -210,10 +210,9 @@ impl Session for SqlSession {
         &mut self,
         scope: &Scope,
         which: Claim<'_>,
-        lease: Duration,
-        patience: Duration,
+        terms: Terms,
     ) -> Result<Option<Stored>, InboxError> {
-        let until = end_of(patience);
+        let until = end_of(terms.patience);
         let sql = self.inbox.dialect.clone();
         let mut tries = 1;
         loop {
@@ -223,10 +222,10 @@ impl Session for SqlSession {
             let wait = Wait { patience, seen };
             let claiming = async {
                 if tries == 1 {
-                    return rows::claim(held.db(), &sql, scope, which, lease, wait).await;
+                    return rows::claim(held.db(), &sql, scope, which, terms, wait).await;
                 }
                 let mut tx = held.begin(until).await?;
-                let claimed = rows::claim(tx.db(), &sql, scope, which, lease, wait).await?;
+                let claimed = rows::claim(tx.db(), &sql, scope, which, terms, wait).await?;
                 tx.commit().await?;
                 Ok(claimed)
             };
@@ -521,13 +520,13 @@ async fn insert_event(
         "WITH settings AS (SELECT set_config('lock_timeout', $16, true), ",
         durable!(),
         "), new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
-        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 ELSE LEAST($12, {now}) END, $14 > 0, $14 FROM settings ",
+        "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 ELSE LEAST($12, {now}) END, $14, $14 FROM settings ",
         "ON CONFLICT (application, mode, id) DO NOTHING RETURNING *), ",
         "whose AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
         "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL ",
         "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
         "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
-        "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim, taken FROM new"
+        "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
     let query = sqlx::query(sql.sql(statement))
         .bind(text(&event.scope.application))
@@ -559,7 +558,8 @@ async fn insert_event(
     Ok(Some(Stored {
         record,
         claim: rows::get(row, "claim")?,
-        taken: rows::get(row, "taken")?,
+        taken: lease.is_some(),
+        is_spent: false,
         awaited: false,
     }))
 }
@@ -582,7 +582,7 @@ async fn save(
         "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
         "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)), ",
         "e AS (UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN ''::bytea ELSE body END, ",
-        "taken = FALSE, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1) ",
+        "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1) ",
         "SELECT (SELECT count(*) FROM p) + (SELECT count(*) FROM i) + (SELECT count(*) FROM e)"
     );
     let Changes {

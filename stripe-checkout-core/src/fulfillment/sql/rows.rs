@@ -16,6 +16,7 @@ use super::super::codec::{
 };
 use super::super::inbox::{Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
+use super::super::verdict::Terms;
 use super::super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
     Settled, Stored,
@@ -62,7 +63,8 @@ macro_rules! intent_columns {
 
 macro_rules! claimed {
     () => {
-        "attempts = attempts + 1, claim = claim + 1, taken = TRUE, due = {clock} + $3 "
+        "attempts = CASE WHEN attempts < $7 THEN attempts + 1 ELSE attempts END, claim = claim + 1, \
+         taken = CASE WHEN attempts < $7 THEN 1 ELSE 2 END, due = {clock} + $3 "
     };
 }
 
@@ -189,7 +191,7 @@ pub(super) async fn claim(
     sql: &Dialect,
     scope: &Scope,
     which: Claim<'_>,
-    lease: Duration,
+    terms: Terms,
     wait: Wait,
 ) -> Result<Option<Stored>, InboxError> {
     let by_id = concat!(
@@ -197,7 +199,7 @@ pub(super) async fn claim(
         claimed!(),
         "{from settings}WHERE ",
         of_scope!(),
-        "AND id = $4 AND state = 'pending' AND CASE WHEN taken THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
+        "AND id = $4 AND state = 'pending' AND CASE WHEN taken > 0 THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
         event_columns!()
     );
     let due = concat!(
@@ -216,10 +218,11 @@ pub(super) async fn claim(
     let query = sqlx::query::<Database>(sql.sql(statement))
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
-        .bind(micros(lease))
+        .bind(micros(terms.lease))
         .bind(text(id))
         .bind(attempts.is_some())
-        .bind(i64::from(attempts.unwrap_or(0)));
+        .bind(i64::from(attempts.unwrap_or(0)))
+        .bind(i64::from(terms.max_attempts));
     let row = with_wait(query, wait)
         .fetch_optional(db)
         .await
@@ -241,7 +244,7 @@ pub(super) async fn give_back(
     again: Option<Duration>,
 ) -> Result<(), InboxError> {
     let statement = concat!(
-        "UPDATE {}events SET attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END, taken = (taken AND claim <> $4), ",
+        "UPDATE {}events SET attempts = CASE WHEN attempts > $7 THEN attempts - $7 ELSE 0 END, taken = CASE WHEN claim = $4 THEN 0 ELSE taken END, ",
         "due = CASE WHEN claim = $4 THEN COALESCE({clock} + $6, $5) ELSE due END WHERE ",
         of_scope!(),
         "AND id = $3 AND state = 'pending'"
@@ -254,6 +257,7 @@ pub(super) async fn give_back(
         .bind(claimed.claim)
         .bind(time(event.due))
         .bind(again.map(micros))
+        .bind(i64::from(!claimed.is_spent))
         .execute(db)
         .await
         .map_err(failed)?;
@@ -804,10 +808,12 @@ pub(super) fn read_event(row: &SqlRow) -> Result<Stored, InboxError> {
         due: read_time(get(row, "due")?),
         last_error: get(row, "last_error")?,
     };
+    let taken: i64 = get(row, "taken")?;
     Ok(Stored {
         record,
         claim: get(row, "claim")?,
-        taken: get(row, "taken")?,
+        taken: taken > 0,
+        is_spent: taken == 2,
         awaited: false,
     })
 }

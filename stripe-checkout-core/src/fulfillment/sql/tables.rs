@@ -27,8 +27,8 @@ macro_rules! tables {
                 state ", $text, " NOT NULL,
                 attempts ", $integer, " NOT NULL,
                 due ", $integer, " NOT NULL,
-                -- A process has claimed it until it is due again.
-                taken ", $flag, " NOT NULL,
+                -- 1: a process has claimed it until it is due again. 2: and it has had all its attempts.
+                taken ", $integer, " NOT NULL,
                 -- Rises with each claim: a process that was away for long finds another number.
                 claim ", $integer, " NOT NULL,
                 last_error ", $text, ",

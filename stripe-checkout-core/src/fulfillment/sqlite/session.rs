@@ -9,7 +9,7 @@ use super::super::codec::{event_state, mode, note, time};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
-use super::super::verdict::Cause;
+use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
@@ -127,16 +127,15 @@ impl Session for SqlSession {
         &mut self,
         scope: &Scope,
         which: Claim<'_>,
-        lease: Duration,
-        patience: Duration,
+        terms: Terms,
     ) -> Result<Option<Stored>, InboxError> {
         let sql = self.inbox.dialect.clone();
         // A worker that has nothing to do does not stand in the queue of writers.
         if which == Claim::Due && !is_due(self.read().await?, &sql, scope).await? {
             return Ok(None);
         }
-        let mut tx = self.write(patience).await?;
-        let claimed = rows::claim(tx.db(), &sql, scope, which, lease, Wait).await?;
+        let mut tx = self.write(terms.patience).await?;
+        let claimed = rows::claim(tx.db(), &sql, scope, which, terms, Wait).await?;
         tx.commit().await?;
         if claimed.is_none() {
             self.next().await;
@@ -314,7 +313,7 @@ async fn insert_event(
 ) -> Result<Option<Stored>, InboxError> {
     let statement = concat!(
         "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 WHEN $12 < {now} THEN $12 ELSE {now} END, $14 > 0, $14) ",
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 WHEN $12 < {now} THEN $12 ELSE {now} END, $14, $14) ",
         "ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
         event_columns!()
     );
@@ -370,7 +369,7 @@ async fn put_event(
 ) -> Result<(), InboxError> {
     let statement = concat!(
         "UPDATE {}events SET state = $4, attempts = $5, due = COALESCE({clock} + $6, due), last_error = $7, body = CASE WHEN $8 THEN $9 ELSE body END, ",
-        "taken = FALSE, claim = claim + 1 WHERE ",
+        "taken = 0, claim = claim + 1 WHERE ",
         of_scope!(),
         "AND id = $3"
     );
