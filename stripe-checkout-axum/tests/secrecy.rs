@@ -29,7 +29,7 @@ use stripe_checkout_core::{
     Amount, Body, BoxError, Checkout, Config, Currency, Endpoint, Metadata, Pricing, PricingError,
     PublishableKey, SecretKey, Visitor, WebhookSecret,
     fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox},
-    intent::PaymentRequest,
+    requests::PaymentRequest,
     testing,
     webhook::{Event, Failure, Outcome, Payment, Verifier},
 };

@@ -73,7 +73,7 @@ pub struct Checkout {
     endpoints: Arc<[Endpoint]>,
     /// The way to Stripe on behalf of one visitor.
     #[cfg(feature = "intent")]
-    visiting: Option<crate::intent::Gateway>,
+    visiting: Option<crate::stripe::Gateway>,
 }
 
 struct Inner {
@@ -104,8 +104,8 @@ type ClientKey = dyn Fn(&crate::Visitor) -> Option<String> + Send + Sync;
 #[cfg(feature = "intent")]
 struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
-    gateway: crate::intent::Gateway,
-    visitor_calls: Arc<crate::intent::VisitorCalls>,
+    gateway: crate::stripe::Gateway,
+    visitor_calls: Arc<crate::stripe::VisitorCalls>,
     client_key: Option<Arc<ClientKey>>,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
@@ -115,7 +115,7 @@ struct Payments {
     refused_emails: receipt::RefusedEmails,
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
-    hosted: Option<crate::intent::HostedCheckout>,
+    hosted: Option<crate::requests::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, MemoryInbox, Mismatch, on_paid,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Payment, Refund};
 use stripe_checkout_core::{

@@ -4,9 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
-use stripe_checkout_core::intent::{
-    CustomerRequest, PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{

@@ -11,8 +11,9 @@ use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, Inbox, IntentRecord, IntentState,
     MemoryInbox, OrderKey, PostgresInbox, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    Gateway, IdempotencyKey, PaymentRequest, Transport, TransportRequest, TransportResponse,
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};

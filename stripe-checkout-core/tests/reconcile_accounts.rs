@@ -11,9 +11,8 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, OrderKey, RequestState, Scope,
     SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    HostedCheckout, PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::{HostedCheckout, PaymentRequest};
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::{Dispute, EVENT_TYPES, Failure, Payment, Refund};
 use stripe_checkout_core::{

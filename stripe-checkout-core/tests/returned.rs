@@ -10,9 +10,8 @@ use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey,
     Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Event, Payment, Refund};
 use stripe_checkout_core::{

@@ -10,10 +10,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,
-    SavedChargeOutcome, SetupFutureUsage, SetupRequest, Transport, TransportRequest,
-    TransportResponse,
+use stripe_checkout_core::requests::{
+    Customer, CustomerRequest, PaymentRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage,
+    SetupRequest,
+};
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
 use stripe_checkout_core::{

@@ -3,7 +3,7 @@
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Mismatch, SqliteInbox};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Pricing, PricingError, Visitor};
 use uuid::Uuid;

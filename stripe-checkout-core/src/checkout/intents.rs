@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::expire::is_called_off;
 use super::{Checkout, Payments, receipt};
-use crate::error::{ApiError, IntentError};
+use crate::error::IntentError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
-use crate::intent::{Gateway, IdempotencyKey, IntentParams, Operation, PaymentRequest};
+use crate::requests::{IntentParams, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
+use crate::stripe::ApiError;
+use crate::stripe::{Gateway, IdempotencyKey, Operation};
 use crate::webhook::{Payment, PaymentStatus};
 
 /// How often the row may change under one call before it gives up with a 409: each time somebody else got ahead with the same order.

@@ -5,10 +5,11 @@ use serde::Deserialize;
 use super::Checkout;
 use super::operations::{Doing, Work};
 use crate::currency::Currency;
-use crate::error::{AmountError, ApiError, OperationError, RequestError};
+use crate::error::{AmountError, OperationError};
 use crate::fulfillment::OperationKind;
-use crate::intent::{Gateway, IdempotencyKey, RefundRequest, Unsuccessful, check_id};
 use crate::marks::operation_of;
+use crate::requests::{RefundRequest, RequestError};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Post, Unsuccessful, check_id};
 use crate::webhook::{Refund, RefundStatus};
 
 impl Checkout {
@@ -25,7 +26,7 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/refunds/create>.
     ///
     /// ```no_run
-    /// # use stripe_checkout_core::{Checkout, intent::RefundRequest};
+    /// # use stripe_checkout_core::{Checkout, requests::RefundRequest};
     /// # async fn give_back(checkout: &Checkout) -> Result<(), Box<dyn std::error::Error>> {
     /// let refund = checkout.refund(&RefundRequest::new("return-7", "pi_3MtwBwLkdIwHu7ix28a3tqPa")).await?;
     /// println!("{} is on its way", refund.amount());
@@ -66,21 +67,20 @@ impl Checkout {
             request.reference(),
             account.as_deref(),
         );
-        let built = request.create(&key.scope.application)?;
+        let post = request.post(&key.scope.application)?;
         let work = Refunding {
             gateway,
             request,
             application: &key.scope.application,
             account: account.as_deref(),
-            path: built.path,
-            form: built.body.unwrap_or_default(),
+            post,
             livemode: self.mode().is_live(),
         };
         let doing = Doing {
             checkout: self,
             subject: Some(request.payment().to_owned()),
             amount: request.partial_amount(),
-            form: work.form.clone(),
+            form: work.post.form.clone(),
             key: key.clone(),
         };
         doing.run(&work).await.map_err(refused)
@@ -137,8 +137,7 @@ struct Refunding<'a> {
     request: &'a RefundRequest,
     application: &'a str,
     account: Option<&'a str>,
-    path: String,
-    form: String,
+    post: Post,
     livemode: bool,
 }
 
@@ -154,7 +153,7 @@ impl Work for Refunding<'_> {
     async fn send(&self, key: &IdempotencyKey) -> Result<(Refund, bool), Unsuccessful> {
         let (refund, replayed) = self
             .gateway
-            .operate(&self.path, &self.form, key, self.account)
+            .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
         Ok((self.seen(refund), replayed))
     }

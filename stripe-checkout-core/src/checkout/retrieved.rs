@@ -14,11 +14,12 @@ use serde_json::{
 
 use super::Checkout;
 use crate::config::API_VERSION;
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
-use crate::intent::{Gateway, REMEMBERED};
 use crate::marks::Marks;
 use crate::secret::Mode;
+use crate::stripe::ApiError;
+use crate::stripe::{Gateway, REMEMBERED};
 use crate::telemetry::Origin;
 use crate::webhook::{
     CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,

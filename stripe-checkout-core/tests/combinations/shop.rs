@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, MemoryInbox, Mismatch, PostgresInbox, SqliteInbox,
 };
-use stripe_checkout_core::intent::{HostedCheckout, PaymentRequest, TaxBehavior};
+use stripe_checkout_core::requests::{HostedCheckout, PaymentRequest, TaxBehavior};
 use stripe_checkout_core::webhook::{Dispute, DisputeChange, Failure, Payment, Refund};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::{CONNECT_APPLICATION, Sandbox};

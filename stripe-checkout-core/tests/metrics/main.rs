@@ -13,9 +13,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox, on_paid,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{

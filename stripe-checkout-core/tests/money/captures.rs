@@ -5,7 +5,7 @@ use std::time::Duration;
 use stripe_checkout_core::fulfillment::{
     Inbox, IntentRecord, OperationKind, OperationState, OrderKey,
 };
-use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
+use stripe_checkout_core::requests::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, IntentError, OperationError};

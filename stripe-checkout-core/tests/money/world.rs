@@ -10,7 +10,8 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationKind,
     OperationRecord, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{PaymentRequest, RefundRequest};
+use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
 use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,

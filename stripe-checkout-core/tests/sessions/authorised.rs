@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
-use stripe_checkout_core::intent::{CancelRequest, CaptureRequest};
+use stripe_checkout_core::requests::{CancelRequest, CaptureRequest};
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_core::{Expired, IntentError};
 

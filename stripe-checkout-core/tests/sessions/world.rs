@@ -8,7 +8,8 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
     Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
 use stripe_checkout_core::{
     Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,

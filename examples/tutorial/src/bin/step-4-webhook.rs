@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox, Mismatch};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::{Failure, Payment};
 use stripe_checkout_core::{BoxError, Checkout, Pricing, PricingError, Visitor};
 use tutorial::{Cart, OrderId, Orders, Stripe, teapots};
