@@ -65,7 +65,7 @@ impl CaptureRequest {
     /// Checks what can be checked without Stripe.
     ///
     /// # Errors
-    /// [`RequestError::Reference`], [`RequestError::Zero`], [`RequestError::Amount`].
+    /// [`RequestError::Reference`], [`RequestError::Amount`].
     pub fn validate(&self) -> Result<(), RequestError> {
         check_reference(&self.reference)?;
         match self.amount {
