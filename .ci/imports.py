@@ -165,7 +165,7 @@ class Crate:
                 if absolute is None:
                     continue
                 home = self._home(absolute)
-                # A module may export its children's items. If it works with them too, it imports them.
+                # A module may export items of its children. If it uses them too, it imports them.
                 if exported and home[:len(module)] == module and (name == "*" or name not in file.rest):
                     continue
                 targets.add(home)
@@ -220,7 +220,7 @@ def self_test():
         ("a.rs b.rs", {"lib.rs": "mod a; mod b;", "a.rs": "use crate::b::B; pub struct A;", "b.rs": "pub fn b() { crate::a::A; } pub struct B;"}),
         # Through a name at the root, and through a glob.
         ("a.rs b.rs", {"lib.rs": "mod a; mod b; pub use a::A; pub use b::*;", "a.rs": "use crate::B; pub struct A;", "b.rs": "use crate::A; pub struct B;"}),
-        # A parent that only exports its children is nobody's importer.
+        # A parent that only exports its children imports nothing.
         ("", {"lib.rs": "mod p;", "p.rs": "mod c; pub use c::C; pub struct P;", "p/c.rs": "use super::P; pub struct C;"}),
         ("p.rs p/c.rs", {"lib.rs": "mod p;", "p.rs": "mod c; pub use c::C; pub struct P(C);", "p/c.rs": "use super::P; pub struct C;"}),
         ("p.rs p/c.rs", {"lib.rs": "mod p;", "p.rs": "mod c; pub struct P(c::C);", "p/c.rs": "use super::P; pub struct C;"}),

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.dont_write_bytecode = True
 import imports
 
 ROOT = Path(__file__).resolve().parent.parent

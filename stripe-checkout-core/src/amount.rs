@@ -369,9 +369,12 @@ impl fmt::Debug for Amount {
 }
 
 impl Currency {
-    /// Stripe's [minimum charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has one.
+    /// Stripe's [minimum
+    /// charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has
+    /// one.
     ///
-    /// It binds on the currency in which the account is *settled*, which is not known here: so it is a reason to warn, not to refuse.
+    /// It binds on the currency in which the account is *settled*, which is not known here: so it
+    /// is a reason to warn, not to refuse.
     pub const fn minimum(self) -> Option<Amount> {
         match self.minimum_minor() {
             Some(minor) => Some(Amount::new(minor, self)),

@@ -1,6 +1,6 @@
-//! What the merchant asks of Stripe, checked before Stripe is asked.
+//! The merchant's requests to Stripe. They are checked before they are sent.
 //!
-//! Stripe would refuse most mistakes too, but at the moment when a buyer has typed in the card.
+//! Stripe would refuse most mistakes too, but only after the buyer has typed in the card.
 
 mod cancel;
 mod capture;

@@ -1,6 +1,7 @@
 //! The end of payments that are not paid.
 
-/// The end of one payment that is not paid: what [`Checkout::cancel`](crate::Checkout::cancel) does once.
+/// The end of one payment that is not paid: what [`Checkout::cancel`](crate::Checkout::cancel) does
+/// once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelRequest {
     reference: String,
@@ -9,13 +10,14 @@ pub struct CancelRequest {
     account: Option<String>,
 }
 
-/// Why a payment is given up, for Stripe and the Dashboard. See <https://docs.stripe.com/api/payment_intents/cancel>.
+/// Why a payment is given up, for Stripe and the Dashboard. See
+/// <https://docs.stripe.com/api/payment_intents/cancel>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CancelReason {
     /// There is another one for the same.
     Duplicate,
-    /// Whoever wanted to pay was not the card's owner.
+    /// The visitor who wanted to pay was not the card's owner.
     Fraudulent,
     /// The buyer does not want it any more.
     RequestedByCustomer,
@@ -24,7 +26,8 @@ pub enum CancelReason {
 }
 
 impl CancelRequest {
-    /// Gives this payment (`pi_…`) up, and lets go what was reserved for it. The reference is the cancellation's own: 1 to 200 characters, no control character.
+    /// Gives this payment (`pi_…`) up, and lets go what was reserved for it. The reference is the
+    /// cancellation's own: 1 to 200 characters, no control character.
     pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
@@ -41,7 +44,8 @@ impl CancelRequest {
         self
     }
 
-    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that this checkout made: there it is known.
+    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that
+    /// this checkout made: there it is known.
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());

@@ -4,7 +4,8 @@ use super::error::RequestError;
 use super::limits::check_reference;
 use crate::amount::Amount;
 
-/// One capture of one payment that was [authorised only](super::PaymentRequest::capture_manually): what [`Checkout::capture`](crate::Checkout::capture) does once.
+/// One capture of one payment that was [authorised only](super::PaymentRequest::capture_manually):
+/// what [`Checkout::capture`](crate::Checkout::capture) does once.
 ///
 /// ```
 /// use stripe_checkout_core::requests::CaptureRequest;
@@ -23,7 +24,8 @@ pub struct CaptureRequest {
 }
 
 impl CaptureRequest {
-    /// Takes all that was reserved for this payment (`pi_…`). The reference is the capture's own: 1 to 200 characters, no control character.
+    /// Takes all that was reserved for this payment (`pi_…`). The reference is the capture's own: 1
+    /// to 200 characters, no control character.
     pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
@@ -40,7 +42,8 @@ impl CaptureRequest {
         self
     }
 
-    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that this checkout made: there it is known.
+    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that
+    /// this checkout made: there it is known.
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());

@@ -33,20 +33,23 @@ pub enum RequestError {
     /// The description is longer than 1000 characters.
     #[error("the description must have at most 1000 characters")]
     Description,
-    /// Of the ways to ship that a [`HostedCheckout`](crate::requests::HostedCheckout) offers, none is in the order's currency, or more than five are.
+    /// Of the ways to ship that a [`HostedCheckout`](crate::requests::HostedCheckout) offers, none
+    /// is in the order's currency, or more than five are.
     #[cfg(feature = "sessions")]
     #[error("none of the ways to ship is in the currency of the order, or more than five are")]
     ShippingOptions,
     /// The metadata has no room left for the keys that this crate adds.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
-    /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment is made on an account, or goes on to one.
+    /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment
+    /// is made on an account, or goes on to one.
     #[error("not one connected account: they begin with acct_, and a payment has one at most")]
     Account,
     /// A business of record without a destination that the money goes on to.
     #[error("only a payment with a destination can be on behalf of a connected account")]
     OnBehalfOf,
-    /// An application fee without a connected account, in another currency than the payment, of nothing, or of more than the payment.
+    /// An application fee without a connected account, in another currency than the payment, of
+    /// nothing, or of more than the payment.
     #[error(
         "an application fee is a part of a payment with a connected account, in the payment's currency"
     )]
@@ -56,7 +59,8 @@ pub enum RequestError {
         "MemoryInbox forgets at a restart which payments on connected accounts are yours: use a database's inbox, or name your Connect application with .connect_application(\"ca_…\")"
     )]
     ForgottenAccount,
-    /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
+    /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other
+    /// than visible ASCII characters.
     #[error("an idempotency key has 1 to 255 visible ASCII characters")]
     IdempotencyKey,
 }

@@ -1,6 +1,7 @@
-//! What is asked of a Checkout Session: the buyer pays on Stripe's own page, or in a frame with it.
+//! The settings of Stripe's own page, on which the buyer pays, or of a frame with it.
 //!
-//! A session cannot be changed once it is made, as a PaymentIntent can. So whatever is different the next time makes another one, and the first is expired.
+//! A session cannot be changed once it is made, as a PaymentIntent can. So whatever is different
+//! the next time makes another one, and the first is expired.
 
 use super::shipping::ShippingOption;
 use super::tax::TaxBehavior;
@@ -9,11 +10,13 @@ use crate::amount::Amount;
 /// What Stripe puts the session's id in place of.
 const SESSION_ID: &str = "{CHECKOUT_SESSION_ID}";
 
-/// How orders are paid on Stripe's own page: with [`CheckoutBuilder::hosted_checkout`](crate::CheckoutBuilder::hosted_checkout) comes the route
+/// How orders are paid on Stripe's own page: with
+/// [`CheckoutBuilder::hosted_checkout`](crate::CheckoutBuilder::hosted_checkout) comes the route
 /// `POST /create-checkout-session`, which sends the buyer there.
 ///
-/// The page is in the buyer's language, takes every payment method that is switched on in the Dashboard, and can take promotion codes, offer ways to ship and add
-/// tax. What these change about the price the merchant need not know beforehand: what is compared with the order is the
+/// The page is in the buyer's language, takes every payment method that is switched on in the
+/// Dashboard, and can take promotion codes, offer ways to ship and add tax. What these change about
+/// the price the merchant need not know beforehand: what is compared with the order is the
 /// [subtotal](crate::webhook::CheckoutSession::subtotal).
 ///
 /// ```
@@ -39,8 +42,10 @@ pub struct HostedCheckout {
 }
 
 impl HostedCheckout {
-    /// `site` is the address under which the checkout's routes are mounted, like `https://shop.example` or `https://shop.example/pay`: the buyer comes back to
-    /// `checkout/complete` below it, where the session is looked up and taken in, whether or not its webhook has come.
+    /// `site` is the address under which the checkout's routes are mounted, like
+    /// `https://shop.example` or `https://shop.example/pay`: the buyer comes back to
+    /// `checkout/complete` below it, where the session is looked up and taken in, whether or not
+    /// its webhook has come.
     pub fn new(site: impl AsRef<str>) -> Self {
         let site = site.as_ref().trim_end_matches('/');
         Self {
@@ -55,24 +60,29 @@ impl HostedCheckout {
         }
     }
 
-    /// Another address to come back to. In it Stripe replaces `{CHECKOUT_SESSION_ID}`, and `{reference}` is the order's reference. What only looks at the order there
-    /// should also ask [`Checkout::retrieve_session`](crate::Checkout::retrieve_session), so that a lost webhook is not noticed by the buyer.
+    /// Another address to come back to. In it Stripe replaces `{CHECKOUT_SESSION_ID}`, and
+    /// `{reference}` is the order's reference. A page there that looks at the order should also ask
+    /// [`Checkout::retrieve_session`](crate::Checkout::retrieve_session), so that the buyer does not
+    /// notice a lost webhook.
     #[must_use]
     pub fn success_url(mut self, url: impl Into<String>) -> Self {
         self.return_url = url.into();
         self
     }
 
-    /// Where the buyer gets from Stripe's page without having paid; without it the page has no way back. `{reference}` is the order's reference. Has no meaning for
-    /// an [embedded](Self::embedded) page.
+    /// Where the buyer gets from Stripe's page without having paid; without it the page has no way
+    /// back. `{reference}` is the order's reference. Has no meaning for an
+    /// [embedded](Self::embedded) page.
     #[must_use]
     pub fn cancel_url(mut self, url: impl Into<String>) -> Self {
         self.cancel_url = Some(url.into());
         self
     }
 
-    /// Shows the page in a frame of a page of the merchant's: the route answers `{"clientSecret": …}`, which is for
-    /// [`stripe.createEmbeddedCheckoutPage`](https://docs.stripe.com/checkout/embedded/quickstart), and not `{"url": …}`.
+    /// Shows the page in a frame of a page of the merchant's: the route answers `{"clientSecret":
+    /// …}`, which is for
+    /// [`stripe.createEmbeddedCheckoutPage`](https://docs.stripe.com/checkout/embedded/quickstart),
+    /// and not `{"url": …}`.
     #[must_use]
     pub fn embedded(mut self) -> Self {
         self.embedded = true;
@@ -106,8 +116,9 @@ impl HostedCheckout {
         self
     }
 
-    /// Offers a way to ship, at most five; the first is chosen beforehand. Those in another currency than the order's are not offered. The price is added to that of
-    /// the order, so an order that is shipped this way has no shipping among its lines.
+    /// Offers a way to ship, at most five; the first is chosen beforehand. Those in another
+    /// currency than the order's are not offered. The price is added to that of the order, so an
+    /// order that is shipped this way has no shipping among its lines.
     #[must_use]
     pub fn shipping_option(self, name: impl Into<String>, price: Amount) -> Self {
         self.offer_shipping(ShippingOption::new(name, price))

@@ -44,7 +44,7 @@ impl Line {
         &self.tax
     }
 
-    /// What it is.
+    /// The name of the goods.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -54,7 +54,7 @@ impl Line {
         self.quantity
     }
 
-    /// What all of them cost together.
+    /// The price of all of them together.
     pub fn amount(&self) -> Amount {
         self.amount
     }

@@ -368,8 +368,6 @@ impl fmt::Debug for PaymentRequest {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::amount::DEFAULT_CAP;
     use crate::currency::Currency;
@@ -381,10 +379,6 @@ mod tests {
 
     fn check(request: PaymentRequest) -> Result<(), RequestError> {
         request.validate(DEFAULT_CAP)
-    }
-
-    fn pairs(form: &str) -> BTreeMap<String, String> {
-        serde_html_form::from_str(form).unwrap()
     }
 
     #[test]
@@ -490,93 +484,6 @@ mod tests {
             long.validate_behind(Some("TEASHOP"), DEFAULT_CAP),
             Err(RequestError::StatementDescriptorSuffix)
         );
-    }
-
-    #[test]
-    fn what_is_sent() {
-        let params = request()
-            .metadata(
-                Metadata::new()
-                    .with("seats", "3")
-                    .unwrap()
-                    .with("order_id", "another")
-                    .unwrap(),
-            )
-            .receipt_email("jane+tea@example.com")
-            .description("Tea & cups = nice")
-            .statement_descriptor_suffix("TEA SHOP")
-            .intent_params("tea-shop")
-            .unwrap();
-        let common = [
-            ("amount", "1999"),
-            ("currency", "eur"),
-            ("description", "Tea & cups = nice"),
-            ("metadata[checkout_amount]", "1999"),
-            ("metadata[checkout_application]", "tea-shop"),
-            ("metadata[checkout_currency]", "eur"),
-            ("metadata[order_id]", "order-1"),
-            ("metadata[seats]", "3"),
-            ("receipt_email", "jane+tea@example.com"),
-            ("statement_descriptor_suffix", "TEA SHOP"),
-        ];
-        let common: BTreeMap<_, _> = common
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        assert_eq!(pairs(&params.update_form().unwrap()), common);
-
-        let mut create = common;
-        create.insert("automatic_payment_methods[enabled]".into(), "true".into());
-        assert_eq!(pairs(&params.create_form().unwrap()), create);
-
-        let bare = IntentParams::new(Amount::new(1, Currency::JPY));
-        assert_eq!(bare.create_form().unwrap().matches("receipt").count(), 0);
-        assert_eq!(
-            bare.update_form().unwrap(),
-            "amount=1&currency=jpy&receipt_email="
-        );
-    }
-
-    #[test]
-    fn the_same_parameters_are_the_same_bytes() {
-        // Each hash map has an order of its own: fifty keys would not come out alike twice.
-        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
-            metadata
-                .with(format!("key {n} &=%"), format!("value {n} ä&=%"))
-                .unwrap()
-        });
-        let params = request()
-            .metadata(metadata)
-            .intent_params("tea-shop")
-            .unwrap();
-        let form = params.create_form().unwrap();
-        assert_eq!(pairs(&form).len(), 50 + 3);
-        assert_eq!(pairs(&form)["metadata[key 7 &=%]"], "value 7 ä&=%");
-        for _ in 0..10 {
-            assert_eq!(params.create_form().unwrap(), form);
-            assert_ne!(params.update_form().unwrap(), form);
-        }
-    }
-
-    #[test]
-    fn every_currency_is_sent_by_its_own_code() {
-        for currency in Currency::KNOWN
-            .iter()
-            .copied()
-            .chain(["zzz".parse().unwrap()])
-        {
-            let form = IntentParams::new(Amount::new(100, currency))
-                .create_form()
-                .unwrap();
-            assert_eq!(pairs(&form)["currency"], currency.code());
-        }
-    }
-
-    #[test]
-    fn an_amount_beyond_stripes_integers_is_an_error() {
-        let params = IntentParams::new(Amount::new(u64::MAX, Currency::EUR));
-        assert_eq!(params.create_form(), Err(AmountError::OutOfRange.into()));
-        assert_eq!(params.update_form(), Err(AmountError::OutOfRange.into()));
     }
 
     #[test]

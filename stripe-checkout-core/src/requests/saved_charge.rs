@@ -4,7 +4,8 @@ use super::customer::Customer;
 use super::payment::PaymentRequest;
 use crate::webhook::{Failure, Payment};
 
-/// A charge of a saved payment method while the buyer is away: see [`Checkout::charge_saved`](crate::Checkout::charge_saved).
+/// A charge of a saved payment method while the buyer is away: see
+/// [`Checkout::charge_saved`](crate::Checkout::charge_saved).
 #[derive(Debug, Clone)]
 pub struct SavedCharge {
     pub(crate) request: PaymentRequest,
@@ -14,8 +15,8 @@ pub struct SavedCharge {
 }
 
 impl SavedCharge {
-    /// Charges this customer's payment method (`pm_…`) what the request asks for. The request's reference is that of the order, so that an order is paid once, in
-    /// whichever way.
+    /// Charges this customer's payment method (`pm_…`) what the request asks for. The request's
+    /// reference is that of the order, so that an order is paid once, in whichever way.
     pub fn new(
         request: PaymentRequest,
         customer: &Customer,
@@ -57,7 +58,8 @@ pub enum SavedChargeOutcome {
     /// it (Stripe's `allow_redisplay` is `always`). The number of a card that only
     /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) saved must be typed again.
     AuthenticationRequired(Payment),
-    /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or [another attempt](SavedCharge::attempt) is made later.
+    /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or
+    /// [another attempt](SavedCharge::attempt) is made later.
     Declined(Payment, Failure),
 }
 

@@ -10,7 +10,7 @@ use crate::amount::Amount;
 /// More lines Stripe does not take.
 const MAX_LINES: usize = 100;
 
-/// A line as Stripe has it: so many pieces of one price.
+/// A line in Stripe's form: a number of pieces at one price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) name: String,

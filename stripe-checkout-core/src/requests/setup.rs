@@ -4,7 +4,8 @@ use super::customer::Customer;
 use super::future_usage::SetupFutureUsage;
 use crate::metadata::Metadata;
 
-/// A payment method to be saved without a payment: see [`Checkout::create_setup_intent`](crate::Checkout::create_setup_intent).
+/// A payment method to be saved without a payment: see
+/// [`Checkout::create_setup_intent`](crate::Checkout::create_setup_intent).
 #[derive(Debug, Clone)]
 pub struct SetupRequest {
     pub(crate) reference: String,
@@ -14,8 +15,8 @@ pub struct SetupRequest {
 }
 
 impl SetupRequest {
-    /// For this customer, and to be charged also while he is away. The reference is the caller's own of this one wish: the same one again, within a day, gives the same
-    /// SetupIntent.
+    /// Saves a payment method of this customer, to be charged also while they are away. The
+    /// reference is your own: the same one again, within a day, gives the same SetupIntent.
     pub fn new(reference: impl Into<String>, customer: &Customer) -> Self {
         Self {
             reference: reference.into(),
@@ -25,7 +26,7 @@ impl SetupRequest {
         }
     }
 
-    /// What it will be used for.
+    /// Sets how the payment method is used later.
     #[must_use]
     pub fn usage(mut self, usage: SetupFutureUsage) -> Self {
         self.usage = usage;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and nothing secret.
+/// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and
+/// nothing secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ApiError {
@@ -75,12 +76,14 @@ pub enum ApiError {
     Unavailable {
         /// The HTTP status, if there was an answer.
         status: Option<u16>,
-        /// Whether the answer was a stored one (`Idempotent-Replayed`): only another key can succeed.
+        /// Whether the answer was a stored one (`Idempotent-Replayed`): only another key can
+        /// succeed.
         replayed: bool,
         /// Stripe's request id.
         request_id: Option<String>,
     },
-    /// The deadline for all tries together is over. Whether Stripe did it is unknown; the same key will tell.
+    /// The deadline for all tries together is over. Whether Stripe did it is unknown; the same key
+    /// will tell.
     #[error("Stripe did not answer in time")]
     Timeout,
     /// The calls that visitors cause are at their bound: see
@@ -136,7 +139,8 @@ impl ApiError {
     }
 }
 
-/// Why a call brought nothing, and whether that was only a repeat of what Stripe answered to an earlier one with the same key: then no other answer comes with it.
+/// Why a call brought nothing, and whether that was only a repeat of what Stripe answered to an
+/// earlier one with the same key: then no other answer comes with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Unsuccessful {
     pub(crate) error: ApiError,
@@ -161,7 +165,7 @@ pub(super) fn missing(param: &str) -> ApiError {
     }
 }
 
-/// What Stripe would refuse, refused here: it cannot be put into a request.
+/// The refusal of a parameter that cannot be put into a request.
 pub(super) fn unsendable(param: &str) -> ApiError {
     ApiError::InvalidRequest {
         status: 400,

@@ -56,7 +56,7 @@ impl<'a> Call<'a> {
         Self::post(&post.path, &post.form, key, account)
     }
 
-    /// What goes over the wire, built once for all tries.
+    /// The request that is sent, built once for all tries.
     pub(super) fn request(
         &self,
         api_base: &str,

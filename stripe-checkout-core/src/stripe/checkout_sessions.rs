@@ -13,7 +13,8 @@ use super::retry::is_replayed;
 use crate::webhook::CheckoutSession;
 
 impl Gateway {
-    /// Retrieves a Checkout Session, with its PaymentIntent and that one's charge: [`GET /v1/checkout/sessions/{id}`](https://docs.stripe.com/api/checkout/sessions/retrieve).
+    /// Retrieves a Checkout Session, with its PaymentIntent and that one's charge: [`GET
+    /// /v1/checkout/sessions/{id}`](https://docs.stripe.com/api/checkout/sessions/retrieve).
     ///
     /// # Errors
     /// As [`retrieve_intent`](Self::retrieve_intent).
@@ -39,10 +40,11 @@ impl Gateway {
         read_as(&answer)
     }
 
-    /// Expires a Checkout Session, so that nobody can pay it any more: [`POST /v1/checkout/sessions/{id}/expire`](https://docs.stripe.com/api/checkout/sessions/expire).
+    /// Expires a Checkout Session, so that it can no longer be paid: [`POST
+    /// /v1/checkout/sessions/{id}/expire`](https://docs.stripe.com/api/checkout/sessions/expire).
     ///
-    /// # Errors
-    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) where it is not open any more.
+    /// # Errors Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) where it is not open
+    /// any more.
     pub async fn expire_session(
         &self,
         id: &str,
@@ -55,7 +57,8 @@ impl Gateway {
         read_as(&answer)
     }
 
-    /// Makes a Checkout Session, and says whether Stripe only repeated an earlier answer: then it is retrieved as it stands now.
+    /// Makes a Checkout Session, and says whether Stripe only repeated an earlier answer: then it
+    /// is retrieved as it stands now.
     #[cfg(feature = "sessions")]
     pub(crate) async fn create_session(
         &self,

@@ -22,16 +22,20 @@ use crate::config::Config;
 use crate::error::BuildError;
 use crate::secret::SecretKey;
 
-/// Calls Stripe's API: with retries, on connections that are kept, and with errors that hold nothing secret.
+/// Calls Stripe's API: with retries, on connections that are kept, and with errors that hold
+/// nothing secret.
 ///
-/// A call is tried again after a connection error, a try that takes too long, and the statuses 409, 424, 429 and 500 to 504; `Stripe-Should-Retry` overrides that, and
-/// `Retry-After` is honoured. Key and parameters are the same bytes in every try, so that there is never a second PaymentIntent. Pauses between the tries are random up to
-/// a limit that doubles: 0.5 s, 1 s, 2 s, at most 4 s. All of it ends at the [deadline](Self::deadline).
+/// A call is tried again after a connection error, a try that takes too long, and the statuses 409,
+/// 424, 429 and 500 to 504; `Stripe-Should-Retry` overrides that, and `Retry-After` is honoured.
+/// Key and parameters are the same bytes in every try, so that there is never a second
+/// PaymentIntent. Pauses between the tries are random up to a limit that doubles: 0.5 s, 1 s, 2 s,
+/// at most 4 s. All of it ends at the [deadline](Self::deadline).
 ///
-/// Cloning is cheap, and clones share the connections. Each call is one `tracing` span at the level debug, with the path, the tries, the status and Stripe's request id.
-/// A call that Stripe refuses is one line at `info` (declines, unknown ids) or `warn`, with the
-/// request id. A call without an answer is one line at `error`, with the cause: a name that is not
-/// found, a certificate that is not trusted, a connection that is refused, a timeout.
+/// Cloning is cheap, and clones share the connections. Each call is one `tracing` span at the level
+/// debug, with the path, the tries, the status and Stripe's request id. A call that Stripe refuses
+/// is one line at `info` (declines, unknown ids) or `warn`, with the request id. A call without an
+/// answer is one line at `error`, with the cause: a name that is not found, a certificate that is
+/// not trusted, a connection that is refused, a timeout.
 ///
 /// ```no_run
 /// use stripe_checkout_core::requests::PaymentRequest;
@@ -40,7 +44,8 @@ use crate::secret::SecretKey;
 ///
 /// # async fn pay() -> Result<(), Box<dyn std::error::Error>> {
 /// let gateway = Gateway::new(&Config::from_env()?)?;
-/// let params = PaymentRequest::new("order-1042", Amount::new(1999, Currency::EUR)).intent_params("tea-shop")?;
+/// let request = PaymentRequest::new("order-1042", Amount::new(1999, Currency::EUR));
+/// let params = request.intent_params("tea-shop")?;
 /// let key: IdempotencyKey = "order-1042-attempt-1".parse()?;
 ///
 /// let payment = gateway.create_intent(&params, &key, None).await?;
@@ -69,8 +74,8 @@ impl Gateway {
 
     /// A gateway to the API at [`Config::api_base`], with the secret key and a [`PooledTransport`].
     ///
-    /// # Errors
-    /// [`BuildError::Config`] without a secret key, [`BuildError::Transport`] where TLS cannot be set up.
+    /// # Errors [`BuildError::Config`] without a secret key, [`BuildError::Transport`] where TLS
+    /// cannot be set up.
     pub fn new(config: &Config) -> Result<Self, BuildError> {
         // Without a key, that is the error.
         config.require_keys()?;
@@ -105,17 +110,20 @@ impl Gateway {
         self
     }
 
-    /// The longest that a call may take, all tries and pauses together: 20 s unless set, at least 10 ms, at most 10 minutes.
+    /// The longest that a call may take, all tries and pauses together: 20 s unless set, at least
+    /// 10 ms, at most 10 minutes.
     ///
-    /// One try gets at most two fifths of it (8 s of 20), so that a first try that hangs leaves room for a second. A `Retry-After` that leads past the deadline ends the
-    /// call at once with what Stripe answered.
+    /// One try gets at most two fifths of it (8 s of 20), so that a first try that hangs leaves
+    /// room for a second. A `Retry-After` that leads past the deadline ends the call at once with
+    /// what Stripe answered.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.limits.deadline = deadline.clamp(Duration::from_millis(10), Duration::from_secs(600));
         self
     }
 
-    /// How often a call is tried at most: 4 times unless set; 1 is never again, and 0 is taken for 1.
+    /// How often a call is tried at most: 4 times unless set; 1 is never again, and 0 is taken for
+    /// 1.
     #[must_use]
     pub fn max_tries(mut self, tries: u32) -> Self {
         self.limits.tries = tries.max(1);
@@ -157,10 +165,12 @@ impl Gateway {
 
     /// Sends any other GET request and returns the JSON of the answer.
     ///
-    /// `path` comes after `/v1`, with the query if there is one: as async-stripe's request types build it.
+    /// `path` comes after `/v1`, with the query if there is one: as async-stripe's request types
+    /// build it.
     ///
     /// ```no_run
-    /// # async fn list(gateway: stripe_checkout_core::stripe::Gateway) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use stripe_checkout_core::stripe::Gateway;
+    /// # async fn list(gateway: Gateway) -> Result<(), Box<dyn std::error::Error>> {
     /// let events = gateway.get("/events?limit=100&delivery_success=false", None).await?;
     /// let events: serde_json::Value = serde_json::from_slice(&events)?;
     /// # Ok(())
@@ -176,16 +186,19 @@ impl Gateway {
         Ok(self.send(Call::get(path, query, account)).await?.body)
     }
 
-    /// Sends any other POST request, with retries as for all calls, and returns the JSON of the answer.
+    /// Sends any other POST request, with retries as for all calls, and returns the JSON of the
+    /// answer.
     ///
-    /// `path` comes after `/v1`; `form` is the form-encoded body: as async-stripe's request types build it. The key is not optional: whatever moves money
-    /// needs one that is stored before it is sent.
+    /// `path` comes after `/v1`; `form` is the form-encoded body: as async-stripe's request types
+    /// build it. The key is not optional: whatever moves money needs one that is stored before it
+    /// is sent.
     ///
     /// ```no_run
     /// # use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
     /// # async fn refund(gateway: Gateway) -> Result<(), Box<dyn std::error::Error>> {
     /// let key: IdempotencyKey = "refund-7-of-order-1042".parse()?;
-    /// let refund = gateway.post("/refunds", "payment_intent=pi_123&amount=500", &key, None).await?;
+    /// let form = "payment_intent=pi_123&amount=500";
+    /// let refund = gateway.post("/refunds", form, &key, None).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -203,7 +216,8 @@ impl Gateway {
         Ok(self.send(call).await?.body)
     }
 
-    /// A POST of an operation with a row of its own; also says whether Stripe only repeated an earlier answer.
+    /// A POST of an operation with a row of its own; also says whether Stripe only repeated an
+    /// earlier answer.
     pub(crate) async fn operate<T: DeserializeOwned>(
         &self,
         path: &str,

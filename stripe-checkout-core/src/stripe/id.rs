@@ -2,7 +2,8 @@
 
 use super::api_error::{ApiError, missing, unsendable};
 
-/// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens, but another implementation's may be made of UUIDs.
+/// Ids come from browsers too, and go into a path: nothing may leave it. Stripe's have no hyphens,
+/// but another implementation's may be made of UUIDs.
 pub(crate) fn is_id(text: &str, prefix: &str) -> bool {
     text.len() > prefix.len()
         && text.len() <= 255
@@ -27,7 +28,8 @@ pub(super) fn check_session_id(id: &str) -> Result<(), ApiError> {
     }
 }
 
-/// `/customers/cus_1`. Ids may come from a browser: nothing in them can leave its place in the path.
+/// `/customers/cus_1`. Ids may come from a browser: nothing in them can leave its place in the
+/// path.
 pub(super) fn path_of(kind: &str, id: &str, prefix: &str) -> Result<String, ApiError> {
     if is_id(id, prefix) {
         Ok(format!("/{kind}/{id}"))

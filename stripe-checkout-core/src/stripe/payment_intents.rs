@@ -17,15 +17,18 @@ use crate::requests::IntentParams;
 use crate::webhook::Payment;
 
 impl Gateway {
-    /// Creates a PaymentIntent with automatic payment methods: [`POST /v1/payment_intents`](https://docs.stripe.com/api/payment_intents/create).
+    /// Creates a PaymentIntent with automatic payment methods: [`POST
+    /// /v1/payment_intents`](https://docs.stripe.com/api/payment_intents/create).
     ///
-    /// Where Stripe only repeats its answer to an earlier request with this key, the PaymentIntent is retrieved, so that it is as it stands now.
+    /// Where Stripe only repeats its answer to an earlier request with this key, the PaymentIntent
+    /// is retrieved, so that it is as it stands now.
     ///
-    /// `account` is the connected account on which the payment is made (`acct_…`, a direct charge); `None` is the merchant's own.
+    /// `account` is the connected account on which the payment is made (`acct_…`, a direct charge);
+    /// `None` is the merchant's own.
     ///
-    /// # Errors
-    /// Any [`ApiError`]. After [`Timeout`](ApiError::Timeout) and after [`Unavailable`](ApiError::Unavailable) without `replayed` it is not known whether the PaymentIntent
-    /// exists: ask again with the same key.
+    /// # Errors Any [`ApiError`]. After [`Timeout`](ApiError::Timeout) and after
+    /// [`Unavailable`](ApiError::Unavailable) without `replayed` it is not known whether the
+    /// PaymentIntent exists: ask again with the same key.
     pub async fn create_intent(
         &self,
         params: &IntentParams,
@@ -35,8 +38,9 @@ impl Gateway {
         Ok(self.create(params, key, account).await?.0)
     }
 
-    /// As [`create_intent`](Self::create_intent), and whether Stripe only repeated an earlier answer: then the PaymentIntent may have been changed since, and the
-    /// parameters sent now changed nothing.
+    /// As [`create_intent`](Self::create_intent), and whether Stripe only repeated an earlier
+    /// answer: then the PaymentIntent may have been changed since, and the parameters sent now
+    /// changed nothing.
     pub(crate) async fn create(
         &self,
         params: &IntentParams,
@@ -54,10 +58,11 @@ impl Gateway {
         Ok((self.retrieve_intent(payment.id(), account).await?, true))
     }
 
-    /// Changes a PaymentIntent that is not paid yet to these parameters: [`POST /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/update).
+    /// Changes a PaymentIntent that is not paid yet to these parameters: [`POST
+    /// /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/update).
     ///
-    /// # Errors
-    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code `payment_intent_unexpected_state` where it is too late to change the amount.
+    /// # Errors Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code
+    /// `payment_intent_unexpected_state` where it is too late to change the amount.
     pub async fn update_intent(
         &self,
         id: &str,
@@ -70,10 +75,11 @@ impl Gateway {
         self.payment(Call::of(&request, key, account)).await
     }
 
-    /// Cancels a PaymentIntent that is not paid yet: [`POST /v1/payment_intents/{id}/cancel`](https://docs.stripe.com/api/payment_intents/cancel).
+    /// Cancels a PaymentIntent that is not paid yet: [`POST
+    /// /v1/payment_intents/{id}/cancel`](https://docs.stripe.com/api/payment_intents/cancel).
     ///
-    /// # Errors
-    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code `payment_intent_unexpected_state` where it is paid, being processed, or canceled already.
+    /// # Errors Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the code
+    /// `payment_intent_unexpected_state` where it is paid, being processed, or canceled already.
     pub async fn cancel_intent(
         &self,
         id: &str,
@@ -85,11 +91,12 @@ impl Gateway {
         self.payment(Call::of(&request, key, account)).await
     }
 
-    /// Retrieves a PaymentIntent: [`GET /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/retrieve).
+    /// Retrieves a PaymentIntent: [`GET
+    /// /v1/payment_intents/{id}`](https://docs.stripe.com/api/payment_intents/retrieve).
     ///
-    /// # Errors
-    /// Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the status 404 and the code `resource_missing` where there is none. An id that cannot be one, as
-    /// a browser might send, gives the same without asking Stripe.
+    /// # Errors Any [`ApiError`]; [`InvalidRequest`](ApiError::InvalidRequest) with the status 404
+    /// and the code `resource_missing` where there is none. An id that cannot be one, as a browser
+    /// might send, gives the same without asking Stripe.
     pub async fn retrieve_intent(
         &self,
         id: &str,
@@ -107,7 +114,8 @@ impl Gateway {
         self.retrieve(id, None, account).await
     }
 
-    /// The same, with its latest charge expanded: what went back of the money stands there, and not in the PaymentIntent.
+    /// The same, with its latest charge expanded: what went back of the money stands there, and not
+    /// in the PaymentIntent.
     pub(crate) async fn retrieve_intent_with_charge(
         &self,
         id: &str,

@@ -44,19 +44,23 @@ pub trait Transport: Send + Sync + 'static {
     ) -> impl Future<Output = Result<TransportResponse, TransportError>> + Send;
 }
 
-/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::stripe::Transport) returns.
+/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::stripe::Transport)
+/// returns.
 ///
-/// The [`Gateway`](crate::stripe::Gateway) writes the text of the causes into its logs (never into an [`ApiError`]), so nothing secret may be in them.
+/// The [`Gateway`](crate::stripe::Gateway) writes the text of the causes into its logs (never into
+/// an [`ApiError`]), so nothing secret may be in them.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
     #[error("no connection")]
     Connect(#[source] BoxError),
-    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is unknown. Tried again after a pause.
+    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is
+    /// unknown. Tried again after a pause.
     #[error("the connection broke before the answer was there")]
     Broken(#[source] BoxError),
-    /// A kept connection broke before anything was answered: nearly always the server had just closed it. The first time in a call it is tried again at once.
+    /// A kept connection broke before anything was answered: nearly always the server had just
+    /// closed it. The first time in a call it is tried again at once.
     #[error("a kept connection was closed by the server")]
     Stale(#[source] BoxError),
     /// The answer is larger than the transport takes. Not tried again.

@@ -1,7 +1,8 @@
 //! Our requests in async-stripe's types. No other file names async-stripe.
 //!
 //! async-stripe knows the names of all parameters and how Stripe nests them. It keeps metadata in a
-//! hash map, so its forms have another order in every process. Here each becomes a [`form`] of ours.
+//! hash map, so its forms have another order in every process. Here each becomes a [`form`] of
+//! ours.
 
 use std::collections::HashMap;
 
@@ -61,7 +62,8 @@ macro_rules! fill {
 }
 
 impl IntentParams {
-    /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived from.
+    /// The body that creates a PaymentIntent: what an idempotency key of a `create` is derived
+    /// from.
     ///
     /// # Errors
     /// [`AmountError::OutOfRange`] where the amount is more than Stripe's integers hold (2⁶³ − 1).
@@ -69,8 +71,10 @@ impl IntentParams {
         Ok(self.create()?.form)
     }
 
-    /// The body that brings an open PaymentIntent to these parameters: what an idempotency key of an `update` is derived from. What they leave out stays as it was,
-    /// but not the receipt: without [`PaymentRequest::receipt_email`](crate::requests::PaymentRequest::receipt_email), Stripe forgets the address.
+    /// The body that brings an open PaymentIntent to these parameters: what an idempotency key of
+    /// an `update` is derived from. What they leave out stays as it was, but not the receipt:
+    /// without [`PaymentRequest::receipt_email`](crate::requests::PaymentRequest::receipt_email),
+    /// Stripe forgets the address.
     ///
     /// # Errors
     /// As [`create_form`](Self::create_form).
@@ -366,10 +370,23 @@ fn minor(amount: Amount) -> Result<i64, AmountError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::API_VERSION;
+    use crate::currency::Currency;
+    use crate::requests::PaymentRequest;
+
+    fn request() -> PaymentRequest {
+        PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))
+    }
+
+    fn pairs(form: &str) -> BTreeMap<String, String> {
+        let pairs = form_urlencoded::parse(form.as_bytes());
+        pairs.into_owned().collect()
+    }
 
     proptest! {
         /// Stripe receives what async-stripe would send, and nothing depends on a hash map's order.
@@ -400,5 +417,92 @@ mod tests {
     #[test]
     fn the_version_sent_is_the_one_that_the_request_types_are_made_for() {
         assert_eq!(API_VERSION, stripe_client_core::VERSION.to_string());
+    }
+
+    #[test]
+    fn what_is_sent() {
+        let params = request()
+            .metadata(
+                Metadata::new()
+                    .with("seats", "3")
+                    .unwrap()
+                    .with("order_id", "another")
+                    .unwrap(),
+            )
+            .receipt_email("jane+tea@example.com")
+            .description("Tea & cups = nice")
+            .statement_descriptor_suffix("TEA SHOP")
+            .intent_params("tea-shop")
+            .unwrap();
+        let common = [
+            ("amount", "1999"),
+            ("currency", "eur"),
+            ("description", "Tea & cups = nice"),
+            ("metadata[checkout_amount]", "1999"),
+            ("metadata[checkout_application]", "tea-shop"),
+            ("metadata[checkout_currency]", "eur"),
+            ("metadata[order_id]", "order-1"),
+            ("metadata[seats]", "3"),
+            ("receipt_email", "jane+tea@example.com"),
+            ("statement_descriptor_suffix", "TEA SHOP"),
+        ];
+        let common: BTreeMap<_, _> = common
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        assert_eq!(pairs(&params.update_form().unwrap()), common);
+
+        let mut create = common;
+        create.insert("automatic_payment_methods[enabled]".into(), "true".into());
+        assert_eq!(pairs(&params.create_form().unwrap()), create);
+
+        let bare = IntentParams::new(Amount::new(1, Currency::JPY));
+        assert_eq!(bare.create_form().unwrap().matches("receipt").count(), 0);
+        assert_eq!(
+            bare.update_form().unwrap(),
+            "amount=1&currency=jpy&receipt_email="
+        );
+    }
+
+    #[test]
+    fn the_same_parameters_are_the_same_bytes() {
+        // Each hash map has an order of its own: fifty keys would not come out alike twice.
+        let metadata = (0..46).fold(Metadata::new(), |metadata, n| {
+            metadata
+                .with(format!("key {n} &=%"), format!("value {n} ä&=%"))
+                .unwrap()
+        });
+        let params = request()
+            .metadata(metadata)
+            .intent_params("tea-shop")
+            .unwrap();
+        let form = params.create_form().unwrap();
+        assert_eq!(pairs(&form).len(), 50 + 3);
+        assert_eq!(pairs(&form)["metadata[key 7 &=%]"], "value 7 ä&=%");
+        for _ in 0..10 {
+            assert_eq!(params.create_form().unwrap(), form);
+            assert_ne!(params.update_form().unwrap(), form);
+        }
+    }
+
+    #[test]
+    fn every_currency_is_sent_by_its_own_code() {
+        for currency in Currency::KNOWN
+            .iter()
+            .copied()
+            .chain(["zzz".parse().unwrap()])
+        {
+            let form = IntentParams::new(Amount::new(100, currency))
+                .create_form()
+                .unwrap();
+            assert_eq!(pairs(&form)["currency"], currency.code());
+        }
+    }
+
+    #[test]
+    fn an_amount_beyond_stripes_integers_is_an_error() {
+        let params = IntentParams::new(Amount::new(u64::MAX, Currency::EUR));
+        assert_eq!(params.create_form(), Err(AmountError::OutOfRange.into()));
+        assert_eq!(params.update_form(), Err(AmountError::OutOfRange.into()));
     }
 }
