@@ -11,7 +11,7 @@
     )
 )]
 
-#[cfg(feature = "intent")]
+#[cfg(any(feature = "checkout", feature = "sessions"))]
 mod address;
 mod amount;
 mod call;
