@@ -143,14 +143,16 @@ impl FulfillmentHandler for Ship {
         ready(Ok(Due::AsAsked))
     }
 
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        failure: &Failure,
-        _: &mut (),
-    ) -> Result<(), BoxError> {
-        tracing::info!(?payment, ?failure, "failed");
-        Ok(())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentFailed {
+                payment, failure, ..
+            } => {
+                tracing::info!(?payment, ?failure, "failed");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey,
-    Received, Scope, SqliteInbox,
+    PaymentEvent, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
@@ -112,9 +112,14 @@ impl<C: Send> FulfillmentHandler<C> for Ship {
         Ok(Due::Exactly(PRICE))
     }
 
-    async fn refunded(&self, _: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.refunds.fetch_add(1, Ordering::SeqCst);
-        Err("the books are closed".into())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RefundSucceeded { .. } => {
+                self.refunds.fetch_add(1, Ordering::SeqCst);
+                Err("the books are closed".into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -172,8 +172,7 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         object.insert("latest_charge".to_owned(), charge);
     }
     let envelope = Envelope {
-        // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
-        id: format!("retrieved_{}_{}", payment.id(), payment.status().as_str()),
+        id: retrieved_id(payment),
         object: "event",
         api_version: API_VERSION,
         account: payment.account(),
@@ -183,6 +182,18 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         data: Data { object },
     };
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
+}
+
+/// The id of the event: the same each time, so that a page that is reloaded brings nothing new, and
+/// no id of Stripe's. An authorisation that grew is another event.
+fn retrieved_id(payment: &Payment) -> String {
+    let id = format!("retrieved_{}_{}", payment.id(), payment.status().as_str());
+    match payment.status() {
+        PaymentStatus::RequiresCapture => {
+            format!("{id}_{}", payment.amount_capturable().minor())
+        }
+        _ => id,
+    }
 }
 
 /// As of when the event tells how the payment stands, in seconds since 1970. Where the payment was

@@ -1,7 +1,7 @@
-//! What happens when money arrives: the merchant's hook, and the inbox that makes it happen once.
+//! What happens when money arrives: the merchant's handler, and the inbox that makes it happen once.
 //!
 //! A payment's news comes by several ways, repeatedly, concurrently and out of order. So nothing is decided on the way in: a verified event is first
-//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
+//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, calls the handler and marks the event, all or nothing.
 //! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
 
 mod birth;
@@ -9,7 +9,9 @@ mod cause;
 mod debit;
 mod decide;
 mod declines;
+mod due;
 mod engine;
+mod error_line;
 mod fresh;
 mod handler;
 mod inbox;
@@ -17,6 +19,7 @@ mod later;
 mod lookup;
 mod memory;
 mod operation;
+mod payment_event;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retry;
@@ -34,11 +37,12 @@ use std::pin::Pin;
 pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
+pub use due::{Due, Mismatch};
 pub use engine::Received;
 #[cfg(feature = "intent")]
 pub(crate) use engine::row_of;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
-pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
+pub use handler::{FulfillmentHandler, OnPaid, on_paid};
 pub use inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
     NewEvent, Note, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped,
@@ -49,6 +53,7 @@ pub(crate) use lookup::Lookup;
 pub(crate) use lookup::{Answer, Standing};
 pub use memory::MemoryInbox;
 pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
+pub use payment_event::PaymentEvent;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
