@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, IntentRecord,
-    IntentState, MemoryInbox, Mismatch, OrderKey, PaymentEvent, Scope,
+    IntentState, MemoryInbox, OrderKey, PaymentEvent, Scope,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund, sign,
 };
-use stripe_checkout_core::webhook::{Dispute, Event, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     Mode, Ours, PublishableKey, Reply, SecretKey, WebhookSecret,

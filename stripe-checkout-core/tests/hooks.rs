@@ -6,12 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, MemoryInbox, Mismatch, PaymentEvent, Received,
+    Due, FulfillmentHandler, MemoryInbox, PaymentEvent, Received,
 };
-use stripe_checkout_core::webhook::{
-    Dispute, DisputeChange, EVENT_TYPES, Event, Failure, Payment, PaymentMethod, Refund,
-    SetupIntent,
-};
+use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Failure, Payment};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Config, Currency, WebhookSecret};
 
 const PAID: &str = "payment_intent.succeeded.2026-09-30.endive.json";

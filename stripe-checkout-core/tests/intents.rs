@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, MemoryInbox, Mismatch, PaymentEvent, on_paid,
+    Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent, on_paid,
 };
 use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Payment, Refund};
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, IntentError, Pricing,
     PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,

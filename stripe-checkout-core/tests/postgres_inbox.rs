@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentEvent, PaymentRecord,
-    PostgresInbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, NewEvent, OrderKey, PaymentEvent, PaymentRecord, PostgresInbox,
+    Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refund, sign};
-use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     InboxError, Mode, Ours, Reply, WebhookSecret,

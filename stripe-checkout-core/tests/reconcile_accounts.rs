@@ -15,7 +15,7 @@ use stripe_checkout_core::intent::{
     HostedCheckout, PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::now;
-use stripe_checkout_core::webhook::{Dispute, EVENT_TYPES, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::{EVENT_TYPES, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, ReconcileError,
     ReconcileFailure, ReconcilePart, Reconciled, TransportError, Visitor,

@@ -14,7 +14,7 @@ use stripe_checkout_core::intent::{
     PaymentRequest, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Event, Payment, Refund};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Alert, Amount, ApiError, Body, BoxError, Checkout, Config, Currency, IntentError, Mode,
     Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,

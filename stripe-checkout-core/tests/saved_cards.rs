@@ -15,7 +15,7 @@ use stripe_checkout_core::intent::{
     SavedChargeOutcome, SetupFutureUsage, SetupRequest, Transport, TransportRequest,
     TransportResponse,
 };
-use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
+use stripe_checkout_core::webhook::{Event, Payment, PaymentMethod};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, IntentError, OperationError, Pricing, PricingError,
     TransportError, Visitor,

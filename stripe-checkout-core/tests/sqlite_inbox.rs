@@ -11,11 +11,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentEvent, PaymentRecord,
-    Scope, Settled, SqliteInbox, Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, NewEvent, Note, OrderKey, PaymentEvent, PaymentRecord, Scope,
+    Settled, SqliteInbox, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{DisputeStatus, Payment, Refund};
+use stripe_checkout_core::webhook::{DisputeStatus, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     InboxError, Mode, Ours, PublishableKey, SecretKey, WebhookSecret,

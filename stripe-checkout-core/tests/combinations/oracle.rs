@@ -217,7 +217,7 @@ impl Judge<'_> {
                 self.faults.push(format!(
                     "{} after the end ({:?})",
                     told.call,
-                    end.map(|end| self.told[end].hook)
+                    end.map(|end| self.told[end].call)
                 ));
             }
         }

@@ -11,15 +11,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
+    IntentRecord, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentEvent, PaymentRecord,
     Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
 };
-use stripe_checkout_core::webhook::{
-    Dispute, DisputeChange, Event as Stripes, Failure, Payment, Refund,
-};
+use stripe_checkout_core::webhook::{Event as Stripes, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, InboxError, Mode, WebhookSecret,
 };

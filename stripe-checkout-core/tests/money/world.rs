@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationKind,
-    OperationRecord, PaymentEvent, Received, Scope, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, MemoryInbox, OperationKey, OperationKind, OperationRecord,
+    PaymentEvent, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
-use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,
 };

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
-    PaymentEvent, Received, Scope, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey, PaymentEvent,
+    Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
-use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::{CheckoutSession, Event, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,
     PricingError, Visitor,
