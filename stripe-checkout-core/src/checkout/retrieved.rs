@@ -313,8 +313,13 @@ mod tests {
     use super::*;
 
     fn retrieved(status: &str) -> Option<Event> {
+        authorised(status, 0)
+    }
+
+    fn authorised(status: &str, capturable: u64) -> Option<Event> {
         let object = serde_json::json!({
             "id": "pi_1", "object": "payment_intent", "amount": 1999, "amount_received": 1999, "currency": "eur", "status": status,
+            "amount_capturable": capturable,
             "livemode": false, "metadata": {"order_id": "7"}, "client_secret": "pi_1_secret_x",
         });
         let body = object.to_string();
@@ -335,6 +340,16 @@ mod tests {
         assert_eq!(payment.latest_charge(), Some("ch_1"));
         let returned = payment.returned().unwrap();
         assert_eq!((returned.refunded, returned.disputed), (500, true));
+    }
+
+    #[test]
+    fn an_authorisation_that_grew_is_another_event() {
+        let id = |minor| {
+            let event = authorised("requires_capture", minor).unwrap();
+            event.id().to_owned()
+        };
+        assert_eq!(id(1999), id(1999));
+        assert_ne!(id(1999), id(2599));
     }
 
     #[test]
