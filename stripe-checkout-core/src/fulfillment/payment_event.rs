@@ -306,3 +306,24 @@ pub(super) fn created(event: &Event) -> SystemTime {
     let seconds = Duration::from_secs(event.created().max(0).unsigned_abs());
     UNIX_EPOCH.checked_add(seconds).unwrap_or(UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_any_second_has_a_time() {
+        let at = |seconds: i64| {
+            let event = format!(r#"{{"id":"evt_1","type":"a","created":{seconds}}}"#);
+            created(&Event::parse(event).unwrap())
+        };
+        assert_eq!(
+            at(1_700_000_000),
+            UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+        );
+        assert_eq!(at(0), UNIX_EPOCH);
+        assert_eq!(at(-1), UNIX_EPOCH);
+        assert_eq!(at(i64::MIN), UNIX_EPOCH);
+        assert!(at(i64::MAX) >= UNIX_EPOCH);
+    }
+}

@@ -1,9 +1,10 @@
-//! Every event of `events/`, delivered to a shop: which of its hooks runs, and what it is given.
+//! Every event of `events/`, delivered to a shop: which call its handler receives, and what is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, MemoryInbox, PaymentEvent, Received,
@@ -13,8 +14,10 @@ use stripe_checkout_core::{Amount, BoxError, Checkout, Config, Currency, Webhook
 
 const PAID: &str = "payment_intent.succeeded.2026-09-30.endive.json";
 
-/// Which hook hears of each file, and about what. Of refunds and disputes it hears once their payment is known, so [`PAID`] comes before them. Those of old times name
-/// no payment: without keys nobody can be asked for it, so they go where everything goes. Nor does this inbox, which forgets, take in what is live.
+/// Which call comes of each file, and about what. Refunds and disputes come after the success of
+/// their payment, so [`PAID`] is delivered before them. Those of old times name no payment: without
+/// keys Stripe cannot be asked for it, so they are `other`. This inbox forgets, so it refuses live
+/// events.
 const EXPECTED: &[(&str, &[&str])] = &[
     (
         "balance.available.2026-09-30.endive.json",
@@ -259,13 +262,13 @@ const EXPECTED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Writes down which hook ran, and about what.
+/// Writes down which call came, and about what.
 #[derive(Clone, Default)]
-struct Diary(Arc<Mutex<Vec<String>>>);
+struct Diary(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<SystemTime>>>);
 
 impl Diary {
-    fn write(&self, hook: &str, about: impl std::fmt::Display) -> Result<(), BoxError> {
-        self.0.lock().unwrap().push(format!("{hook} {about}"));
+    fn write(&self, call: &str, about: impl std::fmt::Display) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(format!("{call} {about}"));
         Ok(())
     }
 
@@ -285,6 +288,8 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
 
     async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
         let name = event.as_str();
+        assert_eq!(name, snake_case(&format!("{event:?}")));
+        self.1.lock().unwrap().push(event.created());
         let code = |failure: &Failure| {
             let code = failure.decline_code().or(failure.code());
             code.unwrap_or("-").to_owned()
@@ -322,6 +327,19 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
     }
 }
 
+/// The name of the variant that stands first in this text.
+fn snake_case(text: &str) -> String {
+    let variant = text.split(|letter: char| !letter.is_alphanumeric()).next();
+    let mut name = String::new();
+    for letter in variant.unwrap().chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
 fn recorded() -> BTreeMap<String, Event> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events");
     let files = fs::read_dir(folder)
@@ -336,7 +354,7 @@ fn recorded() -> BTreeMap<String, Event> {
         .collect()
 }
 
-/// What the hooks of a shop hear of it.
+/// The calls that the handler of a shop receives.
 async fn heard(event: Event) -> Vec<String> {
     let diary = Diary::default();
     let secret = WebhookSecret::new("whsec_of_this_test").unwrap();
@@ -355,7 +373,11 @@ async fn heard(event: Event) -> Vec<String> {
             .unwrap();
         assert_eq!(diary.take().len(), 1);
     }
+    let created = Duration::from_secs(event.created().unsigned_abs());
     let received = checkout.receive(event).await.unwrap();
+    let mut times = diary.1.lock().unwrap().clone();
+    times.retain(|time| *time != UNIX_EPOCH + created);
+    assert!(times.is_empty(), "{times:?}");
     let mut heard = diary.take();
     if matches!(received, Received::Failed) {
         heard.push("not taken in".to_owned());
@@ -364,7 +386,7 @@ async fn heard(event: Event) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_recorded_event_comes_to_its_hook() {
+async fn every_recorded_event_comes_as_what_it_is() {
     let mut wrong = Vec::new();
     let recorded = recorded();
     let files: BTreeSet<&str> = recorded.keys().map(String::as_str).collect();
@@ -384,7 +406,7 @@ async fn every_recorded_event_comes_to_its_hook() {
 }
 
 #[test]
-fn each_type_that_is_subscribed_to_comes_to_a_hook_of_its_own() {
+fn each_type_that_is_subscribed_to_comes_as_more_than_other() {
     // These only say again what a refund's own events say.
     let repeat = ["charge.refund.updated", "charge.refunded"];
     for subscribed in EVENT_TYPES {
