@@ -11,7 +11,7 @@ use crate::webhook::{
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Check the amounts, then fulfil.
     Fulfill,
     /// The order is paid by another PaymentIntent.
@@ -337,7 +337,7 @@ fn told(outcome: &Outcome) -> Option<(&str, String)> {
 }
 
 /// The event that the handler receives.
-pub(super) fn payment_event<'a>(
+pub(crate) fn payment_event<'a>(
     decision: Decision,
     outcome: &'a Outcome,
     event: &'a Event,

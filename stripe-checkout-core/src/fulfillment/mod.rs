@@ -33,6 +33,8 @@ mod watch;
 
 use std::pin::Pin;
 
+#[cfg(feature = "testing")]
+pub(crate) use decide::{Decision, payment_event};
 #[cfg(feature = "intent")]
 pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
