@@ -28,10 +28,10 @@ use serde_json::Value;
 use stripe_checkout_core::{
     Amount, Body, BoxError, Checkout, Config, Currency, Endpoint, Metadata, Pricing, PricingError,
     PublishableKey, SecretKey, Visitor, WebhookSecret,
-    fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox},
+    fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent},
     intent::PaymentRequest,
     testing,
-    webhook::{Event, Failure, Outcome, Payment, Verifier},
+    webhook::{Event, Outcome, Payment, Verifier},
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::{

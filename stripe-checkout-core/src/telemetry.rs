@@ -1,7 +1,8 @@
 //! What is counted and measured: one function for each thing that happens, so that whoever does it says so in one line. Without the feature `metrics` all of them
 //! do nothing.
 //!
-//! Labels have few values: the name of a call, an outcome, the application's name. Never an id: each would be a series for ever.
+//! Labels have few values: the name of a call, an outcome, the application's name. Never an id:
+//! each would be a series for ever.
 
 #[cfg(feature = "metrics")]
 mod recorded;

@@ -1,5 +1,5 @@
-//! What the log says: a stranger's text never begins a line of its own and moves no cursor, and
-//! money that a person must look at has a line at `ERROR`.
+//! The log: a stranger's text never begins a line of its own and moves no cursor, and money that a
+//! person must look at has a line at `ERROR`.
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Every event of `events/`, delivered to a shop: which call its handler receives, and what is in it.
+//! Every event of `events/`, delivered to a shop: which call its handler receives, and its content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,9 +1,9 @@
-//! What happens to an order when something happens to its payment.
+//! Changes an order when something happens to its payment.
 //!
-//! The handler writes through the connection that it is given. That is the transaction of the inbox,
-//! so the order, its shipment and the mark that the event is done commit together, or none of them
-//! does. Each `UPDATE` says from which states it may come and looks at how many rows it touched: none
-//! is a mistake, and must show.
+//! The handler writes through the connection that it is given. That is the transaction of the
+//! inbox, so the order, its shipment and the mark that the event is done commit together, or none
+//! of them does. Each `UPDATE` says from which states it may come, and checks how many rows it
+//! touched: none is a mistake, and must show.
 
 use std::sync::Arc;
 
@@ -184,7 +184,8 @@ async fn failed(
     db: &mut impl Connection,
 ) -> Result<(), BoxError> {
     let order = order_of(payment)?;
-    // An older intent of the order may be declined while a newer one is on its way: that one decides.
+    // An older intent of the order may be declined while a newer one is on its way: the newer one
+    // decides.
     let updated = on!(
         db,
         sqlx::query(
@@ -217,10 +218,11 @@ async fn failed(
     Ok(())
 }
 
-/// Nobody will pay the order with this payment any more.
+/// The payment was canceled: it can no longer pay the order.
 async fn canceled(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let order = order_of(payment)?;
-    // An older intent of the order may be canceled while a newer one is on its way: that one decides.
+    // An older intent of the order may be canceled while a newer one is on its way: the newer one
+    // decides.
     let updated = on!(
         db,
         sqlx::query(

@@ -1,4 +1,5 @@
-//! What takes a payment back: refunds, whoever made them, and disputes. Called by the handler, in the inbox's own transaction.
+//! Refunds, also those made in the Dashboard, and disputes. The handler calls these functions in
+//! the inbox's own transaction.
 
 use stripe_checkout_core::{
     BoxError,

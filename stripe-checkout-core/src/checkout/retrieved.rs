@@ -91,8 +91,9 @@ impl Checkout {
         }
     }
 
-    /// Takes in what [`event_of`] made. Where Stripe's own event is here already and its hook fails, there is nothing new to tell: that one has its attempts and its
-    /// pauses, and another event object would have as many again.
+    /// Receives the event that [`event_of`] made. If Stripe's own event is here already and its
+    /// handler fails, there is nothing new: that event has its attempts and its pauses, and another
+    /// event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
         let outcome = Outcome::of(&event);

@@ -216,7 +216,7 @@ pub(super) fn with_figures(
     }
 }
 
-/// What the handler receives of a refund: each once, and nothing after what comes later.
+/// The events of a refund: each comes once, and no earlier one comes after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefundNews {
     Pending,
@@ -272,7 +272,8 @@ impl RefundNews {
     }
 }
 
-/// What the handler receives of a dispute, in a word that is the same for two event objects of one change, and for no other change. An update may bring anything: it has none.
+/// The word for an event of a dispute: the same for two event objects of one change, and for no
+/// other change. An update may bring anything, so it has none.
 fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
     let movements = dispute.movements();
     match outcome {

@@ -1,10 +1,10 @@
-//! What an order costs, and how a payment can miss it.
+//! The price of an order, and the ways in which a payment can miss it.
 
 use std::fmt;
 
 use crate::amount::Amount;
 
-/// What an order costs now, by the merchant's own records.
+/// The price of an order now, by the merchant's own records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Due {
@@ -59,7 +59,7 @@ pub enum Mismatch {
     },
     /// The price of the payment is not what the order costs now ([`Due::Exactly`]).
     NotAsDue {
-        /// What the order costs.
+        /// The price of the order.
         due: Amount,
         /// The price of the payment, before discount, shipping and tax.
         price: Amount,

@@ -9,7 +9,7 @@ use crate::error::BoxError;
 use crate::marks::Marks;
 use crate::webhook::Payment;
 
-/// What the merchant does when something happens to a payment.
+/// The merchant's answer to each event of a payment.
 ///
 /// `C` is the connection of the inbox: `()` for [`MemoryInbox`](super::MemoryInbox). The inbox of a
 /// database gives its own transaction. So the writes of the handler and the mark *done* commit
@@ -22,8 +22,8 @@ use crate::webhook::Payment;
 /// - `payment_succeeded` runs once per payment to the extent that the inbox can promise. Work
 ///   outside the database of the inbox (an e-mail, another service) can be at least once only: pass
 ///   on [`Payment::idempotency_key`], which is the same each time.
-/// - Use only the connection that you are given, and never `Checkout` itself. A refund from inside a
-///   handler would wait for its own payment. Write down later work as a row of its own.
+/// - Use only the connection that you are given, and never `Checkout` itself. A refund from inside
+///   a handler would wait for its own payment. Write down later work as a row of its own.
 /// - A handler that wraps another one passes all three calls on.
 ///
 /// ```
@@ -75,7 +75,7 @@ pub trait FulfillmentHandler<C = ()>: Send + Sync + 'static {
         db: &mut C,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// What the order of this payment costs *now*, read from the merchant's own records.
+    /// Returns what the order of this payment costs *now*, by the merchant's own records.
     ///
     /// It is asked just before [`payment_succeeded`](Self::payment_succeeded), and two things are
     /// compared. A payment that fails one of them comes as [`PaymentEvent::Mismatch`] instead.

@@ -1,8 +1,9 @@
-//! What happens when money arrives: the merchant's handler, and the inbox that makes it happen once.
+//! Fulfilment: the merchant's handler, and the inbox that calls it once.
 //!
-//! A payment's news comes by several ways, repeatedly, concurrently and out of order. So nothing is decided on the way in: a verified event is first
-//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, calls the handler and marks the event, all or nothing.
-//! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
+//! The events of a payment come by several ways, repeatedly, concurrently and out of order. So
+//! nothing is decided on the way in. A verified event is first committed to an [`Inbox`]. Then
+//! *one* step takes it, decides from what is stored, calls the handler and marks the event, all or
+//! nothing. `decide.rs` decides, once for every inbox; an inbox only stores and locks.
 
 mod birth;
 mod cause;

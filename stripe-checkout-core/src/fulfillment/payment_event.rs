@@ -1,4 +1,4 @@
-//! What happens to payments beside the success of one, as the handler receives it.
+//! The events of payments that the handler receives, beside the success.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use crate::webhook::{
     Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
 };
 
-/// What happened, for [`FulfillmentHandler::on_event`](super::FulfillmentHandler::on_event).
+/// An event for [`FulfillmentHandler::on_event`](super::FulfillmentHandler::on_event).
 ///
 /// The names are Stripe's. An order that is paid, or that has nothing to pay, comes to
 /// [`payment_succeeded`](super::FulfillmentHandler::payment_succeeded) instead.
@@ -28,7 +28,7 @@ use crate::webhook::{
 ///         PaymentEvent::PaymentFailed { payment, failure, .. } => {
 ///             format!("{}: {}", payment.id(), failure.message_for_buyer())
 ///         }
-///         PaymentEvent::RefundSucceeded { refund, .. } => format!("{} went back", refund.amount()),
+///         PaymentEvent::RefundSucceeded { refund, .. } => format!("back: {}", refund.amount()),
 ///         _ => return None,
 ///     })
 /// }
@@ -110,7 +110,7 @@ pub enum PaymentEvent<'a> {
     Mismatch {
         /// The payment.
         payment: &'a Payment,
-        /// What does not fit.
+        /// The difference between payment and order.
         mismatch: &'a Mismatch,
         /// When Stripe made the event.
         created: SystemTime,
