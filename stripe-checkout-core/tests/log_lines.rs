@@ -20,6 +20,9 @@ const PRICE: Amount = Amount::new(1999, Currency::EUR);
 /// Written raw, it would look like a line of the log, and hide the line before it.
 const FORGED: &str = "x\r\n2026-01-01 ERROR forged\u{1b}[2K\u{2028}\u{202e}\u{85}";
 
+/// `tracing` may lose a line that is logged for the first time while another test begins to listen.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -188,6 +191,7 @@ async fn send_everything(shop: &Checkout) {
 
 #[tokio::test]
 async fn no_text_of_a_strangers_begins_a_line_or_moves_the_cursor() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let said = Said::default();
     let writer = said.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -243,6 +247,7 @@ fn success(event: &str, payment: &str) -> Event {
 
 /// The lines at `ERROR` after these events came to this handler.
 async fn errors(handler: LooksAway, events: impl IntoIterator<Item = Event>) -> Vec<String> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let said = Said::default();
     let writer = said.clone();
     let subscriber = tracing_subscriber::fmt()

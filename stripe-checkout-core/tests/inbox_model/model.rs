@@ -137,6 +137,8 @@ pub(crate) enum What {
     Failed,
     RequiresAction,
     Capturable,
+    /// The authorisation has grown.
+    CapturableMore,
     Canceled,
     /// Two refunds, which are the whole together; the second one takes its time, and may fail afterwards.
     PartRefunded,
@@ -168,12 +170,13 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Succeeded,
         Self::Processing,
         Self::Failed,
         Self::RequiresAction,
         Self::Capturable,
+        Self::CapturableMore,
         Self::Canceled,
         Self::PartRefunded,
         Self::RestPending,
@@ -230,11 +233,12 @@ impl What {
         ) || self.is_of_dispute()
     }
 
-    /// The refund, the dispute or the money, reserved or on its way, that several of them are about.
+    /// The refund, the dispute or the money, authorised or on its way, that several of them are
+    /// about.
     pub(crate) fn subject(self) -> Option<&'static str> {
         match self {
             Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
-            Self::Capturable | Self::Succeeded => Some("reserved"),
+            Self::Capturable | Self::CapturableMore | Self::Succeeded => Some("authorised"),
             Self::SessionUnpaid | Self::SessionFailed | Self::Failed => Some("on its way"),
             what => what.is_of_dispute().then_some("dispute"),
         }
@@ -501,7 +505,8 @@ pub(crate) struct Payment {
     pub(crate) rest: Option<u64>,
     pub(crate) long_ago: u64,
     pub(crate) total: u64,
-    /// The news of its refunds and its dispute that the handler heard, and that its session failed.
+    /// The events that the handler received of its refunds, its dispute, its authorisation, and the
+    /// failure of its session.
     told: BTreeSet<What>,
 }
 
@@ -516,6 +521,7 @@ impl Payment {
             What::RestPending => &[What::RestRefunded, What::RestFailed],
             What::RestRefunded => &[What::RestFailed],
             What::DisputeOpened | What::DisputeUpdated => &[What::DisputeWon, What::DisputeLost],
+            What::Capturable => &[What::CapturableMore],
             // Money moves whenever it does, also after the decision.
             _ => &[],
         };
@@ -1070,9 +1076,12 @@ impl Model {
                 Todo::Nothing
             }
             What::Canceled | What::SessionExpired => Todo::Hook("payment_canceled"),
+            // Each larger amount comes once.
+            What::Capturable | What::CapturableMore if over || payment.was_told(event.what) => {
+                Todo::Nothing
+            }
             // No going back.
-            What::Capturable
-            | What::Processing
+            What::Processing
             | What::Failed
             | What::RequiresAction
             | What::SessionUnpaid
@@ -1081,7 +1090,7 @@ impl Model {
             {
                 Todo::Nothing
             }
-            What::Capturable => Todo::Hook("requires_capture"),
+            What::Capturable | What::CapturableMore => Todo::Hook("requires_capture"),
             What::Processing | What::SessionUnpaid => Todo::Hook("payment_processing"),
             What::Failed | What::SessionFailed => Todo::Hook("payment_failed"),
             What::RequiresAction => Todo::Hook("requires_action"),
@@ -1131,7 +1140,10 @@ impl Model {
             "refunded_before_fulfillment" => payment.success = Settled::Refunded,
             "mismatch" => payment.success = Settled::Mismatch,
             "payment_canceled" => payment.canceled = true,
-            "requires_capture" => payment.capturable = true,
+            "requires_capture" => {
+                payment.capturable = true;
+                payment.told.insert(event.what);
+            }
             "payment_failed" if event.what == What::SessionFailed => {
                 payment.told.insert(event.what);
             }

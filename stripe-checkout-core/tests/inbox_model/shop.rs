@@ -88,6 +88,12 @@ pub(crate) fn body(event: Event) -> Stripes {
             "payment_intent.amount_capturable_updated",
             intent("requires_capture").object(),
         ),
+        What::CapturableMore => (
+            "payment_intent.amount_capturable_updated",
+            intent("requires_capture")
+                .with("amount_capturable", WHOLE + PART)
+                .object(),
+        ),
         What::Canceled => ("payment_intent.canceled", intent("canceled").object()),
         What::PartRefunded => ("refund.created", back("part", PART)),
         What::RestPending => {
