@@ -240,7 +240,8 @@ impl Checkout {
         self.inner.body_deadline
     }
 
-    /// Takes a verified event in and runs its hook: what the webhook route does, for whoever writes it by hand.
+    /// Receives a verified event and calls the handler, as the webhook route does. Use it in a
+    /// route of your own.
     ///
     /// # Errors
     /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
@@ -368,7 +369,8 @@ impl Checkout {
             .await
     }
 
-    /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
+    /// Discards an event for good: the handler never receives it, and refunds that waited for it go
+    /// on.
     ///
     /// # Errors
     /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].

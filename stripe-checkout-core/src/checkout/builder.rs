@@ -17,7 +17,8 @@ use crate::secret::{Mode, SecretKey};
 use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
-/// Which payments are this application's; the events of all others go to the hook [`event`](FulfillmentHandler::event).
+/// Which payments are this application's. The events of all others come to the handler as
+/// [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Ours {

@@ -76,8 +76,10 @@ impl Checkout {
 
     /// Gives up a payment that is not paid, and lets go what was reserved for it. One that is canceled already is what you want: whoever canceled it, that is no error.
     ///
-    /// The hook [`payment_canceled`](crate::fulfillment::FulfillmentHandler::payment_canceled) runs when Stripe says so. The order may be paid by another PaymentIntent
-    /// afterwards: to call an order off see [`expire`](Self::expire).
+    /// The handler receives [`PaymentCanceled`] when Stripe says so. The order may be paid by
+    /// another PaymentIntent afterwards: to cancel an order see [`expire`](Self::expire).
+    ///
+    /// [`PaymentCanceled`]: crate::fulfillment::PaymentEvent::PaymentCanceled
     ///
     /// # Errors
     /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if it is paid, or on its way.

@@ -23,11 +23,11 @@ pub enum Expired {
     /// Somebody paid it before: the order is not to be called off, or the money is to go back.
     Paid(Payment),
     /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end
-    /// comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
+    /// comes to [`payment_succeeded`] or as [`PaymentFailed`]; after a failure the buyer could
     /// try again, so call [`Checkout::expire`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
-    /// [`payment_failed`]: crate::fulfillment::FulfillmentHandler::payment_failed
+    /// [`PaymentFailed`]: crate::fulfillment::PaymentEvent::PaymentFailed
     Processing(Payment),
 }
 

@@ -16,12 +16,17 @@ impl Checkout {
     /// Gives money back: all that is left of a payment, or a part. Once for each [reference](RefundRequest::reference): a retried call, a double click or a reload gets the
     /// refund that was made, as it stands now, also after Stripe's 24 hours.
     ///
-    /// The answer is the refund, not its end: the money is on its way when it is [`pending`](crate::webhook::RefundStatus::Pending), and what becomes of it the hooks
-    /// [`refunded`](crate::fulfillment::FulfillmentHandler::refunded) and [`refund_failed`](crate::fulfillment::FulfillmentHandler::refund_failed) hear. Never more goes back
-    /// than was paid: Stripe counts.
+    /// The answer is the refund, not its end. The money of a [`pending`] refund is on its way. The
+    /// handler receives [`RefundSucceeded`] or [`RefundFailed`] later. Stripe never refunds more
+    /// than was paid.
     ///
-    /// After an error of [`Api`](OperationError::Api) or [`Inbox`](OperationError::Inbox) call it again with the same request. Not from inside a hook: what a hook decides
-    /// it writes down, and somebody else does it.
+    /// After an error of [`Api`](OperationError::Api) or [`Inbox`](OperationError::Inbox) call it
+    /// again with the same request. Do not call it inside the handler. Let the handler write down
+    /// the refund that it wants, and call this afterwards.
+    ///
+    /// [`pending`]: crate::webhook::RefundStatus::Pending
+    /// [`RefundSucceeded`]: crate::fulfillment::PaymentEvent::RefundSucceeded
+    /// [`RefundFailed`]: crate::fulfillment::PaymentEvent::RefundFailed
     ///
     /// See <https://docs.stripe.com/api/refunds/create>.
     ///

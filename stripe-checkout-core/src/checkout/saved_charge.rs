@@ -24,7 +24,8 @@ impl Checkout {
     /// the bank once, also after a crash, after a year, or after a restored backup: a second call
     /// returns how the attempt went. The key needs read access to charges.
     ///
-    /// Deliver in the hook `payment_succeeded`, as for every payment. See <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
+    /// Deliver in `payment_succeeded`, as for every payment. See
+    /// <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
     ///
     /// ```no_run
     /// # use stripe_checkout_core::requests::{Customer, PaymentRequest, SavedCharge, SavedChargeOutcome};

@@ -89,8 +89,8 @@ impl HostedCheckout {
         self
     }
 
-    /// Lets buyers enter promotion codes, which are made in the Dashboard. A code of 100 % leads to
-    /// [`order_free`](crate::fulfillment::FulfillmentHandler::order_free).
+    /// Lets buyers enter promotion codes, which you make in the Dashboard. After a code of 100 %
+    /// there is nothing to pay: see [`Payment::is_free`](crate::webhook::Payment::is_free).
     #[must_use]
     pub fn promotion_codes(mut self) -> Self {
         self.promotion_codes = true;

@@ -153,10 +153,15 @@ impl PaymentRequest {
         self
     }
 
-    /// Only reserves the amount. The money comes when you [`capture`](crate::Checkout::capture) it, in full or in part, and goes when you
-    /// [`cancel`](crate::Checkout::cancel), or when the authorisation expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The hook
-    /// [`capture_required`](crate::fulfillment::FulfillmentHandler::capture_required) runs when it is reserved. Not every payment method can do that: Stripe leaves the others
-    /// out. See Stripe's [place a hold](https://docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+    /// Only authorises the amount. You take the money with [`capture`](crate::Checkout::capture),
+    /// in full or in part. It is released if you [`cancel`](crate::Checkout::cancel), or if the
+    /// authorisation expires (most cards: after 7 days, see
+    /// [`Totals::capture_before`](crate::Totals)). The handler receives [`RequiresCapture`] when
+    /// the amount is authorised. Not every payment method can do that: Stripe leaves out the
+    /// others. See Stripe's [place a hold].
+    ///
+    /// [place a hold]: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method
+    /// [`RequiresCapture`]: crate::fulfillment::PaymentEvent::RequiresCapture
     #[must_use]
     pub fn capture_manually(mut self) -> Self {
         self.manual_capture = true;

@@ -44,7 +44,7 @@ impl SavedCharge {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SavedChargeOutcome {
-    /// Paid. The hook `payment_succeeded` is where to deliver, not here.
+    /// Paid. Deliver in `payment_succeeded`, not here.
     Succeeded(Payment),
     /// On its way; it may still fail, days later.
     Processing(Payment),
