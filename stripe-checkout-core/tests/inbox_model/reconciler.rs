@@ -13,7 +13,9 @@ use proptest::sample::select;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, PaymentEvent, SqliteInbox};
-use stripe_checkout_core::requests::{CancelRequest, CaptureRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::requests::{
+    CancelRequest, CaptureRequest, HostedCheckout, PaymentRequest,
+};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::Sandbox;
