@@ -242,8 +242,8 @@ impl Currency {
 
     /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for the three-decimal currencies, otherwise 1.
     ///
-    /// For ISK and UGX [Stripe insists](https://docs.stripe.com/currencies#special-cases), and so does [`Amount`]. That the last digit of three-decimal amounts must
-    /// be 0 is in Stripe's documentation too, but whether it is still enforced is not certain: that one is advice, see [`Amount::off_multiple`].
+    /// For ISK and UGX [Stripe insists](https://docs.stripe.com/currencies#special-cases), and so does [`Amount`](crate::Amount). That the last digit of three-decimal amounts must
+    /// be 0 is in Stripe's documentation too, but whether it is still enforced is not certain: that one is advice, see [`Amount::off_multiple`](crate::Amount::off_multiple).
     pub const fn multiple(self) -> u64 {
         match self.decimals() {
             3 => 10,
