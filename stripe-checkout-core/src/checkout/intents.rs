@@ -340,6 +340,11 @@ impl Attempt<'_> {
         if is_canceled(&payment) {
             return self.begin(Some(row)).await;
         }
+        // Another call is closing it, or crashed before it did. No buyer receives this one.
+        if row.state == IntentState::Creating {
+            let nonce = fastrand::u128(..).to_be_bytes();
+            return self.replace(row, id, &nonce).await;
+        }
         let is_same = row.fingerprint == self.fingerprint();
         let is_sent = row.request == RequestState::Sent;
         if is_same && is_sent && payment.amount() == self.params.amount() {
