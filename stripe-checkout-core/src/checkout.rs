@@ -73,7 +73,7 @@ pub struct Checkout {
     endpoints: Arc<[Endpoint]>,
     /// The way to Stripe on behalf of one visitor.
     #[cfg(feature = "intent")]
-    visiting: Option<crate::intent::Gateway>,
+    visiting: Option<crate::stripe::Gateway>,
 }
 
 struct Inner {
@@ -104,8 +104,8 @@ type ClientKey = dyn Fn(&crate::Visitor) -> Option<String> + Send + Sync;
 #[cfg(feature = "intent")]
 struct Payments {
     pricing: Arc<dyn crate::pricing::ErasedPricing>,
-    gateway: crate::intent::Gateway,
-    visitor_calls: Arc<crate::intent::VisitorCalls>,
+    gateway: crate::stripe::Gateway,
+    visitor_calls: Arc<crate::stripe::VisitorCalls>,
     client_key: Option<Arc<ClientKey>>,
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
@@ -115,7 +115,7 @@ struct Payments {
     refused_emails: receipt::RefusedEmails,
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
-    hosted: Option<crate::intent::HostedCheckout>,
+    hosted: Option<crate::requests::HostedCheckout>,
     #[cfg(feature = "checkout")]
     front: builder::Front,
 }
@@ -240,7 +240,8 @@ impl Checkout {
         self.inner.body_deadline
     }
 
-    /// Takes a verified event in and runs its hook: what the webhook route does, for whoever writes it by hand.
+    /// Receives a verified event and calls the handler, as the webhook route does. Use it in a
+    /// route of your own.
     ///
     /// # Errors
     /// [`InboxError`]: nothing was taken in, so answer with 503 and Stripe delivers again.
@@ -375,7 +376,8 @@ impl Checkout {
             .await
     }
 
-    /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
+    /// Discards an event for good: the handler never receives it, and refunds that waited for it go
+    /// on.
     ///
     /// # Errors
     /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].

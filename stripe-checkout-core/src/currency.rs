@@ -10,7 +10,6 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use crate::amount::Amount;
 use crate::error::CurrencyError;
 
 /// A currency, by its three-letter code (ISO 4217).
@@ -241,10 +240,15 @@ impl Currency {
         }
     }
 
-    /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for the three-decimal currencies, otherwise 1.
+    /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for
+    /// the three-decimal currencies, otherwise 1.
     ///
-    /// For ISK and UGX [Stripe insists](https://docs.stripe.com/currencies#special-cases), and so does [`Amount`]. That the last digit of three-decimal amounts must
-    /// be 0 is in Stripe's documentation too, but whether it is still enforced is not certain: that one is advice, see [`Amount::off_multiple`].
+    /// [Stripe refuses] other amounts of ISK and UGX, and so does [`Amount`](crate::Amount). Stripe's
+    /// documentation also asks for a last digit of 0 in the three-decimal currencies. It is not
+    /// certain that Stripe still enforces that, so it is advice only: see
+    /// [`Amount::off_multiple`](crate::Amount::off_multiple).
+    ///
+    /// [Stripe refuses]: https://docs.stripe.com/currencies#special-cases
     pub const fn multiple(self) -> u64 {
         match self.decimals() {
             3 => 10,
@@ -260,11 +264,9 @@ impl Currency {
         }
     }
 
-    /// Stripe's [minimum charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has one.
-    ///
-    /// It binds on the currency in which the account is *settled*, which is not known here: so it is a reason to warn, not to refuse.
-    pub const fn minimum(self) -> Option<Amount> {
-        let minor = match self {
+    /// Stripe's minimum charge in minor units, where it has one.
+    pub(crate) const fn minimum_minor(self) -> Option<u64> {
+        Some(match self {
             Self::GBP => 30,
             Self::ARS
             | Self::AUD
@@ -292,8 +294,7 @@ impl Currency {
             Self::CZK => 1_500,
             Self::HUF => 17_500,
             _ => return None,
-        };
-        Some(Amount::new(minor, self))
+        })
     }
 }
 

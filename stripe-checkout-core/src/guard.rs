@@ -5,7 +5,7 @@
 use crate::call::Visitor;
 use crate::error::GuardError;
 use crate::fulfillment::BoxFuture;
-use crate::intent::PaymentRequest;
+use crate::requests::PaymentRequest;
 
 /// Lets a buyer start a payment, or refuses: a limit per address, a captcha, a list of one's own.
 ///

@@ -8,7 +8,7 @@ use crate::call::Visitor;
 use crate::currency::Currency;
 use crate::error::PricingError;
 use crate::fulfillment::BoxFuture;
-use crate::intent::PaymentRequest;
+use crate::requests::PaymentRequest;
 
 /// Turns what the browser may say (an order's id, items and quantities) into what is to be paid.
 ///
@@ -19,7 +19,7 @@ use crate::intent::PaymentRequest;
 /// use std::collections::HashMap;
 ///
 /// use serde::Deserialize;
-/// use stripe_checkout_core::intent::PaymentRequest;
+/// use stripe_checkout_core::requests::PaymentRequest;
 /// use stripe_checkout_core::{Amount, Pricing, PricingError, Visitor};
 ///
 /// struct Orders(HashMap<String, Amount>);

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use serde::Serialize;
 
 #[cfg(feature = "intent")]
-use crate::error::{ApiError, GuardError, IntentError, OperationError, PricingError};
+use crate::error::{GuardError, IntentError, OperationError, PricingError};
 use crate::error::{InboxError, VerifyError};
 use crate::fulfillment::Received;
+#[cfg(feature = "intent")]
+use crate::stripe::ApiError;
 
 /// One answer, as an adapter sends it.
 #[derive(Clone)]

@@ -1,9 +1,10 @@
 //! Stolen cards are tried where a page lets anybody try many: an order takes so many declined attempts, and no more.
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, Inbox, InboxExt as _, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
+    EventFilter, InboxExt as _, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
-use stripe_checkout_core::intent::{Gateway, PaymentRequest};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{

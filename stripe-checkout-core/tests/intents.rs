@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, MemoryInbox, Mismatch, on_paid,
+    Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent, on_paid,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Payment, Refund};
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, IntentError, Pricing,
     PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,
@@ -1033,16 +1032,22 @@ impl FulfillmentHandler for Exact {
     async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
         Ok(Due::Exactly(self.1))
     }
-    async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
-        self.0
-            .lock()
-            .unwrap()
-            .push(format!("refunded {}", refund.id()));
-        Ok(())
-    }
-    async fn mismatch(&self, _: &Payment, mismatch: &Mismatch, _: &mut ()) -> Result<(), BoxError> {
-        self.0.lock().unwrap().push(format!("mismatch: {mismatch}"));
-        Ok(())
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                self.0
+                    .lock()
+                    .unwrap()
+                    .push(format!("refunded {}", refund.id()));
+                Ok(())
+            }
+            PaymentEvent::Mismatch { mismatch, .. } => {
+                self.0.lock().unwrap().push(format!("mismatch: {mismatch}"));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -1145,6 +1150,37 @@ async fn who_paid_before_a_restart_is_not_told_that_the_payment_is_unknown() {
     assert_eq!(page.status(), 200, "{}", text(&page));
 }
 
+/// While it is down, a GET succeeds, and all four tries of a POST fail.
+struct Flaky(FakeStripe, Arc<Mutex<bool>>);
+
+impl Transport for Flaky {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        if *self.1.lock().unwrap() && request.method == "POST" {
+            return Ok(TransportResponse {
+                status: 503,
+                headers: vec![],
+                body: Default::default(),
+            });
+        }
+        self.0.send(request).await
+    }
+}
+
+impl Shop {
+    /// Another process with an inbox of its own, and the switch that takes Stripe down for it.
+    fn flaky(&self) -> (Checkout, Arc<Mutex<bool>>) {
+        let down = Arc::new(Mutex::new(false));
+        let checkout = Checkout::builder(keys())
+            .application("tea")
+            .pricing(Prices(Arc::clone(&self.price)))
+            .transport(Flaky(self.stripe.clone(), Arc::clone(&down)))
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+            .build()
+            .unwrap();
+        (checkout, down)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn metadata_that_changed_at_the_same_price_reaches_stripe() {
     use stripe_checkout_core::Metadata;
@@ -1154,37 +1190,29 @@ async fn metadata_that_changed_at_the_same_price_reaches_stripe() {
             .metadata(Metadata::new().with("size", size).unwrap())
     };
     shop.checkout.create_intent(&of("S")).await.unwrap();
-    // The GET succeeds, all four tries of the update fail.
-    struct Flaky(FakeStripe, Arc<Mutex<bool>>);
-    impl Transport for Flaky {
-        async fn send(
-            &self,
-            request: &TransportRequest,
-        ) -> Result<TransportResponse, TransportError> {
-            if *self.1.lock().unwrap() && request.method == "POST" {
-                return Ok(TransportResponse {
-                    status: 503,
-                    headers: vec![],
-                    body: Default::default(),
-                });
-            }
-            self.0.send(request).await
-        }
-    }
-    let down = Arc::new(Mutex::new(false));
-    let checkout = Checkout::builder(keys())
-        .application("tea")
-        .pricing(Prices(Arc::clone(&shop.price)))
-        .transport(Flaky(shop.stripe.clone(), Arc::clone(&down)))
-        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
-        .build()
-        .unwrap();
+    let (checkout, down) = shop.flaky();
     checkout.create_intent(&of("S")).await.unwrap();
     *down.lock().unwrap() = true;
     checkout.create_intent(&of("XL")).await.unwrap_err();
     *down.lock().unwrap() = false;
     let payment = checkout.create_intent(&of("XL")).await.unwrap();
     assert_eq!(payment.metadata().get("size"), Some("XL"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_another_call_was_closing_is_given_to_no_buyer() {
+    let shop = Shop::new();
+    let (checkout, down) = shop.flaky();
+    let request = PaymentRequest::new("a", Amount::new(1999, Currency::EUR));
+    checkout.create_intent(&request).await.unwrap();
+    *down.lock().unwrap() = true;
+    // The row says that pi_1 is closed from now on, and then the call to Stripe fails.
+    let authorise = request.clone().capture_manually();
+    checkout.create_intent(&authorise).await.unwrap_err();
+    *down.lock().unwrap() = false;
+    let payment = checkout.create_intent(&request).await.unwrap();
+    assert_eq!(payment.id(), "pi_2");
+    assert_eq!(shop.stripe.open(), ["pi_2"]);
 }
 
 /// Does something once, just before a request of this method and path goes on.
@@ -1573,9 +1601,15 @@ impl FulfillmentHandler for Cancels {
     async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
         Ok(Due::AsAsked)
     }
-    async fn payment_canceled(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
-        self.0.lock().unwrap().push(payment.id().to_owned());
-        Ok(())
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                self.0.lock().unwrap().push(payment.id().to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 #[tokio::test]

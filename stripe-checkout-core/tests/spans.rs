@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, SqliteInbox};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventRecord, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, NewEvent,
+    BoxFuture, Dispatch, Due, EventRecord, FulfillmentHandler, Inbox, IntentRecord, NewEvent,
     OrderKey, PaymentRecord, Scope, Terms, Verdict,
 };
 use stripe_checkout_core::testing::{now, sign};

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, SqliteConnection};
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, Received};
+use stripe_checkout_core::fulfillment::{
+    Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, Received,
+};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Checkout};
 use tokio::sync::{Notify, Semaphore};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::fulfillment::{Inbox, InboxExt as _, Received};
+use stripe_checkout_core::fulfillment::{InboxExt as _, Received};
 
 use crate::events::{Nothing, body, checkout, delivered, new_event};
 use crate::measure::{median, rate, whole};

@@ -7,8 +7,8 @@ use super::routes::MERCHANT_DEADLINE;
 use crate::call::{Call, Visitor};
 use crate::error::{Chain, PricingError};
 use crate::guard::Attempt;
-use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 use crate::reply::{Problem, Reply};
+use crate::requests::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 
 /// The usage of a card that the page saves without a payment. Elements get the same one.
 pub(super) const SETUP_USAGE: SetupFutureUsage = SetupFutureUsage::OffSession;
@@ -78,7 +78,7 @@ impl Checkout {
         let reference = wish
             .reference
             .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
-        if crate::intent::check_reference(&reference).is_err() {
+        if crate::requests::check_reference(&reference).is_err() {
             return Err(Problem::malformed());
         }
         let Some(user) = self.user(&visitor).await? else {

@@ -7,10 +7,12 @@ use sha2::{Digest, Sha256};
 
 use super::expire::is_called_off;
 use super::{Checkout, Payments, receipt};
-use crate::error::{ApiError, IntentError};
+use crate::error::IntentError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
-use crate::intent::{Gateway, IdempotencyKey, IntentParams, Operation, PaymentRequest};
+use crate::requests::{IntentParams, PaymentRequest};
 use crate::secret::{ClientSecret, Mode};
+use crate::stripe::ApiError;
+use crate::stripe::{Gateway, IdempotencyKey, Operation};
 use crate::webhook::{Payment, PaymentStatus};
 
 /// How often the row may change under one call before it gives up with a 409: each time somebody else got ahead with the same order.
@@ -337,6 +339,11 @@ impl Attempt<'_> {
         }
         if is_canceled(&payment) {
             return self.begin(Some(row)).await;
+        }
+        // Another call is closing it, or crashed before it did. No buyer receives this one.
+        if row.state == IntentState::Creating {
+            let nonce = fastrand::u128(..).to_be_bytes();
+            return self.replace(row, id, &nonce).await;
         }
         let is_same = row.fingerprint == self.fingerprint();
         let is_sent = row.request == RequestState::Sent;

@@ -15,9 +15,10 @@ use std::time::SystemTime;
 use super::intents::hash;
 use super::{Checkout, Payments};
 use crate::amount::Amount;
-use crate::error::{ApiError, InboxError, OperationError};
+use crate::error::{InboxError, OperationError};
 use crate::fulfillment::{OperationKey, OperationKind, OperationRecord, OperationState};
-use crate::intent::{IdempotencyKey, Operation, Unsuccessful};
+use crate::stripe::ApiError;
+use crate::stripe::{IdempotencyKey, Operation, Unsuccessful};
 
 /// How often the row may change under one call before it gives up.
 const ROUNDS: usize = 8;

@@ -7,8 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::intents::hash;
 use super::{Checkout, Payments};
-use crate::error::{ApiError, IntentError, RequestError};
-use crate::intent::{IntentParams, PaymentRequest};
+use crate::error::IntentError;
+use crate::requests::RequestError;
+use crate::requests::{IntentParams, PaymentRequest};
+use crate::stripe::ApiError;
 
 impl Checkout {
     /// Checks the request against Stripe's limits and against what the inbox can remember.

@@ -24,11 +24,12 @@ use tracing::Instrument;
 
 use super::retrieved::{event_of, event_of_session};
 use super::{Checkout, Payments};
-use crate::error::{ApiError, InboxError, ReconcileError, ReconcileFailure, ReconcilePart};
+use crate::error::{InboxError, ReconcileError, ReconcileFailure, ReconcilePart};
 use crate::fulfillment::{
     EventState, IntentRecord, IntentState, OrderKey, Received, Scope, is_session,
 };
 use crate::secret::Mode;
+use crate::stripe::ApiError;
 use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus, SessionStatus};
 

@@ -79,10 +79,11 @@ mod payments {
 
     use super::*;
     use crate::call::{Body, Visitor};
-    use crate::error::{ApiError, Chain, GuardError, IntentError, PricingError};
+    use crate::error::{Chain, GuardError, IntentError, PricingError};
     use crate::guard::Attempt;
-    use crate::intent::{PaymentRequest, SetupFutureUsage};
     use crate::pricing::OrderError;
+    use crate::requests::{PaymentRequest, SetupFutureUsage};
+    use crate::stripe::ApiError;
     use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
@@ -625,12 +626,12 @@ mod pages {
     use crate::checkout::builder::Front;
     use crate::checkout::customer_routes::SETUP_USAGE;
     use crate::guard::Attempt;
-    use crate::intent::SetupFutureUsage;
     use crate::page::{
         self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
         ProblemView, SetupCompleteView, SetupState, SetupView,
     };
     use crate::reply::Problem;
+    use crate::requests::SetupFutureUsage;
     use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
     impl Checkout {
@@ -821,7 +822,7 @@ mod pages {
     impl Front {
         fn order_url(&self, reference: &str) -> Option<String> {
             let template = self.order_url.as_ref()?;
-            Some(template.replace("{reference}", &percent_encoded(reference)))
+            Some(template.replace("{reference}", &crate::address::percent_encoded(reference)))
         }
 
         fn complete(&self, status: u16, view: &CompleteView<'_>) -> Result<Reply, Problem> {
@@ -985,19 +986,6 @@ mod pages {
         }
     }
 
-    /// RFC 3986: everything but unreserved characters.
-    fn percent_encoded(text: &str) -> String {
-        text.bytes()
-            .fold(String::with_capacity(text.len()), |mut encoded, byte| {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    encoded.push(char::from(byte));
-                } else {
-                    encoded.push_str(&format!("%{byte:02X}"));
-                }
-                encoded
-            })
-    }
-
     #[cfg(test)]
     mod tests {
         use super::*;
@@ -1104,14 +1092,6 @@ mod pages {
             assert_eq!(
                 title("no_cards_here", Place::Setup),
                 "Your card could not be saved"
-            );
-        }
-
-        #[test]
-        fn a_reference_cannot_leave_its_place_in_the_address() {
-            assert_eq!(
-                percent_encoded("a/../b?c#d e\u{e4}"),
-                "a%2F..%2Fb%3Fc%23d%20e%C3%A4"
             );
         }
     }

@@ -5,9 +5,10 @@
 
 use super::Checkout;
 use super::expire::Expired;
-use crate::error::{ApiError, IntentError};
+use crate::error::IntentError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey};
-use crate::intent::IdempotencyKey;
+use crate::stripe::ApiError;
+use crate::stripe::IdempotencyKey;
 use crate::webhook::{
     CheckoutSession, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
 };
@@ -234,7 +235,8 @@ mod create {
     use super::super::receipt;
     use super::*;
     use crate::fulfillment::{RequestState, is_session};
-    use crate::intent::{Gateway, HostedCheckout, Operation, PaymentRequest, SessionParams};
+    use crate::requests::{HostedCheckout, PaymentRequest, SessionParams};
+    use crate::stripe::{Gateway, Operation};
 
     impl Checkout {
         /// Makes the Checkout Session of an order, or gives the one that is open for it. If the order has an open PaymentIntent or a session that was made
@@ -346,8 +348,7 @@ mod create {
 
         /// Asks Stripe for the session of the row's attempt. Asked twice, Stripe gives the same one.
         async fn create(&self, row: IntentRecord) -> Result<Option<CheckoutSession>, IntentError> {
-            let request = self.params.create(row.attempt)?;
-            let form = request.body.as_deref().unwrap_or_default();
+            let request = self.params.post(row.attempt)?;
             let operation = Operation {
                 name: "create-session",
                 application: &self.order.scope.application,
@@ -356,7 +357,7 @@ mod create {
                 reference: &self.order.reference,
                 attempt: row.attempt,
             };
-            let key = IdempotencyKey::derive(&operation, form.as_bytes());
+            let key = IdempotencyKey::derive(&operation, request.form.as_bytes());
             let gateway = self.gateway;
             match gateway.create_session(&request, &key, self.account()).await {
                 Ok(session) => {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::records::{EventState, IntentState, Note, RequestState, Scope, Settled};
 use super::operation::OperationState;
+use super::records::{EventState, IntentState, Note, RequestState, Scope, Settled};
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
@@ -180,7 +180,10 @@ pub(super) fn read_notes(notes: Option<&str>) -> Result<Vec<Note>, InboxError> {
     let notes = format!("[{notes}]");
     let notes: Vec<&serde_json::value::RawValue> =
         serde_json::from_str(&notes).map_err(|_| strange("note", &notes))?;
-    notes.into_iter().map(|note| read_note(note.get())).collect()
+    notes
+        .into_iter()
+        .map(|note| read_note(note.get()))
+        .collect()
 }
 
 /// Microseconds since 1970.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::records::{Note, PaymentRecord};
 use super::lookup::{Lookup, Standing};
+use super::records::{Note, PaymentRecord};
 use crate::error::{BoxError, Chain};
 use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
 

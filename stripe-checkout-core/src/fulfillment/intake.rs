@@ -1,7 +1,7 @@
 //! How an event comes in: whose it is, and that it is stored before anything else.
 
-use super::engine::{Delivery, Engine, Received};
 use super::decide::{is_session, note, settles};
+use super::engine::{Delivery, Engine, Received};
 use super::inbox::{Inbox, Session};
 use super::inbox_ext::InboxExt as _;
 use super::records::{EventState, Found, NewEvent, OrderKey, Scope, Stored};
@@ -75,7 +75,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 if self.queued {
                     return Ok(Received::Queued);
                 }
-                return self.step(&new.scope, Start::Claimed(session, stored.into())).await;
+                return self
+                    .step(&new.scope, Start::Claimed(session, stored.into()))
+                    .await;
             }
             // It came by two ways at once.
             let found = session.find(&new.scope, &new.id, [None; 2]).await?;
@@ -100,7 +102,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             });
         }
         let scope = event.record.scope.clone();
-        self.step(&scope, Start::Found(session, event.into(), at)).await
+        self.step(&scope, Start::Found(session, event.into(), at))
+            .await
     }
 
     /// Whose the payment is, where the rows tell: `None` if they do not.
@@ -120,7 +123,11 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             return Some((same || own).then_some(Some(order)));
         }
         // With its order: who fulfils it must also write down that the order is paid.
-        let order = || outcome.payment().and_then(|payment| order_of(delivery, payment));
+        let order = || {
+            outcome
+                .payment()
+                .and_then(|payment| order_of(delivery, payment))
+        };
         found.is_known.then(|| Some(order()))
     }
 
@@ -303,7 +310,10 @@ fn ids<'a>(event: &'a Event, outcome: &'a Outcome) -> [Option<&'a str>; 2] {
     let id = outcome.payment_id().or(unreadable.flatten());
     let session = outcome.payment().and_then(Payment::session);
     let session = session.map(CheckoutSession::id);
-    [id, session.filter(|known| id.is_some() && Some(*known) != id)]
+    [
+        id,
+        session.filter(|known| id.is_some() && Some(*known) != id),
+    ]
 }
 
 fn order_of(delivery: &Delivery, payment: &Payment) -> Option<OrderKey> {
@@ -342,4 +352,3 @@ struct Bare {
     #[serde(default)]
     metadata: Metadata,
 }
-

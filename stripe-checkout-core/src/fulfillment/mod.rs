@@ -1,8 +1,9 @@
-//! What happens when money arrives: the merchant's hook, and the inbox that makes it happen once.
+//! Fulfilment: the merchant's handler, and the inbox that calls it once.
 //!
-//! A payment's news comes by several ways, repeatedly, concurrently and out of order. So nothing is decided on the way in: a verified event is first
-//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
-//! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
+//! The events of a payment come by several ways, repeatedly, concurrently and out of order. So
+//! nothing is decided on the way in. A verified event is first committed to an [`Inbox`]. Then
+//! *one* step takes it, decides from what is stored, calls the handler and marks the event, all or
+//! nothing. `decide.rs` decides, once for every inbox; an inbox only stores and locks.
 
 mod birth;
 mod cause;
@@ -11,8 +12,11 @@ mod codec;
 mod debit;
 mod decide;
 mod declines;
+mod due;
 mod engine;
+mod error_line;
 mod fresh;
+mod future;
 mod handler;
 mod inbox;
 mod inbox_ext;
@@ -24,6 +28,7 @@ mod memory;
 mod merge;
 mod operation;
 mod operator;
+mod payment_event;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod records;
@@ -37,15 +42,17 @@ mod timed;
 mod verdict;
 mod watch;
 
-use std::pin::Pin;
-
+#[cfg(feature = "testing")]
+pub(crate) use decide::{Decision, payment_event};
 #[cfg(feature = "intent")]
 pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
+pub use due::{Due, Mismatch};
 pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
-pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
+pub use future::BoxFuture;
+pub use handler::{FulfillmentHandler, OnPaid, on_paid};
 pub use inbox::{
     Changes, Claim, CommitError, Inbox, Key, Limits, Locked, Row, Session, Swap, Transaction,
 };
@@ -57,16 +64,14 @@ pub(crate) use lookup::Lookup;
 pub(crate) use lookup::{Answer, Standing};
 pub use memory::MemoryInbox;
 pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
+pub use payment_event::PaymentEvent;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
-#[cfg(feature = "sqlite")]
-pub use sqlite::SqliteInbox;
 pub use records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, IntentState, NewEvent, Note,
     OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Stored,
 };
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteInbox;
 pub(crate) use timed::Timed;
 pub use verdict::{Cause, Dispatch, Step, Stepped, Terms, Turn, Verdict};
-
-/// A future whose type is gone.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -88,7 +88,9 @@ impl<I: Inbox> Attempt<'_, I> {
             Start::Turn(Turn::Due) => return self.run_due(until).await,
             Start::Turn(Turn::Now(id)) => (id, At::Once),
             Start::Turn(Turn::IfDue(id)) => (id, At::Due),
-            Start::Found(session, seen, at) => return self.run_found(session, *seen, at, until).await,
+            Start::Found(session, seen, at) => {
+                return self.run_found(session, *seen, at, until).await;
+            }
             Start::Claimed(session, mut claimed) => {
                 claimed.record.due = claimed.record.received;
                 let scope = claimed.record.scope.clone();
@@ -251,9 +253,9 @@ impl<I: Inbox> Attempt<'_, I> {
             true => self.spent(found),
             false => {
                 let order = locked.order.as_ref();
-                let work = self
-                    .dispatch
-                    .dispatch(&found.record, &locked.payment, order, tx.connection());
+                let work =
+                    self.dispatch
+                        .dispatch(&found.record, &locked.payment, order, tx.connection());
                 work.await
             }
         };

@@ -153,4 +153,3 @@ pub enum Stepped {
     /// The hook failed, and will be tried again.
     Failed,
 }
-

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use stripe_checkout_core::fulfillment::{
-    EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, OrderKey, Received, Settled, Stats,
+    EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, OrderKey, Received,
+    Settled, Stats,
 };
 use stripe_checkout_core::testing::receive_if_due;
 use stripe_checkout_core::{Checkout, InboxError};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stripe_checkout_core::BoxError;
-use stripe_checkout_core::fulfillment::{Inbox, InboxExt as _, MemoryInbox};
+use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox};
 
 /// A store as one application sees it, and an append-only table beside the inbox's own, without any key that would hide a double.
 pub(crate) trait Store: Send + Sync + Sized + 'static {

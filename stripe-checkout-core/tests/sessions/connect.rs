@@ -1,6 +1,8 @@
 //! Connected accounts: a page on which one of them is paid, or from which the money goes on to one.
 
-use stripe_checkout_core::fulfillment::{EventFilter, EventState, Inbox, InboxExt as _, MemoryInbox, Received};
+use stripe_checkout_core::fulfillment::{
+    EventFilter, EventState, InboxExt as _, MemoryInbox, Received,
+};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event};
 use stripe_checkout_core::{
     BuildError, Checkout, Config, Expired, InboxError, IntentError, RequestError, WebhookSecret,

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{BEFORE_BIRTH, NO_ANSWERS, REACH, Run, is_no_answer, now, payments, seconds, taken};
-use crate::error::{ApiError, InboxError, ReconcileError, ReconcilePart};
-use crate::intent::EventPage;
+use crate::error::{InboxError, ReconcileError, ReconcilePart};
+use crate::stripe::ApiError;
+use crate::stripe::EventPage;
 use crate::webhook::{EVENT_TYPES, Event};
 
 /// What Stripe lists late, it lists within this time.

@@ -44,7 +44,14 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
     }
 
     /// Stores a value, `may_leave` says whether it may be forgotten, and forgets what is too old or too much.
-    pub(super) fn put(&mut self, key: K, value: V, may_leave: bool, now: SystemTime, limits: Limits) {
+    pub(super) fn put(
+        &mut self,
+        key: K,
+        value: V,
+        may_leave: bool,
+        now: SystemTime,
+        limits: Limits,
+    ) {
         self.stamps += 1;
         if may_leave {
             self.leaving.push_back((key.clone(), self.stamps, now));

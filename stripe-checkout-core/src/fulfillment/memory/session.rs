@@ -65,7 +65,9 @@ impl MemorySession {
             of == scope && !self.inbox.locks.is_wanted(&key)
         });
         let due = pending.filter_map(|key| Some((state.events.get(key)?.record.due, key)));
-        let due = due.filter(|(due, _)| *due <= now).min_by_key(|(due, _)| *due);
+        let due = due
+            .filter(|(due, _)| *due <= now)
+            .min_by_key(|(due, _)| *due);
         due.map(|(_, key)| key.clone())
     }
 }
@@ -176,7 +178,8 @@ impl Session for MemorySession {
             stored.record.attempts = stored.record.attempts.saturating_sub(counted);
             if stored.claim == claimed.claim {
                 stored.taken = false;
-                stored.record.due = again.map_or(claimed.record.due, |again| time_after(now, again));
+                stored.record.due =
+                    again.map_or(claimed.record.due, |again| time_after(now, again));
             }
             state.put_event(stored, now);
         }
@@ -244,7 +247,11 @@ impl Transaction for MemoryTransaction<'_> {
         let now = SystemTime::now();
         let mut state = self.inbox.state();
         let event = changes.event;
-        if let Some(payment) = event.payment.as_deref().filter(|_| changes.payment != self.before) {
+        if let Some(payment) = event
+            .payment
+            .as_deref()
+            .filter(|_| changes.payment != self.before)
+        {
             let row = merged(&state.payment(&event), &self.before, changes.payment);
             state.put_payment(&event.scope, payment, row, now);
         }

@@ -7,10 +7,10 @@ pub(super) use sqlx::postgres::PgRow as SqlRow;
 use sqlx::query::Query;
 pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
 
+use super::super::inbox::Limits;
 pub(super) use super::super::sql::statement::Dialect;
 pub(super) use super::PostgresInbox as Store;
 use super::transaction::{busy_or, milliseconds};
-use super::super::inbox::Limits;
 use crate::error::InboxError;
 
 pub(super) const LIMITS: Limits = Limits::DURABLE;

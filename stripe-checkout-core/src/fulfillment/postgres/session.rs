@@ -13,7 +13,9 @@ use super::super::codec::{
 };
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
-use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::records::{
+    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
+};
 use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Wait, failed, with_wait};
 use super::inbox::PATIENCE;

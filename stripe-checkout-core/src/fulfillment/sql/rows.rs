@@ -9,18 +9,18 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::super::codec::{
-    disputes, event_state, intent_state, mode, number, operation_state, read_amount,
-    read_disputes, read_event_state, read_intent_state, read_mode, read_notes, read_number,
-    read_operation_state, read_refunds, read_request_state, read_settled, read_time, read_told,
-    refunds, request_state, settled, time, told, unavailable,
+    disputes, event_state, intent_state, mode, number, operation_state, read_amount, read_disputes,
+    read_event_state, read_intent_state, read_mode, read_notes, read_number, read_operation_state,
+    read_refunds, read_request_state, read_settled, read_time, read_told, refunds, request_state,
+    settled, time, told, unavailable,
 };
 use super::super::inbox::{Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
-use super::super::verdict::Terms;
 use super::super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
     Settled, Stored,
 };
+use super::super::verdict::Terms;
 use super::driver::{Connection, Database, Dialect, SqlRow, Wait, failed, with_wait};
 use crate::amount::Amount;
 use crate::error::InboxError;
@@ -159,16 +159,32 @@ pub(super) async fn events(
     filter: &EventFilter,
 ) -> Result<Vec<EventRecord>, InboxError> {
     // Without a scope in words of its own, because a test for NULL keeps an index from use.
-    let mut statement = concat!("SELECT ", event_columns!(), " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
-        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5");
+    let mut statement = concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
+        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5"
+    );
     if filter.scope.is_some() {
         statement = match (&filter.payment, &filter.state) {
-            (None, None) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
-                ORDER BY received DESC, id DESC LIMIT $5"),
-            (None, Some(_)) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
-                ORDER BY received DESC, id DESC LIMIT $5"),
-            (Some(_), _) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
-                ORDER BY received DESC, id DESC LIMIT $5"),
+            (None, None) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
+            (None, Some(_)) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
+            (Some(_), _) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
         };
     }
     let scope = filter.scope.as_ref();
@@ -699,7 +715,11 @@ async fn bookmark(
     scope: &Scope,
     name: &str,
 ) -> Result<Option<String>, InboxError> {
-    let statement = concat!("SELECT value FROM {}bookmarks WHERE ", of_scope!(), "AND name = $3");
+    let statement = concat!(
+        "SELECT value FROM {}bookmarks WHERE ",
+        of_scope!(),
+        "AND name = $3"
+    );
     sqlx::query_scalar::<Database, _>(sql.sql(statement))
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
@@ -723,7 +743,11 @@ pub(super) async fn put_bookmark(
             "INSERT INTO {}bookmarks (application, mode, name, value) SELECT $1, $2, $3, $4 WHERE CAST($5 AS text) IS NULL ON CONFLICT DO NOTHING"
         }
         Some(_) => {
-            concat!("UPDATE {}bookmarks SET value = $4 WHERE ", of_scope!(), "AND name = $3 AND value = $5")
+            concat!(
+                "UPDATE {}bookmarks SET value = $4 WHERE ",
+                of_scope!(),
+                "AND name = $3 AND value = $5"
+            )
         }
     };
     let done = sqlx::query::<Database>(sql.sql(statement))

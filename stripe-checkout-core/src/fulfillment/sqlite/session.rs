@@ -8,7 +8,9 @@ use sqlx::{Sqlite, SqliteConnection};
 use super::super::codec::{event_state, mode, note, time};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
-use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::records::{
+    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
+};
 use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Wait, failed};

@@ -67,7 +67,9 @@ impl Writer {
             None => {
                 let until = until.max(Instant::now() + LEAST);
                 let acquired = tokio::time::timeout_at(until.into(), pool.acquire()).await;
-                acquired.map_err(|_| InboxError::Busy)?.map_err(unavailable)?
+                acquired
+                    .map_err(|_| InboxError::Busy)?
+                    .map_err(unavailable)?
             }
         };
         let mut writer = Self {

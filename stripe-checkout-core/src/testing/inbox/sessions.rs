@@ -10,7 +10,9 @@ use super::world::{
 use crate::amount::Amount;
 use crate::currency::Currency;
 use crate::error::BoxError;
-use crate::fulfillment::{Due, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Settled};
+use crate::fulfillment::{
+    Due, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Settled,
+};
 use crate::testing::{EventBody, refund};
 
 super::cases! {

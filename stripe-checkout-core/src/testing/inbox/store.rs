@@ -13,8 +13,8 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    Cause, EventFilter, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Note, OrderKey,
-    PaymentRecord, RequestState, Settled, Stepped, Turn, Verdict,
+    Cause, EventFilter, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Note,
+    OrderKey, PaymentRecord, RequestState, Settled, Stepped, Turn, Verdict,
 };
 use crate::secret::Mode;
 use crate::testing::EventBody;

@@ -9,8 +9,8 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, NewEvent, Note,
-    OrderKey, PaymentRecord, Settled, Stats, Turn, Verdict,
+    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState,
+    NewEvent, Note, OrderKey, PaymentRecord, Settled, Stats, Turn, Verdict,
 };
 use crate::secret::Mode;
 use crate::testing::{EventBody, refund};
