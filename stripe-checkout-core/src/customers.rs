@@ -1,9 +1,9 @@
 //! Who the visitor is, as the merchant's own code says: never the browser.
 
 use crate::call::Visitor;
-use crate::error::PricingError;
 use crate::fulfillment::BoxFuture;
 use crate::intent::CustomerRequest;
+use crate::pricing::PricingError;
 
 /// Tells which of the merchant's users a visitor is, so that he pays as a customer of Stripe's: the page shows the cards that he saved and offers to save another, and
 /// there is a page to save one without paying.

@@ -14,7 +14,7 @@ use stripe_checkout_core::intent::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Payment, Refund};
 use stripe_checkout_core::{
-    Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, IntentError, Pricing,
+    Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, PaymentError, Pricing,
     PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,
     WebhookSecret,
 };
@@ -308,7 +308,7 @@ impl Shop {
         *self.price.lock().unwrap() = minor;
     }
 
-    async fn intent(&self, order: &str) -> Result<Payment, IntentError> {
+    async fn intent(&self, order: &str) -> Result<Payment, PaymentError> {
         let amount = Amount::new(*self.price.lock().unwrap(), Currency::EUR);
         self.checkout
             .create_intent(&PaymentRequest::new(order, amount))
@@ -416,7 +416,7 @@ async fn a_price_that_changes_under_concurrent_clicks_leaves_one_open_intent() {
             .collect();
         for click in clicks {
             match click.await.unwrap() {
-                Ok(_) | Err(IntentError::InFlight) => {}
+                Ok(_) | Err(PaymentError::InFlight) => {}
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -464,7 +464,7 @@ async fn a_lost_answer_does_not_make_a_second_intent() {
     let shop = Shop::new();
     shop.stripe.fault(Fault::LostAnswer, 50);
     let error = shop.intent("a").await.unwrap_err();
-    assert!(matches!(error, IntentError::Api(_)), "{error:?}");
+    assert!(matches!(error, PaymentError::Api(_)), "{error:?}");
     shop.stripe.heal();
     shop.intent("a").await.unwrap();
     assert_eq!(shop.stripe.made(), 1, "and the buyer's next try, too");
@@ -504,19 +504,19 @@ async fn what_is_paid_or_on_its_way_is_not_asked_for_again() {
     shop.stripe.set(payment.id(), "status", "processing");
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::Processing)
+        Err(PaymentError::Processing)
     ));
     shop.stripe.set(payment.id(), "status", "succeeded");
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     shop.event("payment_intent.succeeded", payment.id(), "succeeded")
         .await;
     let calls = shop.stripe.requests().len();
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     assert_eq!(
         shop.stripe.requests().len(),
@@ -541,7 +541,7 @@ async fn a_canceled_intent_is_replaced_and_a_failed_debit_can_be_paid_again() {
         .await;
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::Processing)
+        Err(PaymentError::Processing)
     ));
     shop.event(
         "payment_intent.payment_failed",
@@ -574,7 +574,7 @@ async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its
         .await;
     shop.stripe.forget("pi_1");
     let refused = shop.intent("a").await.unwrap_err();
-    assert!(matches!(refused, IntentError::Api(_)), "{refused:?}");
+    assert!(matches!(refused, PaymentError::Api(_)), "{refused:?}");
     assert_eq!(shop.stripe.made(), 0);
 }
 
@@ -1124,7 +1124,7 @@ async fn a_created_intent_that_was_replayed_is_shown_as_it_is_now() {
     shop.stripe.set(payment.id(), "status", "processing");
     let shop = shop.restarted(MemoryInbox::new());
     let again = shop.intent("a").await;
-    assert!(matches!(again, Err(IntentError::Processing)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::Processing)), "{again:?}");
 }
 
 #[tokio::test]
@@ -1145,6 +1145,37 @@ async fn who_paid_before_a_restart_is_not_told_that_the_payment_is_unknown() {
     assert_eq!(page.status(), 200, "{}", text(&page));
 }
 
+/// While it is down, a GET succeeds, and all four tries of a POST fail.
+struct Flaky(FakeStripe, Arc<Mutex<bool>>);
+
+impl Transport for Flaky {
+    async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
+        if *self.1.lock().unwrap() && request.method == "POST" {
+            return Ok(TransportResponse {
+                status: 503,
+                headers: vec![],
+                body: Default::default(),
+            });
+        }
+        self.0.send(request).await
+    }
+}
+
+impl Shop {
+    /// Another process with an inbox of its own, and the switch that takes Stripe down for it.
+    fn flaky(&self) -> (Checkout, Arc<Mutex<bool>>) {
+        let down = Arc::new(Mutex::new(false));
+        let checkout = Checkout::builder(keys())
+            .application("tea")
+            .pricing(Prices(Arc::clone(&self.price)))
+            .transport(Flaky(self.stripe.clone(), Arc::clone(&down)))
+            .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
+            .build()
+            .unwrap();
+        (checkout, down)
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn metadata_that_changed_at_the_same_price_reaches_stripe() {
     use stripe_checkout_core::Metadata;
@@ -1154,37 +1185,29 @@ async fn metadata_that_changed_at_the_same_price_reaches_stripe() {
             .metadata(Metadata::new().with("size", size).unwrap())
     };
     shop.checkout.create_intent(&of("S")).await.unwrap();
-    // The GET succeeds, all four tries of the update fail.
-    struct Flaky(FakeStripe, Arc<Mutex<bool>>);
-    impl Transport for Flaky {
-        async fn send(
-            &self,
-            request: &TransportRequest,
-        ) -> Result<TransportResponse, TransportError> {
-            if *self.1.lock().unwrap() && request.method == "POST" {
-                return Ok(TransportResponse {
-                    status: 503,
-                    headers: vec![],
-                    body: Default::default(),
-                });
-            }
-            self.0.send(request).await
-        }
-    }
-    let down = Arc::new(Mutex::new(false));
-    let checkout = Checkout::builder(keys())
-        .application("tea")
-        .pricing(Prices(Arc::clone(&shop.price)))
-        .transport(Flaky(shop.stripe.clone(), Arc::clone(&down)))
-        .fulfillment(MemoryInbox::new(), on_paid(async |_| Ok(())))
-        .build()
-        .unwrap();
+    let (checkout, down) = shop.flaky();
     checkout.create_intent(&of("S")).await.unwrap();
     *down.lock().unwrap() = true;
     checkout.create_intent(&of("XL")).await.unwrap_err();
     *down.lock().unwrap() = false;
     let payment = checkout.create_intent(&of("XL")).await.unwrap();
     assert_eq!(payment.metadata().get("size"), Some("XL"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_another_call_was_closing_is_given_to_no_buyer() {
+    let shop = Shop::new();
+    let (checkout, down) = shop.flaky();
+    let request = PaymentRequest::new("a", Amount::new(1999, Currency::EUR));
+    checkout.create_intent(&request).await.unwrap();
+    *down.lock().unwrap() = true;
+    // The row says that pi_1 is closed from now on, and then the call to Stripe fails.
+    let authorise = request.clone().capture_manually();
+    checkout.create_intent(&authorise).await.unwrap_err();
+    *down.lock().unwrap() = false;
+    let payment = checkout.create_intent(&request).await.unwrap();
+    assert_eq!(payment.id(), "pi_2");
+    assert_eq!(shop.stripe.open(), ["pi_2"]);
 }
 
 /// Does something once, just before a request of this method and path goes on.
@@ -1225,7 +1248,7 @@ async fn an_order_paid_in_full_is_fulfilled_whatever_a_slow_request_with_an_old_
     // Priced a moment ago at 999, arrives late; the buyer's other tab pays 1999 in between.
     assert!(matches!(
         checkout.create_intent(&of(999)).await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     let shop = Shop {
         checkout,
@@ -1654,7 +1677,7 @@ async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
     let error = error.unwrap_err();
     let refused = matches!(
         error,
-        IntentError::Request(RequestError::StatementDescriptorSuffix)
+        PaymentError::Request(RequestError::StatementDescriptorSuffix)
     );
     assert!(refused, "{error:?}");
     assert_eq!(stripe.requests(), Vec::<String>::new());

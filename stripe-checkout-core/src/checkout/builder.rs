@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
+#[cfg(feature = "checkout")]
+use super::page_settings::PageSettings;
+use super::state::{Checkout, Inner};
+#[cfg(feature = "intent")]
+use super::state::{ClientKey, Payments};
 use super::tasks::Tasks;
-use super::{Checkout, Inner};
+use crate::build_error::BuildError;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Offers};
-use crate::error::{BuildError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{
     Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
 };
@@ -39,18 +44,6 @@ impl fmt::Debug for Ours {
             Self::By(_) => "By(..)",
         })
     }
-}
-
-/// What the pages say of the shop.
-#[cfg(feature = "checkout")]
-pub(super) struct Front {
-    pub(super) pages: crate::page::Pages,
-    pub(super) policy: String,
-    pub(super) publishable_key: crate::secret::PublishableKey,
-    pub(super) stripe_js_url: String,
-    pub(super) shop: String,
-    pub(super) order_url: Option<String>,
-    pub(super) account_url: Option<String>,
 }
 
 /// Makes a [`Checkout`]. Not generic, so that it can be made in branches and the inbox chosen at run time.
@@ -85,7 +78,7 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     visitor_calls: crate::intent::CallLimits,
     #[cfg(feature = "intent")]
-    client_key: Option<Arc<super::ClientKey>>,
+    client_key: Option<Arc<ClientKey>>,
     #[cfg(feature = "intent")]
     max_declines: u32,
     #[cfg(feature = "intent")]
@@ -116,7 +109,7 @@ impl fmt::Debug for CheckoutBuilder {
 }
 
 impl CheckoutBuilder {
-    pub(super) fn new(config: Config) -> Self {
+    fn new(config: Config) -> Self {
         Self {
             config,
             application: None,
@@ -461,7 +454,7 @@ impl CheckoutBuilder {
                     Some(gateway) => gateway(&self.config)?,
                     None => crate::intent::Gateway::new(&self.config)?,
                 };
-                Some(super::Payments {
+                Some(Payments {
                     pricing,
                     gateway,
                     visitor_calls: Arc::new(crate::intent::VisitorCalls::new(self.visitor_calls)),
@@ -476,7 +469,7 @@ impl CheckoutBuilder {
                     #[cfg(feature = "sessions")]
                     hosted: self.hosted,
                     #[cfg(feature = "checkout")]
-                    front: Front {
+                    page: PageSettings {
                         pages: crate::page::Pages::new(self.templates)?,
                         policy: crate::page::content_security_policy(
                             self.config.stripe_js_url(),
@@ -598,6 +591,7 @@ impl CheckoutBuilder {
                 application,
                 stored_as,
                 mode,
+                own_account: self.config.account(),
                 verifier,
                 fulfillment,
                 ours,
@@ -625,6 +619,11 @@ const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
+    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines that follow.
+    pub fn builder(config: Config) -> CheckoutBuilder {
+        CheckoutBuilder::new(config)
+    }
+
     /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first
     /// call does it, and also where this fails.
     fn be_born(&self) {

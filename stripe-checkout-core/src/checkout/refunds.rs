@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::Checkout;
 use super::operations::{Doing, Work};
+use super::payment_error::PaymentError;
+use super::state::Checkout;
 use crate::currency::Currency;
-use crate::error::{AmountError, ApiError, OperationError, RequestError};
+use crate::error::{AmountError, ApiError, RequestError};
 use crate::fulfillment::OperationKind;
 use crate::intent::{Gateway, IdempotencyKey, RefundRequest, Unsuccessful, check_id};
 use crate::marks::operation_of;
@@ -19,7 +20,7 @@ impl Checkout {
     /// [`refunded`](crate::fulfillment::FulfillmentHandler::refunded) and [`refund_failed`](crate::fulfillment::FulfillmentHandler::refund_failed) hear. Never more goes back
     /// than was paid: Stripe counts.
     ///
-    /// After an error of [`Api`](OperationError::Api) or [`Inbox`](OperationError::Inbox) call it again with the same request. Not from inside a hook: what a hook decides
+    /// After an error of [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the same request. Not from inside a hook: what a hook decides
     /// it writes down, and somebody else does it.
     ///
     /// See <https://docs.stripe.com/api/refunds/create>.
@@ -33,15 +34,15 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`OperationError`]; [`NothingLeft`](OperationError::NothingLeft), [`MoreThanLeft`](OperationError::MoreThanLeft) and [`Disputed`](OperationError::Disputed) where
+    /// [`PaymentError`]; [`NothingLeft`](PaymentError::NothingLeft), [`MoreThanLeft`](PaymentError::MoreThanLeft) and [`Disputed`](PaymentError::Disputed) where
     /// Stripe refuses it. What it refused can be asked for again with the same reference.
-    pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+    pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.give_back(&request).await })
             .await
     }
 
-    async fn give_back(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+    async fn give_back(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let gateway = self.gateway()?;
         request.validate()?;
         check_id(request.payment(), "pi_")?;
@@ -91,7 +92,7 @@ impl Checkout {
         &self,
         payment: &str,
         named: Option<&str>,
-    ) -> Result<Option<String>, OperationError> {
+    ) -> Result<Option<String>, PaymentError> {
         let scope = self.scope(self.mode());
         let fulfillment = &self.inner.fulfillment;
         let row = fulfillment.intent_of_payment(&scope, payment).await?;
@@ -105,7 +106,7 @@ impl Checkout {
         &self,
         payment: &str,
         account: Option<&str>,
-    ) -> Result<Currency, OperationError> {
+    ) -> Result<Currency, PaymentError> {
         let scope = self.scope(self.mode());
         let fulfillment = &self.inner.fulfillment;
         if let Some((_, row)) = fulfillment.intent_of_payment(&scope, payment).await?
@@ -119,15 +120,15 @@ impl Checkout {
 }
 
 /// What Stripe says no to, in words of our own.
-fn refused(error: OperationError) -> OperationError {
-    let OperationError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
+fn refused(error: PaymentError) -> PaymentError {
+    let PaymentError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
         return error;
     };
     match (code.as_deref(), param.as_deref()) {
-        (Some("charge_already_refunded"), _) => OperationError::NothingLeft,
-        (Some("charge_disputed"), _) => OperationError::Disputed,
+        (Some("charge_already_refunded"), _) => PaymentError::NothingLeft,
+        (Some("charge_disputed"), _) => PaymentError::Disputed,
         // Stripe has no code for this one.
-        (None | Some("amount_too_large"), Some("amount")) => OperationError::MoreThanLeft,
+        (None | Some("amount_too_large"), Some("amount")) => PaymentError::MoreThanLeft,
         _ => error,
     }
 }
@@ -159,7 +160,7 @@ impl Work for Refunding<'_> {
         Ok((self.seen(refund), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Refund>, OperationError> {
+    async fn find(&self) -> Result<Option<Refund>, PaymentError> {
         let mut refunds = self
             .gateway
             .refunds_of(self.request.payment(), self.account)
@@ -180,7 +181,7 @@ impl Work for Refunding<'_> {
         };
         let asked = self.request.partial_amount();
         if asked.is_some_and(|asked| asked != found.amount()) {
-            return Err(OperationError::Differs);
+            return Err(PaymentError::Differs);
         }
         Ok(Some(self.seen(found)))
     }

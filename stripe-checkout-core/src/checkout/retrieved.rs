@@ -12,7 +12,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::Checkout;
+use super::state::Checkout;
 use crate::config::API_VERSION;
 use crate::error::{ApiError, InboxError};
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
@@ -21,7 +21,7 @@ use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::telemetry::Origin;
 use crate::webhook::{
-    CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
+    CheckoutSession, Event, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
 };
 
 impl Checkout {
@@ -95,7 +95,8 @@ impl Checkout {
     /// pauses, and another event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
-        let outcome = Outcome::of(&event);
+        let event = self.read(event);
+        let outcome = event.outcome();
         let mut filter = EventFilter::default().payment(outcome.payment_id().unwrap_or_default());
         filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
         let told = fulfillment.events(&filter).await?;
@@ -111,7 +112,7 @@ impl Checkout {
         });
         match told {
             Some(told) => fulfillment.run_if_due(told).await,
-            None => self.take_in(event, Origin::Retrieved).await,
+            None => self.take_in_read(&event, Origin::Retrieved).await,
         }
     }
 }
@@ -300,6 +301,7 @@ fn event_told_by_session(payment: &Payment) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webhook::Outcome;
 
     fn retrieved(status: &str) -> Option<Event> {
         let object = serde_json::json!({

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::error::{BoxError, Escaped, EventError, InboxError};
 use crate::marks::Marks;
 use crate::metadata::Metadata;
-use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
+use crate::webhook::{CheckoutSession, Event, Outcome, Payment, ReadEvent};
 
 /// Which payments are this application's.
 #[derive(Clone)]
@@ -41,7 +41,8 @@ pub(crate) enum OursRule {
 /// A verified event on its way in.
 pub(crate) struct Delivery {
     pub(crate) scope: Scope,
-    pub(crate) event: Event,
+    /// On the account that it is of: none for the account of the keys.
+    pub(crate) event: ReadEvent,
     pub(crate) received: SystemTime,
     /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
     pub(crate) at_once: bool,
@@ -352,43 +353,39 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     async fn deliver(&self, delivery: Delivery, ours: &OursRule) -> Result<Received, InboxError> {
-        let delivery = Delivery {
-            event: self.own(delivery.event),
-            ..delivery
-        };
         let id = delivery.event.id();
         if let Some(known) = self.inbox.event(&delivery.scope, id).await? {
             tracing::Span::current().record("payment", known.payment.as_deref());
             return self.stored(&known, delivery.at_once).await;
         }
         let at_once = delivery.at_once;
-        let outcome = Outcome::of(&delivery.event);
+        let outcome = delivery.event.outcome();
         tracing::Span::current().record("payment", outcome.payment_id());
-        if let Outcome::Unreadable(error) = &outcome {
+        if let Outcome::Unreadable(error) = outcome {
             tracing::error!(event = delivery.event.id(), event_type = delivery.event.event_type(), error = %crate::error::Chain(error), "genuine, and about a payment, but it cannot be read");
         }
-        let order = self.whose(&delivery, &outcome, ours).await?;
+        let order = self.whose(&delivery, outcome, ours).await?;
         let Delivery {
             scope,
             event,
             received,
             ..
-        } = delivery;
+        } = &delivery;
         let is_ours = order.is_some();
         let record = self
             .inbox
             .receive(NewEvent {
-                scope,
+                scope: scope.clone(),
                 id: event.id().to_owned(),
                 event_type: event.event_type().to_owned(),
                 payment: outcome.payment_id().map(str::to_owned),
                 order: order.flatten(),
                 ours: is_ours,
-                settles: is_ours && settles(&outcome),
+                settles: is_ours && settles(outcome),
                 // Also of what is not known as ours, yet: a note only ever stops a delivery.
-                note: note(&outcome),
+                note: note(outcome),
                 body: event.body_without_client_secrets().into(),
-                received,
+                received: *received,
             })
             .await?;
         self.stored(&record, at_once).await

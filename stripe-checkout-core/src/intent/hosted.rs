@@ -366,10 +366,6 @@ pub(crate) struct SessionParams {
 }
 
 impl SessionParams {
-    pub(crate) fn amount(&self) -> Amount {
-        self.params.amount()
-    }
-
     /// The parameters of its PaymentIntent.
     pub(crate) fn intent(&self) -> &IntentParams {
         &self.params

@@ -1,3 +1,6 @@
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
 use super::{
     ChargeRefunded, CheckoutSession, Dispute, DisputeChange, Event, Failure, Payment,
     PaymentMethod, PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent,
@@ -199,6 +202,31 @@ impl Outcome {
             _ if self.dispute().is_some() => self.dispute()?.payment_intent(),
             _ => self.payment().map(Payment::id),
         }
+    }
+}
+
+/// An event whose outcome is read once. Clones share it.
+#[derive(Clone)]
+pub(crate) struct ReadEvent(Arc<(Event, OnceLock<Outcome>)>);
+
+impl ReadEvent {
+    pub(crate) fn outcome(&self) -> &Outcome {
+        let (event, outcome) = &*self.0;
+        outcome.get_or_init(|| Outcome::of(event))
+    }
+}
+
+impl From<Event> for ReadEvent {
+    fn from(event: Event) -> Self {
+        Self(Arc::new((event, OnceLock::new())))
+    }
+}
+
+impl Deref for ReadEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.0.0
     }
 }
 

@@ -4,7 +4,7 @@ use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::intent::{CaptureRequest, PaymentRequest, RefundRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
-use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, IntentError, RequestError};
+use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, PaymentError, RequestError};
 
 use crate::world::{PRICE, World, eur};
 
@@ -54,7 +54,7 @@ async fn the_same_reference_on_another_account_is_another_order() {
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
     // Only this one is paid.
     let again = world.checkout.create_intent(&on(ONE, "order-1")).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
     for open in [on(OTHER, "order-1"), PaymentRequest::new("order-1", PRICE)] {
         world.checkout.create_intent(&open).await.unwrap();
     }
@@ -130,7 +130,7 @@ async fn money_of_a_connected_account_goes_back_from_there() {
     assert!(matches!(ended, Expired::Expired(payment) if payment.id() == open.id()));
     let refused = world.checkout.create_intent(&on(OTHER, "order-1")).await;
     assert!(
-        matches!(refused, Err(IntentError::CalledOff)),
+        matches!(refused, Err(PaymentError::CalledOff)),
         "{refused:?}"
     );
 }

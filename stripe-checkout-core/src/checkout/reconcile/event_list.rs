@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::report::{ReconcileError, ReconcilePart};
 use super::{BEFORE_BIRTH, NO_ANSWERS, REACH, Run, is_no_answer, now, payments, seconds, taken};
-use crate::error::{ApiError, InboxError, ReconcileError, ReconcilePart};
+use crate::error::{ApiError, InboxError};
 use crate::intent::EventPage;
 use crate::webhook::{EVENT_TYPES, Event};
 
