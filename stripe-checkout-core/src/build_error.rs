@@ -14,7 +14,8 @@ pub enum BuildError {
     /// No handler and no inbox were given.
     #[error("a checkout needs .fulfillment(inbox, handler): without it a paid order would be lost")]
     NoFulfillment,
-    /// No name: two shops on one Stripe account whose orders count from one would share their PaymentIntents, and two applications on one database their events.
+    /// No name: two shops on one Stripe account whose orders count from one would share their
+    /// PaymentIntents, and two applications on one database their events.
     #[error(
         "a checkout with prices, or with an inbox in a database, needs .application(\"a name\") that no other application of the same Stripe account or database has"
     )]
@@ -36,12 +37,13 @@ pub enum BuildError {
         "MemoryInbox forgets payments on connected accounts at a restart, and without .pricing(…) there is no key to look them up: use a database's inbox"
     )]
     MemoryWithConnectedAccounts,
-    /// What is acknowledged before it is done must survive a restart.
+    /// A queued event is acknowledged before its handler runs, so it must survive a restart.
     #[error(
         "MemoryInbox forgets everything at a restart, so events cannot be queued in it: use a database's inbox"
     )]
     MemoryQueued,
-    /// The webhook's path does not begin with a slash, has empty or dot segments, a query or other unusual characters, or is that of another route.
+    /// The webhook's path does not begin with a slash, has empty or dot segments, a query or
+    /// other unusual characters, or is that of another route.
     #[error(
         "the path {path:?} must begin with '/', hold only letters, digits and - _ . / without empty or dot segments, and not be one of the checkout's other paths"
     )]
@@ -59,7 +61,7 @@ pub enum BuildError {
     #[cfg(feature = "sessions")]
     #[error("the hosted checkout cannot be: {flaw}")]
     HostedCheckout {
-        /// What is wrong.
+        /// The flaw, in a few words.
         flaw: &'static str,
     },
     /// A template of the merchant's does not compile.

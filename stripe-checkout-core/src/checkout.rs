@@ -1,5 +1,7 @@
-//! One value that holds everything: keys, prices, page, inbox and handler. An adapter turns a request into a [`Call`](crate::Call), hands it to
-//! [`Checkout::handle`], and turns the [`Reply`](crate::Reply) back; all that decides anything is behind it, once for every framework.
+//! One value that holds everything: keys, prices, page, inbox and handler. An adapter turns a
+//! request into a [`Call`](crate::Call), hands it to [`Checkout::handle`], and turns the
+//! [`Reply`](crate::Reply) back; all that decides anything is behind it, once for every
+//! framework.
 //!
 //! [`state`] defines the value, and every other file adds what it can do. No file here imports this
 //! one.

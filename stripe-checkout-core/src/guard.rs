@@ -9,7 +9,7 @@ use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::intent::PaymentRequest;
 
-/// Why a [`Guard`] does not let a buyer start a payment. Any error that a guard meets can be returned with `?`.
+/// Why a [`Guard`] does not let a buyer start a payment. A guard can return any error with `?`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum GuardError {
@@ -20,12 +20,12 @@ pub enum GuardError {
         /// A stable `snake_case` code for the browser.
         code: &'static str,
     },
-    /// Not so many (429).
+    /// Too many attempts (429).
     TooMany {
         /// When it may be tried again: whole seconds, at least one.
         retry_after: Duration,
     },
-    /// Nobody can tell now (503). The cause is logged, never shown.
+    /// The guard cannot decide now (503). The cause is logged, never shown.
     Unavailable(BoxError),
 }
 

@@ -10,23 +10,27 @@ use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::intent::PaymentRequest;
 
-/// Why the merchant's prices give no payment. Anything else that goes wrong becomes [`Unavailable`](Self::Unavailable) by `?`.
+/// Why the merchant's prices give no payment. With `?` any other error becomes
+/// [`Unavailable`](Self::Unavailable).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PricingError {
-    /// The order is refused (422): sold out, unknown, not this visitor's. The text is shown to the buyer.
+    /// The order is refused (422): sold out, unknown, not this visitor's. The page shows the text
+    /// to the buyer.
     Refused {
         /// A sentence that the buyer may read.
         message: String,
         /// A stable `snake_case` code for the browser.
         code: &'static str,
     },
-    /// The order is paid already (409): the page shows that instead of a form, with the way to the order.
+    /// The order is paid already (409): the page shows that instead of a form, with the way to the
+    /// order.
     AlreadyPaid {
-        /// The order's reference, as a [`PaymentRequest`](crate::intent::PaymentRequest) would have it.
+        /// The order's reference, as a [`PaymentRequest`] would have it.
         reference: String,
     },
-    /// A payment of the order is on its way and may take days (409): the page says so instead of showing a form.
+    /// A payment of the order is on its way and may take days (409): the page says so instead of
+    /// showing a form.
     Processing {
         /// The order's reference, as for [`AlreadyPaid`](Self::AlreadyPaid).
         reference: String,
@@ -45,7 +49,8 @@ impl PricingError {
     }
 }
 
-// No `Display` and no `Error`: that is what lets `?` take any other error. A blanket `From<E: Error>` and an own `Error` cannot both be.
+// No `Display` and no `Error`, so that `?` takes any other error: a blanket `From<E: Error>` and an
+// own `Error` cannot both be.
 impl<E: Into<BoxError>> From<E> for PricingError {
     fn from(error: E) -> Self {
         Self::Unavailable(error.into())

@@ -42,7 +42,8 @@ pub enum Alert {
     },
     /// This machine's clock and Stripe's are a minute or more apart, or further than a shorter tolerance of yours.
     ClockSkew {
-        /// How many seconds this machine's is ahead; negative if it is behind. See [`Checkout::clock_skew`](crate::Checkout::clock_skew).
+        /// How many seconds this machine's is ahead; negative if it is behind. See
+        /// [`Checkout::clock_skew`](crate::Checkout::clock_skew).
         ahead_seconds: i64,
     },
 }

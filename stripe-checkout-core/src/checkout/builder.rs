@@ -333,7 +333,7 @@ impl CheckoutBuilder {
     #[cfg(feature = "intent")]
     pub fn client_key(
         mut self,
-        key: impl Fn(&crate::Visitor) -> Option<String> + Send + Sync + 'static,
+        key: impl Fn(&crate::call::Visitor) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.client_key = Some(Arc::new(key));
         self
@@ -343,7 +343,7 @@ impl CheckoutBuilder {
     /// visitors may. It is also asked before each look-up of a payment: see
     /// [`Attempt`](crate::Attempt).
     #[cfg(feature = "intent")]
-    pub fn guard(mut self, guard: impl crate::Guard) -> Self {
+    pub fn guard(mut self, guard: impl crate::guard::Guard) -> Self {
         self.guard = Some(Arc::new(guard));
         self
     }
@@ -351,7 +351,7 @@ impl CheckoutBuilder {
     /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page; on Stripe's own page he is this customer too. Needs
     /// [`pricing`](Self::pricing).
     #[cfg(feature = "intent")]
-    pub fn customers(mut self, customers: impl crate::Customers) -> Self {
+    pub fn customers(mut self, customers: impl crate::customers::Customers) -> Self {
         self.customers = Some(Arc::new(customers));
         self
     }
@@ -619,7 +619,8 @@ const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
-    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines that follow.
+    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines
+    /// that follow.
     pub fn builder(config: Config) -> CheckoutBuilder {
         CheckoutBuilder::new(config)
     }

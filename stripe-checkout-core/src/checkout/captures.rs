@@ -68,8 +68,10 @@ impl Checkout {
     /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
     ///
     /// # Errors
-    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if nothing is reserved (any more), [`MoreThanLeft`](PaymentError::MoreThanLeft) if less is,
-    /// [`InFlight`](PaymentError::InFlight) while a capture with another reference is on its way: a payment is captured once.
+    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if nothing is reserved (any
+    /// more), [`MoreThanLeft`](PaymentError::MoreThanLeft) if less is,
+    /// [`InFlight`](PaymentError::InFlight) while a capture with another reference is on its way:
+    /// a payment is captured once.
     pub async fn capture(&self, request: &CaptureRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.take(&request).await })

@@ -1,4 +1,4 @@
-//! An order that is called off: first nobody can pay it any more, then its goods may go to somebody else.
+//! Calls an order off: first no buyer can pay it any more, then its goods are free for another one.
 
 use super::open_payment::{OpenPayment, Standing, is_called_off};
 use super::payment_error::PaymentError;
@@ -34,15 +34,16 @@ pub enum Expired {
 
 impl Checkout {
     /// Calls an order off, so that its goods are free for another buyer. It cancels the open
-    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised on
-    /// either page. From then on
-    /// [`create_intent`](Self::create_intent) and the checkout page refuse the order ([`PaymentError::CalledOff`]), unless the [request](crate::intent::PaymentRequest::reopen)
-    /// says that it is open again.
+    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised
+    /// on either page. From then on [`create_intent`](Self::create_intent) and the checkout page
+    /// refuse the order ([`PaymentError::CalledOff`]), unless the
+    /// [request](crate::intent::PaymentRequest::reopen) says that it is open again.
     ///
     /// It can be called as often as you like. After an error nothing is certain, except that no new payment begins: call it again.
     ///
     /// # Errors
-    /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::InFlight`], [`PaymentError::NoPricing`].
+    /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::InFlight`],
+    /// [`PaymentError::NoPricing`].
     pub async fn expire(&self, reference: &str) -> Result<Expired, PaymentError> {
         let order = self.order_key_on(reference, None);
         self.call_off(&order).await
@@ -123,7 +124,7 @@ impl Checkout {
         }
     }
 
-    /// Ends the session of an order that was called off, or says that somebody paid in it.
+    /// Ends the session of an order that was called off, or says that a buyer paid in it.
     async fn call_off_session(
         &self,
         order: &OrderKey,

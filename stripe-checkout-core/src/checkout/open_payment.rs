@@ -15,7 +15,7 @@
 //! | no payment yet, for other parameters | writes the row of the next attempt |
 //! | a payment that is paid or on its way | refuses the order |
 //! | a payment that is over, or that Stripe does not know | writes the row of the next attempt |
-//! | an open payment of the other kind, or one that is being replaced | closes it, and looks again |
+//! | an open payment of the other kind, or one being replaced | closes it, and looks again |
 //! | an open payment with the same parameters | returns it |
 //! | an open payment with other parameters | updates it; where that cannot be, closes it |
 
@@ -180,7 +180,7 @@ impl<K: Opens> Opening<'_, K> {
         };
         let Created { open, is_current } = created;
         let opened = IntentRecord {
-            // What is only repeated may have been changed since: bring it up to date first.
+            // Stripe repeated an old answer, so other parameters may have followed: send these too.
             request: match is_current {
                 true => RequestState::Sent,
                 false => RequestState::Sending,
@@ -222,7 +222,7 @@ impl<K: Opens> Opening<'_, K> {
     async fn reuse(&self, row: IntentRecord, id: &str) -> Result<Option<K::Open>, PaymentError> {
         let found = match AtStripe::retrieve(self.at.gateway, id, self.at.account()).await {
             Ok(found) => found,
-            // The keys changed since, or a Stripe of one's own forgets at a restart. No buyer can
+            // The keys changed since, or a stand-in for Stripe forgets at a restart. No buyer can
             // pay a payment that Stripe does not know.
             Err(ApiError::InvalidRequest {
                 status: 404,

@@ -3,7 +3,7 @@
 use crate::page::Pages;
 use crate::secret::PublishableKey;
 
-/// What the pages say of the shop.
+/// The shop, as the pages show it.
 pub(super) struct PageSettings {
     pub(super) pages: Pages,
     pub(super) policy: String,

@@ -93,7 +93,8 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/payment_methods/detach>.
     ///
     /// # Errors
-    /// [`PaymentError::NotTheirs`] if it is not this customer's, or not any more; [`PaymentError::Api`].
+    /// [`PaymentError::NotTheirs`] if it is not this customer's, or not any more;
+    /// [`PaymentError::Api`].
     pub async fn detach(
         &self,
         customer: &Customer,

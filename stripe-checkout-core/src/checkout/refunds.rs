@@ -20,8 +20,9 @@ impl Checkout {
     /// [`refunded`](crate::fulfillment::FulfillmentHandler::refunded) and [`refund_failed`](crate::fulfillment::FulfillmentHandler::refund_failed) hear. Never more goes back
     /// than was paid: Stripe counts.
     ///
-    /// After an error of [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the same request. Not from inside a hook: what a hook decides
-    /// it writes down, and somebody else does it.
+    /// After [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the
+    /// same request. Do not call it in a handler: the handler writes down its decision, and other
+    /// code of yours carries it out.
     ///
     /// See <https://docs.stripe.com/api/refunds/create>.
     ///
@@ -34,8 +35,9 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`PaymentError`]; [`NothingLeft`](PaymentError::NothingLeft), [`MoreThanLeft`](PaymentError::MoreThanLeft) and [`Disputed`](PaymentError::Disputed) where
-    /// Stripe refuses it. What it refused can be asked for again with the same reference.
+    /// [`PaymentError`]; [`NothingLeft`](PaymentError::NothingLeft),
+    /// [`MoreThanLeft`](PaymentError::MoreThanLeft) and [`Disputed`](PaymentError::Disputed) where
+    /// Stripe refuses it. After a refusal you can ask again with the same reference.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.give_back(&request).await })

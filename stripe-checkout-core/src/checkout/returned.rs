@@ -35,7 +35,8 @@ impl Checkout {
             Some((_, row)) if !fits(row, payment, client_secret) => return Ok(None),
             Some((order, _)) => order.account.clone(),
             None if self.inner.fulfillment.survives_restart() => return Ok(None),
-            // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
+            // The inbox forgot at a restart. A buyer who has paid must not read that the payment is
+            // unknown.
             None => {
                 gateway = self.guess()?;
                 None
@@ -73,7 +74,8 @@ impl Checkout {
         let account = match fulfillment.intent_of_payment(&scope, session).await? {
             Some((order, _)) => order.account,
             None if fulfillment.survives_restart() => return Ok(None),
-            // What a restart forgot must not tell a buyer who has paid that the payment is unknown.
+            // The inbox forgot at a restart. A buyer who has paid must not read that the payment is
+            // unknown.
             None => {
                 is_guess = true;
                 gateway = self.guess()?;

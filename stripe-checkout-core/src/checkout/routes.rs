@@ -25,13 +25,15 @@ use crate::reply::{Problem, Reply};
 impl Checkout {
     /// Answers a call.
     ///
-    /// The work runs as a task of its own, so that a client that hangs up cannot cut off a fulfilment half-way; [`drain`](Self::drain) waits for it
-    /// at shutdown. It runs on the tokio runtime in which the checkout was built: a framework's worker threads may have runtimes of their own, which end with
-    /// them (actix-web's do). A panic in the merchant's code is an answer of 500.
+    /// A client that hangs up cannot cut off a fulfilment half-way: the work goes on as a task of
+    /// its own, and [`drain`](Self::drain) waits for it at shutdown. The work runs on the tokio
+    /// runtime in which the checkout was built: a framework's worker threads may have runtimes of
+    /// their own, which end with them (actix-web's do). A panic in the merchant's code is an
+    /// answer of 500.
     ///
     /// A call to Stripe that a visitor causes waits for its turn, at most 2 s: see
-    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). If the visitor hangs up before it
-    /// was sent, it is not sent.
+    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). If the visitor hangs up
+    /// before it was sent, it is not sent.
     pub async fn handle(&self, call: Call) -> Reply {
         // At once and without a task: actix-web closes a connection with a broken body if the
         // answer is not ready then.
@@ -71,7 +73,7 @@ impl Checkout {
         if call.body.is_too_slow() && !matches!(call.endpoint.route, Route::Webhook) {
             return Problem::too_slow().json();
         }
-        // Those that need no row of the inbox would not find out.
+        // Routes that need no row of the inbox would not find out.
         #[cfg(feature = "intent")]
         if matches!(
             call.endpoint.route,

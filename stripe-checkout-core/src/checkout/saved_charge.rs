@@ -43,8 +43,10 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`PaymentError::NotTheirs`] if the payment method is not this customer's: nothing was charged. Else as [`create_intent`](Self::create_intent); after
-    /// [`PaymentError::Api`] and [`PaymentError::Inbox`] it is not known whether it was charged: call it again with the same attempt.
+    /// [`PaymentError::NotTheirs`] if the payment method is not this customer's: nothing was
+    /// charged. Else as [`create_intent`](Self::create_intent). After [`PaymentError::Api`] and
+    /// [`PaymentError::Inbox`] it is not known whether it was charged: call it again with the
+    /// same attempt.
     pub async fn charge_saved(
         &self,
         charge: &SavedCharge,

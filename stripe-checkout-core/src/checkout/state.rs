@@ -83,8 +83,8 @@ impl Checkout {
         &self.endpoints
     }
 
-    /// The same checkout with the routes of one group only, so that groups can be mounted apart: a log-in layer around the page must not stand
-    /// before the webhook.
+    /// The same checkout with the routes of one group only, so that groups can be mounted apart: a
+    /// log-in layer around the page must not stand before the webhook.
     #[must_use]
     pub fn only(&self, group: Group) -> Self {
         let endpoints = self
@@ -99,7 +99,8 @@ impl Checkout {
         }
     }
 
-    /// Waits until every call that began has ended. Call it at shutdown, after the server stopped to accept connections.
+    /// Waits until every call that began has ended. Call it at shutdown, after the server stopped
+    /// to accept connections.
     pub async fn drain(&self) {
         self.inner.tasks.drain().await;
     }

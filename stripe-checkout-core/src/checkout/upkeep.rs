@@ -36,7 +36,8 @@ impl Checkout {
     /// event ends as it would have ended by itself, only sooner.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or
+    /// dropped; [`InboxError::Busy`].
     pub async fn replay(&self, event: &EventRecord) -> Result<Received, InboxError> {
         let (checkout, event) = (self.clone(), event.clone());
         self.to_the_end(async move { checkout.inner.fulfillment.replay(&event).await })
@@ -46,19 +47,24 @@ impl Checkout {
     /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or dropped; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or
+    /// dropped; [`InboxError::Busy`].
     pub async fn discard(&self, event: &EventRecord) -> Result<(), InboxError> {
         let (checkout, event) = (self.clone(), event.clone());
         self.to_the_end(async move { checkout.inner.fulfillment.discard(&event).await })
             .await
     }
 
-    /// What somebody must look at, the most urgent first; nothing if all is well. A payment counts as unfulfilled when its success was received longer ago than
-    /// `unfulfilled_after` and is not dealt with: a quarter of an hour leaves room for a few attempts. It counts all events that are stored, as
-    /// [`stats`](Self::stats) does: ask once a minute, not once a request.
+    /// The problems that an operator must look at, the most urgent first; none if all is well.
+    ///
+    /// A payment counts as unfulfilled when its success was received longer ago than
+    /// `unfulfilled_after` and is not fulfilled: a quarter of an hour leaves room for a few
+    /// attempts. It counts all events that are stored, as [`stats`](Self::stats) does: ask once a
+    /// minute, not once a request.
     ///
     /// ```no_run
-    /// # async fn look(checkout: stripe_checkout_core::Checkout) -> Result<(), stripe_checkout_core::InboxError> {
+    /// # use stripe_checkout_core::{Checkout, InboxError};
+    /// # async fn look(checkout: Checkout) -> Result<(), InboxError> {
     /// for alert in checkout.alerts(std::time::Duration::from_secs(15 * 60)).await? {
     ///     println!("{}: {alert}", alert.as_str());
     /// }
@@ -77,9 +83,13 @@ impl Checkout {
         Ok(alerts)
     }
 
-    /// By how many seconds this machine's clock is ahead of Stripe's, or behind if negative; `None` before the first webhook. It is the smallest difference of now
-    /// and the time of a genuine signature in the last five to ten minutes, so a second or two of it is the way, and a single old delivery that somebody sends
-    /// again does not pass for a wrong clock, unless nothing else came meanwhile. Refused deliveries count if their signature is good.
+    /// By how many seconds this machine's clock is ahead of Stripe's, or behind if negative; `None`
+    /// before the first webhook.
+    ///
+    /// It is the smallest difference between now and the time of a genuine signature in the last
+    /// five to ten minutes. A second or two of it is the way. A single old delivery that is sent
+    /// again does not pass for a wrong clock, unless nothing else came meanwhile. Refused
+    /// deliveries count if their signature is good.
     pub fn clock_skew(&self) -> Option<i64> {
         self.inner.clock.ahead()
     }

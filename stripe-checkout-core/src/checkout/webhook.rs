@@ -109,8 +109,8 @@ impl Checkout {
         Ok(Event::parse(payload)?)
     }
 
-    /// Stores a verified event and runs its handler, as the webhook route does: for a route that you
-    /// write by hand.
+    /// Stores a verified event and runs its handler, as the webhook route does. For a route that
+    /// you write by hand.
     ///
     /// # Errors
     /// [`InboxError`]: nothing was stored, so answer with 503 and Stripe delivers again.

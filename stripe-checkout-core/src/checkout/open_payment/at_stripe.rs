@@ -35,7 +35,7 @@ pub(in crate::checkout) trait OpenPayment: Send + Sync + Sized {
     fn of_kind(found: AtStripe) -> Option<Self>;
 }
 
-/// What Stripe has under the id that an order's row names.
+/// The object at Stripe under the id that an order's row names.
 pub(in crate::checkout) enum AtStripe {
     Intent(Payment),
     Session(CheckoutSession),

@@ -11,8 +11,8 @@ use crate::intent::{IntentParams, PaymentRequest};
 use crate::webhook::Payment;
 
 impl Checkout {
-    /// Creates the PaymentIntent of an order, or returns the one that is open for it, updated if the
-    /// order changed. An open Checkout Session of the order is expired first.
+    /// Creates the PaymentIntent of an order, or returns the open one, updated if the order
+    /// changed. It expires an open Checkout Session of the order first.
     ///
     /// # Errors
     /// [`PaymentError`]; [`AlreadyPaid`](PaymentError::AlreadyPaid) and

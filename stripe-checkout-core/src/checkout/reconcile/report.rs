@@ -7,11 +7,12 @@ use thiserror::Error;
 
 use crate::error::{ApiError, InboxError};
 
-/// What a run of the [`Reconciler`](crate::Reconciler) found.
+/// The report of a run of the [`Reconciler`](crate::Reconciler).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconciled {
-    /// How many events that had failed, or were queued, were due and tried again, before Stripe was asked for anything.
+    /// How many stored events were due and tried again, before Stripe was asked for anything. They
+    /// had failed, or were queued.
     pub redriven: u64,
     /// How many events Stripe listed. An hour of them it lists each time.
     pub events: u64,
@@ -28,14 +29,17 @@ pub struct Reconciled {
     pub unknown: u64,
     /// How many events and settled payments the inbox had not heard of: what webhooks had lost.
     pub new: u64,
-    /// How many of all these ran, the old news among them; in a [`queued`](crate::CheckoutBuilder::queued) checkout none: its worker runs them.
+    /// How many of all these ran, superseded ones too. In a
+    /// [`queued`](crate::CheckoutBuilder::queued) checkout none: its worker runs them.
     pub run: u64,
-    /// How many failed. They stay in the inbox, with their attempts and their pauses, or are dead letters.
+    /// How many failed. They stay in the inbox, with their attempts and their pauses, or are dead
+    /// letters.
     pub failed: u64,
-    /// How many wait in the inbox: for their turn, for the end of their pause, for a worker, or for other work on the same payment.
+    /// How many wait in the inbox: for their turn, for the end of their pause, for a worker, or for
+    /// other work on the same payment.
     pub waiting: u64,
-    /// Whether the run stopped at [`max_requests`](crate::Reconciler::max_requests) or at Stripe's rate
-    /// limit. The next run goes on there.
+    /// Whether the run stopped at [`max_requests`](crate::Reconciler::max_requests) or at Stripe's
+    /// rate limit. The next run goes on there.
     pub limited: bool,
     /// How long it took.
     pub took: Duration,

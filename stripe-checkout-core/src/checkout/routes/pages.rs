@@ -1,4 +1,4 @@
-//! The ready-made pages: an order's, the one to which a buyer returns, and the one that saves a card.
+//! The ready-made pages: to pay an order, to come back to, and to save a card.
 
 use super::customers::SETUP_USAGE;
 use super::payments::{capture_method, logged};
@@ -244,7 +244,8 @@ impl PageSettings {
         Ok(Reply::html(status, PLAIN_POLICY, html))
     }
 
-    /// Tells nothing: the page's script takes the client secret out of the address, and asks with the one that it has.
+    /// Tells nothing: the page's script takes the client secret out of the address, and asks with
+    /// the one that it has.
     fn look_it_up(&self, status: u16, retry_url: Option<&str>) -> Result<Reply, Problem> {
         let view = CompleteView {
             shop: &self.shop,
@@ -299,7 +300,8 @@ fn retry_url(path: &str, query: &str) -> Option<String> {
 }
 
 fn with_query(path: &str, query: &str) -> String {
-    // A query comes from the request line, so it has no characters that could end a header; anything else in it is the visitor's own affair.
+    // A query comes from the request line, so it has no characters that could end a header. The
+    // rest is the visitor's own affair.
     let visible = query.bytes().all(|byte| byte.is_ascii_graphic());
     if query.is_empty() || !visible {
         path.to_owned()

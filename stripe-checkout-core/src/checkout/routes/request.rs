@@ -11,7 +11,8 @@ use crate::intent::PaymentRequest;
 use crate::pricing::{OrderError, PricingError};
 use crate::reply::Problem;
 
-/// How long the merchant's prices, or the guard, may take: a hung look-up must not pile up requests.
+/// How long the merchant's prices, or the guard, may take: a look-up that hangs must not pile up
+/// requests.
 pub(super) const MERCHANT_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Checkout {
@@ -101,9 +102,11 @@ impl Checkout {
     }
 }
 
-/// Whether the request comes from a page of this site: by `Sec-Fetch-Site`, which no page can forge, or by `Origin` where the browser is too old for it.
+/// Whether the request comes from a page of this site: by `Sec-Fetch-Site`, which no page can
+/// forge, or by `Origin` where the browser is too old for it.
 ///
-/// What is no browser sends neither; it carries no cookies of a buyer's either, so nobody can be tricked into it.
+/// Other programs send neither. They carry no cookies of a buyer's either, so no page can trick a
+/// buyer into such a request.
 fn is_same_site(visitor: &Visitor, origins: &[String]) -> bool {
     let allowed = |origin: &[u8]| origins.iter().any(|known| known.as_bytes() == origin);
     let mut origin = visitor.headers("origin");
@@ -130,7 +133,8 @@ fn is_same_site(visitor: &Visitor, origins: &[String]) -> bool {
     }
 }
 
-/// A content type, with or without parameters. JSON is also what makes a cross-site form impossible.
+/// Whether the content type is this one, with or without parameters. A form of another site cannot
+/// send JSON.
 pub(super) fn is_type(visitor: &Visitor, wanted: &[u8]) -> bool {
     let mut types = visitor.headers("content-type");
     let essence = types

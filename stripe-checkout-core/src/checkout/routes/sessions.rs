@@ -13,7 +13,8 @@ use crate::reply::{Problem, Reply};
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 impl Checkout {
-    /// To a script the address of Stripe's page, or the secret to show it in a frame; a form is sent there.
+    /// Gives a script the address of Stripe's page, or the secret to show it in a frame. Sends a
+    /// browser that posted a form there.
     pub(super) async fn create_session_route(&self, call: Call) -> Reply {
         let is_form = is_type(&call.visitor, FORM);
         match self.session_reply(call, is_form).await {
@@ -85,7 +86,7 @@ impl Checkout {
         }
     }
 
-    /// Who posted a form looks at a page.
+    /// A browser that posted a form shows a page.
     fn problem_reply(&self, problem: &Problem, is_form: bool) -> Reply {
         #[cfg(feature = "checkout")]
         if let (true, Ok(payments)) = (is_form, self.payments()) {
