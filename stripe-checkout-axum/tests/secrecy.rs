@@ -28,10 +28,10 @@ use serde_json::Value;
 use stripe_checkout_core::{
     Amount, Body, BoxError, Checkout, Config, Currency, Endpoint, Metadata, Pricing, PricingError,
     PublishableKey, SecretKey, Visitor, WebhookSecret,
-    fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox},
-    intent::PaymentRequest,
+    fulfillment::{Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent},
+    requests::PaymentRequest,
     testing,
-    webhook::{Event, Failure, Outcome, Payment, Verifier},
+    webhook::{Event, Outcome, Payment, Verifier},
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::{
@@ -143,14 +143,16 @@ impl FulfillmentHandler for Ship {
         ready(Ok(Due::AsAsked))
     }
 
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        failure: &Failure,
-        _: &mut (),
-    ) -> Result<(), BoxError> {
-        tracing::info!(?payment, ?failure, "failed");
-        Ok(())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentFailed {
+                payment, failure, ..
+            } => {
+                tracing::info!(?payment, ?failure, "failed");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::currency::Currency;
-use crate::error::{AmountError, RequestError};
+use crate::error::AmountError;
 
 /// The largest amount that is charged unless a checkout is told otherwise: 999,999,999,999 minor units, the twelve digits that
 /// [Stripe takes](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts) for most cards.
@@ -303,13 +303,13 @@ impl Amount {
     /// Whether Stripe can be asked to charge this: more than zero, at most `cap` minor units (see [`DEFAULT_CAP`]), and in ISK and UGX whole units only.
     ///
     /// # Errors
-    /// [`Zero`](RequestError::Zero), [`AboveCap`](RequestError::AboveCap), or [`NotAMultiple`](AmountError::NotAMultiple) in [`Amount`](RequestError::Amount).
-    pub fn chargeable(self, cap: u64) -> Result<(), RequestError> {
+    /// [`AmountError::Zero`], [`AmountError::AboveCap`], or [`AmountError::NotAMultiple`].
+    pub fn chargeable(self, cap: u64) -> Result<(), AmountError> {
         if self.is_zero() {
-            return Err(RequestError::Zero);
+            return Err(AmountError::Zero);
         }
         if self.minor > cap {
-            return Err(RequestError::AboveCap { cap });
+            return Err(AmountError::AboveCap { cap });
         }
         self.in_whole_steps()?;
         Ok(())
@@ -365,6 +365,21 @@ impl fmt::Display for Amount {
 impl fmt::Debug for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Currency {
+    /// Stripe's [minimum
+    /// charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has
+    /// one.
+    ///
+    /// It binds on the currency in which the account is *settled*, which is not known here: so it
+    /// is a reason to warn, not to refuse.
+    pub const fn minimum(self) -> Option<Amount> {
+        match self.minimum_minor() {
+            Some(minor) => Some(Amount::new(minor, self)),
+            None => None,
+        }
     }
 }
 

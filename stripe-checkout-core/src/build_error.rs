@@ -57,7 +57,7 @@ pub enum BuildError {
         "a statement descriptor prefix has 2 to 10 ASCII characters, at least one letter, and none of < > \\ ' \" *"
     )]
     StatementDescriptorPrefix,
-    /// What a [`HostedCheckout`](crate::intent::HostedCheckout) says cannot be sent to Stripe.
+    /// What a [`HostedCheckout`](crate::requests::HostedCheckout) says cannot be sent to Stripe.
     #[cfg(feature = "sessions")]
     #[error("the hosted checkout cannot be: {flaw}")]
     HostedCheckout {

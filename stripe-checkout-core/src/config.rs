@@ -46,7 +46,7 @@ const OTHER_HOSTS_VARIABLE: &str = "STRIPE_ALLOW_OTHER_HOSTS";
 /// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: live keys may go to other hosts | they go to Stripe only |
 ///
 /// An empty variable counts as absent. The connection to Stripe reads further variables: see
-/// [`PooledTransport`](crate::intent::PooledTransport).
+/// [`PooledTransport`](crate::stripe::PooledTransport).
 ///
 /// `Debug` shows the mode and the addresses, no key.
 ///

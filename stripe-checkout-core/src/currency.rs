@@ -10,7 +10,6 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
 
-use crate::amount::Amount;
 use crate::error::CurrencyError;
 
 /// A currency, by its three-letter code (ISO 4217).
@@ -260,11 +259,9 @@ impl Currency {
         }
     }
 
-    /// Stripe's [minimum charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has one.
-    ///
-    /// It binds on the currency in which the account is *settled*, which is not known here: so it is a reason to warn, not to refuse.
-    pub const fn minimum(self) -> Option<Amount> {
-        let minor = match self {
+    /// Stripe's minimum charge in minor units, where it has one.
+    pub(crate) const fn minimum_minor(self) -> Option<u64> {
+        Some(match self {
             Self::GBP => 30,
             Self::ARS
             | Self::AUD
@@ -292,8 +289,7 @@ impl Currency {
             Self::CZK => 1_500,
             Self::HUF => 17_500,
             _ => return None,
-        };
-        Some(Amount::new(minor, self))
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::call::Visitor;
 use crate::fulfillment::BoxFuture;
-use crate::intent::CustomerRequest;
 use crate::pricing::PricingError;
+use crate::requests::CustomerRequest;
 
 /// Tells which of the merchant's users a visitor is, so that he pays as a customer of Stripe's: the page shows the cards that he saved and offers to save another, and
 /// there is a page to save one without paying.
@@ -12,7 +12,7 @@ use crate::pricing::PricingError;
 /// that a browser can write.
 ///
 /// ```
-/// use stripe_checkout_core::intent::CustomerRequest;
+/// use stripe_checkout_core::requests::CustomerRequest;
 /// use stripe_checkout_core::{Customers, PricingError, Visitor};
 ///
 /// struct User {

@@ -5,7 +5,6 @@
 //! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
 
 use thiserror::Error;
 
@@ -104,6 +103,15 @@ pub enum AmountError {
     /// The result does not fit: too large, or below zero.
     #[error("the result is out of range")]
     OutOfRange,
+    /// The amount is zero.
+    #[error("the amount is zero: there is nothing to pay")]
+    Zero,
+    /// The amount is above the cap.
+    #[error("the amount is above the cap of {cap} minor units")]
+    AboveCap {
+        /// The cap in minor units.
+        cap: u64,
+    },
     /// Nothing can be split into zero parts.
     #[error("an amount can be split into one part or more, not into none")]
     NoParts,
@@ -279,235 +287,6 @@ pub enum EventError {
         #[source]
         source: BoxError,
     },
-}
-
-/// Why a [`PaymentRequest`](crate::intent::PaymentRequest) is not one that Stripe takes.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The reference is empty, longer than 200 characters, or has control characters.
-    #[error(
-        "the reference of a payment must have 1 to 200 characters, none of them a control character"
-    )]
-    Reference,
-    /// The amount is zero.
-    #[error("the amount is zero: there is nothing to pay")]
-    Zero,
-    /// The amount is above the cap.
-    #[error("the amount is above the cap of {cap} minor units")]
-    AboveCap {
-        /// The cap in minor units.
-        cap: u64,
-    },
-    /// The amount is not one that Stripe takes in this currency.
-    #[error(transparent)]
-    Amount(#[from] AmountError),
-    /// The lines of the summary do not add up to the amount.
-    #[error("the lines do not add up to the amount")]
-    Lines,
-    /// The statement descriptor suffix breaks Stripe's rules.
-    #[error(
-        "the account's prefix, \"* \" and the statement descriptor suffix have 5 to 22 characters together; the suffix has ASCII characters only, at least one letter, and none of < > \\ ' \" *"
-    )]
-    StatementDescriptorSuffix,
-    /// A tax code is not `txcd_` and eight digits.
-    #[error("a tax code of Stripe's is txcd_ and eight digits")]
-    TaxCode,
-    /// The receipt e-mail is no address.
-    #[error("the receipt e-mail is not an address")]
-    ReceiptEmail,
-    /// The description is longer than 1000 characters.
-    #[error("the description must have at most 1000 characters")]
-    Description,
-    /// Of the ways to ship that a [`HostedCheckout`](crate::intent::HostedCheckout) offers, none is in the order's currency, or more than five are.
-    #[cfg(feature = "sessions")]
-    #[error("none of the ways to ship is in the currency of the order, or more than five are")]
-    ShippingOptions,
-    /// The metadata has no room left for the keys that this crate adds.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    /// A connected account that cannot be one (they begin with `acct_`), or two of them: a payment is made on an account, or goes on to one.
-    #[error("not one connected account: they begin with acct_, and a payment has one at most")]
-    Account,
-    /// A business of record without a destination that the money goes on to.
-    #[error("only a payment with a destination can be on behalf of a connected account")]
-    OnBehalfOf,
-    /// An application fee without a connected account, in another currency than the payment, of nothing, or of more than the payment.
-    #[error(
-        "an application fee is a part of a payment with a connected account, in the payment's currency"
-    )]
-    ApplicationFee,
-    /// A payment on a connected account, and an inbox that forgets its order at a restart.
-    #[error(
-        "MemoryInbox forgets at a restart which payments on connected accounts are yours: use a database's inbox, or name your Connect application with .connect_application(\"ca_…\")"
-    )]
-    ForgottenAccount,
-    /// An idempotency key of the caller's own is empty, longer than 255 characters, or has other than visible ASCII characters.
-    #[error("an idempotency key has 1 to 255 visible ASCII characters")]
-    IdempotencyKey,
-}
-
-/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::intent::Transport) returns.
-///
-/// The [`Gateway`](crate::intent::Gateway) writes the text of the causes into its logs (never into an [`ApiError`]), so nothing secret may be in them.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum TransportError {
-    /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
-    #[error("no connection")]
-    Connect(#[source] BoxError),
-    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is unknown. Tried again after a pause.
-    #[error("the connection broke before the answer was there")]
-    Broken(#[source] BoxError),
-    /// A kept connection broke before anything was answered: nearly always the server had just closed it. The first time in a call it is tried again at once.
-    #[error("a kept connection was closed by the server")]
-    Stale(#[source] BoxError),
-    /// The answer is larger than the transport takes. Not tried again.
-    #[error("the answer is larger than {limit} bytes")]
-    AnswerTooLarge {
-        /// The HTTP status of the answer.
-        status: u16,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// The request cannot be sent as it is: not an address, not a header. Not tried again.
-    #[error("the request cannot be sent as it is")]
-    Request(#[source] BoxError),
-}
-
-/// What Stripe, or the way to it, answered. Carries Stripe's request id where there is one, and nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ApiError {
-    /// The payment method was declined (HTTP 402).
-    #[error("declined: {code}{}", .decline_code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default())]
-    Declined {
-        /// Stripe's error code, like `card_declined`.
-        code: String,
-        /// The issuer's reason, like `insufficient_funds`.
-        decline_code: Option<String>,
-        /// Stripe's request id, for its support.
-        request_id: Option<String>,
-    },
-    /// Stripe refused the parameters (HTTP 400, 404 and other 4xx).
-    #[error("Stripe refused the request with status {status}{}{}", .code.as_ref().map(|code| format!(", code {code}")).unwrap_or_default(), .param.as_ref().map(|param| format!(", parameter {param}")).unwrap_or_default())]
-    InvalidRequest {
-        /// The HTTP status.
-        status: u16,
-        /// Stripe's error code, like `amount_too_small` or `resource_missing`.
-        code: Option<String>,
-        /// The parameter at fault.
-        param: Option<String>,
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// The secret key is not valid (HTTP 401).
-    #[error("Stripe does not accept the secret key")]
-    Authentication {
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// The key may not do this (HTTP 403).
-    #[error("{}", permission(.sentence.as_deref(), *.account_is_gone))]
-    Permission {
-        /// Stripe's sentence that names the permission which a restricted key lacks, like
-        /// "Having the 'rak_charge_read' permission would allow this request to continue".
-        sentence: Option<String>,
-        /// Whether the key has no access to the connected account: it was disconnected, or never
-        /// connected.
-        account_is_gone: bool,
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// Too many requests (HTTP 429), still after the retries.
-    #[error("Stripe limits the rate of requests")]
-    RateLimited {
-        /// What `Retry-After` said.
-        retry_after: Option<Duration>,
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// The first request with the same idempotency key, or other work on the object, still runs
-    /// (HTTP 409).
-    #[error("another request with the same idempotency key is in the way")]
-    IdempotencyConflict {
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// The idempotency key was used before with other parameters (HTTP 400, `idempotency_error`).
-    /// The key stays unusable: only another key can succeed.
-    #[error("the idempotency key was used before with other parameters")]
-    IdempotencyMismatch {
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// No connection, or a 5xx, still after the retries.
-    #[error("Stripe is unavailable{}", .status.map(|status| format!(" (status {status})")).unwrap_or_default())]
-    Unavailable {
-        /// The HTTP status, if there was an answer.
-        status: Option<u16>,
-        /// Whether the answer was a stored one (`Idempotent-Replayed`): only another key can succeed.
-        replayed: bool,
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-    /// The deadline for all tries together is over. Whether Stripe did it is unknown; the same key will tell.
-    #[error("Stripe did not answer in time")]
-    Timeout,
-    /// The calls that visitors cause are at their bound: see
-    /// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls). This call was not sent.
-    /// Earlier calls of the same operation may have been.
-    #[error("visitors cause more calls to Stripe than the bound allows")]
-    TooManyCalls {
-        /// When the visitor may try again.
-        retry_after: Duration,
-    },
-    /// The visitor hung up while the call waited for its turn. This call was not sent.
-    #[error("the visitor left before the call was sent")]
-    VisitorLeft,
-    /// Stripe answered with something that is not what it documents.
-    #[error("Stripe's answer could not be read")]
-    UnexpectedAnswer {
-        /// The HTTP status.
-        status: u16,
-        /// Stripe's request id.
-        request_id: Option<String>,
-    },
-}
-
-fn permission(sentence: Option<&str>, account_is_gone: bool) -> String {
-    match sentence {
-        Some(sentence) => format!("the key has no permission for this request: {sentence}"),
-        None if account_is_gone => "the key has no access to the connected account".into(),
-        None => "the key has no permission for this request".into(),
-    }
-}
-
-#[cfg(feature = "intent")]
-impl ApiError {
-    /// Whether a visitor can cause it at will, and nothing is wrong: no line for the log.
-    pub(crate) fn is_expected(&self) -> bool {
-        matches!(self, Self::TooManyCalls { .. } | Self::VisitorLeft)
-    }
-}
-
-impl ApiError {
-    /// Stripe's id of the request, for its support and its Dashboard; `None` where Stripe did not
-    /// answer.
-    pub fn request_id(&self) -> Option<&str> {
-        match self {
-            Self::Declined { request_id, .. }
-            | Self::InvalidRequest { request_id, .. }
-            | Self::Authentication { request_id }
-            | Self::Permission { request_id, .. }
-            | Self::RateLimited { request_id, .. }
-            | Self::IdempotencyConflict { request_id }
-            | Self::IdempotencyMismatch { request_id }
-            | Self::Unavailable { request_id, .. }
-            | Self::UnexpectedAnswer { request_id, .. } => request_id.as_deref(),
-            Self::Timeout | Self::TooManyCalls { .. } | Self::VisitorLeft => None,
-        }
-    }
 }
 
 impl InboxError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::call::Visitor;
 use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
-use crate::intent::PaymentRequest;
+use crate::requests::PaymentRequest;
 
 /// Why a [`Guard`] does not let a buyer start a payment. A guard can return any error with `?`.
 #[derive(Debug)]

@@ -11,6 +11,8 @@
     )
 )]
 
+#[cfg(any(feature = "checkout", feature = "sessions"))]
+mod address;
 mod amount;
 mod build_error;
 mod call;
@@ -32,12 +34,14 @@ pub mod fulfillment;
 #[cfg(feature = "intent")]
 mod guard;
 pub mod guide;
-#[cfg(feature = "intent")]
-pub mod intent;
 #[cfg(feature = "checkout")]
 mod page;
 #[cfg(feature = "intent")]
 mod pricing;
+#[cfg(feature = "intent")]
+pub mod requests;
+#[cfg(feature = "intent")]
+pub mod stripe;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;
@@ -65,4 +69,8 @@ pub use metadata::Metadata;
 #[cfg(feature = "intent")]
 pub use pricing::{ClientAmount, Pricing, PricingError};
 pub use reply::Reply;
+#[cfg(feature = "intent")]
+pub use requests::RequestError;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};
+#[cfg(feature = "intent")]
+pub use stripe::{ApiError, TransportError};

@@ -8,7 +8,7 @@ use crate::call::Visitor;
 use crate::currency::Currency;
 use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
-use crate::intent::PaymentRequest;
+use crate::requests::PaymentRequest;
 
 /// Why the merchant's prices give no payment. With `?` any other error becomes
 /// [`Unavailable`](Self::Unavailable).
@@ -66,7 +66,7 @@ impl<E: Into<BoxError>> From<E> for PricingError {
 /// use std::collections::HashMap;
 ///
 /// use serde::Deserialize;
-/// use stripe_checkout_core::intent::PaymentRequest;
+/// use stripe_checkout_core::requests::PaymentRequest;
 /// use stripe_checkout_core::{Amount, Pricing, PricingError, Visitor};
 ///
 /// struct Orders(HashMap<String, Amount>);

@@ -8,14 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
-#[cfg(feature = "intent")]
-use crate::error::ApiError;
 use crate::error::InboxError;
 use crate::fulfillment::Received;
 #[cfg(feature = "intent")]
 use crate::guard::GuardError;
 #[cfg(feature = "intent")]
 use crate::pricing::PricingError;
+#[cfg(feature = "intent")]
+use crate::stripe::ApiError;
 
 /// One answer, as an adapter sends it.
 #[derive(Clone)]

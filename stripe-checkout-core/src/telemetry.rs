@@ -1,7 +1,8 @@
 //! What is counted and measured: one function for each thing that happens, so that whoever does it says so in one line. Without the feature `metrics` all of them
 //! do nothing.
 //!
-//! Labels have few values: a hook's name, an outcome, the application's name. Never an id: each would be a series for ever.
+//! Labels have few values: the name of a call, an outcome, the application's name. Never an id:
+//! each would be a series for ever.
 
 #[cfg(feature = "metrics")]
 mod recorded;
@@ -134,16 +135,16 @@ pub(crate) fn pruned(scope: &Scope, events: usize) {
     count(PRUNED, Some(scope), &[], events as u64);
 }
 
-/// Measures a hook until it is dropped: also one that is cut off, or panics.
+/// Measures a call of the handler until it is dropped: also one that is cut off, or panics.
 pub(crate) struct Timer {
-    hook: &'static str,
+    call: &'static str,
     began: Instant,
 }
 
 impl Timer {
-    pub(crate) fn start(hook: &'static str) -> Self {
+    pub(crate) fn start(call: &'static str) -> Self {
         Self {
-            hook,
+            call,
             began: Instant::now(),
         }
     }
@@ -151,7 +152,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        measure(HANDLER, &[("hook", self.hook)], self.began.elapsed());
+        measure(HANDLER, &[("call", self.call)], self.began.elapsed());
     }
 }
 

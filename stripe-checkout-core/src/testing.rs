@@ -19,6 +19,7 @@
 
 #[cfg(feature = "checkout")]
 pub mod conformance;
+mod handle;
 pub mod inbox;
 
 use std::{
@@ -30,6 +31,8 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
+
+pub use handle::handle;
 
 use crate::{amount::Amount, config::API_VERSION, secret::WebhookSecret};
 

@@ -3,7 +3,8 @@
 use stripe_checkout_core::fulfillment::{
     EventFilter, Inbox, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
-use stripe_checkout_core::intent::{Gateway, PaymentRequest};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{

@@ -9,7 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, SqliteInbox,
 };
-use stripe_checkout_core::intent::{Gateway, PaymentRequest};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{

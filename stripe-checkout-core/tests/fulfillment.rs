@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, IntentRecord,
-    IntentState, MemoryInbox, Mismatch, OrderKey, Scope,
+    IntentState, MemoryInbox, OrderKey, PaymentEvent, Scope,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund, sign,
 };
-use stripe_checkout_core::webhook::{Dispute, Event, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     Mode, Ours, PublishableKey, Reply, SecretKey, WebhookSecret,
@@ -83,66 +83,45 @@ impl<C: Send> FulfillmentHandler<C> for Seen {
         Ok(*self.due.lock().unwrap())
     }
 
-    async fn payment_processing(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("processing {}", payment.id()))
-    }
-
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        failure: &Failure,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.saw(format!(
-            "failed {} {}",
-            payment.id(),
-            failure.decline_code().unwrap_or("-")
-        ))
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("canceled {}", payment.id()))
-    }
-
-    async fn payment_requires_action(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("requires_action {}", payment.id()))
-    }
-
-    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("capture {}", payment.id()))
-    }
-
-    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("duplicate {}", payment.id()))
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        mismatch: &Mismatch,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.saw(format!("mismatch {}: {mismatch}", payment.id()))
-    }
-
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("refunded {}", refund.id()))
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.saw(format!("refunded before {}", payment.id()))
-    }
-
-    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("dispute opened {}", dispute.id()))
-    }
-
-    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
-        self.saw(format!("event {}", event.event_type()))
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentProcessing { payment, .. } => {
+                self.saw(format!("processing {}", payment.id()))
+            }
+            PaymentEvent::PaymentFailed {
+                payment, failure, ..
+            } => self.saw(format!(
+                "failed {} {}",
+                payment.id(),
+                failure.decline_code().unwrap_or("-")
+            )),
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                self.saw(format!("canceled {}", payment.id()))
+            }
+            PaymentEvent::RequiresAction { payment, .. } => {
+                self.saw(format!("requires_action {}", payment.id()))
+            }
+            PaymentEvent::RequiresCapture { payment, .. } => {
+                self.saw(format!("capture {}", payment.id()))
+            }
+            PaymentEvent::DuplicatePayment { payment, .. } => {
+                self.saw(format!("duplicate {}", payment.id()))
+            }
+            PaymentEvent::Mismatch {
+                payment, mismatch, ..
+            } => self.saw(format!("mismatch {}: {mismatch}", payment.id())),
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                self.saw(format!("refunded {}", refund.id()))
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                self.saw(format!("refunded before {}", payment.id()))
+            }
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                self.saw(format!("dispute opened {}", dispute.id()))
+            }
+            PaymentEvent::Other { event, .. } => self.saw(format!("event {}", event.event_type())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -1045,7 +1024,7 @@ async fn live_money_is_not_given_to_a_memory_inbox_that_was_not_allowed_it() {
     assert_eq!(shop.send(live).await.status(), 500);
 }
 
-/// The hooks for `charge.refunded` (`event`) and refunds hang until released.
+/// The calls for `charge.refunded` (`Other`) and refunds hang until released.
 #[derive(Clone)]
 struct Slow(Seen);
 
@@ -1056,15 +1035,17 @@ impl FulfillmentHandler for Slow {
     async fn amount_due(&self, payment: &Payment, db: &mut ()) -> Result<Due, BoxError> {
         self.0.amount_due(payment, db).await
     }
-    async fn refunded(&self, refund: &Refund, db: &mut ()) -> Result<(), BoxError> {
-        self.0.started.add_permits(1);
-        self.0.release.acquire().await?.forget();
-        self.0.refunded(refund, db).await
-    }
-    async fn event(&self, event: &Event, db: &mut ()) -> Result<(), BoxError> {
-        self.0.started.add_permits(1);
-        self.0.release.acquire().await?.forget();
-        FulfillmentHandler::<()>::event(&self.0, event, db).await
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, db: &mut ()) -> Result<(), BoxError> {
+        let hangs = matches!(
+            event,
+            PaymentEvent::RefundSucceeded { .. } | PaymentEvent::Other { .. }
+        );
+        if hangs {
+            self.0.started.add_permits(1);
+            self.0.release.acquire().await?.forget();
+        }
+        self.0.on_event(event, db).await
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stripe_checkout_core::intent::{Gateway, IdempotencyKey, IntentParams, PaymentRequest};
+use stripe_checkout_core::requests::{IntentParams, PaymentRequest};
+use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
 use stripe_checkout_core::webhook::{Payment, PaymentStatus};
 use stripe_checkout_core::{Amount, ApiError, Currency, Metadata, PublishableKey, SecretKey};
 use stripe_checkout_sandbox::{Fault, LoggedRequest, Sandbox};

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use server::{Act, SECRET_KEY, Server, config};
-use stripe_checkout_core::intent::{Gateway, IntentParams, PaymentRequest, PooledTransport};
+use stripe_checkout_core::requests::{IntentParams, PaymentRequest};
+use stripe_checkout_core::stripe::{Gateway, PooledTransport};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{Amount, ApiError, Currency, Metadata};
 

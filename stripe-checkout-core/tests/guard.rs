@@ -1,7 +1,7 @@
 //! Who may start a payment is asked before anything is, on each way to one; and if nobody can tell, nobody may.
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{CustomerRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
 use stripe_checkout_core::{
     Amount, Attempt, Body, Call, Checkout, Currency, Customers, Guard, GuardError, Pricing,
     PricingError, Reply, Visitor,

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, MemoryInbox, Mismatch, on_paid,
+    Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent, on_paid,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Payment, Refund};
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, PaymentError, Pricing,
     PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,
@@ -1033,16 +1032,22 @@ impl FulfillmentHandler for Exact {
     async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
         Ok(Due::Exactly(self.1))
     }
-    async fn refunded(&self, refund: &Refund, _: &mut ()) -> Result<(), BoxError> {
-        self.0
-            .lock()
-            .unwrap()
-            .push(format!("refunded {}", refund.id()));
-        Ok(())
-    }
-    async fn mismatch(&self, _: &Payment, mismatch: &Mismatch, _: &mut ()) -> Result<(), BoxError> {
-        self.0.lock().unwrap().push(format!("mismatch: {mismatch}"));
-        Ok(())
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                self.0
+                    .lock()
+                    .unwrap()
+                    .push(format!("refunded {}", refund.id()));
+                Ok(())
+            }
+            PaymentEvent::Mismatch { mismatch, .. } => {
+                self.0.lock().unwrap().push(format!("mismatch: {mismatch}"));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -1596,9 +1601,15 @@ impl FulfillmentHandler for Cancels {
     async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
         Ok(Due::AsAsked)
     }
-    async fn payment_canceled(&self, payment: &Payment, _: &mut ()) -> Result<(), BoxError> {
-        self.0.lock().unwrap().push(payment.id().to_owned());
-        Ok(())
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                self.0.lock().unwrap().push(payment.id().to_owned());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 #[tokio::test]

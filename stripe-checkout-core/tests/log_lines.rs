@@ -1,14 +1,14 @@
-//! A stranger's text in the log: it never begins a line of its own, and moves no cursor.
+//! The log: a stranger's text never begins a line of its own and moves no cursor, and money that a
+//! person must look at has a line at `ERROR`.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
-use stripe_checkout_core::intent::{
-    CustomerRequest, PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
-use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
-use stripe_checkout_core::webhook::Payment;
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox, PaymentEvent};
+use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
+use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Attempt, Body, BoxError, Call, Checkout, Config, Currency, Customers, Guard,
     GuardError, Pricing, PricingError, PublishableKey, Reply, SecretKey, TransportError, Visitor,
@@ -18,6 +18,9 @@ use stripe_checkout_core::{
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
 /// Written raw, it would look like a line of the log, and hide the line before it.
 const FORGED: &str = "x\r\n2026-01-01 ERROR forged\u{1b}[2K\u{2028}\u{202e}\u{85}";
+
+/// `tracing` may lose a line that is logged for the first time while another test begins to listen.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
@@ -187,6 +190,7 @@ async fn send_everything(shop: &Checkout) {
 
 #[tokio::test]
 async fn no_text_of_a_strangers_begins_a_line_or_moves_the_cursor() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let said = Said::default();
     let writer = said.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -205,4 +209,111 @@ async fn no_text_of_a_strangers_begins_a_line_or_moves_the_cursor() {
             |letter: char| letter.is_control() || ('\u{2028}'..='\u{202e}').contains(&letter);
         assert!(!line.contains(hidden), "{line:?}");
     }
+}
+
+/// Looks at nothing but what it must.
+#[derive(Clone, Copy)]
+struct LooksAway {
+    due: Due,
+    fails: bool,
+}
+
+impl FulfillmentHandler for LooksAway {
+    async fn payment_succeeded(&self, _: &Payment, _: &mut ()) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn amount_due(&self, _: &Payment, _: &mut ()) -> Result<Due, BoxError> {
+        Ok(self.due)
+    }
+
+    async fn on_event(&self, _: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match self.fails {
+            true => Err("no time".into()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn success(event: &str, payment: &str) -> Event {
+    let intent = PaymentIntent::new(payment, PRICE)
+        .asked_by("tea")
+        .metadata("order_id", "order-1")
+        .status("succeeded");
+    let body = EventBody::new("payment_intent.succeeded", intent.object());
+    Event::parse(body.id(event).body()).unwrap()
+}
+
+/// The lines at `ERROR` after these events came to this handler.
+async fn errors(handler: LooksAway, events: impl IntoIterator<Item = Event>) -> Vec<String> {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _listening = tracing::subscriber::set_default(subscriber);
+    let checkout = Checkout::builder(Config::new([secret()]).unwrap())
+        .application("tea")
+        .fulfillment(MemoryInbox::new(), handler)
+        .build()
+        .unwrap();
+    for event in events {
+        checkout.receive(event).await.unwrap();
+    }
+    let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+    said.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+const DUPLICATE: &str = "ERROR a second payment of an order that is already paid: nothing was fulfilled, refund it \
+    event=\"evt_2\" payment=\"pi_2\" order=\"order-1\" amount=19.99 EUR received=19.99 EUR";
+
+#[tokio::test]
+async fn money_that_a_person_must_look_at_has_one_line_whatever_the_handler_does() {
+    let handler = LooksAway {
+        due: Due::AsAsked,
+        fails: false,
+    };
+    let twice = [success("evt_1", "pi_1"), success("evt_2", "pi_2")];
+    assert_eq!(errors(handler, twice).await, [DUPLICATE]);
+
+    let wrong = LooksAway {
+        due: Due::Exactly(Amount::new(2500, Currency::EUR)),
+        ..handler
+    };
+    assert_eq!(
+        errors(wrong, [success("evt_1", "pi_1")]).await,
+        [
+            "ERROR the payment does not fit its order: nothing was fulfilled \
+            event=\"evt_1\" payment=\"pi_1\" order=\"order-1\" amount=19.99 EUR received=19.99 EUR \
+            reason=the order costs 25.00 EUR, the payment is for 19.99 EUR"
+        ]
+    );
+
+    let back = EventBody::new("refund.created", refund("re_1", "pi_1", PRICE));
+    let back = Event::parse(back.id("evt_0").body()).unwrap();
+    assert_eq!(
+        errors(handler, [back, success("evt_1", "pi_1")]).await,
+        [
+            "ERROR the payment was refunded or disputed before it was fulfilled: nothing was fulfilled \
+            event=\"evt_1\" payment=\"pi_1\" order=\"order-1\" amount=19.99 EUR received=19.99 EUR"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_line_is_there_although_the_handler_fails() {
+    let handler = LooksAway {
+        due: Due::AsAsked,
+        fails: true,
+    };
+    let twice = [success("evt_1", "pi_1"), success("evt_2", "pi_2")];
+    let lines = errors(handler, twice).await;
+    assert_eq!(lines[0], DUPLICATE);
+    assert!(lines[1].starts_with("ERROR fulfilment failed"), "{lines:?}");
+    assert_eq!(lines.len(), 2);
 }

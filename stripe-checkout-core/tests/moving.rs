@@ -11,7 +11,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, MemoryInbox, PostgresInbox, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{PaymentRequest, RefundRequest};
+use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord, PostgresInbox, Scope,
-    Settled, Step, Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, NewEvent, OrderKey, PaymentEvent, PaymentRecord, PostgresInbox,
+    Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refund, sign};
-use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     InboxError, Mode, Ours, Reply, WebhookSecret,
@@ -115,45 +115,32 @@ impl FulfillmentHandler<PgConnection> for Ledger {
         Ok(*self.due.lock().unwrap())
     }
 
-    async fn duplicate_payment(
+    async fn on_event(
         &self,
-        payment: &Payment,
+        event: &PaymentEvent<'_>,
         db: &mut PgConnection,
     ) -> Result<(), BoxError> {
-        write(db, format!("duplicate {}", payment.id())).await
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        db: &mut PgConnection,
-    ) -> Result<(), BoxError> {
-        write(db, format!("refunded before {}", payment.id())).await
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        _: &Mismatch,
-        db: &mut PgConnection,
-    ) -> Result<(), BoxError> {
-        write(db, format!("mismatch {}", payment.id())).await
-    }
-
-    async fn refunded(&self, refund: &Refund, db: &mut PgConnection) -> Result<(), BoxError> {
-        write(db, format!("refunded {}", refund.id())).await
-    }
-
-    async fn dispute_opened(
-        &self,
-        dispute: &Dispute,
-        db: &mut PgConnection,
-    ) -> Result<(), BoxError> {
-        write(db, format!("dispute opened {}", dispute.id())).await
-    }
-
-    async fn event(&self, event: &Event, db: &mut PgConnection) -> Result<(), BoxError> {
-        write(db, format!("event {}", event.event_type())).await
+        match event {
+            PaymentEvent::DuplicatePayment { payment, .. } => {
+                write(db, format!("duplicate {}", payment.id())).await
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                write(db, format!("refunded before {}", payment.id())).await
+            }
+            PaymentEvent::Mismatch { payment, .. } => {
+                write(db, format!("mismatch {}", payment.id())).await
+            }
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                write(db, format!("refunded {}", refund.id())).await
+            }
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                write(db, format!("dispute opened {}", dispute.id())).await
+            }
+            PaymentEvent::Other { event, .. } => {
+                write(db, format!("event {}", event.event_type())).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

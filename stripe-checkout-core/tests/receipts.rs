@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{
-    CustomerRequest, Gateway, HostedCheckout, PaymentRequest, SavedCharge,
+use stripe_checkout_core::requests::{
+    CustomerRequest, HostedCheckout, PaymentRequest, SavedCharge,
 };
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, ApiError, BoxError, Checkout, Currency, PaymentError, Pricing, PricingError, Visitor,

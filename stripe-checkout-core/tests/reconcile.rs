@@ -9,13 +9,14 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, Inbox, IntentRecord, IntentState,
-    MemoryInbox, OrderKey, PostgresInbox, Received, Scope, SqliteInbox,
+    MemoryInbox, OrderKey, PaymentEvent, PostgresInbox, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    Gateway, IdempotencyKey, PaymentRequest, Transport, TransportRequest, TransportResponse,
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
-use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment, Refund};
+use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment};
 use stripe_checkout_core::{
     Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
     PublishableKey, ReconcileError, ReconcilePart, Reconciled, Reconciler, SecretKey,
@@ -81,28 +82,23 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
         Ok(Due::Exactly(PRICE))
     }
 
-    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("capture", payment.order_id().unwrap())
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("cancel", payment.order_id().unwrap())
-    }
-
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.line("refund", &refund.amount().minor().to_string())
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.line("keep", payment.order_id().unwrap())
-    }
-
-    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
-        self.line("event", event.id())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RequiresCapture { payment, .. } => {
+                self.line("capture", payment.order_id().unwrap())
+            }
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                self.line("cancel", payment.order_id().unwrap())
+            }
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                self.line("refund", &refund.amount().minor().to_string())
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                self.line("keep", payment.order_id().unwrap())
+            }
+            PaymentEvent::Other { event, .. } => self.line("event", event.id()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,14 +8,13 @@ use serde_json::json;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, OrderKey, RequestState, Scope,
-    SqliteInbox,
+    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, OrderKey, PaymentEvent,
+    RequestState, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    HostedCheckout, PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::{HostedCheckout, PaymentRequest};
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::now;
-use stripe_checkout_core::webhook::{Dispute, EVENT_TYPES, Failure, Payment, Refund};
+use stripe_checkout_core::webhook::{EVENT_TYPES, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, ReconcileError,
     ReconcileFailure, ReconcilePart, Reconciled, TransportError, Visitor,
@@ -68,29 +67,27 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
         self.write(format!("paid {} {account}", payment.order_id().unwrap()))
     }
 
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        _: &Failure,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        let account = payment.account().unwrap_or("own");
-        self.write(format!(
-            "declined {} {account}",
-            payment.order_id().unwrap()
-        ))
-    }
-
     async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
         Ok(Due::Exactly(PRICE))
     }
 
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.write(format!("refunded {}", refund.amount().minor()))
-    }
-
-    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.write(format!("disputed {}", dispute.amount().minor()))
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentFailed { payment, .. } => {
+                let account = payment.account().unwrap_or("own");
+                self.write(format!(
+                    "declined {} {account}",
+                    payment.order_id().unwrap()
+                ))
+            }
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                self.write(format!("refunded {}", refund.amount().minor()))
+            }
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                self.write(format!("disputed {}", dispute.amount().minor()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,13 +8,12 @@ use std::time::{Duration, SystemTime};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey,
-    Received, Scope, SqliteInbox,
+    PaymentEvent, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{Event, Payment, Refund};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Alert, Amount, ApiError, Body, BoxError, Checkout, Config, Currency, Mode, PaymentError,
     Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
@@ -112,9 +111,14 @@ impl<C: Send> FulfillmentHandler<C> for Ship {
         Ok(Due::Exactly(PRICE))
     }
 
-    async fn refunded(&self, _: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.refunds.fetch_add(1, Ordering::SeqCst);
-        Err("the books are closed".into())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RefundSucceeded { .. } => {
+                self.refunds.fetch_add(1, Ordering::SeqCst);
+                Err("the books are closed".into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

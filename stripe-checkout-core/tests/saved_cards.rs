@@ -8,14 +8,16 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox,
+    Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, PaymentEvent, SqliteInbox,
 };
-use stripe_checkout_core::intent::{
-    Customer, CustomerRequest, Gateway, IdempotencyKey, PaymentRequest, SavedCharge,
-    SavedChargeOutcome, SetupFutureUsage, SetupRequest, Transport, TransportRequest,
-    TransportResponse,
+use stripe_checkout_core::requests::{
+    Customer, CustomerRequest, PaymentRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage,
+    SetupRequest,
 };
-use stripe_checkout_core::webhook::{Event, Failure, Payment, PaymentMethod, SetupIntent};
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse,
+};
+use stripe_checkout_core::webhook::{Event, Payment, PaymentMethod};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, PaymentError, Pricing, PricingError, TransportError,
     Visitor,
@@ -71,49 +73,31 @@ impl<C: Send> FulfillmentHandler<C> for Told {
         Ok(Due::AsAsked)
     }
 
-    async fn payment_failed(
-        &self,
-        _: &Payment,
-        failure: &Failure,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.say(format!("failed {}", failure.code().unwrap_or_default()))
-    }
-
-    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.say(format!("DUPLICATE {}", payment.id()))
-    }
-
-    async fn setup_succeeded(&self, setup: &SetupIntent, _: &mut C) -> Result<(), BoxError> {
-        self.say(format!("set up {}", setup.id()))
-    }
-
-    async fn setup_failed(
-        &self,
-        setup: &SetupIntent,
-        failure: &Failure,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        let code = failure.decline_code().unwrap_or_default();
-        self.say(format!("setup failed {} {code}", setup.id()))
-    }
-
-    async fn payment_method_attached(
-        &self,
-        method: &PaymentMethod,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        let whose = method.customer().unwrap_or_default();
-        self.say(format!("attached {} {whose}", method.id()))
-    }
-
-    async fn payment_method_detached(
-        &self,
-        method: &PaymentMethod,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        let whose = method.former_customer().unwrap_or_default();
-        self.say(format!("detached {} {whose}", method.id()))
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentFailed { failure, .. } => {
+                self.say(format!("failed {}", failure.code().unwrap_or_default()))
+            }
+            PaymentEvent::DuplicatePayment { payment, .. } => {
+                self.say(format!("DUPLICATE {}", payment.id()))
+            }
+            PaymentEvent::SetupSucceeded { setup, .. } => {
+                self.say(format!("set up {}", setup.id()))
+            }
+            PaymentEvent::SetupFailed { setup, failure, .. } => {
+                let code = failure.decline_code().unwrap_or_default();
+                self.say(format!("setup failed {} {code}", setup.id()))
+            }
+            PaymentEvent::PaymentMethodAttached { method, .. } => {
+                let whose = method.customer().unwrap_or_default();
+                self.say(format!("attached {} {whose}", method.id()))
+            }
+            PaymentEvent::PaymentMethodDetached { method, .. } => {
+                let whose = method.former_customer().unwrap_or_default();
+                self.say(format!("detached {} {whose}", method.id()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

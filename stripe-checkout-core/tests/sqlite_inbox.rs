@@ -11,11 +11,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
-    SqliteInbox, Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, NewEvent, Note, OrderKey, PaymentEvent, PaymentRecord, Scope,
+    Settled, SqliteInbox, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
-use stripe_checkout_core::webhook::{DisputeStatus, Payment, Refund};
+use stripe_checkout_core::webhook::{DisputeStatus, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
     InboxError, Mode, Ours, PublishableKey, SecretKey, WebhookSecret,
@@ -175,33 +175,26 @@ impl FulfillmentHandler<SqliteConnection> for Shop {
         Ok(*self.due.lock().unwrap())
     }
 
-    async fn mismatch(
+    async fn on_event(
         &self,
-        payment: &Payment,
-        mismatch: &Mismatch,
+        event: &PaymentEvent<'_>,
         db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
-        effect(db, &format!("mismatch {}: {mismatch}", payment.id())).await
-    }
-
-    async fn refunded(&self, refund: &Refund, db: &mut SqliteConnection) -> Result<(), BoxError> {
-        effect(db, &format!("refunded {}", refund.id())).await
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
-        effect(db, &format!("refunded before {}", payment.id())).await
-    }
-
-    async fn duplicate_payment(
-        &self,
-        payment: &Payment,
-        db: &mut SqliteConnection,
-    ) -> Result<(), BoxError> {
-        effect(db, &format!("duplicate {}", payment.id())).await
+        match event {
+            PaymentEvent::Mismatch {
+                payment, mismatch, ..
+            } => effect(db, &format!("mismatch {}: {mismatch}", payment.id())).await,
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                effect(db, &format!("refunded {}", refund.id())).await
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                effect(db, &format!("refunded before {}", payment.id())).await
+            }
+            PaymentEvent::DuplicatePayment { payment, .. } => {
+                effect(db, &format!("duplicate {}", payment.id())).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

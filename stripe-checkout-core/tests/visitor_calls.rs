@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{
-    CustomerRequest, PaymentRequest, SetupRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest, SetupRequest};
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{

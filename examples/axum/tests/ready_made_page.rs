@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Deserialize;
 use shop::testing::{Browser, browse};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{CustomerRequest, PaymentRequest, SetupFutureUsage};
+use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest, SetupFutureUsage};
 use stripe_checkout_core::{Amount, Checkout, Currency, Customers, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::Sandbox;
 
@@ -467,7 +467,7 @@ fn the_sandbox_refuses_what_elements_did_not_say() {
             .customer(&CustomerRequest::new("ada"))
             .await
             .expect("a customer");
-        let request = stripe_checkout_core::intent::SetupRequest::new("wish", &ada);
+        let request = stripe_checkout_core::requests::SetupRequest::new("wish", &ada);
         let setup = stage
             .checkout
             .create_setup_intent(&request)

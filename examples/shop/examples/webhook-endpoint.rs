@@ -5,7 +5,7 @@
 //! from a `.env` file in the working folder. The signing secret may still be missing.
 
 use shop::BoxError;
-use stripe_checkout_core::{Config, DotEnv, intent::Gateway};
+use stripe_checkout_core::{Config, DotEnv, stripe::Gateway};
 
 const USAGE: &str = "name the address of the shop's webhook, like https://shop.example/webhook";
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use minijinja::{Value, context};
 use stripe_checkout_core::{
     ApiError, PaymentError,
-    intent::{Customer, CustomerRequest},
+    requests::{Customer, CustomerRequest},
     webhook::PaymentMethod,
 };
 use time::OffsetDateTime;

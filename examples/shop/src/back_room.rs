@@ -127,7 +127,7 @@ impl Shop {
         )
     }
 
-    /// `POST /admin/events/{id}/replay`: runs the hook of an event again that failed, or did not fit.
+    /// `POST /admin/events/{id}/replay`: handles an event again that failed, or did not fit.
     pub async fn replay(&self, visit: &Visit, id: &str) -> Answer {
         self.decide(visit, id, Decision::Replay).await
     }

@@ -1,14 +1,16 @@
-//! What happens to an order when something happens to its payment.
+//! Changes an order when something happens to its payment.
 //!
-//! Each hook writes through the connection that it is given: that is the inbox's own transaction, so the order, its shipment and the mark that the event is done commit
-//! together, or none of them does. Each `UPDATE` says from which states it may come and looks at how many rows it touched: none is somebody's mistake, and must show.
+//! The handler writes through the connection that it is given. That is the transaction of the
+//! inbox, so the order, its shipment and the mark that the event is done commit together, or none
+//! of them does. Each `UPDATE` says from which states it may come, and checks how many rows it
+//! touched: none is a mistake, and must show.
 
 use std::sync::Arc;
 
 use stripe_checkout_core::{
-    BoxError,
-    fulfillment::{Due, FulfillmentHandler, Mismatch},
-    webhook::{Dispute, DisputeChange, Failure, Payment, Refund},
+    Amount, BoxError,
+    fulfillment::{Due, FulfillmentHandler, Mismatch, PaymentEvent},
+    webhook::{Failure, Payment},
 };
 use tokio::sync::Notify;
 
@@ -96,210 +98,35 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         Ok(Due::Exactly(store::amount(amount, &currency)?))
     }
 
-    async fn payment_processing(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
-        let order = order_of(payment)?;
-        let updated = on!(
-            db,
-            sqlx::query(
-                "UPDATE orders SET status = 'processing', payment_intent = $1, updated_at = $2
-                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
-            )
-            .bind(payment.id())
-            .bind(now())
-            .bind(order)
-            .execute(db)
-            .await?
-            .rows_affected()
-        );
-        one_or_overtaken(updated, payment, db).await
-    }
-
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        failure: &Failure,
-        db: &mut C,
-    ) -> Result<(), BoxError> {
-        let order = order_of(payment)?;
-        // An older intent of the order may be declined while a newer one is on its way: that one decides.
-        let updated = on!(
-            db,
-            sqlx::query(
-                "UPDATE orders SET status = 'failed', updated_at = $1
-                 WHERE id = $2 AND (status IN ('pending', 'failed') OR (status = 'processing' AND (payment_intent IS NULL OR payment_intent = $3)))",
-            )
-            .bind(now())
-            .bind(order)
-            .bind(payment.id())
-            .execute(db)
-            .await?
-            .rows_affected()
-        );
-        one_or_overtaken(updated, payment, db).await?;
-        // The decline code is for the merchant only: it may say that the card was stolen.
-        let code = failure.decline_code().or(failure.code());
-        let line = Line {
-            object: None,
-            amount: payment.amount(),
-            detail: code,
-            ..line(Kind::Failure, payment)
-        };
-        ledger::write(line, db).await?;
-        tracing::info!(
-            order = short(order),
-            code = failure.code(),
-            decline_code = failure.decline_code(),
-            "payment failed"
-        );
-        Ok(())
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
-        let order = order_of(payment)?;
-        // An older intent of the order may be canceled while a newer one is on its way: that one decides.
-        let updated = on!(
-            db,
-            sqlx::query(
-                "UPDATE orders SET status = 'canceled', updated_at = $1
-                 WHERE id = $2 AND status IN ('pending', 'processing', 'failed', 'reserved') AND (payment_intent IS NULL OR payment_intent = $3)",
-            )
-            .bind(now())
-            .bind(order)
-            .bind(payment.id())
-            .execute(db)
-            .await?
-            .rows_affected()
-        );
-        one_or_overtaken(updated, payment, db).await?;
-        // What was reserved is free again: somebody let it go, or its time was over.
-        on!(
-            db,
-            sqlx::query(
-                "INSERT INTO ledger (kind, order_id, payment_intent, object, amount, currency, detail, created_at)
-                 SELECT 'released', order_id, payment_intent, object, amount, currency, NULL, $1 FROM ledger
-                 WHERE kind = 'reserved' AND object = $2
-                 ON CONFLICT (kind, object) DO NOTHING",
-            )
-            .bind(now())
-            .bind(payment.id())
-            .execute(db)
-            .await
-            .map(drop)
-        )?;
-        Ok(())
-    }
-
-    async fn capture_required(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
-        let order = order_of(payment)?;
-        let reserved = on!(
-            db,
-            sqlx::query(
-                "UPDATE orders SET status = 'reserved', payment_intent = $1, updated_at = $2
-                 WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
-            )
-            .bind(payment.id())
-            .bind(now())
-            .bind(order)
-            .execute(db)
-            .await?
-            .rows_affected()
-        );
-        one_or_overtaken(reserved, payment, db).await?;
-        let line = Line {
-            amount: payment.amount_capturable(),
-            ..line(Kind::Reserved, payment)
-        };
-        ledger::write(line, db).await?;
-        tracing::info!(
-            order = short(order),
-            payment = payment.id(),
-            "order reserved"
-        );
-        Ok(())
-    }
-
-    async fn duplicate_payment(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
-        taken(payment, db).await?;
-        let detail = format!(
-            "paid a second time, {}: give it back",
-            payment.amount_received()
-        );
-        note(
-            db,
-            "duplicate payment",
-            payment.order_id(),
-            Some(payment.id()),
-            &detail,
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        mismatch: &Mismatch,
-        db: &mut C,
-    ) -> Result<(), BoxError> {
-        review(payment, db).await?;
-        taken(payment, db).await?;
-        note(
-            db,
-            "mismatch",
-            payment.order_id(),
-            Some(payment.id()),
-            &mismatch.to_string(),
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        db: &mut C,
-    ) -> Result<(), BoxError> {
-        review(payment, db).await?;
-        taken(payment, db).await?;
-        let detail = "refunded or disputed before it was shipped: nothing was shipped";
-        note(
-            db,
-            "refunded early",
-            payment.order_id(),
-            Some(payment.id()),
-            detail,
-        )
-        .await?;
-        Ok(())
-    }
-
-    async fn refund_pending(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        reversal::refund(refund, db).await
-    }
-
-    async fn refunded(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        reversal::refund(refund, db).await
-    }
-
-    async fn refund_failed(&self, refund: &Refund, db: &mut C) -> Result<(), BoxError> {
-        reversal::refund(refund, db).await
-    }
-
-    async fn dispute_opened(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
-        reversal::dispute_opened(dispute, db).await
-    }
-
-    async fn dispute_updated(
-        &self,
-        dispute: &Dispute,
-        change: DisputeChange,
-        db: &mut C,
-    ) -> Result<(), BoxError> {
-        reversal::dispute_updated(dispute, change, db).await
-    }
-
-    async fn dispute_closed(&self, dispute: &Dispute, db: &mut C) -> Result<(), BoxError> {
-        reversal::dispute_closed(dispute, db).await
+    async fn on_event(&self, event: &PaymentEvent<'_>, db: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentProcessing { payment, .. } => processing(payment, db).await,
+            PaymentEvent::PaymentFailed {
+                payment, failure, ..
+            } => failed(payment, failure, db).await,
+            PaymentEvent::PaymentCanceled { payment, .. } => canceled(payment, db).await,
+            PaymentEvent::RequiresCapture { payment, .. } => authorised(payment, db).await,
+            PaymentEvent::DuplicatePayment { payment, .. } => paid_twice(payment, db).await,
+            PaymentEvent::Mismatch {
+                payment, mismatch, ..
+            } => does_not_fit(payment, mismatch, db).await,
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                refunded_early(payment, db).await
+            }
+            PaymentEvent::RefundPending { refund, .. }
+            | PaymentEvent::RefundSucceeded { refund, .. }
+            | PaymentEvent::RefundFailed { refund, .. } => reversal::refund(refund, db).await,
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                reversal::dispute_created(dispute, db).await
+            }
+            PaymentEvent::DisputeUpdated {
+                dispute, change, ..
+            } => reversal::dispute_updated(dispute, *change, db).await,
+            PaymentEvent::DisputeClosed { dispute, .. } => {
+                reversal::dispute_closed(dispute, db).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -327,8 +154,203 @@ impl Fulfil {
             );
             return Ok(());
         }
-        self.duplicate_payment(payment, db).await
+        paid_twice(payment, db).await
     }
+}
+
+/// The payment is on its way.
+async fn processing(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    let order = order_of(payment)?;
+    let updated = on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET status = 'processing', payment_intent = $1, updated_at = $2
+             WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
+        )
+        .bind(payment.id())
+        .bind(now())
+        .bind(order)
+        .execute(db)
+        .await?
+        .rows_affected()
+    );
+    one_or_overtaken(updated, payment, db).await
+}
+
+/// An attempt to pay failed.
+async fn failed(
+    payment: &Payment,
+    failure: &Failure,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    let order = order_of(payment)?;
+    // An older intent of the order may be declined while a newer one is on its way: the newer one
+    // decides.
+    let updated = on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET status = 'failed', updated_at = $1
+             WHERE id = $2 AND (status IN ('pending', 'failed') OR (status = 'processing' AND (payment_intent IS NULL OR payment_intent = $3)))",
+        )
+        .bind(now())
+        .bind(order)
+        .bind(payment.id())
+        .execute(db)
+        .await?
+        .rows_affected()
+    );
+    one_or_overtaken(updated, payment, db).await?;
+    // The decline code is for the merchant only: it may say that the card was stolen.
+    let code = failure.decline_code().or(failure.code());
+    let line = Line {
+        object: None,
+        amount: payment.amount(),
+        detail: code,
+        ..line(Kind::Failure, payment)
+    };
+    ledger::write(line, db).await?;
+    tracing::info!(
+        order = short(order),
+        code = failure.code(),
+        decline_code = failure.decline_code(),
+        "payment failed"
+    );
+    Ok(())
+}
+
+/// The payment was canceled: it can no longer pay the order.
+async fn canceled(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    let order = order_of(payment)?;
+    // An older intent of the order may be canceled while a newer one is on its way: the newer one
+    // decides.
+    let updated = on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET status = 'canceled', updated_at = $1
+             WHERE id = $2 AND status IN ('pending', 'processing', 'failed', 'reserved') AND (payment_intent IS NULL OR payment_intent = $3)",
+        )
+        .bind(now())
+        .bind(order)
+        .bind(payment.id())
+        .execute(db)
+        .await?
+        .rows_affected()
+    );
+    one_or_overtaken(updated, payment, db).await?;
+    // The authorised money is free again: the shop released it, or its time was over.
+    on!(
+        db,
+        sqlx::query(
+            "INSERT INTO ledger (kind, order_id, payment_intent, object, amount, currency, detail, created_at)
+             SELECT 'released', min(order_id), payment_intent, payment_intent, CAST(sum(amount) AS BIGINT), currency, NULL, $1 FROM ledger
+             WHERE kind = 'reserved' AND payment_intent = $2
+             GROUP BY payment_intent, currency
+             ON CONFLICT (kind, object) DO NOTHING",
+        )
+        .bind(now())
+        .bind(payment.id())
+        .execute(db)
+        .await
+        .map(drop)
+    )?;
+    Ok(())
+}
+
+/// Money is authorised, or more of it than before.
+async fn authorised(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    let order = order_of(payment)?;
+    let reserved = on!(
+        db,
+        sqlx::query(
+            "UPDATE orders SET status = 'reserved', payment_intent = $1, updated_at = $2
+             WHERE id = $3 AND status IN ('pending', 'processing', 'failed')",
+        )
+        .bind(payment.id())
+        .bind(now())
+        .bind(order)
+        .execute(db)
+        .await?
+        .rows_affected()
+    );
+    one_or_overtaken(reserved, payment, db).await?;
+    // Only by how much it grew: the lines of one payment are added up.
+    let before: i64 = on!(
+        db,
+        sqlx::query_scalar(
+            "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM ledger WHERE kind = 'reserved' AND payment_intent = $1",
+        )
+        .bind(payment.id())
+        .fetch_one(db)
+        .await?
+    );
+    let authorised = payment.amount_capturable();
+    let more = authorised.minor().saturating_sub(before.unsigned_abs());
+    let object = format!("{} {}", payment.id(), authorised.minor());
+    let line = Line {
+        object: Some(&object),
+        amount: Amount::new(more, authorised.currency()),
+        ..line(Kind::Reserved, payment)
+    };
+    ledger::write(line, db).await?;
+    tracing::info!(
+        order = short(order),
+        payment = payment.id(),
+        "order reserved"
+    );
+    Ok(())
+}
+
+/// A second payment of an order came.
+async fn paid_twice(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    taken(payment, db).await?;
+    let detail = format!(
+        "paid a second time, {}: give it back",
+        payment.amount_received()
+    );
+    note(
+        db,
+        "duplicate payment",
+        payment.order_id(),
+        Some(payment.id()),
+        &detail,
+    )
+    .await?;
+    Ok(())
+}
+
+/// The payment does not fit its order.
+async fn does_not_fit(
+    payment: &Payment,
+    mismatch: &Mismatch,
+    db: &mut impl Connection,
+) -> Result<(), BoxError> {
+    review(payment, db).await?;
+    taken(payment, db).await?;
+    note(
+        db,
+        "mismatch",
+        payment.order_id(),
+        Some(payment.id()),
+        &mismatch.to_string(),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The money went back before anything was shipped.
+async fn refunded_early(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
+    review(payment, db).await?;
+    taken(payment, db).await?;
+    let detail = "refunded or disputed before it was shipped: nothing was shipped";
+    note(
+        db,
+        "refunded early",
+        payment.order_id(),
+        Some(payment.id()),
+        detail,
+    )
+    .await?;
+    Ok(())
 }
 
 /// The order that the checkout wrote into the payment when it made it.

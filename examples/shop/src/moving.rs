@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stripe_checkout_core::{
     Amount, AmountError, ApiError, Checkout, Expired, PaymentError, RequestError,
-    intent::{CaptureRequest, RefundReason, RefundRequest},
+    requests::{CaptureRequest, RefundReason, RefundRequest},
 };
 
 use crate::{

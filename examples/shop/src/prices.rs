@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use stripe_checkout_core::{AmountError, Pricing, PricingError, Visitor, intent::PaymentRequest};
+use stripe_checkout_core::{AmountError, Pricing, PricingError, Visitor, requests::PaymentRequest};
 
 use crate::{
     NAME,

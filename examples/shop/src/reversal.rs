@@ -1,4 +1,5 @@
-//! What takes a payment back: refunds, whoever made them, and disputes. Called by the hooks, in the inbox's own transaction.
+//! Refunds, also those made in the Dashboard, and disputes. The handler calls these functions in
+//! the inbox's own transaction.
 
 use stripe_checkout_core::{
     BoxError,
@@ -160,7 +161,7 @@ async fn order_of(
 }
 
 /// The buyer's bank takes a payment back, or asks about it.
-pub(crate) async fn dispute_opened(
+pub(crate) async fn dispute_created(
     dispute: &Dispute,
     db: &mut impl Connection,
 ) -> Result<(), BoxError> {

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 use stripe_checkout_core::{
     Amount, BoxError, BuildError, Checkout, Config, Mode,
     fulfillment::{PostgresInbox, SqliteInbox},
-    intent::HostedCheckout,
+    requests::HostedCheckout,
 };
 use stripe_checkout_sandbox::{Sandbox, SandboxError};
 use tokio::sync::Notify;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use stripe_checkout_core::{
     API_VERSION, BoxError,
-    intent::{Gateway, IdempotencyKey},
+    stripe::{Gateway, IdempotencyKey},
     webhook::EVENT_TYPES,
 };
 

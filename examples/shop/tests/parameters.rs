@@ -4,7 +4,7 @@
 mod judge;
 
 use shop::Subscribed;
-use stripe_checkout_core::intent::Gateway;
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_sandbox::Sandbox;
 
 const URL: &str = "http://127.0.0.1:3000/webhook";

@@ -2,8 +2,8 @@
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{SqliteConnection, SqlitePool};
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Mismatch, SqliteInbox};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, PaymentEvent, SqliteInbox};
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Pricing, PricingError, Visitor};
 use uuid::Uuid;
@@ -101,14 +101,18 @@ impl FulfillmentHandler<SqliteConnection> for Database {
         Ok(Due::Exactly(teapots(cart).ok_or("no price")?))
     }
 
-    async fn mismatch(
+    async fn on_event(
         &self,
-        payment: &Payment,
-        _: &Mismatch,
+        event: &PaymentEvent<'_>,
         db: &mut SqliteConnection,
     ) -> Result<(), BoxError> {
-        let order = payment.order_id().ok_or("a payment without an order")?;
-        set_status(db, order, "paid, but not what it costs").await
+        match event {
+            PaymentEvent::Mismatch { payment, .. } => {
+                let order = payment.order_id().ok_or("a payment without an order")?;
+                set_status(db, order, "paid, but not what it costs").await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{Amount, BoxError, Currency, Pricing, PricingError, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

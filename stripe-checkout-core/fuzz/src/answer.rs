@@ -15,10 +15,8 @@ use stripe_checkout_core::{
     Amount, ApiError, Checkout, Config, Currency, Expired, PaymentError, Pricing, PricingError,
     PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
-    intent::{
-        CustomerRequest, Gateway, HostedCheckout, IdempotencyKey, IntentParams, PaymentRequest,
-        RefundRequest, Transport, TransportRequest, TransportResponse,
-    },
+    requests::{CustomerRequest, HostedCheckout, IntentParams, PaymentRequest, RefundRequest},
+    stripe::{Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse},
     webhook::{self, CheckoutSession, Payment},
 };
 use tokio::runtime::Runtime;

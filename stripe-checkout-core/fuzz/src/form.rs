@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stripe_checkout_core::{
     Amount, Currency, Metadata,
-    intent::{IntentParams, PaymentRequest, SetupFutureUsage},
+    requests::{IntentParams, PaymentRequest, SetupFutureUsage},
 };
 
 use crate::sandbox_form::{Node, Tree, decode};

@@ -11,7 +11,7 @@ use stripe_checkout_core::{
     Amount, Body, Call, Checkout, ClientAmount, Config, Currency, Endpoint, Pricing, PricingError,
     PublishableKey, SecretKey, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
-    intent::PaymentRequest,
+    requests::PaymentRequest,
 };
 use tokio::runtime::Runtime;
 

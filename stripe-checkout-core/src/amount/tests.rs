@@ -315,7 +315,7 @@ fn the_multiple_is_told_and_enforced_where_it_is_certain() {
 fn chargeable_is_more_than_zero_at_most_the_cap_and_whole() {
     assert_eq!(
         Amount::zero(EUR).chargeable(DEFAULT_CAP),
-        Err(RequestError::Zero)
+        Err(AmountError::Zero)
     );
     assert_eq!(
         Amount::new(DEFAULT_CAP, EUR).chargeable(DEFAULT_CAP),
@@ -323,22 +323,22 @@ fn chargeable_is_more_than_zero_at_most_the_cap_and_whole() {
     );
     assert_eq!(
         Amount::new(DEFAULT_CAP + 1, EUR).chargeable(DEFAULT_CAP),
-        Err(RequestError::AboveCap {
+        Err(AmountError::AboveCap {
             cap: 999_999_999_999
         })
     );
     assert_eq!(
         Amount::new(101, EUR).chargeable(100),
-        Err(RequestError::AboveCap { cap: 100 })
+        Err(AmountError::AboveCap { cap: 100 })
     );
     for currency in [ISK, Currency::UGX] {
         assert_eq!(Amount::new(500, currency).chargeable(DEFAULT_CAP), Ok(()));
         assert_eq!(
             Amount::new(550, currency).chargeable(DEFAULT_CAP),
-            Err(RequestError::Amount(AmountError::NotAMultiple {
+            Err(AmountError::NotAMultiple {
                 currency,
                 multiple: 100
-            }))
+            })
         );
     }
 }

@@ -22,7 +22,8 @@ use crate::secret::{Mode, SecretKey};
 use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
-/// Which payments are this application's; the events of all others go to the hook [`event`](FulfillmentHandler::event).
+/// Which payments are this application's. The events of all others come to the handler as
+/// [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Ours {
@@ -70,13 +71,13 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     #[allow(clippy::type_complexity)]
     // Makes the gateway, which is then the only place that knows the transport's type.
-    gateway: Option<Box<dyn FnOnce(&Config) -> Result<crate::intent::Gateway, BuildError> + Send>>,
+    gateway: Option<Box<dyn FnOnce(&Config) -> Result<crate::stripe::Gateway, BuildError> + Send>>,
     #[cfg(feature = "intent")]
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     #[cfg(feature = "intent")]
     customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
     #[cfg(feature = "intent")]
-    visitor_calls: crate::intent::CallLimits,
+    visitor_calls: crate::stripe::CallLimits,
     #[cfg(feature = "intent")]
     client_key: Option<Arc<ClientKey>>,
     #[cfg(feature = "intent")]
@@ -88,7 +89,7 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     origins: Vec<String>,
     #[cfg(feature = "sessions")]
-    hosted: Option<crate::intent::HostedCheckout>,
+    hosted: Option<crate::requests::HostedCheckout>,
     #[cfg(feature = "checkout")]
     shop: String,
     #[cfg(feature = "checkout")]
@@ -166,7 +167,7 @@ impl CheckoutBuilder {
 
     /// Lets orders be paid on Stripe's own page: with it comes the route `POST /create-checkout-session`. Needs prices.
     #[cfg(feature = "sessions")]
-    pub fn hosted_checkout(mut self, hosted: crate::intent::HostedCheckout) -> Self {
+    pub fn hosted_checkout(mut self, hosted: crate::requests::HostedCheckout) -> Self {
         self.hosted = Some(hosted);
         self
     }
@@ -269,9 +270,9 @@ impl CheckoutBuilder {
 
     /// Another way to Stripe than the pooled HTTPS client: a recorder, a fake.
     #[cfg(feature = "intent")]
-    pub fn transport(mut self, transport: impl crate::intent::Transport) -> Self {
+    pub fn transport(mut self, transport: impl crate::stripe::Transport) -> Self {
         self.gateway = Some(Box::new(move |config| {
-            crate::intent::Gateway::with_transport(config, transport)
+            crate::stripe::Gateway::with_transport(config, transport)
         }));
         self
     }
@@ -294,7 +295,7 @@ impl CheckoutBuilder {
     /// Each process counts for itself: divide both bounds by the number of your processes.
     #[cfg(feature = "intent")]
     pub fn max_visitor_calls(mut self, at_once: u32) -> Self {
-        self.visitor_calls.at_once = crate::intent::CallLimits::bounded(at_once);
+        self.visitor_calls.at_once = crate::stripe::CallLimits::bounded(at_once);
         self
     }
 
@@ -307,7 +308,7 @@ impl CheckoutBuilder {
     /// allows 20 searches, so visitors cause at most 15 of them.
     #[cfg(feature = "intent")]
     pub fn max_visitor_calls_per_second(mut self, calls: u32) -> Self {
-        self.visitor_calls.per_second = crate::intent::CallLimits::bounded(calls);
+        self.visitor_calls.per_second = crate::stripe::CallLimits::bounded(calls);
         self
     }
 
@@ -373,7 +374,7 @@ impl CheckoutBuilder {
 
     /// The account's prefix of statement descriptors (the "shortened descriptor" in the Dashboard):
     /// 2 to 10 characters. With it the length of each
-    /// [suffix](crate::intent::PaymentRequest::statement_descriptor_suffix) is checked exactly,
+    /// [suffix](crate::requests::PaymentRequest::statement_descriptor_suffix) is checked exactly,
     /// before a buyer presses the button. Payments on a connected account have
     /// that account's prefix, and are checked as if the prefix were not known.
     #[cfg(feature = "intent")]
@@ -446,18 +447,18 @@ impl CheckoutBuilder {
                 if !self
                     .descriptor_prefix
                     .as_deref()
-                    .is_none_or(crate::intent::is_prefix)
+                    .is_none_or(crate::requests::is_prefix)
                 {
                     return Err(BuildError::StatementDescriptorPrefix);
                 }
                 let gateway = match self.gateway {
                     Some(gateway) => gateway(&self.config)?,
-                    None => crate::intent::Gateway::new(&self.config)?,
+                    None => crate::stripe::Gateway::new(&self.config)?,
                 };
                 Some(Payments {
                     pricing,
                     gateway,
-                    visitor_calls: Arc::new(crate::intent::VisitorCalls::new(self.visitor_calls)),
+                    visitor_calls: Arc::new(crate::stripe::VisitorCalls::new(self.visitor_calls)),
                     client_key: self.client_key,
                     guard: self.guard,
                     customers: self.customers,

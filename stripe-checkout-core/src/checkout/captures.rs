@@ -8,15 +8,14 @@ use super::operations::{Doing, Work};
 use super::payment_error::PaymentError;
 use super::state::Checkout;
 use crate::amount::Amount;
-use crate::error::{AmountError, ApiError, InboxError, RequestError};
+use crate::error::{AmountError, InboxError};
 use crate::fulfillment::{
     IntentRecord, IntentState, OperationKind, OperationRecord, OperationState, OrderKey,
     is_present, row_of,
 };
-use crate::intent::{
-    CancelRequest, CaptureRequest, Gateway, IdempotencyKey, Unsuccessful, check_id, check_reference,
-};
 use crate::marks::CAPTURE;
+use crate::requests::{CancelRequest, CaptureRequest, RequestError, check_reference};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Post, Unsuccessful, check_id};
 use crate::webhook::{Dispute, Payment, PaymentStatus, RefundStatus};
 
 /// How often an order's row may change while it learns what is captured.
@@ -55,7 +54,7 @@ impl Totals {
 }
 
 impl Checkout {
-    /// Takes the money that was [reserved](crate::intent::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
+    /// Takes the money that was [reserved](crate::requests::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
     /// [reference](CaptureRequest::reference), also after Stripe's 24 hours. The payment is then paid, and [`payment_succeeded`] runs when Stripe says so.
     ///
     /// The library writes the amount down before it sends it, and all of it must arrive. The answer
@@ -80,8 +79,10 @@ impl Checkout {
 
     /// Gives up a payment that is not paid, and lets go what was reserved for it. One that is canceled already is what you want: whoever canceled it, that is no error.
     ///
-    /// The hook [`payment_canceled`](crate::fulfillment::FulfillmentHandler::payment_canceled) runs when Stripe says so. The order may be paid by another PaymentIntent
-    /// afterwards: to call an order off see [`expire`](Self::expire).
+    /// The handler receives [`PaymentCanceled`] when Stripe says so. The order may be paid by
+    /// another PaymentIntent afterwards: to cancel an order see [`expire`](Self::expire).
+    ///
+    /// [`PaymentCanceled`]: crate::fulfillment::PaymentEvent::PaymentCanceled
     ///
     /// # Errors
     /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if it is paid, or on its way.
@@ -164,20 +165,19 @@ impl Checkout {
             };
             return Err(RequestError::Amount(mixed).into());
         }
-        let built = request.build()?;
+        let post = request.post().map_err(RequestError::from)?;
         let work = Capturing {
             gateway,
             request,
             account,
-            path: built.path,
-            form: built.body.unwrap_or_default(),
+            post,
         };
         let doing = Doing {
             checkout: self,
             key: self.operation_key(OperationKind::Capture, request.reference(), account),
             subject: Some(id.to_owned()),
             amount: request.partial_amount(),
-            form: work.form.clone(),
+            form: work.post.form.clone(),
         };
         if *found.status() == PaymentStatus::RequiresCapture {
             // Another amount under this reference must not change what is expected.
@@ -294,13 +294,11 @@ impl Checkout {
         let id = request.payment();
         check_id(id, "pi_")?;
         let account = self.account_of(id, request.account()).await?;
-        let built = request.build();
         let work = Canceling {
             gateway,
             payment: id,
             account: account.as_deref(),
-            path: built.path,
-            form: built.body.unwrap_or_default(),
+            post: request.post(),
         };
         let doing = Doing {
             checkout: self,
@@ -311,7 +309,7 @@ impl Checkout {
             ),
             subject: Some(id.to_owned()),
             amount: None,
-            form: work.form.clone(),
+            form: work.post.form.clone(),
         };
         doing.run(&work).await.map_err(refused)
     }
@@ -333,8 +331,7 @@ struct Capturing<'a> {
     gateway: &'a Gateway,
     request: &'a CaptureRequest,
     account: Option<&'a str>,
-    path: String,
-    form: String,
+    post: Post,
 }
 
 impl Work for Capturing<'_> {
@@ -343,7 +340,7 @@ impl Work for Capturing<'_> {
     async fn send(&self, key: &IdempotencyKey) -> Result<(Payment, bool), Unsuccessful> {
         let (payment, replayed): (Payment, bool) = self
             .gateway
-            .operate(&self.path, &self.form, key, self.account)
+            .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
         Ok((payment.on_account(self.account), replayed))
     }
@@ -381,8 +378,7 @@ struct Canceling<'a> {
     gateway: &'a Gateway,
     payment: &'a str,
     account: Option<&'a str>,
-    path: String,
-    form: String,
+    post: Post,
 }
 
 impl Work for Canceling<'_> {
@@ -391,7 +387,7 @@ impl Work for Canceling<'_> {
     async fn send(&self, key: &IdempotencyKey) -> Result<(Payment, bool), Unsuccessful> {
         let (payment, replayed): (Payment, bool) = self
             .gateway
-            .operate(&self.path, &self.form, key, self.account)
+            .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
         Ok((payment.on_account(self.account), replayed))
     }

@@ -5,9 +5,8 @@ use super::payment_error::PaymentError;
 use super::state::Checkout;
 use crate::amount::Amount;
 use crate::currency::Currency;
-use crate::error::ApiError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
-use crate::intent::{IdempotencyKey, check_id};
+use crate::stripe::{ApiError, IdempotencyKey, check_id};
 use crate::webhook::{Payment, PaymentStatus};
 
 /// How often the order's row may change under one call.
@@ -24,11 +23,11 @@ pub enum Expired {
     /// Somebody paid it before: the order is not to be called off, or the money is to go back.
     Paid(Payment),
     /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end
-    /// comes to [`payment_succeeded`] or [`payment_failed`]; after a failure the buyer could
+    /// comes to [`payment_succeeded`] or as [`PaymentFailed`]; after a failure the buyer could
     /// try again, so call [`Checkout::expire`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
-    /// [`payment_failed`]: crate::fulfillment::FulfillmentHandler::payment_failed
+    /// [`PaymentFailed`]: crate::fulfillment::PaymentEvent::PaymentFailed
     Processing(Payment),
 }
 
@@ -37,7 +36,7 @@ impl Checkout {
     /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised
     /// on either page. From then on [`create_intent`](Self::create_intent) and the checkout page
     /// refuse the order ([`PaymentError::CalledOff`]), unless the
-    /// [request](crate::intent::PaymentRequest::reopen) says that it is open again.
+    /// [request](crate::requests::PaymentRequest::reopen) says that it is open again.
     ///
     /// It can be called as often as you like. After an error nothing is certain, except that no new payment begins: call it again.
     ///
@@ -49,7 +48,7 @@ impl Checkout {
         self.call_off(&order).await
     }
 
-    /// The same of an order that is paid [on a connected account](crate::intent::PaymentRequest::on_account).
+    /// The same of an order that is paid [on a connected account](crate::requests::PaymentRequest::on_account).
     ///
     /// # Errors
     /// As [`expire`](Self::expire).

@@ -29,9 +29,9 @@ pub(in crate::checkout) use at_stripe::{AtStripe, OpenPayment, Standing};
 use super::payment_error::PaymentError;
 use super::receipt;
 use super::state::Checkout;
-use crate::error::ApiError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState};
-use crate::intent::{Gateway, IdempotencyKey, IntentParams, Operation, PaymentRequest};
+use crate::requests::{IntentParams, PaymentRequest};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Operation};
 
 /// How often the row may change under one call before the call fails with a 409. Each change is
 /// another call for the same order that was faster.

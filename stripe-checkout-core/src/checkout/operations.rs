@@ -16,9 +16,9 @@ use super::fingerprint::fingerprint;
 use super::payment_error::PaymentError;
 use super::state::Checkout;
 use crate::amount::Amount;
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{OperationKey, OperationKind, OperationRecord, OperationState};
-use crate::intent::{IdempotencyKey, Operation, Unsuccessful};
+use crate::stripe::{ApiError, IdempotencyKey, Operation, Unsuccessful};
 
 /// How often the row may change under one call before it gives up.
 const ROUNDS: usize = 8;

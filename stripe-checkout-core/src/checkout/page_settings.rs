@@ -1,5 +1,6 @@
 //! The settings of the ready-made pages.
 
+use crate::address::percent_encoded;
 use crate::page::Pages;
 use crate::secret::PublishableKey;
 
@@ -19,31 +20,5 @@ impl PageSettings {
     pub(super) fn order_url(&self, reference: &str) -> Option<String> {
         let template = self.order_url.as_ref()?;
         Some(template.replace("{reference}", &percent_encoded(reference)))
-    }
-}
-
-/// RFC 3986: everything but unreserved characters.
-fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut encoded, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                encoded.push(char::from(byte));
-            } else {
-                encoded.push_str(&format!("%{byte:02X}"));
-            }
-            encoded
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_cannot_leave_its_place_in_the_address() {
-        assert_eq!(
-            percent_encoded("a/../b?c#d e\u{e4}"),
-            "a%2F..%2Fb%3Fc%23d%20e%C3%A4"
-        );
     }
 }

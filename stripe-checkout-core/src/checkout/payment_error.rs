@@ -2,8 +2,10 @@
 
 use thiserror::Error;
 
-use crate::error::{ApiError, InboxError, RequestError};
+use crate::error::InboxError;
 use crate::reply::Problem;
+use crate::requests::RequestError;
+use crate::stripe::ApiError;
 
 /// Why a payment could not be opened, or why an operation under your own reference (a refund, a
 /// capture, a charge, a customer) has no result.

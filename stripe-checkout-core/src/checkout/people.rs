@@ -6,14 +6,15 @@ use super::operations::{Doing, Work};
 use super::payment_error::PaymentError;
 use super::receipt;
 use super::state::Checkout;
-use crate::error::ApiError;
 use crate::fulfillment::OperationKind;
-use crate::intent::{
-    Customer, CustomerRequest, Gateway, IdempotencyKey, Operation, SetupFutureUsage, SetupRequest,
-    Unsuccessful, check_reference, customer_form, form,
-};
 use crate::marks::with_application;
+use crate::requests::{
+    Customer, CustomerRequest, RequestError, SetupFutureUsage, SetupRequest, check_reference,
+};
 use crate::secret::ClientSecret;
+use crate::stripe::{
+    ApiError, Gateway, IdempotencyKey, Operation, Unsuccessful, customer_form, form, metadata_name,
+};
 use crate::webhook::{PaymentMethod, SetupIntent};
 
 impl Checkout {
@@ -41,7 +42,7 @@ impl Checkout {
         let (gateway, refused) = (self.gateway()?, &payments.refused_emails);
         // The application's first name, as in the inbox: under another one the user would become another customer.
         let application = &self.inner.stored_as;
-        let form = customer_form(application, request.user())?;
+        let form = customer_form(application, request.user());
         let doing = Doing {
             checkout: self,
             key: self.operation_key(OperationKind::Customer, request.user(), request.account()),
@@ -126,7 +127,7 @@ impl Checkout {
     }
 
     /// Opens the customer session of a payment that sets
-    /// [`setup_future_usage`](crate::intent::PaymentRequest::setup_future_usage).
+    /// [`setup_future_usage`](crate::requests::PaymentRequest::setup_future_usage).
     ///
     /// Stripe.js refuses a usage in both places, so this session names none.
     ///
@@ -155,18 +156,15 @@ impl Checkout {
         check_reference(&request.reference)?;
         let gateway = self.gateway()?;
         let metadata = with_application(request.metadata.clone(), &self.inner.application)
-            .map_err(crate::error::RequestError::from)?;
-        let metadata: Vec<(String, &str)> = metadata
-            .iter()
-            .map(|(key, value)| (format!("metadata[{key}]"), value))
-            .collect();
-        let mut pairs = vec![
-            ("automatic_payment_methods[enabled]", "true"),
-            ("customer", request.customer.id()),
-            ("usage", request.usage.as_str()),
+            .map_err(RequestError::from)?;
+        let metadata = metadata.iter();
+        let mut parameters = vec![
+            ("automatic_payment_methods[enabled]".into(), "true"),
+            ("customer".into(), request.customer.id()),
+            ("usage".into(), request.usage.as_str()),
         ];
-        pairs.extend(metadata.iter().map(|(key, value)| (key.as_str(), *value)));
-        let form = form(&pairs)?;
+        parameters.extend(metadata.map(|(key, value)| (metadata_name(key), value)));
+        let form = form(parameters);
         let scope = self.scope(self.mode());
         let account = request.customer.account();
         let operation = Operation {
@@ -222,9 +220,9 @@ async fn told(
     request: &CustomerRequest,
     customer: &Customer,
 ) -> Result<Customer, ApiError> {
-    match request.news(customer) {
-        Some(news) => gateway.update_customer(customer, &news).await,
-        None => Ok(customer.clone()),
+    match &*request.news(customer) {
+        [] => Ok(customer.clone()),
+        news => gateway.update_customer(customer, news).await,
     }
 }
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::payment_error::PaymentError;
 use super::state::{Checkout, Payments};
-use crate::error::{ApiError, RequestError};
-use crate::intent::{IntentParams, PaymentRequest};
+use crate::requests::{IntentParams, PaymentRequest, RequestError};
+use crate::stripe::ApiError;
 
 impl Checkout {
     /// Checks the request against Stripe's limits and against what the inbox can remember.

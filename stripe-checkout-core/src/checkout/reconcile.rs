@@ -27,11 +27,12 @@ pub use report::{ReconcileError, ReconcileFailure, ReconcilePart, Reconciled};
 
 use super::retrieved::{event_of, event_of_session};
 use super::state::{Checkout, Payments};
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{
     EventState, IntentRecord, IntentState, OrderKey, Received, Scope, is_session,
 };
 use crate::secret::Mode;
+use crate::stripe::ApiError;
 use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus, SessionStatus};
 

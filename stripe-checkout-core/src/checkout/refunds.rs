@@ -6,28 +6,33 @@ use super::operations::{Doing, Work};
 use super::payment_error::PaymentError;
 use super::state::Checkout;
 use crate::currency::Currency;
-use crate::error::{AmountError, ApiError, RequestError};
+use crate::error::AmountError;
 use crate::fulfillment::OperationKind;
-use crate::intent::{Gateway, IdempotencyKey, RefundRequest, Unsuccessful, check_id};
 use crate::marks::operation_of;
+use crate::requests::{RefundRequest, RequestError};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Post, Unsuccessful, check_id};
 use crate::webhook::{Refund, RefundStatus};
 
 impl Checkout {
     /// Gives money back: all that is left of a payment, or a part. Once for each [reference](RefundRequest::reference): a retried call, a double click or a reload gets the
     /// refund that was made, as it stands now, also after Stripe's 24 hours.
     ///
-    /// The answer is the refund, not its end: the money is on its way when it is [`pending`](crate::webhook::RefundStatus::Pending), and what becomes of it the hooks
-    /// [`refunded`](crate::fulfillment::FulfillmentHandler::refunded) and [`refund_failed`](crate::fulfillment::FulfillmentHandler::refund_failed) hear. Never more goes back
-    /// than was paid: Stripe counts.
+    /// The answer is the refund, not its end. The money of a [`pending`] refund is on its way. The
+    /// handler receives [`RefundSucceeded`] or [`RefundFailed`] later. Stripe never refunds more
+    /// than was paid.
     ///
     /// After [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the
-    /// same request. Do not call it in a handler: the handler writes down its decision, and other
-    /// code of yours carries it out.
+    /// same request. Do not call it inside the handler. Let the handler write down the refund that
+    /// it wants, and call this afterwards.
+    ///
+    /// [`pending`]: crate::webhook::RefundStatus::Pending
+    /// [`RefundSucceeded`]: crate::fulfillment::PaymentEvent::RefundSucceeded
+    /// [`RefundFailed`]: crate::fulfillment::PaymentEvent::RefundFailed
     ///
     /// See <https://docs.stripe.com/api/refunds/create>.
     ///
     /// ```no_run
-    /// # use stripe_checkout_core::{Checkout, intent::RefundRequest};
+    /// # use stripe_checkout_core::{Checkout, requests::RefundRequest};
     /// # async fn give_back(checkout: &Checkout) -> Result<(), Box<dyn std::error::Error>> {
     /// let refund = checkout.refund(&RefundRequest::new("return-7", "pi_3MtwBwLkdIwHu7ix28a3tqPa")).await?;
     /// println!("{} is on its way", refund.amount());
@@ -69,21 +74,20 @@ impl Checkout {
             request.reference(),
             account.as_deref(),
         );
-        let built = request.create(&key.scope.application)?;
+        let post = request.post(&key.scope.application)?;
         let work = Refunding {
             gateway,
             request,
             application: &key.scope.application,
             account: account.as_deref(),
-            path: built.path,
-            form: built.body.unwrap_or_default(),
+            post,
             livemode: self.mode().is_live(),
         };
         let doing = Doing {
             checkout: self,
             subject: Some(request.payment().to_owned()),
             amount: request.partial_amount(),
-            form: work.form.clone(),
+            form: work.post.form.clone(),
             key: key.clone(),
         };
         doing.run(&work).await.map_err(refused)
@@ -140,8 +144,7 @@ struct Refunding<'a> {
     request: &'a RefundRequest,
     application: &'a str,
     account: Option<&'a str>,
-    path: String,
-    form: String,
+    post: Post,
     livemode: bool,
 }
 
@@ -157,7 +160,7 @@ impl Work for Refunding<'_> {
     async fn send(&self, key: &IdempotencyKey) -> Result<(Refund, bool), Unsuccessful> {
         let (refund, replayed) = self
             .gateway
-            .operate(&self.path, &self.form, key, self.account)
+            .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
         Ok((self.seen(refund), replayed))
     }

@@ -14,11 +14,12 @@ use serde_json::{
 
 use super::state::Checkout;
 use crate::config::API_VERSION;
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
-use crate::intent::{Gateway, REMEMBERED};
 use crate::marks::Marks;
 use crate::secret::Mode;
+use crate::stripe::ApiError;
+use crate::stripe::{Gateway, REMEMBERED};
 use crate::telemetry::Origin;
 use crate::webhook::{
     CheckoutSession, Event, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
@@ -91,8 +92,9 @@ impl Checkout {
         }
     }
 
-    /// Takes in what [`event_of`] made. Where Stripe's own event is here already and its hook fails, there is nothing new to tell: that one has its attempts and its
-    /// pauses, and another event object would have as many again.
+    /// Receives the event that [`event_of`] made. If Stripe's own event is here already and its
+    /// handler fails, there is nothing new: that event has its attempts and its pauses, and another
+    /// event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
         let event = self.read(event);
@@ -173,8 +175,7 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         object.insert("latest_charge".to_owned(), charge);
     }
     let envelope = Envelope {
-        // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
-        id: format!("retrieved_{}_{}", payment.id(), payment.status().as_str()),
+        id: retrieved_id(payment),
         object: "event",
         api_version: API_VERSION,
         account: payment.account(),
@@ -184,6 +185,18 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
         data: Data { object },
     };
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
+}
+
+/// The id of the event: the same each time, so that a page that is reloaded brings nothing new, and
+/// no id of Stripe's. An authorisation that grew is another event.
+fn retrieved_id(payment: &Payment) -> String {
+    let id = format!("retrieved_{}_{}", payment.id(), payment.status().as_str());
+    match payment.status() {
+        PaymentStatus::RequiresCapture => {
+            format!("{id}_{}", payment.amount_capturable().minor())
+        }
+        _ => id,
+    }
 }
 
 /// As of when the event tells how the payment stands, in seconds since 1970. Where the payment was
@@ -304,8 +317,13 @@ mod tests {
     use crate::webhook::Outcome;
 
     fn retrieved(status: &str) -> Option<Event> {
+        authorised(status, 0)
+    }
+
+    fn authorised(status: &str, capturable: u64) -> Option<Event> {
         let object = serde_json::json!({
             "id": "pi_1", "object": "payment_intent", "amount": 1999, "amount_received": 1999, "currency": "eur", "status": status,
+            "amount_capturable": capturable,
             "livemode": false, "metadata": {"order_id": "7"}, "client_secret": "pi_1_secret_x",
         });
         let body = object.to_string();
@@ -326,6 +344,16 @@ mod tests {
         assert_eq!(payment.latest_charge(), Some("ch_1"));
         let returned = payment.returned().unwrap();
         assert_eq!((returned.refunded, returned.disputed), (500, true));
+    }
+
+    #[test]
+    fn an_authorisation_that_grew_is_another_event() {
+        let id = |minor| {
+            let event = authorised("requires_capture", minor).unwrap();
+            event.id().to_owned()
+        };
+        assert_eq!(id(1999), id(1999));
+        assert_ne!(id(1999), id(2599));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use super::fingerprint::fingerprint;
 use super::payment_error::PaymentError;
 use super::state::Checkout;
-use crate::error::ApiError;
 use crate::fulfillment::IntentRecord;
 use crate::secret::ClientSecret;
+use crate::stripe::ApiError;
 use crate::webhook::Payment;
 
 impl Checkout {

@@ -8,14 +8,12 @@ use serde::Deserialize;
 use super::operations::{Doing, Work};
 use super::payment_error::PaymentError;
 use super::state::Checkout;
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{OperationKind, OrderKey};
-use crate::intent::{
-    Customer, Gateway, IdempotencyKey, SavedCharge, SavedChargeOutcome, Unsuccessful, check_id,
-    check_reference, form, is_id,
-};
 use crate::marks::{CHARGE, Marks};
 use crate::metadata::Metadata;
+use crate::requests::{Customer, SavedCharge, SavedChargeOutcome, check_reference};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Unsuccessful, check_id, form, is_id};
 use crate::webhook::{Failure, Payment, PaymentStatus};
 
 impl Checkout {
@@ -26,10 +24,11 @@ impl Checkout {
     /// the bank once, also after a crash, after a year, or after a restored backup: a second call
     /// returns how the attempt went. The key needs read access to charges.
     ///
-    /// Deliver in the hook `payment_succeeded`, as for every payment. See <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
+    /// Deliver in `payment_succeeded`, as for every payment. See
+    /// <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
     ///
     /// ```no_run
-    /// # use stripe_checkout_core::intent::{Customer, PaymentRequest, SavedCharge, SavedChargeOutcome};
+    /// # use stripe_checkout_core::requests::{Customer, PaymentRequest, SavedCharge, SavedChargeOutcome};
     /// # use stripe_checkout_core::{Amount, Checkout, Currency, PaymentError};
     /// # async fn renew(checkout: Checkout, ada: Customer) -> Result<(), PaymentError> {
     /// let renewal = PaymentRequest::new("subscription-7-may", Amount::new(900, Currency::EUR));
@@ -118,7 +117,7 @@ impl Checkout {
             Err(error) => return Err(error),
         };
         let work = Charging {
-            form: form(&[("off_session", "true"), ("payment_method", method)])?,
+            form: form([("off_session", "true"), ("payment_method", method)]),
             open: open.id(),
             attempt,
         };

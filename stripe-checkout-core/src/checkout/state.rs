@@ -28,7 +28,7 @@ pub struct Checkout {
     pub(super) endpoints: Arc<[Endpoint]>,
     /// The way to Stripe on behalf of one visitor.
     #[cfg(feature = "intent")]
-    pub(super) visiting: Option<crate::intent::Gateway>,
+    pub(super) visiting: Option<crate::stripe::Gateway>,
 }
 
 pub(super) struct Inner {
@@ -61,8 +61,8 @@ pub(super) type ClientKey = dyn Fn(&crate::call::Visitor) -> Option<String> + Se
 #[cfg(feature = "intent")]
 pub(super) struct Payments {
     pub(super) pricing: Arc<dyn crate::pricing::ErasedPricing>,
-    pub(super) gateway: crate::intent::Gateway,
-    pub(super) visitor_calls: Arc<crate::intent::VisitorCalls>,
+    pub(super) gateway: crate::stripe::Gateway,
+    pub(super) visitor_calls: Arc<crate::stripe::VisitorCalls>,
     pub(super) client_key: Option<Arc<ClientKey>>,
     pub(super) guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     pub(super) customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
@@ -72,7 +72,7 @@ pub(super) struct Payments {
     pub(super) refused_emails: RefusedEmails,
     pub(super) origins: Vec<String>,
     #[cfg(feature = "sessions")]
-    pub(super) hosted: Option<crate::intent::HostedCheckout>,
+    pub(super) hosted: Option<crate::requests::HostedCheckout>,
     #[cfg(feature = "checkout")]
     pub(super) page: PageSettings,
 }

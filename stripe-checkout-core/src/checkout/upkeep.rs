@@ -44,7 +44,8 @@ impl Checkout {
             .await
     }
 
-    /// Gives up an event for good: its hook will not run, and refunds that waited for it go on.
+    /// Discards an event for good: the handler never receives it, and refunds that waited for it go
+    /// on.
     ///
     /// # Errors
     /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::payment_error::PaymentError;
 use super::state::{Checkout, Payments};
 use crate::call::Visitor;
-use crate::intent::{Client, Gateway};
+use crate::stripe::{Client, Gateway};
 
 impl Checkout {
     /// The same checkout for calls to Stripe that one visitor causes, in routes that you write by

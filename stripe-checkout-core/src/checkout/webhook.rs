@@ -109,8 +109,8 @@ impl Checkout {
         Ok(Event::parse(payload)?)
     }
 
-    /// Stores a verified event and runs its handler, as the webhook route does. For a route that
-    /// you write by hand.
+    /// Receives a verified event and calls the handler, as the webhook route does. Use it in a
+    /// route of your own.
     ///
     /// # Errors
     /// [`InboxError`]: nothing was stored, so answer with 503 and Stripe delivers again.

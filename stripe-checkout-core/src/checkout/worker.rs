@@ -88,7 +88,7 @@ impl Worker {
         loop {
             let wanted = match next(stop.as_mut(), &mut running, &mut looks).await {
                 Next::Stop => break,
-                // Also while others run: a hook that hangs holds up nobody but its own payment.
+                // Also while others run: a handler that hangs delays only its own payment.
                 Next::Look => 1,
                 // Where one finds something, there may be more.
                 Next::Ended(ended) if found(&ended) => 2,

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::amount::Amount;
 
 const ZERO_DECIMAL: &str = "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF";
 const THREE_DECIMAL: &str = "BHD JOD KWD OMR TND";

@@ -1,5 +1,4 @@
-//! A debit that fails on Stripe's page runs `payment_failed` once, whatever the order of its
-//! events.
+//! A debit that fails on Stripe's page comes to the handler once, in any order of its events.
 //!
 //! Stripe sends two events for the one failure: `payment_intent.payment_failed` and
 //! `checkout.session.async_payment_failed`. A card that is declined on the page has the first one

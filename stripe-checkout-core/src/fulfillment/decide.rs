@@ -4,26 +4,27 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::inbox::{IntentRecord, IntentState, Note, PaymentRecord, Release, Settled, WentBack};
+use super::payment_event::{PaymentEvent, created};
 use crate::webhook::{
-    CheckoutSession, Dispute, DisputeChange, Outcome, Payment, Refund, RefundStatus,
+    CheckoutSession, Dispute, DisputeChange, Event, Outcome, Payment, Refund, RefundStatus,
 };
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Check the amounts, then fulfil.
     Fulfill,
     /// The order is paid by another PaymentIntent.
     Duplicate,
     /// The money went back already.
     RefundedBefore,
-    /// Run the hook that fits the outcome.
+    /// Give the handler the event that fits the outcome.
     Tell,
-    /// Run the hook for every other event.
+    /// Give it to the handler as one of the other events.
     TellAsEvent,
     /// Show a refund to a person: it may stand for money that was never captured.
     Unclear,
-    /// Write it down, and run no hook: the handler heard of it by another event.
+    /// Write it down, and call no handler: it received the same by another event.
     WriteDown,
     /// Old news.
     Superseded,
@@ -100,7 +101,12 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
-        Outcome::Capturable(_) if payment.capturable || payment.canceled || settled => {
+        // An authorisation may grow. Events of smaller amounts may arrive late.
+        Outcome::Capturable(news)
+            if payment.canceled
+                || settled
+                || authorised(payment, news) >= Some(capturable(news)) =>
+        {
             Decision::Superseded
         }
         Outcome::Processing(_) | Outcome::Failed(..) | Outcome::RequiresAction(_)
@@ -210,7 +216,7 @@ pub(super) fn with_figures(
     }
 }
 
-/// What a hook hears of a refund: each once, and nothing after what comes later.
+/// The events of a refund: each comes once, and no earlier one comes after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefundNews {
     Pending,
@@ -266,7 +272,8 @@ impl RefundNews {
     }
 }
 
-/// What a hook hears of a dispute, in a word that is the same for two event objects of one change, and for no other change. An update may bring anything: it has none.
+/// The word for an event of a dispute: the same for two event objects of one change, and for no
+/// other change. An update may bring anything, so it has none.
 fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
     let movements = dispute.movements();
     match outcome {
@@ -299,14 +306,86 @@ fn told_of<'a>(payment: &'a PaymentRecord, id: &str) -> Option<&'a BTreeSet<Stri
     payment.told.get(id)
 }
 
+/// The word before the minor units of an authorised amount, under the payment's own id.
+const AUTHORISED: &str = "authorised ";
+
+fn capturable(payment: &Payment) -> u64 {
+    payment.amount_capturable().minor()
+}
+
+/// The largest amount, in minor units, that the handler received as authorised.
+fn authorised(row: &PaymentRecord, payment: &Payment) -> Option<u64> {
+    let words = told_of(row, payment.id()).into_iter().flatten();
+    let amounts = words.filter_map(|word| word.strip_prefix(AUTHORISED)?.parse().ok());
+    amounts.max()
+}
+
 /// Whose news was told, and the word for it.
 fn told(outcome: &Outcome) -> Option<(&str, String)> {
-    if let Outcome::Refunded(refund) = outcome {
-        let news = RefundNews::of(refund)?;
-        return Some((refund.id(), news.word().to_owned()));
+    match outcome {
+        Outcome::Refunded(refund) => {
+            let news = RefundNews::of(refund)?;
+            return Some((refund.id(), news.word().to_owned()));
+        }
+        Outcome::Capturable(payment) => {
+            let word = format!("{AUTHORISED}{}", capturable(payment));
+            return Some((payment.id(), word));
+        }
+        _ => {}
     }
     let dispute = outcome.dispute()?;
     Some((dispute.id(), dispute_word(outcome, dispute)?))
+}
+
+/// The event that the handler receives.
+pub(crate) fn payment_event<'a>(
+    decision: Decision,
+    outcome: &'a Outcome,
+    event: &'a Event,
+) -> PaymentEvent<'a> {
+    let created = created(event);
+    match (decision, outcome) {
+        (Decision::Duplicate, Outcome::Succeeded(payment)) => {
+            PaymentEvent::DuplicatePayment { payment, created }
+        }
+        (Decision::RefundedBefore, Outcome::Succeeded(payment)) => {
+            PaymentEvent::RefundedBeforeFulfillment { payment, created }
+        }
+        (_, Outcome::Processing(payment)) => PaymentEvent::PaymentProcessing { payment, created },
+        (_, Outcome::Failed(payment, failure)) => PaymentEvent::PaymentFailed {
+            payment,
+            failure,
+            created,
+        },
+        (_, Outcome::Canceled(payment)) => PaymentEvent::PaymentCanceled { payment, created },
+        (_, Outcome::Capturable(payment)) => PaymentEvent::RequiresCapture { payment, created },
+        (_, Outcome::RequiresAction(payment)) => PaymentEvent::RequiresAction { payment, created },
+        (_, Outcome::SetupSucceeded(setup)) => PaymentEvent::SetupSucceeded { setup, created },
+        (_, Outcome::SetupFailed(setup, failure)) => PaymentEvent::SetupFailed {
+            setup,
+            failure,
+            created,
+        },
+        (_, Outcome::PaymentMethodAttached(method)) => {
+            PaymentEvent::PaymentMethodAttached { method, created }
+        }
+        (_, Outcome::PaymentMethodDetached(method)) => {
+            PaymentEvent::PaymentMethodDetached { method, created }
+        }
+        (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
+            Some(RefundNews::Succeeded) => PaymentEvent::RefundSucceeded { refund, created },
+            Some(RefundNews::Failed) => PaymentEvent::RefundFailed { refund, created },
+            _ => PaymentEvent::RefundPending { refund, created },
+        },
+        (_, Outcome::DisputeOpened(dispute)) => PaymentEvent::DisputeCreated { dispute, created },
+        (_, Outcome::DisputeUpdated(dispute, change)) => PaymentEvent::DisputeUpdated {
+            dispute,
+            change: *change,
+            created,
+        },
+        (_, Outcome::DisputeClosed(dispute)) => PaymentEvent::DisputeClosed { dispute, created },
+        _ => PaymentEvent::Other { event, created },
+    }
 }
 
 /// The payment's row after the event was dealt with.
@@ -324,8 +403,8 @@ pub(super) fn payment_after(
             after.success = Settled::Fulfilled;
         }
         (Outcome::Canceled(_) | Outcome::PaymentMethodDetached(_), _) => after.canceled = true,
-        (Outcome::Capturable(_), _) => after.capturable = true,
         (_, Decision::Tell) => {
+            after.capturable |= matches!(outcome, Outcome::Capturable(_));
             if let Some((id, word)) = told(outcome) {
                 after.told.entry(id.to_owned()).or_default().insert(word);
             }

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::birth::Births;
 use super::debit;
 use super::decide::{
-    Decision, RefundNews, decide, intent_after, is_present, is_session, note, own_capture,
-    payment_after, settles, went_back, with_figures,
+    Decision, decide, intent_after, is_present, is_session, note, own_capture, payment_after,
+    payment_event, settles, went_back, with_figures,
 };
 use super::declines::Declines;
+use super::due::{Due, Mismatch};
+use super::error_line;
 use super::fresh::{self, Check, Fresh};
 use super::inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
@@ -21,8 +23,9 @@ use super::inbox::{
 use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
+use super::payment_event::{PaymentEvent, created};
 use super::watch::Watched;
-use super::{BoxFuture, Due, FulfillmentHandler, Mismatch, cause, retry};
+use super::{BoxFuture, FulfillmentHandler, cause, retry};
 use crate::amount::Amount;
 use crate::config::Config;
 use crate::error::{BoxError, Escaped, EventError, InboxError};
@@ -604,7 +607,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }))
     }
 
-    /// Runs the hook that the decision asks for.
+    /// Calls the handler with what the decision asks for.
     async fn run(
         &self,
         decision: Decision,
@@ -612,50 +615,29 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         event: &Event,
         db: &mut I::Connection,
     ) -> Result<(), BoxError> {
-        let handler = &self.handler;
         match (decision, outcome) {
             (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
-            (Decision::Fulfill, Outcome::Succeeded(payment)) => {
-                handler.payment_succeeded(payment, db).await
+            // An order with nothing to pay is a success too.
+            (Decision::Fulfill, Outcome::Succeeded(payment) | Outcome::Free(payment)) => {
+                self.handler.payment_succeeded(payment, db).await
             }
-            (Decision::Duplicate, Outcome::Succeeded(payment)) => {
-                handler.duplicate_payment(payment, db).await
+            _ => {
+                let news = payment_event(decision, outcome, event);
+                self.tell(&news, event, db).await
             }
-            (Decision::RefundedBefore, Outcome::Succeeded(payment)) => {
-                handler.refunded_before_fulfillment(payment, db).await
-            }
-            (_, Outcome::Free(payment)) => handler.order_free(payment, db).await,
-            (_, Outcome::Processing(payment)) => handler.payment_processing(payment, db).await,
-            (_, Outcome::Failed(payment, failure)) => {
-                handler.payment_failed(payment, failure, db).await
-            }
-            (_, Outcome::Canceled(payment)) => handler.payment_canceled(payment, db).await,
-            (_, Outcome::Capturable(payment)) => handler.capture_required(payment, db).await,
-            (_, Outcome::RequiresAction(payment)) => {
-                handler.payment_requires_action(payment, db).await
-            }
-            (_, Outcome::SetupSucceeded(setup)) => handler.setup_succeeded(setup, db).await,
-            (_, Outcome::SetupFailed(setup, failure)) => {
-                handler.setup_failed(setup, failure, db).await
-            }
-            (_, Outcome::PaymentMethodAttached(method)) => {
-                handler.payment_method_attached(method, db).await
-            }
-            (_, Outcome::PaymentMethodDetached(method)) => {
-                handler.payment_method_detached(method, db).await
-            }
-            (Decision::Tell, Outcome::Refunded(refund)) => match RefundNews::of(refund) {
-                Some(RefundNews::Succeeded) => handler.refunded(refund, db).await,
-                Some(RefundNews::Failed) => handler.refund_failed(refund, db).await,
-                _ => handler.refund_pending(refund, db).await,
-            },
-            (_, Outcome::DisputeOpened(dispute)) => handler.dispute_opened(dispute, db).await,
-            (_, Outcome::DisputeUpdated(dispute, change)) => {
-                handler.dispute_updated(dispute, *change, db).await
-            }
-            (_, Outcome::DisputeClosed(dispute)) => handler.dispute_closed(dispute, db).await,
-            _ => handler.event(event, db).await,
         }
+    }
+
+    /// Gives the event to the handler. A line of the log says what a person must look at, before
+    /// the handler can fail.
+    async fn tell(
+        &self,
+        news: &PaymentEvent<'_>,
+        event: &Event,
+        db: &mut I::Connection,
+    ) -> Result<(), BoxError> {
+        error_line::log(news, event);
+        self.handler.on_event(news, db).await
     }
 
     /// Compares the price of the payment with what is due, and what arrived with what was to be
@@ -707,13 +689,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let event = self.read(record)?;
         let outcome = Outcome::of(&event);
         if let Outcome::Unreadable(error) = &outcome {
-            self.handler.event(&event, db).await?;
+            self.run(Decision::TellAsEvent, &outcome, &event, db)
+                .await?;
             let payment = before.clone();
             return Ok(match record.ours {
-                true => Verdict::Mismatch {
-                    payment,
-                    reason: chain(error),
-                },
+                true => {
+                    let reason = chain(error);
+                    error_line::log_unclear(&event, record.payment.as_deref(), &reason);
+                    Verdict::Mismatch { payment, reason }
+                }
                 false => Verdict::Done {
                     payment,
                     intent: None,
@@ -767,7 +751,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 .mismatch(payment, record.order.as_ref(), intent, known, db)
                 .await?
         {
-            self.handler.mismatch(payment, &mismatch, db).await?;
+            let news = PaymentEvent::Mismatch {
+                payment,
+                mismatch: &mismatch,
+                created: created(&event),
+            };
+            self.tell(&news, &event, db).await?;
             let payment = PaymentRecord {
                 success: Settled::Mismatch,
                 ..with_figures(known, payment, intent)
@@ -779,6 +768,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
         self.run(decision, &outcome, &event, db).await?;
         if decision == Decision::Unclear {
+            error_line::log_unclear(&event, record.payment.as_deref(), UNCLEAR_REFUND);
             return Ok(Verdict::Mismatch {
                 payment: known.clone(),
                 reason: UNCLEAR_REFUND.to_owned(),
@@ -844,9 +834,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
                     let dead_letter = again.is_none();
                     tracing::error!(event = event.id, event_type = event.event_type, payment, attempt, error = %Escaped(error), dead_letter, "fulfilment failed");
                 }
-                Verdict::Mismatch { reason, .. } => {
-                    tracing::error!(event = event.id, payment, reason = %Escaped(reason), "money that does not fit its order: nothing was fulfilled");
-                }
+                // Logged where the handler is called.
+                Verdict::Mismatch { .. } => {}
                 Verdict::Done { .. } => {
                     tracing::info!(
                         event = event.id,

@@ -1,15 +1,18 @@
-//! What happens when money arrives: the merchant's hook, and the inbox that makes it happen once.
+//! Fulfilment: the merchant's handler, and the inbox that calls it once.
 //!
-//! A payment's news comes by several ways, repeatedly, concurrently and out of order. So nothing is decided on the way in: a verified event is first
-//! committed to an [`Inbox`], then *one* step takes it, decides from what is stored, runs the hook and marks the event, all or nothing.
-//! What to decide is in `decide.rs`, once for every inbox; an inbox only stores and locks.
+//! The events of a payment come by several ways, repeatedly, concurrently and out of order. So
+//! nothing is decided on the way in. A verified event is first committed to an [`Inbox`]. Then
+//! *one* step takes it, decides from what is stored, calls the handler and marks the event, all or
+//! nothing. `decide.rs` decides, once for every inbox; an inbox only stores and locks.
 
 mod birth;
 mod cause;
 mod debit;
 mod decide;
 mod declines;
+mod due;
 mod engine;
+mod error_line;
 mod fresh;
 mod handler;
 mod inbox;
@@ -17,6 +20,7 @@ mod later;
 mod lookup;
 mod memory;
 mod operation;
+mod payment_event;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod retry;
@@ -30,15 +34,18 @@ mod watch;
 
 use std::pin::Pin;
 
+#[cfg(feature = "testing")]
+pub(crate) use decide::{Decision, payment_event};
 #[cfg(feature = "intent")]
 pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
+pub use due::{Due, Mismatch};
 pub use engine::Received;
 #[cfg(feature = "intent")]
 pub(crate) use engine::row_of;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
-pub use handler::{Due, FulfillmentHandler, Mismatch, OnPaid, on_paid};
+pub use handler::{FulfillmentHandler, OnPaid, on_paid};
 pub use inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
     NewEvent, Note, OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Step, Stepped,
@@ -49,6 +56,7 @@ pub(crate) use lookup::Lookup;
 pub(crate) use lookup::{Answer, Standing};
 pub use memory::MemoryInbox;
 pub use operation::{OperationKey, OperationKind, OperationRecord, OperationState};
+pub use payment_event::PaymentEvent;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]

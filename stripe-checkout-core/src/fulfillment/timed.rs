@@ -1,25 +1,26 @@
-//! How long each hook runs.
+//! How long each call of the handler takes.
 
-use super::handler::for_each_hook;
-use super::{Due, FulfillmentHandler, Mismatch};
+use super::{Due, FulfillmentHandler, PaymentEvent};
 use crate::error::BoxError;
 use crate::telemetry::Timer;
-use crate::webhook::{
-    Dispute, DisputeChange, Event, Failure, Payment, PaymentMethod, Refund, SetupIntent,
-};
+use crate::webhook::Payment;
 
-/// A handler whose hooks are measured.
+/// A handler whose calls are measured.
 pub(crate) struct Timed<H>(pub(crate) H);
 
-macro_rules! timed {
-    ($($hook:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
-        impl<C: Send, H: FulfillmentHandler<C>> FulfillmentHandler<C> for Timed<H> {
-            $(async fn $hook(&self, $($argument: $type,)* db: &mut C) -> Result<$output, BoxError> {
-                let _timer = Timer::start(stringify!($hook));
-                self.0.$hook($($argument,)* db).await
-            })*
-        }
-    };
-}
+impl<C: Send, H: FulfillmentHandler<C>> FulfillmentHandler<C> for Timed<H> {
+    async fn payment_succeeded(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
+        let _timer = Timer::start("payment_succeeded");
+        self.0.payment_succeeded(payment, db).await
+    }
 
-for_each_hook!(timed);
+    async fn amount_due(&self, payment: &Payment, db: &mut C) -> Result<Due, BoxError> {
+        let _timer = Timer::start("amount_due");
+        self.0.amount_due(payment, db).await
+    }
+
+    async fn on_event(&self, event: &PaymentEvent<'_>, db: &mut C) -> Result<(), BoxError> {
+        let _timer = Timer::start(event.as_str());
+        self.0.on_event(event, db).await
+    }
+}

@@ -83,7 +83,7 @@ pub(crate) fn describe() {
     describe_histogram!(
         HANDLER,
         Unit::Seconds,
-        "How long a hook ran, by its name; also one that failed, panicked, or was cut off."
+        "How long a call of the handler took, by its name; also one that failed, panicked, or was cut off."
     );
 }
 

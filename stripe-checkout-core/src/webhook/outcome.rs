@@ -8,7 +8,9 @@ use super::{
 };
 use crate::error::EventError;
 
-/// The types of event that an [`Outcome`] is read from: what to ask Stripe for, by a webhook endpoint or by a list, which takes 20 of them at a time. A merchant whose hook [`event`](crate::fulfillment::FulfillmentHandler::event) is about other types adds those to the endpoint.
+/// The types of event that an [`Outcome`] is read from. Ask Stripe for these, by a webhook endpoint
+/// or by a list, which takes 20 of them at a time. If your handler reads other types in
+/// [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other), add those to the endpoint.
 pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.succeeded",
     "payment_intent.processing",

@@ -104,7 +104,13 @@ impl Payment {
         self.amount_received
     }
 
-    /// What is reserved and can be captured.
+    /// Whether there was nothing to pay: a promotion took off the whole price of a Checkout
+    /// Session. Then there is no PaymentIntent, and nothing to refund.
+    pub fn is_free(&self) -> bool {
+        self.status == PaymentStatus::Succeeded && self.amount.is_zero()
+    }
+
+    /// The amount that is authorised and can be captured.
     pub fn amount_capturable(&self) -> Amount {
         self.amount_capturable
     }

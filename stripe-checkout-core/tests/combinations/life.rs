@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use stripe_checkout_core::intent::{CancelRequest, CaptureRequest, PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{
+    CancelRequest, CaptureRequest, PaymentRequest, RefundRequest,
+};
 use stripe_checkout_core::{Checkout, Expired, PaymentError};
 use stripe_checkout_sandbox::Sandbox;
 

@@ -156,8 +156,8 @@ async fn run(case: &Case, number: usize, databases: &Databases) -> (Vec<Fault>, 
 /// An order that is paid is not charged again.
 async fn charged_again(life: &Life) -> Option<Fault> {
     let told = life.shop.told();
-    let paid = ["payment_succeeded", "order_free"];
-    if !told.iter().any(|told| paid.contains(&told.hook)) {
+    let paid = ["payment_succeeded", "free_order"];
+    if !told.iter().any(|told| paid.contains(&told.call)) {
         return None;
     }
     let request = life.request().await;

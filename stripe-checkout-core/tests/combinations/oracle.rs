@@ -1,4 +1,5 @@
-//! The oracle: the promises say which hooks must have run, how often, and in which order.
+//! The oracle: the promises say which calls the handler must have had, how often, and in which
+//! order.
 
 use serde_json::Value;
 
@@ -8,20 +9,20 @@ use crate::life::{Fault, Life, text};
 use crate::post::Post;
 use crate::shop::Told;
 
-/// The hooks that decide about the delivery of an order.
+/// The calls that decide about the delivery of an order.
 const VERDICTS: [&str; 5] = [
     "payment_succeeded",
-    "order_free",
+    "free_order",
     "mismatch",
     "refunded_before_fulfillment",
     "duplicate_payment",
 ];
 
-/// The hooks that come before the end of a payment, and never after it.
+/// The calls that come before the end of a payment, and never after it.
 const BEFORE_THE_END: [&str; 4] = [
     "payment_processing",
-    "payment_requires_action",
-    "capture_required",
+    "requires_action",
+    "requires_capture",
     "payment_failed",
 ];
 
@@ -58,17 +59,17 @@ impl Judge<'_> {
         self.faults.push(fault.into());
     }
 
-    fn told_of(&self, hook: &str) -> Vec<&Told> {
-        self.told.iter().filter(|told| told.hook == hook).collect()
+    fn told_of(&self, call: &str) -> Vec<&Told> {
+        self.told.iter().filter(|told| told.call == call).collect()
     }
 
-    /// The hook runs so often, at least and at most.
-    fn times(&mut self, hook: &str, at_least: usize, at_most: usize) {
-        let times = self.told_of(hook).len();
+    /// The handler is called so often, at least and at most.
+    fn times(&mut self, call: &str, at_least: usize, at_most: usize) {
+        let times = self.told_of(call).len();
         if times < at_least || times > at_most {
             let side = if times < at_least { "seldom" } else { "often" };
             self.fault(format!(
-                "{hook} ran too {side} ({times} times, not {at_least} to {at_most})"
+                "{call} ran too {side} ({times} times, not {at_least} to {at_most})"
             ));
         }
     }
@@ -115,25 +116,25 @@ impl Judge<'_> {
         let verdicts: Vec<Told> = self
             .told
             .iter()
-            .filter(|told| VERDICTS.contains(&told.hook))
+            .filter(|told| VERDICTS.contains(&told.call))
             .cloned()
             .collect();
         if !self.succeeded() {
             for verdict in verdicts {
-                self.fault(format!("{} without money", verdict.hook));
+                self.fault(format!("{} without money", verdict.call));
             }
             return;
         }
         let [verdict] = verdicts.as_slice() else {
-            let hooks: Vec<_> = verdicts.iter().map(|verdict| verdict.hook).collect();
+            let calls: Vec<_> = verdicts.iter().map(|verdict| verdict.call).collect();
             self.fault(format!(
-                "a payment that succeeded has no verdict, or several ({hooks:?})"
+                "a payment that succeeded has no verdict, or several ({calls:?})"
             ));
             return;
         };
         let right = match (self.is_right(), self.case.is_free()) {
             (false, _) => "mismatch",
-            (true, true) => "order_free",
+            (true, true) => "free_order",
             (true, false) => "payment_succeeded",
         };
         let returned = self.ledger.all_returned();
@@ -141,23 +142,23 @@ impl Judge<'_> {
         let in_order = self.case.delivery() == Delivery::InOrder;
         // An old success is looked up before it is believed.
         let looked_up = returned && self.case.delivery() == Delivery::Aged;
-        let hook = verdict.hook;
-        if hook == "refunded_before_fulfillment" {
+        let call = verdict.call;
+        if call == "refunded_before_fulfillment" {
             if !returned {
                 self.fault("kept back, although nothing or only a part went back");
             } else if in_order {
                 self.fault("kept back, although the money was there when it was told");
             }
-        } else if hook == "mismatch" && (known || looked_up) && self.is_captured_in_part() {
+        } else if call == "mismatch" && (known || looked_up) && self.is_captured_in_part() {
             // The figures of the charge may count the released part as refunded. Nothing is
             // fulfilled, and a person decides.
-        } else if hook != right {
-            self.fault(format!("{hook} instead of {right}"));
+        } else if call != right {
+            self.fault(format!("{call} instead of {right}"));
         } else if known || looked_up {
-            self.fault(format!("{hook}, although it was known that all went back"));
+            self.fault(format!("{call}, although it was known that all went back"));
         }
         let received = self.ledger.received();
-        if hook == "payment_succeeded" && i64::try_from(verdict.amount) != Ok(received) {
+        if call == "payment_succeeded" && i64::try_from(verdict.amount) != Ok(received) {
             let told = verdict.amount;
             self.fault(format!(
                 "payment_succeeded with another amount than arrived ({told}, not {received})"
@@ -205,18 +206,18 @@ impl Judge<'_> {
             PaysWith::Debit | PaysWith::DebitFails
         );
         let ends = |told: &Told| {
-            VERDICTS.contains(&told.hook)
-                || told.hook == "payment_canceled"
+            VERDICTS.contains(&told.call)
+                || told.call == "payment_canceled"
                 // A session whose debit failed is over. On the own page the buyer tries again.
-                || (told.hook == "payment_failed" && on_stripes_page && debit)
+                || (told.call == "payment_failed" && on_stripes_page && debit)
         };
         let end = self.told.iter().position(ends);
         for (at, told) in self.told.iter().enumerate() {
-            if BEFORE_THE_END.contains(&told.hook) && end.is_some_and(|end| at > end) {
+            if BEFORE_THE_END.contains(&told.call) && end.is_some_and(|end| at > end) {
                 self.faults.push(format!(
                     "{} after the end ({:?})",
-                    told.hook,
-                    end.map(|end| self.told[end].hook)
+                    told.call,
+                    end.map(|end| self.told[end].call)
                 ));
             }
         }
@@ -239,23 +240,19 @@ impl Judge<'_> {
             must(processes, false),
             once(processes || unknown) * doubled,
         );
-        let first = |hook: &str| self.told.iter().position(|told| told.hook == hook);
+        let first = |call: &str| self.told.iter().position(|told| told.call == call);
         if let (Some(required), Some(processing)) =
-            (first("capture_required"), first("payment_processing"))
+            (first("requires_capture"), first("payment_processing"))
             && processing > required
         {
             self.fault("payment_processing after capture_required");
         }
         let asks = has_intent && self.case.pays_with() == PaysWith::ThreeDSecure;
-        self.times(
-            "payment_requires_action",
-            must(asks, false),
-            once(asks) * doubled,
-        );
+        self.times("requires_action", must(asks, false), once(asks) * doubled);
         let authorises = attempts && !debit && self.case.capture() != Capture::Automatic;
         let stands = self.ledger.intent_is("requires_capture");
         self.times(
-            "capture_required",
+            "requires_capture",
             must(authorises, stands),
             once(authorises),
         );
@@ -269,7 +266,7 @@ impl Judge<'_> {
         let verdict = self
             .told
             .iter()
-            .position(|told| VERDICTS.contains(&told.hook));
+            .position(|told| VERDICTS.contains(&told.call));
         let reversal = |told: &Told| told.order.is_none();
         for (at, told) in self
             .told
@@ -280,12 +277,12 @@ impl Judge<'_> {
             if verdict.is_none_or(|verdict| at < verdict) {
                 self.faults.push(format!(
                     "{} before the success that it belongs to",
-                    told.hook
+                    told.call
                 ));
             }
         }
         let refunds: Vec<Value> = self.ledger.refunds.clone();
-        self.times("refunded", refunds.len(), refunds.len());
+        self.times("refund_succeeded", refunds.len(), refunds.len());
         for refund in refunds {
             let amount = number(&refund, "amount");
             let same = |told: &&Told| told.id == text(&refund, "id");
@@ -307,6 +304,6 @@ impl Judge<'_> {
         self.times("dispute_withdrawn", disputes, disputes);
         // Of a dispute that is closed no older state is told.
         let open = if closed == 0 { disputes } else { 0 };
-        self.times("dispute_opened", open, disputes);
+        self.times("dispute_created", open, disputes);
     }
 }

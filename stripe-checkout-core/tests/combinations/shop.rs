@@ -1,12 +1,12 @@
-//! The shop: it writes down what its handler is told, and when.
+//! The shop: it writes down each call of its handler, and when it came.
 
 use std::sync::{Arc, Mutex};
 
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, MemoryInbox, Mismatch, PostgresInbox, SqliteInbox,
+    Due, FulfillmentHandler, MemoryInbox, PaymentEvent, PostgresInbox, SqliteInbox,
 };
-use stripe_checkout_core::intent::{HostedCheckout, PaymentRequest, TaxBehavior};
-use stripe_checkout_core::webhook::{Dispute, DisputeChange, Failure, Payment, Refund};
+use stripe_checkout_core::requests::{HostedCheckout, PaymentRequest, TaxBehavior};
+use stripe_checkout_core::webhook::{DisputeChange, Payment};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::{CONNECT_APPLICATION, Sandbox};
 
@@ -19,14 +19,14 @@ pub(crate) const fn eur(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR)
 }
 
-/// One call of a hook.
+/// One call of the handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Told {
-    pub(crate) hook: &'static str,
+    pub(crate) call: &'static str,
     /// The payment, the refund or the dispute.
     pub(crate) id: String,
     pub(crate) amount: u64,
-    /// The order and the account, of hooks that are about a payment.
+    /// The order and the account, of calls that are about a payment.
     pub(crate) order: Option<(String, Option<String>)>,
     /// In which step of the case.
     pub(crate) step: usize,
@@ -65,13 +65,13 @@ impl Shop {
 
     fn write(
         &self,
-        hook: &'static str,
+        call: &'static str,
         id: &str,
         amount: Amount,
         order: Option<(String, Option<String>)>,
     ) -> Result<(), BoxError> {
         let told = Told {
-            hook,
+            call,
             id: id.to_owned(),
             amount: amount.minor(),
             order,
@@ -81,79 +81,56 @@ impl Shop {
         Ok(())
     }
 
-    fn payment(&self, hook: &'static str, payment: &Payment) -> Result<(), BoxError> {
+    fn payment(&self, call: &'static str, payment: &Payment) -> Result<(), BoxError> {
         let order = payment.order_id().unwrap_or_default().to_owned();
         let order = (order, payment.account().map(str::to_owned));
-        self.write(hook, payment.id(), payment.amount_received(), Some(order))
+        self.write(call, payment.id(), payment.amount_received(), Some(order))
     }
 }
 
-/// Hooks that do nothing but write down which one they are.
-macro_rules! payment_hooks {
-    ($($hook:ident($($more:ident: &$kind:ty),*);)+) => {
-        $(
-            async fn $hook(
-                &self,
-                payment: &Payment,
-                $($more: &$kind,)*
-                _: &mut C,
-            ) -> Result<(), BoxError> {
-                $(let _ = $more;)*
-                self.payment(stringify!($hook), payment)
-            }
-        )+
-    };
-}
-
 impl<C: Send> FulfillmentHandler<C> for Shop {
+    async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        let call = match payment.is_free() {
+            true => "free_order",
+            false => "payment_succeeded",
+        };
+        self.payment(call, payment)
+    }
+
     async fn amount_due(&self, _: &Payment, _: &mut C) -> Result<Due, BoxError> {
         Ok(self.due)
     }
 
-    payment_hooks! {
-        payment_succeeded();
-        order_free();
-        payment_processing();
-        payment_failed(failure: &Failure);
-        payment_canceled();
-        payment_requires_action();
-        capture_required();
-        duplicate_payment();
-        mismatch(mismatch: &Mismatch);
-        refunded_before_fulfillment();
-    }
-
-    async fn refund_pending(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.write("refund_pending", refund.id(), refund.amount(), None)
-    }
-
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.write("refunded", refund.id(), refund.amount(), None)
-    }
-
-    async fn refund_failed(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        self.write("refund_failed", refund.id(), refund.amount(), None)
-    }
-
-    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.write("dispute_opened", dispute.id(), dispute.amount(), None)
-    }
-
-    async fn dispute_updated(
-        &self,
-        dispute: &Dispute,
-        change: DisputeChange,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        let hook = match change {
-            DisputeChange::FundsWithdrawn => "dispute_withdrawn",
-            _ => "dispute_updated",
-        };
-        self.write(hook, dispute.id(), dispute.amount(), None)
-    }
-
-    async fn dispute_closed(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.write("dispute_closed", dispute.id(), dispute.amount(), None)
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        let call = event.as_str();
+        match event {
+            PaymentEvent::PaymentProcessing { payment, .. }
+            | PaymentEvent::PaymentFailed { payment, .. }
+            | PaymentEvent::PaymentCanceled { payment, .. }
+            | PaymentEvent::RequiresAction { payment, .. }
+            | PaymentEvent::RequiresCapture { payment, .. }
+            | PaymentEvent::DuplicatePayment { payment, .. }
+            | PaymentEvent::Mismatch { payment, .. }
+            | PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                self.payment(call, payment)
+            }
+            PaymentEvent::RefundPending { refund, .. }
+            | PaymentEvent::RefundSucceeded { refund, .. }
+            | PaymentEvent::RefundFailed { refund, .. } => {
+                self.write(call, refund.id(), refund.amount(), None)
+            }
+            PaymentEvent::DisputeUpdated {
+                dispute,
+                change: DisputeChange::FundsWithdrawn,
+                ..
+            } => self.write("dispute_withdrawn", dispute.id(), dispute.amount(), None),
+            PaymentEvent::DisputeCreated { dispute, .. }
+            | PaymentEvent::DisputeUpdated { dispute, .. }
+            | PaymentEvent::DisputeClosed { dispute, .. } => {
+                self.write(call, dispute.id(), dispute.amount(), None)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use sqlx::PgPool;
 use stripe_checkout_core::Amount;
-use stripe_checkout_core::intent::RefundRequest;
+use stripe_checkout_core::requests::RefundRequest;
 
 use crate::cluster::{Address, Cluster};
 use crate::post::Post;

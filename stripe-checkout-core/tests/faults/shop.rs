@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, PostgresInbox, SqliteInbox,
 };
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{

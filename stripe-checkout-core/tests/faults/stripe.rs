@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stripe_checkout_core::TransportError;
-use stripe_checkout_core::intent::{
+use stripe_checkout_core::stripe::{
     Gateway, IdempotencyKey, PooledTransport, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_sandbox::Sandbox;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::server::{Act, SECRET_KEY, Server, config};
-use stripe_checkout_core::intent::{
-    Gateway, IdempotencyKey, IntentParams, PaymentRequest, PooledTransport, Transport,
-    TransportRequest, TransportResponse,
+use stripe_checkout_core::requests::{IntentParams, PaymentRequest};
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, PooledTransport, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_core::{API_VERSION, Amount, ApiError, Currency, TransportError};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::Received;
-use stripe_checkout_core::intent::{Gateway, PooledTransport};
+use stripe_checkout_core::stripe::{Gateway, PooledTransport};
 use stripe_checkout_core::{InboxError, Reply};
 use tracing::subscriber::DefaultGuard;
 

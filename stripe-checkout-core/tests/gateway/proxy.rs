@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{Gateway, PaymentRequest, PooledTransport};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Gateway, PooledTransport};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, BuildError, Checkout, Pricing, PricingError, Visitor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};

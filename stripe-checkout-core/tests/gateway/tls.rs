@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::server::config;
 use stripe_checkout_core::ApiError;
-use stripe_checkout_core::intent::{Gateway, PooledTransport};
+use stripe_checkout_core::stripe::{Gateway, PooledTransport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;

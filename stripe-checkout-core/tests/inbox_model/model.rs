@@ -14,9 +14,9 @@ pub(crate) const WHOLE: u64 = 1000;
 /// The hooks that hear of money that goes back.
 pub(crate) const TAKES_BACK: [&str; 6] = [
     "refund_pending",
-    "refunded",
+    "refund_succeeded",
     "refund_failed",
-    "dispute_opened",
+    "dispute_created",
     "dispute_updated",
     "dispute_closed",
 ];
@@ -137,6 +137,8 @@ pub(crate) enum What {
     Failed,
     RequiresAction,
     Capturable,
+    /// The authorisation has grown.
+    CapturableMore,
     Canceled,
     /// Two refunds, which are the whole together; the second one takes its time, and may fail afterwards.
     PartRefunded,
@@ -168,12 +170,13 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Succeeded,
         Self::Processing,
         Self::Failed,
         Self::RequiresAction,
         Self::Capturable,
+        Self::CapturableMore,
         Self::Canceled,
         Self::PartRefunded,
         Self::RestPending,
@@ -230,11 +233,12 @@ impl What {
         ) || self.is_of_dispute()
     }
 
-    /// The refund, the dispute or the money, reserved or on its way, that several of them are about.
+    /// The refund, the dispute or the money, authorised or on its way, that several of them are
+    /// about.
     pub(crate) fn subject(self) -> Option<&'static str> {
         match self {
             Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
-            Self::Capturable | Self::Succeeded => Some("reserved"),
+            Self::Capturable | Self::CapturableMore | Self::Succeeded => Some("authorised"),
             Self::SessionUnpaid | Self::SessionFailed | Self::Failed => Some("on its way"),
             what => what.is_of_dispute().then_some("dispute"),
         }
@@ -501,7 +505,8 @@ pub(crate) struct Payment {
     pub(crate) rest: Option<u64>,
     pub(crate) long_ago: u64,
     pub(crate) total: u64,
-    /// The news of its refunds and its dispute that the handler heard, and that its session failed.
+    /// The events that the handler received of its refunds, its dispute, its authorisation, and the
+    /// failure of its session.
     told: BTreeSet<What>,
 }
 
@@ -516,6 +521,7 @@ impl Payment {
             What::RestPending => &[What::RestRefunded, What::RestFailed],
             What::RestRefunded => &[What::RestFailed],
             What::DisputeOpened | What::DisputeUpdated => &[What::DisputeWon, What::DisputeLost],
+            What::Capturable => &[What::CapturableMore],
             // Money moves whenever it does, also after the decision.
             _ => &[],
         };
@@ -1039,7 +1045,7 @@ impl Model {
             // Nothing is to be given back, and nothing to be delivered twice.
             What::SessionFree if order.paid_by.is_some_and(|by| by != event.pay) => Todo::Nothing,
             What::SessionFree if order.repriced => Todo::Hook("mismatch"),
-            What::SessionFree => Todo::Hook("order_free"),
+            What::SessionFree => Todo::Hook("free_order"),
             // One payment, one success. A dead one that comes again gets its chance.
             What::Succeeded | What::SessionPaid | What::SessionArrived
                 if payment.ended() && payment.success != Settled::Dead =>
@@ -1070,9 +1076,12 @@ impl Model {
                 Todo::Nothing
             }
             What::Canceled | What::SessionExpired => Todo::Hook("payment_canceled"),
+            // Each larger amount comes once.
+            What::Capturable | What::CapturableMore if over || payment.was_told(event.what) => {
+                Todo::Nothing
+            }
             // No going back.
-            What::Capturable
-            | What::Processing
+            What::Processing
             | What::Failed
             | What::RequiresAction
             | What::SessionUnpaid
@@ -1081,10 +1090,10 @@ impl Model {
             {
                 Todo::Nothing
             }
-            What::Capturable => Todo::Hook("capture_required"),
+            What::Capturable | What::CapturableMore => Todo::Hook("requires_capture"),
             What::Processing | What::SessionUnpaid => Todo::Hook("payment_processing"),
             What::Failed | What::SessionFailed => Todo::Hook("payment_failed"),
-            What::RequiresAction => Todo::Hook("payment_requires_action"),
+            What::RequiresAction => Todo::Hook("requires_action"),
             // Nothing came of it, so nothing goes back.
             What::PartRefunded
             | What::RestPending
@@ -1093,7 +1102,7 @@ impl Model {
             | What::LongAgoRefunded
                 if payment.canceled && payment.success == Settled::No =>
             {
-                Todo::Hook("event")
+                Todo::Hook("other")
             }
             // No overtaking. Of a success of long ago nothing will be heard any more.
             what if what.is_noted()
@@ -1106,16 +1115,16 @@ impl Model {
             // Each is told once, and nothing after what comes later.
             what if payment.was_told(what) => Todo::Nothing,
             What::PartRefunded | What::RestRefunded | What::LongAgoRefunded => {
-                Todo::Hook("refunded")
+                Todo::Hook("refund_succeeded")
             }
             What::RestPending => Todo::Hook("refund_pending"),
             What::RestFailed => Todo::Hook("refund_failed"),
-            What::DisputeOpened => Todo::Hook("dispute_opened"),
+            What::DisputeOpened => Todo::Hook("dispute_created"),
             What::DisputeUpdated | What::FundsWithdrawn | What::FundsReinstated => {
                 Todo::Hook("dispute_updated")
             }
             What::DisputeWon | What::DisputeLost => Todo::Hook("dispute_closed"),
-            What::AllRefunded | What::Unrelated => Todo::Hook("event"),
+            What::AllRefunded | What::Unrelated => Todo::Hook("other"),
         }
     }
 
@@ -1126,12 +1135,15 @@ impl Model {
         };
         let payment = self.payments.entry(pay).or_default();
         match hook {
-            "payment_succeeded" | "order_free" => payment.success = Settled::Fulfilled,
+            "payment_succeeded" | "free_order" => payment.success = Settled::Fulfilled,
             "duplicate_payment" => payment.success = Settled::Duplicate,
             "refunded_before_fulfillment" => payment.success = Settled::Refunded,
             "mismatch" => payment.success = Settled::Mismatch,
             "payment_canceled" => payment.canceled = true,
-            "capture_required" => payment.capturable = true,
+            "requires_capture" => {
+                payment.capturable = true;
+                payment.told.insert(event.what);
+            }
             "payment_failed" if event.what == What::SessionFailed => {
                 payment.told.insert(event.what);
             }
@@ -1146,9 +1158,9 @@ impl Model {
         let order = self.orders.entry(order).or_default();
         match hook {
             // Nothing is done about the order before somebody has looked; and what goes back does not say whose it was.
-            "mismatch" | "event" => return,
+            "mismatch" | "other" => return,
             hook if TAKES_BACK.contains(&hook) => return,
-            "payment_succeeded" | "order_free" | "refunded_before_fulfillment" => {
+            "payment_succeeded" | "free_order" | "refunded_before_fulfillment" => {
                 order.paid_by = Some(pay);
                 order.stands = Stands::Paid;
                 order.by_intent |= order.present.is_none() && event.is_inside();
@@ -1165,9 +1177,9 @@ impl Model {
             return;
         }
         order.stands = match hook {
-            "payment_processing" | "capture_required" => Stands::Processing,
+            "payment_processing" | "requires_capture" => Stands::Processing,
             "payment_failed" if event.what == What::SessionFailed => Stands::Over,
-            "payment_failed" | "payment_requires_action" => Stands::Open,
+            "payment_failed" | "requires_action" => Stands::Open,
             "payment_canceled" => Stands::Over,
             _ => order.stands,
         };

@@ -83,15 +83,15 @@ pub(crate) type Lives = BTreeMap<Event, usize>;
 
 const ENDS: [&str; 4] = [
     "payment_succeeded",
-    "order_free",
+    "free_order",
     "duplicate_payment",
     "refunded_before_fulfillment",
 ];
 const EARLIER: [&str; 4] = [
     "payment_processing",
     "payment_failed",
-    "payment_requires_action",
-    "capture_required",
+    "requires_action",
+    "requires_capture",
 ];
 
 /// What must be so at any time.
@@ -138,7 +138,7 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
             format!("3, no going back: {hooks:?} of {}", pay.id())
         })?;
         let settled = match hooks.iter().find(|hook| ENDS.contains(hook)) {
-            Some(&"payment_succeeded" | &"order_free") => Some(Settled::Fulfilled),
+            Some(&"payment_succeeded" | &"free_order") => Some(Settled::Fulfilled),
             Some(&"duplicate_payment") => Some(Settled::Duplicate),
             Some(_) => Some(Settled::Refunded),
             None => None,
@@ -158,7 +158,7 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
         let paid = Pay::ALL
             .into_iter()
             .filter(|pay| pay.order() == Some(order));
-        let delivered = ["payment_succeeded", "order_free"];
+        let delivered = ["payment_succeeded", "free_order"];
         let paid = paid.filter(|pay| seen.hooks(*pay).any(|hook| delivered.contains(&hook)));
         let paid = paid.count();
         check(paid <= 1, || {

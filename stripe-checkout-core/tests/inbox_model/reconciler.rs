@@ -12,8 +12,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, SqliteInbox};
-use stripe_checkout_core::intent::{CancelRequest, CaptureRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, PaymentEvent, SqliteInbox};
+use stripe_checkout_core::requests::{
+    CancelRequest, CaptureRequest, HostedCheckout, PaymentRequest,
+};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
 use stripe_checkout_sandbox::Sandbox;
@@ -150,25 +152,14 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
         Ok(Due::AsAsked)
     }
 
-    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.write("authorised", payment)
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.write("canceled", payment)
-    }
-
-    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.write("duplicate", payment)
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        _: &stripe_checkout_core::fulfillment::Mismatch,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.write("mismatch", payment)
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RequiresCapture { payment, .. } => self.write("authorised", payment),
+            PaymentEvent::PaymentCanceled { payment, .. } => self.write("canceled", payment),
+            PaymentEvent::DuplicatePayment { payment, .. } => self.write("duplicate", payment),
+            PaymentEvent::Mismatch { payment, .. } => self.write("mismatch", payment),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -11,15 +11,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stripe_checkout_core::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, Mismatch, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentRecord,
+    IntentRecord, NewEvent, OperationKey, OperationRecord, OrderKey, PaymentEvent, PaymentRecord,
     Scope, Stats, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
 };
-use stripe_checkout_core::webhook::{
-    Dispute, DisputeChange, Event as Stripes, Failure, Payment, Refund,
-};
+use stripe_checkout_core::webhook::{Event as Stripes, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Config, Currency, InboxError, Mode, WebhookSecret,
 };
@@ -89,6 +87,12 @@ pub(crate) fn body(event: Event) -> Stripes {
         What::Capturable => (
             "payment_intent.amount_capturable_updated",
             intent("requires_capture").object(),
+        ),
+        What::CapturableMore => (
+            "payment_intent.amount_capturable_updated",
+            intent("requires_capture")
+                .with("amount_capturable", WHOLE + PART)
+                .object(),
         ),
         What::Canceled => ("payment_intent.canceled", intent("canceled").object()),
         What::PartRefunded => ("refund.created", back("part", PART)),
@@ -793,8 +797,12 @@ impl Drop for Alone<'_> {
 }
 
 impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
-    async fn payment_succeeded(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("payment_succeeded", db).await
+    async fn payment_succeeded(&self, payment: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
+        let call = match payment.is_free() {
+            true => "free_order",
+            false => "payment_succeeded",
+        };
+        self.hook(call, db).await
     }
 
     async fn amount_due(&self, payment: &Payment, _: &mut Db<S>) -> Result<Due, BoxError> {
@@ -809,81 +817,7 @@ impl<S: Store> FulfillmentHandler<Db<S>> for Merchant<S> {
         })
     }
 
-    async fn order_free(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("order_free", db).await
-    }
-
-    async fn payment_processing(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("payment_processing", db).await
-    }
-
-    async fn payment_failed(
-        &self,
-        _: &Payment,
-        _: &Failure,
-        db: &mut Db<S>,
-    ) -> Result<(), BoxError> {
-        self.hook("payment_failed", db).await
-    }
-
-    async fn payment_canceled(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("payment_canceled", db).await
-    }
-
-    async fn payment_requires_action(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("payment_requires_action", db).await
-    }
-
-    async fn capture_required(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("capture_required", db).await
-    }
-
-    async fn duplicate_payment(&self, _: &Payment, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("duplicate_payment", db).await
-    }
-
-    async fn mismatch(&self, _: &Payment, _: &Mismatch, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("mismatch", db).await
-    }
-
-    async fn refund_pending(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("refund_pending", db).await
-    }
-
-    async fn refunded(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("refunded", db).await
-    }
-
-    async fn refund_failed(&self, _: &Refund, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("refund_failed", db).await
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        _: &Payment,
-        db: &mut Db<S>,
-    ) -> Result<(), BoxError> {
-        self.hook("refunded_before_fulfillment", db).await
-    }
-
-    async fn dispute_opened(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("dispute_opened", db).await
-    }
-
-    async fn dispute_updated(
-        &self,
-        _: &Dispute,
-        _: DisputeChange,
-        db: &mut Db<S>,
-    ) -> Result<(), BoxError> {
-        self.hook("dispute_updated", db).await
-    }
-
-    async fn dispute_closed(&self, _: &Dispute, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("dispute_closed", db).await
-    }
-
-    async fn event(&self, _: &Stripes, db: &mut Db<S>) -> Result<(), BoxError> {
-        self.hook("event", db).await
+    async fn on_event(&self, event: &PaymentEvent<'_>, db: &mut Db<S>) -> Result<(), BoxError> {
+        self.hook(event.as_str(), db).await
     }
 }

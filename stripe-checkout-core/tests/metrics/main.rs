@@ -13,9 +13,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventState, FulfillmentHandler, Inbox, MemoryInbox, SqliteInbox, on_paid,
 };
-use stripe_checkout_core::intent::{
-    PaymentRequest, Transport, TransportRequest, TransportResponse,
-};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
@@ -198,19 +197,19 @@ fn told(recorder: &Recorder) {
     assert_eq!(counter("mismatches_total"), Some(1.0));
     assert_eq!(counter("duplicate_payments_total"), Some(1.0));
 
-    let hook = |hook: &str| {
+    let call = |call: &str| {
         recorder.get(&format!(
-            "stripe_checkout_handler_duration_seconds{{hook={hook}}}"
+            "stripe_checkout_handler_duration_seconds{{call={call}}}"
         ))
     };
     assert_eq!(
-        hook("payment_succeeded"),
+        call("payment_succeeded"),
         Some(5.0),
         "once well, twice `pi_fails`, once panicked, once cut off"
     );
-    assert_eq!(hook("amount_due"), Some(6.0), "and once a mismatch");
-    assert_eq!(hook("duplicate_payment"), Some(1.0));
-    assert_eq!(hook("mismatch"), Some(1.0));
+    assert_eq!(call("amount_due"), Some(6.0), "and once a mismatch");
+    assert_eq!(call("duplicate_payment"), Some(1.0));
+    assert_eq!(call("mismatch"), Some(1.0));
     let all = recorder.starting("stripe_checkout_handler_duration_seconds");
     assert_eq!(all.len(), 4, "{all:?}");
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use stripe_checkout_core::fulfillment::{
     Inbox, IntentRecord, OperationKind, OperationState, OrderKey,
 };
-use stripe_checkout_core::intent::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
+use stripe_checkout_core::requests::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;
-use stripe_checkout_core::webhook::PaymentStatus;
+use stripe_checkout_core::webhook::{Event, PaymentStatus};
 use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, PaymentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
@@ -75,6 +76,46 @@ async fn what_is_reserved_is_told_once_and_captured_in_full() {
     let after = world.checkout.totals(&payment).await.unwrap();
     assert_eq!((after.capturable, after.charged), (eur(0), PRICE));
     assert_eq!((after.refunded, after.capture_before), (eur(0), None));
+}
+
+/// The newest event of an authorised amount, as if it had grown to this.
+fn grown(events: &[Value], minor: u64) -> Event {
+    let authorised = events
+        .iter()
+        .find(|event| event["type"] == "payment_intent.amount_capturable_updated");
+    let mut event = authorised.unwrap().clone();
+    event["id"] = format!("evt_grown_{minor}").into();
+    event["data"]["object"]["amount_capturable"] = minor.into();
+    Event::parse(event.to_string()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authorisation_that_grew_is_captured_once_and_none_comes_after_it() {
+    for grown_before_capture in [true, false] {
+        let world = World::new().await;
+        let payment = world.reserved_for_more("order-1").await;
+        let list = world.get("/events?limit=100").await;
+        let grown = |minor| grown(list["data"].as_array().unwrap(), minor);
+        world.deliver().await;
+        if grown_before_capture {
+            world.checkout.receive(grown(2200)).await.unwrap();
+            world.checkout.receive(grown(2100)).await.unwrap();
+        }
+        let request = part("shipped-1", &payment, 2200);
+        let captured = world.checkout.capture(&request).await.unwrap();
+        assert_eq!(captured.amount_received(), eur(2200));
+        world.deliver().await;
+        world.checkout.receive(grown(2300)).await.unwrap();
+        let lines = match grown_before_capture {
+            true => vec![
+                "capture order-1 1999",
+                "capture order-1 2200",
+                "paid order-1 2200",
+            ],
+            false => vec!["capture order-1 1999", "paid order-1 2200"],
+        };
+        assert_eq!(world.diary.take(), lines);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

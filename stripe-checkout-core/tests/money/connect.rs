@@ -1,7 +1,7 @@
 //! Connected accounts: a payment on one, or that goes on to one; and no account fulfils another's order.
 
 use stripe_checkout_core::fulfillment::{EventState, Received};
-use stripe_checkout_core::intent::{CaptureRequest, PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{CaptureRequest, PaymentRequest, RefundRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, PaymentError, RequestError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stripe_checkout_core::Checkout;
 use stripe_checkout_core::Expired;
 use stripe_checkout_core::PaymentError;
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;

@@ -8,10 +8,12 @@ use serde_json::Value;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::SqliteInbox;
-use stripe_checkout_core::intent::{
-    CancelRequest, CaptureRequest, Customer, CustomerRequest, Gateway, IdempotencyKey,
-    PaymentRequest, PooledTransport, RefundRequest, SavedCharge, SavedChargeOutcome, Transport,
-    TransportRequest, TransportResponse,
+use stripe_checkout_core::requests::{
+    CancelRequest, CaptureRequest, Customer, CustomerRequest, PaymentRequest, RefundRequest,
+    SavedCharge, SavedChargeOutcome,
+};
+use stripe_checkout_core::stripe::{
+    Gateway, IdempotencyKey, PooledTransport, Transport, TransportRequest, TransportResponse,
 };
 use stripe_checkout_core::{Checkout, PaymentError, TransportError};
 use stripe_checkout_sandbox::{Fault, Sandbox};

@@ -1,7 +1,7 @@
 //! What the handler hears of refunds and disputes that the sandbox tells of.
 
 use stripe_checkout_core::fulfillment::{EventState, Received};
-use stripe_checkout_core::intent::RefundRequest;
+use stripe_checkout_core::requests::RefundRequest;
 
 use crate::world::{World, refund_of};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::{ApiError, PaymentError};
 use stripe_checkout_sandbox::Fault;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{OperationKind, OperationState};
-use stripe_checkout_core::intent::{RefundReason, RefundRequest};
+use stripe_checkout_core::requests::{RefundReason, RefundRequest};
 use stripe_checkout_core::webhook::{Refund, RefundStatus};
 use stripe_checkout_core::{
     Amount, AmountError, ApiError, Checkout, Currency, Metadata, PaymentError, RequestError,
@@ -140,7 +140,9 @@ async fn what_cannot_be_right_is_refused_before_stripe_is_asked() {
     let zero = world.checkout.refund(&refund_of("zero", &payment, 0)).await;
     assert!(matches!(
         zero,
-        Err(PaymentError::Request(RequestError::Zero))
+        Err(PaymentError::Request(RequestError::Amount(
+            AmountError::Zero
+        )))
     ));
     // 500 yen are 500 minor units, and so are 5 euros.
     let yen = RefundRequest::new("yen", &payment).amount(Amount::new(500, Currency::JPY));
@@ -517,7 +519,7 @@ struct PaymentBefore;
 impl PaymentBefore {
     async fn of(world: &World) -> RefundRequest {
         let request =
-            stripe_checkout_core::intent::PaymentRequest::new("order-1", crate::world::PRICE);
+            stripe_checkout_core::requests::PaymentRequest::new("order-1", crate::world::PRICE);
         let payment = world.checkout.create_intent(&request).await.unwrap();
         refund_of("return-1", payment.id(), 300)
     }

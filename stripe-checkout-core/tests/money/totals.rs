@@ -1,7 +1,7 @@
 //! The totals of a payment after one capture or several, by our own call or elsewhere.
 
 use stripe_checkout_core::Amount;
-use stripe_checkout_core::intent::CaptureRequest;
+use stripe_checkout_core::requests::CaptureRequest;
 
 use crate::world::{PRICE, World, eur, refund_of};
 

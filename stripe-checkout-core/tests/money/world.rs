@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, MemoryInbox, Mismatch, OperationKey, OperationKind,
-    OperationRecord, Received, Scope, SqliteInbox,
+    Due, FulfillmentHandler, Inbox, MemoryInbox, OperationKey, OperationKind, OperationRecord,
+    PaymentEvent, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{Gateway, IdempotencyKey, PaymentRequest, RefundRequest};
-use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
+use stripe_checkout_core::requests::{PaymentRequest, RefundRequest};
+use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
+use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Mode, Pricing, PricingError, Visitor,
 };
@@ -56,35 +57,33 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
         Ok(Due::AsAsked)
     }
 
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        let reference = refund.reference().unwrap_or("none");
-        self.write(format!("refunded {reference} {}", refund.amount().minor()))
-    }
-
-    async fn dispute_opened(&self, dispute: &Dispute, _: &mut C) -> Result<(), BoxError> {
-        self.write(format!("dispute opened {}", dispute.amount().minor()))
-    }
-
-    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        let order = payment.order_id().unwrap_or("none");
-        let amount = payment.amount_capturable().minor();
-        self.write(format!("capture {order} {amount}"))
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        let order = payment.order_id().unwrap_or("none");
-        self.write(format!("canceled {order}"))
-    }
-
-    async fn mismatch(&self, _: &Payment, mismatch: &Mismatch, _: &mut C) -> Result<(), BoxError> {
-        self.write(format!("mismatch {mismatch}"))
-    }
-
-    async fn event(&self, event: &Event, _: &mut C) -> Result<(), BoxError> {
-        // Others of the sandbox's are of no interest here.
-        match event.event_type().starts_with("charge.refund") {
-            true => self.write(format!("event {}", event.event_type())),
-            false => Ok(()),
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                let reference = refund.reference().unwrap_or("none");
+                self.write(format!("refunded {reference} {}", refund.amount().minor()))
+            }
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                self.write(format!("dispute opened {}", dispute.amount().minor()))
+            }
+            PaymentEvent::RequiresCapture { payment, .. } => {
+                let order = payment.order_id().unwrap_or("none");
+                let amount = payment.amount_capturable().minor();
+                self.write(format!("capture {order} {amount}"))
+            }
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                let order = payment.order_id().unwrap_or("none");
+                self.write(format!("canceled {order}"))
+            }
+            PaymentEvent::Mismatch { mismatch, .. } => self.write(format!("mismatch {mismatch}")),
+            PaymentEvent::Other { event, .. } => {
+                // Others of the sandbox's are of no interest here.
+                match event.event_type().starts_with("charge.refund") {
+                    true => self.write(format!("event {}", event.event_type())),
+                    false => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -3,11 +3,12 @@
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox, SqliteInbox, on_paid};
-use stripe_checkout_core::intent::{
-    CancelReason, CancelRequest, CaptureRequest, Customer, CustomerRequest, Gateway,
-    HostedCheckout, IntentParams, Line, PaymentRequest, RefundReason, RefundRequest, SavedCharge,
-    SetupFutureUsage, SetupRequest, ShippingOption, TaxBehavior,
+use stripe_checkout_core::requests::{
+    CancelReason, CancelRequest, CaptureRequest, Customer, CustomerRequest, HostedCheckout,
+    IntentParams, Line, PaymentRequest, RefundReason, RefundRequest, SavedCharge, SetupFutureUsage,
+    SetupRequest, ShippingOption, TaxBehavior,
 };
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, Checkout, Currency, Metadata, Pricing, PricingError, Visitor,

@@ -12,7 +12,7 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("UpdatePaymentIntent", "POST /v1/payment_intents/_"),
     ("CancelPaymentIntent", "POST /v1/payment_intents/_/cancel"),
     ("CapturePaymentIntent", "POST /v1/payment_intents/_/capture"),
-    ("RetrievePaymentIntent", "GET /v1/payment_intents/_"),
+    ("/payment_intents/{id}", "GET /v1/payment_intents/_"),
     (
         "path_of payment_intents",
         "POST /v1/payment_intents/_/confirm",
@@ -225,7 +225,7 @@ pub(crate) fn must_be_complete(requests: &[LoggedRequest]) {
 /// The files of the library that can talk to Stripe, without their tests and comments.
 fn sources() -> BTreeMap<String, String> {
     let mut sources = BTreeMap::new();
-    for folder in ["src/intent", "src/checkout"] {
+    for folder in ["src/stripe", "src/requests", "src/checkout"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         for file in fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();

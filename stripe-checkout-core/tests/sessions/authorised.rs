@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
-use stripe_checkout_core::intent::{CancelRequest, CaptureRequest};
-use stripe_checkout_core::webhook::PaymentStatus;
+use stripe_checkout_core::requests::{CancelRequest, CaptureRequest};
+use stripe_checkout_core::webhook::{Event, PaymentStatus};
 use stripe_checkout_core::{Expired, PaymentError};
 
 use super::fulfilment::orders;
@@ -55,6 +56,55 @@ async fn in_any_order_of_its_events_authorised_money_ships_once() {
         let mut lines = shop.lines();
         lines.retain(|line| !line.starts_with("collect") && !line.starts_with("wait"));
         assert_eq!(lines, ["ship for 18.00 EUR of 20.00 EUR 1"], "{types:?}");
+    }
+}
+
+/// The same event, as if the authorised amount had grown to this.
+fn grown(event: &Event, minor: u64) -> Event {
+    let mut body: Value = serde_json::from_str(event.body()).unwrap();
+    body["id"] = format!("evt_grown_{minor}").into();
+    body["data"]["object"]["amount_capturable"] = minor.into();
+    Event::parse(body.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn each_larger_authorised_amount_of_a_session_comes_once_before_the_success() {
+    let world = World::new().await;
+    let (_, intent) = authorised(&world, "1").await;
+    let capture = CaptureRequest::new("shipped-1", &intent);
+    world.checkout.capture(&capture).await.unwrap();
+    let is = |kind: &'static str| move |event: &Event| event.event_type() == kind;
+    let authorisation = is("payment_intent.amount_capturable_updated");
+    let success = is("payment_intent.succeeded");
+    let mut events = world.events().await;
+    events.retain(|event| {
+        authorisation(event) || success(event) || is("checkout.session.completed")(event)
+    });
+    let first = events.iter().find(|event| authorisation(event)).unwrap();
+    let larger = grown(first, 24_00);
+    events.push(larger.clone());
+    let orders = orders(&events);
+    assert_eq!(orders.len(), 24);
+    for order in orders {
+        let shop = Shop::default();
+        let checkout = world.newcomer(&shop);
+        let ids: Vec<_> = order.iter().map(|event| event.id().to_owned()).collect();
+        let paid = order.iter().position(success).unwrap();
+        let amounts = order[..paid].iter().filter(|event| authorisation(event));
+        let mut amounts: Vec<_> = amounts.map(Event::id).collect();
+        // The first amount comes too late after the larger one.
+        if amounts.first() == Some(&larger.id()) {
+            amounts.truncate(1);
+        }
+        let collected = amounts.len();
+        for event in order {
+            checkout.receive(event).await.unwrap();
+        }
+        let mut lines = shop.lines();
+        let times = lines.iter().filter(|line| *line == "collect 1").count();
+        assert_eq!(times, collected, "{ids:?}");
+        lines.retain(|line| !line.starts_with("collect") && !line.starts_with("wait"));
+        assert_eq!(lines, ["ship for 18.00 EUR of 20.00 EUR 1"], "{ids:?}");
     }
 }
 

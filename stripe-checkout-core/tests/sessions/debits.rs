@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::BoxError;
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Received};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, PaymentEvent, Received};
 use stripe_checkout_core::webhook::{Event, Payment};
 
 use super::world::{DECLINED, DELAYED, PRICE, World};
@@ -105,8 +105,11 @@ impl<C: Send> FulfillmentHandler<C> for NoPatience {
         Ok(Due::Exactly(PRICE))
     }
 
-    async fn payment_processing(&self, _: &Payment, _: &mut C) -> Result<(), BoxError> {
-        Err("no mail server".into())
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentProcessing { .. } => Err("no mail server".into()),
+            _ => Ok(()),
+        }
     }
 }
 

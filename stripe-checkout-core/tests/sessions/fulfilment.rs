@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
-use stripe_checkout_core::intent::TaxBehavior;
+use stripe_checkout_core::requests::TaxBehavior;
 use stripe_checkout_core::{PaymentError, webhook::Event};
 
 use super::world::{DECLINED, DELAYED, GOOD, PRICE, Shop, World, eur, hosted, request};

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use stripe_checkout_core::intent::{Gateway, PaymentRequest, SetupFutureUsage};
+use stripe_checkout_core::requests::{PaymentRequest, SetupFutureUsage};
+use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::{ApiError, Expired, PaymentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;

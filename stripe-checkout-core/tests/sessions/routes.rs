@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use stripe_checkout_core::intent::{CustomerRequest, HostedCheckout};
+use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout};
 use stripe_checkout_core::{Body, BuildError, Call, Checkout, Reply};
 
 use super::world::{DELAYED, GOOD, Shop, World, hosted};

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, Mismatch, OrderKey,
+    Due, FulfillmentHandler, Inbox, IntentRecord, IntentState, MemoryInbox, OrderKey, PaymentEvent,
     Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::intent::{CustomerRequest, Gateway, HostedCheckout, PaymentRequest};
-use stripe_checkout_core::webhook::{CheckoutSession, Event, Failure, Payment, Refund};
+use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::stripe::Gateway;
+use stripe_checkout_core::webhook::{CheckoutSession, Event, Payment};
 use stripe_checkout_core::{
     Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,
     PricingError, Visitor,
@@ -67,6 +68,10 @@ impl Shop {
 
 impl<C: Send> FulfillmentHandler<C> for Shop {
     async fn payment_succeeded(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
+        if payment.is_free() {
+            assert!(payment.id().starts_with("cs_") && payment.amount_received().is_zero());
+            return self.line("give", payment);
+        }
         let what = match payment.session() {
             Some(session) => format!("ship for {} of {}", session.total(), session.subtotal()),
             None => format!("ship for {}", payment.amount_received()),
@@ -78,57 +83,24 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
         Ok(*self.due.lock().unwrap())
     }
 
-    async fn order_free(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        assert!(payment.id().starts_with("cs_") && payment.amount().is_zero());
-        self.line("give", payment)
-    }
-
-    async fn payment_processing(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("wait", payment)
-    }
-
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        _: &Failure,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.line("failed", payment)
-    }
-
-    async fn payment_canceled(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("over", payment)
-    }
-
-    async fn capture_required(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("collect", payment)
-    }
-
-    async fn duplicate_payment(&self, payment: &Payment, _: &mut C) -> Result<(), BoxError> {
-        self.line("twice", payment)
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        mismatch: &Mismatch,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.line(&format!("mismatch ({mismatch})"), payment)
-    }
-
-    async fn refunded(&self, refund: &Refund, _: &mut C) -> Result<(), BoxError> {
-        let line = format!("refund {}", refund.amount());
-        self.lines.lock().unwrap().push(line);
-        Ok(())
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        _: &mut C,
-    ) -> Result<(), BoxError> {
-        self.line("keep", payment)
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentProcessing { payment, .. } => self.line("wait", payment),
+            PaymentEvent::PaymentFailed { payment, .. } => self.line("failed", payment),
+            PaymentEvent::PaymentCanceled { payment, .. } => self.line("over", payment),
+            PaymentEvent::RequiresCapture { payment, .. } => self.line("collect", payment),
+            PaymentEvent::DuplicatePayment { payment, .. } => self.line("twice", payment),
+            PaymentEvent::Mismatch {
+                payment, mismatch, ..
+            } => self.line(&format!("mismatch ({mismatch})"), payment),
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                let line = format!("refund {}", refund.amount());
+                self.lines.lock().unwrap().push(line);
+                Ok(())
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => self.line("keep", payment),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use stripe_checkout_core::{Customers, PricingError, Visitor, intent::CustomerRequest};
+use stripe_checkout_core::{Customers, PricingError, Visitor, requests::CustomerRequest};
 
 use super::rows::Buyer;
 use crate::{

@@ -7,7 +7,7 @@ use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
 use stripe_checkout_core::{
     PaymentError,
-    intent::{SavedCharge, SavedChargeOutcome},
+    requests::{SavedCharge, SavedChargeOutcome},
 };
 
 use super::{is_over, named, shown, unanswered};

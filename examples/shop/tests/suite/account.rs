@@ -3,7 +3,7 @@
 use super::common::{Open, cookie, header, open, open_with_stripe, text, visit, visit_from};
 use serde_json::{Value, json};
 use shop::Answer;
-use stripe_checkout_core::intent::Gateway;
+use stripe_checkout_core::stripe::Gateway;
 
 const PASSWORD: &str = "a crab under the pier";
 const FORGED: (u16, &str) = (403, "The page was too old");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use shop::{Answer, OrderPrices, OrderReference, Parts, Shop, Store, Visit, admin::Admin};
 use stripe_checkout_core::{
     Body, Call, Checkout, Config, Pricing as _, Visitor, WebhookSecret,
-    intent::PaymentRequest,
+    requests::PaymentRequest,
     testing::{self, PaymentIntent},
 };
 use stripe_checkout_sandbox::Sandbox;

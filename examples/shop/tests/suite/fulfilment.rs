@@ -7,7 +7,7 @@ use stripe_checkout_core::{
     Amount,
     fulfillment::{Due, FulfillmentHandler as _},
     testing::{self, PaymentIntent},
-    webhook::Payment,
+    webhook::{Event, Payment},
 };
 use tokio::sync::Notify;
 
@@ -15,6 +15,12 @@ const TOTAL: u64 = 4550;
 
 fn read(intent: PaymentIntent) -> Payment {
     serde_json::from_value(intent.object()).unwrap()
+}
+
+/// The event in which this payment comes to this status.
+fn news(status: &str, intent: PaymentIntent) -> Event {
+    let object = intent.status(status).object();
+    Event::parse(testing::event(&format!("payment_intent.{status}"), object)).unwrap()
 }
 
 fn handler() -> shop::Fulfil {
@@ -153,16 +159,13 @@ async fn the_order_follows_its_payment() {
     open.tell("payment_intent.succeeded", intent().status("succeeded"))
         .await;
     assert_eq!(open.status(&id).await, "paid");
-    // Late news, past the inbox.
-    let late = read(intent().status("processing"));
-    handler()
-        .payment_processing(&late, &mut db(&open).await)
-        .await
-        .unwrap();
-    handler()
-        .payment_canceled(&late, &mut db(&open).await)
-        .await
-        .unwrap();
+    // Late events, past the inbox.
+    for late in ["processing", "canceled"] {
+        let late = news(late, intent());
+        testing::handle(&handler(), &late, &mut db(&open).await)
+            .await
+            .unwrap();
+    }
     assert_eq!(open.status(&id).await, "paid");
 }
 
@@ -223,24 +226,11 @@ async fn an_order_that_is_not_there_is_an_error_and_not_a_shrug() {
             .await
             .is_err()
     );
-    assert!(
-        handler
-            .payment_processing(&paid, &mut db(&open).await)
-            .await
-            .is_err()
-    );
-    assert!(
-        handler
-            .payment_canceled(&paid, &mut db(&open).await)
-            .await
-            .is_err()
-    );
-    assert!(
-        handler
-            .refunded_before_fulfillment(&paid, &mut db(&open).await)
-            .await
-            .is_err()
-    );
+    for late in ["processing", "canceled"] {
+        let late = news(late, payment("pi_1", &strange, TOTAL));
+        let told = testing::handle(&handler, &late, &mut db(&open).await).await;
+        assert!(told.is_err());
+    }
     let nameless = read(
         PaymentIntent::new("pi_1", Amount::new(TOTAL, shop::catalogue::CURRENCY))
             .status("succeeded"),
@@ -251,14 +241,19 @@ async fn an_order_that_is_not_there_is_an_error_and_not_a_shrug() {
             .await
             .is_err()
     );
-    // To Stripe that is a 500, so that it tells again.
-    let body = testing::event(
-        "payment_intent.succeeded",
-        payment("pi_1", &strange, TOTAL)
-            .status("succeeded")
-            .object(),
-    );
-    assert_eq!(open.deliver(&body).await, 500);
+    // To Stripe that is a 500, so that it tells again: also if the money went back before.
+    for id in ["pi_1", "pi_2"] {
+        if id == "pi_2" {
+            let all = Amount::new(TOTAL, shop::catalogue::CURRENCY);
+            let back = testing::event("refund.created", testing::refund("re_2", id, all));
+            assert_eq!(open.deliver(&back).await, 503);
+        }
+        let body = testing::event(
+            "payment_intent.succeeded",
+            payment(id, &strange, TOTAL).status("succeeded").object(),
+        );
+        assert_eq!(open.deliver(&body).await, 500);
+    }
 }
 
 #[tokio::test]

@@ -268,6 +268,28 @@ async fn money_that_is_reserved_is_no_taking_until_it_is_taken() {
 }
 
 #[tokio::test]
+async fn an_authorisation_that_grows_is_written_by_how_much_it_grew() {
+    let Some(open) = open().await else { return };
+    let order = open.pre_order().await;
+    let authorised = |minor| {
+        payment("pi_1", &order, minor)
+            .status("requires_capture")
+            .with("capture_method", "manual")
+    };
+    for minor in [11_400, 13_000, 13_000, 12_000] {
+        let event = "payment_intent.amount_capturable_updated";
+        open.tell(event, authorised(minor)).await;
+    }
+    assert_eq!(open.status(&order).await, "reserved");
+    let grown = [(Reserved, 11_400), (Reserved, 1_600)];
+    assert_eq!(kinds(&open, "pi_1").await, grown);
+    let canceled = payment("pi_1", &order, 13_000).status("canceled");
+    open.tell("payment_intent.canceled", canceled).await;
+    let last = kinds(&open, "pi_1").await[2];
+    assert_eq!(last, (Released, 13_000));
+}
+
+#[tokio::test]
 async fn money_that_fits_no_order_is_written_too() {
     let Some(open) = open().await else { return };
     let id = open.order().await;

@@ -3,7 +3,7 @@
 use super::common::{cookie, header, json, open, text, value, visit};
 use serde_json::{Value, json as object};
 use shop::{Problem, StoreError, catalogue::PRODUCTS};
-use stripe_checkout_core::fulfillment::FulfillmentHandler as _;
+use stripe_checkout_core::{testing, webhook::Event};
 
 #[tokio::test]
 async fn the_shelf_shows_every_article_with_its_price() {
@@ -339,9 +339,9 @@ async fn a_buyer_who_hangs_up_does_not_spoil_the_next_ones_order() {
             let mut connection = open.store.acquire().await.unwrap();
             let intent = format!("pi_{polls}_{id}");
             let news = super::common::payment(&intent, id, 4550).status("processing");
-            let news = serde_json::from_value(news.object()).unwrap();
-            handler
-                .payment_processing(&news, &mut connection)
+            let news = testing::event("payment_intent.processing", news.object());
+            let news = Event::parse(news).unwrap();
+            testing::handle(&handler, &news, &mut connection)
                 .await
                 .unwrap();
             assert_eq!(another.api(id).await["payment_intent"], intent);

@@ -2,7 +2,7 @@
 
 use axum::{Router, response::Redirect, routing::get};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::{Amount, Checkout, Currency, Pricing, PricingError, Visitor};
 use tutorial::{OrderId, Stripe};
 use uuid::Uuid;

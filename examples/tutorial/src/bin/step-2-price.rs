@@ -3,7 +3,7 @@
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, extract::State, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::{Checkout, Metadata, Pricing, PricingError, Visitor};
 use tutorial::{Cart, OrderId, Orders, Stripe, teapots};
 

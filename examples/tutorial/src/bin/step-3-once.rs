@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, http::StatusCode, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::PaymentRequest;
+use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::{Checkout, Pricing, PricingError, Visitor};
 use tutorial::{Cart, OrderId, Orders, Stripe, teapots};
 use uuid::Uuid;

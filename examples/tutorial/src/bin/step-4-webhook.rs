@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
 use axum::{Form, Router, routing::get, routing::post};
-use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox, Mismatch};
-use stripe_checkout_core::intent::PaymentRequest;
-use stripe_checkout_core::webhook::{Failure, Payment};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, MemoryInbox, PaymentEvent};
+use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Checkout, Pricing, PricingError, Visitor};
 use tutorial::{Cart, OrderId, Orders, Stripe, teapots};
 use uuid::Uuid;
@@ -26,22 +26,19 @@ impl FulfillmentHandler for Shop {
         Ok(Due::Exactly(price))
     }
 
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        why: &Failure,
-        _: &mut (),
-    ) -> Result<(), BoxError> {
-        self.note(payment, format!("declined: {}", why.message_for_buyer()))
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        what: &Mismatch,
-        _: &mut (),
-    ) -> Result<(), BoxError> {
-        self.note(payment, format!("not shipped: {what}"))
+    async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut ()) -> Result<(), BoxError> {
+        match event {
+            PaymentEvent::PaymentFailed {
+                payment, failure, ..
+            } => {
+                let why = failure.message_for_buyer();
+                self.note(payment, format!("declined: {why}"))
+            }
+            PaymentEvent::Mismatch {
+                payment, mismatch, ..
+            } => self.note(payment, format!("not shipped: {mismatch}")),
+            _ => Ok(()),
+        }
     }
 }
 

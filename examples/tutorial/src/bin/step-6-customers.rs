@@ -6,7 +6,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Form, Router, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::intent::{CustomerRequest, PaymentRequest};
+use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
 use stripe_checkout_core::{
     Amount, Checkout, Currency, Customers, PaymentError, Pricing, PricingError, Visitor,
     VisitorData,

@@ -2,9 +2,8 @@
 
 use crate::checkout::fingerprint::fingerprint;
 use crate::checkout::payment_error::PaymentError;
-use crate::error::ApiError;
 use crate::fulfillment::is_session;
-use crate::intent::Gateway;
+use crate::stripe::{ApiError, Gateway};
 use crate::webhook::{
     CheckoutSession, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
 };

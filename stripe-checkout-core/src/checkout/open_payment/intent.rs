@@ -5,9 +5,9 @@ use crate::checkout::fingerprint::fingerprint;
 use crate::checkout::payment_error::PaymentError;
 use crate::checkout::receipt;
 use crate::checkout::state::Checkout;
-use crate::error::ApiError;
 use crate::fulfillment::IntentRecord;
-use crate::intent::{IntentParams, PaymentRequest};
+use crate::requests::{IntentParams, PaymentRequest};
+use crate::stripe::ApiError;
 use crate::webhook::Payment;
 
 impl Checkout {

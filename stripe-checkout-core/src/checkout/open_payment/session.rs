@@ -7,7 +7,7 @@ use crate::checkout::payment_error::PaymentError;
 use crate::checkout::receipt;
 use crate::checkout::state::Checkout;
 use crate::fulfillment::IntentRecord;
-use crate::intent::{HostedCheckout, IntentParams, PaymentRequest, SessionParams};
+use crate::requests::{HostedCheckout, IntentParams, PaymentRequest, SessionParams};
 use crate::webhook::CheckoutSession;
 
 impl Checkout {
@@ -61,9 +61,8 @@ impl Opens for SessionParams {
         at: &At<'_>,
         row: &IntentRecord,
     ) -> Result<Created<CheckoutSession>, PaymentError> {
-        let request = SessionParams::create(self, row.attempt)?;
-        let form = request.body.as_deref().unwrap_or_default();
-        let key = at.key("create-session", row, form.as_bytes());
+        let request = self.post(row.attempt)?;
+        let key = at.key("create-session", row, request.form.as_bytes());
         let created = at.gateway.create_session(&request, &key, at.account());
         Ok(Created {
             open: created.await?,

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::report::{ReconcileError, ReconcilePart};
 use super::{NO_ANSWERS, Run, is_no_answer, now, time};
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
+use crate::stripe::ApiError;
 
 /// For how long after the last change of an order its account is asked. Buyers dispute a payment
 /// up to four months later, and merchants refund it up to half a year later.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{ReconcileError, ReconcilePart};
 use super::{BEFORE_BIRTH, NO_ANSWERS, REACH, Run, is_no_answer, now, payments, seconds, taken};
-use crate::error::{ApiError, InboxError};
-use crate::intent::EventPage;
+use crate::error::InboxError;
+use crate::stripe::{ApiError, EventPage};
 use crate::webhook::{EVENT_TYPES, Event};
 
 /// What Stripe lists late, it lists within this time.

@@ -15,8 +15,9 @@ use super::report::{ReconcileError, ReconcilePart};
 use super::{
     BEFORE_BIRTH, Look, NO_ANSWERS, REACH, Run, is_no_answer, look, lost, now, seconds, time,
 };
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{IntentRecord, OrderKey};
+use crate::stripe::ApiError;
 
 /// How many payments Stripe is asked for at the same time: its rate limit is for the shop first.
 const AT_ONCE: usize = 4;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::error::{ApiError, InboxError};
+use crate::error::InboxError;
+use crate::stripe::ApiError;
 
 /// The report of a run of the [`Reconciler`](crate::Reconciler).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use crate::checkout::payment_error::PaymentError;
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
 use crate::guard::Attempt;
-use crate::intent::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 use crate::pricing::PricingError;
 use crate::reply::{Problem, Reply};
+use crate::requests::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 
 /// The usage of a card that the page saves without a payment. Elements get the same one.
 pub(super) const SETUP_USAGE: SetupFutureUsage = SetupFutureUsage::OffSession;
@@ -80,7 +80,7 @@ impl Checkout {
         let reference = wish
             .reference
             .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
-        if crate::intent::check_reference(&reference).is_err() {
+        if crate::requests::check_reference(&reference).is_err() {
             return Err(Problem::malformed());
         }
         let Some(user) = self.user(&visitor).await? else {

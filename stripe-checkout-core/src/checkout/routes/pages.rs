@@ -11,12 +11,12 @@ use crate::checkout::page_settings::PageSettings;
 use crate::checkout::state::Checkout;
 use crate::endpoint::Route;
 use crate::guard::Attempt;
-use crate::intent::SetupFutureUsage;
 use crate::page::{
     self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
     SetupCompleteView, SetupState, SetupView,
 };
 use crate::reply::{Problem, Reply};
+use crate::requests::SetupFutureUsage;
 use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
 impl Checkout {

@@ -5,10 +5,11 @@ use serde::Serialize;
 use crate::call::Call;
 use crate::checkout::payment_error::PaymentError;
 use crate::checkout::state::Checkout;
-use crate::error::{ApiError, Chain};
+use crate::error::Chain;
 use crate::guard::Attempt;
-use crate::intent::{PaymentRequest, SetupFutureUsage};
 use crate::reply::{Problem, Reply};
+use crate::requests::{PaymentRequest, SetupFutureUsage};
+use crate::stripe::ApiError;
 
 impl Checkout {
     pub(super) async fn create(&self, call: Call) -> Result<Reply, Problem> {

@@ -7,9 +7,9 @@ use crate::call::{Body, BodyFault, Visitor};
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
 use crate::guard::{Attempt, GuardError};
-use crate::intent::PaymentRequest;
 use crate::pricing::{OrderError, PricingError};
 use crate::reply::Problem;
+use crate::requests::PaymentRequest;
 
 /// How long the merchant's prices, or the guard, may take: a look-up that hangs must not pile up
 /// requests.

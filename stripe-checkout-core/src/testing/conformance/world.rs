@@ -8,10 +8,8 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
-use crate::intent::{
-    CustomerRequest, PaymentRequest, SetupFutureUsage, Transport, TransportRequest,
-    TransportResponse,
-};
+use crate::requests::{CustomerRequest, PaymentRequest, SetupFutureUsage};
+use crate::stripe::{Transport, TransportRequest, TransportResponse};
 use crate::testing::{EventBody, PaymentIntent, now};
 use crate::webhook::Payment;
 use crate::{
@@ -118,8 +116,8 @@ pub(super) fn application(body_deadline: Duration) -> (Application, Arc<State>) 
 }
 
 #[cfg(feature = "sessions")]
-fn hosted() -> crate::intent::HostedCheckout {
-    crate::intent::HostedCheckout::new(format!("https://{}", super::client::HOST))
+fn hosted() -> crate::requests::HostedCheckout {
+    crate::requests::HostedCheckout::new(format!("https://{}", super::client::HOST))
 }
 
 #[allow(clippy::expect_used)] // Constants.

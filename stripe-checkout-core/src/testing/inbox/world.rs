@@ -15,15 +15,12 @@ use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::fulfillment::{
     BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
-    Step, Stepped, Terms, Turn, Verdict,
+    IntentRecord, IntentState, NewEvent, Note, OrderKey, PaymentEvent, PaymentRecord, Scope,
+    Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
-use crate::webhook::{
-    Dispute, DisputeChange, DisputeStatus, Event, Failure, Payment, PaymentMethod, Refund,
-    SetupIntent,
-};
+use crate::webhook::{DisputeStatus, Payment};
 use crate::{Amount, Currency};
 
 /// What a case comes to.
@@ -424,170 +421,90 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
         payment: &Payment,
         db: &mut Connection<S>,
     ) -> Result<(), BoxError> {
-        self.paid("succeeded", payment, db).await
+        let what = match payment.is_free() {
+            true => "free",
+            false => "succeeded",
+        };
+        self.paid(what, payment, db).await
     }
 
     async fn amount_due(&self, _: &Payment, _: &mut Connection<S>) -> Result<Due, BoxError> {
         Ok(*lock(&self.told.due))
     }
 
-    async fn order_free(&self, payment: &Payment, db: &mut Connection<S>) -> Result<(), BoxError> {
-        self.paid("free", payment, db).await
-    }
-
-    async fn payment_processing(
+    async fn on_event(
         &self,
-        payment: &Payment,
+        event: &PaymentEvent<'_>,
         db: &mut Connection<S>,
     ) -> Result<(), BoxError> {
-        self.paid("processing", payment, db).await
-    }
-
-    async fn payment_failed(
-        &self,
-        payment: &Payment,
-        _: &Failure,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("failed", payment, db).await
-    }
-
-    async fn payment_canceled(
-        &self,
-        payment: &Payment,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("canceled", payment, db).await
-    }
-
-    async fn payment_requires_action(
-        &self,
-        payment: &Payment,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("requires_action", payment, db).await
-    }
-
-    async fn capture_required(
-        &self,
-        payment: &Payment,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("capture", payment, db).await
-    }
-
-    async fn duplicate_payment(
-        &self,
-        payment: &Payment,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("duplicate", payment, db).await
-    }
-
-    async fn mismatch(
-        &self,
-        payment: &Payment,
-        _: &Mismatch,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("mismatch", payment, db).await
-    }
-
-    async fn refund_pending(
-        &self,
-        refund: &Refund,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("refund pending {}", refund.id());
-        self.hook(line, refund.payment_intent(), None, db).await
-    }
-
-    async fn refunded(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
-        let line = format!("refunded {}", refund.id());
-        self.hook(line, refund.payment_intent(), None, db).await
-    }
-
-    async fn refund_failed(&self, refund: &Refund, db: &mut Connection<S>) -> Result<(), BoxError> {
-        let line = format!("refund failed {}", refund.id());
-        self.hook(line, refund.payment_intent(), None, db).await
-    }
-
-    async fn refunded_before_fulfillment(
-        &self,
-        payment: &Payment,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        self.paid("refunded before", payment, db).await
-    }
-
-    async fn dispute_opened(
-        &self,
-        dispute: &Dispute,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("dispute opened {}", dispute.id());
-        self.hook(line, dispute.payment_intent(), None, db).await
-    }
-
-    async fn dispute_updated(
-        &self,
-        dispute: &Dispute,
-        change: DisputeChange,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("dispute {change:?} {}", dispute.id());
-        self.hook(line, dispute.payment_intent(), None, db).await
-    }
-
-    async fn dispute_closed(
-        &self,
-        dispute: &Dispute,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("dispute {} {}", dispute.status(), dispute.id());
-        self.hook(line, dispute.payment_intent(), None, db).await
-    }
-
-    async fn setup_succeeded(
-        &self,
-        setup: &SetupIntent,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("set up {}", setup.id());
-        self.hook(line, Some(setup.id()), None, db).await
-    }
-
-    async fn setup_failed(
-        &self,
-        setup: &SetupIntent,
-        _: &Failure,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("setup failed {}", setup.id());
-        self.hook(line, Some(setup.id()), None, db).await
-    }
-
-    async fn payment_method_attached(
-        &self,
-        method: &PaymentMethod,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("attached {}", method.id());
-        self.hook(line, Some(method.id()), None, db).await
-    }
-
-    async fn payment_method_detached(
-        &self,
-        method: &PaymentMethod,
-        db: &mut Connection<S>,
-    ) -> Result<(), BoxError> {
-        let line = format!("detached {}", method.id());
-        self.hook(line, Some(method.id()), None, db).await
-    }
-
-    async fn event(&self, event: &Event, db: &mut Connection<S>) -> Result<(), BoxError> {
-        let line = format!("event {}", event.event_type());
-        self.hook(line, None, None, db).await
+        match event {
+            PaymentEvent::PaymentProcessing { payment, .. } => {
+                self.paid("processing", payment, db).await
+            }
+            PaymentEvent::PaymentFailed { payment, .. } => self.paid("failed", payment, db).await,
+            PaymentEvent::PaymentCanceled { payment, .. } => {
+                self.paid("canceled", payment, db).await
+            }
+            PaymentEvent::RequiresAction { payment, .. } => {
+                self.paid("requires_action", payment, db).await
+            }
+            PaymentEvent::RequiresCapture { payment, .. } => {
+                self.paid("capture", payment, db).await
+            }
+            PaymentEvent::DuplicatePayment { payment, .. } => {
+                self.paid("duplicate", payment, db).await
+            }
+            PaymentEvent::Mismatch { payment, .. } => self.paid("mismatch", payment, db).await,
+            PaymentEvent::RefundPending { refund, .. } => {
+                let line = format!("refund pending {}", refund.id());
+                self.hook(line, refund.payment_intent(), None, db).await
+            }
+            PaymentEvent::RefundSucceeded { refund, .. } => {
+                let line = format!("refunded {}", refund.id());
+                self.hook(line, refund.payment_intent(), None, db).await
+            }
+            PaymentEvent::RefundFailed { refund, .. } => {
+                let line = format!("refund failed {}", refund.id());
+                self.hook(line, refund.payment_intent(), None, db).await
+            }
+            PaymentEvent::RefundedBeforeFulfillment { payment, .. } => {
+                self.paid("refunded before", payment, db).await
+            }
+            PaymentEvent::DisputeCreated { dispute, .. } => {
+                let line = format!("dispute opened {}", dispute.id());
+                self.hook(line, dispute.payment_intent(), None, db).await
+            }
+            PaymentEvent::DisputeUpdated {
+                dispute, change, ..
+            } => {
+                let line = format!("dispute {change:?} {}", dispute.id());
+                self.hook(line, dispute.payment_intent(), None, db).await
+            }
+            PaymentEvent::DisputeClosed { dispute, .. } => {
+                let line = format!("dispute {} {}", dispute.status(), dispute.id());
+                self.hook(line, dispute.payment_intent(), None, db).await
+            }
+            PaymentEvent::SetupSucceeded { setup, .. } => {
+                let line = format!("set up {}", setup.id());
+                self.hook(line, Some(setup.id()), None, db).await
+            }
+            PaymentEvent::SetupFailed { setup, .. } => {
+                let line = format!("setup failed {}", setup.id());
+                self.hook(line, Some(setup.id()), None, db).await
+            }
+            PaymentEvent::PaymentMethodAttached { method, .. } => {
+                let line = format!("attached {}", method.id());
+                self.hook(line, Some(method.id()), None, db).await
+            }
+            PaymentEvent::PaymentMethodDetached { method, .. } => {
+                let line = format!("detached {}", method.id());
+                self.hook(line, Some(method.id()), None, db).await
+            }
+            PaymentEvent::Other { event, .. } => {
+                let line = format!("event {}", event.event_type());
+                self.hook(line, None, None, db).await
+            }
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::transport::{AnyTransport, TransportRequest, TransportResponse};
+use super::transport::{AnyTransport, TransportError, TransportRequest, TransportResponse};
 use super::visitor_calls::{Caller, LONGEST_WAIT, Place, Unsent};
-use crate::error::{Chain, TransportError};
+use crate::error::Chain;
 
 /// The pause before the second try is between nothing and this; it doubles with every further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -210,7 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::intent::Transport;
+    use crate::stripe::transport::Transport;
 
     /// What Stripe, or the way to it, does on one try.
     #[derive(Debug, Clone)]

@@ -2,14 +2,9 @@
 
 use std::fmt;
 
-use stripe::StripeRequest as _;
-use stripe_client_core::RequestBuilder;
-use stripe_core::refund::{CreateRefund, CreateRefundReason};
-
-use super::request::{check_reference, metadata_map, sorted};
+use super::error::RequestError;
+use super::limits::check_reference;
 use crate::amount::Amount;
-use crate::error::{AmountError, RequestError};
-use crate::marks::marked_operation;
 use crate::metadata::Metadata;
 
 /// One refund of one payment: what [`Checkout::refund`](crate::Checkout::refund) does once.
@@ -18,7 +13,7 @@ use crate::metadata::Metadata;
 /// one, also next year. Write it down before you ask, where the decision to refund is written.
 ///
 /// ```
-/// use stripe_checkout_core::intent::{RefundReason, RefundRequest};
+/// use stripe_checkout_core::requests::{RefundReason, RefundRequest};
 /// use stripe_checkout_core::{Amount, Currency};
 ///
 /// let request = RefundRequest::new("return-7", "pi_3MtwBwLkdIwHu7ix28a3tqPa")
@@ -31,10 +26,10 @@ pub struct RefundRequest {
     reference: String,
     payment: String,
     amount: Option<Amount>,
-    reason: Option<RefundReason>,
-    metadata: Metadata,
-    reverse_transfer: bool,
-    refund_application_fee: bool,
+    pub(crate) reason: Option<RefundReason>,
+    pub(crate) metadata: Metadata,
+    pub(crate) reverse_transfer: bool,
+    pub(crate) refund_application_fee: bool,
     account: Option<String>,
 }
 
@@ -125,7 +120,7 @@ impl RefundRequest {
     /// Checks what can be checked without Stripe.
     ///
     /// # Errors
-    /// [`RequestError::Reference`], [`RequestError::Zero`], [`RequestError::Amount`].
+    /// [`RequestError::Reference`], [`RequestError::Amount`].
     pub fn validate(&self) -> Result<(), RequestError> {
         check_reference(&self.reference)?;
         match self.amount {
@@ -136,35 +131,6 @@ impl RefundRequest {
 
     pub(crate) fn account(&self) -> Option<&str> {
         self.account.as_deref()
-    }
-
-    /// What is sent, with the marks by which it is found again.
-    pub(crate) fn create(&self, application: &str) -> Result<RequestBuilder, RequestError> {
-        let metadata = marked_operation(self.metadata.clone(), application, &self.reference)?;
-        let mut request = CreateRefund::new()
-            .payment_intent(self.payment.as_str())
-            .metadata(metadata_map(&metadata));
-        if let Some(amount) = self.amount {
-            let minor: i64 = amount
-                .minor()
-                .try_into()
-                .map_err(|_| AmountError::OutOfRange)?;
-            request = request.amount(minor);
-        }
-        if let Some(reason) = self.reason {
-            request = request.reason(match reason {
-                RefundReason::Duplicate => CreateRefundReason::Duplicate,
-                RefundReason::Fraudulent => CreateRefundReason::Fraudulent,
-                RefundReason::RequestedByCustomer => CreateRefundReason::RequestedByCustomer,
-            });
-        }
-        if self.reverse_transfer {
-            request = request.reverse_transfer(true);
-        }
-        if self.refund_application_fee {
-            request = request.refund_application_fee(true);
-        }
-        Ok(sorted(request.build()))
     }
 }
 

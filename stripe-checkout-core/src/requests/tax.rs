@@ -1,6 +1,6 @@
 //! How Stripe Tax treats a line, or a way to ship.
 
-use crate::error::RequestError;
+use super::error::RequestError;
 
 /// Whether a price contains the tax already. See Stripe's
 /// [tax behavior](https://docs.stripe.com/tax/products-prices-tax-codes-tax-behavior#tax-behavior).
@@ -25,9 +25,9 @@ impl TaxBehavior {
 
 /// The tax settings of a line, or of a way to ship. The account's settings decide the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tax {
-    pub(super) code: Option<String>,
-    pub(super) behavior: Option<TaxBehavior>,
+pub(crate) struct Tax {
+    pub(crate) code: Option<String>,
+    pub(crate) behavior: Option<TaxBehavior>,
 }
 
 impl Tax {

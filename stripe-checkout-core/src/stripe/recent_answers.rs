@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::gateway::Unsuccessful;
+use super::api_error::{ApiError, Unsuccessful};
 use super::transport::TransportResponse;
 use super::visitor_calls::ClientKey;
-use crate::error::ApiError;
 
 /// For how long an answer is good enough.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(1);

@@ -1,13 +1,15 @@
 //! The calls to Stripe about customers and what they save.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::saved::{Customer, SetupFutureUsage};
-use super::{Gateway, IdempotencyKey, Unsuccessful};
-use crate::error::ApiError;
+use super::api_error::{ApiError, Unsuccessful};
+use super::form::{form, metadata_name};
+use super::gateway::Gateway;
+use super::id::path_of;
+use super::idempotency::IdempotencyKey;
+use crate::requests::{Customer, SetupFutureUsage};
 use crate::secret::ClientSecret;
-use crate::webhook::{Payment, PaymentMethod, SetupIntent};
+use crate::webhook::PaymentMethod;
 
 /// Customers found under this metadata, so that nobody becomes two.
 const USER: &str = "checkout_user";
@@ -26,16 +28,11 @@ struct List<T> {
 }
 
 /// What makes a user of this application's a customer: always the same bytes for the same user, whatever else is known of him.
-pub(crate) fn customer_form(application: &str, user: &str) -> Result<String, ApiError> {
-    form(&[
-        (&format!("metadata[{APPLICATION}]"), application),
-        (&format!("metadata[{USER}]"), user),
+pub(crate) fn customer_form(application: &str, user: &str) -> String {
+    form([
+        (metadata_name(APPLICATION), application),
+        (metadata_name(USER), user),
     ])
-}
-
-/// Pairs in the order in which they stand.
-pub(crate) fn form(pairs: &[(&str, &str)]) -> Result<String, ApiError> {
-    serde_html_form::to_string(pairs).map_err(|_| super::gateway::unsendable("form"))
 }
 
 impl Gateway {
@@ -67,13 +64,18 @@ impl Gateway {
     pub(crate) async fn update_customer(
         &self,
         customer: &Customer,
-        form: &str,
+        changes: &[(&str, &str)],
     ) -> Result<Customer, ApiError> {
         let path = path_of("customers", customer.id(), "cus_")?;
         let account = customer.account();
         // Twice the same is as good as once.
         let (updated, _) = self
-            .operate::<Customer>(&path, form, &IdempotencyKey::once(), account)
+            .operate::<Customer>(
+                &path,
+                &form(changes.iter().copied()),
+                &IdempotencyKey::once(),
+                account,
+            )
             .await
             .map_err(|unsuccessful| unsuccessful.error)?;
         Ok(updated.on_account(account))
@@ -199,110 +201,24 @@ impl Gateway {
             client_secret: ClientSecret,
         }
         let feature = |name: &str| format!("components[payment_element][features][{name}]");
-        let usage = feature("payment_method_save_usage");
-        let (redisplay, remove, save) = (
-            feature("payment_method_redisplay"),
-            feature("payment_method_remove"),
-            feature("payment_method_save"),
-        );
-        let mut pairs = vec![
-            ("components[payment_element][enabled]", "true"),
-            (&*redisplay, "enabled"),
-            (&*remove, "enabled"),
-            (&*save, "enabled"),
+        let mut parameters = vec![
+            ("components[payment_element][enabled]".into(), "true"),
+            (feature("payment_method_redisplay"), "enabled"),
+            (feature("payment_method_remove"), "enabled"),
+            (feature("payment_method_save"), "enabled"),
+            ("customer".into(), customer.id()),
         ];
-        pairs.extend(save_usage.map(|save_usage| (&*usage, save_usage.as_str())));
-        pairs.push(("customer", customer.id()));
-        let form = form(&pairs)?;
+        let usage = save_usage.map(|usage| (feature("payment_method_save_usage"), usage.as_str()));
+        parameters.extend(usage);
         let (session, _) = self
             .operate::<Session>(
                 "/customer_sessions",
-                &form,
+                &form(parameters),
                 &IdempotencyKey::once(),
                 customer.account(),
             )
             .await
             .map_err(|unsuccessful| unsuccessful.error)?;
         Ok(session.client_secret)
-    }
-
-    pub(crate) async fn create_setup_intent(
-        &self,
-        form: &str,
-        key: &IdempotencyKey,
-        account: Option<&str>,
-    ) -> Result<SetupIntent, ApiError> {
-        let (setup, replayed) = self
-            .operate::<SetupIntent>("/setup_intents", form, key, account)
-            .await
-            .map_err(|unsuccessful| unsuccessful.error)?;
-        // It may have succeeded since.
-        match replayed {
-            true => match self.setup_intent(setup.id(), account).await? {
-                Some(now) => Ok(now),
-                None => Ok(setup.on_account(account)),
-            },
-            false => Ok(setup.on_account(account)),
-        }
-    }
-
-    /// The SetupIntent; `None` if there is none.
-    pub(crate) async fn setup_intent(
-        &self,
-        id: &str,
-        account: Option<&str>,
-    ) -> Result<Option<SetupIntent>, ApiError> {
-        let Ok(path) = path_of("setup_intents", id, "seti_") else {
-            return Ok(None);
-        };
-        match self.fetch::<SetupIntent>(&path, &[], account).await {
-            Ok(setup) => Ok(Some(setup.on_account(account))),
-            Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Confirms a PaymentIntent with a saved payment method while the buyer is away. Also returns
-    /// whether Stripe repeated an earlier answer.
-    pub(crate) async fn confirm_off_session(
-        &self,
-        payment: &str,
-        form: &str,
-        key: &IdempotencyKey,
-        account: Option<&str>,
-    ) -> Result<(Payment, bool), Unsuccessful> {
-        let path = format!("{}/confirm", path_of("payment_intents", payment, "pi_")?);
-        let (payment, replayed) = self.operate::<Payment>(&path, form, key, account).await?;
-        Ok((payment.on_account(account), replayed))
-    }
-
-    /// Adds metadata to a PaymentIntent.
-    pub(crate) async fn add_metadata(
-        &self,
-        payment: &str,
-        metadata: &[(&str, &str)],
-        account: Option<&str>,
-    ) -> Result<(), ApiError> {
-        let path = path_of("payment_intents", payment, "pi_")?;
-        let pairs: Vec<(String, &str)> = metadata
-            .iter()
-            .map(|(key, value)| (format!("metadata[{key}]"), *value))
-            .collect();
-        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (&**key, *value)).collect();
-        let form = form(&pairs)?;
-        // Twice the same is as good as once.
-        self.operate::<IgnoredAny>(&path, &form, &IdempotencyKey::once(), account)
-            .await
-            .map_err(|unsuccessful| unsuccessful.error)?;
-        Ok(())
-    }
-}
-
-/// `/customers/cus_1`. Ids may come from a browser: nothing in them can leave its place in the path.
-fn path_of(kind: &str, id: &str, prefix: &str) -> Result<String, ApiError> {
-    if super::gateway::is_id(id, prefix) {
-        Ok(format!("/{kind}/{id}"))
-    } else {
-        Err(super::gateway::unsendable("id"))
     }
 }

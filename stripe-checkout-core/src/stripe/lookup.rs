@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
-use super::Gateway;
-use crate::error::{ApiError, BoxError};
+use super::api_error::ApiError;
+use super::gateway::Gateway;
+use super::id::check_id;
+use crate::error::BoxError;
 use crate::fulfillment::{Answer, Lookup, Note, Standing};
 use crate::webhook::{CheckoutSession, Payment};
 
@@ -58,7 +60,7 @@ impl Gateway {
         struct List {
             data: Vec<CheckoutSession>,
         }
-        super::check_id(payment, "pi_")?;
+        check_id(payment, "pi_")?;
         let query = [("limit", "1"), ("payment_intent", payment)];
         let list: List = self.fetch("/checkout/sessions", &query, account).await?;
         Ok(list.data.into_iter().next())

@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use thiserror::Error;
 
-use crate::error::TransportError;
+use crate::error::BoxError;
 
 /// Sends one request to Stripe once and returns whatever comes back.
 ///
@@ -20,7 +21,7 @@ use crate::error::TransportError;
 /// status as an error. Dropping the future gives the try up, which is how a try that takes too long ends.
 ///
 /// ```
-/// use stripe_checkout_core::intent::{Transport, TransportRequest, TransportResponse};
+/// use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 /// use stripe_checkout_core::TransportError;
 ///
 /// /// Answers everything with 503: how does my shop look while Stripe is away?
@@ -41,6 +42,38 @@ pub trait Transport: Send + Sync + 'static {
         &self,
         request: &TransportRequest,
     ) -> impl Future<Output = Result<TransportResponse, TransportError>> + Send;
+}
+
+/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::stripe::Transport)
+/// returns.
+///
+/// The [`Gateway`](crate::stripe::Gateway) writes the text of the causes into its logs (never into
+/// an [`ApiError`]), so nothing secret may be in them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
+    #[error("no connection")]
+    Connect(#[source] BoxError),
+    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is
+    /// unknown. Tried again after a pause.
+    #[error("the connection broke before the answer was there")]
+    Broken(#[source] BoxError),
+    /// A kept connection broke before anything was answered: nearly always the server had just
+    /// closed it. The first time in a call it is tried again at once.
+    #[error("a kept connection was closed by the server")]
+    Stale(#[source] BoxError),
+    /// The answer is larger than the transport takes. Not tried again.
+    #[error("the answer is larger than {limit} bytes")]
+    AnswerTooLarge {
+        /// The HTTP status of the answer.
+        status: u16,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request cannot be sent as it is: not an address, not a header. Not tried again.
+    #[error("the request cannot be sent as it is")]
+    Request(#[source] BoxError),
 }
 
 /// A request as it goes over the wire. Built once for all tries of a call, which is why neither the key nor the parameters can change between them.

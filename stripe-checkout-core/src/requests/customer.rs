@@ -1,43 +1,20 @@
-//! Who buys more than once, and with what: customers, and the payment methods that they let the merchant keep.
+//! Customers.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::PaymentRequest;
-use crate::error::RequestError;
+use super::error::RequestError;
+use super::limits::{check_reference, is_email};
 use crate::metadata::Metadata;
-use crate::webhook::{Failure, Payment};
 
 /// Stripe's limit for a name, in characters.
 const MAX_NAME: usize = 256;
 
-/// What a payment method that is saved will be used for. Say to the buyer what you ask for: the terms of a later charge are a matter of the law.
-///
-/// See [`setup_future_usage`](https://docs.stripe.com/api/payment_intents/create#create_payment_intent-setup_future_usage).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SetupFutureUsage {
-    /// Payments that the buyer is there for.
-    OnSession,
-    /// Also charges while the buyer is away. The buyer's bank may want to be asked now, so that it need not be asked then.
-    OffSession,
-}
-
-impl SetupFutureUsage {
-    /// As Stripe writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OnSession => "on_session",
-            Self::OffSession => "off_session",
-        }
-    }
-}
-
 /// One of the merchant's users, to be found or made as a customer at Stripe: see [`Checkout::customer`](crate::Checkout::customer).
 ///
 /// ```
-/// use stripe_checkout_core::intent::CustomerRequest;
+/// use stripe_checkout_core::requests::CustomerRequest;
 ///
 /// let ada = CustomerRequest::new("user-7").email("ada@example.com").name("Ada Lovelace");
 /// assert!(ada.validate().is_ok());
@@ -97,7 +74,7 @@ impl CustomerRequest {
     /// # Errors
     /// The first [`RequestError`] found.
     pub fn validate(&self) -> Result<(), RequestError> {
-        super::check_reference(&self.user)?;
+        check_reference(&self.user)?;
         if self.has_bad_email() {
             return Err(RequestError::ReceiptEmail);
         }
@@ -108,25 +85,24 @@ impl CustomerRequest {
         Ok(())
     }
 
-    /// What Stripe does not know yet of this user, as a form; none if it knows all.
-    pub(crate) fn news(&self, known: &Customer) -> Option<String> {
-        let changed = |wanted: &Option<String>, known: &Option<String>| {
-            wanted.clone().filter(|_| wanted != known)
-        };
-        let mut pairs = Vec::new();
-        pairs.extend(changed(&self.email, &known.email).map(|email| ("email", email)));
-        pairs.extend(changed(&self.name, &known.name).map(|name| ("name", name)));
-        (!pairs.is_empty())
-            .then(|| serde_html_form::to_string(pairs).ok())
-            .flatten()
+    /// The parameters that Stripe does not know yet of this user.
+    pub(crate) fn news(&self, known: &Customer) -> Vec<(&'static str, &str)> {
+        let wanted = [
+            ("email", &self.email, &known.email),
+            ("name", &self.name, &known.name),
+        ];
+        let changed = wanted
+            .into_iter()
+            .filter(|(_, wanted, known)| wanted != known);
+        changed
+            .filter_map(|(name, wanted, _)| Some((name, wanted.as_deref()?)))
+            .collect()
     }
-}
 
-impl CustomerRequest {
     /// Whether the e-mail address can be none.
     pub(crate) fn has_bad_email(&self) -> bool {
         let address = self.email.as_deref();
-        address.is_some_and(|address| !super::request::is_email(address))
+        address.is_some_and(|address| !is_email(address))
     }
 
     /// The e-mail address.
@@ -213,112 +189,6 @@ impl fmt::Debug for Customer {
     }
 }
 
-/// A payment method to be saved without a payment: see [`Checkout::create_setup_intent`](crate::Checkout::create_setup_intent).
-#[derive(Debug, Clone)]
-pub struct SetupRequest {
-    pub(crate) reference: String,
-    pub(crate) customer: Customer,
-    pub(crate) usage: SetupFutureUsage,
-    pub(crate) metadata: Metadata,
-}
-
-impl SetupRequest {
-    /// For this customer, and to be charged also while he is away. The reference is the caller's own of this one wish: the same one again, within a day, gives the same
-    /// SetupIntent.
-    pub fn new(reference: impl Into<String>, customer: &Customer) -> Self {
-        Self {
-            reference: reference.into(),
-            customer: customer.clone(),
-            usage: SetupFutureUsage::OffSession,
-            metadata: Metadata::new(),
-        }
-    }
-
-    /// What it will be used for.
-    #[must_use]
-    pub fn usage(mut self, usage: SetupFutureUsage) -> Self {
-        self.usage = usage;
-        self
-    }
-
-    /// The merchant's own metadata. It comes back in every event of the SetupIntent.
-    #[must_use]
-    pub fn metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = metadata;
-        self
-    }
-}
-
-/// A charge of a saved payment method while the buyer is away: see [`Checkout::charge_saved`](crate::Checkout::charge_saved).
-#[derive(Debug, Clone)]
-pub struct SavedCharge {
-    pub(crate) request: PaymentRequest,
-    pub(crate) customer: Customer,
-    pub(crate) payment_method: String,
-    pub(crate) attempt: u32,
-}
-
-impl SavedCharge {
-    /// Charges this customer's payment method (`pm_…`) what the request asks for. The request's reference is that of the order, so that an order is paid once, in
-    /// whichever way.
-    pub fn new(
-        request: PaymentRequest,
-        customer: &Customer,
-        payment_method: impl Into<String>,
-    ) -> Self {
-        Self {
-            request,
-            customer: customer.clone(),
-            payment_method: payment_method.into(),
-            attempt: 1,
-        }
-    }
-
-    /// The caller's own number of this attempt, 1 unless set. The same number again is the same
-    /// attempt: the call returns its outcome, and the bank is not asked again. To charge a declined
-    /// card once more, use 2.
-    #[must_use]
-    pub fn attempt(mut self, number: u32) -> Self {
-        self.attempt = number;
-        self
-    }
-}
-
-/// How a charge of a saved payment method went.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum SavedChargeOutcome {
-    /// Paid. The hook `payment_succeeded` is where to deliver, not here.
-    Succeeded(Payment),
-    /// On its way; it may still fail, days later.
-    Processing(Payment),
-    /// Authorised, and waiting to be captured.
-    RequiresCapture(Payment),
-    /// The buyer's bank wants to ask the buyer. Send them to the checkout page of the same order.
-    /// The same PaymentIntent waits there if they are signed in as this customer. A guest gets
-    /// another one.
-    ///
-    /// The page offers the saved card if the buyer agreed to see it again, as where the page saves
-    /// it (Stripe's `allow_redisplay` is `always`). The number of a card that only
-    /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) saved must be typed again.
-    AuthenticationRequired(Payment),
-    /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or [another attempt](SavedCharge::attempt) is made later.
-    Declined(Payment, Failure),
-}
-
-impl SavedChargeOutcome {
-    /// The order's PaymentIntent as it stands now.
-    pub fn payment(&self) -> &Payment {
-        match self {
-            Self::Succeeded(payment)
-            | Self::Processing(payment)
-            | Self::RequiresCapture(payment)
-            | Self::AuthenticationRequired(payment)
-            | Self::Declined(payment, _) => payment,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,12 +200,12 @@ mod tests {
         )
         .unwrap();
         let ada = CustomerRequest::new("7");
-        assert_eq!(ada.news(&known), None);
-        assert_eq!(ada.clone().email("a@example.com").news(&known), None);
+        assert_eq!(ada.news(&known), []);
+        assert_eq!(ada.clone().email("a@example.com").news(&known), []);
         let both = ada.email("b@example.com").name("A & B");
         assert_eq!(
-            both.news(&known).as_deref(),
-            Some("email=b%40example.com&name=A+%26+B")
+            both.news(&known),
+            [("email", "b@example.com"), ("name", "A & B")]
         );
     }
 

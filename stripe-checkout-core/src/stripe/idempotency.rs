@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::RequestError;
+use crate::requests::RequestError;
 use crate::secret::Mode;
 
 /// What an [`IdempotencyKey`] stands for. Two operations have the same key exactly when everything here, and the parameters, are the same.
@@ -37,7 +37,7 @@ pub struct Operation<'a> {
 ///
 /// ```
 /// use stripe_checkout_core::Mode;
-/// use stripe_checkout_core::intent::{IdempotencyKey, Operation};
+/// use stripe_checkout_core::stripe::{IdempotencyKey, Operation};
 ///
 /// let operation = Operation {
 ///     name: "create",
