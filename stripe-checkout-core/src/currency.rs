@@ -240,10 +240,15 @@ impl Currency {
         }
     }
 
-    /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for the three-decimal currencies, otherwise 1.
+    /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for
+    /// the three-decimal currencies, otherwise 1.
     ///
-    /// For ISK and UGX [Stripe insists](https://docs.stripe.com/currencies#special-cases), and so does [`Amount`]. That the last digit of three-decimal amounts must
-    /// be 0 is in Stripe's documentation too, but whether it is still enforced is not certain: that one is advice, see [`Amount::off_multiple`].
+    /// [Stripe refuses] other amounts of ISK and UGX, and so does [`Amount`](crate::Amount). Stripe's
+    /// documentation also asks for a last digit of 0 in the three-decimal currencies. It is not
+    /// certain that Stripe still enforces that, so it is advice only: see
+    /// [`Amount::off_multiple`](crate::Amount::off_multiple).
+    ///
+    /// [Stripe refuses]: https://docs.stripe.com/currencies#special-cases
     pub const fn multiple(self) -> u64 {
         match self.decimals() {
             3 => 10,

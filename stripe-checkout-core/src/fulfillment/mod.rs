@@ -14,6 +14,7 @@ mod due;
 mod engine;
 mod error_line;
 mod fresh;
+mod future;
 mod handler;
 mod inbox;
 mod later;
@@ -32,8 +33,6 @@ mod stored;
 mod timed;
 mod watch;
 
-use std::pin::Pin;
-
 #[cfg(feature = "testing")]
 pub(crate) use decide::{Decision, payment_event};
 #[cfg(feature = "intent")]
@@ -45,6 +44,7 @@ pub use engine::Received;
 #[cfg(feature = "intent")]
 pub(crate) use engine::row_of;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
+pub use future::BoxFuture;
 pub use handler::{FulfillmentHandler, OnPaid, on_paid};
 pub use inbox::{
     Cause, Dispatch, EventFilter, EventRecord, EventState, Inbox, IntentRecord, IntentState,
@@ -62,6 +62,3 @@ pub use postgres::PostgresInbox;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
 pub(crate) use timed::Timed;
-
-/// A future whose type is gone.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -85,6 +85,11 @@ pub enum PaymentEvent<'a> {
     /// It comes once for each larger amount of a payment. So it comes again if the authorisation
     /// grows (an incremental authorisation). A smaller or equal amount does not come, nor does any
     /// amount after the payment succeeded or was canceled.
+    ///
+    /// The price of the payment grows with the authorisation. Let [`amount_due`] answer with the
+    /// new price, or the captured payment is a [`Mismatch`](Self::Mismatch).
+    ///
+    /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
     #[non_exhaustive]
     RequiresCapture {
         /// The payment.

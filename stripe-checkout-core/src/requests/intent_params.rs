@@ -29,7 +29,7 @@ pub struct IntentParams {
 }
 
 impl IntentParams {
-    /// An amount and nothing else. [`PaymentRequest::intent_params`] makes them complete.
+    /// An amount and nothing else. `PaymentRequest::intent_params` makes them complete.
     pub fn new(amount: Amount) -> Self {
         Self {
             amount,

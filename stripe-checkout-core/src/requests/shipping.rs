@@ -29,7 +29,7 @@ impl ShippingOption {
         self
     }
 
-    /// Whether its price contains the tax. Without it, [`HostedCheckout::tax_behavior`] counts.
+    /// Whether its price contains the tax. Without it, [`tax_behavior`](super::HostedCheckout::tax_behavior) counts.
     #[must_use]
     pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
         self.tax.behavior = Some(behavior);

@@ -48,7 +48,7 @@ pub trait Transport: Send + Sync + 'static {
 /// returns.
 ///
 /// The [`Gateway`](crate::stripe::Gateway) writes the text of the causes into its logs (never into
-/// an [`ApiError`]), so nothing secret may be in them.
+/// an [`ApiError`](crate::ApiError)), so nothing secret may be in them.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TransportError {
