@@ -41,15 +41,21 @@ impl Checkout {
             return self.answer(call).await;
         }
         let checkout = self.clone();
-        // Closes when this future is dropped.
+        // Closes when this future is dropped. Stripe is no visitor, so its calls need none.
         #[cfg(feature = "intent")]
-        let (_here, left) = tokio::sync::watch::channel(());
+        let (_here, left) = match call.endpoint.group() {
+            Group::Webhook => (None, None),
+            _ => {
+                let (here, left) = tokio::sync::watch::channel(());
+                (Some(here), Some(left))
+            }
+        };
         let work = async move {
+            // In the task: a panic in the merchant's `client_key` is an answer of 500 too.
             #[cfg(feature = "intent")]
-            let checkout = match call.endpoint.group() {
-                // Stripe is no visitor.
-                Group::Webhook => checkout,
-                _ => checkout.visited(&call.visitor, left),
+            let checkout = match left {
+                Some(left) => checkout.visited(&call.visitor, left),
+                None => checkout,
             };
             checkout.answer(call).await
         };

@@ -323,6 +323,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn clones_of_an_event_share_one_outcome() {
+        let event = Event::parse(r#"{"id":"evt_1","type":"product.created"}"#).unwrap();
+        let event = ReadEvent::from(event);
+        assert!(std::ptr::eq(event.outcome(), event.clone().outcome()));
+    }
+
+    #[test]
     fn every_type_that_is_asked_for_is_read() {
         for event_type in EVENT_TYPES {
             let event =

@@ -64,6 +64,20 @@ async fn the_same_reference_on_another_account_is_another_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_changed_on_an_account_is_the_price_that_is_due() {
+    let world = World::new().await;
+    for minor in [1999, 2999] {
+        let order = PaymentRequest::new("order-1", eur(minor)).on_account(ONE);
+        world.checkout.create_intent(&order).await.unwrap();
+    }
+    let order = PaymentRequest::new("order-1", eur(2999)).on_account(ONE);
+    let open = world.checkout.create_intent(&order).await.unwrap();
+    world.confirm_on(ONE, open.id()).await;
+    world.deliver_of(Some(ONE)).await;
+    assert_eq!(world.diary.take(), ["paid order-1 2999"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_account_fulfils_an_order_of_another_one() {
     let world = World::new().await;
     let one = world
