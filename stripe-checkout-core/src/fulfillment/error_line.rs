@@ -40,5 +40,5 @@ pub(super) fn log(news: &PaymentEvent<'_>, event: &Event) {
 
 /// Logs an event about a payment that only a person can judge.
 pub(super) fn log_unclear(event: &Event, payment: Option<&str>, reason: &str) {
-    tracing::error!(event = event.id(), payment, reason = %Escaped(reason), "a person must look at this event about a payment: nothing was fulfilled");
+    tracing::error!(event = event.id(), payment, reason = %Escaped(reason), "a person must look at this event about a payment");
 }

@@ -1,7 +1,6 @@
 //! Forms as they are sent. Fingerprints and idempotency keys are derived from them.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 
 use form_urlencoded::Serializer;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -33,9 +32,11 @@ where
     V: Into<String>,
 {
     let parameters = parameters.into_iter();
-    let ordered: BTreeMap<String, String> = parameters
+    let mut ordered: Vec<(String, String)> = parameters
         .map(|(name, value)| (name.into(), value.into()))
         .collect();
+    // A name that repeats keeps all its values, in their order.
+    ordered.sort_by(|(one, _), (other, _)| one.cmp(other));
     let pairs = ordered.iter();
     let pairs =
         pairs.map(|(name, value)| format!("{}={}", escaped(name, NAME), escaped(value, VALUE)));
@@ -78,5 +79,6 @@ mod tests {
             there,
             "a[0]=a%5B0%5D+%26%3D%C3%A4&a[1]=a%5B1%5D+%26%3D%C3%A4&b=b+%26%3D%C3%A4"
         );
+        assert_eq!(form([("b", "2"), ("a", "1"), ("b", "0")]), "a=1&b=2&b=0");
     }
 }
