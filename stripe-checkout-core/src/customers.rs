@@ -1,8 +1,8 @@
 //! Who the visitor is, as the merchant's own code says: never the browser.
 
 use crate::call::Visitor;
-use crate::error::PricingError;
 use crate::fulfillment::BoxFuture;
+use crate::pricing::PricingError;
 use crate::requests::CustomerRequest;
 
 /// Tells which of the merchant's users a visitor is, so that he pays as a customer of Stripe's: the page shows the cards that he saved and offers to save another, and

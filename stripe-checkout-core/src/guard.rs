@@ -2,10 +2,49 @@
 //! page lets any visitor start as many payments as they like: see Stripe's
 //! [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
 
+use std::time::Duration;
+
 use crate::call::Visitor;
-use crate::error::GuardError;
+use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::requests::PaymentRequest;
+
+/// Why a [`Guard`] does not let a buyer start a payment. A guard can return any error with `?`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// This buyer may not (403). The text is shown to the buyer.
+    Refused {
+        /// A sentence that the buyer may read.
+        message: String,
+        /// A stable `snake_case` code for the browser.
+        code: &'static str,
+    },
+    /// Too many attempts (429).
+    TooMany {
+        /// When it may be tried again: whole seconds, at least one.
+        retry_after: Duration,
+    },
+    /// The guard cannot decide now (503). The cause is logged, never shown.
+    Unavailable(BoxError),
+}
+
+impl GuardError {
+    /// Refuses with a sentence that the buyer may read.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused {
+            message: message.into(),
+            code: "visitor_refused",
+        }
+    }
+}
+
+// As with `PricingError`: neither `Display` nor `Error`, so that `?` takes any other error.
+impl<E: Into<BoxError>> From<E> for GuardError {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
 
 /// Lets a buyer start a payment, or refuses: a limit per address, a captcha, a list of one's own.
 ///

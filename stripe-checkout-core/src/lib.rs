@@ -14,6 +14,7 @@
 #[cfg(any(feature = "checkout", feature = "sessions"))]
 mod address;
 mod amount;
+mod build_error;
 mod call;
 mod checkout;
 mod config;
@@ -46,10 +47,14 @@ pub mod testing;
 pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
+pub use build_error::BuildError;
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
+pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, VerifyError, Worker};
 #[cfg(feature = "intent")]
-pub use checkout::{Expired, Reconciled, Reconciler, Totals};
+pub use checkout::{
+    Expired, PaymentError, ReconcileError, ReconcileFailure, ReconcilePart, Reconciled, Reconciler,
+    Totals,
+};
 #[cfg(feature = "dotenv")]
 pub use config::DotEnv;
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
@@ -59,10 +64,10 @@ pub use customers::Customers;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
 #[cfg(feature = "intent")]
-pub use guard::{Attempt, Guard};
+pub use guard::{Attempt, Guard, GuardError};
 pub use metadata::Metadata;
 #[cfg(feature = "intent")]
-pub use pricing::{ClientAmount, Pricing};
+pub use pricing::{ClientAmount, Pricing, PricingError};
 pub use reply::Reply;
 #[cfg(feature = "intent")]
 pub use requests::RequestError;

@@ -6,9 +6,56 @@ use serde::de::DeserializeOwned;
 use crate::amount::Amount;
 use crate::call::Visitor;
 use crate::currency::Currency;
-use crate::error::PricingError;
+use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::requests::PaymentRequest;
+
+/// Why the merchant's prices give no payment. With `?` any other error becomes
+/// [`Unavailable`](Self::Unavailable).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PricingError {
+    /// The order is refused (422): sold out, unknown, not this visitor's. The page shows the text
+    /// to the buyer.
+    Refused {
+        /// A sentence that the buyer may read.
+        message: String,
+        /// A stable `snake_case` code for the browser.
+        code: &'static str,
+    },
+    /// The order is paid already (409): the page shows that instead of a form, with the way to the
+    /// order.
+    AlreadyPaid {
+        /// The order's reference, as a [`PaymentRequest`] would have it.
+        reference: String,
+    },
+    /// A payment of the order is on its way and may take days (409): the page says so instead of
+    /// showing a form.
+    Processing {
+        /// The order's reference, as for [`AlreadyPaid`](Self::AlreadyPaid).
+        reference: String,
+    },
+    /// Prices cannot be told now (503). The cause is logged, never shown.
+    Unavailable(BoxError),
+}
+
+impl PricingError {
+    /// Refuses the order with a sentence that the buyer may read.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::Refused {
+            message: message.into(),
+            code: "order_refused",
+        }
+    }
+}
+
+// No `Display` and no `Error`, so that `?` takes any other error: a blanket `From<E: Error>` and an
+// own `Error` cannot both be.
+impl<E: Into<BoxError>> From<E> for PricingError {
+    fn from(error: E) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
 
 /// Turns what the browser may say (an order's id, items and quantities) into what is to be paid.
 ///

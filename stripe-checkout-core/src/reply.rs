@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
-#[cfg(feature = "intent")]
-use crate::error::{GuardError, IntentError, OperationError, PricingError};
-use crate::error::{InboxError, VerifyError};
+use crate::error::InboxError;
 use crate::fulfillment::Received;
+#[cfg(feature = "intent")]
+use crate::guard::GuardError;
+#[cfg(feature = "intent")]
+use crate::pricing::PricingError;
 #[cfg(feature = "intent")]
 use crate::stripe::ApiError;
 
@@ -305,26 +307,33 @@ impl Problem {
         )
     }
 
+    pub(crate) fn already_paid() -> Self {
+        Self::new(
+            409,
+            "order_paid",
+            "This order has already been paid. You do not need to pay again.",
+        )
+    }
+
+    pub(crate) fn processing() -> Self {
+        Self::new(
+            409,
+            "payment_processing",
+            "A payment for this order is being processed. You do not need to pay again.",
+        )
+    }
+
+    pub(crate) fn in_flight() -> Self {
+        Self::new(
+            409,
+            "in_flight",
+            "This order is being prepared for payment. Please try again in a moment.",
+        )
+        .later(1)
+    }
+
     pub(crate) fn unknown_payment() -> Self {
         Self::new(404, "unknown_payment", "We do not know this payment.")
-    }
-}
-
-impl From<&VerifyError> for Problem {
-    fn from(error: &VerifyError) -> Self {
-        match error {
-            VerifyError::TooLarge { .. } => Self::too_large(),
-            VerifyError::TooSlow => Self::too_slow(),
-            VerifyError::Incomplete => Self::incomplete(),
-            VerifyError::Signature(_) | VerifyError::Event(_) => Self::bad_webhook(),
-        }
-    }
-}
-
-/// For routes written by hand: what the webhook route itself answers.
-impl From<VerifyError> for Reply {
-    fn from(error: VerifyError) -> Self {
-        Problem::from(&error).json()
     }
 }
 
@@ -398,11 +407,11 @@ impl From<&PricingError> for Problem {
             PricingError::Refused { message, code } => Self::new(422, code, message),
             PricingError::AlreadyPaid { reference } => Self {
                 reference: Some(reference.clone()),
-                ..already_paid()
+                ..Self::already_paid()
             },
             PricingError::Processing { reference } => Self {
                 reference: Some(reference.clone()),
-                ..Self::from(&IntentError::Processing)
+                ..Self::processing()
             },
             PricingError::Unavailable(_) => Self::new(
                 503,
@@ -437,15 +446,6 @@ impl From<&GuardError> for Problem {
     }
 }
 
-#[cfg(feature = "intent")]
-fn already_paid() -> Problem {
-    Problem::new(
-        409,
-        "order_paid",
-        "This order has already been paid. You do not need to pay again.",
-    )
-}
-
 /// How long to wait where Stripe does not say it.
 #[cfg(feature = "intent")]
 const FIVE: Duration = Duration::from_secs(5);
@@ -458,67 +458,6 @@ fn rate_limited(wait: Duration) -> Problem {
         "Too many people are paying at this moment. Please try again shortly.",
     )
     .later(wait.as_secs().max(1))
-}
-
-#[cfg(feature = "intent")]
-fn not_theirs() -> Problem {
-    Problem::new(
-        404,
-        "unknown_payment_method",
-        "We do not know this card. Please choose another one.",
-    )
-}
-
-#[cfg(feature = "intent")]
-impl From<&OperationError> for Problem {
-    fn from(error: &OperationError) -> Self {
-        match error {
-            OperationError::Api(error) => error.into(),
-            OperationError::Inbox(error) => error.into(),
-            OperationError::InFlight => Self::from(&IntentError::InFlight),
-            OperationError::NotTheirs => not_theirs(),
-            _ => Self::internal(),
-        }
-    }
-}
-
-#[cfg(feature = "intent")]
-impl From<&IntentError> for Problem {
-    fn from(error: &IntentError) -> Self {
-        match error {
-            IntentError::Request(_) => Self::new(
-                422,
-                "order_not_payable",
-                "This order cannot be paid online. Please contact the shop.",
-            ),
-            IntentError::AlreadyPaid => already_paid(),
-            IntentError::Processing => Self::new(
-                409,
-                "payment_processing",
-                "A payment for this order is being processed. You do not need to pay again.",
-            ),
-            IntentError::InFlight => Self::new(
-                409,
-                "in_flight",
-                "This order is being prepared for payment. Please try again in a moment.",
-            )
-            .later(1),
-            IntentError::CalledOff => Self::new(
-                409,
-                "order_called_off",
-                "This order was canceled, so it cannot be paid any more. Please order again.",
-            ),
-            IntentError::TooManyDeclines { .. } => Self::new(
-                403,
-                "too_many_declines",
-                "Too many payments for this order were declined. Please contact the shop.",
-            ),
-            IntentError::NotTheirs => not_theirs(),
-            IntentError::Api(error) => error.into(),
-            IntentError::Inbox(error) => error.into(),
-            IntentError::NoPricing => Self::internal(),
-        }
-    }
 }
 
 #[cfg(feature = "intent")]
@@ -537,12 +476,7 @@ impl From<&ApiError> for Problem {
             // The visitor is gone, and does not read it.
             ApiError::VisitorLeft => rate_limited(FIVE),
             ApiError::IdempotencyConflict { .. } | ApiError::IdempotencyMismatch { .. } => {
-                Self::new(
-                    409,
-                    "in_flight",
-                    "This order is being prepared for payment. Please try again in a moment.",
-                )
-                .later(1)
+                Self::in_flight()
             }
             ApiError::InvalidRequest { .. }
             | ApiError::Authentication { .. }

@@ -8,7 +8,7 @@ use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{
-    Amount, Checkout, Currency, IntentError, Mode, Pricing, PricingError, Visitor,
+    Amount, Checkout, Currency, Mode, PaymentError, Pricing, PricingError, Visitor,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 
@@ -88,7 +88,7 @@ async fn after_so_many_declines_the_payment_is_canceled_and_no_other_is_made() {
     for _ in 0..2 {
         let refused = checkout.create_intent(&request).await;
         assert!(
-            matches!(refused, Err(IntentError::TooManyDeclines { declines: 3 })),
+            matches!(refused, Err(PaymentError::TooManyDeclines { declines: 3 })),
             "{refused:?}"
         );
     }
@@ -124,7 +124,7 @@ async fn one_that_could_not_be_canceled_is_canceled_when_it_is_asked_for() {
     assert_eq!(state().await, "requires_payment_method");
 
     let refused = checkout.create_intent(&request).await;
-    assert!(matches!(refused, Err(IntentError::TooManyDeclines { .. })));
+    assert!(matches!(refused, Err(PaymentError::TooManyDeclines { .. })));
     assert_eq!(state().await, "canceled");
 }
 
@@ -161,7 +161,7 @@ async fn the_same_news_twice_is_one_decline_and_those_of_an_earlier_payment_coun
     assert_eq!(row.declines, 3);
     assert!(matches!(
         checkout.create_intent(&request).await,
-        Err(IntentError::TooManyDeclines { .. })
+        Err(PaymentError::TooManyDeclines { .. })
     ));
     let all = checkout.events(EventFilter::default()).await.unwrap();
     assert_eq!(all.len(), 3);
@@ -192,7 +192,7 @@ async fn declines_that_are_processed_late_leave_authorised_money_alone() {
     for _ in 0..2 {
         let refused = checkout.create_intent(&request).await;
         assert!(
-            matches!(refused, Err(IntentError::TooManyDeclines { .. })),
+            matches!(refused, Err(PaymentError::TooManyDeclines { .. })),
             "{refused:?}"
         );
     }

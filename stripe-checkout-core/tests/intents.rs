@@ -13,7 +13,7 @@ use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportRespons
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, IntentError, Pricing,
+    Amount, Body, BoxError, BuildError, Call, Checkout, Config, Currency, PaymentError, Pricing,
     PricingError, PublishableKey, Reply, RequestError, SecretKey, TransportError, Visitor,
     WebhookSecret,
 };
@@ -307,7 +307,7 @@ impl Shop {
         *self.price.lock().unwrap() = minor;
     }
 
-    async fn intent(&self, order: &str) -> Result<Payment, IntentError> {
+    async fn intent(&self, order: &str) -> Result<Payment, PaymentError> {
         let amount = Amount::new(*self.price.lock().unwrap(), Currency::EUR);
         self.checkout
             .create_intent(&PaymentRequest::new(order, amount))
@@ -415,7 +415,7 @@ async fn a_price_that_changes_under_concurrent_clicks_leaves_one_open_intent() {
             .collect();
         for click in clicks {
             match click.await.unwrap() {
-                Ok(_) | Err(IntentError::InFlight) => {}
+                Ok(_) | Err(PaymentError::InFlight) => {}
                 Err(other) => panic!("{other:?}"),
             }
         }
@@ -463,7 +463,7 @@ async fn a_lost_answer_does_not_make_a_second_intent() {
     let shop = Shop::new();
     shop.stripe.fault(Fault::LostAnswer, 50);
     let error = shop.intent("a").await.unwrap_err();
-    assert!(matches!(error, IntentError::Api(_)), "{error:?}");
+    assert!(matches!(error, PaymentError::Api(_)), "{error:?}");
     shop.stripe.heal();
     shop.intent("a").await.unwrap();
     assert_eq!(shop.stripe.made(), 1, "and the buyer's next try, too");
@@ -503,19 +503,19 @@ async fn what_is_paid_or_on_its_way_is_not_asked_for_again() {
     shop.stripe.set(payment.id(), "status", "processing");
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::Processing)
+        Err(PaymentError::Processing)
     ));
     shop.stripe.set(payment.id(), "status", "succeeded");
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     shop.event("payment_intent.succeeded", payment.id(), "succeeded")
         .await;
     let calls = shop.stripe.requests().len();
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     assert_eq!(
         shop.stripe.requests().len(),
@@ -540,7 +540,7 @@ async fn a_canceled_intent_is_replaced_and_a_failed_debit_can_be_paid_again() {
         .await;
     assert!(matches!(
         shop.intent("a").await,
-        Err(IntentError::Processing)
+        Err(PaymentError::Processing)
     ));
     shop.event(
         "payment_intent.payment_failed",
@@ -573,7 +573,7 @@ async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its
         .await;
     shop.stripe.forget("pi_1");
     let refused = shop.intent("a").await.unwrap_err();
-    assert!(matches!(refused, IntentError::Api(_)), "{refused:?}");
+    assert!(matches!(refused, PaymentError::Api(_)), "{refused:?}");
     assert_eq!(shop.stripe.made(), 0);
 }
 
@@ -1129,7 +1129,7 @@ async fn a_created_intent_that_was_replayed_is_shown_as_it_is_now() {
     shop.stripe.set(payment.id(), "status", "processing");
     let shop = shop.restarted(MemoryInbox::new());
     let again = shop.intent("a").await;
-    assert!(matches!(again, Err(IntentError::Processing)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::Processing)), "{again:?}");
 }
 
 #[tokio::test]
@@ -1253,7 +1253,7 @@ async fn an_order_paid_in_full_is_fulfilled_whatever_a_slow_request_with_an_old_
     // Priced a moment ago at 999, arrives late; the buyer's other tab pays 1999 in between.
     assert!(matches!(
         checkout.create_intent(&of(999)).await,
-        Err(IntentError::AlreadyPaid)
+        Err(PaymentError::AlreadyPaid)
     ));
     let shop = Shop {
         checkout,
@@ -1688,7 +1688,7 @@ async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
     let error = error.unwrap_err();
     let refused = matches!(
         error,
-        IntentError::Request(RequestError::StatementDescriptorSuffix)
+        PaymentError::Request(RequestError::StatementDescriptorSuffix)
     );
     assert!(refused, "{error:?}");
     assert_eq!(stripe.requests(), Vec::<String>::new());

@@ -17,8 +17,8 @@ use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint,
-    InboxError, IntentError, Mode, OperationError, Ours, Pricing, PricingError, PublishableKey,
-    ReconcileError, Reply, SecretKey, Visitor, WebhookSecret,
+    InboxError, Mode, Ours, PaymentError, Pricing, PricingError, PublishableKey, ReconcileError,
+    Reply, SecretKey, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::Sandbox;
 
@@ -367,14 +367,14 @@ async fn a_name_belongs_to_one_stripe_account() {
     let refused = bob.create_intent(&request).await.unwrap_err();
     assert!(matches!(
         &refused,
-        IntentError::Inbox(InboxError::OtherAccount { .. })
+        PaymentError::Inbox(InboxError::OtherAccount { .. })
     ));
     assert_eq!(refused.to_string(), sentence);
     let refund = RefundRequest::new("refund-1", &payment);
     let refused = bob.refund(&refund).await.unwrap_err();
     assert!(matches!(
         &refused,
-        OperationError::Inbox(InboxError::OtherAccount { .. })
+        PaymentError::Inbox(InboxError::OtherAccount { .. })
     ));
     let refused = bob.reconcile().once().await.unwrap_err();
     assert!(matches!(
@@ -452,7 +452,7 @@ async fn the_first_key_that_tells_its_account_is_written_down() {
     let refused = bob.create_intent(&request).await.unwrap_err();
     assert!(matches!(
         refused,
-        IntentError::Inbox(InboxError::OtherAccount { .. })
+        PaymentError::Inbox(InboxError::OtherAccount { .. })
     ));
 }
 

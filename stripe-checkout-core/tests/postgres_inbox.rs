@@ -1841,7 +1841,7 @@ fn new_event(id: &str) -> NewEvent {
         ours: true,
         settles: true,
         note: None,
-        body: event.body_without_client_secrets().into(),
+        body: event.without_client_secrets().body().to_owned().into(),
         received: SystemTime::now(),
     }
 }

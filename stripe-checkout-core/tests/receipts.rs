@@ -12,7 +12,7 @@ use stripe_checkout_core::requests::{
 use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Amount, ApiError, BoxError, Checkout, Currency, IntentError, Pricing, PricingError, Visitor,
+    Amount, ApiError, BoxError, Checkout, Currency, PaymentError, Pricing, PricingError, Visitor,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tracing::subscriber::DefaultGuard;
@@ -198,7 +198,7 @@ async fn only_the_receipt_is_given_up() {
     let world = World::new().await;
     let unknown = order(REFUSED).customer("cus_unknown");
     let error = world.checkout.create_intent(&unknown).await.unwrap_err();
-    let IntentError::Api(ApiError::InvalidRequest { param, .. }) = &error else {
+    let PaymentError::Api(ApiError::InvalidRequest { param, .. }) = &error else {
         panic!("{error:?}");
     };
     assert_eq!(param.as_deref(), Some("customer"));

@@ -15,7 +15,7 @@ use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportRespons
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
-    Alert, Amount, ApiError, Body, BoxError, Checkout, Config, Currency, IntentError, Mode,
+    Alert, Amount, ApiError, Body, BoxError, Checkout, Config, Currency, Mode, PaymentError,
     Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
 };
 
@@ -364,7 +364,7 @@ async fn an_inbox_that_forgets_asks_for_what_it_does_not_know_and_for_few_at_a_t
     }
     let refused = shop.retrieve_intent("pi_4", "x").await.unwrap_err();
     assert!(
-        matches!(refused, IntentError::Api(ApiError::TooManyCalls { .. })),
+        matches!(refused, PaymentError::Api(ApiError::TooManyCalls { .. })),
         "{refused:?}"
     );
     assert_eq!(stripe.0.load(Ordering::SeqCst), 4);

@@ -19,8 +19,8 @@ use stripe_checkout_core::stripe::{
 };
 use stripe_checkout_core::webhook::{Event, Payment, PaymentMethod};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Currency, IntentError, OperationError, Pricing, PricingError,
-    TransportError, Visitor,
+    Amount, BoxError, Checkout, Currency, PaymentError, Pricing, PricingError, TransportError,
+    Visitor,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::task::JoinSet;
@@ -173,7 +173,7 @@ impl World {
         reference: &str,
         customer: &Customer,
         method: &str,
-    ) -> Result<SavedChargeOutcome, IntentError> {
+    ) -> Result<SavedChargeOutcome, PaymentError> {
         let charge = SavedCharge::new(order(reference), customer, method);
         self.checkout.charge_saved(&charge).await
     }
@@ -291,7 +291,7 @@ async fn a_lost_answer_makes_no_second_customer() {
     for fault in [Fault::ResetAfterExecution, Fault::Reset, Fault::Status(503)] {
         world.sandbox.faults().next(4, fault);
         let asked = world.checkout.customer(&CustomerRequest::new("ada")).await;
-        assert!(matches!(asked, Err(OperationError::Api(_))), "{asked:?}");
+        assert!(matches!(asked, Err(PaymentError::Api(_))), "{asked:?}");
         world.sandbox.faults().clear();
     }
     let ada = world.user("ada").await;
@@ -404,12 +404,12 @@ async fn another_customers_card_is_neither_charged_nor_detached() {
     ] {
         let charged = world.charge("order-1", &bob, method).await;
         assert!(
-            matches!(charged, Err(IntentError::NotTheirs)),
+            matches!(charged, Err(PaymentError::NotTheirs)),
             "{why}: {charged:?}"
         );
         let detached = world.checkout.detach(&bob, method).await;
         assert!(
-            matches!(detached, Err(OperationError::NotTheirs)),
+            matches!(detached, Err(PaymentError::NotTheirs)),
             "{why}: {detached:?}"
         );
     }
@@ -431,10 +431,10 @@ async fn another_customers_card_is_neither_charged_nor_detached() {
     let detached = world.checkout.detach(&ada, &adas).await.unwrap();
     assert_eq!(detached.customer(), None);
     let again = world.checkout.detach(&ada, &adas).await;
-    assert!(matches!(again, Err(OperationError::NotTheirs)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::NotTheirs)), "{again:?}");
     let charged = world.charge("order-1", &ada, &adas).await;
     assert!(
-        matches!(charged, Err(IntentError::NotTheirs)),
+        matches!(charged, Err(PaymentError::NotTheirs)),
         "{charged:?}"
     );
 }
@@ -475,7 +475,7 @@ async fn an_order_is_charged_once_however_often_and_by_how_many_it_is_asked() {
                 paid.insert(payment.id().to_owned());
             }
             // Stripe works on the same request at this moment: to be asked again.
-            Err(IntentError::InFlight | IntentError::Api(_)) => {}
+            Err(PaymentError::InFlight | PaymentError::Api(_)) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -614,7 +614,7 @@ async fn a_declined_attempt_is_told_again_after_a_day_a_backup_and_without_the_c
     let world = World::new().await;
     let ada = world.user("ada").await;
     let bad = world.attached(&ada, "pm_card_chargeCustomerFail").await;
-    let is_declined = |outcome: Result<SavedChargeOutcome, IntentError>| match outcome {
+    let is_declined = |outcome: Result<SavedChargeOutcome, PaymentError>| match outcome {
         Ok(SavedChargeOutcome::Declined(_, failure)) => {
             assert_eq!(failure.decline_code(), Some("generic_decline"));
         }
@@ -929,12 +929,12 @@ async fn whose_a_card_is_is_read_and_not_only_asked() {
     let charge = SavedCharge::new(order("order-1"), &ada, "pm_1");
     let charged = checkout.charge_saved(&charge).await;
     assert!(
-        matches!(charged, Err(IntentError::NotTheirs)),
+        matches!(charged, Err(PaymentError::NotTheirs)),
         "{charged:?}"
     );
     let detached = checkout.detach(&ada, "pm_1").await;
     assert!(
-        matches!(detached, Err(OperationError::NotTheirs)),
+        matches!(detached, Err(PaymentError::NotTheirs)),
         "{detached:?}"
     );
     let asked = stripe.0.lock().unwrap().clone();

@@ -11,7 +11,7 @@ use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportRespons
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{
-    Amount, ApiError, Body, Call, Checkout, CheckoutBuilder, Config, Currency, IntentError,
+    Amount, ApiError, Body, Call, Checkout, CheckoutBuilder, Config, Currency, PaymentError,
     Pricing, PricingError, PublishableKey, Reply, SecretKey, TransportError, Visitor,
     WebhookSecret,
 };
@@ -582,7 +582,7 @@ async fn the_applications_own_calls_do_not_wait_for_visitors() {
     assert!(
         matches!(
             refused,
-            Err(IntentError::Api(ApiError::TooManyCalls { .. }))
+            Err(PaymentError::Api(ApiError::TooManyCalls { .. }))
         ),
         "{refused:?}"
     );

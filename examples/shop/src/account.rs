@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use minijinja::{Value, context};
 use stripe_checkout_core::{
-    ApiError, OperationError,
+    ApiError, PaymentError,
     requests::{Customer, CustomerRequest},
     webhook::PaymentMethod,
 };
@@ -128,7 +128,7 @@ impl Shop {
         };
         match removed.await {
             Ok(_) => Answer::see_other("/account"),
-            Err(OperationError::NotTheirs) => {
+            Err(PaymentError::NotTheirs) => {
                 self.problem_at(Problem::UnknownCard, "/account", "Back to your account")
             }
             Err(error) => self.problem(unanswered(error)),
@@ -301,12 +301,12 @@ impl Shop {
         let ask = async {
             let customer = checkout.customer(&buyer.customer()).await?;
             let methods = checkout.payment_methods(&customer).await?;
-            Ok::<_, OperationError>((customer, methods))
+            Ok::<_, PaymentError>((customer, methods))
         };
         match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(found)) => Some(found),
             // The visitor asks too often.
-            Ok(Err(OperationError::Api(ApiError::TooManyCalls { .. }))) => None,
+            Ok(Err(PaymentError::Api(ApiError::TooManyCalls { .. }))) => None,
             Ok(Err(error)) => {
                 tracing::error!(error = %crate::causes(&error), "saved cards cannot be shown");
                 None
@@ -350,11 +350,9 @@ fn normal(email: &str) -> String {
 }
 
 /// Why Stripe did not answer.
-fn unanswered(error: OperationError) -> Problem {
+fn unanswered(error: PaymentError) -> Problem {
     match error {
-        OperationError::Api(ApiError::TooManyCalls { retry_after }) => {
-            Problem::TooMany(retry_after)
-        }
+        PaymentError::Api(ApiError::TooManyCalls { retry_after }) => Problem::TooMany(retry_after),
         error => Problem::Unavailable(error.into()),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::{
-    Amount, AmountError, ApiError, Checkout, Expired, IntentError, OperationError, RequestError,
+    Amount, AmountError, ApiError, Checkout, Expired, PaymentError, RequestError,
     requests::{CaptureRequest, RefundReason, RefundRequest},
 };
 
@@ -234,11 +234,11 @@ impl Shop {
                 409,
                 "A bank is debiting the buyer for this order, and that cannot be stopped. If it fails, call the order off then. If it arrives, refund it.",
             ),
-            Ok(_) | Err(IntentError::InFlight) => said(
+            Ok(_) | Err(PaymentError::InFlight) => said(
                 409,
                 "Somebody is paying at this moment. Try again in a minute.",
             ),
-            Err(IntentError::Inbox(error)) => Err(error.into()),
+            Err(PaymentError::Inbox(error)) => Err(error.into()),
             Err(error) => {
                 tracing::warn!(order = short(id), error = %crate::causes(&error), "an order could not be called off");
                 said(
@@ -350,28 +350,28 @@ fn reason_of(request: &Request) -> Result<Option<RefundReason>, ()> {
 }
 
 /// Whether it is certain that nothing was moved, and never will be under this reference.
-fn is_final(error: &OperationError) -> bool {
+fn is_final(error: &PaymentError) -> bool {
     match error {
-        OperationError::Api(error) => matches!(
+        PaymentError::Api(error) => matches!(
             error,
             ApiError::Declined { .. } | ApiError::InvalidRequest { .. }
         ),
-        OperationError::InFlight | OperationError::Inbox(_) => false,
+        PaymentError::InFlight | PaymentError::Inbox(_) => false,
         _ => true,
     }
 }
 
 /// What went wrong, for the merchant.
-fn sentence(error: &OperationError, request: &Request, balance: &Balance) -> String {
+fn sentence(error: &PaymentError, request: &Request, balance: &Balance) -> String {
     let unheard = |what: &str| {
         format!(
             "{what} Whether the money moved is not known yet. Ask again below: it moves once, however often you ask."
         )
     };
     match error {
-        OperationError::NothingLeft => NOTHING_LEFT.to_owned(),
-        OperationError::Disputed => DISPUTED.to_owned(),
-        OperationError::MoreThanLeft => match request.wish {
+        PaymentError::NothingLeft => NOTHING_LEFT.to_owned(),
+        PaymentError::Disputed => DISPUTED.to_owned(),
+        PaymentError::MoreThanLeft => match request.wish {
             Wish::Refund => format!(
                 "Stripe says that less than {} is left of this payment: something went back that the shop has not heard of. Look at Stripe\u{2019}s Dashboard.",
                 price(request.amount)
@@ -381,39 +381,39 @@ fn sentence(error: &OperationError, request: &Request, balance: &Balance) -> Str
                 price(request.amount)
             ),
         },
-        OperationError::WrongState => match request.wish {
+        PaymentError::WrongState => match request.wish {
             Wish::Refund => "Nothing was charged by this payment, so there is nothing to give back.".to_owned(),
             Wish::Capture => NOTHING_RESERVED.to_owned(),
         },
-        OperationError::Differs => {
+        PaymentError::Differs => {
             "This form was sent before, with something else in it. See below what became of that; the form is a new one now.".to_owned()
         }
-        OperationError::Request(RequestError::Amount(AmountError::CurrencyMismatch {
+        PaymentError::Request(RequestError::Amount(AmountError::CurrencyMismatch {
             right,
             ..
         })) => format!(
             "The payment is in {right}, and the shop asked for {}: nothing was moved.",
             balance.currency
         ),
-        OperationError::Api(ApiError::InvalidRequest {
+        PaymentError::Api(ApiError::InvalidRequest {
             code: Some(code), ..
         }) if code == "resource_missing" => {
             "Stripe does not know this payment. Was it made with other keys?".to_owned()
         }
-        OperationError::Api(ApiError::InvalidRequest { code, .. }) => match code {
+        PaymentError::Api(ApiError::InvalidRequest { code, .. }) => match code {
             Some(code) => format!("Stripe refused it: {code}."),
             None => "Stripe refused it.".to_owned(),
         },
-        OperationError::Api(ApiError::Authentication { .. } | ApiError::Permission { .. }) => {
+        PaymentError::Api(ApiError::Authentication { .. } | ApiError::Permission { .. }) => {
             unheard("Stripe does not accept the shop\u{2019}s key for this.")
         }
-        OperationError::Api(ApiError::RateLimited { .. }) => {
+        PaymentError::Api(ApiError::RateLimited { .. }) => {
             unheard("Stripe is asked too often at the moment.")
         }
-        OperationError::InFlight => unheard("The same is being asked at this moment."),
-        OperationError::Inbox(_) => unheard("The shop\u{2019}s database did not answer."),
-        OperationError::Api(_) => unheard("Stripe did not answer."),
-        OperationError::Request(error) => format!("This cannot be asked for: {error}."),
+        PaymentError::InFlight => unheard("The same is being asked at this moment."),
+        PaymentError::Inbox(_) => unheard("The shop\u{2019}s database did not answer."),
+        PaymentError::Api(_) => unheard("Stripe did not answer."),
+        PaymentError::Request(error) => format!("This cannot be asked for: {error}."),
         _ => "This cannot be done.".to_owned(),
     }
 }

@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stripe_checkout_core::{
-    Amount, ApiError, Checkout, Config, Currency, Expired, IntentError, OperationError, Pricing,
-    PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
+    Amount, ApiError, Checkout, Config, Currency, Expired, PaymentError, Pricing, PricingError,
+    PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
     requests::{CustomerRequest, HostedCheckout, IntentParams, PaymentRequest, RefundRequest},
     stripe::{Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse},
@@ -207,7 +207,7 @@ impl Shop {
                     ended(found, answer);
                 }
             }
-            "totals" => operated(self.checkout.totals("pi_1").await, answer),
+            "totals" => ended(self.checkout.totals("pi_1").await, answer),
             "hosted" => ended(self.checkout.create_session(&request).await, answer),
             "returned" => {
                 let found = self.checkout.retrieve_session("cs_1").await;
@@ -221,11 +221,11 @@ impl Shop {
                 if let (Ok(refund), Some(json)) = (&refunded, json(answer)) {
                     assert_eq!(json["id"], refund.id());
                 }
-                operated(refunded, answer);
+                ended(refunded, answer);
             }
             _ => {
                 let customer = CustomerRequest::new(&name);
-                operated(self.checkout.customer(&customer).await, answer);
+                ended(self.checkout.customer(&customer).await, answer);
             }
         }
     }
@@ -258,18 +258,10 @@ fn declined(payment: &str, order: &str) -> String {
     event.to_string()
 }
 
-fn ended<T>(result: Result<T, IntentError>, answer: &TransportResponse) {
+fn ended<T>(result: Result<T, PaymentError>, answer: &TransportResponse) {
     match result {
         Ok(_) => assert!(is_good(answer)),
-        Err(IntentError::Api(error)) => check_text(&error),
-        Err(error) => assert!(!error.to_string().is_empty()),
-    }
-}
-
-fn operated<T>(result: Result<T, OperationError>, answer: &TransportResponse) {
-    match result {
-        Ok(_) => assert!(is_good(answer)),
-        Err(OperationError::Api(error)) => check_text(&error),
+        Err(PaymentError::Api(error)) => check_text(&error),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

@@ -110,18 +110,20 @@ fn check_copies(event: &Event, outcome: &Outcome, value: Option<&Value>) {
     let again = Event::parse(event.body()).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(format!("{:?}", Outcome::of(&again)), printed);
     assert_eq!(format!("{again:?}"), format!("{event:?}"));
-    let kept = event.body_without_client_secrets();
-    let stored = Event::parse(kept.as_str()).unwrap_or_else(|error| panic!("{error}: {kept}"));
+    let hidden = event.clone().without_client_secrets();
+    let kept = hidden.body();
+    let stored = Event::parse(kept).unwrap_or_else(|error| panic!("{error}: {kept}"));
     assert_eq!(
         (stored.id(), stored.account()),
         (event.id(), event.account())
     );
-    assert_eq!(stored.body_without_client_secrets(), kept);
+    assert_eq!(hidden.object_json(), stored.object_json());
+    assert_eq!(stored.clone().without_client_secrets().body(), kept);
     // Stripe escapes no letter of a name.
     if let Some(value) = value.filter(|_| !event.body().contains('\\')) {
         let mut expected = value.clone();
         hide(&mut expected);
-        let kept: Value = serde_json::from_str(&kept).unwrap_or_else(|error| panic!("{error}"));
+        let kept: Value = serde_json::from_str(kept).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(kept, expected);
         if !matches!(outcome, Outcome::Unreadable(_)) {
             assert_eq!(format!("{:?}", Outcome::of(&stored)), printed);
@@ -134,7 +136,11 @@ fn hide(value: &mut Value) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 match value {
-                    Value::String(_) if name == "client_secret" => *value = Value::Null,
+                    Value::String(text) if name == "client_secret" => match text.len() {
+                        // `null` does not fit into its place.
+                        0 | 1 => text.clear(),
+                        _ => *value = Value::Null,
+                    },
                     value => hide(value),
                 }
             }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::Checkout;
-use crate::error::InboxError;
 use crate::fulfillment::{EventState, Stats};
 
 /// Something that does not mend itself. Prints as a sentence that says what is wrong and what to do.
@@ -44,7 +42,8 @@ pub enum Alert {
     },
     /// This machine's clock and Stripe's are a minute or more apart, or further than a shorter tolerance of yours.
     ClockSkew {
-        /// How many seconds this machine's is ahead; negative if it is behind. See [`Checkout::clock_skew`].
+        /// How many seconds this machine's is ahead; negative if it is behind. See
+        /// [`Checkout::clock_skew`](crate::Checkout::clock_skew).
         ahead_seconds: i64,
     },
 }
@@ -140,40 +139,8 @@ impl fmt::Display for Words {
     }
 }
 
-impl Checkout {
-    /// What somebody must look at, the most urgent first; nothing if all is well. A payment counts as unfulfilled when its success was received longer ago than
-    /// `unfulfilled_after` and is not dealt with: a quarter of an hour leaves room for a few attempts. It counts all events that are stored, as
-    /// [`stats`](Self::stats) does: ask once a minute, not once a request.
-    ///
-    /// ```no_run
-    /// # async fn look(checkout: stripe_checkout_core::Checkout) -> Result<(), stripe_checkout_core::InboxError> {
-    /// for alert in checkout.alerts(std::time::Duration::from_secs(15 * 60)).await? {
-    ///     println!("{}: {alert}", alert.as_str());
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`InboxError::Unavailable`]: that is one, too.
-    pub async fn alerts(&self, unfulfilled_after: Duration) -> Result<Vec<Alert>, InboxError> {
-        let stats = self.stats().await?;
-        let clock = self.inner.clock.alert();
-        let mut alerts = of(&stats, unfulfilled_after, SystemTime::now());
-        alerts.extend(self.silence().await?);
-        alerts.extend(clock);
-        Ok(alerts)
-    }
-
-    /// By how many seconds this machine's clock is ahead of Stripe's, or behind if negative; `None` before the first webhook. It is the smallest difference of now
-    /// and the time of a genuine signature in the last five to ten minutes, so a second or two of it is the way, and a single old delivery that somebody sends
-    /// again does not pass for a wrong clock, unless nothing else came meanwhile. Refused deliveries count if their signature is good.
-    pub fn clock_skew(&self) -> Option<i64> {
-        self.inner.clock.ahead()
-    }
-}
-
-fn of(stats: &Stats, unfulfilled_after: Duration, now: SystemTime) -> Vec<Alert> {
+/// What the statistics tell.
+pub(super) fn of(stats: &Stats, unfulfilled_after: Duration, now: SystemTime) -> Vec<Alert> {
     let unfulfilled = stats.unfulfilled_since.and_then(|since| {
         // A clock that was put back since then has no age to tell.
         let oldest = now.duration_since(since).unwrap_or_default();

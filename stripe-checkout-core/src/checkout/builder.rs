@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::Clock;
+#[cfg(feature = "checkout")]
+use super::page_settings::PageSettings;
+use super::state::{Checkout, Inner};
+#[cfg(feature = "intent")]
+use super::state::{ClientKey, Payments};
 use super::tasks::Tasks;
-use super::{Checkout, Inner};
+use crate::build_error::BuildError;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, Offers};
-use crate::error::{BuildError, InboxError};
+use crate::error::InboxError;
 use crate::fulfillment::{
     Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
 };
@@ -40,18 +45,6 @@ impl fmt::Debug for Ours {
             Self::By(_) => "By(..)",
         })
     }
-}
-
-/// What the pages say of the shop.
-#[cfg(feature = "checkout")]
-pub(super) struct Front {
-    pub(super) pages: crate::page::Pages,
-    pub(super) policy: String,
-    pub(super) publishable_key: crate::secret::PublishableKey,
-    pub(super) stripe_js_url: String,
-    pub(super) shop: String,
-    pub(super) order_url: Option<String>,
-    pub(super) account_url: Option<String>,
 }
 
 /// Makes a [`Checkout`]. Not generic, so that it can be made in branches and the inbox chosen at run time.
@@ -86,7 +79,7 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     visitor_calls: crate::stripe::CallLimits,
     #[cfg(feature = "intent")]
-    client_key: Option<Arc<super::ClientKey>>,
+    client_key: Option<Arc<ClientKey>>,
     #[cfg(feature = "intent")]
     max_declines: u32,
     #[cfg(feature = "intent")]
@@ -117,7 +110,7 @@ impl fmt::Debug for CheckoutBuilder {
 }
 
 impl CheckoutBuilder {
-    pub(super) fn new(config: Config) -> Self {
+    fn new(config: Config) -> Self {
         Self {
             config,
             application: None,
@@ -341,7 +334,7 @@ impl CheckoutBuilder {
     #[cfg(feature = "intent")]
     pub fn client_key(
         mut self,
-        key: impl Fn(&crate::Visitor) -> Option<String> + Send + Sync + 'static,
+        key: impl Fn(&crate::call::Visitor) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         self.client_key = Some(Arc::new(key));
         self
@@ -351,7 +344,7 @@ impl CheckoutBuilder {
     /// visitors may. It is also asked before each look-up of a payment: see
     /// [`Attempt`](crate::Attempt).
     #[cfg(feature = "intent")]
-    pub fn guard(mut self, guard: impl crate::Guard) -> Self {
+    pub fn guard(mut self, guard: impl crate::guard::Guard) -> Self {
         self.guard = Some(Arc::new(guard));
         self
     }
@@ -359,7 +352,7 @@ impl CheckoutBuilder {
     /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page; on Stripe's own page he is this customer too. Needs
     /// [`pricing`](Self::pricing).
     #[cfg(feature = "intent")]
-    pub fn customers(mut self, customers: impl crate::Customers) -> Self {
+    pub fn customers(mut self, customers: impl crate::customers::Customers) -> Self {
         self.customers = Some(Arc::new(customers));
         self
     }
@@ -462,7 +455,7 @@ impl CheckoutBuilder {
                     Some(gateway) => gateway(&self.config)?,
                     None => crate::stripe::Gateway::new(&self.config)?,
                 };
-                Some(super::Payments {
+                Some(Payments {
                     pricing,
                     gateway,
                     visitor_calls: Arc::new(crate::stripe::VisitorCalls::new(self.visitor_calls)),
@@ -477,7 +470,7 @@ impl CheckoutBuilder {
                     #[cfg(feature = "sessions")]
                     hosted: self.hosted,
                     #[cfg(feature = "checkout")]
-                    front: Front {
+                    page: PageSettings {
                         pages: crate::page::Pages::new(self.templates)?,
                         policy: crate::page::content_security_policy(
                             self.config.stripe_js_url(),
@@ -599,6 +592,7 @@ impl CheckoutBuilder {
                 application,
                 stored_as,
                 mode,
+                own_account: self.config.account(),
                 verifier,
                 fulfillment,
                 ours,
@@ -626,6 +620,12 @@ const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
+    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines
+    /// that follow.
+    pub fn builder(config: Config) -> CheckoutBuilder {
+        CheckoutBuilder::new(config)
+    }
+
     /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first
     /// call does it, and also where this fails.
     fn be_born(&self) {

@@ -4,10 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::Checkout;
 use super::operations::{Doing, Work};
+use super::payment_error::PaymentError;
+use super::state::Checkout;
 use crate::amount::Amount;
-use crate::error::{AmountError, InboxError, OperationError};
+use crate::error::{AmountError, InboxError};
 use crate::fulfillment::{
     IntentRecord, IntentState, OperationKind, OperationRecord, OperationState, OrderKey,
     is_present, row_of,
@@ -66,9 +67,11 @@ impl Checkout {
     /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
     ///
     /// # Errors
-    /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if nothing is reserved (any more), [`MoreThanLeft`](OperationError::MoreThanLeft) if less is,
-    /// [`InFlight`](OperationError::InFlight) while a capture with another reference is on its way: a payment is captured once.
-    pub async fn capture(&self, request: &CaptureRequest) -> Result<Payment, OperationError> {
+    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if nothing is reserved (any
+    /// more), [`MoreThanLeft`](PaymentError::MoreThanLeft) if less is,
+    /// [`InFlight`](PaymentError::InFlight) while a capture with another reference is on its way:
+    /// a payment is captured once.
+    pub async fn capture(&self, request: &CaptureRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.take(&request).await })
             .await
@@ -82,8 +85,8 @@ impl Checkout {
     /// [`PaymentCanceled`]: crate::fulfillment::PaymentEvent::PaymentCanceled
     ///
     /// # Errors
-    /// [`OperationError`]; [`WrongState`](OperationError::WrongState) if it is paid, or on its way.
-    pub async fn cancel(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
+    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if it is paid, or on its way.
+    pub async fn cancel(&self, request: &CancelRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.let_go(&request).await })
             .await
@@ -92,8 +95,8 @@ impl Checkout {
     /// What became of the money of a payment: asked of Stripe, so that what happened in the Dashboard counts too. Two requests, and a third one if it is disputed.
     ///
     /// # Errors
-    /// [`OperationError::Api`], [`OperationError::Inbox`], [`OperationError::NoPricing`].
-    pub async fn totals(&self, payment: &str) -> Result<Totals, OperationError> {
+    /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::NoPricing`].
+    pub async fn totals(&self, payment: &str) -> Result<Totals, PaymentError> {
         let gateway = self.gateway()?;
         check_id(payment, "pi_")?;
         let account = self.account_of(payment, None).await?;
@@ -145,7 +148,7 @@ impl Checkout {
         })
     }
 
-    async fn take(&self, request: &CaptureRequest) -> Result<Payment, OperationError> {
+    async fn take(&self, request: &CaptureRequest) -> Result<Payment, PaymentError> {
         let gateway = self.gateway()?;
         request.validate()?;
         let id = request.payment();
@@ -201,7 +204,7 @@ impl Checkout {
         &self,
         request: &CaptureRequest,
         account: Option<&str>,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PaymentError> {
         let fulfillment = &self.inner.fulfillment;
         let key = self.operation_key(OperationKind::CaptureClaim, request.payment(), account);
         for _ in 0..ROUNDS {
@@ -218,8 +221,8 @@ impl Checkout {
                     Some(OperationState::Refused) => {}
                     // Written down before it is sent, and whoever wrote it was never heard of again.
                     Some(OperationState::Sending) | None if idle => {}
-                    Some(OperationState::Done) => return Err(OperationError::WrongState),
-                    _ => return Err(OperationError::InFlight),
+                    Some(OperationState::Done) => return Err(PaymentError::WrongState),
+                    _ => return Err(PaymentError::InFlight),
                 }
             }
             let next = OperationRecord {
@@ -237,7 +240,7 @@ impl Checkout {
                 return Ok(());
             }
         }
-        Err(OperationError::InFlight)
+        Err(PaymentError::InFlight)
     }
 
     /// Writes into the row of the order which amount our capture brings a payment to. It makes the
@@ -285,7 +288,7 @@ impl Checkout {
         Ok(Some((order, row)))
     }
 
-    async fn let_go(&self, request: &CancelRequest) -> Result<Payment, OperationError> {
+    async fn let_go(&self, request: &CancelRequest) -> Result<Payment, PaymentError> {
         let gateway = self.gateway()?;
         check_reference(request.reference())?;
         let id = request.payment();
@@ -313,13 +316,13 @@ impl Checkout {
 }
 
 /// What Stripe says no to, in words of our own.
-fn refused(error: OperationError) -> OperationError {
-    let OperationError::Api(ApiError::InvalidRequest { code, .. }) = &error else {
+fn refused(error: PaymentError) -> PaymentError {
+    let PaymentError::Api(ApiError::InvalidRequest { code, .. }) = &error else {
         return error;
     };
     match code.as_deref() {
-        Some("payment_intent_unexpected_state") => OperationError::WrongState,
-        Some("amount_too_large") => OperationError::MoreThanLeft,
+        Some("payment_intent_unexpected_state") => PaymentError::WrongState,
+        Some("amount_too_large") => PaymentError::MoreThanLeft,
         _ => error,
     }
 }
@@ -342,7 +345,7 @@ impl Work for Capturing<'_> {
         Ok((payment.on_account(self.account), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Payment>, OperationError> {
+    async fn find(&self) -> Result<Option<Payment>, PaymentError> {
         let id = self.request.payment();
         let found = self.gateway.retrieve_intent(id, self.account).await?;
         // Stripe writes the mark only with a capture that it accepts.
@@ -357,7 +360,7 @@ impl Work for Capturing<'_> {
         let asked = self.request.partial_amount();
         let received = found.amount_received();
         if asked.is_some_and(|asked| asked != received && !received.is_zero()) {
-            return Err(OperationError::Differs);
+            return Err(PaymentError::Differs);
         }
         Ok(Some(found))
     }
@@ -389,7 +392,7 @@ impl Work for Canceling<'_> {
         Ok((payment.on_account(self.account), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Payment>, OperationError> {
+    async fn find(&self) -> Result<Option<Payment>, PaymentError> {
         let found = self
             .gateway
             .retrieve_intent(self.payment, self.account)

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::Alert;
+use super::alerts::Alert;
 use crate::error::SignatureError;
 use crate::quiet::Quiet;
 use crate::webhook::Signed;

@@ -6,27 +6,26 @@
 //!
 //! Another process may accept the webhooks. So each process notes in the inbox when it did.
 
+use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::{Alert, Checkout};
-use crate::Mode;
-use crate::error::{Chain, InboxError, SignatureError, VerifyError};
-use crate::fulfillment::{EventState, Received, Scope};
+use crate::error::Chain;
+use crate::fulfillment::{EventState, Received};
 use crate::quiet::Quiet;
-use crate::telemetry::{self, Origin, Refusal};
-use crate::webhook::{Event, Outcome};
+use crate::telemetry::{self, Refusal};
+use crate::webhook::{Outcome, ReadEvent};
 
 /// For how long no webhook was accepted.
-const SILENCE: Duration = Duration::from_secs(60 * 60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60 * 60);
 /// How long a webhook may take longer than the buyer's return.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// A process notes that it accepts webhooks at most this often.
 const NOTE_EVERY: Duration = Duration::from_secs(5 * 60);
 /// The bookmark with the time of the last note, in seconds since 1970.
-const NOTE: &str = "webhook_accepted";
+pub(super) const NOTE: &str = "webhook_accepted";
 
 #[derive(Default)]
 pub(super) struct DeliveryWatch {
@@ -46,16 +45,15 @@ struct Seen {
 
 /// The payments that were found since this process accepted a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Found {
+pub(super) struct Found {
     first: Instant,
-    last: SystemTime,
-    count: u64,
+    pub(super) last: SystemTime,
+    pub(super) count: u64,
 }
 
 impl DeliveryWatch {
     /// A webhook was refused. It is counted, and logged once a minute for each class.
-    pub(super) fn refused(&self, error: &VerifyError) {
-        let refusal = class(error);
+    pub(super) fn refused(&self, refusal: Refusal, error: &(dyn Error + 'static)) {
         telemetry::refused(refusal);
         match refusal {
             Refusal::NoHeader => say(&self.no_header, "without a signature header", error),
@@ -72,7 +70,7 @@ impl DeliveryWatch {
     }
 
     /// A webhook came. Returns whether to note that for the other processes.
-    fn accepted(&self) -> bool {
+    pub(super) fn accepted(&self) -> bool {
         let now = Instant::now();
         let mut seen = self.lock();
         seen.found = None;
@@ -84,7 +82,7 @@ impl DeliveryWatch {
     }
 
     /// Stripe was asked for this event, and this became of it.
-    fn found(&self, event: &Event, received: &Received, now: SystemTime) {
+    pub(super) fn found(&self, event: &ReadEvent, received: &Received, now: SystemTime) {
         let is_new = matches!(
             received,
             Received::Done(EventState::Done | EventState::Mismatch)
@@ -108,7 +106,7 @@ impl DeliveryWatch {
     }
 
     /// The payments whose webhooks should be here by now.
-    fn overdue(&self) -> Option<Found> {
+    pub(super) fn overdue(&self) -> Option<Found> {
         self.lock()
             .found
             .filter(|found| found.first.elapsed() >= PATIENCE)
@@ -119,85 +117,17 @@ impl DeliveryWatch {
     }
 }
 
-impl Checkout {
-    /// An event came from this origin, and this became of it.
-    pub(super) fn watch_delivery(&self, event: &Event, origin: Origin, received: &Received) {
-        match origin {
-            Origin::Webhook if self.inner.deliveries.accepted() => {
-                // The webhook does not wait for it. The next note follows in five minutes.
-                let checkout = self.clone();
-                self.inner.tasks.spawn(async move {
-                    if let Err(error) = checkout.note_webhook(SystemTime::now()).await {
-                        tracing::debug!(%error, "the time of the last webhook was not noted");
-                    }
-                });
-            }
-            Origin::Webhook => {}
-            Origin::Listed | Origin::Retrieved => {
-                let now = SystemTime::now();
-                self.inner.deliveries.found(event, received, now);
-            }
-        }
-    }
-
-    async fn note_webhook(&self, now: SystemTime) -> Result<(), InboxError> {
-        let inbox = &self.inner.fulfillment;
-        let scope = self.watched();
-        let now = seconds(now).to_string();
-        let before = inbox.bookmark(&scope, NOTE).await?;
-        // Else another process has just noted it.
-        inbox
-            .put_bookmark(&scope, NOTE, before.as_deref(), &now)
-            .await?;
-        Ok(())
-    }
-
-    /// Whether payments were found while no process had accepted a webhook for an hour.
-    pub(super) async fn silence(&self) -> Result<Option<Alert>, InboxError> {
-        let Some(found) = self.inner.deliveries.overdue() else {
-            return Ok(None);
-        };
-        let inbox = &self.inner.fulfillment;
-        let noted = inbox.bookmark(&self.watched(), NOTE).await?;
-        let noted: Option<u64> = noted.and_then(|text| text.parse().ok());
-        let last = seconds(found.last);
-        let is_silent = noted.is_none_or(|noted| noted.saturating_add(SILENCE.as_secs()) <= last);
-        let payments = found.count;
-        Ok(is_silent.then_some(Alert::NoWebhooks { payments }))
-    }
-
-    /// Under which application and mode the note stands.
-    fn watched(&self) -> Scope {
-        self.scope(self.inner.mode.unwrap_or(Mode::Test))
-    }
-}
-
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
 }
 
-fn is_success(event: &Event) -> bool {
-    matches!(Outcome::of(event), Outcome::Succeeded(_))
+fn is_success(event: &ReadEvent) -> bool {
+    matches!(event.outcome(), Outcome::Succeeded(_))
 }
 
-fn class(error: &VerifyError) -> Refusal {
-    match error {
-        VerifyError::Signature(SignatureError::Missing) => Refusal::NoHeader,
-        VerifyError::Signature(SignatureError::Mismatch) => Refusal::WrongSignature,
-        VerifyError::Signature(SignatureError::TooOld { .. }) => Refusal::TooOld,
-        VerifyError::Event(_) => Refusal::NotAnEvent,
-        VerifyError::Signature(
-            SignatureError::Repeated | SignatureError::Timestamp | SignatureError::NoSignature,
-        )
-        | VerifyError::TooLarge { .. }
-        | VerifyError::TooSlow
-        | VerifyError::Incomplete => Refusal::Malformed,
-    }
-}
-
-fn say(quiet: &Quiet, how: &str, error: &VerifyError) {
+fn say(quiet: &Quiet, how: &str, error: &dyn Error) {
     if let Some(refused) = quiet.say() {
         tracing::warn!(refused, %error, "webhooks were refused: they came {how}");
     }
@@ -206,13 +136,15 @@ fn say(quiet: &Quiet, how: &str, error: &VerifyError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::amount::Amount;
+    use crate::currency::Currency;
     use crate::testing::{EventBody, PaymentIntent};
-    use crate::{Amount, Currency};
+    use crate::webhook::Event;
 
-    fn success(id: &str) -> Event {
+    fn success(id: &str) -> ReadEvent {
         let intent = PaymentIntent::new("pi_1", Amount::new(1, Currency::EUR)).status("succeeded");
         let event = EventBody::new("payment_intent.succeeded", intent.object()).id(id);
-        Event::parse(event.body()).unwrap()
+        Event::parse(event.body()).unwrap().into()
     }
 
     fn find(watch: &DeliveryWatch, id: &str) {
@@ -257,7 +189,7 @@ mod tests {
             watch.found(&event, &received, now);
         }
         let other = EventBody::new("product.created", serde_json::json!({"object": "product"}));
-        let other = Event::parse(other.body()).unwrap();
+        let other = Event::parse(other.body()).unwrap().into();
         watch.found(&other, &Received::Done(EventState::Done), now);
         tokio::time::advance(PATIENCE).await;
         assert_eq!(count(&watch), None);

@@ -1,12 +1,12 @@
-//! An order that is called off: first nobody can pay it any more, then its goods may go to somebody else.
+//! Calls an order off: first no buyer can pay it any more, then its goods are free for another one.
 
-use super::Checkout;
+use super::open_payment::{OpenPayment, Standing, is_called_off};
+use super::payment_error::PaymentError;
+use super::state::Checkout;
 use crate::amount::Amount;
 use crate::currency::Currency;
-use crate::error::IntentError;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
-use crate::stripe::ApiError;
-use crate::stripe::{IdempotencyKey, check_id};
+use crate::stripe::{ApiError, IdempotencyKey, check_id};
 use crate::webhook::{Payment, PaymentStatus};
 
 /// How often the order's row may change under one call.
@@ -31,23 +31,19 @@ pub enum Expired {
     Processing(Payment),
 }
 
-/// Whether an order was called off.
-pub(super) fn is_called_off(row: &IntentRecord) -> bool {
-    row.request == RequestState::OrderCanceled
-}
-
 impl Checkout {
     /// Calls an order off, so that its goods are free for another buyer. It cancels the open
-    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised on
-    /// either page. From then on
-    /// [`create_intent`](Self::create_intent) and the checkout page refuse the order ([`IntentError::CalledOff`]), unless the [request](crate::requests::PaymentRequest::reopen)
-    /// says that it is open again.
+    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised
+    /// on either page. From then on [`create_intent`](Self::create_intent) and the checkout page
+    /// refuse the order ([`PaymentError::CalledOff`]), unless the
+    /// [request](crate::requests::PaymentRequest::reopen) says that it is open again.
     ///
     /// It can be called as often as you like. After an error nothing is certain, except that no new payment begins: call it again.
     ///
     /// # Errors
-    /// [`IntentError::Api`], [`IntentError::Inbox`], [`IntentError::InFlight`], [`IntentError::NoPricing`].
-    pub async fn expire(&self, reference: &str) -> Result<Expired, IntentError> {
+    /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::InFlight`],
+    /// [`PaymentError::NoPricing`].
+    pub async fn expire(&self, reference: &str) -> Result<Expired, PaymentError> {
         let order = self.order_key_on(reference, None);
         self.call_off(&order).await
     }
@@ -60,12 +56,12 @@ impl Checkout {
         &self,
         reference: &str,
         account: &str,
-    ) -> Result<Expired, IntentError> {
+    ) -> Result<Expired, PaymentError> {
         let order = self.order_key_on(reference, Some(account));
         self.call_off(&order).await
     }
 
-    async fn call_off(&self, order: &OrderKey) -> Result<Expired, IntentError> {
+    async fn call_off(&self, order: &OrderKey) -> Result<Expired, PaymentError> {
         let gateway = self.gateway()?;
         let account = order.account.as_deref();
         let row = self.mark_called_off(order).await?;
@@ -123,12 +119,66 @@ impl Checkout {
             }
             PaymentStatus::Processing => Ok(Expired::Processing(payment)),
             // It could not be canceled a moment ago, and now it could.
-            _ => Err(IntentError::InFlight),
+            _ => Err(PaymentError::InFlight),
+        }
+    }
+
+    /// Ends the session of an order that was called off, or says that a buyer paid in it.
+    async fn call_off_session(
+        &self,
+        order: &OrderKey,
+        row: IntentRecord,
+        id: &str,
+    ) -> Result<Expired, PaymentError> {
+        let gateway = self.gateway()?;
+        let account = order.account.as_deref();
+        // To expire twice does no harm, and an answer of another day would.
+        let key = IdempotencyKey::once();
+        match gateway.expire_session(id, &key, account).await {
+            // Over, paid, or unknown: it is looked up.
+            Ok(_) | Err(ApiError::InvalidRequest { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let session = match gateway.retrieve_session(id, account).await {
+            Ok(session) => session,
+            Err(ApiError::InvalidRequest {
+                status: 404,
+                code: Some(code),
+                ..
+            }) if code == "resource_missing" => {
+                self.mark_canceled(order, row).await?;
+                return Ok(Expired::NothingOpen);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(authorised) = session.intent().filter(|intent| is_authorised(intent)) {
+            let key = IdempotencyKey::once();
+            return match gateway.cancel_intent(authorised.id(), &key, account).await {
+                Ok(canceled) => {
+                    self.mark_canceled(order, row).await?;
+                    Ok(Expired::Expired(canceled.in_session(session)))
+                }
+                // It was captured or canceled at this moment.
+                Err(ApiError::InvalidRequest { .. }) => Err(PaymentError::InFlight),
+                Err(error) => Err(error.into()),
+            };
+        }
+        let standing = session.standing();
+        let payment = Payment::of_session(session).on_account(account);
+        match standing {
+            Ok(Standing::Over) => {
+                self.mark_canceled(order, row).await?;
+                Ok(Expired::Expired(payment))
+            }
+            Err(PaymentError::AlreadyPaid) => Ok(Expired::Paid(payment)),
+            Err(_) => Ok(Expired::Processing(payment)),
+            // It could not be expired a moment ago, and now it could.
+            Ok(Standing::Open) => Err(PaymentError::InFlight),
         }
     }
 
     /// First the row: from here on nobody makes a PaymentIntent for the order. Gives it as it is stored.
-    async fn mark_called_off(&self, order: &OrderKey) -> Result<IntentRecord, IntentError> {
+    async fn mark_called_off(&self, order: &OrderKey) -> Result<IntentRecord, PaymentError> {
         let fulfillment = &self.inner.fulfillment;
         for _ in 0..ROUNDS {
             let before = fulfillment.intent(order).await?;
@@ -170,15 +220,11 @@ impl Checkout {
                 return Ok(IntentRecord { version, ..next });
             }
         }
-        Err(IntentError::InFlight)
+        Err(PaymentError::InFlight)
     }
 
     /// What the event will say too. If the row changed meanwhile, the event has said so, or somebody opened the order again.
-    pub(super) async fn mark_canceled(
-        &self,
-        order: &OrderKey,
-        row: IntentRecord,
-    ) -> Result<(), IntentError> {
+    async fn mark_canceled(&self, order: &OrderKey, row: IntentRecord) -> Result<(), PaymentError> {
         if row.state != IntentState::Canceled {
             let version = row.version;
             let canceled = IntentRecord {
@@ -192,4 +238,9 @@ impl Checkout {
         }
         Ok(())
     }
+}
+
+/// Whether money is authorised, and nothing of it was captured.
+fn is_authorised(intent: &Payment) -> bool {
+    *intent.status() == PaymentStatus::RequiresCapture && intent.amount_received().is_zero()
 }

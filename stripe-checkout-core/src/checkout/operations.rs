@@ -12,13 +12,13 @@
 
 use std::time::SystemTime;
 
-use super::intents::hash;
-use super::{Checkout, Payments};
+use super::fingerprint::fingerprint;
+use super::payment_error::PaymentError;
+use super::state::Checkout;
 use crate::amount::Amount;
-use crate::error::{InboxError, OperationError};
+use crate::error::InboxError;
 use crate::fulfillment::{OperationKey, OperationKind, OperationRecord, OperationState};
-use crate::stripe::ApiError;
-use crate::stripe::{IdempotencyKey, Operation, Unsuccessful};
+use crate::stripe::{ApiError, IdempotencyKey, Operation, Unsuccessful};
 
 /// How often the row may change under one call before it gives up.
 const ROUNDS: usize = 8;
@@ -37,8 +37,8 @@ pub(super) trait Work: Sync {
     /// Looks at Stripe for the object of an earlier attempt, by the reference in its metadata.
     ///
     /// # Errors
-    /// [`OperationError::Differs`] if the reference stands there with other parameters.
-    fn find(&self) -> impl Future<Output = Result<Option<Self::Made>, OperationError>> + Send;
+    /// [`PaymentError::Differs`] if the reference stands there with other parameters.
+    fn find(&self) -> impl Future<Output = Result<Option<Self::Made>, PaymentError>> + Send;
 
     /// Retrieves the object under this id. `None` if it is gone and another one may be made. Never
     /// `None` for money.
@@ -60,14 +60,14 @@ pub(super) struct Doing<'a> {
 }
 
 impl Doing<'_> {
-    pub(super) async fn run<W: Work>(&self, work: &W) -> Result<W::Made, OperationError> {
+    pub(super) async fn run<W: Work>(&self, work: &W) -> Result<W::Made, PaymentError> {
         for _ in 0..ROUNDS {
             let Some(row) = self.row().await? else {
                 self.begin(None).await?;
                 continue;
             };
             if row.fingerprint != self.fingerprint() {
-                return Err(OperationError::Differs);
+                return Err(PaymentError::Differs);
             }
             if let (OperationState::Done, Some(id)) = (row.state, &row.result) {
                 if let Some(made) = work.get(id).await? {
@@ -109,19 +109,19 @@ impl Doing<'_> {
                 }
             }
         }
-        Err(OperationError::InFlight)
+        Err(PaymentError::InFlight)
     }
 
     /// Writes the row, or checks that it was written for the same parameters. Nothing is sent.
-    pub(super) async fn prepare(&self) -> Result<(), OperationError> {
+    pub(super) async fn prepare(&self) -> Result<(), PaymentError> {
         for _ in 0..ROUNDS {
             match self.row().await? {
                 Some(row) if row.fingerprint == self.fingerprint() => return Ok(()),
-                Some(_) => return Err(OperationError::Differs),
+                Some(_) => return Err(PaymentError::Differs),
                 None => self.begin(None).await?,
             }
         }
-        Err(OperationError::InFlight)
+        Err(PaymentError::InFlight)
     }
 
     async fn row(&self) -> Result<Option<OperationRecord>, InboxError> {
@@ -129,7 +129,7 @@ impl Doing<'_> {
     }
 
     /// Writes down that the next attempt begins. If another call was first, its row is as good.
-    async fn begin(&self, before: Option<&OperationRecord>) -> Result<(), OperationError> {
+    async fn begin(&self, before: Option<&OperationRecord>) -> Result<(), PaymentError> {
         let next = OperationRecord {
             attempt: before.map_or(1, |row| row.attempt.saturating_add(1)),
             ..self.first()
@@ -143,7 +143,7 @@ impl Doing<'_> {
         &self,
         row: &OperationRecord,
         failed: &Unsuccessful,
-    ) -> Result<(), OperationError> {
+    ) -> Result<(), PaymentError> {
         let mut next = row.clone();
         if is_refusal(&failed.error) {
             next.state = OperationState::Refused;
@@ -158,7 +158,7 @@ impl Doing<'_> {
     }
 
     /// Writes down that it is done, whatever somebody else wrote meanwhile.
-    async fn finish(&self, id: &str) -> Result<(), OperationError> {
+    async fn finish(&self, id: &str) -> Result<(), PaymentError> {
         for _ in 0..ROUNDS {
             let row = self.row().await?;
             if let Some(row) = &row
@@ -184,7 +184,7 @@ impl Doing<'_> {
                 return Ok(());
             }
         }
-        Err(OperationError::InFlight)
+        Err(PaymentError::InFlight)
     }
 
     async fn put(
@@ -219,7 +219,7 @@ impl Doing<'_> {
     }
 
     fn fingerprint(&self) -> String {
-        hash(&format!("{}\n{}", self.name(), self.form))
+        fingerprint(&format!("{}\n{}", self.name(), self.form))
     }
 
     fn idempotency_key(&self, row: &OperationRecord) -> IdempotencyKey {
@@ -251,19 +251,11 @@ impl Checkout {
         }
     }
 
-    /// What an operation needs besides its row.
-    pub(super) fn operator(&self) -> Result<&Payments, OperationError> {
-        self.inner
-            .payments
-            .as_ref()
-            .ok_or(OperationError::NoPricing)
-    }
-
     /// Work that is not cut off half-way if whoever asked for it goes away: what Stripe did must be written down.
     pub(super) async fn operate<T: Send + 'static>(
         &self,
-        work: impl Future<Output = Result<T, OperationError>> + Send + 'static,
-    ) -> Result<T, OperationError> {
+        work: impl Future<Output = Result<T, PaymentError>> + Send + 'static,
+    ) -> Result<T, PaymentError> {
         let task = self.inner.tasks.spawn(work);
         task.await
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into()).into()))

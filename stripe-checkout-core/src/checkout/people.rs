@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::operations::{Doing, Work};
-use super::{Checkout, receipt};
-use crate::error::OperationError;
+use super::payment_error::PaymentError;
+use super::receipt;
+use super::state::Checkout;
 use crate::fulfillment::OperationKind;
 use crate::marks::with_application;
 use crate::requests::{
@@ -23,8 +24,8 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/customers>.
     ///
     /// # Errors
-    /// [`OperationError`].
-    pub async fn customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
+    /// [`PaymentError`].
+    pub async fn customer(&self, request: &CustomerRequest) -> Result<Customer, PaymentError> {
         let mut request = request.clone();
         if request.has_bad_email() {
             tracing::warn!(user = request.user(), "{NO_EMAIL}");
@@ -36,8 +37,8 @@ impl Checkout {
             .await
     }
 
-    async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, OperationError> {
-        let payments = self.operator()?;
+    async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, PaymentError> {
+        let payments = self.payments()?;
         let (gateway, refused) = (self.gateway()?, &payments.refused_emails);
         // The application's first name, as in the inbox: under another one the user would become another customer.
         let application = &self.inner.stored_as;
@@ -79,11 +80,11 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/payment_methods/customer_list>.
     ///
     /// # Errors
-    /// [`OperationError::Api`], [`OperationError::NoPricing`].
+    /// [`PaymentError::Api`], [`PaymentError::NoPricing`].
     pub async fn payment_methods(
         &self,
         customer: &Customer,
-    ) -> Result<Vec<PaymentMethod>, OperationError> {
+    ) -> Result<Vec<PaymentMethod>, PaymentError> {
         Ok(self.gateway()?.payment_methods(customer).await?)
     }
 
@@ -93,17 +94,18 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/payment_methods/detach>.
     ///
     /// # Errors
-    /// [`OperationError::NotTheirs`] if it is not this customer's, or not any more; [`OperationError::Api`].
+    /// [`PaymentError::NotTheirs`] if it is not this customer's, or not any more;
+    /// [`PaymentError::Api`].
     pub async fn detach(
         &self,
         customer: &Customer,
         payment_method: &str,
-    ) -> Result<PaymentMethod, OperationError> {
+    ) -> Result<PaymentMethod, PaymentError> {
         let gateway = self.gateway()?;
         let method = gateway
             .payment_method_of(customer, payment_method)
             .await?
-            .ok_or(OperationError::NotTheirs)?;
+            .ok_or(PaymentError::NotTheirs)?;
         Ok(gateway.detach(customer, &method).await?)
     }
 
@@ -114,11 +116,11 @@ impl Checkout {
     /// Whoever has it sees and uses what the customer saved. Give it to nobody but the customer.
     ///
     /// # Errors
-    /// [`OperationError::Api`], [`OperationError::NoPricing`].
+    /// [`PaymentError::Api`], [`PaymentError::NoPricing`].
     pub async fn customer_session(
         &self,
         customer: &Customer,
-    ) -> Result<ClientSecret, OperationError> {
+    ) -> Result<ClientSecret, PaymentError> {
         let usage = Some(SetupFutureUsage::OffSession);
         let gateway = self.gateway()?;
         Ok(gateway.customer_session(customer, usage).await?)
@@ -134,7 +136,7 @@ impl Checkout {
     pub async fn customer_session_of_saving_payment(
         &self,
         customer: &Customer,
-    ) -> Result<ClientSecret, OperationError> {
+    ) -> Result<ClientSecret, PaymentError> {
         let gateway = self.gateway()?;
         Ok(gateway.customer_session(customer, None).await?)
     }
@@ -146,11 +148,11 @@ impl Checkout {
     /// See <https://docs.stripe.com/api/setup_intents/create>.
     ///
     /// # Errors
-    /// [`OperationError::Request`], [`OperationError::Api`], [`OperationError::NoPricing`].
+    /// [`PaymentError::Request`], [`PaymentError::Api`], [`PaymentError::NoPricing`].
     pub async fn create_setup_intent(
         &self,
         request: &SetupRequest,
-    ) -> Result<SetupIntent, OperationError> {
+    ) -> Result<SetupIntent, PaymentError> {
         check_reference(&request.reference)?;
         let gateway = self.gateway()?;
         let metadata = with_application(request.metadata.clone(), &self.inner.application)
@@ -189,12 +191,12 @@ impl Checkout {
     /// The SetupIntent of the buyer who knows its client secret. `None` if there is none, or if the secret is another's: who asks cannot tell which.
     ///
     /// # Errors
-    /// [`OperationError::Api`].
+    /// [`PaymentError::Api`].
     pub async fn retrieve_setup_intent(
         &self,
         setup: &str,
         client_secret: &str,
-    ) -> Result<Option<SetupIntent>, OperationError> {
+    ) -> Result<Option<SetupIntent>, PaymentError> {
         // Stripe's client secrets begin with the id: what does not is worth no call.
         if !client_secret.starts_with(setup) {
             return Ok(None);
@@ -239,7 +241,7 @@ impl Work for MakeCustomer<'_> {
         self.gateway.create_customer(&self.form, key, account).await
     }
 
-    async fn find(&self) -> Result<Option<Customer>, OperationError> {
+    async fn find(&self) -> Result<Option<Customer>, PaymentError> {
         let (user, account) = (self.request.user(), self.request.account());
         let found = self.gateway.find_customer(self.application, user, account);
         match found.await? {

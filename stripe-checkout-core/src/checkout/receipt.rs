@@ -2,14 +2,10 @@
 //! is worth less than an order.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
-use super::intents::hash;
-use super::{Checkout, Payments};
-use crate::error::IntentError;
-use crate::requests::RequestError;
-use crate::requests::{IntentParams, PaymentRequest};
+use super::payment_error::PaymentError;
+use super::state::{Checkout, Payments};
+use crate::requests::{IntentParams, PaymentRequest, RequestError};
 use crate::stripe::ApiError;
 
 impl Checkout {
@@ -54,10 +50,10 @@ pub(super) fn without_bad_receipt(request: &PaymentRequest) -> Cow<'_, PaymentRe
 /// The request without its receipt, if Stripe refused the receipt's address.
 pub(super) fn refused<T>(
     sent: &PaymentRequest,
-    opened: &Result<T, IntentError>,
+    opened: &Result<T, PaymentError>,
 ) -> Option<PaymentRequest> {
     match opened {
-        Err(IntentError::Api(error)) if sent.has_receipt() && is_refused(error) => {
+        Err(PaymentError::Api(error)) if sent.has_receipt() && is_refused(error) => {
             let (order, request_id) = (sent.reference(), error.request_id());
             tracing::warn!(order, request_id, "{NO_RECEIPT}");
             Some(sent.clone().without_receipt())
@@ -68,29 +64,6 @@ pub(super) fn refused<T>(
 
 const NO_RECEIPT: &str =
     "Stripe refuses the e-mail address for the receipt: the payment goes on without a receipt";
-
-/// The customers' addresses that Stripe refused since the start of the process, as hashes. A visit
-/// does not send such an address again.
-#[derive(Default)]
-pub(super) struct RefusedEmails(Mutex<VecDeque<String>>);
-
-impl RefusedEmails {
-    /// More than these are not remembered: the oldest goes.
-    const MOST: usize = 256;
-
-    pub(super) fn has(&self, email: Option<&str>) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        email.is_some_and(|email| !known.is_empty() && known.contains(&hash(email)))
-    }
-
-    pub(super) fn add(&self, email: Option<&str>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= Self::MOST {
-            known.pop_front();
-        }
-        known.extend(email.map(hash));
-    }
-}
 
 /// Whether Stripe refused these parameters for the address of their receipt.
 ///
@@ -117,20 +90,6 @@ pub(super) fn is_refused(error: &ApiError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn so_many_refused_addresses_are_remembered() {
-        let refused = RefusedEmails::default();
-        let email = |n: usize| format!("jane-{n}@intranet");
-        for n in 0..=RefusedEmails::MOST {
-            assert!(!refused.has(Some(&email(n))));
-            refused.add(Some(&email(n)));
-            assert!(refused.has(Some(&email(n))));
-        }
-        assert!(!refused.has(Some(&email(0))) && refused.has(Some(&email(1))));
-        refused.add(None);
-        assert!(!refused.has(None));
-    }
 
     #[test]
     fn only_a_refused_address_is_dropped() {

@@ -10,6 +10,7 @@
 mod accounts;
 mod event_list;
 mod orders;
+mod report;
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -22,9 +23,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinError;
 use tracing::Instrument;
 
+pub use report::{ReconcileError, ReconcileFailure, ReconcilePart, Reconciled};
+
 use super::retrieved::{event_of, event_of_session};
-use super::{Checkout, Payments};
-use crate::error::{InboxError, ReconcileError, ReconcileFailure, ReconcilePart};
+use super::state::{Checkout, Payments};
+use crate::error::InboxError;
 use crate::fulfillment::{
     EventState, IntentRecord, IntentState, OrderKey, Received, Scope, is_session,
 };
@@ -91,40 +94,6 @@ impl Since {
             }
         }
     }
-}
-
-/// What a run of the [`Reconciler`] found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reconciled {
-    /// How many events that had failed, or were queued, were due and tried again, before Stripe was asked for anything.
-    pub redriven: u64,
-    /// How many events Stripe listed. An hour of them it lists each time.
-    pub events: u64,
-    /// How many connected accounts had their list of events received to its end.
-    pub accounts: u64,
-    /// How many orders that may still be paid Stripe was asked for.
-    pub intents: u64,
-    /// How many of these are paid, canceled, or authorised.
-    pub settled: u64,
-    /// How many of these are on their way, or are not any more, and the inbox did not know.
-    pub changed: u64,
-    /// How many orders, and lists of connected accounts, Stripe does not know or does not tell of:
-    /// the keys are others now, the account was disconnected, or the answer could not be read.
-    pub unknown: u64,
-    /// How many events and settled payments the inbox had not heard of: what webhooks had lost.
-    pub new: u64,
-    /// How many of all these ran, the old news among them; in a [`queued`](crate::CheckoutBuilder::queued) checkout none: its worker runs them.
-    pub run: u64,
-    /// How many failed. They stay in the inbox, with their attempts and their pauses, or are dead letters.
-    pub failed: u64,
-    /// How many wait in the inbox: for their turn, for the end of their pause, for a worker, or for other work on the same payment.
-    pub waiting: u64,
-    /// Whether the run stopped at [`max_requests`](Reconciler::max_requests) or at Stripe's rate
-    /// limit. The next run goes on there.
-    pub limited: bool,
-    /// How long it took.
-    pub took: Duration,
 }
 
 impl Checkout {

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::Checkout;
 use super::operations::{Doing, Work};
+use super::payment_error::PaymentError;
+use super::state::Checkout;
 use crate::currency::Currency;
-use crate::error::{AmountError, OperationError};
+use crate::error::AmountError;
 use crate::fulfillment::OperationKind;
 use crate::marks::operation_of;
 use crate::requests::{RefundRequest, RequestError};
@@ -20,9 +21,9 @@ impl Checkout {
     /// handler receives [`RefundSucceeded`] or [`RefundFailed`] later. Stripe never refunds more
     /// than was paid.
     ///
-    /// After an error of [`Api`](OperationError::Api) or [`Inbox`](OperationError::Inbox) call it
-    /// again with the same request. Do not call it inside the handler. Let the handler write down
-    /// the refund that it wants, and call this afterwards.
+    /// After [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the
+    /// same request. Do not call it inside the handler. Let the handler write down the refund that
+    /// it wants, and call this afterwards.
     ///
     /// [`pending`]: crate::webhook::RefundStatus::Pending
     /// [`RefundSucceeded`]: crate::fulfillment::PaymentEvent::RefundSucceeded
@@ -39,15 +40,16 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`OperationError`]; [`NothingLeft`](OperationError::NothingLeft), [`MoreThanLeft`](OperationError::MoreThanLeft) and [`Disputed`](OperationError::Disputed) where
-    /// Stripe refuses it. What it refused can be asked for again with the same reference.
-    pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+    /// [`PaymentError`]; [`NothingLeft`](PaymentError::NothingLeft),
+    /// [`MoreThanLeft`](PaymentError::MoreThanLeft) and [`Disputed`](PaymentError::Disputed) where
+    /// Stripe refuses it. After a refusal you can ask again with the same reference.
+    pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.give_back(&request).await })
             .await
     }
 
-    async fn give_back(&self, request: &RefundRequest) -> Result<Refund, OperationError> {
+    async fn give_back(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let gateway = self.gateway()?;
         request.validate()?;
         check_id(request.payment(), "pi_")?;
@@ -96,7 +98,7 @@ impl Checkout {
         &self,
         payment: &str,
         named: Option<&str>,
-    ) -> Result<Option<String>, OperationError> {
+    ) -> Result<Option<String>, PaymentError> {
         let scope = self.scope(self.mode());
         let fulfillment = &self.inner.fulfillment;
         let row = fulfillment.intent_of_payment(&scope, payment).await?;
@@ -110,7 +112,7 @@ impl Checkout {
         &self,
         payment: &str,
         account: Option<&str>,
-    ) -> Result<Currency, OperationError> {
+    ) -> Result<Currency, PaymentError> {
         let scope = self.scope(self.mode());
         let fulfillment = &self.inner.fulfillment;
         if let Some((_, row)) = fulfillment.intent_of_payment(&scope, payment).await?
@@ -124,15 +126,15 @@ impl Checkout {
 }
 
 /// What Stripe says no to, in words of our own.
-fn refused(error: OperationError) -> OperationError {
-    let OperationError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
+fn refused(error: PaymentError) -> PaymentError {
+    let PaymentError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
         return error;
     };
     match (code.as_deref(), param.as_deref()) {
-        (Some("charge_already_refunded"), _) => OperationError::NothingLeft,
-        (Some("charge_disputed"), _) => OperationError::Disputed,
+        (Some("charge_already_refunded"), _) => PaymentError::NothingLeft,
+        (Some("charge_disputed"), _) => PaymentError::Disputed,
         // Stripe has no code for this one.
-        (None | Some("amount_too_large"), Some("amount")) => OperationError::MoreThanLeft,
+        (None | Some("amount_too_large"), Some("amount")) => PaymentError::MoreThanLeft,
         _ => error,
     }
 }
@@ -163,7 +165,7 @@ impl Work for Refunding<'_> {
         Ok((self.seen(refund), replayed))
     }
 
-    async fn find(&self) -> Result<Option<Refund>, OperationError> {
+    async fn find(&self) -> Result<Option<Refund>, PaymentError> {
         let mut refunds = self
             .gateway
             .refunds_of(self.request.payment(), self.account)
@@ -184,7 +186,7 @@ impl Work for Refunding<'_> {
         };
         let asked = self.request.partial_amount();
         if asked.is_some_and(|asked| asked != found.amount()) {
-            return Err(OperationError::Differs);
+            return Err(PaymentError::Differs);
         }
         Ok(Some(self.seen(found)))
     }

@@ -12,7 +12,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::Checkout;
+use super::state::Checkout;
 use crate::config::API_VERSION;
 use crate::error::InboxError;
 use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
@@ -22,7 +22,7 @@ use crate::stripe::ApiError;
 use crate::stripe::{Gateway, REMEMBERED};
 use crate::telemetry::Origin;
 use crate::webhook::{
-    CheckoutSession, Event, Outcome, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
+    CheckoutSession, Event, Payment, PaymentStatus, SessionPaymentStatus, SessionStatus,
 };
 
 impl Checkout {
@@ -97,7 +97,8 @@ impl Checkout {
     /// event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
-        let outcome = Outcome::of(&event);
+        let event = self.read(event);
+        let outcome = event.outcome();
         let mut filter = EventFilter::default().payment(outcome.payment_id().unwrap_or_default());
         filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
         let told = fulfillment.events(&filter).await?;
@@ -113,7 +114,7 @@ impl Checkout {
         });
         match told {
             Some(told) => fulfillment.run_if_due(told).await,
-            None => self.take_in(event, Origin::Retrieved).await,
+            None => self.take_in_read(&event, Origin::Retrieved).await,
         }
     }
 }
@@ -313,6 +314,7 @@ fn event_told_by_session(payment: &Payment) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webhook::Outcome;
 
     fn retrieved(status: &str) -> Option<Event> {
         authorised(status, 0)

@@ -5,15 +5,15 @@
 
 use serde::Deserialize;
 
-use super::Checkout;
 use super::operations::{Doing, Work};
-use crate::error::{InboxError, IntentError, OperationError};
+use super::payment_error::PaymentError;
+use super::state::Checkout;
+use crate::error::InboxError;
 use crate::fulfillment::{OperationKind, OrderKey};
 use crate::marks::{CHARGE, Marks};
 use crate::metadata::Metadata;
 use crate::requests::{Customer, SavedCharge, SavedChargeOutcome, check_reference};
-use crate::stripe::ApiError;
-use crate::stripe::{Gateway, IdempotencyKey, Unsuccessful, check_id, form, is_id};
+use crate::stripe::{ApiError, Gateway, IdempotencyKey, Unsuccessful, check_id, form, is_id};
 use crate::webhook::{Failure, Payment, PaymentStatus};
 
 impl Checkout {
@@ -29,8 +29,8 @@ impl Checkout {
     ///
     /// ```no_run
     /// # use stripe_checkout_core::requests::{Customer, PaymentRequest, SavedCharge, SavedChargeOutcome};
-    /// # use stripe_checkout_core::{Amount, Checkout, Currency, IntentError};
-    /// # async fn renew(checkout: Checkout, ada: Customer) -> Result<(), IntentError> {
+    /// # use stripe_checkout_core::{Amount, Checkout, Currency, PaymentError};
+    /// # async fn renew(checkout: Checkout, ada: Customer) -> Result<(), PaymentError> {
     /// let renewal = PaymentRequest::new("subscription-7-may", Amount::new(900, Currency::EUR));
     /// match checkout.charge_saved(&SavedCharge::new(renewal, &ada, "pm_123")).await? {
     ///     SavedChargeOutcome::AuthenticationRequired(_) => println!("mail: please come to /checkout?order=subscription-7-may"),
@@ -42,12 +42,14 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`IntentError::NotTheirs`] if the payment method is not this customer's: nothing was charged. Else as [`create_intent`](Self::create_intent); after
-    /// [`IntentError::Api`] and [`IntentError::Inbox`] it is not known whether it was charged: call it again with the same attempt.
+    /// [`PaymentError::NotTheirs`] if the payment method is not this customer's: nothing was
+    /// charged. Else as [`create_intent`](Self::create_intent). After [`PaymentError::Api`] and
+    /// [`PaymentError::Inbox`] it is not known whether it was charged: call it again with the
+    /// same attempt.
     pub async fn charge_saved(
         &self,
         charge: &SavedCharge,
-    ) -> Result<SavedChargeOutcome, IntentError> {
+    ) -> Result<SavedChargeOutcome, PaymentError> {
         // What Stripe did must be told to the inbox, even if whoever asked goes away.
         let (checkout, charge) = (self.clone(), charge.clone());
         let task = self
@@ -58,7 +60,7 @@ impl Checkout {
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into()).into()))
     }
 
-    async fn charge(&self, charge: &SavedCharge) -> Result<SavedChargeOutcome, IntentError> {
+    async fn charge(&self, charge: &SavedCharge) -> Result<SavedChargeOutcome, PaymentError> {
         let gateway = self.gateway()?;
         let customer = &charge.customer;
         let account = customer.account();
@@ -80,7 +82,7 @@ impl Checkout {
         check_reference(request.reference())?;
         let method = &*charge.payment_method;
         if !is_id(method, "") {
-            return Err(IntentError::NotTheirs);
+            return Err(PaymentError::NotTheirs);
         }
         let attempt = Attempt {
             gateway,
@@ -100,7 +102,7 @@ impl Checkout {
             // The customer may have removed it after this attempt.
             return match attempt.find().await? {
                 Some(made) => self.told(gateway, made, account).await,
-                None => Err(IntentError::NotTheirs),
+                None => Err(PaymentError::NotTheirs),
             };
         }
         let marks = if request.captures_manually() { 2 } else { 1 };
@@ -109,7 +111,7 @@ impl Checkout {
             .check_room(marks)?;
         let open = match self.create_intent(&request).await {
             Ok(open) => open,
-            Err(error @ (IntentError::AlreadyPaid | IntentError::Processing)) => {
+            Err(error @ (PaymentError::AlreadyPaid | PaymentError::Processing)) => {
                 return self.settled(&order).await?.map(outcome).ok_or(error);
             }
             Err(error) => return Err(error),
@@ -130,13 +132,13 @@ impl Checkout {
         match doing.run(&work).await {
             Ok(made) => self.told(gateway, made, account).await,
             // The buyer is confirming it in this moment.
-            Err(OperationError::Api(ApiError::InvalidRequest {
+            Err(PaymentError::Api(ApiError::InvalidRequest {
                 code: Some(code), ..
             })) if code == "payment_intent_unexpected_state" => {
                 let made = Charged::without_charge(open.id(), None);
                 self.told(gateway, made, account).await
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -146,7 +148,7 @@ impl Checkout {
         gateway: &Gateway,
         made: Charged,
         account: Option<&str>,
-    ) -> Result<SavedChargeOutcome, IntentError> {
+    ) -> Result<SavedChargeOutcome, PaymentError> {
         let gateway = gateway.to_the_end();
         let told = gateway.retrieve_intent_and_charge(&made.payment, account);
         let (payment, whole) = told.await?;
@@ -161,7 +163,7 @@ impl Checkout {
     }
 
     /// The payment of an order that is paid, or on its way.
-    async fn settled(&self, order: &OrderKey) -> Result<Option<Payment>, IntentError> {
+    async fn settled(&self, order: &OrderKey) -> Result<Option<Payment>, PaymentError> {
         let Some(row) = self.inner.fulfillment.intent(order).await? else {
             return Ok(None);
         };
@@ -308,7 +310,7 @@ impl Work for Charging<'_> {
         }
     }
 
-    async fn find(&self) -> Result<Option<Charged>, OperationError> {
+    async fn find(&self) -> Result<Option<Charged>, PaymentError> {
         Ok(self.attempt.find().await?)
     }
 
@@ -406,19 +408,5 @@ fn failed(payment: Payment, failure: Failure) -> SavedChargeOutcome {
     match asks_the_buyer {
         true => SavedChargeOutcome::AuthenticationRequired(payment),
         false => SavedChargeOutcome::Declined(payment, failure),
-    }
-}
-
-impl From<OperationError> for IntentError {
-    fn from(error: OperationError) -> Self {
-        match error {
-            OperationError::Request(error) => Self::Request(error),
-            OperationError::Api(error) => Self::Api(error),
-            OperationError::Inbox(error) => Self::Inbox(error),
-            OperationError::NotTheirs => Self::NotTheirs,
-            OperationError::NoPricing => Self::NoPricing,
-            // The others belong to refunds and captures.
-            _ => Self::InFlight,
-        }
     }
 }

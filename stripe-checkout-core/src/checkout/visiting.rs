@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tokio::sync::watch;
 
-use super::{Checkout, Payments};
+use super::payment_error::PaymentError;
+use super::state::{Checkout, Payments};
 use crate::call::Visitor;
-use crate::error::{IntentError, OperationError};
 use crate::stripe::{Client, Gateway};
 
 impl Checkout {
@@ -84,13 +84,7 @@ impl Payments {
 /// The checkout has no prices, and so no way to Stripe.
 pub(super) struct NoPayments;
 
-impl From<NoPayments> for IntentError {
-    fn from(_: NoPayments) -> Self {
-        Self::NoPricing
-    }
-}
-
-impl From<NoPayments> for OperationError {
+impl From<NoPayments> for PaymentError {
     fn from(_: NoPayments) -> Self {
         Self::NoPricing
     }

@@ -9,10 +9,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::Instrument;
 
-use super::Checkout;
+use super::state::Checkout;
 use crate::error::InboxError;
-use crate::fulfillment::Scope;
-use crate::secret::Mode;
 
 /// Runs events that failed before, and with [`queued`](crate::CheckoutBuilder::queued) all of them. See [`Checkout::worker`].
 #[derive(Debug)]
@@ -59,15 +57,6 @@ impl Checkout {
             busy.map_or(Ok(false), Err)
         })
         .await
-    }
-
-    /// Where its events are: in the mode of its keys, or without keys in both.
-    pub(super) fn scopes(&self) -> Vec<Scope> {
-        let modes = self
-            .inner
-            .mode
-            .map_or(vec![Mode::Live, Mode::Test], |mode| vec![mode]);
-        modes.into_iter().map(|mode| self.scope(mode)).collect()
     }
 }
 

@@ -7,6 +7,7 @@ use super::declines::Declines;
 use super::fresh::Fresh;
 use super::inbox::{Inbox, Session as _};
 use super::inbox_ext::InboxExt as _;
+use super::judge::Judge;
 use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
@@ -21,7 +22,7 @@ use super::watch::Watched;
 use super::{BoxFuture, FulfillmentHandler};
 use crate::config::Config;
 use crate::error::{EventError, InboxError};
-use crate::webhook::{Event, Payment};
+use crate::webhook::{Event, Payment, ReadEvent};
 
 /// Which payments are this application's.
 #[derive(Clone)]
@@ -34,7 +35,8 @@ pub(crate) enum OursRule {
 /// A verified event on its way in.
 pub(crate) struct Delivery {
     pub(crate) scope: Scope,
-    pub(crate) event: Event,
+    /// On the account that it is of: none for the account of the keys.
+    pub(crate) event: ReadEvent,
     pub(crate) received: SystemTime,
     /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
     pub(crate) at_once: bool,
@@ -281,11 +283,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
 
     /// The stored event, on the account that it is of.
     pub(super) fn read(&self, record: &EventRecord) -> Result<Event, EventError> {
-        Ok(self.own(Event::parse(record.body.clone())?))
-    }
-
-    pub(super) fn own(&self, event: Event) -> Event {
-        event.unless_own(|account| self.config.is_of_keys(account))
+        let event = Event::parse(record.body.clone())?;
+        Ok(event.unless_own(|account| self.config.is_of_keys(account)))
     }
 
     async fn one_step(
@@ -293,7 +292,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         scope: &Scope,
         start: Start<'_, I::Session>,
     ) -> Result<Option<Step>, InboxError> {
-        let watched = Watched::new(self);
+        let delivered = match &start {
+            Start::Claimed(_, _, event) => Some(event.clone()),
+            _ => None,
+        };
+        let judge = Judge {
+            engine: self,
+            delivered,
+        };
+        let watched = Watched::new(&judge);
         let attempt = Attempt {
             inbox: &self.inbox,
             scope,

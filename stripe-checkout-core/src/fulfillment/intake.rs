@@ -18,17 +18,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         delivery: Delivery,
         ours: &OursRule,
     ) -> Result<Received, InboxError> {
-        let delivery = Delivery {
-            event: self.own(delivery.event),
-            ..delivery
-        };
-        let outcome = Outcome::of(&delivery.event);
+        let outcome = delivery.event.outcome();
         tracing::Span::current().record("payment", outcome.payment_id());
         let at = match delivery.at_once {
             true => At::Once,
             false => At::Due,
         };
-        let ids = ids(&delivery.event, &outcome);
+        let ids = ids(&delivery.event, outcome);
         let (scope, id) = (&delivery.scope, delivery.event.id());
         let mut session = self.inbox.session();
         let mut found = session.find(scope, id, ids).await?;
@@ -36,38 +32,33 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             tracing::Span::current().record("payment", known.record.payment.as_deref());
             return self.stored(session, known, at).await;
         }
-        if let Outcome::Unreadable(error) = &outcome {
+        if let Outcome::Unreadable(error) = outcome {
             tracing::error!(event = id, event_type = delivery.event.event_type(), error = %crate::error::Chain(error), "genuine, and about a payment, but it cannot be read");
         }
-        let order = match self.known_owner(&delivery, &outcome, found) {
+        let order = match self.known_owner(&delivery, outcome, found) {
             Some(order) => order,
             None => {
-                if delivery.event.account().is_some() || takes_back(&outcome) {
+                if delivery.event.account().is_some() || takes_back(outcome) {
                     // No connection is held while Stripe is asked.
                     session = self.inbox.session();
                 }
-                self.owner(&delivery, &outcome, ours).await?
+                self.owner(&delivery, outcome, ours).await?
             }
         };
-        let Delivery {
-            scope,
-            event,
-            received,
-            ..
-        } = delivery;
+        let event = &delivery.event;
         let is_ours = order.is_some();
         let new = NewEvent {
-            scope,
+            scope: scope.clone(),
             id: event.id().to_owned(),
             event_type: event.event_type().to_owned(),
             payment: outcome.payment_id().map(str::to_owned),
             order: order.flatten(),
             ours: is_ours,
-            settles: is_ours && settles(&outcome),
+            settles: is_ours && settles(outcome),
             // Also of what is not known as ours, yet: a note only ever stops a delivery.
-            note: note(&outcome),
-            body: event.body_without_client_secrets().into(),
-            received,
+            note: note(outcome),
+            body: event.body().to_owned().into(),
+            received: delivery.received,
         };
         let lease = (!self.queued).then(|| self.terms().lease);
         loop {
@@ -76,7 +67,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                     return Ok(Received::Queued);
                 }
                 return self
-                    .step(&new.scope, Start::Claimed(session, stored.into()))
+                    .step(
+                        &new.scope,
+                        Start::Claimed(session, stored.into(), event.clone()),
+                    )
                     .await;
             }
             // It came by two ways at once.

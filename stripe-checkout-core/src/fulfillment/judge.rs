@@ -22,9 +22,9 @@ use super::records::{
 use super::verdict::{Cause, Dispatch, Verdict};
 use super::{BoxFuture, FulfillmentHandler, cause, debit, retry};
 use crate::amount::Amount;
-use crate::error::{BoxError, Escaped};
+use crate::error::{BoxError, Escaped, EventError};
 use crate::marks::Marks;
-use crate::webhook::{CheckoutSession, Event, Outcome, Payment};
+use crate::webhook::{CheckoutSession, Event, Outcome, Payment, ReadEvent};
 
 /// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
 const OVERTAKEN: Duration = Duration::from_secs(30);
@@ -32,7 +32,23 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 /// What a handler of an inbox with one writer may have done wrong when it waited in vain.
 const ONE_WRITER: &str = " (a handler must use the connection that it is given: until it ends, SQLite locks out every other one that writes, and the pool may have none left)";
 
-impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
+/// Judges the events of one step.
+pub(super) struct Judge<'a, I, H> {
+    pub(super) engine: &'a Engine<I, H>,
+    /// The event that this step began with, if it was just delivered: it is read already.
+    pub(super) delivered: Option<ReadEvent>,
+}
+
+impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
+    /// The stored event.
+    fn read(&self, record: &EventRecord) -> Result<ReadEvent, EventError> {
+        let same = |event: &&ReadEvent| event.body().as_bytes() == &*record.body;
+        match self.delivered.as_ref().filter(same) {
+            Some(event) => Ok(event.clone()),
+            None => self.engine.read(record).map(ReadEvent::from),
+        }
+    }
+
     /// Calls the handler with what the decision asks for.
     async fn run(
         &self,
@@ -45,7 +61,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
             // An order with nothing to pay is a success too.
             (Decision::Fulfill, Outcome::Succeeded(payment) | Outcome::Free(payment)) => {
-                self.handler.payment_succeeded(payment, db).await
+                self.engine.handler.payment_succeeded(payment, db).await
             }
             _ => {
                 let news = payment_event(decision, outcome, event);
@@ -63,7 +79,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         db: &mut I::Connection,
     ) -> Result<(), BoxError> {
         error_line::log(news, event);
-        self.handler.on_event(news, db).await
+        self.engine.handler.on_event(news, db).await
     }
 
     /// Compares the price of the payment with what is due, and what arrived with what was to be
@@ -85,7 +101,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let row = intent.filter(|row| is_present(row, payment));
         let (price, received) = (payment.price(), payment.amount_received());
         let mut expected = expected_of(payment, row);
-        let wrong_price = match self.handler.amount_due(payment, db).await? {
+        let wrong_price = match self.engine.handler.amount_due(payment, db).await? {
             Due::Exactly(due) if due != price => Some(Mismatch::NotAsDue { due, price }),
             Due::Exactly(_) => None,
             Due::AsAsked => match asked_of(payment, row) {
@@ -113,10 +129,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         db: &mut I::Connection,
     ) -> Result<Verdict, BoxError> {
         let event = self.read(record)?;
-        let outcome = Outcome::of(&event);
-        if let Outcome::Unreadable(error) = &outcome {
-            self.run(Decision::TellAsEvent, &outcome, &event, db)
-                .await?;
+        let outcome = event.outcome();
+        if let Outcome::Unreadable(error) = outcome {
+            self.run(Decision::TellAsEvent, outcome, &event, db).await?;
             let payment = before.clone();
             return Ok(match record.ours {
                 true => {
@@ -130,40 +145,44 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 },
             });
         }
-        let outcome = if record.ours {
-            outcome
-        } else {
-            Outcome::NotAboutPayment
+        let outcome = match record.ours {
+            true => outcome,
+            false => &Outcome::NotAboutPayment,
         };
-        let seen = match &outcome {
-            Outcome::Succeeded(payment) => self.fresh.seen(payment),
+        let seen = match outcome {
+            Outcome::Succeeded(payment) => self.engine.fresh.seen(payment),
             _ => None,
         };
         let seen = seen.as_ref();
-        let known = match &outcome {
-            Outcome::Succeeded(payment) => &self.fresh.known(seen, before, payment),
+        let known = match outcome {
+            Outcome::Succeeded(payment) => &self.engine.fresh.known(seen, before, payment),
             _ => before,
         };
-        let decision = decide(&outcome, event.age(), known, intent);
-        let decision = debit::told_once(decision, &outcome, &event, known);
-        match (decision, &outcome) {
+        let decision = decide(outcome, event.age(), known, intent);
+        let decision = debit::told_once(decision, outcome, &event, known);
+        match (decision, outcome) {
             (Decision::Superseded, _) => return Ok(Verdict::Superseded),
             (Decision::Wait, _) => {
                 let (again, reason) = (OVERTAKEN, None);
                 return Ok(Verdict::Waiting { again, reason });
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
-                if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
+                if let Check::Waits(reason) = self.engine.fresh.check_dispute(seen, &event, payment)
+                {
                     let again = fresh::again(record.received);
                     return Ok(Verdict::Waiting { again, reason });
                 }
             }
             _ => {}
         }
+        let checked;
         let outcome = match outcome {
             Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
-                match self.fresh.check(seen, &event, &payment) {
-                    Check::Passed(payment) => Outcome::Succeeded(*payment),
+                match self.engine.fresh.check(seen, &event, payment) {
+                    Check::Passed(payment) => {
+                        checked = Outcome::Succeeded(*payment);
+                        &checked
+                    }
                     Check::Waits(reason) => {
                         let again = fresh::again(record.received);
                         return Ok(Verdict::Waiting { again, reason });
@@ -192,7 +211,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 reason: mismatch.to_string(),
             });
         }
-        self.run(decision, &outcome, &event, db).await?;
+        self.run(decision, outcome, &event, db).await?;
         if decision == Decision::Unclear {
             error_line::log_unclear(&event, record.payment.as_deref(), UNCLEAR_REFUND);
             return Ok(Verdict::Mismatch {
@@ -201,7 +220,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             });
         }
         let after = match (intent, outcome.payment()) {
-            (Some(row), _) => intent_after(&outcome, decision, row),
+            (Some(row), _) => intent_after(outcome, decision, row),
             // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one, but
             // that it paid is to be known.
             (None, Some(payment))
@@ -210,17 +229,17 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                         || matches!(decision, Decision::Fulfill | Decision::RefundedBefore)) =>
             {
                 let row = row_of(payment);
-                intent_after(&outcome, decision, &row).or(Some(row))
+                intent_after(outcome, decision, &row).or(Some(row))
             }
             _ => None,
         };
-        let mut payment = match &outcome {
+        let mut payment = match outcome {
             Outcome::Succeeded(paid) => {
-                payment_after(&outcome, decision, &with_figures(known, paid, intent))
+                payment_after(outcome, decision, &with_figures(known, paid, intent))
             }
-            _ => payment_after(&outcome, decision, known),
+            _ => payment_after(outcome, decision, known),
         };
-        debit::write_down(&mut payment, &outcome, &event);
+        debit::write_down(&mut payment, outcome, &event);
         Ok(Verdict::Done {
             payment,
             intent: after,
@@ -228,7 +247,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 }
 
-impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for Engine<I, H> {
+impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for Judge<'_, I, H> {
     fn dispatch<'a>(
         &'a self,
         event: &'a EventRecord,
@@ -240,7 +259,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
             let work = catch_panic(self.verdict(event, payment, intent, db));
             let attempt = event.attempts;
             let failed = |cause, mut error: String| {
-                if self.inbox.limits().has_one_writer
+                if self.engine.inbox.limits().has_one_writer
                     && matches!(cause, Cause::LockedOut | Cause::Deadline)
                 {
                     error.push_str(ONE_WRITER);
@@ -248,15 +267,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for
                 Verdict::Failed {
                     cause,
                     error,
-                    again: (attempt < self.max_attempts).then(|| retry::pause(attempt)),
+                    again: (attempt < self.engine.max_attempts).then(|| retry::pause(attempt)),
                 }
             };
-            let verdict = match tokio::time::timeout(self.deadline, work).await {
+            let verdict = match tokio::time::timeout(self.engine.deadline, work).await {
                 Ok(Some(Ok(verdict))) => verdict,
                 Ok(Some(Err(error))) => failed(cause::of(&*error), chain(&*error)),
                 Ok(None) => failed(Cause::Panicked, "the handler panicked".into()),
                 Err(_) => {
-                    let seconds = self.deadline.as_secs_f64();
+                    let seconds = self.engine.deadline.as_secs_f64();
                     let error = format!("the handler did not end within {seconds} s");
                     failed(Cause::Deadline, error)
                 }

@@ -11,6 +11,7 @@ use super::records::{EventState, IntentRecord, PaymentRecord, Scope, Settled, St
 use super::verdict::{Cause, Dispatch, Step, Stepped, Terms, Turn, Verdict};
 use super::{merge, retry};
 use crate::error::{Chain, Escaped, InboxError};
+use crate::webhook::ReadEvent;
 
 /// Pauses between looks at an event that another process has claimed.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -29,8 +30,8 @@ pub(super) enum Start<'a, S> {
     Turn(Turn<'a>),
     /// At an event that was just looked up.
     Found(S, Box<Stored>, At),
-    /// At an event that is claimed.
-    Claimed(S, Box<Stored>),
+    /// At this event, which was just stored and claimed.
+    Claimed(S, Box<Stored>, ReadEvent),
 }
 
 /// When a pending event may run.
@@ -91,7 +92,7 @@ impl<I: Inbox> Attempt<'_, I> {
             Start::Found(session, seen, at) => {
                 return self.run_found(session, *seen, at, until).await;
             }
-            Start::Claimed(session, mut claimed) => {
+            Start::Claimed(session, mut claimed, _) => {
                 claimed.record.due = claimed.record.received;
                 let scope = claimed.record.scope.clone();
                 let id = claimed.record.id.clone();

@@ -19,7 +19,8 @@ pub(crate) use self::view::{
     CheckoutView, CompleteState, CompleteView, LineView, Place, ProblemView, SetupCompleteView,
     SetupState, SetupView,
 };
-use crate::error::{BoxError, BuildError};
+use crate::build_error::BuildError;
+use crate::error::BoxError;
 
 /// A script with money.js in front, in a function of their own: the page around it has names too.
 macro_rules! with_money {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::amount::Amount;
+use crate::build_error::BuildError;
 use crate::currency::Currency;
-use crate::error::BuildError;
 
 const JS: &str = "https://js.stripe.com/endive/stripe.js";
 const HOSTILE: &str = r#"<script>alert(1)</script>" onload='x' {{ shop }} & Söhne"#;

@@ -8,7 +8,6 @@ use super::intent_params::IntentParams;
 use super::payment::PaymentRequest;
 use super::session_items::{Item, items};
 use crate::address::percent_encoded;
-use crate::amount::Amount;
 use crate::marks::marked_session;
 
 /// More ways to ship Stripe does not take.
@@ -67,10 +66,6 @@ fn placed(url: &str, reference: &str) -> String {
 }
 
 impl SessionParams {
-    pub(crate) fn amount(&self) -> Amount {
-        self.params.amount()
-    }
-
     /// The parameters of its PaymentIntent.
     pub(crate) fn intent(&self) -> &IntentParams {
         &self.params
@@ -91,6 +86,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::amount::Amount;
     use crate::currency::Currency;
     use crate::error::{AmountError, MetadataError};
     use crate::metadata::Metadata;

@@ -18,8 +18,8 @@ use super::recent_answers::RecentAnswers;
 use super::retry::{Limits, is_replayed};
 use super::transport::{AnyTransport, Transport};
 use super::visitor_calls::Caller;
+use crate::build_error::BuildError;
 use crate::config::Config;
-use crate::error::BuildError;
 use crate::secret::SecretKey;
 
 /// Calls Stripe's API: with retries, on connections that are kept, and with errors that hold

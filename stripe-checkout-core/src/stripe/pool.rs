@@ -24,7 +24,8 @@ use tower_service::Service;
 use super::proxy::Proxy;
 use super::roots::Roots;
 use super::transport::{Transport, TransportError, TransportRequest, TransportResponse};
-use crate::error::{BoxError, BuildError};
+use crate::build_error::BuildError;
+use crate::error::BoxError;
 
 /// The largest answer taken, in bytes. A PaymentIntent has about 5,000; a page of 100 events can have some hundred thousand.
 const MAX_ANSWER: usize = 4 << 20;

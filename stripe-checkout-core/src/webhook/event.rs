@@ -187,10 +187,13 @@ impl Event {
         &self.0.body
     }
 
-    /// The body with `null` in place of every `client_secret`, at any depth: what may be kept. All else stays byte for byte, so it can be [`parse`](Self::parse)d
-    /// again.
-    pub fn body_without_client_secrets(&self) -> String {
-        json::without_client_secrets(self.body())
+    /// The same event with `null` in place of every `client_secret` in its body, at any depth: what
+    /// may be kept. Everything else in the body stays where it was.
+    #[must_use]
+    pub fn without_client_secrets(self) -> Self {
+        let Inner { head, body } = Arc::unwrap_or_clone(self.0);
+        let body = json::hide_client_secrets(body);
+        Self(Arc::new(Inner { head, body }))
     }
 
     /// The same event without its account, if only `context` names it and it is the merchant's own.
@@ -481,7 +484,7 @@ mod tests {
             let event = Event::parse(event).unwrap().listed_on("acct_1").unwrap();
             assert_eq!(event.account(), Some(account), "{fields}");
             assert_eq!(event.object_json(), Some(r#"{"n":1.50,"é":"\u00e9"}"#));
-            let stored = Event::parse(event.body_without_client_secrets()).unwrap();
+            let stored = Event::parse(event.without_client_secrets().body()).unwrap();
             assert_eq!(stored.account(), Some(account), "{fields}");
         }
     }

@@ -1,6 +1,6 @@
 //! How JSON of Stripe's is read: strict where money is decided, lenient elsewhere, silent about values everywhere.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, ops::Range};
 
 use serde::{
     Deserialize, Deserializer,
@@ -158,25 +158,40 @@ pub(crate) fn describe(error: &serde_json::Error) -> BoxError {
     format!("{what} at line {} column {}", error.line(), error.column()).into()
 }
 
-/// Valid JSON with `null` in place of the text behind every name `client_secret`.
-pub(super) fn without_client_secrets(json: &str) -> String {
-    let mut kept = String::with_capacity(json.len());
+/// Valid JSON with `null` in place of the text behind every name `client_secret`. Spaces fill the
+/// rest of the place, so that everything else stays where it was.
+pub(super) fn hide_client_secrets(mut json: String) -> String {
+    if !json.contains(CLIENT_SECRET) {
+        return json;
+    }
+    for place in client_secrets(&json) {
+        let width = place.len();
+        // A text of one character is no secret, and `null` does not fit into its place.
+        let hidden = if width < "null".len() { "\"\"" } else { "null" };
+        json.replace_range(place, &format!("{hidden:<width$}"));
+    }
+    json
+}
+
+const CLIENT_SECRET: &str = "client_secret";
+
+/// Where the texts behind the names `client_secret` stand, with their quotes.
+fn client_secrets(json: &str) -> Vec<Range<usize>> {
+    let mut places = Vec::new();
     let mut rest = json;
-    while let Some((before, from_string)) = rest.split_once('"') {
+    while let Some((_, from_string)) = rest.split_once('"') {
         let (string, behind) = split_string(from_string);
-        kept.extend([before, "\"", string, "\""]);
         rest = behind;
-        let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
         // Without a colon behind it, the text was a value itself.
-        if let Some(secret) = value
-            .and_then(|value| value.strip_prefix('"'))
-            .filter(|_| string == "client_secret")
+        let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
+        if let Some(value) = value.filter(|_| string == CLIENT_SECRET)
+            && let Some(secret) = value.strip_prefix('"')
         {
-            kept.push_str(": null");
             (_, rest) = split_string(secret);
+            places.push(json.len() - value.len()..json.len() - rest.len());
         }
     }
-    kept + rest
+    places
 }
 
 /// The inside of a JSON string whose opening quote was passed, and what is behind its closing quote.

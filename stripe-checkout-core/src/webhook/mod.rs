@@ -16,6 +16,7 @@ mod signature;
 
 pub use event::{Event, RelatedObject};
 pub use failure::Failure;
+pub(crate) use outcome::ReadEvent;
 pub use outcome::{EVENT_TYPES, Outcome};
 pub use payment::{Payment, PaymentStatus};
 pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};

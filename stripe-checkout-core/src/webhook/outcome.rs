@@ -1,3 +1,6 @@
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
 use super::{
     ChargeRefunded, CheckoutSession, Dispute, DisputeChange, Event, Failure, Payment,
     PaymentMethod, PaymentStatus, Refund, SessionPaymentStatus, SessionStatus, SetupIntent,
@@ -204,6 +207,31 @@ impl Outcome {
     }
 }
 
+/// An event whose outcome is read once. Clones share it.
+#[derive(Clone)]
+pub(crate) struct ReadEvent(Arc<(Event, OnceLock<Outcome>)>);
+
+impl ReadEvent {
+    pub(crate) fn outcome(&self) -> &Outcome {
+        let (event, outcome) = &*self.0;
+        outcome.get_or_init(|| Outcome::of(event))
+    }
+}
+
+impl From<Event> for ReadEvent {
+    fn from(event: Event) -> Self {
+        Self(Arc::new((event, OnceLock::new())))
+    }
+}
+
+impl Deref for ReadEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.0.0
+    }
+}
+
 fn payment(event: &Event, status: PaymentStatus) -> Result<Payment, EventError> {
     let payment = Payment::of(event)?;
     if *payment.status() == status {
@@ -293,6 +321,13 @@ fn contradiction(event: &Event) -> EventError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clones_of_an_event_share_one_outcome() {
+        let event = Event::parse(r#"{"id":"evt_1","type":"product.created"}"#).unwrap();
+        let event = ReadEvent::from(event);
+        assert!(std::ptr::eq(event.outcome(), event.clone().outcome()));
+    }
 
     #[test]
     fn every_type_that_is_asked_for_is_read() {

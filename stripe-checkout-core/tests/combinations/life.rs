@@ -6,7 +6,7 @@ use serde_json::Value;
 use stripe_checkout_core::requests::{
     CancelRequest, CaptureRequest, PaymentRequest, RefundRequest,
 };
-use stripe_checkout_core::{Checkout, Expired, OperationError};
+use stripe_checkout_core::{Checkout, Expired, PaymentError};
 use stripe_checkout_sandbox::Sandbox;
 
 use crate::dimensions::{
@@ -346,7 +346,7 @@ impl Life {
                 let more = self.capture_request("too-much")?;
                 let more = more.amount(eur(self.total() + 1));
                 let refused = self.checkout().capture(&more).await;
-                let refused = matches!(refused, Err(OperationError::MoreThanLeft));
+                let refused = matches!(refused, Err(PaymentError::MoreThanLeft));
                 check(refused, "more than was authorised is not refused")?;
                 capture(request).await
             }
@@ -403,7 +403,7 @@ impl Life {
                 };
                 match self.checkout().cancel(&request).await {
                     Ok(_) => true,
-                    Err(OperationError::WrongState) => false,
+                    Err(PaymentError::WrongState) => false,
                     Err(error) => return Err(format!("not canceled ({error})")),
                 }
             }

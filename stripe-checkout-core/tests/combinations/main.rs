@@ -27,7 +27,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-use stripe_checkout_core::IntentError;
+use stripe_checkout_core::PaymentError;
 use stripe_checkout_core::fulfillment::PostgresInbox;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -166,7 +166,7 @@ async fn charged_again(life: &Life) -> Option<Fault> {
         _ => life.checkout().create_session(&request).await.err(),
     };
     match again {
-        Some(IntentError::AlreadyPaid) => None,
+        Some(PaymentError::AlreadyPaid) => None,
         other => Some(format!("a paid order may be paid again: {other:?}")),
     }
 }

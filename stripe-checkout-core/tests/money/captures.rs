@@ -9,7 +9,7 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::requests::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::{Event, PaymentStatus};
-use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, IntentError, OperationError};
+use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, PaymentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
@@ -36,10 +36,10 @@ fn asked(world: &World, what: &str) -> usize {
 async fn until_answered(
     checkout: &Checkout,
     request: &CaptureRequest,
-) -> Result<PaymentStatus, OperationError> {
+) -> Result<PaymentStatus, PaymentError> {
     for _ in 0..20 {
         match checkout.capture(request).await {
-            Err(OperationError::Api(
+            Err(PaymentError::Api(
                 ApiError::Timeout
                 | ApiError::Unavailable { .. }
                 | ApiError::IdempotencyConflict { .. },
@@ -63,7 +63,7 @@ async fn what_is_reserved_is_told_once_and_captured_in_full() {
     // Nobody may pay the order a second time meanwhile.
     let again = PaymentRequest::new("order-1", PRICE).capture_manually();
     let again = world.checkout.create_intent(&again).await;
-    assert!(matches!(again, Err(IntentError::Processing)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::Processing)), "{again:?}");
     let request = all("shipped-1", &payment);
     let captured = world.checkout.capture(&request).await.unwrap();
     assert_eq!(captured.amount_received(), PRICE);
@@ -149,13 +149,10 @@ async fn a_part_that_was_refused_leaves_the_whole_to_be_captured() {
     let payment = world.reserved("order-1").await;
     let more = part("more", &payment, 2000);
     let more = world.checkout.capture(&more).await;
-    assert!(
-        matches!(more, Err(OperationError::MoreThanLeft)),
-        "{more:?}"
-    );
+    assert!(matches!(more, Err(PaymentError::MoreThanLeft)), "{more:?}");
     let yen = all("yen", &payment).amount(Amount::new(400, Currency::JPY));
     let yen = world.checkout.capture(&yen).await;
-    assert!(matches!(yen, Err(OperationError::Request(_))), "{yen:?}");
+    assert!(matches!(yen, Err(PaymentError::Request(_))), "{yen:?}");
     world
         .checkout
         .capture(&all("shipped-1", &payment))
@@ -183,7 +180,7 @@ async fn at_once_with_several_references_one_captures_and_the_others_hear_so() {
                 assert_eq!(status, PaymentStatus::Succeeded);
                 made += 1;
             }
-            Err(OperationError::WrongState | OperationError::InFlight) => refused += 1,
+            Err(PaymentError::WrongState | PaymentError::InFlight) => refused += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -249,7 +246,7 @@ async fn what_somebody_else_captured_is_not_taken_for_the_own_capture() {
         .await;
     let refused = world.checkout.capture(&request).await;
     assert!(
-        matches!(refused, Err(OperationError::WrongState)),
+        matches!(refused, Err(PaymentError::WrongState)),
         "{refused:?}"
     );
 }
@@ -265,7 +262,7 @@ async fn another_amount_under_the_same_reference_does_not_change_what_must_arriv
     world.sandbox.faults().clear();
     let other = part("shipped-1", &payment, 700);
     let other = world.checkout.capture(&other).await;
-    assert!(matches!(other, Err(OperationError::Differs)), "{other:?}");
+    assert!(matches!(other, Err(PaymentError::Differs)), "{other:?}");
     // The first call reaches Stripe after all.
     world
         .post(
@@ -342,7 +339,7 @@ async fn what_is_canceled_is_let_go_once_and_cannot_be_captured() {
     assert_eq!(canceled.count(), 1, "{told:?}");
     assert!(!told.iter().any(|line| line.starts_with("refunded")));
     let late = world.checkout.capture(&all("shipped-1", &payment)).await;
-    assert!(matches!(late, Err(OperationError::WrongState)), "{late:?}");
+    assert!(matches!(late, Err(PaymentError::WrongState)), "{late:?}");
     let totals = world.checkout.totals(&payment).await.unwrap();
     assert_eq!((totals.charged, totals.refunded), (eur(0), eur(0)));
 }
@@ -356,7 +353,7 @@ async fn what_is_paid_is_not_canceled() {
         .cancel(&CancelRequest::new("off-1", &payment))
         .await;
     assert!(
-        matches!(refused, Err(OperationError::WrongState)),
+        matches!(refused, Err(PaymentError::WrongState)),
         "{refused:?}"
     );
 }

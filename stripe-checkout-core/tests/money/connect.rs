@@ -4,7 +4,7 @@ use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::requests::{CaptureRequest, PaymentRequest, RefundRequest};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
-use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, IntentError, RequestError};
+use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, PaymentError, RequestError};
 
 use crate::world::{PRICE, World, eur};
 
@@ -54,13 +54,27 @@ async fn the_same_reference_on_another_account_is_another_order() {
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
     // Only this one is paid.
     let again = world.checkout.create_intent(&on(ONE, "order-1")).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
     for open in [on(OTHER, "order-1"), PaymentRequest::new("order-1", PRICE)] {
         world.checkout.create_intent(&open).await.unwrap();
     }
     world.confirm_on(OTHER, other.id()).await;
     world.deliver_of(Some(OTHER)).await;
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_changed_on_an_account_is_the_price_that_is_due() {
+    let world = World::new().await;
+    for minor in [1999, 2999] {
+        let order = PaymentRequest::new("order-1", eur(minor)).on_account(ONE);
+        world.checkout.create_intent(&order).await.unwrap();
+    }
+    let order = PaymentRequest::new("order-1", eur(2999)).on_account(ONE);
+    let open = world.checkout.create_intent(&order).await.unwrap();
+    world.confirm_on(ONE, open.id()).await;
+    world.deliver_of(Some(ONE)).await;
+    assert_eq!(world.diary.take(), ["paid order-1 2999"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +144,7 @@ async fn money_of_a_connected_account_goes_back_from_there() {
     assert!(matches!(ended, Expired::Expired(payment) if payment.id() == open.id()));
     let refused = world.checkout.create_intent(&on(OTHER, "order-1")).await;
     assert!(
-        matches!(refused, Err(IntentError::CalledOff)),
+        matches!(refused, Err(PaymentError::CalledOff)),
         "{refused:?}"
     );
 }

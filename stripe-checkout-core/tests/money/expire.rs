@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stripe_checkout_core::Checkout;
 use stripe_checkout_core::Expired;
-use stripe_checkout_core::IntentError;
+use stripe_checkout_core::PaymentError;
 use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::PaymentStatus;
 use stripe_checkout_sandbox::Fault;
@@ -21,8 +21,8 @@ async fn status(world: &World, payment: &str) -> String {
     intent["status"].as_str().unwrap().to_owned()
 }
 
-fn called_off<T: std::fmt::Debug>(result: Result<T, IntentError>) {
-    assert!(matches!(result, Err(IntentError::CalledOff)), "{result:?}");
+fn called_off<T: std::fmt::Debug>(result: Result<T, PaymentError>) {
+    assert!(matches!(result, Err(PaymentError::CalledOff)), "{result:?}");
 }
 
 /// How many PaymentIntents can be paid.
@@ -68,7 +68,7 @@ async fn what_is_open_is_canceled_and_stays_so_until_somebody_says_otherwise() {
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
     // It is open from now on for everybody.
     let paid = world.checkout.create_intent(&request("order-1")).await;
-    assert!(matches!(paid, Err(IntentError::AlreadyPaid)), "{paid:?}");
+    assert!(matches!(paid, Err(PaymentError::AlreadyPaid)), "{paid:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +174,7 @@ async fn buyers_and_the_merchant_at_the_same_time_leave_nothing_open() {
         }
         while let Some(ended) = running.join_next().await {
             match ended.unwrap() {
-                Ok(()) | Err(IntentError::CalledOff | IntentError::InFlight) => {}
+                Ok(()) | Err(PaymentError::CalledOff | PaymentError::InFlight) => {}
                 Err(error) => panic!("{error:?}"),
             }
         }

@@ -15,7 +15,7 @@ use stripe_checkout_core::requests::{
 use stripe_checkout_core::stripe::{
     Gateway, IdempotencyKey, PooledTransport, Transport, TransportRequest, TransportResponse,
 };
-use stripe_checkout_core::{Checkout, IntentError, OperationError, TransportError};
+use stripe_checkout_core::{Checkout, PaymentError, TransportError};
 use stripe_checkout_sandbox::{Fault, Sandbox};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
@@ -265,7 +265,7 @@ impl Story {
     pub(crate) fn call(
         &self,
         process: usize,
-    ) -> impl Future<Output = Result<String, OperationError>> + Send + 'static {
+    ) -> impl Future<Output = Result<String, PaymentError>> + Send + 'static {
         let checkout = self.processes[process].clone();
         let (kind, payment, method) = (self.kind, self.payment.clone(), self.method.clone());
         let customer = self.customer.clone();
@@ -308,8 +308,8 @@ impl Story {
                             payment.id().to_owned()
                         }
                         Ok(outcome) => panic!("{outcome:?}"),
-                        Err(IntentError::Api(error)) => return Err(error.into()),
-                        Err(IntentError::InFlight) => return Err(OperationError::InFlight),
+                        Err(PaymentError::Api(error)) => return Err(error.into()),
+                        Err(PaymentError::InFlight) => return Err(PaymentError::InFlight),
                         Err(error) => panic!("{error:?}"),
                     }
                 }
@@ -331,7 +331,7 @@ impl Story {
     }
 
     /// Several processes call at once, and their requests are released one by one.
-    async fn round(&mut self) -> Vec<Result<String, OperationError>> {
+    async fn round(&mut self) -> Vec<Result<String, PaymentError>> {
         self.gate.set_open(false);
         let callers = self.random.usize(1..=3);
         let mut running = JoinSet::new();
@@ -339,7 +339,7 @@ impl Story {
             // After an error a process asks again, also while the others are on their way.
             let calls = [self.call(process), self.call(process), self.call(process)];
             running.spawn(async move {
-                let mut last = Err(OperationError::InFlight);
+                let mut last = Err(PaymentError::InFlight);
                 for call in calls {
                     last = call.await;
                     if last.is_ok() {

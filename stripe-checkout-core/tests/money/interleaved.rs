@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::requests::PaymentRequest;
-use stripe_checkout_core::{ApiError, IntentError, OperationError};
+use stripe_checkout_core::{ApiError, PaymentError};
 use stripe_checkout_sandbox::Fault;
 
 use crate::generated::{Fate, KINDS, Kind, Story};
@@ -112,7 +112,7 @@ async fn a_key_that_has_other_parameters_is_replaced() {
         assert!(
             matches!(
                 second,
-                Err(OperationError::Api(ApiError::IdempotencyMismatch { .. }))
+                Err(PaymentError::Api(ApiError::IdempotencyMismatch { .. }))
             ),
             "{kind:?}: {second:?}"
         );
@@ -139,7 +139,7 @@ async fn a_key_of_an_order_that_has_other_parameters_is_replaced() {
     assert!(
         matches!(
             refused,
-            Err(IntentError::Api(ApiError::IdempotencyMismatch { .. }))
+            Err(PaymentError::Api(ApiError::IdempotencyMismatch { .. }))
         ),
         "{refused:?}"
     );

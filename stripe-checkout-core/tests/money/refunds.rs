@@ -6,7 +6,7 @@ use stripe_checkout_core::fulfillment::{OperationKind, OperationState};
 use stripe_checkout_core::requests::{RefundReason, RefundRequest};
 use stripe_checkout_core::webhook::{Refund, RefundStatus};
 use stripe_checkout_core::{
-    Amount, AmountError, ApiError, Checkout, Currency, Metadata, OperationError, RequestError,
+    Amount, AmountError, ApiError, Checkout, Currency, Metadata, PaymentError, RequestError,
 };
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
@@ -19,10 +19,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 async fn until_answered(
     checkout: &Checkout,
     request: &RefundRequest,
-) -> Result<Refund, OperationError> {
+) -> Result<Refund, PaymentError> {
     for _ in 0..20 {
         match checkout.refund(request).await {
-            Err(OperationError::Api(
+            Err(PaymentError::Api(
                 ApiError::Timeout
                 | ApiError::Unavailable { .. }
                 | ApiError::IdempotencyConflict { .. }
@@ -93,7 +93,7 @@ async fn without_an_amount_all_that_is_left_goes_back() {
     let rest = world.checkout.refund(&rest).await.unwrap();
     assert_eq!(rest.amount(), eur(1499));
     let more = world.checkout.refund(&refund_of("more", &payment, 1)).await;
-    assert!(matches!(more, Err(OperationError::NothingLeft)), "{more:?}");
+    assert!(matches!(more, Err(PaymentError::NothingLeft)), "{more:?}");
     // Asked for again, it is the one that was made, although nothing is left now.
     let again = RefundRequest::new("rest", &payment);
     let again = world.checkout.refund(&again).await.unwrap();
@@ -119,10 +119,7 @@ async fn the_same_reference_with_other_parameters_is_refused_and_nothing_is_sent
             .metadata(Metadata::new().with("a", "b").unwrap()),
     ] {
         let refused = world.checkout.refund(&differs).await;
-        assert!(
-            matches!(refused, Err(OperationError::Differs)),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(PaymentError::Differs)), "{refused:?}");
     }
     assert_eq!(world.refunding().len(), sent);
 }
@@ -132,7 +129,7 @@ async fn what_cannot_be_right_is_refused_before_stripe_is_asked() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
     let asked = world.refunding().len();
-    let request = |error| matches!(error, Err(OperationError::Request(_)));
+    let request = |error| matches!(error, Err(PaymentError::Request(_)));
     for bad in ["", "a\nb", &"x".repeat(201)] {
         let refused = world
             .checkout
@@ -143,7 +140,7 @@ async fn what_cannot_be_right_is_refused_before_stripe_is_asked() {
     let zero = world.checkout.refund(&refund_of("zero", &payment, 0)).await;
     assert!(matches!(
         zero,
-        Err(OperationError::Request(RequestError::Amount(
+        Err(PaymentError::Request(RequestError::Amount(
             AmountError::Zero
         )))
     ));
@@ -153,7 +150,7 @@ async fn what_cannot_be_right_is_refused_before_stripe_is_asked() {
     assert!(
         matches!(
             yen,
-            Err(OperationError::Request(RequestError::Amount(
+            Err(PaymentError::Request(RequestError::Amount(
                 AmountError::CurrencyMismatch { .. }
             )))
         ),
@@ -164,7 +161,7 @@ async fn what_cannot_be_right_is_refused_before_stripe_is_asked() {
         assert!(
             matches!(
                 refused,
-                Err(OperationError::Api(ApiError::InvalidRequest {
+                Err(PaymentError::Api(ApiError::InvalidRequest {
                     status: 404,
                     ..
                 }))
@@ -202,7 +199,7 @@ async fn at_once_with_one_reference_it_is_one_and_with_many_never_more_than_was_
     while let Some(ended) = running.join_next().await {
         match ended.unwrap() {
             Ok(_) => made += 1,
-            Err(OperationError::MoreThanLeft | OperationError::NothingLeft) => refused += 1,
+            Err(PaymentError::MoreThanLeft | PaymentError::NothingLeft) => refused += 1,
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -261,7 +258,7 @@ async fn a_500_that_stripe_keeps_is_looked_behind_before_the_next_attempt() {
         assert!(
             matches!(
                 failed,
-                Err(OperationError::Api(ApiError::Unavailable {
+                Err(PaymentError::Api(ApiError::Unavailable {
                     replayed: true,
                     ..
                 }))
@@ -426,7 +423,7 @@ async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
         assert!(
             matches!(
                 refused,
-                Err(OperationError::Api(ApiError::InvalidRequest { .. }))
+                Err(PaymentError::Api(ApiError::InvalidRequest { .. }))
             ),
             "{refused:?}"
         );
@@ -470,7 +467,7 @@ async fn a_disputed_payment_is_not_refunded_a_second_time() {
         .refund(&RefundRequest::new("return-1", &payment))
         .await;
     assert!(
-        matches!(refused, Err(OperationError::Disputed)),
+        matches!(refused, Err(PaymentError::Disputed)),
         "{refused:?}"
     );
 }
@@ -512,10 +509,7 @@ async fn a_found_refund_of_another_amount_is_another_operation() {
     world.checkout.refund(&request).await.unwrap();
     let other = refund_of("return-1", &payment, 500);
     let refused = world.forgetful().refund(&other).await;
-    assert!(
-        matches!(refused, Err(OperationError::Differs)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PaymentError::Differs)), "{refused:?}");
     assert_eq!(world.refunds(&payment).await, own(&[("return-1", 300)]));
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
 use stripe_checkout_core::requests::{CancelRequest, CaptureRequest};
 use stripe_checkout_core::webhook::{Event, PaymentStatus};
-use stripe_checkout_core::{Expired, IntentError};
+use stripe_checkout_core::{Expired, PaymentError};
 
 use super::fulfilment::orders;
 use super::world::{GOOD, PRICE, Shop, World, eur, hosted, request};
@@ -247,7 +247,7 @@ async fn an_order_that_is_called_off_releases_money_authorised_on_stripes_page()
     let again = world.checkout.expire("1").await.unwrap();
     assert!(matches!(again, Expired::Expired(_)), "{again:?}");
     let again = world.checkout.create_session(&request("1")).await;
-    assert!(matches!(again, Err(IntentError::CalledOff)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::CalledOff)), "{again:?}");
 
     // Money that was captured meanwhile stays.
     let (_, intent) = authorised(&world, "2").await;

@@ -5,7 +5,7 @@ use stripe_checkout_core::fulfillment::{
 };
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event};
 use stripe_checkout_core::{
-    BuildError, Checkout, Config, Expired, InboxError, IntentError, RequestError, WebhookSecret,
+    BuildError, Checkout, Config, Expired, InboxError, PaymentError, RequestError, WebhookSecret,
 };
 use stripe_checkout_sandbox::{CONNECT_APPLICATION, Fault};
 
@@ -33,7 +33,7 @@ async fn the_same_reference_on_another_account_is_another_order() {
     assert_eq!(of_one, ["ship for 20.00 EUR of 20.00 EUR 1"]);
     // Only that one is paid.
     let again = world.checkout.create_session(&on(ONE)).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
     let still = world.checkout.create_session(&on(OTHER)).await.unwrap();
     assert_eq!(still.id(), other.id());
     // The order may change the page there too, and be called off.
@@ -394,7 +394,7 @@ async fn an_account_of_which_a_restart_forgot_all_is_looked_up_by_the_connect_ap
             None => assert!(
                 matches!(
                     asked,
-                    Err(IntentError::Request(RequestError::ForgottenAccount))
+                    Err(PaymentError::Request(RequestError::ForgottenAccount))
                 ),
                 "{asked:?}"
             ),

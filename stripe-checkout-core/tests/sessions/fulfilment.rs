@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
 use stripe_checkout_core::requests::TaxBehavior;
-use stripe_checkout_core::{IntentError, webhook::Event};
+use stripe_checkout_core::{PaymentError, webhook::Event};
 
 use super::world::{DECLINED, DELAYED, GOOD, PRICE, Shop, World, eur, hosted, request};
 
@@ -27,9 +27,9 @@ async fn a_paid_session_ships_once_however_often_all_is_told() {
     assert_eq!(world.deliver().await, [SHIPPED]);
     assert_eq!(world.deliver().await, [""; 0], "all of it again");
     let again = world.checkout.create_session(&request("1")).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
     let again = world.checkout.create_intent(&request("1")).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
 }
 
 /// Every order of these.
@@ -164,7 +164,7 @@ async fn a_free_order_is_given_once_and_is_paid() {
     assert_eq!(back.unwrap().status().as_str(), "succeeded");
     assert_eq!(world.deliver().await, [""; 0]);
     let again = world.checkout.create_intent(&request("1")).await;
-    assert!(matches!(again, Err(IntentError::AlreadyPaid)), "{again:?}");
+    assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
 
     // One that was left open in another window, and is paid after all.
     let second = world.post("/checkout/sessions", &by_hand("")).await;
@@ -223,7 +223,7 @@ async fn what_is_on_its_way_is_shipped_when_it_arrives() {
         world.checkout.create_session(&request("1")).await.err(),
         world.checkout.create_intent(&request("1")).await.err(),
     ] {
-        assert!(matches!(again, Some(IntentError::Processing)), "{again:?}");
+        assert!(matches!(again, Some(PaymentError::Processing)), "{again:?}");
     }
     let intent = world.intent_of(session.id()).await;
     assert!(world.sandbox.settle(&intent, true));

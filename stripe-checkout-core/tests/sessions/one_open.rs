@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use stripe_checkout_core::requests::{PaymentRequest, SetupFutureUsage};
 use stripe_checkout_core::stripe::Gateway;
-use stripe_checkout_core::{ApiError, Expired, IntentError};
+use stripe_checkout_core::{ApiError, Expired, PaymentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
@@ -65,7 +65,7 @@ async fn an_order_that_is_called_off_is_paid_on_no_page() {
     for _ in 0..2 {
         let refused = world.checkout.create_session(&request("1")).await;
         assert!(
-            matches!(refused, Err(IntentError::CalledOff)),
+            matches!(refused, Err(PaymentError::CalledOff)),
             "{refused:?}"
         );
     }
@@ -106,7 +106,7 @@ async fn an_answer_that_was_lost_after_the_work_was_done_makes_no_second_session
     // All tries of one call, and the buyer clicks again.
     world.sandbox.faults().next(4, Fault::ResetAfterExecution);
     let lost = world.checkout.create_session(&request("2")).await;
-    assert!(matches!(lost, Err(IntentError::Api(_))), "{lost:?}");
+    assert!(matches!(lost, Err(PaymentError::Api(_))), "{lost:?}");
     world.sandbox.faults().clear();
     let session = world.open("2").await;
     assert_eq!(world.sessions("open").await.len(), 2);
@@ -144,7 +144,7 @@ async fn a_key_that_has_other_parameters_ends_an_attempt_and_not_the_order() {
     assert!(
         matches!(
             refused,
-            Err(IntentError::Api(ApiError::IdempotencyMismatch { .. }))
+            Err(PaymentError::Api(ApiError::IdempotencyMismatch { .. }))
         ),
         "{refused:?}"
     );
@@ -180,12 +180,12 @@ async fn who_pays_the_first_while_it_is_replaced_has_paid() {
     let dearer = PaymentRequest::new("1", eur(25_00));
     let second = world.checkout.create_session(&dearer).await;
     assert!(
-        matches!(second, Err(IntentError::AlreadyPaid)),
+        matches!(second, Err(PaymentError::AlreadyPaid)),
         "{second:?}"
     );
     let second = world.checkout.create_intent(&dearer).await;
     assert!(
-        matches!(second, Err(IntentError::AlreadyPaid)),
+        matches!(second, Err(PaymentError::AlreadyPaid)),
         "{second:?}"
     );
 }
@@ -207,7 +207,7 @@ async fn paid_in_the_very_moment_in_which_it_is_expired_is_paid_or_over_and_neve
                 assert_eq!(world.deliver().await, [""; 0]);
             }
             Err(error) => {
-                assert!(matches!(error, IntentError::AlreadyPaid), "{error}");
+                assert!(matches!(error, PaymentError::AlreadyPaid), "{error}");
                 assert_eq!(paid["status"], "complete", "{paid}");
                 assert_eq!(world.deliver().await.len(), 1);
             }
@@ -261,7 +261,7 @@ async fn buttons_of_both_pages_pressed_at_the_same_time_never_leave_two() {
         }
         while let Some(clicked) = clicks.join_next().await {
             let clicked = clicked.unwrap();
-            let lost = matches!(clicked, Ok(()) | Err(IntentError::InFlight));
+            let lost = matches!(clicked, Ok(()) | Err(PaymentError::InFlight));
             assert!(lost, "{clicked:?}");
         }
         // Each takes the other's page away: who is last may have given up.
@@ -283,7 +283,7 @@ async fn an_order_that_was_declined_too_often_is_closed_on_stripes_page_too() {
     assert_eq!(world.sessions("expired").await, [session.id()]);
     let again = world.checkout.create_session(&request("1")).await;
     assert!(
-        matches!(again, Err(IntentError::TooManyDeclines { .. })),
+        matches!(again, Err(PaymentError::TooManyDeclines { .. })),
         "{again:?}"
     );
 }

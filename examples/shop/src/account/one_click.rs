@@ -6,7 +6,7 @@
 use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
 use stripe_checkout_core::{
-    IntentError,
+    PaymentError,
     requests::{SavedCharge, SavedChargeOutcome},
 };
 
@@ -92,7 +92,7 @@ impl Shop {
         let asked = async {
             let customer = checkout.customer(&buyer.customer()).await?;
             let methods = checkout.payment_methods(&customer).await?;
-            Ok::<_, stripe_checkout_core::OperationError>((customer, methods))
+            Ok::<_, stripe_checkout_core::PaymentError>((customer, methods))
         };
         let (customer, methods) = asked.await.map_err(unanswered)?;
         let Some(method) = methods.iter().find(|method| method.id() == card) else {
@@ -122,11 +122,11 @@ impl Shop {
                 Answer::see_other(format!("/checkout?order={id}"))
             }
             Ok(_)
-            | Err(IntentError::AlreadyPaid | IntentError::Processing | IntentError::InFlight) => {
+            | Err(PaymentError::AlreadyPaid | PaymentError::Processing | PaymentError::InFlight) => {
                 at_order
             }
-            Err(IntentError::NotTheirs) => return Err(Problem::UnknownCard),
-            Err(IntentError::TooManyDeclines { .. }) => {
+            Err(PaymentError::NotTheirs) => return Err(Problem::UnknownCard),
+            Err(PaymentError::TooManyDeclines { .. }) => {
                 let message = "It was declined too often. Please order again.";
                 self.unpaid(cart, &id, &named(method), message)?
             }

@@ -4,7 +4,7 @@ use super::{
     admin::{session, token},
     common::{header, json, open, open_with_stripe, text, visit},
 };
-use stripe_checkout_core::IntentError;
+use stripe_checkout_core::PaymentError;
 
 #[tokio::test]
 async fn an_id_that_no_database_can_look_for_is_not_found() {
@@ -104,7 +104,7 @@ async fn abandoned_orders_are_canceled_and_others_are_not() {
     assert_eq!(canceled(i64::MAX).await, 0);
     // A page that is still open takes no money any more.
     let late = open.checkout.create_intent(&request).await;
-    assert!(matches!(late, Err(IntentError::CalledOff)), "{late:?}");
+    assert!(matches!(late, Err(PaymentError::CalledOff)), "{late:?}");
 }
 
 #[tokio::test]

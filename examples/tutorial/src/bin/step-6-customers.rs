@@ -8,7 +8,7 @@ use axum::{Form, Router, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
 use stripe_checkout_core::{
-    Amount, Checkout, Currency, Customers, OperationError, Pricing, PricingError, Visitor,
+    Amount, Checkout, Currency, Customers, PaymentError, Pricing, PricingError, Visitor,
     VisitorData,
 };
 use tutorial::{LogIn, OrderId, Stripe, User};
@@ -85,7 +85,7 @@ async fn account(State(shop): State<Shop>, headers: HeaderMap) -> Result<Html<St
     Ok(Html(page.replace("<!-- cards -->", &cards)))
 }
 
-async fn cards(checkout: &Checkout, user: &User) -> Result<String, OperationError> {
+async fn cards(checkout: &Checkout, user: &User) -> Result<String, PaymentError> {
     let customer = checkout.customer(&CustomerRequest::new(&user.id)).await?;
     let methods = checkout.payment_methods(&customer).await?;
     let cards = methods.iter().filter_map(|method| method.card());

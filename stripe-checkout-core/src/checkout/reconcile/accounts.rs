@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::report::{ReconcileError, ReconcilePart};
 use super::{NO_ANSWERS, Run, is_no_answer, now, time};
-use crate::error::{InboxError, ReconcileError, ReconcilePart};
+use crate::error::InboxError;
 use crate::stripe::ApiError;
 
 /// For how long after the last change of an order its account is asked. Buyers dispute a payment

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::report::{ReconcileError, ReconcilePart};
 use super::{BEFORE_BIRTH, NO_ANSWERS, REACH, Run, is_no_answer, now, payments, seconds, taken};
-use crate::error::{InboxError, ReconcileError, ReconcilePart};
-use crate::stripe::ApiError;
-use crate::stripe::EventPage;
+use crate::error::InboxError;
+use crate::stripe::{ApiError, EventPage};
 use crate::webhook::{EVENT_TYPES, Event};
 
 /// What Stripe lists late, it lists within this time.

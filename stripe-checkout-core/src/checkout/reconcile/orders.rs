@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use super::report::{ReconcileError, ReconcilePart};
 use super::{
     BEFORE_BIRTH, Look, NO_ANSWERS, REACH, Run, is_no_answer, look, lost, now, seconds, time,
 };
-use crate::error::{InboxError, ReconcileError, ReconcilePart};
+use crate::error::InboxError;
 use crate::fulfillment::{IntentRecord, OrderKey};
 use crate::stripe::ApiError;
 

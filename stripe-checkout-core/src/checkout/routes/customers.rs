@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Checkout;
-use super::routes::MERCHANT_DEADLINE;
+use super::request::MERCHANT_DEADLINE;
 use crate::call::{Call, Visitor};
-use crate::error::{Chain, PricingError};
+use crate::checkout::payment_error::PaymentError;
+use crate::checkout::state::Checkout;
+use crate::error::Chain;
 use crate::guard::Attempt;
+use crate::pricing::PricingError;
 use crate::reply::{Problem, Reply};
 use crate::requests::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 
@@ -39,7 +41,7 @@ impl Checkout {
             if !error.is_expected() {
                 tracing::error!(user = user.user(), error = %Chain(&error), "no customer");
             }
-            Problem::from(&error)
+            problem_of(&error)
         })?;
         Ok(Some(customer))
     }
@@ -94,7 +96,7 @@ impl Checkout {
             if !error.is_expected() {
                 tracing::error!(user = user.user(), error = %Chain(&error), "no SetupIntent");
             }
-            Problem::from(&error)
+            problem_of(&error)
         })?;
         let Some(secret) = setup.client_secret() else {
             tracing::error!(setup = setup.id(), "Stripe gave no client secret");
@@ -132,7 +134,7 @@ impl Checkout {
                     if !error.is_expected() {
                         tracing::error!(customer = customer.id(), error = %Chain(&error), "no customer session");
                     }
-                    Problem::from(&error)
+                    problem_of(&error)
                 })?)
             }
             None => None,
@@ -141,5 +143,13 @@ impl Checkout {
             customer_session_client_secret: secret.as_ref().map(|secret| secret.expose()),
         };
         Ok(Reply::json(200, &session))
+    }
+}
+
+/// A customer that Stripe does not take is a mistake in the merchant's code, and no order's.
+fn problem_of(error: &PaymentError) -> Problem {
+    match error {
+        PaymentError::Request(_) => Problem::internal(),
+        error => error.into(),
     }
 }
