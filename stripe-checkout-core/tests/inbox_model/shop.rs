@@ -395,9 +395,11 @@ impl<S: Store> Process<S> {
             }
             done
         });
+        // The value that it gives is a lock, which `die` needs.
+        let dead = async { drop(dead.wait_for(|dead| *dead).await) };
         tokio::select! {
             biased;
-            _ = dead.wait_for(|dead| *dead) => self.die(),
+            () = dead => self.die(),
             done = work => done,
         }
     }

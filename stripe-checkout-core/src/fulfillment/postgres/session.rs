@@ -98,7 +98,12 @@ impl SqlSession {
             Some(held) => held,
             None => {
                 let conn = tokio::time::timeout_at(until.into(), self.inbox.pool.acquire()).await;
-                Held::new(conn.map_err(|_| InboxError::Busy)?.map_err(failed)?)
+                let conn = conn.map_err(|_| match self.permit {
+                    // Other attempts have the connections.
+                    Some(_) => InboxError::Busy,
+                    None => unavailable(sqlx::Error::PoolTimedOut),
+                })?;
+                Held::new(conn.map_err(failed)?)
             }
         };
         Ok(self.held.insert(held))
@@ -155,11 +160,6 @@ impl Session for SqlSession {
         payments: [Option<&str>; 2],
     ) -> Result<Found, InboxError> {
         let sql = self.inbox.dialect.clone();
-        // An idle connection is taken without a round trip: this statement is the look whether it
-        // is alive. It only reads, so it may be asked again.
-        if self.held.is_none() {
-            self.held = self.inbox.pool.try_acquire().map(Held::new);
-        }
         self.hold_idle();
         let mut tries = 1;
         loop {
