@@ -59,11 +59,10 @@ impl Checkout {
             };
             checkout.answer(call).await
         };
-        match self.inner.tasks.spawn(work).await {
+        match self.inner.tasks.run(work).await {
             Ok(reply) => reply,
             Err(error) => {
-                // Not the error itself: it repeats the panic's message, which may hold anything.
-                tracing::error!(panicked = error.is_panic(), "a request was not answered");
+                tracing::error!(%error, "a request was not answered");
                 Problem::internal().json()
             }
         }

@@ -120,9 +120,8 @@ impl Checkout {
         &self,
         work: impl Future<Output = Result<T, InboxError>> + Send + 'static,
     ) -> Result<T, InboxError> {
-        let task = self.inner.tasks.spawn(work);
-        task.await
-            .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
+        let ended = self.inner.tasks.run(work).await;
+        ended.unwrap_or_else(|error| Err(InboxError::Unavailable(error.into())))
     }
 
     /// Where the rows of this mode stand in the inbox.

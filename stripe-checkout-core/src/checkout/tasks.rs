@@ -1,10 +1,14 @@
 //! Work that ends, whoever hangs up.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
 
-use tokio::runtime::Handle;
+use thiserror::Error;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
 /// The calls that are under way.
@@ -20,6 +24,44 @@ impl Tasks {
             running: watch::Sender::new(0),
             runtime: Handle::try_current().ok(),
         }
+    }
+
+    /// Runs it to its end, also if the caller goes away meanwhile. Work that never waits for
+    /// anything ends here, without a task: a task costs more than a webhook that is stored in memory.
+    ///
+    /// # Errors
+    /// [`Unfinished`].
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Unfinished> {
+        let mut work: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(work);
+        if self.is_at_home() {
+            let running = Running::new(&self.running);
+            let begun = std::future::poll_fn(|context| {
+                // Nothing of the work is looked at after a panic, so no broken invariant can be seen.
+                let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
+                Poll::Ready(catch_unwind(poll))
+            });
+            match begun.await {
+                Ok(Poll::Ready(done)) => return Ok(done),
+                Ok(Poll::Pending) => {}
+                Err(_) => return Err(Unfinished::Panicked),
+            }
+            // The task counts before this call no longer does.
+            let task = self.spawn(work);
+            drop(running);
+            return Ok(task.await?);
+        }
+        Ok(self.spawn(work).await?)
+    }
+
+    /// Whether this is a worker thread of the runtime on which the work runs.
+    fn is_at_home(&self) -> bool {
+        let here = Handle::try_current().ok();
+        here.zip(self.runtime.as_ref()).is_some_and(|(here, home)| {
+            here.id() == home.id() && home.runtime_flavor() == RuntimeFlavor::MultiThread
+        })
     }
 
     /// Runs it to its end, in the current span, whether or not somebody waits for what it gives.
@@ -46,6 +88,26 @@ impl Tasks {
     }
 }
 
+/// Why work did not come to its end.
+#[derive(Debug, Error)]
+pub(super) enum Unfinished {
+    /// Not with the panic's message, which may hold anything.
+    #[error("the work panicked")]
+    Panicked,
+    #[error("the runtime ended")]
+    RuntimeEnded,
+}
+
+impl From<JoinError> for Unfinished {
+    fn from(error: JoinError) -> Self {
+        if error.is_panic() {
+            Self::Panicked
+        } else {
+            Self::RuntimeEnded
+        }
+    }
+}
+
 /// Counts while it lives, also in a task that panics or is dropped before it ran.
 struct Running(watch::Sender<usize>);
 
@@ -64,7 +126,7 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
     use std::thread;
 
     use tokio::runtime::Builder;
@@ -109,6 +171,70 @@ mod tests {
         let work = span.in_scope(|| Tasks::new().spawn(async { tracing::Span::current().id() }));
         assert!(span.id().is_some());
         assert_eq!(work.await.unwrap(), span.id());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn work_that_never_waits_needs_no_task() {
+        let tasks = Arc::new(Tasks::new());
+        let inner = Arc::clone(&tasks);
+        let on_a_worker = tokio::spawn(async move {
+            let own = tokio::task::id();
+            let ran = inner.run(async { tokio::task::id() }).await.unwrap();
+            let waited = inner.run(async {
+                tokio::task::yield_now().await;
+                tokio::task::id()
+            });
+            (own, ran, waited.await.unwrap())
+        });
+        let (own, ran, waited) = on_a_worker.await.unwrap();
+        assert_eq!(own, ran);
+        assert_ne!(own, waited);
+        tasks.drain().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn work_goes_on_if_the_caller_goes_away() {
+        let tasks = Arc::new(Tasks::new());
+        let (go, wait) = oneshot::channel::<()>();
+        let (ended, was_ended) = oneshot::channel();
+        let inner = Arc::clone(&tasks);
+        let caller = tokio::spawn(async move {
+            let work = async move {
+                let _ = wait.await;
+                ended.send(()).unwrap();
+            };
+            let mut work = std::pin::pin!(inner.run(work));
+            // It began, and then the caller goes away.
+            std::future::poll_fn(|context| {
+                assert!(work.as_mut().poll(context).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        });
+        caller.await.unwrap();
+        go.send(()).unwrap();
+        was_ended.await.unwrap();
+        tasks.drain().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_panic_is_an_error_with_and_without_a_task() {
+        let tasks = Arc::new(Tasks::new());
+        let inner = Arc::clone(&tasks);
+        let on_a_worker = tokio::spawn(async move {
+            let at_once: Result<(), _> = inner.run(async { panic!("on purpose") }).await;
+            let later: Result<(), _> = inner
+                .run(async {
+                    tokio::task::yield_now().await;
+                    panic!("on purpose")
+                })
+                .await;
+            [at_once, later]
+        });
+        for ended in on_a_worker.await.unwrap() {
+            assert!(matches!(ended, Err(Unfinished::Panicked)), "{ended:?}");
+        }
+        tasks.drain().await;
     }
 
     /// As in actix-web: the call comes in on a worker's own runtime, which ends before the work does.

@@ -95,25 +95,39 @@ impl TryFrom<u64> for Minor {
 }
 
 /// A value that is good to know but no reason to refuse a genuine object: missing, null, or of another type than expected, it is none.
-#[derive(Deserialize)]
-#[serde(untagged)]
 pub(super) enum Lenient<T> {
     Is(T),
-    IsNot(IgnoredAny),
+    IsNot,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Value<T> {
+            Is(T),
+            IsNot(IgnoredAny),
+        }
+        // Most fields that are missing are null, and an error that says so takes its time.
+        Ok(match Option::deserialize(deserializer)? {
+            Some(Value::Is(value)) => Self::Is(value),
+            Some(Value::IsNot(_)) | None => Self::IsNot,
+        })
+    }
 }
 
 impl<T> Lenient<T> {
     pub(super) fn ok(self) -> Option<T> {
         match self {
             Self::Is(value) => Some(value),
-            Self::IsNot(_) => None,
+            Self::IsNot => None,
         }
     }
 }
 
 impl<T> Default for Lenient<T> {
     fn default() -> Self {
-        Self::IsNot(IgnoredAny)
+        Self::IsNot
     }
 }
 
@@ -125,11 +139,16 @@ pub(super) enum Reference {
     Expanded { id: String },
 }
 
+impl Reference {
+    pub(super) fn id(self) -> Option<String> {
+        let (Self::Id(id) | Self::Expanded { id }) = self;
+        Some(id).filter(|id| !id.is_empty())
+    }
+}
+
 impl Lenient<Reference> {
     pub(super) fn id(self) -> Option<String> {
-        self.ok()
-            .map(|(Reference::Id(id) | Reference::Expanded { id })| id)
-            .filter(|id| !id.is_empty())
+        self.ok().and_then(Reference::id)
     }
 }
 
@@ -173,21 +192,23 @@ pub(super) fn hide_client_secrets(mut json: String) -> String {
     json
 }
 
-const CLIENT_SECRET: &str = "client_secret";
+/// The name with its quotes.
+const CLIENT_SECRET: &str = "\"client_secret\"";
 
 /// Where the texts behind the names `client_secret` stand, with their quotes.
 fn client_secrets(json: &str) -> Vec<Range<usize>> {
     let mut places = Vec::new();
-    let mut rest = json;
-    while let Some((_, from_string)) = rest.split_once('"') {
-        let (string, behind) = split_string(from_string);
-        rest = behind;
-        // Without a colon behind it, the text was a value itself.
-        let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
-        if let Some(value) = value.filter(|_| string == CLIENT_SECRET)
-            && let Some(secret) = value.strip_prefix('"')
-        {
-            (_, rest) = split_string(secret);
+    for (at, name) in json.match_indices(CLIENT_SECRET) {
+        let (before, behind) = (json.get(..at), json.get(at + name.len()..));
+        // A quote inside a text has a backslash before it.
+        let is_inside = before.is_some_and(|before| before.ends_with('\\'));
+        // Without a colon behind it, the text is a value itself.
+        let value = behind.and_then(|behind| behind.trim_start().strip_prefix(':'));
+        let Some(value) = value.map(str::trim_start).filter(|_| !is_inside) else {
+            continue;
+        };
+        if let Some(secret) = value.strip_prefix('"') {
+            let (_, rest) = split_string(secret);
             places.push(json.len() - value.len()..json.len() - rest.len());
         }
     }

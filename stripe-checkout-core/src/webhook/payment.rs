@@ -497,7 +497,7 @@ impl LatestCharge {
     fn id(self) -> Option<String> {
         match self {
             Self::Id(id) | Self::Expanded { id, .. } => Some(id).filter(|id| !id.is_empty()),
-            Self::Other(reference) => Lenient::Is(reference).id(),
+            Self::Other(reference) => reference.id(),
         }
     }
 }

@@ -292,7 +292,7 @@ impl TryFrom<Named<Object>> for CheckoutSession {
         let tax = detail(|details| details.amount_tax);
         let (payment_intent, intent) = match object.payment_intent {
             Some(Paying::Whole(intent)) => (Some(intent.id().to_owned()), Some(intent)),
-            Some(Paying::Other(reference)) => (Lenient::Is(reference).id(), None),
+            Some(Paying::Other(reference)) => (reference.id(), None),
             None => (None, None),
         };
         Ok(Self {
