@@ -16,7 +16,7 @@ use super::records::{IntentRecord, OrderKey};
 #[cfg(feature = "intent")]
 use super::step::At;
 use super::step::{Attempt, Start};
-use super::verdict::{Step, Stepped, Terms, Turn};
+use super::verdict::{Received, Step, Stepped, Terms, Turn};
 use super::watch::Watched;
 use super::{BoxFuture, FulfillmentHandler};
 use crate::config::Config;
@@ -38,24 +38,6 @@ pub(crate) struct Delivery {
     pub(crate) received: SystemTime,
     /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
     pub(crate) at_once: bool,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Received {
-    /// Dealt with now. Answer 200.
-    Done(EventState),
-    /// Dealt with before. Answer 200.
-    Duplicate(EventState),
-    /// A test event at a live configuration. Answer 200.
-    Ignored,
-    /// The hook failed. Answer 500, so that Stripe delivers again.
-    Failed,
-    /// Stored; a worker runs it. Answer 200.
-    Queued,
-    /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
-    Waiting,
 }
 
 /// An inbox and a handler whose types are gone.

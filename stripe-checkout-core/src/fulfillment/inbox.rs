@@ -313,13 +313,6 @@ pub(super) mod sealed {
 
     #[cfg(feature = "unstable-inbox")]
     impl<T: ?Sized> Sealed for T {}
-
-    #[cfg(not(feature = "unstable-inbox"))]
-    impl Sealed for super::super::MemoryInbox {}
-    #[cfg(all(feature = "sqlite", not(feature = "unstable-inbox")))]
-    impl Sealed for super::super::SqliteInbox {}
-    #[cfg(all(feature = "postgres", not(feature = "unstable-inbox")))]
-    impl Sealed for super::super::PostgresInbox {}
 }
 
 impl From<CommitError> for InboxError {

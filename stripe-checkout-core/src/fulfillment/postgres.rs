@@ -24,9 +24,9 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::Semaphore;
 
 use self::driver::{create_schema, dialect};
-use self::inbox::PATIENCE;
 use self::transaction::Held;
 use super::codec::unavailable;
+use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
 use super::sql::tables::tables;
 use crate::error::InboxError;
@@ -91,6 +91,12 @@ pub struct PostgresInbox {
     dialect: Dialect,
     steps: Arc<Semaphore>,
 }
+
+/// The inbox whose text both databases share.
+type Store = PostgresInbox;
+
+#[cfg(not(feature = "unstable-inbox"))]
+impl super::inbox::sealed::Sealed for PostgresInbox {}
 
 impl fmt::Debug for PostgresInbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
