@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::birth::Births;
 use super::declines::Declines;
 use super::fresh::Fresh;
-use super::inbox::{Inbox, Session as _};
+use super::inbox::Inbox;
+#[cfg(feature = "intent")]
+use super::inbox::Session as _;
 use super::inbox_ext::InboxExt as _;
 use super::lookup::Lookup;
 #[cfg(feature = "intent")]

@@ -270,6 +270,7 @@ pub enum Claim<'a> {
 
 /// What an attempt decides from, read under the locks.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Locked {
     /// The event.
     pub event: Stored,
@@ -283,6 +284,7 @@ pub struct Locked {
 
 /// What an attempt changes.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Changes {
     /// The event as it is from now on: `state`, `attempts` and `last_error`. The claim ends.
     pub event: EventRecord,

@@ -1,8 +1,6 @@
 //! Points in time that cannot overflow, whatever duration the merchant or a caller names.
 
-#[cfg(any(feature = "sqlite", feature = "postgres", test))]
-use std::time::Instant;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// As good as for ever.
 const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -13,7 +11,6 @@ pub(super) fn time_after(now: SystemTime, wait: Duration) -> SystemTime {
 }
 
 /// The end of a wait that begins now, at most 30 years away.
-#[cfg(any(feature = "sqlite", feature = "postgres", test))]
 pub(super) fn end_of(wait: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(wait.min(LONGEST)).unwrap_or(now)
