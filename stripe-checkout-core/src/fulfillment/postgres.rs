@@ -6,12 +6,15 @@
 #[macro_use]
 mod transaction;
 mod driver;
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/inbox.rs"]
 mod inbox;
 #[macro_use]
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/rows.rs"]
 mod rows;
 mod session;
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/upkeep.rs"]
 mod upkeep;
 
