@@ -52,10 +52,6 @@ WIRE = "stripe/wire.rs"
 KNOWN_CIRCLES = [
     # Errors of amounts.
     ("error.rs", "currency.rs"),
-    ("fulfillment/fresh.rs", "fulfillment/engine.rs"),
-    ("fulfillment/operation.rs", "fulfillment/inbox.rs"),
-    ("fulfillment/postgres/receive.rs", "fulfillment/postgres.rs"),
-    ("telemetry.rs", "fulfillment/engine.rs"),
     ("telemetry.rs", "telemetry/recorded.rs"),
     ("testing/conformance.rs", "testing/conformance/*.rs"),
     ("testing/inbox.rs", "testing/inbox/*.rs"),

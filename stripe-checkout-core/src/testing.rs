@@ -20,6 +20,7 @@
 #[cfg(feature = "checkout")]
 pub mod conformance;
 mod handle;
+#[cfg(feature = "unstable-inbox")]
 pub mod inbox;
 
 use std::{

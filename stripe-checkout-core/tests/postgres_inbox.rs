@@ -1208,10 +1208,8 @@ async fn whoever_was_away_for_too_long_sees_that_the_event_is_not_his_any_more()
     })
     .await;
     // As if somebody else had taken it meanwhile, and it had been replayed.
-    shop.execute(
-        "UPDATE stripe_checkout_events SET claim = claim + 2, taken = false, attempts = 0",
-    )
-    .await;
+    shop.execute("UPDATE stripe_checkout_events SET claim = claim + 2, taken = 0, attempts = 0")
+        .await;
     lock.rollback().await.unwrap();
     let step = away.await.unwrap().unwrap().unwrap();
     assert_eq!(step.did, Stepped::Now(EventState::Done));

@@ -20,7 +20,7 @@ const TABLES: &str = "\
 const SMALL: &str = "INSERT INTO small (paid) VALUES (1999);\n";
 const LARGE: &str = "INSERT INTO large (body) VALUES (:body);\n";
 const SAME: &str = "INSERT INTO same (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, taken, claim) \
-    SELECT 'shop', 'test', 'evt_3S0aBcLkdIwHu7ix' || n, 'payment_intent.succeeded', 'pi_3S0aBcLkdIwHu7ix' || n, '', 'order-' || n, true, true, :body, t, 'pending', 0, t, false, 0 \
+    SELECT 'shop', 'test', 'evt_3S0aBcLkdIwHu7ix' || n, 'payment_intent.succeeded', 'pi_3S0aBcLkdIwHu7ix' || n, '', 'order-' || n, true, true, :body, t, 'pending', 0, t, 0, 0 \
     FROM (SELECT lpad(nextval('number')::text, 8, '0') AS n, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS t) AS next;\n";
 
 /// Nobody pays for what was written before: what is not there any more need not be written to its file either.

@@ -15,20 +15,20 @@ const STEPS: usize = 400;
 const FILL_POSTGRES: &str = "\
     INSERT INTO stripe_checkout_events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, taken, claim) \
     SELECT 'shop', 'test', 'evt_3S0aBcLkdIwHu7iy' || lpad(n::text, 8, '0'), 'payment_intent.succeeded', 'pi_3S0aBcLkdIwHu7iy' || lpad(n::text, 8, '0'), '', 'old-' || lpad(n::text, 8, '0'), \
-    true, true, '', 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, false, 2 FROM generate_series(1, $1::bigint) AS n";
+    true, true, '', 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, 0, 2 FROM generate_series(1, $1::bigint) AS n";
 const FILL_PAYMENTS: &str = "\
     INSERT INTO stripe_checkout_payments (application, mode, id, success) \
     SELECT 'shop', 'test', 'pi_3S0aBcLkdIwHu7iy' || lpad(n::text, 8, '0'), 'fulfilled' FROM generate_series(1, $1::bigint) AS n";
 
 const FILL_SQLITE: &str = "\
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < ?1) \
-    INSERT INTO stripe_checkout_events (application, mode, id, type, payment, order_reference, ours, settles, body, received, state, attempts, due, claim, taken) \
-    SELECT 'shop', 'test', printf('evt_3S0aBcLkdIwHu7iy%08d', n), 'payment_intent.succeeded', printf('pi_3S0aBcLkdIwHu7iy%08d', n), printf('old-%08d', n), \
+    INSERT INTO stripe_checkout_events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, claim, taken) \
+    SELECT 'shop', 'test', printf('evt_3S0aBcLkdIwHu7iy%08d', n), 'payment_intent.succeeded', printf('pi_3S0aBcLkdIwHu7iy%08d', n), '', printf('old-%08d', n), \
     1, 1, x'', 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, 2, 0 FROM series";
 const FILL_SQLITE_PAYMENTS: &str = "\
     WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < ?1) \
-    INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes, noted) \
-    SELECT 'shop', 'test', printf('pi_3S0aBcLkdIwHu7iy%08d', n), 'fulfilled', 0, 0, '{}', 0, '{}', 0 FROM series";
+    INSERT INTO stripe_checkout_payments (application, mode, id, success, capturable, canceled, refunds, refunded_total, disputes) \
+    SELECT 'shop', 'test', printf('pi_3S0aBcLkdIwHu7iy%08d', n), 'fulfilled', 0, 0, '{}', 0, '{}' FROM series";
 
 pub(crate) async fn claim_table(sizes: &[i64]) {
     let mut rows = Vec::new();

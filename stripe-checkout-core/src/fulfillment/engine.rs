@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use super::birth::Births;
 use super::declines::Declines;
 use super::fresh::Fresh;
-use super::inbox::{Inbox, Session as _};
+use super::inbox::Inbox;
+#[cfg(feature = "intent")]
+use super::inbox::Session as _;
 use super::inbox_ext::InboxExt as _;
-use super::judge::Judge;
+use super::judge::{Judge, stored_event};
 use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
@@ -17,12 +19,12 @@ use super::records::{IntentRecord, OrderKey};
 #[cfg(feature = "intent")]
 use super::step::At;
 use super::step::{Attempt, Start};
-use super::verdict::{Step, Stepped, Terms, Turn};
+use super::verdict::{Received, Step, Stepped, Terms, Turn};
 use super::watch::Watched;
 use super::{BoxFuture, FulfillmentHandler};
 use crate::config::Config;
-use crate::error::{EventError, InboxError};
-use crate::webhook::{Event, Payment, ReadEvent};
+use crate::error::InboxError;
+use crate::webhook::{Payment, ReadEvent};
 
 /// Which payments are this application's.
 #[derive(Clone)]
@@ -40,24 +42,6 @@ pub(crate) struct Delivery {
     pub(crate) received: SystemTime,
     /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
     pub(crate) at_once: bool,
-}
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Received {
-    /// Dealt with now. Answer 200.
-    Done(EventState),
-    /// Dealt with before. Answer 200.
-    Duplicate(EventState),
-    /// A test event at a live configuration. Answer 200.
-    Ignored,
-    /// The hook failed. Answer 500, so that Stripe delivers again.
-    Failed,
-    /// Stored; a worker runs it. Answer 200.
-    Queued,
-    /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
-    Waiting,
 }
 
 /// An inbox and a handler whose types are gone.
@@ -275,16 +259,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
 
     /// Asks Stripe about a success that waits to be checked, and says whether it was asked.
     async fn look(&self, waiting: &EventRecord) -> bool {
-        match self.read(waiting) {
+        match stored_event(waiting, &self.config) {
             Ok(event) => self.fresh.look(&event, self.patience).await,
             Err(_) => false,
         }
-    }
-
-    /// The stored event, on the account that it is of.
-    pub(super) fn read(&self, record: &EventRecord) -> Result<Event, EventError> {
-        let event = Event::parse(record.body.clone())?;
-        Ok(event.unless_own(|account| self.config.is_of_keys(account)))
     }
 
     async fn one_step(
@@ -297,7 +275,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             _ => None,
         };
         let judge = Judge {
-            engine: self,
+            handler: &self.handler,
+            fresh: &self.fresh,
+            config: &self.config,
+            deadline: self.deadline,
+            max_attempts: self.max_attempts,
+            has_one_writer: self.inbox.limits().has_one_writer,
             delivered,
         };
         let watched = Watched::new(&judge);

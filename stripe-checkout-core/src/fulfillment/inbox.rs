@@ -270,6 +270,7 @@ pub enum Claim<'a> {
 
 /// What an attempt decides from, read under the locks.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Locked {
     /// The event.
     pub event: Stored,
@@ -283,6 +284,7 @@ pub struct Locked {
 
 /// What an attempt changes.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Changes {
     /// The event as it is from now on: `state`, `attempts` and `last_error`. The claim ends.
     pub event: EventRecord,
@@ -313,13 +315,6 @@ pub(super) mod sealed {
 
     #[cfg(feature = "unstable-inbox")]
     impl<T: ?Sized> Sealed for T {}
-
-    #[cfg(not(feature = "unstable-inbox"))]
-    impl Sealed for super::super::MemoryInbox {}
-    #[cfg(all(feature = "sqlite", not(feature = "unstable-inbox")))]
-    impl Sealed for super::super::SqliteInbox {}
-    #[cfg(all(feature = "postgres", not(feature = "unstable-inbox")))]
-    impl Sealed for super::super::PostgresInbox {}
 }
 
 impl From<CommitError> for InboxError {

@@ -1,11 +1,12 @@
 //! How an event comes in: whose it is, and that it is stored before anything else.
 
 use super::decide::{is_session, note, settles};
-use super::engine::{Delivery, Engine, Received};
+use super::engine::{Delivery, Engine};
 use super::inbox::{Inbox, Session};
 use super::inbox_ext::InboxExt as _;
 use super::records::{EventState, Found, NewEvent, OrderKey, Scope, Stored};
 use super::step::{At, Start};
+use super::verdict::Received;
 use super::{FulfillmentHandler, OursRule};
 use crate::error::InboxError;
 use crate::marks::Marks;

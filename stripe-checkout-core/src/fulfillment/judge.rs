@@ -10,10 +10,8 @@ use super::decide::{
     went_back, with_figures,
 };
 use super::due::{Due, Mismatch};
-use super::engine::Engine;
 use super::error_line;
-use super::fresh::{self, Check};
-use super::inbox::Inbox;
+use super::fresh::{self, Check, Fresh};
 use super::payment_event::{PaymentEvent, created};
 use super::records::{
     EventRecord, IntentRecord, IntentState, OrderKey, PaymentRecord, RequestState, Settled,
@@ -22,6 +20,7 @@ use super::records::{
 use super::verdict::{Cause, Dispatch, Verdict};
 use super::{BoxFuture, FulfillmentHandler, cause, debit, retry};
 use crate::amount::Amount;
+use crate::config::Config;
 use crate::error::{BoxError, Escaped, EventError};
 use crate::marks::Marks;
 use crate::webhook::{CheckoutSession, Event, Outcome, Payment, ReadEvent};
@@ -33,35 +32,50 @@ const OVERTAKEN: Duration = Duration::from_secs(30);
 const ONE_WRITER: &str = " (a handler must use the connection that it is given: until it ends, SQLite locks out every other one that writes, and the pool may have none left)";
 
 /// Judges the events of one step.
-pub(super) struct Judge<'a, I, H> {
-    pub(super) engine: &'a Engine<I, H>,
+pub(super) struct Judge<'a, H> {
+    pub(super) handler: &'a H,
+    pub(super) fresh: &'a Fresh,
+    pub(super) config: &'a Config,
+    /// How long the handler may take.
+    pub(super) deadline: Duration,
+    pub(super) max_attempts: u32,
+    /// See [`Limits::has_one_writer`](super::inbox::Limits::has_one_writer).
+    pub(super) has_one_writer: bool,
     /// The event that this step began with, if it was just delivered: it is read already.
     pub(super) delivered: Option<ReadEvent>,
 }
 
-impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
-    /// The stored event.
+/// The stored event, on the account that it is of.
+pub(super) fn stored_event(record: &EventRecord, config: &Config) -> Result<Event, EventError> {
+    let event = Event::parse(record.body.clone())?;
+    Ok(event.unless_own(|account| config.is_of_keys(account)))
+}
+
+impl<H> Judge<'_, H> {
     fn read(&self, record: &EventRecord) -> Result<ReadEvent, EventError> {
         let same = |event: &&ReadEvent| event.body().as_bytes() == &*record.body;
         match self.delivered.as_ref().filter(same) {
             Some(event) => Ok(event.clone()),
-            None => self.engine.read(record).map(ReadEvent::from),
+            None => stored_event(record, self.config).map(ReadEvent::from),
         }
     }
 
     /// Calls the handler with what the decision asks for.
-    async fn run(
+    async fn run<C: Send>(
         &self,
         decision: Decision,
         outcome: &Outcome,
         event: &Event,
-        db: &mut I::Connection,
-    ) -> Result<(), BoxError> {
+        db: &mut C,
+    ) -> Result<(), BoxError>
+    where
+        H: FulfillmentHandler<C>,
+    {
         match (decision, outcome) {
             (Decision::Superseded | Decision::Wait | Decision::WriteDown, _) => Ok(()),
             // An order with nothing to pay is a success too.
             (Decision::Fulfill, Outcome::Succeeded(payment) | Outcome::Free(payment)) => {
-                self.engine.handler.payment_succeeded(payment, db).await
+                self.handler.payment_succeeded(payment, db).await
             }
             _ => {
                 let news = payment_event(decision, outcome, event);
@@ -72,26 +86,32 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
 
     /// Gives the event to the handler. A line of the log says what a person must look at, before
     /// the handler can fail.
-    async fn tell(
+    async fn tell<C: Send>(
         &self,
         news: &PaymentEvent<'_>,
         event: &Event,
-        db: &mut I::Connection,
-    ) -> Result<(), BoxError> {
+        db: &mut C,
+    ) -> Result<(), BoxError>
+    where
+        H: FulfillmentHandler<C>,
+    {
         error_line::log(news, event);
-        self.engine.handler.on_event(news, db).await
+        self.handler.on_event(news, db).await
     }
 
     /// Compares the price of the payment with what is due, and what arrived with what was to be
     /// taken.
-    async fn mismatch(
+    async fn mismatch<C: Send>(
         &self,
         payment: &Payment,
         order: Option<&OrderKey>,
         intent: Option<&IntentRecord>,
         known: &PaymentRecord,
-        db: &mut I::Connection,
-    ) -> Result<Option<Mismatch>, BoxError> {
+        db: &mut C,
+    ) -> Result<Option<Mismatch>, BoxError>
+    where
+        H: FulfillmentHandler<C>,
+    {
         if let Some(order) = order.filter(|order| payment.order_id() != Some(&order.reference)) {
             return Ok(Some(Mismatch::OtherOrder {
                 made_for: order.reference.clone(),
@@ -101,7 +121,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
         let row = intent.filter(|row| is_present(row, payment));
         let (price, received) = (payment.price(), payment.amount_received());
         let mut expected = expected_of(payment, row);
-        let wrong_price = match self.engine.handler.amount_due(payment, db).await? {
+        let wrong_price = match self.handler.amount_due(payment, db).await? {
             Due::Exactly(due) if due != price => Some(Mismatch::NotAsDue { due, price }),
             Due::Exactly(_) => None,
             Due::AsAsked => match asked_of(payment, row) {
@@ -121,13 +141,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
         Ok(wrong_price.or(missing).or(unclear))
     }
 
-    async fn verdict(
+    async fn verdict<C: Send>(
         &self,
         record: &EventRecord,
         before: &PaymentRecord,
         intent: Option<&IntentRecord>,
-        db: &mut I::Connection,
-    ) -> Result<Verdict, BoxError> {
+        db: &mut C,
+    ) -> Result<Verdict, BoxError>
+    where
+        H: FulfillmentHandler<C>,
+    {
         let event = self.read(record)?;
         let outcome = event.outcome();
         if let Outcome::Unreadable(error) = outcome {
@@ -150,12 +173,12 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
             false => &Outcome::NotAboutPayment,
         };
         let seen = match outcome {
-            Outcome::Succeeded(payment) => self.engine.fresh.seen(payment),
+            Outcome::Succeeded(payment) => self.fresh.seen(payment),
             _ => None,
         };
         let seen = seen.as_ref();
         let known = match outcome {
-            Outcome::Succeeded(payment) => &self.engine.fresh.known(seen, before, payment),
+            Outcome::Succeeded(payment) => &self.fresh.known(seen, before, payment),
             _ => before,
         };
         let decision = decide(outcome, event.age(), known, intent);
@@ -167,8 +190,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
                 return Ok(Verdict::Waiting { again, reason });
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
-                if let Check::Waits(reason) = self.engine.fresh.check_dispute(seen, &event, payment)
-                {
+                if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
                     let again = fresh::again(record.received);
                     return Ok(Verdict::Waiting { again, reason });
                 }
@@ -178,7 +200,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
         let checked;
         let outcome = match outcome {
             Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
-                match self.engine.fresh.check(seen, &event, payment) {
+                match self.fresh.check(seen, &event, payment) {
                     Check::Passed(payment) => {
                         checked = Outcome::Succeeded(*payment);
                         &checked
@@ -247,35 +269,33 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Judge<'_, I, H> {
     }
 }
 
-impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Dispatch<I::Connection> for Judge<'_, I, H> {
+impl<C: Send, H: FulfillmentHandler<C>> Dispatch<C> for Judge<'_, H> {
     fn dispatch<'a>(
         &'a self,
         event: &'a EventRecord,
         payment: &'a PaymentRecord,
         intent: Option<&'a IntentRecord>,
-        db: &'a mut I::Connection,
+        db: &'a mut C,
     ) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let work = catch_panic(self.verdict(event, payment, intent, db));
             let attempt = event.attempts;
             let failed = |cause, mut error: String| {
-                if self.engine.inbox.limits().has_one_writer
-                    && matches!(cause, Cause::LockedOut | Cause::Deadline)
-                {
+                if self.has_one_writer && matches!(cause, Cause::LockedOut | Cause::Deadline) {
                     error.push_str(ONE_WRITER);
                 }
                 Verdict::Failed {
                     cause,
                     error,
-                    again: (attempt < self.engine.max_attempts).then(|| retry::pause(attempt)),
+                    again: (attempt < self.max_attempts).then(|| retry::pause(attempt)),
                 }
             };
-            let verdict = match tokio::time::timeout(self.engine.deadline, work).await {
+            let verdict = match tokio::time::timeout(self.deadline, work).await {
                 Ok(Some(Ok(verdict))) => verdict,
                 Ok(Some(Err(error))) => failed(cause::of(&*error), chain(&*error)),
                 Ok(None) => failed(Cause::Panicked, "the handler panicked".into()),
                 Err(_) => {
-                    let seconds = self.engine.deadline.as_secs_f64();
+                    let seconds = self.deadline.as_secs_f64();
                     let error = format!("the handler did not end within {seconds} s");
                     failed(Cause::Deadline, error)
                 }

@@ -4,14 +4,14 @@ mod bounded;
 mod locks;
 mod rows;
 mod session;
+mod store;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use self::locks::{LockKey, Locks};
-use self::rows::State;
+use self::locks::LockKey;
 use self::session::MemorySession;
+use self::store::Store;
 use super::inbox::{Inbox, Key, Limits, Row, Swap};
 use super::merge;
 use super::records::{
@@ -49,8 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Clones share what they hold.
 #[derive(Clone)]
 pub struct MemoryInbox {
-    state: Arc<Mutex<State>>,
-    locks: Locks,
+    store: Store,
     live: bool,
 }
 
@@ -63,7 +62,7 @@ impl Default for MemoryInbox {
 impl std::fmt::Debug for MemoryInbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MemoryInbox")
-            .field("limits", &self.state().limits)
+            .field("limits", &self.store.state().limits)
             .finish_non_exhaustive()
     }
 }
@@ -72,8 +71,7 @@ impl MemoryInbox {
     /// An empty inbox with a capacity of 100,000 entries of a kind and a time to live of 35 days.
     pub fn new() -> Self {
         Self {
-            state: Arc::default(),
-            locks: Locks::default(),
+            store: Store::default(),
             live: false,
         }
     }
@@ -81,14 +79,14 @@ impl MemoryInbox {
     /// How many events, payments and orders it holds, each.
     #[must_use]
     pub fn capacity(self, entries: usize) -> Self {
-        self.state().limits.capacity = entries.max(1);
+        self.store.state().limits.capacity = entries.max(1);
         self
     }
 
     /// How long what is dealt with is remembered.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
-        self.state().limits.time_to_live = time;
+        self.store.state().limits.time_to_live = time;
         self
     }
 
@@ -104,12 +102,10 @@ impl MemoryInbox {
         self.live = true;
         self
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under this lock, so what it protects is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
+
+#[cfg(not(feature = "unstable-inbox"))]
+impl super::inbox::sealed::Sealed for MemoryInbox {}
 
 impl Inbox for MemoryInbox {
     type Connection = ();
@@ -124,11 +120,11 @@ impl Inbox for MemoryInbox {
     }
 
     fn session(&self) -> MemorySession {
-        MemorySession::new(self.clone())
+        MemorySession::new(self.store.clone())
     }
 
     async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
-        let state = self.state();
+        let state = self.store.state();
         Ok(match key {
             Key::Order(order) => state.intent(order).cloned().map(Row::Order),
             Key::OrderOf(scope, payment) => state
@@ -158,10 +154,11 @@ impl Inbox for MemoryInbox {
         match swap {
             Swap::Order(order, expected, mut record) => {
                 let _locked = self
+                    .store
                     .locks
                     .take([LockKey::Order(order.clone())], PATIENCE)
                     .await?;
-                let mut state = self.state();
+                let mut state = self.store.state();
                 if state.intent(order).map(|row| row.version) != expected {
                     return Ok(false);
                 }
@@ -169,7 +166,7 @@ impl Inbox for MemoryInbox {
                 state.put_intent(order, record, now);
             }
             Swap::Operation(key, expected, mut record) => {
-                let mut state = self.state();
+                let mut state = self.store.state();
                 if state.operations.get(key).map(|row| row.version) != expected {
                     return Ok(false);
                 }
@@ -180,7 +177,7 @@ impl Inbox for MemoryInbox {
             }
             Swap::Bookmark(scope, name, expected, value) => {
                 let key = (scope.clone(), name.to_owned());
-                let mut state = self.state();
+                let mut state = self.store.state();
                 if state.bookmarks.get(&key).map(String::as_str) != expected {
                     return Ok(false);
                 }
@@ -191,7 +188,7 @@ impl Inbox for MemoryInbox {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let state = self.state();
+        let state = self.store.state();
         let fits = |stored: &&Stored| {
             let event = &stored.record;
             filter
@@ -238,7 +235,7 @@ impl Inbox for MemoryInbox {
                 &order.reference,
             )
         }
-        let state = self.state();
+        let state = self.store.state();
         let rows = state.intents.entries.iter();
         let mut open: Vec<_> = rows
             .filter(|(order, (row, _))| {
@@ -268,7 +265,7 @@ impl Inbox for MemoryInbox {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
-        let state = self.state();
+        let state = self.store.state();
         let rows = state.intents.entries.iter();
         let recent = rows.filter(|(order, (row, _))| order.scope == *scope && row.changed >= since);
         let accounts: BTreeSet<_> = recent
@@ -279,13 +276,13 @@ impl Inbox for MemoryInbox {
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let state = self.state();
+        let state = self.store.state();
         let named = state.bookmarks.keys().filter(|(_, known)| known == name);
         Ok(named.map(|(scope, _)| scope.clone()).collect())
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let state = self.state();
+        let state = self.store.state();
         let now = SystemTime::now();
         let mut stats = Stats::default();
         let mut unfulfilled: HashMap<&str, SystemTime> = HashMap::new();
@@ -326,7 +323,7 @@ impl Inbox for MemoryInbox {
         before: SystemTime,
         most: usize,
     ) -> Result<usize, InboxError> {
-        let mut state = self.state();
+        let mut state = self.store.state();
         let events = state.events.entries.iter();
         let old = events.filter(|((of, _), (stored, _))| {
             let event = &stored.record;

@@ -49,7 +49,6 @@ pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use declines::{Cancel, Declines};
 pub use due::{Due, Mismatch};
-pub use engine::Received;
 pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
 pub use future::BoxFuture;
 pub use handler::{FulfillmentHandler, OnPaid, on_paid};
@@ -74,4 +73,4 @@ pub use records::{
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
 pub(crate) use timed::Timed;
-pub use verdict::{Cause, Dispatch, Step, Stepped, Terms, Turn, Verdict};
+pub use verdict::{Cause, Dispatch, Received, Step, Stepped, Terms, Turn, Verdict};

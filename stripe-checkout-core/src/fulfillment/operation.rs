@@ -67,6 +67,7 @@ impl OperationKind {
 
 /// One operation's row, kept for good: who asks again in a year must not get a second one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct OperationRecord {
     /// Counts the writes; `put_operation` compares it.
     pub version: u64,

@@ -6,12 +6,15 @@
 #[macro_use]
 mod transaction;
 mod driver;
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/inbox.rs"]
 mod inbox;
 #[macro_use]
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/rows.rs"]
 mod rows;
 mod session;
+#[allow(clippy::duplicate_mod)] // Compiled for each database.
 #[path = "sql/upkeep.rs"]
 mod upkeep;
 
@@ -24,9 +27,9 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::Semaphore;
 
 use self::driver::{create_schema, dialect};
-use self::inbox::PATIENCE;
 use self::transaction::Held;
 use super::codec::unavailable;
+use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
 use super::sql::tables::tables;
 use crate::error::InboxError;
@@ -91,6 +94,12 @@ pub struct PostgresInbox {
     dialect: Dialect,
     steps: Arc<Semaphore>,
 }
+
+/// The inbox whose text both databases share.
+type Store = PostgresInbox;
+
+#[cfg(not(feature = "unstable-inbox"))]
+impl super::inbox::sealed::Sealed for PostgresInbox {}
 
 impl fmt::Debug for PostgresInbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

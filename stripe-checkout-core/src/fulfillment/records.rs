@@ -32,6 +32,7 @@ pub struct OrderKey {
 
 /// One order's row: the PaymentIntent that is open for it, or that paid it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct IntentRecord {
     /// Counts the writes; `put_intent` compares it.
     pub version: u64,
@@ -274,6 +275,7 @@ pub enum Settled {
 
 /// An event to be stored.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct NewEvent {
     /// The application and the mode.
     pub scope: Scope,
@@ -315,6 +317,7 @@ impl fmt::Debug for NewEvent {
 
 /// A stored event.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct EventRecord {
     /// The application and the mode.
     pub scope: Scope,
@@ -385,6 +388,7 @@ impl fmt::Debug for EventRecord {
 
 /// A stored event, and who has it.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Stored {
     /// The event.
     pub record: EventRecord,
@@ -413,6 +417,7 @@ impl Stored {
 
 /// What [`Session::find`] found.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Found {
     /// The event.
     pub event: Option<Stored>,

@@ -3,3 +3,9 @@
 
 pub(super) mod statement;
 pub(super) mod tables;
+
+use std::time::Duration;
+
+/// How long a write outside of an attempt waits for rows that others have locked. Stripe waits
+/// longer for an answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);

@@ -20,9 +20,9 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use self::driver::failed;
-use self::inbox::PATIENCE;
 use self::writer::{Writer, is_wal};
 use super::later::end_of;
+use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
 use super::sql::tables::tables;
 use crate::error::InboxError;
@@ -59,11 +59,17 @@ pub struct SqliteInbox {
     dialect: Dialect,
 }
 
+#[cfg(not(feature = "unstable-inbox"))]
+impl super::inbox::sealed::Sealed for SqliteInbox {}
+
 impl std::fmt::Debug for SqliteInbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteInbox").finish_non_exhaustive()
     }
 }
+
+/// The inbox whose text both databases share.
+type Store = SqliteInbox;
 
 /// How long a migration waits for others.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);

@@ -153,3 +153,21 @@ pub enum Stepped {
     /// The hook failed, and will be tried again.
     Failed,
 }
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Received {
+    /// Dealt with now. Answer 200.
+    Done(EventState),
+    /// Dealt with before. Answer 200.
+    Duplicate(EventState),
+    /// A test event at a live configuration. Answer 200.
+    Ignored,
+    /// The hook failed. Answer 500, so that Stripe delivers again.
+    Failed,
+    /// Stored; a worker runs it. Answer 200.
+    Queued,
+    /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
+    Waiting,
+}

@@ -556,6 +556,10 @@ impl<S: Store> Session for Mortal<S> {
             Mode::Live => patience,
             Mode::Test => self.process.patience(patience),
         };
+        // Known before the rows are read.
+        let stage = self.process.stage();
+        let gone = Pay::ALL.into_iter().filter(|pay| stage.all_went_back(*pay));
+        let gone = gone.collect();
         let begun = self
             .process
             .living(self.inner.begin(event, patience))
@@ -568,6 +572,7 @@ impl<S: Store> Session for Mortal<S> {
                 event: event.clone(),
                 attempts: locked.event.record.attempts,
                 is_spent: locked.event.is_spent,
+                gone,
                 running: None,
                 failed: false,
             };
@@ -588,6 +593,8 @@ pub(crate) struct MortalTransaction<'a, S: Store> {
     event: EventRecord,
     attempts: u32,
     is_spent: bool,
+    /// The payments that were refunded in full before the rows were read.
+    gone: Vec<Pay>,
     running: Option<Running>,
     failed: bool,
 }
@@ -596,7 +603,6 @@ pub(crate) struct MortalTransaction<'a, S: Store> {
 struct Running {
     behave: Behave,
     ended: Ended,
-    gone: Vec<Pay>,
 }
 
 type Ended = Arc<Mutex<Vec<(usize, String)>>>;
@@ -610,7 +616,7 @@ impl<S: Store> MortalTransaction<'_, S> {
 
 impl<S: Store> Stage<S> {
     /// What is known when the transaction of a handler is committed.
-    fn committed(&self, event: &EventRecord, attempts: u32, running: &Running) {
+    fn committed(&self, event: &EventRecord, attempts: u32, running: &Running, gone: &[Pay]) {
         let stage = self;
         // What did not run was no attempt.
         if event.attempts < attempts {
@@ -623,7 +629,7 @@ impl<S: Store> Stage<S> {
         let ended = std::mem::take(&mut *lock(&running.ended));
         let succeeded = line(known, "payment_succeeded");
         let succeeded = ended.iter().any(|(_, ended)| *ended == succeeded);
-        if succeeded && running.gone.contains(&known.pay) && stage.all_went_back(known.pay) {
+        if succeeded && gone.contains(&known.pay) && stage.all_went_back(known.pay) {
             let wrong = format!("{} was delivered after all of it went back", event.id);
             lock(&stage.wrong).push(wrong);
         }
@@ -657,12 +663,7 @@ impl<S: Store> Transaction for MortalTransaction<'_, S> {
             ended: Arc::clone(&ended),
         };
         lock(&stage.acts).insert(tokio::task::id(), act);
-        let gone = Pay::ALL.into_iter().filter(|pay| stage.all_went_back(*pay));
-        self.running = Some(Running {
-            behave,
-            ended,
-            gone: gone.collect(),
-        });
+        self.running = Some(Running { behave, ended });
         match self.dies(Moment::Taken) {
             true => self.process.die(),
             false => Ok(()),
@@ -701,6 +702,7 @@ impl<S: Store> Transaction for MortalTransaction<'_, S> {
             process,
             inner,
             attempts,
+            gone,
             running,
             failed,
             ..
@@ -708,7 +710,7 @@ impl<S: Store> Transaction for MortalTransaction<'_, S> {
         process.living(inner.commit(changes)).await?;
         *lock(&process.stage().fuse) = None;
         if let Some(running) = running {
-            process.stage().committed(&event, attempts, &running);
+            process.stage().committed(&event, attempts, &running, &gone);
             let is_told = !failed || event.state != EventState::Pending;
             if is_told && dies(running.behave, Moment::Committed) {
                 process.die();

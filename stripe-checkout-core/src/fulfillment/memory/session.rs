@@ -8,20 +8,19 @@ use super::super::records::{
     EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Settled, Stored,
 };
 use super::super::verdict::{Cause, Terms};
-use super::MemoryInbox;
 use super::locks::{self, LockKey};
 use super::rows::RowKey;
+use super::store::Store;
 use crate::error::InboxError;
 
 /// See [`Session`].
-#[derive(Debug)]
 pub struct MemorySession {
-    inbox: MemoryInbox,
+    store: Store,
 }
 
 /// See [`Transaction`].
 pub struct MemoryTransaction<'a> {
-    inbox: &'a MemoryInbox,
+    store: &'a Store,
     _locked: Vec<locks::Locked>,
     /// The payment as it was read under the locks.
     before: PaymentRecord,
@@ -29,13 +28,13 @@ pub struct MemoryTransaction<'a> {
 }
 
 impl MemorySession {
-    pub(super) fn new(inbox: MemoryInbox) -> Self {
-        Self { inbox }
+    pub(super) fn new(store: Store) -> Self {
+        Self { store }
     }
 
     /// Claims the event if it may be claimed now.
     fn try_claim(&self, key: &RowKey, which: Claim<'_>, terms: Terms) -> Option<Stored> {
-        let mut state = self.inbox.state();
+        let mut state = self.store.state();
         let now = SystemTime::now();
         let mut stored = state.events.get(key)?.clone();
         let is_due = stored.record.due <= now;
@@ -58,11 +57,11 @@ impl MemorySession {
 
     /// The event that has been due for the longest time and that nobody is at.
     fn due(&self, scope: &Scope) -> Option<RowKey> {
-        let state = self.inbox.state();
+        let state = self.store.state();
         let now = SystemTime::now();
         let pending = state.pending.iter().filter(|(of, id)| {
             let key = LockKey::Event(scope.clone(), id.clone());
-            of == scope && !self.inbox.locks.is_wanted(&key)
+            of == scope && !self.store.locks.is_wanted(&key)
         });
         let due = pending.filter_map(|key| Some((state.events.get(key)?.record.due, key)));
         let due = due
@@ -82,7 +81,7 @@ impl Session for MemorySession {
         event: &str,
         payments: [Option<&str>; 2],
     ) -> Result<Found, InboxError> {
-        let state = self.inbox.state();
+        let state = self.store.state();
         let order = payments
             .into_iter()
             .flatten()
@@ -101,7 +100,7 @@ impl Session for MemorySession {
         lease: Option<Duration>,
     ) -> Result<Option<Stored>, InboxError> {
         let now = event.received;
-        let mut state = self.inbox.state();
+        let mut state = self.store.state();
         let event_key = (event.scope.clone(), event.id.clone());
         if state.events.get(&event_key).is_some() {
             return Ok(None);
@@ -141,7 +140,7 @@ impl Session for MemorySession {
                 let terms = Terms::new(Duration::ZERO, lease, 1);
                 self.try_claim(&event_key, Claim::Now(&event.id, 1), terms)
             }
-            None => self.inbox.state().look(&event_key),
+            None => self.store.state().look(&event_key),
         })
     }
 
@@ -159,7 +158,7 @@ impl Session for MemorySession {
             }
         };
         let lock = LockKey::Event(scope.clone(), id.clone());
-        let _locked = self.inbox.locks.take([lock], terms.patience).await?;
+        let _locked = self.store.locks.take([lock], terms.patience).await?;
         Ok(self.try_claim(&(scope.clone(), id), which, terms))
     }
 
@@ -168,7 +167,7 @@ impl Session for MemorySession {
         claimed: &Stored,
         again: Option<Duration>,
     ) -> Result<(), InboxError> {
-        let mut state = self.inbox.state();
+        let mut state = self.store.state();
         let key = (claimed.record.scope.clone(), claimed.record.id.clone());
         let stored = state.events.get(&key).cloned();
         let pending = |stored: &Stored| stored.record.state == EventState::Pending;
@@ -199,8 +198,8 @@ impl Session for MemorySession {
             Some(LockKey::Event(scope.clone(), event.id.clone())),
         ];
         let keys = keys.into_iter().flatten();
-        let locked = self.inbox.locks.take(keys, patience).await?;
-        let state = self.inbox.state();
+        let locked = self.store.locks.take(keys, patience).await?;
+        let state = self.store.state();
         let Some(stored) = state.look(&(scope.clone(), event.id.clone())) else {
             return Ok(None);
         };
@@ -213,7 +212,7 @@ impl Session for MemorySession {
             transaction: None,
         };
         let transaction = MemoryTransaction {
-            inbox: &self.inbox,
+            store: &self.store,
             _locked: locked,
             before,
             connection: (),
@@ -228,7 +227,7 @@ impl Transaction for MemoryTransaction<'_> {
     type Connection = ();
 
     async fn copies(&mut self, event: &EventRecord) -> Result<Vec<EventState>, InboxError> {
-        Ok(self.inbox.state().copies(event))
+        Ok(self.store.state().copies(event))
     }
 
     async fn protect(&mut self, _: Duration) -> Result<(), InboxError> {
@@ -245,7 +244,7 @@ impl Transaction for MemoryTransaction<'_> {
 
     async fn commit(self, changes: Changes) -> Result<(), CommitError> {
         let now = SystemTime::now();
-        let mut state = self.inbox.state();
+        let mut state = self.store.state();
         let event = changes.event;
         if let Some(payment) = event
             .payment

@@ -9,7 +9,6 @@ pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
 
 use super::super::inbox::Limits;
 pub(super) use super::super::sql::statement::Dialect;
-pub(super) use super::PostgresInbox as Store;
 use super::transaction::{busy_or, milliseconds};
 use crate::error::InboxError;
 

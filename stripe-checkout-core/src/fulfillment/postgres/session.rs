@@ -16,9 +16,9 @@ use super::super::later::end_of;
 use super::super::records::{
     EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
 };
+use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Wait, failed, with_wait};
-use super::inbox::PATIENCE;
 use super::rows::{self, LeftInside, account, micros, text};
 use super::transaction::{
     Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,

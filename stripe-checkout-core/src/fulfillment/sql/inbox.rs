@@ -1,18 +1,15 @@
 //! `Inbox` of both databases: what is no work on one event.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::super::inbox::{Inbox, Key, Limits, Row, Swap};
 use super::super::later::end_of;
 use super::super::records::{EventFilter, EventRecord, IntentRecord, OrderKey, Scope, Stats};
-use super::driver::{Connection, LIMITS, Store};
+use super::super::sql::PATIENCE;
+use super::driver::{Connection, LIMITS};
 use super::session::SqlSession;
-use super::{rows, upkeep};
+use super::{Store, rows, upkeep};
 use crate::error::InboxError;
-
-/// How long a write outside of an attempt waits for rows that others have locked. Stripe waits
-/// longer for an answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 impl Inbox for Store {
     type Connection = Connection;

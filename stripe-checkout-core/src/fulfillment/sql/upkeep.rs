@@ -7,7 +7,8 @@ use super::super::codec::{
 };
 use super::super::later::end_of;
 use super::super::records::{IntentRecord, OrderKey, Scope, Stats};
-use super::driver::{Connection, Database, Dialect, Store, failed};
+use super::Store;
+use super::driver::{Connection, Database, Dialect, failed};
 use super::rows::{
     account, get, known_payment, lock_payment, put_payment, read_intent, read_order, text,
 };

@@ -9,7 +9,6 @@ pub(super) use sqlx::{Sqlite as Database, SqliteConnection as Connection};
 use super::super::codec::unavailable;
 use super::super::inbox::Limits;
 pub(super) use super::super::sql::statement::Dialect;
-pub(super) use super::SqliteInbox as Store;
 use crate::error::InboxError;
 
 /// While a handler runs no one else writes, in no process.

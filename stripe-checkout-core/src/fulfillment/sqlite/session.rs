@@ -11,11 +11,11 @@ use super::super::later::end_of;
 use super::super::records::{
     EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
 };
+use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
-use super::inbox::PATIENCE;
 use super::rows::{self, account, micros, text};
 use super::writer::{Tx, Writer};
 use crate::error::{Chain, InboxError};
