@@ -30,6 +30,7 @@ const OLDEST_PENDING: &str = "stripe_checkout_oldest_pending_event_age_seconds";
 const UNFULFILLED: &str = "stripe_checkout_unfulfilled_payments";
 const OLDEST_UNFULFILLED: &str = "stripe_checkout_oldest_unfulfilled_payment_age_seconds";
 const DUPLICATES_OPEN: &str = "stripe_checkout_open_duplicate_payments";
+const REFUNDED_BEFORE: &str = "stripe_checkout_refunded_before_fulfillment_payments";
 #[cfg_attr(not(feature = "intent"), allow(dead_code))]
 const VISITOR_CALLS: &str = "stripe_checkout_visitor_calls_total";
 const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
@@ -173,6 +174,7 @@ pub(crate) fn counted(scope: &Scope, stats: &Stats) {
         (UNFULFILLED, stats.unfulfilled as f64),
         (OLDEST_UNFULFILLED, age(stats.unfulfilled_since)),
         (DUPLICATES_OPEN, stats.duplicate_payments as f64),
+        (REFUNDED_BEFORE, stats.refunded_before_fulfillment as f64),
     ];
     for (name, value) in gauges {
         set(name, Some(scope), &[], value);

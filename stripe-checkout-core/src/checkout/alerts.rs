@@ -34,6 +34,12 @@ pub enum Alert {
         /// How many.
         payments: u64,
     },
+    /// Payments that were refunded or disputed before they were fulfilled: nothing was shipped. They
+    /// count for 24 hours.
+    RefundedBeforeFulfillment {
+        /// How many.
+        payments: u64,
+    },
     /// The return page or the reconciler found payments by asking Stripe, while no webhook was
     /// accepted for an hour.
     NoWebhooks {
@@ -56,6 +62,7 @@ impl Alert {
             Self::DeadLetters { .. } => "dead_letters",
             Self::Mismatches { .. } => "mismatches",
             Self::DuplicatePayments { .. } => "duplicate_payments",
+            Self::RefundedBeforeFulfillment { .. } => "refunded_before_fulfillment",
             Self::NoWebhooks { .. } => "no_webhooks",
             Self::ClockSkew { .. } => "clock_skew",
         }
@@ -101,6 +108,13 @@ impl fmt::Display for Alert {
             Self::DuplicatePayments { payments } => write!(
                 f,
                 "{payments} payments were for orders that had been paid already: refund them."
+            ),
+            Self::RefundedBeforeFulfillment { payments: 1 } => f.write_str(
+                "1 payment of the last 24 hours was refunded or disputed before it was fulfilled, and nothing was shipped: see whether that is right.",
+            ),
+            Self::RefundedBeforeFulfillment { payments } => write!(
+                f,
+                "{payments} payments of the last 24 hours were refunded or disputed before they were fulfilled, and nothing was shipped: see whether that is right."
             ),
             Self::NoWebhooks { payments: 1 } => f.write_str(
                 "1 payment was found by asking Stripe, and no webhook was accepted for an hour: compare the signing secret with that of the endpoint in Stripe's Dashboard, and see there whether Stripe reaches it.",
@@ -156,7 +170,9 @@ pub(super) fn of(stats: &Stats, unfulfilled_after: Duration, now: SystemTime) ->
         some(stats.count(EventState::Mismatch)).map(|events| Alert::Mismatches { events });
     let duplicates =
         some(stats.duplicate_payments).map(|payments| Alert::DuplicatePayments { payments });
-    [unfulfilled, dead, mismatches, duplicates]
+    let refunded = some(stats.refunded_before_fulfillment)
+        .map(|payments| Alert::RefundedBeforeFulfillment { payments });
+    [unfulfilled, dead, mismatches, duplicates, refunded]
         .into_iter()
         .flatten()
         .collect()
@@ -185,6 +201,7 @@ mod tests {
             unfulfilled: 2,
             unfulfilled_since: Some(since),
             duplicate_payments: 3,
+            refunded_before_fulfillment: 6,
             ..Stats::default()
         };
         stats.events.insert(EventState::Dead, 4);
@@ -201,13 +218,15 @@ mod tests {
                 Alert::DeadLetters { events: 4 },
                 Alert::Mismatches { events: 5 },
                 Alert::DuplicatePayments { payments: 3 },
+                Alert::RefundedBeforeFulfillment { payments: 6 },
             ]
         );
         assert!(alerts.iter().map(Alert::as_str).eq([
             "unfulfilled",
             "dead_letters",
             "mismatches",
-            "duplicate_payments"
+            "duplicate_payments",
+            "refunded_before_fulfillment"
         ]));
         let said: Vec<_> = alerts.iter().map(Alert::to_string).collect();
         assert_eq!(
@@ -217,6 +236,7 @@ mod tests {
                 "4 events failed at every attempt and do not run again by themselves: mend what their errors say, then replay them, or drop them.",
                 "5 payments do not fit their orders or cannot be read, and nothing was delivered for them: see why, then replay their events, or drop them and refund the buyers.",
                 "3 payments were for orders that had been paid already: refund them.",
+                "6 payments of the last 24 hours were refunded or disputed before they were fulfilled, and nothing was shipped: see whether that is right.",
             ]
         );
     }
@@ -232,6 +252,7 @@ mod tests {
             Alert::DeadLetters { events: 1 },
             Alert::Mismatches { events: 1 },
             Alert::DuplicatePayments { payments: 1 },
+            Alert::RefundedBeforeFulfillment { payments: 1 },
             Alert::NoWebhooks { payments: 1 },
         ];
         for (alert, begins) in one.iter().zip([
@@ -239,6 +260,7 @@ mod tests {
             "1 event failed ",
             "1 payment does not fit its order ",
             "1 order was paid twice: ",
+            "1 payment of the last 24 hours was refunded ",
             "1 payment was found by asking Stripe, ",
         ]) {
             assert!(alert.to_string().starts_with(begins), "{alert}");

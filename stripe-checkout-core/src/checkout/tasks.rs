@@ -56,8 +56,11 @@ impl Tasks {
         Ok(self.spawn(work).await?)
     }
 
-    /// Whether this is a worker thread of the runtime on which the work runs.
+    /// Whether this is a task of the runtime on which the work runs, on one of its worker threads.
     fn is_at_home(&self) -> bool {
+        if tokio::task::try_id().is_none() {
+            return false;
+        }
         let here = Handle::try_current().ok();
         here.zip(self.runtime.as_ref()).is_some_and(|(here, home)| {
             here.id() == home.id() && home.runtime_flavor() == RuntimeFlavor::MultiThread

@@ -15,8 +15,8 @@ use self::store::Store;
 use super::inbox::{Inbox, Key, Limits, Row, Swap};
 use super::merge;
 use super::records::{
-    EventFilter, EventRecord, EventState, IntentRecord, IntentState, OrderKey, Scope, Settled,
-    Stats, Stored,
+    EventFilter, EventRecord, EventState, IntentRecord, IntentState, OrderKey, REFUNDED_RECENTLY,
+    Scope, Settled, Stats, Stored,
 };
 use crate::error::InboxError;
 
@@ -286,6 +286,7 @@ impl Inbox for MemoryInbox {
         let now = SystemTime::now();
         let mut stats = Stats::default();
         let mut unfulfilled: HashMap<&str, SystemTime> = HashMap::new();
+        let mut refunded = BTreeSet::new();
         let events = state
             .events
             .entries
@@ -299,6 +300,14 @@ impl Inbox for MemoryInbox {
                 let oldest = stats.oldest_pending.unwrap_or(event.received);
                 stats.oldest_pending = Some(oldest.min(event.received));
             }
+            if let Some(payment) = event.payment.as_deref()
+                && event.settles
+                && event.state == EventState::Done
+                && state.payment(event).success == Settled::Refunded
+                && now.duration_since(event.received).unwrap_or_default() < REFUNDED_RECENTLY
+            {
+                refunded.insert(payment);
+            }
             let open = event.settles && (pending || event.state == EventState::Dead);
             if let Some(payment) = event.payment.as_deref().filter(|_| open)
                 && merge::is_unfulfilled(state.payment(event).success)
@@ -307,6 +316,7 @@ impl Inbox for MemoryInbox {
                 *since = (*since).min(event.received);
             }
         }
+        stats.refunded_before_fulfillment = refunded.len() as u64;
         stats.unfulfilled = unfulfilled.len() as u64;
         stats.unfulfilled_since = unfulfilled.into_values().min();
         let payments = state.payments.entries.iter();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -489,7 +489,13 @@ pub struct Stats {
     pub unfulfilled_since: Option<SystemTime>,
     /// How many payments paid an order that was paid already, and nothing of them was refunded yet.
     pub duplicate_payments: u64,
+    /// How many payments were refunded or disputed before they were fulfilled, with a success that
+    /// was received in the last 24 hours.
+    pub refunded_before_fulfillment: u64,
 }
+
+/// How long [`Stats::refunded_before_fulfillment`] counts a payment: no act of the merchant's ends it.
+pub(crate) const REFUNDED_RECENTLY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Stats {
     /// How many events are in this state.
@@ -507,6 +513,7 @@ impl Stats {
         self.unfulfilled += other.unfulfilled;
         self.unfulfilled_since = earlier(self.unfulfilled_since, other.unfulfilled_since);
         self.duplicate_payments += other.duplicate_payments;
+        self.refunded_before_fulfillment += other.refunded_before_fulfillment;
     }
 }
 

@@ -538,6 +538,11 @@ impl<S: Store> Shop<S> {
                     && matches!(known.state, EventState::Pending | EventState::Dead)
             });
             expected.unfulfilled += u64::from(waits(&self.model, *pay) && open);
+            let settled = self.model.events.iter().any(|(event, known)| {
+                event.pay == *pay && event.settles() && known.state == EventState::Done
+            });
+            let refunded = payment.success == Settled::Refunded && settled;
+            expected.refunded_before_fulfillment += u64::from(refunded);
             if payment.success == Settled::Duplicate {
                 // Whether news whose turn has not come count already is left open.
                 let coming = self.model.events.iter().any(|(event, known)| {

@@ -230,6 +230,7 @@ fn told(recorder: &Recorder) {
     assert_eq!(events(EventState::Dropped), Some(0.0), "none is none");
     assert_eq!(gauge("unfulfilled_payments"), Some(3.0));
     assert_eq!(gauge("open_duplicate_payments"), Some(1.0));
+    assert_eq!(gauge("refunded_before_fulfillment_payments"), Some(0.0));
     assert!(gauge("due_events").unwrap() <= 3.0);
     assert!(gauge("oldest_pending_event_age_seconds").unwrap() >= 0.0);
     assert!(gauge("oldest_unfulfilled_payment_age_seconds").unwrap() >= 0.0);

@@ -62,7 +62,9 @@ macro_rules! tables {
             )", $keyed, ";
             -- Orders that were paid twice, until something of it is refunded.
             CREATE INDEX IF NOT EXISTS stripe_checkout_payments_duplicate
-                ON stripe_checkout_payments (application, mode) WHERE success = 'duplicate';\n",
+                ON stripe_checkout_payments (application, mode) WHERE success = 'duplicate';
+            CREATE INDEX IF NOT EXISTS stripe_checkout_payments_refunded
+                ON stripe_checkout_payments (application, mode, id) WHERE success = 'refunded';\n",
 
             "-- The open payment of an order, or the one that paid it. A row of version 0 is only there to be locked.
             CREATE TABLE IF NOT EXISTS stripe_checkout_intents (

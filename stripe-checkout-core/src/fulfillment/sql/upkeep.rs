@@ -6,7 +6,7 @@ use super::super::codec::{
     mode, not_refunded, read_event_state, read_number, read_scope, read_time, time,
 };
 use super::super::later::end_of;
-use super::super::records::{IntentRecord, OrderKey, Scope, Stats};
+use super::super::records::{IntentRecord, OrderKey, REFUNDED_RECENTLY, Scope, Stats};
 use super::Store;
 use super::driver::{Connection, Database, Dialect, failed};
 use super::rows::{
@@ -184,10 +184,21 @@ pub(super) async fn stats(
     let duplicates: Vec<String> = sqlx::query_scalar::<Database, _>(sql.sql(statement))
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
-        .fetch_all(db)
+        .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
     stats.duplicate_payments = not_refunded(&duplicates)?;
+    let statement = "SELECT count(DISTINCT p.id) FROM {}payments AS p JOIN {}events AS e ON e.application = p.application AND e.mode = p.mode AND e.payment = p.id \
+        WHERE p.application = $1 AND p.mode = $2 AND p.success = 'refunded' AND e.settles AND e.state = 'done' AND e.received > $3";
+    let since = SystemTime::now().checked_sub(REFUNDED_RECENTLY);
+    let refunded: i64 = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(since.unwrap_or(SystemTime::UNIX_EPOCH)))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    stats.refunded_before_fulfillment = read_number(refunded);
     Ok(stats)
 }
 

@@ -21,6 +21,7 @@ super::cases! {
     "a payment that is paid and not fulfilled is told until it is" => unfulfilled,
     "a payment whose success died and came by another event is fulfilled" => fulfilled_after_all,
     "an order that was paid twice is told until the money goes back" => paid_twice,
+    "a payment that was refunded before it was fulfilled counts for a day" => refunded_before,
     "what is done or superseded long ago is forgotten, in batches" => forgotten,
     "what is pending, dead, mismatched or dropped is never forgotten" => never_forgotten,
     "a success that was forgotten does not run again" => not_again,
@@ -191,6 +192,23 @@ async fn paid_twice<S: Subject>(world: World<S>) -> Told {
             "refunded re_pi_2",
         ])
         .await
+}
+
+async fn refunded_before<S: Subject>(world: World<S>) -> Told {
+    let shop = world.shop().await?;
+    let back = refund("re_1", "pi_1", PRICE);
+    let event = EventBody::new("refund.created", back).id("evt_re");
+    // Of a payment that is not known yet: it only waits for the success.
+    shop.told(event.clone(), 503).await?;
+    let inbox = world.open().await;
+    let count = async || Ok::<_, BoxError>(inbox.stats(&tea()).await?.refunded_before_fulfillment);
+    same("before the success", count().await?, 0)?;
+    shop.told(paid("evt_1", "pi_1"), 200).await?;
+    same("after the success", count().await?, 1)?;
+    // Two events of one success are one payment, and others do not count.
+    shop.told(paid("evt_2", "pi_1"), 200).await?;
+    shop.told(paid("evt_3", "pi_2"), 200).await?;
+    same("another payment", count().await?, 1)
 }
 
 async fn forgotten<S: Subject>(world: World<S>) -> Told {
