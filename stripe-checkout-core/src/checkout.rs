@@ -16,6 +16,7 @@ mod delivery_watch;
 mod expire;
 #[cfg(feature = "intent")]
 mod fingerprint;
+mod handle;
 #[cfg(feature = "intent")]
 mod open_payment;
 #[cfg(feature = "intent")]

@@ -113,8 +113,10 @@ impl Attack {
                 }
                 Right::Closes(times, status, piece) => {
                     // A reset after the answer is an end, too.
-                    let _ = reading.read_to_end(&mut bytes).await;
-                    same(&bytes, times, status, piece)
+                    let ended = reading.read_to_end(&mut bytes).await;
+                    same(&bytes, times, status, piece).map_err(|failure| {
+                        format!("{failure}: {} bytes, and then {ended:?}", bytes.len())
+                    })
                 }
                 Right::Refuses => {
                     let _ = reading.read_to_end(&mut bytes).await;
