@@ -24,7 +24,7 @@ use self::inbox::PATIENCE;
 use self::writer::{Writer, is_wal};
 use super::later::end_of;
 use super::sql::statement::Dialect;
-use super::sql::tables::tables;
+use super::sql::tables::{tables, tables_are_known, tables_are_new_enough};
 use crate::error::InboxError;
 
 /// An inbox in a SQLite database, in the same file as the merchant's own tables, so that what a handler writes and the mark that its event is done are one
@@ -97,6 +97,16 @@ impl SqliteInbox {
         Ok(inbox)
     }
 
+    /// An inbox whose tables are already in the database of this pool: see [`check`](Self::check).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn open(pool: SqlitePool) -> Result<Self, InboxError> {
+        let inbox = Self::new(pool);
+        inbox.check().await?;
+        Ok(inbox)
+    }
+
     /// An inbox in the database of this pool, which it does not touch yet: see [`migrate`](Self::migrate).
     pub fn new(pool: SqlitePool) -> Self {
         Self {
@@ -113,6 +123,7 @@ impl SqliteInbox {
                 outside: "TRUE",
                 txid: "NULL",
                 backend: "NULL",
+                keeps_statements: true,
             },
         }
     }
@@ -120,7 +131,8 @@ impl SqliteInbox {
     /// Makes its tables, or what is new in them, and sets the file to WAL mode. It may be run at every start, by several processes at once.
     ///
     /// # Errors
-    /// [`InboxError::Unavailable`]; [`InboxError::Busy`] if the database stays locked for 30 s.
+    /// [`InboxError::Unavailable`]; [`InboxError::NewerTables`]; [`InboxError::Busy`] if the
+    /// database stays locked for 30 s.
     pub async fn migrate(&self) -> Result<(), InboxError> {
         let until = Instant::now() + MIGRATION_PATIENCE;
         loop {
@@ -134,6 +146,23 @@ impl SqliteInbox {
         }
     }
 
+    /// Looks at the tables and the file's mode, and changes nothing.
+    ///
+    /// # Errors
+    /// [`InboxError::OlderTables`] if the tables are missing or were made by an older version of
+    /// this crate, [`InboxError::NewerTables`], [`InboxError::Unavailable`].
+    pub async fn check(&self) -> Result<(), InboxError> {
+        let mut connection = self.reader().await?;
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let found = version(&mut connection).await?;
+        tables_are_known(found, Self::MIGRATIONS.len())?;
+        tables_are_new_enough(found, Self::MIGRATIONS.len())?;
+        is_wal(&journal)
+    }
+
     async fn migrate_once(&self, until: Instant) -> Result<(), InboxError> {
         let mut connection = self.pool.acquire().await.map_err(failed)?;
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
@@ -141,13 +170,16 @@ impl SqliteInbox {
             .await
             .map_err(failed)?;
         // Most times nothing is to be done: then nobody is waited for.
-        if version(&mut connection).await? >= Self::MIGRATIONS.len() {
+        let found = version(&mut connection).await?;
+        tables_are_known(found, Self::MIGRATIONS.len())?;
+        if found == Self::MIGRATIONS.len() {
             return is_wal(&journal);
         }
         drop(connection);
         let mut writer = Writer::new(&self.pool, &self.queue, None, until).await?;
         let mut tx = writer.begin(until).await?;
         let done = version(tx.db()).await?;
+        tables_are_known(done, Self::MIGRATIONS.len())?;
         for migration in Self::MIGRATIONS.iter().skip(done) {
             sqlx::raw_sql(*migration)
                 .execute(tx.db())

@@ -127,6 +127,40 @@ impl Tx<'_> {
     }
 }
 
+/// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
+macro_rules! durable {
+    () => {
+        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+
+/// Calls a macro for each setting that a handler may change for the session.
+macro_rules! each_setting {
+    ($of:ident) => {
+        concat!(
+            $of!("role"),
+            ", ",
+            $of!("search_path"),
+            ", ",
+            $of!("statement_timeout"),
+            ", ",
+            $of!("lock_timeout"),
+            ", ",
+            $of!("idle_in_transaction_session_timeout"),
+            ", ",
+            $of!("synchronous_commit"),
+            ", ",
+            $of!("row_security"),
+            ", ",
+            $of!("timezone"),
+            ", ",
+            $of!("default_transaction_isolation"),
+            ", ",
+            $of!("default_transaction_read_only"),
+        )
+    };
+}
+
 /// Where the session's own settings stand while ours are set.
 macro_rules! kept {
     ($setting:literal) => {
@@ -140,24 +174,33 @@ macro_rules! kept {
     };
 }
 
-const KEEP: &str = concat!(
-    "SELECT ",
-    kept!("lock_timeout"),
-    ", ",
-    kept!("idle_in_transaction_session_timeout"),
-    ", ",
-    kept!("search_path"),
-    ", ",
-    kept!("role"),
-    "; "
-);
-
-/// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
-macro_rules! durable {
-    () => {
-        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+/// Sets the session's own setting again: for the session, because what a handler sets for the
+/// session would otherwise go back to the pool with the connection.
+macro_rules! restored {
+    ($setting:literal) => {
+        concat!(
+            "set_config('",
+            $setting,
+            "', current_setting('stripe_checkout.",
+            $setting,
+            "'), false)"
+        )
     };
 }
+
+const KEEP: &str = concat!("SELECT ", each_setting!(kept), "; ");
+
+/// After the handler: the session's own settings and none of its advisory locks, and then our
+/// limits for the rest of the transaction.
+const AS_BEFORE: &str = concat!(
+    "SELECT ",
+    each_setting!(restored),
+    ", pg_advisory_unlock_all(); ",
+    "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL statement_timeout = '30s'; ",
+    "SELECT ",
+    durable!(),
+    "; "
+);
 
 const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 
@@ -213,16 +256,11 @@ pub(super) async fn after_handler(conn: &mut PgConnection) -> Result<(), sqlx::E
     let sql = [
         "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ",
         AS_BEFORE,
-        DURABLE,
     ]
     .concat();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
 }
-
-/// For the session, not only for this transaction: what a handler sets for the session would otherwise go back to the pool with the connection, and the next step
-/// would not find the inbox's tables.
-const AS_BEFORE: &str = "SELECT set_config('role', current_setting('stripe_checkout.role'), false), set_config('search_path', current_setting('stripe_checkout.search_path'), false); ";
 
 /// Undoes what the handler wrote. The transaction and its locks stay.
 pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -230,7 +268,6 @@ pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Er
         "ROLLBACK TO SAVEPOINT stripe_checkout_handler; ",
         "RELEASE SAVEPOINT stripe_checkout_handler; ",
         AS_BEFORE,
-        DURABLE,
     ]
     .concat();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;

@@ -27,7 +27,8 @@ impl Inbox for Store {
     }
 
     async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         rows::load(&mut db, &self.dialect, key).await
     }
 
@@ -40,7 +41,8 @@ impl Inbox for Store {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         rows::events(&mut db, &self.dialect, filter).await
     }
 
@@ -51,7 +53,8 @@ impl Inbox for Store {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         upkeep::open_intents(&mut db, &self.dialect, scope, after, since, most).await
     }
 
@@ -62,17 +65,20 @@ impl Inbox for Store {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         upkeep::accounts(&mut db, &self.dialect, scope, after, since, most).await
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         upkeep::scopes_with_bookmark(&mut db, &self.dialect, name).await
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let mut db = self.reader().await?;
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
         upkeep::stats(&mut db, &self.dialect, scope).await
     }
 

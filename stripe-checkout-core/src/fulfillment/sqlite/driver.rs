@@ -30,6 +30,16 @@ pub(super) fn failed(error: sqlx::Error) -> InboxError {
     }
 }
 
+impl Store {
+    /// The connection for reads. Each statement reads what was true at one moment.
+    pub(super) async fn read_on<'a>(
+        &self,
+        db: &'a mut Connection,
+    ) -> Result<&'a mut Connection, InboxError> {
+        Ok(db)
+    }
+}
+
 /// A statement waits for its database, and not for a row.
 pub(super) struct Wait;
 
