@@ -30,10 +30,13 @@ mod routes;
 mod saved_charge;
 #[cfg(feature = "intent")]
 mod sessions;
+mod schedule;
 mod tasks;
+mod tenants;
 mod upkeep;
 #[cfg(feature = "intent")]
 mod visiting;
+mod wake;
 mod worker;
 
 use std::fmt;
@@ -52,7 +55,9 @@ use self::delivery_watch::DeliveryWatch;
 pub use self::expire::Expired;
 #[cfg(feature = "intent")]
 pub use self::reconcile::{Reconciled, Reconciler};
+pub use self::schedule::Upkeep;
 use self::tasks::Tasks;
+pub use self::tenants::Tenants;
 pub use self::worker::Worker;
 use crate::call::{Body, BodyFault, Call};
 use crate::config::Config;

@@ -43,7 +43,7 @@ pub mod webhook;
 
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Worker};
+pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Tenants, Upkeep, Worker};
 #[cfg(feature = "intent")]
 pub use checkout::{Expired, Reconciled, Reconciler, Totals};
 #[cfg(feature = "dotenv")]

@@ -5,7 +5,7 @@ mod locks;
 mod rows;
 mod session;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -121,6 +121,10 @@ impl Inbox for MemoryInbox {
             accepts_live: self.live,
             ..Limits::DURABLE
         }
+    }
+
+    fn identity(&self) -> String {
+        format!("memory {:p}", Arc::as_ptr(&self.state))
     }
 
     fn session(&self) -> MemorySession {
@@ -279,6 +283,18 @@ impl Inbox for MemoryInbox {
         let state = self.state();
         let named = state.bookmarks.keys().filter(|(_, known)| known == name);
         Ok(named.map(|(scope, _)| scope.clone()).collect())
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        let state = self.state();
+        let now = SystemTime::now();
+        let pending = state.pending.iter();
+        let due = pending.filter(|key| {
+            let event = state.events.get(key);
+            event.is_some_and(|stored| stored.record.due <= now)
+        });
+        let scopes: HashSet<_> = due.map(|(scope, _)| scope).collect();
+        Ok(scopes.into_iter().cloned().collect())
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {

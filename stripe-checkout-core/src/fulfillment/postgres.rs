@@ -357,6 +357,15 @@ impl PostgresInbox {
         }
     }
 
+    /// The server, the database and the schema.
+    fn place(&self) -> String {
+        let options = self.pool.connect_options();
+        let (host, port) = (options.get_host(), options.get_port());
+        let (socket, schema) = (options.get_socket(), &self.schema);
+        let database = options.get_database().unwrap_or(options.get_username());
+        format!("PostgreSQL {host} {port} {socket:?} {database} {schema}")
+    }
+
     async fn writers(&self) -> Result<Vec<String>, InboxError> {
         let mut held = self.reader().await?;
         let mut db = self.read_on(&mut held).await?;

@@ -199,6 +199,12 @@ impl SqliteInbox {
         acquired.map_err(failed)
     }
 
+    /// The file of the database.
+    fn place(&self) -> String {
+        let options = self.pool.connect_options();
+        format!("SQLite {}", options.get_filename().display())
+    }
+
     /// A connection for writing, in the order of asking.
     async fn hold(&self) -> Result<Writer, InboxError> {
         Writer::new(&self.pool, &self.queue, None, end_of(PATIENCE)).await

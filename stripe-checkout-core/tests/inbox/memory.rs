@@ -56,6 +56,14 @@ impl Inbox for Outlives {
         Limits::DURABLE
     }
 
+    fn identity(&self) -> String {
+        self.0.identity()
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        self.0.due_scopes().await
+    }
+
     fn session(&self) -> Self::Session {
         self.0.session()
     }

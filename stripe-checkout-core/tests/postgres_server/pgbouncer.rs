@@ -71,7 +71,7 @@ fn serve(pgbouncer: &Path, folder: &Path) -> std::io::Result<Child> {
         cd "$1" && "$0" -q pgbouncer.ini >pgbouncer.log 2>&1 </dev/null &
         pooler=$!
         cat >/dev/null
-        kill -QUIT $pooler
+        kill -TERM $pooler
         wait $pooler
     "#;
     // PgBouncer refuses to run as root, as PostgreSQL does.

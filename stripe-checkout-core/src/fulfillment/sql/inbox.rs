@@ -22,6 +22,10 @@ impl Inbox for Store {
         LIMITS
     }
 
+    fn identity(&self) -> String {
+        self.place()
+    }
+
     fn session(&self) -> SqlSession {
         SqlSession::new(self.clone())
     }
@@ -74,6 +78,12 @@ impl Inbox for Store {
         let mut held = self.reader().await?;
         let mut db = self.read_on(&mut held).await?;
         upkeep::scopes_with_bookmark(&mut db, &self.dialect, name).await
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
+        upkeep::due_scopes(&mut db, &self.dialect).await
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {

@@ -256,6 +256,40 @@ pub(super) async fn scopes_with_bookmark(
     rows.into_iter().map(read_scope).collect()
 }
 
+/// Lists the scopes that have something due. It goes from one scope with a pending event to the
+/// next by the index, so that a scope with many events costs no more than one with a single event.
+pub(super) async fn due_scopes(
+    db: &mut Connection,
+    sql: &Dialect,
+) -> Result<Vec<Scope>, InboxError> {
+    macro_rules! next {
+        ($column:literal) => {
+            concat!(
+                "(SELECT ",
+                $column,
+                " FROM {}events AS e WHERE e.state = 'pending' AND (e.application, e.mode) > (s.application, s.mode) ORDER BY e.application, e.mode LIMIT 1)"
+            )
+        };
+    }
+    let statement = concat!(
+        "WITH RECURSIVE scopes (application, mode) AS (",
+        "SELECT * FROM (SELECT application, mode FROM {}events WHERE state = 'pending' ORDER BY application, mode LIMIT 1) AS first ",
+        "UNION ALL SELECT ",
+        next!("e.application"),
+        ", ",
+        next!("e.mode"),
+        " FROM scopes AS s WHERE s.application IS NOT NULL) ",
+        "SELECT application, mode FROM scopes AS s WHERE EXISTS (SELECT 1 FROM {}events AS e ",
+        "WHERE e.application = s.application AND e.mode = s.mode AND e.state = 'pending' AND e.due <= {now})"
+    );
+    let rows: Vec<(String, String)> = sql
+        .query_as::<Database, _>(statement)
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.into_iter().map(read_scope).collect()
+}
+
 fn limit(most: usize) -> i64 {
     most.try_into().unwrap_or(i64::MAX)
 }
