@@ -28,9 +28,9 @@ mod retrieved;
 mod routes;
 #[cfg(feature = "intent")]
 mod saved_charge;
+mod schedule;
 #[cfg(feature = "intent")]
 mod sessions;
-mod schedule;
 mod tasks;
 mod tenants;
 mod upkeep;

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
-    IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord, PostgresInbox, Scope,
-    Settled, Step, Stepped, Terms, Turn, Verdict,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    InboxExt as _, IntentRecord, IntentState, Mismatch, NewEvent, OrderKey, PaymentRecord,
+    PostgresInbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refund, sign};
 use stripe_checkout_core::webhook::{Dispute, Event, Payment, Refund};
@@ -1790,9 +1790,15 @@ async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
     let pool = PgPool::connect_with(db.options.clone().database(&own));
     let pool = pool.await.unwrap();
     // By the merchant's own run of the migrations, with another `search_path`.
-    sqlx::raw_sql("CREATE SCHEMA shop").execute(&pool).await.unwrap();
+    sqlx::raw_sql("CREATE SCHEMA shop")
+        .execute(&pool)
+        .await
+        .unwrap();
     let mut conn = pool.acquire().await.unwrap();
-    sqlx::raw_sql("SET search_path = shop").execute(&mut *conn).await.unwrap();
+    sqlx::raw_sql("SET search_path = shop")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
     for migration in PostgresInbox::MIGRATIONS {
         sqlx::raw_sql(*migration).execute(&mut *conn).await.unwrap();
     }
@@ -1804,14 +1810,20 @@ async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
             panic!("{refused:?}");
         };
         assert_eq!((&**schema, &**other), ("stripe_checkout", "shop"));
-        assert!(refused.to_string().contains(".schema(\"shop\")"), "{refused}");
+        assert!(
+            refused.to_string().contains(".schema(\"shop\")"),
+            "{refused}"
+        );
     }
     drop(conn);
     let made = "SELECT count(*) FROM pg_class WHERE relname = 'stripe_checkout_events'";
     let made = async || -> i64 { sqlx::query_scalar(made).fetch_one(&pool).await.unwrap() };
     assert_eq!(made().await, 1, "nothing was made");
     let open = PostgresInbox::open(pool.clone()).await.unwrap_err();
-    assert!(matches!(open, InboxError::OlderTables { found: 0, .. }), "{open:?}");
+    assert!(
+        matches!(open, InboxError::OlderTables { found: 0, .. }),
+        "{open:?}"
+    );
     // The two ways out.
     let inbox = |schema: &str| PostgresInbox::new(pool.clone()).schema(schema);
     inbox("shop").migrate().await.unwrap();
@@ -1847,7 +1859,10 @@ async fn tables_of_a_newer_version_are_refused() {
     }
     shop.execute("DELETE FROM stripe_checkout_migrations").await;
     let older = shop.inbox.check().await.unwrap_err();
-    assert!(matches!(older, InboxError::OlderTables { found: 0, .. }), "{older:?}");
+    assert!(
+        matches!(older, InboxError::OlderTables { found: 0, .. }),
+        "{older:?}"
+    );
 }
 
 #[tokio::test]
@@ -1860,9 +1875,13 @@ async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
         'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'synchronous_commit', 'row_security', \
         'TimeZone', 'default_transaction_isolation', 'default_transaction_read_only']) AS name";
     let settings = async || -> String {
-        sqlx::query_scalar(settings).fetch_one(&shop.pool).await.unwrap()
+        sqlx::query_scalar(settings)
+            .fetch_one(&shop.pool)
+            .await
+            .unwrap()
     };
-    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let locks =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
     let before = settings().await;
     assert!(before.contains("statement_timeout=90s"), "{before}");
     shop.execute("CREATE ROLE of_the_handler; GRANT of_the_handler TO CURRENT_USER")
@@ -1874,11 +1893,19 @@ async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
     for (event, how, status) in [
         ("evt_1", Behave::Sql(sets), 200),
         // A handler that fails half-way.
-        ("evt_2", Behave::Sql("SET lock_timeout = '6s'; SELECT pg_advisory_lock(8); SELECT 1 / 0"), 500),
+        (
+            "evt_2",
+            Behave::Sql("SET lock_timeout = '6s'; SELECT pg_advisory_lock(8); SELECT 1 / 0"),
+            500,
+        ),
     ] {
         shop.ledger.behave(how);
         let payment = format!("pi_of_{event}");
-        assert_eq!(shop.sent(succeeded(event, &payment)).await, status, "{event}");
+        assert_eq!(
+            shop.sent(succeeded(event, &payment)).await,
+            status,
+            "{event}"
+        );
         assert_eq!(settings().await, before, "{event}");
         assert_eq!(shop.number(locks).await, 0, "{event}");
     }

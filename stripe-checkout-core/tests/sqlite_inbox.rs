@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox, InboxExt as _,
-    IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord, Scope, Settled,
-    SqliteInbox, Stepped, Terms, Turn, Verdict,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
+    InboxExt as _, IntentRecord, IntentState, Mismatch, NewEvent, Note, OrderKey, PaymentRecord,
+    Scope, Settled, SqliteInbox, Stepped, Terms, Turn, Verdict,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{DisputeStatus, Payment, Refund};
@@ -1713,7 +1713,10 @@ async fn tables_of_a_newer_version_are_refused() {
     let file = File::new();
     let pool = file.pool(2).await;
     let missing = SqliteInbox::open(pool.clone()).await.unwrap_err();
-    assert!(matches!(missing, InboxError::OlderTables { found: 0, .. }), "{missing:?}");
+    assert!(
+        matches!(missing, InboxError::OlderTables { found: 0, .. }),
+        "{missing:?}"
+    );
     let inbox = SqliteInbox::migrated(pool.clone()).await.unwrap();
     SqliteInbox::open(pool.clone()).await.unwrap();
     sqlx::raw_sql("INSERT INTO stripe_checkout_migrations (version) VALUES (99)")
@@ -1722,7 +1725,10 @@ async fn tables_of_a_newer_version_are_refused() {
         .unwrap();
     for refused in [inbox.migrate().await, inbox.check().await] {
         let refused = refused.unwrap_err();
-        assert!(matches!(refused, InboxError::NewerTables { found: 99, .. }), "{refused:?}");
+        assert!(
+            matches!(refused, InboxError::NewerTables { found: 99, .. }),
+            "{refused:?}"
+        );
     }
 }
 
@@ -1746,7 +1752,11 @@ async fn a_database_that_would_forget_is_refused() {
         format!("{refused:?}").contains("in mode `delete`"),
         "{refused:?}"
     );
-    assert!(SqliteInbox::new(file.pool(1).await).limits().survives_restart);
+    assert!(
+        SqliteInbox::new(file.pool(1).await)
+            .limits()
+            .survives_restart
+    );
 }
 
 #[tokio::test]

@@ -80,9 +80,16 @@ fn scope(tenant: &str) -> Scope {
 
 /// A paid payment of a tenant, as it is stored before it runs.
 fn paid(tenant: &str, number: usize, received: SystemTime) -> NewEvent {
-    let (id, payment) = (format!("evt_{tenant}_{number}"), format!("pi_{tenant}_{number}"));
-    let object = PaymentIntent::new(&payment, PRICE).status("succeeded").object();
-    let body = EventBody::new("payment_intent.succeeded", object).id(&id).body();
+    let (id, payment) = (
+        format!("evt_{tenant}_{number}"),
+        format!("pi_{tenant}_{number}"),
+    );
+    let object = PaymentIntent::new(&payment, PRICE)
+        .status("succeeded")
+        .object();
+    let body = EventBody::new("payment_intent.succeeded", object)
+        .id(&id)
+        .body();
     let event = Event::parse(body).unwrap();
     NewEvent {
         scope: scope(tenant),
@@ -100,7 +107,12 @@ fn paid(tenant: &str, number: usize, received: SystemTime) -> NewEvent {
 
 async fn state(inbox: &impl Inbox, tenant: &str, number: usize) -> EventState {
     let id = format!("evt_{tenant}_{number}");
-    inbox.event(&scope(tenant), &id).await.unwrap().unwrap().state
+    inbox
+        .event(&scope(tenant), &id)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
 }
 
 /// Runs until it is told to stop.
@@ -209,7 +221,14 @@ async fn a_thousand_idle_tenants_cost_at_most_five_transactions_a_second() {
     inbox.receive(paid(last, 0, long_ago)).await.unwrap();
     assert!(shops[999].run_due().await.unwrap());
     let upkeep = Task::new(|stop| tenants.upkeep().run(stop));
-    until(|| async { inbox.event(&scope(last), "evt_tenant-999_0").await.unwrap().is_none() }).await;
+    until(|| async {
+        inbox
+            .event(&scope(last), "evt_tenant-999_0")
+            .await
+            .unwrap()
+            .is_none()
+    })
+    .await;
     until_idle(&counted.pool).await;
 
     let (before, began) = (counted.commits().await, Instant::now());
@@ -227,7 +246,10 @@ async fn a_thousand_idle_tenants_cost_at_most_five_transactions_a_second() {
     // All of them are served.
     let some = ["tenant-0", "tenant-500", "tenant-998"];
     for name in some {
-        inbox.receive(paid(name, 1, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid(name, 1, SystemTime::now()))
+            .await
+            .unwrap();
     }
     let worker = Task::new(|stop| tenants.worker().run(stop));
     until(|| async { some.iter().all(|name| shipped.of(name) == 1) }).await;
@@ -257,7 +279,10 @@ async fn a_tenant_with_ten_thousand_events_does_not_starve_the_others() {
     inbox.migrate().await.unwrap();
     let (tenants, shipped) = (Tenants::new(), Shipped::default());
     let mut shops = vec![tenant(&inbox, "big", &shipped).await];
-    inbox.receive(paid("big", 0, SystemTime::now())).await.unwrap();
+    inbox
+        .receive(paid("big", 0, SystemTime::now()))
+        .await
+        .unwrap();
     // More of the same, each with an id and a payment of its own.
     let copies = "INSERT INTO stripe_checkout_events (application, mode, id, event_type, payment, order_account, ours, settles, body, received, state, attempts, due, taken, claim) \
         SELECT application, mode, 'evt_big_' || n, event_type, 'pi_big_' || n, '', ours, settles, \
@@ -268,7 +293,10 @@ async fn a_tenant_with_ten_thousand_events_does_not_starve_the_others() {
         let name = format!("small-{number}");
         shops.push(tenant(&inbox, &name, &shipped).await);
         // They are due later than all of the big one's.
-        inbox.receive(paid(&name, 0, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid(&name, 0, SystemTime::now()))
+            .await
+            .unwrap();
     }
     for shop in &shops {
         tenants.add(shop);
@@ -281,7 +309,10 @@ async fn a_tenant_with_ten_thousand_events_does_not_starve_the_others() {
     assert!(big < 500, "{big} events of the big tenant came first");
     // A tenant whose event comes while the big one is busy.
     until(|| async { shipped.of("big") > 0 }).await;
-    inbox.receive(paid("small-3", 1, SystemTime::now())).await.unwrap();
+    inbox
+        .receive(paid("small-3", 1, SystemTime::now()))
+        .await
+        .unwrap();
     until(|| async { shipped.of("small-3") == 2 }).await;
     assert!(shipped.of("big") < 10_000, "it waited for all of them");
     worker.stop().await;
@@ -302,7 +333,10 @@ where
     let worker = tenants.worker().interval(Duration::from_millis(10));
     let worker = Task::new(|stop| worker.run(stop));
     for name in ["left", "stays"] {
-        inbox.receive(paid(name, 0, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid(name, 0, SystemTime::now()))
+            .await
+            .unwrap();
     }
     until(|| async { shipped.of("left") + shipped.of("stays") == 2 }).await;
     until(|| async { state(&inbox, "left", 0).await == EventState::Done }).await;
@@ -310,11 +344,17 @@ where
     drop(clone);
     until(|| async { format!("{tenants:?}").contains("tenants: 1") }).await;
     for name in ["left", "stays"] {
-        inbox.receive(paid(name, 1, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid(name, 1, SystemTime::now()))
+            .await
+            .unwrap();
     }
     // Several looks after it, what is due for the tenant that left is due still.
     for number in 2..5 {
-        inbox.receive(paid("stays", number, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid("stays", number, SystemTime::now()))
+            .await
+            .unwrap();
         until(|| async { shipped.of("stays") == number + 1 }).await;
     }
     assert_eq!(state(&inbox, "left", 1).await, EventState::Pending);
@@ -357,12 +397,20 @@ async fn tenants_with_files_of_their_own_are_served_together() {
         let inbox = sqlite(&folder, name).await;
         let shop = tenant(&inbox, name, &shipped).await;
         tenants.add(&shop);
-        inbox.receive(paid(name, 0, SystemTime::now())).await.unwrap();
+        inbox
+            .receive(paid(name, 0, SystemTime::now()))
+            .await
+            .unwrap();
         shops.push(shop);
     }
     let worker = tenants.worker().interval(Duration::from_millis(10));
     let worker = Task::new(|stop| worker.run(stop));
-    until(|| async { ["one", "two", "three"].iter().all(|name| shipped.of(name) == 1) }).await;
+    until(|| async {
+        ["one", "two", "three"]
+            .iter()
+            .all(|name| shipped.of(name) == 1)
+    })
+    .await;
     worker.stop().await;
 }
 

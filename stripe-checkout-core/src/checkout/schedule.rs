@@ -211,3 +211,87 @@ impl Schedule {
         self.interval.mul_f64(0.9) / tenants.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
+    use crate::secret::WebhookSecret;
+    use crate::webhook::Payment;
+    use crate::{BoxError, Ours};
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    struct Nothing;
+
+    impl FulfillmentHandler for Nothing {
+        async fn payment_succeeded(&self, _: &Payment, (): &mut ()) -> Result<(), BoxError> {
+            Ok(())
+        }
+
+        async fn amount_due(&self, _: &Payment, (): &mut ()) -> Result<Due, BoxError> {
+            Ok(Due::AsAsked)
+        }
+    }
+
+    /// How many turns begin now. Each ends at once, and the next one is due after the pause.
+    fn turns(schedule: &mut Schedule, pause: Duration) -> usize {
+        let begun: Vec<_> = std::iter::from_fn(|| schedule.next(Instant::now())).collect();
+        for (member, turn) in &begun {
+            schedule.ended(member.id, Turn { pause, ..*turn });
+        }
+        begun.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn later_turns_are_spread_over_the_interval_and_retries_are_not() {
+        let secret = WebhookSecret::new("whsec_of_this_test").unwrap();
+        let checkout = |number: u32| {
+            let builder = Checkout::builder(Config::new([secret.clone()]).unwrap());
+            let builder = builder.application(format!("tenant-{number}"));
+            builder
+                .ours(Ours::All)
+                .fulfillment(MemoryInbox::new(), Nothing)
+                .build()
+                .unwrap()
+        };
+        let mut shops: Vec<_> = (0..100).map(checkout).collect();
+        let tenants = Tenants::new();
+        for shop in &shops {
+            tenants.add(shop);
+        }
+        let mut schedule = Schedule::new(HOUR);
+        schedule.keep(tenants.members());
+        assert_eq!(turns(&mut schedule, HOUR), 100, "first turns come at once");
+        assert_eq!(turns(&mut schedule, HOUR), 0);
+        tokio::time::advance(HOUR).await;
+        let began = Instant::now();
+        let (mut each, mut all) = (0, 0);
+        while all < 100 {
+            let now = turns(&mut schedule, HOUR);
+            each = each.max(now);
+            all += now;
+            tokio::time::advance(LOOKS).await;
+        }
+        assert_eq!(each, 1, "and then one after the other");
+        let took = began.elapsed();
+        assert!(took > HOUR.mul_f64(0.8) && took < HOUR, "{took:?}");
+        // A turn that failed is repeated soon and waits for no place.
+        for member in tenants.members() {
+            let turn = Turn {
+                pruned: None,
+                #[cfg(feature = "intent")]
+                failures: 1,
+                pause: LOOKS,
+            };
+            schedule.ended(member.id, turn);
+        }
+        tokio::time::advance(LOOKS).await;
+        assert_eq!(turns(&mut schedule, HOUR), 100);
+        // A tenant that leaves has no plan any more.
+        shops.truncate(10);
+        schedule.keep(tenants.members());
+        assert_eq!(schedule.plans.len(), 10);
+    }
+}

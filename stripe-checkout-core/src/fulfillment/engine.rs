@@ -10,9 +10,9 @@ use super::inbox_ext::InboxExt as _;
 use super::lookup::Lookup;
 #[cfg(feature = "intent")]
 use super::operation::{OperationKey, OperationRecord};
+use super::records::{EventFilter, EventRecord, EventState, Scope, Stats};
 #[cfg(feature = "intent")]
 use super::records::{IntentRecord, OrderKey};
-use super::records::{EventFilter, EventRecord, EventState, Scope, Stats};
 #[cfg(feature = "intent")]
 use super::step::At;
 use super::step::{Attempt, Start};
@@ -572,4 +572,3 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
         })
     }
 }
-

@@ -38,10 +38,7 @@ pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
     fn session(&self) -> Self::Session;
 
     /// Reads a row.
-    fn load(
-        &self,
-        key: Key<'_>,
-    ) -> impl Future<Output = Result<Option<Row>, InboxError>> + Send;
+    fn load(&self, key: Key<'_>) -> impl Future<Output = Result<Option<Row>, InboxError>> + Send;
 
     /// Writes a row if the stored one is still the expected one, and returns whether it did. The
     /// stored version is one higher than the expected one; the first is 1. It waits for running

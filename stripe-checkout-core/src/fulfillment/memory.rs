@@ -161,7 +161,10 @@ impl Inbox for MemoryInbox {
         let next = |expected: Option<u64>| expected.map_or(1, |version| version + 1);
         match swap {
             Swap::Order(order, expected, mut record) => {
-                let _locked = self.locks.take([LockKey::Order(order.clone())], PATIENCE).await?;
+                let _locked = self
+                    .locks
+                    .take([LockKey::Order(order.clone())], PATIENCE)
+                    .await?;
                 let mut state = self.state();
                 if state.intent(order).map(|row| row.version) != expected {
                     return Ok(false);
@@ -302,7 +305,11 @@ impl Inbox for MemoryInbox {
         let now = SystemTime::now();
         let mut stats = Stats::default();
         let mut unfulfilled: HashMap<&str, SystemTime> = HashMap::new();
-        let events = state.events.entries.values().map(|(event, _)| &event.record);
+        let events = state
+            .events
+            .entries
+            .values()
+            .map(|(event, _)| &event.record);
         for event in events.filter(|event| event.scope == *scope) {
             *stats.events.entry(event.state).or_default() += 1;
             let pending = event.state == EventState::Pending;

@@ -323,7 +323,10 @@ impl PostgresInbox {
     /// were to be moved, or stand in the schema of a `search_path`.
     async fn may_be_made(&self, conn: &mut PgConnection) -> Result<(), InboxError> {
         let other = self.dialect.query_as::<Postgres, _>(FOUND_ELSEWHERE);
-        let other = other.bind(self.schema.to_string()).fetch_optional(conn).await;
+        let other = other
+            .bind(self.schema.to_string())
+            .fetch_optional(conn)
+            .await;
         let other: Option<(String, bool)> = other.map_err(unavailable)?;
         let Some((other, on_path)) = other else {
             return Ok(());
@@ -370,7 +373,10 @@ impl PostgresInbox {
         let mut held = self.reader().await?;
         let mut db = self.read_on(&mut held).await?;
         let roles = self.dialect.scalar::<Postgres, _>(WRITERS);
-        let roles = roles.bind(self.schema.to_string()).fetch_all(&mut *db).await;
+        let roles = roles
+            .bind(self.schema.to_string())
+            .fetch_all(&mut *db)
+            .await;
         roles.map_err(unavailable)
     }
 

@@ -52,13 +52,14 @@ impl Subject for Schema {
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(60));
         let pool = pool.connect_with(pooler.clone()).await.unwrap();
-        PostgresInbox::new(pool)
-            .schema(schema)
-            .transaction_pooler()
+        PostgresInbox::new(pool).schema(schema).transaction_pooler()
     }
 
     async fn write(&self, db: &mut PgConnection, line: &str) -> Result<(), BoxError> {
-        let insert = format!("INSERT INTO {}.lines (line) VALUES ($1)", self.database.schema);
+        let insert = format!(
+            "INSERT INTO {}.lines (line) VALUES ($1)",
+            self.database.schema
+        );
         sqlx::query(AssertSqlSafe(insert))
             .persistent(self.pooler.is_none())
             .bind(line)

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use stripe_checkout_core::fulfillment::{
     Cause, Changes, Claim, CommitError, Due, EventFilter, EventRecord, EventState, Found,
-    FulfillmentHandler, Inbox, IntentRecord, Key, Limits, Locked, Mismatch, NewEvent, OrderKey, Row,
-    Scope, Session, Stats, Stored, Swap, Terms, Transaction,
+    FulfillmentHandler, Inbox, IntentRecord, Key, Limits, Locked, Mismatch, NewEvent, OrderKey,
+    Row, Scope, Session, Stats, Stored, Swap, Terms, Transaction,
 };
 use stripe_checkout_core::testing::{
     EventBody, PaymentIntent, charge_refunded, dispute, now, refund,
@@ -468,7 +468,10 @@ impl<S: Store> Session for Mortal<S> {
             self.asks();
             let is_over = |stored: &Stored| stored.record.state != EventState::Pending;
             if found.event.as_ref().is_some_and(is_over)
-                && self.scripted.flatten().is_some_and(|behave| dies(behave, Moment::Asked))
+                && self
+                    .scripted
+                    .flatten()
+                    .is_some_and(|behave| dies(behave, Moment::Asked))
             {
                 self.process.die();
             }
@@ -514,7 +517,10 @@ impl<S: Store> Session for Mortal<S> {
         if which == Claim::Due {
             self.asks();
         }
-        if self.asked().is_some_and(|behave| dies(behave, Moment::Asked)) {
+        if self
+            .asked()
+            .is_some_and(|behave| dies(behave, Moment::Asked))
+        {
             self.process.die();
         }
         terms.lease = self.lease(terms.lease);
@@ -529,7 +535,9 @@ impl<S: Store> Session for Mortal<S> {
         again: Option<Duration>,
     ) -> Result<(), InboxError> {
         self.process.alive()?;
-        self.process.living(self.inner.give_back(claimed, again)).await
+        self.process
+            .living(self.inner.give_back(claimed, again))
+            .await
     }
 
     async fn begin(
@@ -543,7 +551,10 @@ impl<S: Store> Session for Mortal<S> {
             Mode::Live => patience,
             Mode::Test => self.process.patience(patience),
         };
-        let begun = self.process.living(self.inner.begin(event, patience)).await?;
+        let begun = self
+            .process
+            .living(self.inner.begin(event, patience))
+            .await?;
         Ok(begun.map(|(inner, locked)| {
             let transaction = MortalTransaction {
                 process: &self.process,
@@ -706,7 +717,9 @@ impl<S: Store> Transaction for MortalTransaction<'_, S> {
     }
 
     async fn was_undone(&mut self, transaction: i64) -> Result<bool, InboxError> {
-        self.process.living(self.inner.was_undone(transaction)).await
+        self.process
+            .living(self.inner.was_undone(transaction))
+            .await
     }
 }
 

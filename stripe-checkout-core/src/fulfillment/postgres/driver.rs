@@ -3,15 +3,15 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, Transaction};
 pub(super) use sqlx::postgres::PgRow as SqlRow;
 use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection as _, Transaction};
 pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
 
+use super::super::inbox::Limits;
 pub(super) use super::super::sql::statement::Dialect;
 pub(super) use super::PostgresInbox as Store;
 use super::transaction::{busy_or, milliseconds};
-use super::super::inbox::Limits;
 use crate::error::InboxError;
 
 pub(super) const LIMITS: Limits = Limits::DURABLE;
@@ -109,10 +109,7 @@ impl Read<'_> {
 
 impl Store {
     /// The connection for reads. Behind a transaction pooler they stand in a transaction.
-    pub(super) async fn read_on<'a>(
-        &self,
-        db: &'a mut Connection,
-    ) -> Result<Read<'a>, InboxError> {
+    pub(super) async fn read_on<'a>(&self, db: &'a mut Connection) -> Result<Read<'a>, InboxError> {
         Ok(match self.pooler {
             Pooler::None => Read::Connection(db),
             Pooler::Transaction => {

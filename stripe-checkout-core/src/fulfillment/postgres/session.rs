@@ -13,7 +13,9 @@ use super::super::codec::{
 };
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
-use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::records::{
+    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
+};
 use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Pooler, Wait, failed, with_wait};
 use super::inbox::PATIENCE;
@@ -540,7 +542,8 @@ async fn insert_event(
         "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
         "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
-    let query = sql.query::<Postgres>(statement)
+    let query = sql
+        .query::<Postgres>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -607,7 +610,8 @@ async fn save(
     let has_payment = event.payment.is_some() && payment != *stored;
     let order = event.order.as_ref().filter(|_| row.is_some());
     let row = row.as_ref().filter(|_| order.is_some());
-    let rows: i64 = sql.scalar::<Postgres, _>(statement)
+    let rows: i64 = sql
+        .scalar::<Postgres, _>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))

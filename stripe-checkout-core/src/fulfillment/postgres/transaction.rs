@@ -50,10 +50,7 @@ impl Held {
 
     /// As [`begin`](Self::begin), for a handler, who gets back the settings that the session would
     /// have without us.
-    pub(super) async fn begin_for_handler(
-        &mut self,
-        until: Instant,
-    ) -> Result<Tx<'_>, InboxError> {
+    pub(super) async fn begin_for_handler(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
         self.begin_with(KEEP, Some(until)).await
     }
 

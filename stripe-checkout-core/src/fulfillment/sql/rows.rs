@@ -9,18 +9,18 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::super::codec::{
-    disputes, event_state, intent_state, mode, number, operation_state, read_amount,
-    read_disputes, read_event_state, read_intent_state, read_mode, read_notes, read_number,
-    read_operation_state, read_refunds, read_request_state, read_settled, read_time, read_told,
-    refunds, request_state, settled, time, told, unavailable,
+    disputes, event_state, intent_state, mode, number, operation_state, read_amount, read_disputes,
+    read_event_state, read_intent_state, read_mode, read_notes, read_number, read_operation_state,
+    read_refunds, read_request_state, read_settled, read_time, read_told, refunds, request_state,
+    settled, time, told, unavailable,
 };
 use super::super::inbox::{Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
-use super::super::verdict::Terms;
 use super::super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
     Settled, Stored,
 };
+use super::super::verdict::Terms;
 use super::driver::{Connection, Database, Dialect, SqlRow, Wait, failed, with_wait};
 use crate::amount::Amount;
 use crate::error::InboxError;
@@ -128,7 +128,8 @@ pub(super) async fn find(
         "WHERE w.application = $1 AND w.mode = $2 AND w.payment IN ($4, $5) ORDER BY w.payment <> $4 LIMIT 1)) AS i ON TRUE"
     );
     let [first, second] = payments;
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(event))
@@ -159,20 +160,37 @@ pub(super) async fn events(
     filter: &EventFilter,
 ) -> Result<Vec<EventRecord>, InboxError> {
     // Without a scope in words of its own, because a test for NULL keeps an index from use.
-    let mut statement = concat!("SELECT ", event_columns!(), " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
-        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5");
+    let mut statement = concat!(
+        "SELECT ",
+        event_columns!(),
+        " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
+        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5"
+    );
     if filter.scope.is_some() {
         statement = match (&filter.payment, &filter.state) {
-            (None, None) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
-                ORDER BY received DESC, id DESC LIMIT $5"),
-            (None, Some(_)) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
-                ORDER BY received DESC, id DESC LIMIT $5"),
-            (Some(_), _) => concat!("SELECT ", event_columns!(), " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
-                ORDER BY received DESC, id DESC LIMIT $5"),
+            (None, None) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
+            (None, Some(_)) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
+            (Some(_), _) => concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
+                ORDER BY received DESC, id DESC LIMIT $5"
+            ),
         };
     }
     let scope = filter.scope.as_ref();
-    let rows = sql.query::<Database>(statement)
+    let rows = sql
+        .query::<Database>(statement)
         .bind(scope.map(|scope| text(&scope.application)))
         .bind(scope.map(|scope| mode(scope.mode)))
         .bind(filter.payment.as_deref().map(text))
@@ -215,7 +233,8 @@ pub(super) async fn claim(
         Claim::IfDue(id) => (by_id, id, None),
         Claim::Due => (due, "", None),
     };
-    let query = sql.query::<Database>(statement)
+    let query = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(micros(terms.lease))
@@ -277,7 +296,8 @@ pub(super) async fn lock_payment(
         "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
         payment_columns!()
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -299,7 +319,8 @@ pub(super) async fn lock_order(
         "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
         intent_columns!()
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -333,7 +354,8 @@ pub(super) async fn lock_event(
         of_scope!(),
         "AND id = $3{for update}"
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -385,7 +407,8 @@ pub(super) async fn copies(
         of_scope!(),
         "AND payment = $3 AND settles AND id <> $4"
     );
-    let states: Vec<String> = sql.scalar::<Database, _>(statement)
+    let states: Vec<String> = sql
+        .scalar::<Database, _>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(event.payment.as_deref().map(text))
@@ -412,7 +435,8 @@ pub(super) async fn known_payment(
         of_scope!(),
         "AND id = $3) AS p ON TRUE"
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -450,7 +474,8 @@ pub(super) async fn put_payment(
         of_scope!(),
         "AND id = $3"
     );
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -491,7 +516,8 @@ async fn intent(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version > 0"
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -515,7 +541,8 @@ async fn order_of(
         of_scope!(),
         "AND payment = $3) AND version > 0"
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(payment))
@@ -543,7 +570,8 @@ pub(super) async fn put_order(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version = $5"
     );
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -626,7 +654,8 @@ async fn operation(
         of_scope!(),
         "AND account = $3 AND kind = $4 AND reference = $5"
     );
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&key.scope.application))
         .bind(mode(key.scope.mode))
         .bind(text(key.account.as_deref().unwrap_or_default()))
@@ -671,7 +700,8 @@ pub(super) async fn put_operation(
         ),
     };
     let currency = row.amount.map(|amount| amount.currency().code().to_owned());
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&key.scope.application))
         .bind(mode(key.scope.mode))
         .bind(text(key.account.as_deref().unwrap_or_default()))
@@ -699,7 +729,11 @@ async fn bookmark(
     scope: &Scope,
     name: &str,
 ) -> Result<Option<String>, InboxError> {
-    let statement = concat!("SELECT value FROM {}bookmarks WHERE ", of_scope!(), "AND name = $3");
+    let statement = concat!(
+        "SELECT value FROM {}bookmarks WHERE ",
+        of_scope!(),
+        "AND name = $3"
+    );
     sql.scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
@@ -723,10 +757,15 @@ pub(super) async fn put_bookmark(
             "INSERT INTO {}bookmarks (application, mode, name, value) SELECT $1, $2, $3, $4 WHERE CAST($5 AS text) IS NULL ON CONFLICT DO NOTHING"
         }
         Some(_) => {
-            concat!("UPDATE {}bookmarks SET value = $4 WHERE ", of_scope!(), "AND name = $3 AND value = $5")
+            concat!(
+                "UPDATE {}bookmarks SET value = $4 WHERE ",
+                of_scope!(),
+                "AND name = $3 AND value = $5"
+            )
         }
     };
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(name))

@@ -79,7 +79,8 @@ async fn delete_plain(
         over!(),
         "AND (e.note IS NULL OR e.payment IS NULL) ORDER BY e.received LIMIT $4 {skip locked})"
     );
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(before))
@@ -132,7 +133,8 @@ async fn delete_noted(
         all_over!(),
         ")"
     );
-    let done = sql.query::<Database>(statement)
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(before))
@@ -151,7 +153,8 @@ pub(super) async fn stats(
 ) -> Result<Stats, InboxError> {
     let mut stats = Stats::default();
     let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 GROUP BY state";
-    let counts = sql.query::<Database>(statement)
+    let counts = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_all(&mut *db)
@@ -168,7 +171,8 @@ pub(super) async fn stats(
         count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
         LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
         WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
-    let row = sql.query::<Database>(statement)
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_one(&mut *db)
@@ -180,7 +184,8 @@ pub(super) async fn stats(
     stats.unfulfilled = read_number(get(&row, "unfulfilled")?);
     stats.unfulfilled_since = moment("since")?;
     let statement = "SELECT refunds FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND refunded_total = 0";
-    let duplicates: Vec<String> = sql.scalar::<Database, _>(statement)
+    let duplicates: Vec<String> = sql
+        .scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_all(db)
@@ -205,7 +210,8 @@ pub(super) async fn open_intents(
         " FROM {}intents WHERE application = $1 AND mode = $2 AND state IN ('creating', 'open', 'processing') AND version > 0 AND payment IS NOT NULL ",
         "AND (state = 'processing' OR changed >= $3) AND (account, reference) > ($4, $5) ORDER BY account, reference LIMIT $6"
     );
-    let rows = sql.query::<Database>(statement)
+    let rows = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(since))
@@ -248,7 +254,8 @@ pub(super) async fn scopes_with_bookmark(
     name: &str,
 ) -> Result<Vec<Scope>, InboxError> {
     let statement = "SELECT application, mode FROM {}bookmarks WHERE name = $1";
-    let rows: Vec<(String, String)> = sql.query_as::<Database, _>(statement)
+    let rows: Vec<(String, String)> = sql
+        .query_as::<Database, _>(statement)
         .bind(text(name))
         .fetch_all(db)
         .await

@@ -6,10 +6,10 @@ use sqlx::query::Query;
 pub(super) use sqlx::sqlite::SqliteRow as SqlRow;
 pub(super) use sqlx::{Sqlite as Database, SqliteConnection as Connection};
 
-pub(super) use super::super::sql::statement::Dialect;
-pub(super) use super::SqliteInbox as Store;
 use super::super::codec::unavailable;
 use super::super::inbox::Limits;
+pub(super) use super::super::sql::statement::Dialect;
+pub(super) use super::SqliteInbox as Store;
 use crate::error::InboxError;
 
 /// While a handler runs no one else writes, in no process.

@@ -8,7 +8,9 @@ use sqlx::{Sqlite, SqliteConnection};
 use super::super::codec::{event_state, mode, note, time};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
-use super::super::records::{EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored};
+use super::super::records::{
+    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
+};
 use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Wait, failed};
@@ -318,7 +320,8 @@ async fn insert_event(
         event_columns!()
     );
     let attempts = i64::from(lease.is_some());
-    let row = sql.query::<Sqlite>(statement)
+    let row = sql
+        .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -373,7 +376,8 @@ async fn put_event(
         of_scope!(),
         "AND id = $3"
     );
-    let done = sql.query::<Sqlite>(statement)
+    let done = sql
+        .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
