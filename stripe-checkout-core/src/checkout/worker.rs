@@ -35,6 +35,7 @@ pub struct Worker {
 impl Checkout {
     /// A worker for what is due: events that failed, after a pause that doubles up to an hour; and all events, if they are
     /// [`queued`](crate::CheckoutBuilder::queued). Any number may run, in any number of processes on one database.
+    /// For many checkouts on one inbox, use [`Tenants::worker`].
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -145,7 +146,10 @@ impl Worker {
                     }
                 }
                 Wake::Ended(Err(error)) => {
-                    tracing::error!(panicked = error.is_panic(), "the worker lost a turn; it goes on");
+                    tracing::error!(
+                        panicked = error.is_panic(),
+                        "the worker lost a turn; it goes on"
+                    );
                 }
             }
             while let Some((member, checkout)) = tickets.next() {

@@ -76,10 +76,8 @@ const MIGRATIONS_TRIED: u32 = 20;
 /// - It locks with `pg_advisory_xact_lock`, and creates temporary tables `ON COMMIT DROP`.
 ///
 /// As a guard, the inbox sets these settings of the session back after each handler: `role`,
-/// `search_path`, `statement_timeout`, `lock_timeout`, `idle_in_transaction_session_timeout`,
-/// `synchronous_commit`, `row_security`, `TimeZone`, `default_transaction_isolation` and
-/// `default_transaction_read_only`. It also releases all advisory locks of the session. Other state
-/// of the session stays.
+/// `search_path`, `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout`. It
+/// also releases all advisory locks of the session. Other state of the session stays.
 ///
 /// # Behind a pooler
 /// A pooler in session mode needs nothing. For PgBouncer in transaction mode there are two ways:

@@ -131,7 +131,8 @@ macro_rules! durable {
     };
 }
 
-/// Calls a macro for each setting that a handler may change for the session.
+/// Calls a macro for each setting that is set back after a handler. Each one costs time in each
+/// fulfilment, so these are the ones that break the next user of the connection.
 macro_rules! each_setting {
     ($of:ident) => {
         concat!(
@@ -144,16 +145,6 @@ macro_rules! each_setting {
             $of!("lock_timeout"),
             ", ",
             $of!("idle_in_transaction_session_timeout"),
-            ", ",
-            $of!("synchronous_commit"),
-            ", ",
-            $of!("row_security"),
-            ", ",
-            $of!("timezone"),
-            ", ",
-            $of!("default_transaction_isolation"),
-            ", ",
-            $of!("default_transaction_read_only"),
         )
     };
 }
@@ -192,9 +183,9 @@ const KEEP: &str = concat!("SELECT ", each_setting!(kept), "; ");
 const AS_BEFORE: &str = concat!(
     "SELECT ",
     each_setting!(restored),
-    ", pg_advisory_unlock_all(); ",
-    "SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL statement_timeout = '30s'; ",
-    "SELECT ",
+    ", pg_advisory_unlock_all(), ",
+    "set_config('idle_in_transaction_session_timeout', '10s', true), ",
+    "set_config('statement_timeout', '30s', true), ",
     durable!(),
     "; "
 );

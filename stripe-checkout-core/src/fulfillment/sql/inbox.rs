@@ -32,8 +32,8 @@ impl Inbox for Store {
 
     async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        rows::load(&mut db, &self.dialect, key).await
+        let db = &mut *self.read_on(&mut held).await?;
+        rows::load(db, &self.dialect, key).await
     }
 
     async fn swap(&self, swap: Swap<'_>) -> Result<bool, InboxError> {
@@ -46,8 +46,8 @@ impl Inbox for Store {
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        rows::events(&mut db, &self.dialect, filter).await
+        let db = &mut *self.read_on(&mut held).await?;
+        rows::events(db, &self.dialect, filter).await
     }
 
     async fn open_intents(
@@ -58,8 +58,8 @@ impl Inbox for Store {
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        upkeep::open_intents(&mut db, &self.dialect, scope, after, since, most).await
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::open_intents(db, &self.dialect, scope, after, since, most).await
     }
 
     async fn accounts(
@@ -70,26 +70,26 @@ impl Inbox for Store {
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        upkeep::accounts(&mut db, &self.dialect, scope, after, since, most).await
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::accounts(db, &self.dialect, scope, after, since, most).await
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        upkeep::scopes_with_bookmark(&mut db, &self.dialect, name).await
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::scopes_with_bookmark(db, &self.dialect, name).await
     }
 
     async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        upkeep::due_scopes(&mut db, &self.dialect).await
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::due_scopes(db, &self.dialect).await
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
         let mut held = self.reader().await?;
-        let mut db = self.read_on(&mut held).await?;
-        upkeep::stats(&mut db, &self.dialect, scope).await
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::stats(db, &self.dialect, scope).await
     }
 
     async fn prune(
