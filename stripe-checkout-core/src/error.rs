@@ -864,8 +864,8 @@ pub enum InboxError {
         /// The version that this crate needs.
         known: usize,
     },
-    /// A new, empty inbox would stand beside another one, and nobody asked for it. An empty inbox
-    /// does not know what was fulfilled before.
+    /// A new, empty inbox would stand beside another one, and its schema was not named. An empty
+    /// inbox does not know earlier fulfilments.
     #[error(
         "the schema {schema:?} has no tables of an inbox, but the schema {other:?} of the same database has: to go on with those, name their schema with .schema({other:?}); to make an empty inbox beside them, name its schema with .schema({schema:?})"
     )]

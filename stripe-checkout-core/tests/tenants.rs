@@ -170,11 +170,12 @@ impl Counted {
 
     /// How many transactions were committed. A session that ends reports all of its own.
     async fn commits(&mut self) -> i64 {
-        while let Some(idle) = self.pool.try_acquire() {
-            idle.close().await.unwrap();
-        }
         let give_up = Instant::now() + Duration::from_secs(60);
         loop {
+            // Also those that came back to the pool only now.
+            while let Some(idle) = self.pool.try_acquire() {
+                idle.close().await.unwrap();
+            }
             let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
             let sessions: i64 = sqlx::query_scalar(sessions)
                 .bind(&self.name)

@@ -36,8 +36,8 @@ impl Tenants {
     ///
     /// A tenant that is added has its first turn as soon as possible. Later turns are spread over
     /// the interval, so that a thousand tenants do not ask Stripe and the database at once. Each
-    /// turn reconciles, and once a day it prunes. A tenant without prices, or whose inbox forgets at
-    /// a restart, is only pruned.
+    /// turn reconciles, and once a day it prunes. A tenant without prices is only pruned, and so is
+    /// one whose inbox forgets at a restart.
     pub fn upkeep(&self) -> Upkeep {
         Upkeep {
             tenants: self.clone(),

@@ -131,7 +131,7 @@ impl Worker {
                 Wake::Stop => break,
                 Wake::Look => ask(&self.tenants, &mut asked, &mut running),
                 Wake::Ended(Ok(Ended::Looked(store, due))) => {
-                    // Also while others run: a hook that hangs holds up nobody but its own payment.
+                    // Also while others run: a handler that hangs holds up only its own payment.
                     for member in members_with(&self.tenants, &store, due) {
                         tickets.add(&member);
                     }

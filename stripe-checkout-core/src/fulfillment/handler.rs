@@ -22,8 +22,9 @@ use crate::webhook::{
 ///   service) can be at least once only: pass on [`Payment::idempotency_key`], which is the same each time.
 /// - Use only the connection you are given, and never `Checkout` itself: a refund from inside a handler would wait for its own payment. What must
 ///   happen afterwards, write down as a row of its own.
-/// - Leave nothing in the session of that connection: it goes back to your pool. On PostgreSQL use `SET LOCAL`, `pg_advisory_xact_lock` and
-///   `ON COMMIT DROP`; see "Session state" at `PostgresInbox`.
+/// - Leave nothing in the session of that connection, because it goes back to your pool. On
+///   PostgreSQL use `SET LOCAL`, `pg_advisory_xact_lock` and `ON COMMIT DROP`. See "Session state"
+///   at `PostgresInbox`.
 ///
 /// ```
 /// use stripe_checkout_core::BoxError;

@@ -197,8 +197,8 @@ impl PostgresInbox {
     /// prepared statements: PgBouncer before 1.21 in transaction mode. See
     /// [Behind a pooler](Self#behind-a-pooler).
     ///
-    /// Each statement then stands in an explicit transaction and is prepared anew. That costs round
-    /// trips to the pooler.
+    /// The inbox then prepares each statement each time, inside an explicit transaction. That costs
+    /// round trips to the pooler.
     ///
     /// # Handlers
     /// A statement of a handler must not stay prepared either, because its name may be taken on the

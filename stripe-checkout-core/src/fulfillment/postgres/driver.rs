@@ -58,16 +58,16 @@ pub(super) fn failed(error: sqlx::Error) -> InboxError {
     busy_or(error)
 }
 
-/// What stands between the inbox and the server.
+/// The kind of pooler between the inbox and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pooler {
     /// Nothing, or a pooler that gives a client one connection of the server for its whole session.
     None,
     /// A pooler that gives a client another connection of the server for each transaction.
     ///
-    /// The driver sends a statement with parameters in two parts, and the pooler may pass the second
-    /// part to another connection. There it would run a statement of another client. So each
-    /// statement stands in an explicit transaction.
+    /// The driver sends a statement with parameters in two parts. The pooler may pass the second part
+    /// to another connection, where it would run a statement of another client. So each statement
+    /// stands in an explicit transaction.
     Transaction,
 }
 

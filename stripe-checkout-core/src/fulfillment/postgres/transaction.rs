@@ -124,7 +124,7 @@ impl Tx<'_> {
     }
 }
 
-/// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
+/// A commit waits for the disk. `remote_apply` promises even more, so it stays.
 macro_rules! durable {
     () => {
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"

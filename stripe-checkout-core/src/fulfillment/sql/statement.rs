@@ -29,8 +29,8 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) txid: &'static str,
     /// The number of the server's process behind the connection.
     pub(in crate::fulfillment) backend: &'static str,
-    /// Whether the database keeps a prepared statement for the next use. Behind a transaction pooler
-    /// the next use may be on another connection of the server.
+    /// Whether the database keeps a prepared statement for the next use. Behind a transaction
+    /// pooler the next use may be on another connection of the server.
     pub(in crate::fulfillment) keeps_statements: bool,
 }
 
