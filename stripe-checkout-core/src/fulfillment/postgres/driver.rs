@@ -65,9 +65,9 @@ pub(super) enum Pooler {
     None,
     /// A pooler that gives a client another connection of the server for each transaction.
     ///
-    /// The driver sends a statement with parameters in two parts. The pooler may pass the second part
-    /// to another connection, where it would run a statement of another client. So each statement
-    /// stands in an explicit transaction.
+    /// The driver sends a statement with parameters in two parts. The pooler may pass the second
+    /// part to another connection, where it would run a statement of another client. So each
+    /// statement stands in an explicit transaction.
     Transaction,
 }
 
