@@ -277,6 +277,10 @@ def main():
     metadata = json.loads(run("cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"))
     packages = {package["name"]: package for package in metadata["packages"]}
     top = {path.split("/")[0] for path in run("git", "ls-files").splitlines()}
+    inbox = ROOT / CORE / "src" / "fulfillment"
+    sql = [inbox / "postgres.rs", *inbox.glob("postgres/*.rs"), *inbox.glob("sql/*.rs")]
+    made = [p.name for p in sql if p.name != "statement.rs" and re.search(r"sqlx::query(_as|_scalar)?(\(|::<)", code(p))]
+    rule("PostgresInbox makes each statement with parameters in sql/statement.rs, which knows of poolers", made)
     rule("the top level holds what it should", [name for name in top if not TOP.fullmatch(name)])
     dependencies(packages)
     modules(packages[CORE])

@@ -42,11 +42,14 @@ mod returned;
 mod routes;
 #[cfg(feature = "intent")]
 mod saved_charge;
+mod schedule;
 mod state;
 mod tasks;
+mod tenants;
 mod upkeep;
 #[cfg(feature = "intent")]
 mod visiting;
+mod wake;
 mod webhook;
 mod worker;
 
@@ -62,6 +65,8 @@ pub use self::payment_error::PaymentError;
 pub use self::reconcile::{
     ReconcileError, ReconcileFailure, ReconcilePart, Reconciled, Reconciler,
 };
+pub use self::schedule::Upkeep;
 pub use self::state::Checkout;
+pub use self::tenants::Tenants;
 pub use self::webhook::VerifyError;
 pub use self::worker::Worker;

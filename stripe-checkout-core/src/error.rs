@@ -321,6 +321,37 @@ pub enum InboxError {
     /// Work on the same payment did not end in time.
     #[error("the payment is being worked on")]
     Busy,
+    /// A newer version of this crate made the tables. It may read and write them by other rules.
+    #[error(
+        "the inbox's tables have version {found}, and this version of stripe-checkout knows versions up to {known}: update stripe-checkout in this process, or restore the database from before the update"
+    )]
+    NewerTables {
+        /// The version of the tables.
+        found: usize,
+        /// The version that this crate knows.
+        known: usize,
+    },
+    /// The tables are missing, or an older version of this crate made them.
+    #[error(
+        "the inbox's tables have version {found} (0 means that there are none), and this version of stripe-checkout needs version {known}: run its migrations, or call migrate()"
+    )]
+    OlderTables {
+        /// The version of the tables, or 0.
+        found: usize,
+        /// The version that this crate needs.
+        known: usize,
+    },
+    /// A new, empty inbox would stand beside another one, and its schema was not named. An empty
+    /// inbox does not know earlier fulfilments.
+    #[error(
+        "the schema {schema:?} has no tables of an inbox, but the schema {other:?} of the same database has: to go on with those, name their schema with .schema({other:?}); to make an empty inbox beside them, name its schema with .schema({schema:?})"
+    )]
+    OtherInbox {
+        /// The schema in which the tables would be made.
+        schema: String,
+        /// The schema that has tables.
+        other: String,
+    },
     /// The inbox keeps the orders of another Stripe account under this application's name. The same
     /// reference on another account is another order, so nothing is done until one of the two
     /// changes.

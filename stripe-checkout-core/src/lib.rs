@@ -49,7 +49,7 @@ pub mod webhook;
 pub use amount::{Amount, DEFAULT_CAP, Rounding};
 pub use build_error::BuildError;
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, VerifyError, Worker};
+pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Tenants, Upkeep, VerifyError, Worker};
 #[cfg(feature = "intent")]
 pub use checkout::{
     Expired, PaymentError, ReconcileError, ReconcileFailure, ReconcilePart, Reconciled, Reconciler,

@@ -389,6 +389,9 @@ impl From<&InboxError> for Problem {
             .later(2),
             InboxError::Unavailable(_)
             | InboxError::Full { .. }
+            | InboxError::NewerTables { .. }
+            | InboxError::OlderTables { .. }
+            | InboxError::OtherInbox { .. }
             | InboxError::OtherAccount { .. } => Self::new(
                 503,
                 "unavailable",

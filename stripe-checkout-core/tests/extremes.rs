@@ -235,7 +235,7 @@ async fn no_extreme_setting_panics_or_loses_a_payment() {
         reconciler.run(sandbox.wait_for(lists)).await.unwrap();
     }
     if let Some(database) = Database::new().await {
-        let inbox = PostgresInbox::new(database.pool(6, "").await);
+        let inbox = PostgresInbox::new(database.pool(6, "").await).schema(&*database.schema);
         inbox.migrate().await.unwrap();
         try_all("postgres", &config, inbox).await;
     }

@@ -1762,6 +1762,138 @@ async fn an_empty_inbox_beside_another_one_is_warned_of_once() {
     sqlx::raw_sql(drop).execute(&pool).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let mut admin = PgConnection::connect_with(&db.options).await.unwrap();
+    let own = format!("{}_beside", db.schema);
+    let run = |sql: String| AssertSqlSafe(sql);
+    let create = run(format!("CREATE DATABASE {own}"));
+    sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
+    let pool = PgPool::connect_with(db.options.clone().database(&own));
+    let pool = pool.await.unwrap();
+    // By the merchant's own run of the migrations, with another `search_path`.
+    sqlx::raw_sql("CREATE SCHEMA shop")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    sqlx::raw_sql("SET search_path = shop")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    for migration in PostgresInbox::MIGRATIONS {
+        sqlx::raw_sql(*migration).execute(&mut *conn).await.unwrap();
+    }
+    // Whether or not the connection finds these tables.
+    for path in ["SET search_path = shop", "SET search_path = public"] {
+        sqlx::raw_sql(path).execute(&mut *conn).await.unwrap();
+        let refused = PostgresInbox::migrated(pool.clone()).await.unwrap_err();
+        let InboxError::OtherInbox { schema, other } = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((&**schema, &**other), ("stripe_checkout", "shop"));
+        assert!(
+            refused.to_string().contains(".schema(\"shop\")"),
+            "{refused}"
+        );
+    }
+    drop(conn);
+    let made = "SELECT count(*) FROM pg_class WHERE relname = 'stripe_checkout_events'";
+    let made = async || -> i64 { sqlx::query_scalar(made).fetch_one(&pool).await.unwrap() };
+    assert_eq!(made().await, 1, "nothing was made");
+    let open = PostgresInbox::open(pool.clone()).await.unwrap_err();
+    assert!(
+        matches!(open, InboxError::OlderTables { found: 0, .. }),
+        "{open:?}"
+    );
+    // The two ways out.
+    let inbox = |schema: &str| PostgresInbox::new(pool.clone()).schema(schema);
+    inbox("shop").migrate().await.unwrap();
+    inbox("shop").check().await.unwrap();
+    assert_eq!(made().await, 1, "it goes on with the tables");
+    inbox("stripe_checkout").migrate().await.unwrap();
+    assert_eq!(made().await, 2, "an empty inbox, as it was asked");
+    // From now on there is one in the schema of its own.
+    PostgresInbox::migrated(pool.clone()).await.unwrap();
+    PostgresInbox::open(pool.clone()).await.unwrap();
+    pool.close().await;
+    let drop = run(format!("DROP DATABASE {own} WITH (FORCE)"));
+    sqlx::raw_sql(drop).execute(&mut admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.inbox.check().await.unwrap();
+    shop.execute("INSERT INTO stripe_checkout_migrations (version) VALUES (99)")
+        .await;
+    for refused in [shop.inbox.migrate().await, shop.inbox.check().await] {
+        let refused = refused.unwrap_err();
+        let known = PostgresInbox::MIGRATIONS.len();
+        assert!(
+            matches!(refused, InboxError::NewerTables { found: 99, known: k } if k == known),
+            "{refused:?}"
+        );
+        assert!(refused.to_string().contains("update stripe-checkout"));
+    }
+    shop.execute("DELETE FROM stripe_checkout_migrations").await;
+    let older = shop.inbox.check().await.unwrap_err();
+    assert!(
+        matches!(older, InboxError::OlderTables { found: 0, .. }),
+        "{older:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 1, "SET statement_timeout = '90s'", |builder| builder).await;
+    let settings = "SELECT string_agg(name || '=' || current_setting(name), ', ') FROM unnest(ARRAY['role', 'search_path', \
+        'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) AS name";
+    let settings = async || -> String {
+        sqlx::query_scalar(settings)
+            .fetch_one(&shop.pool)
+            .await
+            .unwrap()
+    };
+    let locks =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    let before = settings().await;
+    assert!(before.contains("statement_timeout=90s"), "{before}");
+    shop.execute("CREATE ROLE of_the_handler; GRANT of_the_handler TO CURRENT_USER")
+        .await;
+    let sets = "SET statement_timeout = '5s'; SET lock_timeout = '6s'; SET idle_in_transaction_session_timeout = '7s'; \
+        SET search_path = pg_catalog; SELECT pg_advisory_lock(7); SET ROLE of_the_handler";
+    for (event, how, status) in [
+        ("evt_1", Behave::Sql(sets), 200),
+        // A handler that fails half-way.
+        (
+            "evt_2",
+            Behave::Sql("SET lock_timeout = '6s'; SELECT pg_advisory_lock(8); SELECT 1 / 0"),
+            500,
+        ),
+    ] {
+        shop.ledger.behave(how);
+        let payment = format!("pi_of_{event}");
+        assert_eq!(
+            shop.sent(succeeded(event, &payment)).await,
+            status,
+            "{event}"
+        );
+        assert_eq!(settings().await, before, "{event}");
+        assert_eq!(shop.number(locks).await, 0, "{event}");
+    }
+    shop.execute("DROP ROLE of_the_handler").await;
+}
+
 /// Polls it so often, and then drops it: it is cut off at one of its waits, whichever that is. Says whether it ended before.
 async fn cut_off<F: Future>(work: F, polls: usize) -> bool {
     let mut work = std::pin::pin!(work);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventState, FulfillmentHandler, InboxExt as _, IntentRecord, IntentState,
-    MemoryInbox, OrderKey, PaymentEvent, PostgresInbox, Received, Scope, SqliteInbox,
+    Due, EventFilter, EventState, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord,
+    IntentState, MemoryInbox, OrderKey, PaymentEvent, PostgresInbox, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::stripe::{
@@ -19,7 +19,7 @@ use stripe_checkout_core::testing::{EventBody, PaymentIntent, now};
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event, Payment};
 use stripe_checkout_core::{
     Alert, Amount, BoxError, Checkout, Config, Currency, Mode, Pricing, PricingError,
-    PublishableKey, ReconcileError, ReconcilePart, Reconciled, Reconciler, SecretKey,
+    PublishableKey, ReconcileError, ReconcilePart, Reconciled, Reconciler, SecretKey, Tenants,
     TransportError, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::{Fault, Sandbox};
@@ -684,6 +684,42 @@ async fn refused_without_keys_or_with_an_inbox_that_forgets() {
         ));
     }
     assert!(sandbox.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upkeep_of_tenants_finds_what_was_lost_for_each_of_them() {
+    let (tenants, worlds) = (Tenants::new(), [World::new().await, World::new().await]);
+    for world in &worlds {
+        tenants.add(&world.checkout);
+        world.paid("a").await;
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let upkeep = tenants.upkeep().interval(Duration::ZERO).concurrency(0);
+    let running = tokio::spawn(upkeep.run(async {
+        let _ = stopped.await;
+    }));
+    for order in ["b", "c"] {
+        for world in &worlds {
+            let lists = |sandbox: &Sandbox| {
+                let requests = sandbox.requests();
+                requests.iter().filter(|r| r.path == "/v1/events").count()
+            };
+            // Turn after turn.
+            let before = lists(&world.sandbox);
+            world.paid(order).await;
+            let again = before + 2 * lists_a_run();
+            world
+                .sandbox
+                .wait_for(|sandbox| lists(sandbox) >= again)
+                .await;
+        }
+    }
+    stop.send(()).unwrap();
+    running.await.unwrap();
+    for world in &worlds {
+        world.checkout.drain().await;
+        assert_eq!(world.shop.sorted(), ["ship a", "ship b", "ship c"]);
+    }
 }
 
 #[tokio::test]

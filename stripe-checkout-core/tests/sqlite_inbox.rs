@@ -1649,12 +1649,13 @@ async fn migrations_may_run_twice_by_many_at_once_and_by_hand() {
                 .await
                 .unwrap();
         assert_eq!(versions, [1]);
-        // A later version of this crate was here.
+        // A later version of this crate was here. A process that runs goes on, and none begins.
         sqlx::raw_sql("INSERT INTO stripe_checkout_migrations VALUES (99)")
             .execute(&shop.pool)
             .await
             .unwrap();
-        shop.inbox.migrate().await.unwrap();
+        let refused = shop.inbox.migrate().await.unwrap_err();
+        assert!(matches!(refused, InboxError::NewerTables { found: 99, .. }));
         assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 200);
     }
     let file = File::new();
@@ -1698,6 +1699,30 @@ async fn a_migration_waits_for_whoever_reads() {
     sqlx::raw_sql("COMMIT").execute(&reading).await.unwrap();
     migrating.await.unwrap().unwrap();
     inbox.receive(new_event("evt_1", "pi_1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_refused() {
+    let file = File::new();
+    let pool = file.pool(2).await;
+    let missing = SqliteInbox::open(pool.clone()).await.unwrap_err();
+    assert!(
+        matches!(missing, InboxError::OlderTables { found: 0, .. }),
+        "{missing:?}"
+    );
+    let inbox = SqliteInbox::migrated(pool.clone()).await.unwrap();
+    SqliteInbox::open(pool.clone()).await.unwrap();
+    sqlx::raw_sql("INSERT INTO stripe_checkout_migrations (version) VALUES (99)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    for refused in [inbox.migrate().await, inbox.check().await] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused, InboxError::NewerTables { found: 99, .. }),
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test]

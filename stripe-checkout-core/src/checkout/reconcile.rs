@@ -222,6 +222,19 @@ impl Reconciler {
         }
     }
 
+    /// Runs once in a schedule that others share. Returns the pause after it and how many runs in a
+    /// row failed, or `None` if nothing can be reconciled.
+    pub(super) async fn turn(
+        &self,
+        halt: &Arc<AtomicBool>,
+        failures: u32,
+    ) -> Option<(Duration, u32)> {
+        self.checkout.reconcilable().ok()?;
+        let (ended, _) = self.begin(halt).await;
+        let failures = if ended.is_err() { failures + 1 } else { 0 };
+        Some((self.pause(&ended, failures), failures))
+    }
+
     fn pause(&self, ended: &Result<Reconciled, ReconcileError>, failures: u32) -> Duration {
         let soon = match (ended, failures) {
             (Ok(report), _) if report.limited => RETRY,

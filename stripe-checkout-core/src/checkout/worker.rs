@@ -1,22 +1,32 @@
 //! The worker: runs what is due, in any number of processes.
+//!
+//! It asks each inbox once in a while which applications have something due. For each of these it
+//! takes a ticket, and each ticket is one turn at one event. Tickets stand in one queue, so an
+//! application with ten thousand events keeps no other one waiting for longer than a few turns.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument;
 
 use super::state::Checkout;
+use super::tenants::{Member, Tenants};
+use super::wake::{Wake, wake};
 use crate::error::InboxError;
+use crate::fulfillment::Scope;
 
 /// Runs events that failed before, and with [`queued`](crate::CheckoutBuilder::queued) all of them. See [`Checkout::worker`].
 #[derive(Debug)]
 #[must_use = "a worker works while `run` is awaited"]
 pub struct Worker {
-    checkout: Checkout,
+    tenants: Tenants,
+    /// Keeps the checkout of a worker that serves one.
+    _one: Option<Checkout>,
     concurrency: usize,
     interval: Duration,
 }
@@ -24,6 +34,7 @@ pub struct Worker {
 impl Checkout {
     /// A worker for what is due: events that failed, after a pause that doubles up to an hour; and all events, if they are
     /// [`queued`](crate::CheckoutBuilder::queued). Any number may run, in any number of processes on one database.
+    /// For many checkouts on one inbox, use [`Tenants::worker`].
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -31,10 +42,11 @@ impl Checkout {
     /// # }
     /// ```
     pub fn worker(&self) -> Worker {
+        let tenants = Tenants::new();
+        tenants.add(self);
         Worker {
-            checkout: self.clone(),
-            concurrency: 4,
-            interval: Duration::from_secs(1),
+            _one: Some(self.clone()),
+            ..tenants.worker()
         }
     }
 
@@ -60,6 +72,22 @@ impl Checkout {
     }
 }
 
+impl Tenants {
+    /// One worker for all tenants, as [`Checkout::worker`] is for one. Tenants that are added later
+    /// are served too.
+    ///
+    /// All tenants share its [`concurrency`](Worker::concurrency). They take turns: a tenant with
+    /// many events does not keep the others waiting.
+    pub fn worker(&self) -> Worker {
+        Worker {
+            tenants: self.clone(),
+            _one: None,
+            concurrency: 4,
+            interval: Duration::from_secs(1),
+        }
+    }
+}
+
 /// The bounds of a worker's interval.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -81,23 +109,41 @@ impl Worker {
     /// Works until `stop` ends, and then lets what it runs come to its end.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
-        let mut running = Turns::new();
+        let mut running = Running::new();
+        let mut tickets = Tickets::new(self.concurrency);
+        // The inboxes that are asked at present.
+        let mut asked = HashSet::new();
         // An interval of nothing would panic, and so would one that leads out of time.
         let mut looks = interval(self.interval.clamp(SHORTEST, LONGEST));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let wanted = match next(stop.as_mut(), &mut running, &mut looks).await {
-                Next::Stop => break,
-                // Also while others run: a handler that hangs delays only its own payment.
-                Next::Look => 1,
-                // Where one finds something, there may be more.
-                Next::Ended(ended) if found(&ended) => 2,
-                Next::Ended(_) => 0,
-            };
-            let free = self.concurrency.saturating_sub(running.len());
-            for _ in 0..free.min(wanted) {
-                let checkout = self.checkout.clone();
-                let turn = async move { checkout.run_due().await };
+            match wake(stop.as_mut(), &mut running, &mut looks).await {
+                Wake::Stop => break,
+                Wake::Look => ask(&self.tenants, &mut asked, &mut running),
+                Wake::Ended(Ok(Ended::Looked(store, due))) => {
+                    // Also while others run: a handler that hangs holds up only its own payment.
+                    for member in members_with(&self.tenants, &store, due) {
+                        tickets.add(&member);
+                    }
+                    asked.remove(&store);
+                }
+                Wake::Ended(Ok(Ended::Turn(member, ended))) => {
+                    tickets.end(&member);
+                    // Where one finds something, there may be more.
+                    if found(&ended) {
+                        tickets.add(&member);
+                        tickets.add(&member);
+                    }
+                }
+                Wake::Ended(Err(error)) => {
+                    tracing::error!(
+                        panicked = error.is_panic(),
+                        "the worker lost a turn; it goes on"
+                    );
+                }
+            }
+            while let Some((member, checkout)) = tickets.next() {
+                let turn = async move { Ended::Turn(member, checkout.run_due().await) };
                 running.spawn(turn.in_current_span());
             }
         }
@@ -105,48 +151,122 @@ impl Worker {
     }
 }
 
-type Turns = JoinSet<Result<bool, InboxError>>;
-type Ended = Result<Result<bool, InboxError>, JoinError>;
+type Running = JoinSet<Ended>;
 
-/// What a worker waits for.
-enum Next {
-    Stop,
-    Ended(Ended),
-    Look,
+/// What a task of the worker's came to.
+enum Ended {
+    /// The inbox of this name was asked which applications have something due.
+    Looked(String, Result<Vec<Scope>, InboxError>),
+    Turn(Arc<Member>, Result<bool, InboxError>),
 }
 
-/// By hand, because `tokio::select!` would bring tokio's macros to everybody.
-async fn next(
-    mut stop: Pin<&mut impl Future<Output = ()>>,
-    running: &mut Turns,
-    looks: &mut Interval,
-) -> Next {
-    poll_fn(|context| {
-        if stop.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Next::Stop);
-        }
-        if let Poll::Ready(Some(ended)) = running.poll_join_next(context) {
-            return Poll::Ready(Next::Ended(ended));
-        }
-        looks.poll_tick(context).map(|_| Next::Look)
-    })
-    .await
+/// Turns that wait, in the order in which they run. A tenant has at most as many tickets, waiting
+/// and running, as the worker runs turns at once.
+struct Tickets {
+    most: usize,
+    running: usize,
+    waiting: VecDeque<Arc<Member>>,
+    /// How many tickets each tenant has.
+    of: HashMap<u64, usize>,
 }
 
-fn found(ended: &Ended) -> bool {
-    match ended {
-        Ok(Ok(found)) => *found,
-        // The payment of one event is worked on elsewhere: the next event may be of another.
-        Ok(Err(InboxError::Busy)) => true,
-        Ok(Err(error)) => {
-            tracing::error!(error = %crate::error::Chain(error), "the worker could not take an event; it goes on");
-            false
+impl Tickets {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            running: 0,
+            waiting: VecDeque::new(),
+            of: HashMap::new(),
         }
+    }
+
+    fn add(&mut self, member: &Arc<Member>) {
+        let tickets = self.of.entry(member.id).or_default();
+        if *tickets < self.most {
+            *tickets += 1;
+            self.waiting.push_back(Arc::clone(member));
+        }
+    }
+
+    /// The next turn, if one may begin. A tenant that left has none any more.
+    fn next(&mut self) -> Option<(Arc<Member>, Checkout)> {
+        while self.running < self.most {
+            let member = self.waiting.pop_front()?;
+            match member.checkout() {
+                Some(checkout) => {
+                    self.running += 1;
+                    return Some((member, checkout));
+                }
+                None => self.give_back(member.id),
+            }
+        }
+        None
+    }
+
+    fn end(&mut self, member: &Member) {
+        self.running = self.running.saturating_sub(1);
+        self.give_back(member.id);
+    }
+
+    fn give_back(&mut self, id: u64) {
+        let left = self.of.get(&id).map_or(0, |tickets| tickets - 1);
+        match left {
+            0 => self.of.remove(&id),
+            left => self.of.insert(id, left),
+        };
+    }
+}
+
+/// Asks each inbox which applications have something due, unless it is being asked.
+fn ask(tenants: &Tenants, asked: &mut HashSet<String>, running: &mut Running) {
+    for member in tenants.members() {
+        if asked.contains(&member.store) {
+            continue;
+        }
+        let Some(checkout) = member.checkout() else {
+            continue;
+        };
+        let store = member.store.clone();
+        asked.insert(store.clone());
+        let look = async move {
+            let fulfillment = Arc::clone(&checkout.inner.fulfillment);
+            let due = checkout.to_the_end(async move { fulfillment.due_scopes().await });
+            Ended::Looked(store, due.await)
+        };
+        running.spawn(look.in_current_span());
+    }
+}
+
+/// The tenants on this inbox that have something due.
+fn members_with(
+    tenants: &Tenants,
+    store: &str,
+    due: Result<Vec<Scope>, InboxError>,
+) -> Vec<Arc<Member>> {
+    let due: HashSet<Scope> = match due {
+        Ok(due) => due.into_iter().collect(),
         Err(error) => {
-            tracing::error!(
-                panicked = error.is_panic(),
-                "the worker lost a turn; it goes on"
-            );
+            tracing::error!(error = %crate::error::Chain(&error), "the worker could not ask what is due; it goes on");
+            return Vec::new();
+        }
+    };
+    if due.is_empty() {
+        return Vec::new();
+    }
+    let mut members = tenants.members();
+    members.retain(|member| {
+        member.store == store && member.scopes.iter().any(|scope| due.contains(scope))
+    });
+    members
+}
+
+fn found(ended: &Result<bool, InboxError>) -> bool {
+    match ended {
+        Ok(found) => *found,
+        // The payment of one event is worked on elsewhere: the next event may be of another.
+        Err(InboxError::Busy) => true,
+        Err(error) => {
+            tracing::error!(error = %crate::error::Chain(error), "the worker could not take an event; it goes on");
             false
         }
     }

@@ -48,6 +48,10 @@ pub(crate) struct Delivery {
 pub(crate) trait Fulfillment: Send + Sync {
     fn survives_restart(&self) -> bool;
     fn accepts_live(&self) -> bool;
+    /// Tells one inbox from another.
+    fn identity(&self) -> String;
+    /// The applications and modes of the inbox that have something due.
+    fn due_scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, InboxError>>;
     /// When the application was born on this inbox. Every other call that moves anything checks
     /// first that the inbox is not that of another Stripe account.
     fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>>;
@@ -350,6 +354,14 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
 
     fn accepts_live(&self) -> bool {
         self.inbox.limits().accepts_live
+    }
+
+    fn identity(&self) -> String {
+        self.inbox.identity()
+    }
+
+    fn due_scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, InboxError>> {
+        Box::pin(self.inbox.due_scopes())
     }
 
     fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>> {

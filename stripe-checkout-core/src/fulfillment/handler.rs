@@ -25,6 +25,9 @@ use crate::webhook::Payment;
 /// - Use only the connection that you are given, and never `Checkout` itself. A refund from inside
 ///   a handler would wait for its own payment. Write down later work as a row of its own.
 /// - A handler that wraps another one passes all three calls on.
+/// - Leave nothing in the session of that connection, because it goes back to your pool. On
+///   PostgreSQL use `SET LOCAL`, `pg_advisory_xact_lock` and `ON COMMIT DROP`. See "Session state"
+///   at `PostgresInbox`.
 ///
 /// ```
 /// use stripe_checkout_core::BoxError;

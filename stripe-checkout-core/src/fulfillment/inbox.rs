@@ -31,6 +31,9 @@ pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
     /// Returns what the inbox can promise.
     fn limits(&self) -> Limits;
 
+    /// Tells one store from another: inboxes of the same identity hold the same rows.
+    fn identity(&self) -> String;
+
     /// Starts the work on one event. It touches the store only when it is used.
     fn session(&self) -> Self::Session;
 
@@ -74,6 +77,10 @@ pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
         &self,
         name: &str,
     ) -> impl Future<Output = Result<Vec<Scope>, InboxError>> + Send;
+
+    /// Lists the applications and modes that have a pending event which is due. It is asked once a
+    /// second, so its cost does not grow with the events.
+    fn due_scopes(&self) -> impl Future<Output = Result<Vec<Scope>, InboxError>> + Send;
 
     /// Counts events, and what an operator should look at.
     fn stats(&self, scope: &Scope) -> impl Future<Output = Result<Stats, InboxError>> + Send;

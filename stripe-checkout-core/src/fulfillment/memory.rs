@@ -6,7 +6,7 @@ mod rows;
 mod session;
 mod store;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use self::locks::LockKey;
@@ -117,6 +117,10 @@ impl Inbox for MemoryInbox {
             accepts_live: self.live,
             ..Limits::DURABLE
         }
+    }
+
+    fn identity(&self) -> String {
+        self.store.identity()
     }
 
     fn session(&self) -> MemorySession {
@@ -279,6 +283,18 @@ impl Inbox for MemoryInbox {
         let state = self.store.state();
         let named = state.bookmarks.keys().filter(|(_, known)| known == name);
         Ok(named.map(|(scope, _)| scope.clone()).collect())
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        let state = self.store.state();
+        let now = SystemTime::now();
+        let pending = state.pending.iter();
+        let due = pending.filter(|key| {
+            let event = state.events.get(key);
+            event.is_some_and(|stored| stored.record.due <= now)
+        });
+        let scopes: HashSet<_> = due.map(|(scope, _)| scope).collect();
+        Ok(scopes.into_iter().cloned().collect())
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {

@@ -22,16 +22,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::Semaphore;
 
-use self::driver::{create_schema, dialect};
+use self::driver::{Connection, Pooler, Read, create_schema, dialect, failed};
 use self::transaction::Held;
 use super::codec::unavailable;
 use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
-use super::sql::tables::tables;
+use super::sql::tables::{tables, tables_are_known, tables_are_new_enough};
 use crate::error::InboxError;
 
 /// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
@@ -55,10 +56,10 @@ const WRITERS: &str = "WITH it AS (SELECT c.oid AS tab, c.relowner, n.oid AS sch
     AND (has_table_privilege(pg_roles.oid, tab, 'DELETE, TRUNCATE, TRIGGER') OR has_any_column_privilege(pg_roles.oid, tab, 'INSERT, UPDATE') OR has_schema_privilege(pg_roles.oid, schema, 'CREATE'))) \
     SELECT role FROM everybody UNION SELECT role FROM single WHERE NOT EXISTS (SELECT FROM everybody) ORDER BY role LIMIT 10";
 
-/// The schema of an inbox that the connection's `search_path` finds.
-const FOUND_ELSEWHERE: &str = "SELECT n.nspname::text FROM pg_class c \
-    JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.oid = to_regclass('stripe_checkout_events') AND n.nspname <> $1";
+/// The schema of an inbox that the connection's `search_path` finds, or else any other one.
+const FOUND_ELSEWHERE: &str = "SELECT n.nspname::text AS schema, COALESCE(c.oid = to_regclass('stripe_checkout_events'), FALSE) AS on_path \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relname = 'stripe_checkout_events' AND c.relkind IN ('r', 'p') AND n.nspname <> $1 ORDER BY on_path DESC, schema LIMIT 1";
 
 /// How often processes that start at once may get into each other's way while they migrate.
 const MIGRATIONS_TRIED: u32 = 20;
@@ -70,6 +71,35 @@ const MIGRATIONS_TRIED: u32 = 20;
 /// itself, because nobody can know what was written. Transactions nested by [`begin`](sqlx::Connection::begin) are fine.
 ///
 /// At most half of the pool's connections (at least one) run handlers at the same time; the rest is yours.
+///
+/// # Session state
+/// The connection goes back to your pool after the handler. So a handler changes nothing that
+/// outlives its transaction:
+/// - It uses `SET LOCAL`, or `set_config(…, true)`, never a plain `SET`. This matters most for
+///   settings of your own such as `app.tenant`: the next user of the connection would find them.
+/// - It locks with `pg_advisory_xact_lock`, and creates temporary tables `ON COMMIT DROP`.
+///
+/// As a guard, the inbox sets these settings of the session back after each handler: `role`,
+/// `search_path`, `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout`. It
+/// also releases all advisory locks of the session. Other state of the session stays.
+///
+/// # Behind a pooler
+/// A pooler in session mode needs nothing. For PgBouncer in transaction mode there are two ways:
+/// - PgBouncer 1.21 or later with `max_prepared_statements` above zero needs no option here, and
+///   costs no round trips.
+/// - All other transaction poolers need [`transaction_pooler`](Self::transaction_pooler). So does
+///   PgBouncer before 1.21, which knows no prepared statements.
+///
+/// In both cases:
+/// - Set `ignore_startup_parameters = extra_float_digits` in PgBouncer, or
+///   [`extra_float_digits(None)`](sqlx::postgres::PgConnectOptions::extra_float_digits) here.
+/// - Set nothing for the session in `after_connect`: the next statement may run in another session.
+///   Use `ALTER ROLE … SET` or `ALTER DATABASE … SET`.
+/// - Each running handler keeps one connection of the server. Let the pooler have at least as many
+///   (`default_pool_size`) as all your processes run handlers. Time in the pooler's queue is no
+///   part of the inbox's own limits: set `query_wait_timeout` to a few seconds.
+/// - Pause and statement limits of PostgreSQL end connections of the server. The pooler must then
+///   end the client's connection too, as PgBouncer does.
 ///
 /// # Who may write
 /// A role that may write to its tables can insert an event, which is then fulfilled without a
@@ -91,12 +121,28 @@ const MIGRATIONS_TRIED: u32 = 20;
 pub struct PostgresInbox {
     pool: PgPool,
     schema: Arc<str>,
+    /// Whether the application named the schema.
+    is_named: bool,
+    pooler: Pooler,
     dialect: Dialect,
     steps: Arc<Semaphore>,
 }
 
 /// The inbox whose text both databases share.
 type Store = PostgresInbox;
+
+impl PostgresInbox {
+    /// The connection for reads. Behind a transaction pooler they stand in a transaction.
+    async fn read_on<'a>(&self, db: &'a mut Connection) -> Result<Read<'a>, InboxError> {
+        Ok(match self.pooler {
+            Pooler::None => Read::Connection(db),
+            Pooler::Transaction => {
+                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+                Read::Transaction(db.begin_with(begin).await.map_err(failed)?)
+            }
+        })
+    }
+}
 
 #[cfg(not(feature = "unstable-inbox"))]
 impl super::inbox::sealed::Sealed for PostgresInbox {}
@@ -127,46 +173,86 @@ impl PostgresInbox {
     /// [`migrate`](Self::migrate).
     ///
     /// # Errors
-    /// [`InboxError::Unavailable`].
+    /// As [`migrate`](Self::migrate).
     pub async fn migrated(pool: PgPool) -> Result<Self, InboxError> {
         let inbox = Self::new(pool);
         inbox.migrate().await?;
         Ok(inbox)
     }
 
-    /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate) at start.
+    /// An inbox on this pool whose tables are already there, in the schema `stripe_checkout`: see
+    /// [`check`](Self::check).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn open(pool: PgPool) -> Result<Self, InboxError> {
+        let inbox = Self::new(pool);
+        inbox.check().await?;
+        Ok(inbox)
+    }
+
+    /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate)
+    /// at start, or [`check`](Self::check) if you run the migrations by yourself.
     pub fn new(pool: PgPool) -> Self {
         let half = pool.options().get_max_connections() / 2;
         Self {
             steps: Arc::new(Semaphore::new(half.max(1).try_into().unwrap_or(1))),
             pool,
             schema: SCHEMA.into(),
-            dialect: dialect(SCHEMA),
+            is_named: false,
+            pooler: Pooler::None,
+            dialect: dialect(SCHEMA, Pooler::None),
         }
     }
 
-    /// In this schema instead of `stripe_checkout`.
+    /// In this schema instead of `stripe_checkout`. With a schema that you name,
+    /// [`migrate`](Self::migrate) also makes an inbox beside another one in the same database.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
-        self.dialect = dialect(&schema);
+        self.dialect = dialect(&schema, self.pooler);
         self.schema = schema;
+        self.is_named = true;
+        self
+    }
+
+    /// Behind a pooler that gives each transaction another connection of the server, and keeps no
+    /// prepared statements: PgBouncer before 1.21 in transaction mode. See
+    /// [Behind a pooler](Self#behind-a-pooler).
+    ///
+    /// The inbox then prepares each statement each time, inside an explicit transaction. That costs
+    /// round trips to the pooler.
+    ///
+    /// # Handlers
+    /// A statement of a handler must not stay prepared either, because its name may be taken on the
+    /// server's connection. Call [`persistent(false)`](sqlx::query::Query::persistent) on each
+    /// query with parameters. A statement cache of capacity zero does not help: the driver names
+    /// the statements nevertheless.
+    ///
+    /// Use the pool itself only inside of transactions, for the same reason.
+    #[must_use]
+    pub fn transaction_pooler(mut self) -> Self {
+        self.pooler = Pooler::Transaction;
+        self.dialect = dialect(&self.schema, self.pooler);
         self
     }
 
     /// Creates what is missing: the schema and the tables. Any number of processes may do so at
     /// once. It needs the right `CREATE` on the database to create the schema, and none if it finds
-    /// everything. It logs a warning if it makes an empty inbox while the `search_path` of the
-    /// connection finds the tables of another one.
+    /// everything.
+    ///
+    /// It makes no second, empty inbox by mistake. If another schema of the database has the tables
+    /// of an inbox, you must name the [`schema`](Self::schema). If the `search_path` of the
+    /// connection finds these other tables, a warning in the log says so.
     ///
     /// # Errors
-    /// [`InboxError::Unavailable`].
+    /// [`InboxError::Unavailable`], [`InboxError::NewerTables`], [`InboxError::OtherInbox`].
     pub async fn migrate(&self) -> Result<(), InboxError> {
         let mut tried = 1;
         loop {
             match self.migrate_once().await {
                 // `IF NOT EXISTS` looks first and creates then: who is second gets an error, and finds all of it the next time.
-                Err(error) if tried < MIGRATIONS_TRIED => {
+                Err(error @ InboxError::Unavailable(_)) if tried < MIGRATIONS_TRIED => {
                     tracing::debug!(error = %crate::error::Chain(&error), tried, "the inbox's tables could not be made yet");
                     tried += 1;
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -180,13 +266,30 @@ impl PostgresInbox {
         }
     }
 
+    /// Looks at the tables and changes nothing.
+    ///
+    /// # Errors
+    /// [`InboxError::OlderTables`] if they are missing or were made by an older version of this
+    /// crate, [`InboxError::NewerTables`], [`InboxError::Unavailable`].
+    pub async fn check(&self) -> Result<(), InboxError> {
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
+        let found = self.version(&mut db).await.map_err(unavailable)?;
+        tables_are_known(found, Self::MIGRATIONS.len())?;
+        tables_are_new_enough(found, Self::MIGRATIONS.len())
+    }
+
     async fn migrate_once(&self) -> Result<(), InboxError> {
         let mut held = self.hold().await?;
         let mut tx = held.begin_unlimited().await?;
         let done = self.version(tx.db()).await.map_err(unavailable)?;
-        if done == 0 {
-            let warned = self.warn_of_another_inbox(tx.db()).await;
-            warned.map_err(unavailable)?;
+        let allowed = match done {
+            0 => self.may_be_made(tx.db()).await,
+            _ => tables_are_known(done, Self::MIGRATIONS.len()),
+        };
+        if let Err(refused) = allowed {
+            tx.rollback().await?;
+            return Err(refused);
         }
         if done < Self::MIGRATIONS.len() {
             self.apply(tx.db(), done).await.map_err(unavailable)?;
@@ -196,7 +299,9 @@ impl PostgresInbox {
 
     /// How many migrations the database has seen: more than there are, if a later version of this crate was there.
     async fn version(&self, conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
-        let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        let sql = &self.dialect;
+        let exists: bool = sql
+            .scalar::<Postgres, _>("SELECT to_regclass($1) IS NOT NULL")
             .bind(format!("{}migrations", self.dialect.prefix))
             .fetch_one(&mut *conn)
             .await?;
@@ -204,25 +309,25 @@ impl PostgresInbox {
             return Ok(0);
         }
         let newest = "SELECT COALESCE(max(version), 0) FROM {}migrations";
-        let newest: i64 = sqlx::query_scalar(self.dialect.sql(newest))
-            .fetch_one(conn)
-            .await?;
+        let newest: i64 = sql.scalar::<Postgres, _>(newest).fetch_one(conn).await?;
         Ok(newest.try_into().unwrap_or_default())
     }
 
     async fn apply(&self, conn: &mut PgConnection, done: usize) -> Result<(), sqlx::Error> {
-        let exists: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
-                .bind(&*self.schema)
-                .fetch_one(&mut *conn)
-                .await?;
+        let sql = &self.dialect;
+        let exists = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+        let exists: bool = sql
+            .scalar::<Postgres, _>(exists)
+            .bind(self.schema.to_string())
+            .fetch_one(&mut *conn)
+            .await?;
         if !exists {
             sqlx::raw_sql(create_schema(&self.schema))
                 .execute(&mut *conn)
                 .await?;
         }
-        sqlx::query("SELECT set_config('search_path', quote_ident($1), true)")
-            .bind(&*self.schema)
+        sql.query::<Postgres>("SELECT set_config('search_path', quote_ident($1), true)")
+            .bind(self.schema.to_string())
             .execute(&mut *conn)
             .await?;
         // What the other one just created is told by notices, which are nobody's worry.
@@ -235,13 +340,25 @@ impl PostgresInbox {
         Ok(())
     }
 
-    /// Logs an empty inbox beside another one: perhaps its tables were to be moved.
-    async fn warn_of_another_inbox(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let other = sqlx::query_scalar(FOUND_ELSEWHERE).bind(&*self.schema);
-        let other: Option<String> = other.fetch_optional(conn).await?;
-        if let Some(other) = other {
+    /// Refuses an empty inbox beside another one, unless the schema was named: perhaps the tables
+    /// were to be moved, or stand in the schema of a `search_path`.
+    async fn may_be_made(&self, conn: &mut PgConnection) -> Result<(), InboxError> {
+        let other = self.dialect.query_as::<Postgres, _>(FOUND_ELSEWHERE);
+        let other = other
+            .bind(self.schema.to_string())
+            .fetch_optional(conn)
+            .await;
+        let other: Option<(String, bool)> = other.map_err(unavailable)?;
+        let Some((other, on_path)) = other else {
+            return Ok(());
+        };
+        let schema = self.schema.to_string();
+        if !self.is_named {
+            return Err(InboxError::OtherInbox { schema, other });
+        }
+        if on_path {
             tracing::warn!(
-                schema = &*self.schema,
+                schema,
                 other,
                 "this schema has no tables, so the inbox is a new and empty one, but another schema has the tables of an inbox. To go on with those, stop all processes and move them with ALTER TABLE … SET SCHEMA: see the chapter \"Moving an inbox\""
             );
@@ -251,9 +368,7 @@ impl PostgresInbox {
 
     /// Logs which roles may forge an event: all but superusers, the owners and this role.
     async fn warn_of_writers(&self) {
-        let roles = sqlx::query_scalar(WRITERS).bind(&*self.schema);
-        let roles: Result<Vec<String>, _> = roles.fetch_all(&self.pool).await;
-        match roles {
+        match self.writers().await {
             Ok(roles) if roles.is_empty() => {}
             Ok(roles) => tracing::warn!(
                 schema = &*self.schema,
@@ -264,6 +379,26 @@ impl PostgresInbox {
                 tracing::debug!(error = %crate::error::Chain(&error), "the rights on the inbox's tables cannot be read");
             }
         }
+    }
+
+    /// The server, the database and the schema.
+    fn place(&self) -> String {
+        let options = self.pool.connect_options();
+        let (host, port) = (options.get_host(), options.get_port());
+        let (socket, schema) = (options.get_socket(), &self.schema);
+        let database = options.get_database().unwrap_or(options.get_username());
+        format!("PostgreSQL {host} {port} {socket:?} {database} {schema}")
+    }
+
+    async fn writers(&self) -> Result<Vec<String>, InboxError> {
+        let mut held = self.reader().await?;
+        let mut db = self.read_on(&mut held).await?;
+        let roles = self.dialect.scalar::<Postgres, _>(WRITERS);
+        let roles = roles
+            .bind(self.schema.to_string())
+            .fetch_all(&mut *db)
+            .await;
+        roles.map_err(unavailable)
     }
 
     /// A connection of the pool. The pool itself may wait for half a minute, which is longer than

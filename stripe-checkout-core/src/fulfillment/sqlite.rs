@@ -19,12 +19,12 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
-use self::driver::failed;
+use self::driver::{Connection, failed};
 use self::writer::{Writer, is_wal};
 use super::later::end_of;
 use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
-use super::sql::tables::tables;
+use super::sql::tables::{tables, tables_are_known, tables_are_new_enough};
 use crate::error::InboxError;
 
 /// An inbox in a SQLite database, in the same file as the merchant's own tables, so that what a handler writes and the mark that its event is done are one
@@ -57,6 +57,13 @@ pub struct SqliteInbox {
     pool: SqlitePool,
     queue: Arc<Mutex<()>>,
     dialect: Dialect,
+}
+
+impl SqliteInbox {
+    /// The connection for reads. Each statement reads what was true at one moment.
+    async fn read_on<'a>(&self, db: &'a mut Connection) -> Result<&'a mut Connection, InboxError> {
+        Ok(db)
+    }
 }
 
 #[cfg(not(feature = "unstable-inbox"))]
@@ -103,6 +110,16 @@ impl SqliteInbox {
         Ok(inbox)
     }
 
+    /// An inbox whose tables are already in the database of this pool: see [`check`](Self::check).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn open(pool: SqlitePool) -> Result<Self, InboxError> {
+        let inbox = Self::new(pool);
+        inbox.check().await?;
+        Ok(inbox)
+    }
+
     /// An inbox in the database of this pool, which it does not touch yet: see [`migrate`](Self::migrate).
     pub fn new(pool: SqlitePool) -> Self {
         Self {
@@ -119,6 +136,7 @@ impl SqliteInbox {
                 outside: "TRUE",
                 txid: "NULL",
                 backend: "NULL",
+                keeps_statements: true,
             },
         }
     }
@@ -126,7 +144,8 @@ impl SqliteInbox {
     /// Makes its tables, or what is new in them, and sets the file to WAL mode. It may be run at every start, by several processes at once.
     ///
     /// # Errors
-    /// [`InboxError::Unavailable`]; [`InboxError::Busy`] if the database stays locked for 30 s.
+    /// [`InboxError::Unavailable`]; [`InboxError::NewerTables`]; [`InboxError::Busy`] if the
+    /// database stays locked for 30 s.
     pub async fn migrate(&self) -> Result<(), InboxError> {
         let until = Instant::now() + MIGRATION_PATIENCE;
         loop {
@@ -140,6 +159,23 @@ impl SqliteInbox {
         }
     }
 
+    /// Looks at the tables and the file's mode, and changes nothing.
+    ///
+    /// # Errors
+    /// [`InboxError::OlderTables`] if the tables are missing or were made by an older version of
+    /// this crate, [`InboxError::NewerTables`], [`InboxError::Unavailable`].
+    pub async fn check(&self) -> Result<(), InboxError> {
+        let mut connection = self.reader().await?;
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let found = version(&mut connection).await?;
+        tables_are_known(found, Self::MIGRATIONS.len())?;
+        tables_are_new_enough(found, Self::MIGRATIONS.len())?;
+        is_wal(&journal)
+    }
+
     async fn migrate_once(&self, until: Instant) -> Result<(), InboxError> {
         let mut connection = self.pool.acquire().await.map_err(failed)?;
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode = WAL")
@@ -147,13 +183,16 @@ impl SqliteInbox {
             .await
             .map_err(failed)?;
         // Most times nothing is to be done: then nobody is waited for.
-        if version(&mut connection).await? >= Self::MIGRATIONS.len() {
+        let found = version(&mut connection).await?;
+        tables_are_known(found, Self::MIGRATIONS.len())?;
+        if found == Self::MIGRATIONS.len() {
             return is_wal(&journal);
         }
         drop(connection);
         let mut writer = Writer::new(&self.pool, &self.queue, None, until).await?;
         let mut tx = writer.begin(until).await?;
         let done = version(tx.db()).await?;
+        tables_are_known(done, Self::MIGRATIONS.len())?;
         for migration in Self::MIGRATIONS.iter().skip(done) {
             sqlx::raw_sql(*migration)
                 .execute(tx.db())
@@ -171,6 +210,12 @@ impl SqliteInbox {
         let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         acquired.map_err(failed)
+    }
+
+    /// The file of the database.
+    fn place(&self) -> String {
+        let options = self.pool.connect_options();
+        format!("SQLite {}", options.get_filename().display())
     }
 
     /// A connection for writing, in the order of asking.

@@ -58,7 +58,8 @@ async fn every_combination_keeps_every_promise_about_money() {
         None => None,
     };
     if let Some(pool) = &postgres {
-        PostgresInbox::new(pool.clone()).migrate().await.unwrap();
+        let inbox = PostgresInbox::new(pool.clone()).schema("stripe_checkout");
+        inbox.migrate().await.unwrap();
     }
     let databases = Arc::new(Databases { postgres });
     if let Ok(line) = env::var("COMBINATIONS_CASE") {

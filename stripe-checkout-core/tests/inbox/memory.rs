@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, EventRecord, Inbox, IntentRecord, Key, Limits, MemoryInbox, OrderKey, Row, Scope,
-    Stats, Swap,
+    EventFilter, EventRecord, Inbox, InboxExt as _, IntentRecord, Key, Limits, MemoryInbox,
+    OrderKey, Row, Scope, Stats, Swap,
 };
 use stripe_checkout_core::testing::inbox::{Subject, run};
 use stripe_checkout_core::{BoxError, InboxError};
@@ -54,6 +54,14 @@ impl Inbox for Outlives {
 
     fn limits(&self) -> Limits {
         Limits::DURABLE
+    }
+
+    fn identity(&self) -> String {
+        self.0.identity()
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        self.0.due_scopes().await
     }
 
     fn session(&self) -> Self::Session {

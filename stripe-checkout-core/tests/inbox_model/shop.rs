@@ -791,6 +791,14 @@ impl<S: Store> Inbox for Process<S> {
         limits
     }
 
+    fn identity(&self) -> String {
+        self.life.inbox.identity()
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        self.alive()?.due_scopes().await
+    }
+
     fn session(&self) -> Mortal<S> {
         Mortal {
             process: self.clone(),

@@ -47,7 +47,7 @@ pub(crate) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     ran.status.success().then(|| text.trim().to_owned())
 }
 
-/// In the path, or where Debian keeps the programs of each version.
+/// In the path, or where Debian keeps the programs of each version, and those of administrators.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -57,6 +57,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .collect();
     versions.sort();
     folders.extend(versions.into_iter().rev());
+    folders.push("/usr/sbin".into());
     folders
         .into_iter()
         .map(|folder| folder.join(program))

@@ -16,4 +16,9 @@ impl Store {
         // No code that can panic runs under this lock, so what it protects is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Tells these rows from all others of this process.
+    pub(super) fn identity(&self) -> String {
+        format!("memory {:p}", Arc::as_ptr(&self.state))
+    }
 }

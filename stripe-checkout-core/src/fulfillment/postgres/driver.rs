@@ -1,10 +1,11 @@
 //! What the shared rows need to know of PostgreSQL.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
 pub(super) use sqlx::postgres::PgRow as SqlRow;
 use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Transaction};
 pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
 
 use super::super::inbox::Limits;
@@ -22,7 +23,7 @@ macro_rules! clock {
 }
 
 /// The statements of tables in this schema.
-pub(super) fn dialect(schema: &str) -> Dialect {
+pub(super) fn dialect(schema: &str, pooler: Pooler) -> Dialect {
     let schema = quoted(schema);
     Dialect {
         prefix: format!("{schema}.stripe_checkout_").into(),
@@ -39,6 +40,7 @@ pub(super) fn dialect(schema: &str) -> Dialect {
         outside: concat!(clock!("now"), " >= $9"),
         txid: "txid_current_if_assigned()",
         backend: "pg_backend_pid()::bigint",
+        keeps_statements: pooler == Pooler::None,
     }
 }
 
@@ -53,6 +55,55 @@ pub(super) fn create_schema(schema: &str) -> AssertSqlSafe<String> {
 /// A wait came to its end, or the database cannot be used.
 pub(super) fn failed(error: sqlx::Error) -> InboxError {
     busy_or(error)
+}
+
+/// The kind of pooler between the inbox and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pooler {
+    /// Nothing, or a pooler that gives a client one connection of the server for its whole session.
+    None,
+    /// A pooler that gives a client another connection of the server for each transaction.
+    ///
+    /// The driver sends a statement with parameters in two parts. The pooler may pass the second
+    /// part to another connection, where it would run a statement of another client. So each
+    /// statement stands in an explicit transaction.
+    Transaction,
+}
+
+/// A connection that is read from.
+pub(super) enum Read<'a> {
+    Connection(&'a mut Connection),
+    Transaction(Transaction<'a, Database>),
+}
+
+impl Deref for Read<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Connection(db) => db,
+            Self::Transaction(tx) => tx,
+        }
+    }
+}
+
+impl DerefMut for Read<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        match self {
+            Self::Connection(db) => db,
+            Self::Transaction(tx) => tx,
+        }
+    }
+}
+
+impl Read<'_> {
+    /// Ends the reads. Reads that are dropped end when the connection goes back to the pool.
+    pub(super) async fn end(self) -> Result<(), InboxError> {
+        match self {
+            Self::Connection(_) => Ok(()),
+            Self::Transaction(tx) => tx.rollback().await.map_err(failed),
+        }
+    }
 }
 
 /// What a statement that is a transaction of its own needs.

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::codec::{
@@ -18,7 +18,7 @@ use super::super::records::{
 };
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
-use super::driver::{Dialect, Wait, failed, with_wait};
+use super::driver::{Dialect, Pooler, Wait, failed, with_wait};
 use super::rows::{self, LeftInside, account, micros, text};
 use super::transaction::{
     Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,
@@ -117,15 +117,18 @@ impl SqlSession {
         }
     }
 
-    /// Its connection, and when the server was seen on it.
+    /// Its connection, and when the server was seen on it. An explicit transaction needs no look.
     async fn seen(&mut self, until: Instant) -> Result<(&mut Held, i64), InboxError> {
+        if self.is_explicit(1) {
+            return Ok((self.hold(until).await?, i64::MIN));
+        }
         self.hold_idle();
         let sql = self.inbox.dialect.clone();
         let mut seen = self.held.as_ref().and_then(|held| held.seen);
         let mut tries = 1;
         while seen.is_none() {
             let db = self.hold(until).await?.db();
-            let looked = sqlx::query_scalar(sql.sql("SELECT {clock}"));
+            let looked = sql.scalar::<Postgres, _>("SELECT {clock}");
             let looked = async { looked.fetch_one(db).await.map_err(failed) };
             let looked = in_time(SILENCE, looked).await;
             match self.keep(looked) {
@@ -137,6 +140,11 @@ impl SqlSession {
         let held = self.hold(until).await?;
         let seen = *held.seen.insert(seen.unwrap_or(i64::MAX));
         Ok((held, seen))
+    }
+
+    /// Whether a statement that could be a transaction of its own stands in an explicit one.
+    fn is_explicit(&self, tries: u32) -> bool {
+        tries > 1 || self.inbox.pooler == Pooler::Transaction
     }
 
     /// Keeps the connection if its statement, a transaction of its own, came to an end.
@@ -159,12 +167,19 @@ impl Session for SqlSession {
         event: &str,
         payments: [Option<&str>; 2],
     ) -> Result<Found, InboxError> {
-        let sql = self.inbox.dialect.clone();
+        let inbox = self.inbox.clone();
+        // An idle connection is taken without a round trip: this statement is the look whether it
+        // is alive. It only reads, so it may be asked again.
         self.hold_idle();
         let mut tries = 1;
         loop {
             let held = self.hold(end_of(PATIENCE)).await?;
-            let found = rows::find(held.db(), &sql, scope, event, payments);
+            let found = async {
+                let mut db = inbox.read_on(held.db()).await?;
+                let found = rows::find(&mut db, &inbox.dialect, scope, event, payments).await?;
+                db.end().await?;
+                Ok(found)
+            };
             let found = in_time(SILENCE, found).await;
             if let Ok((_, seen)) = &found {
                 held.seen = Some(*seen);
@@ -186,13 +201,14 @@ impl Session for SqlSession {
         let mut tries = 1;
         loop {
             let until = end_of(PATIENCE);
+            let is_explicit = self.is_explicit(tries);
             let (held, seen) = self.seen(until).await?;
             let wait = Wait {
                 patience: PATIENCE,
                 seen,
             };
             let storing = async {
-                if tries == 1 {
+                if !is_explicit {
                     return insert_event(held.db(), &sql, event, lease, wait).await;
                 }
                 let mut tx = held.begin(until).await?;
@@ -219,11 +235,12 @@ impl Session for SqlSession {
         let mut tries = 1;
         loop {
             self.take_share(until).await?;
+            let is_explicit = self.is_explicit(tries);
             let (held, seen) = self.seen(until).await?;
             let patience = until.saturating_duration_since(Instant::now());
             let wait = Wait { patience, seen };
             let claiming = async {
-                if tries == 1 {
+                if !is_explicit {
                     return rows::claim(held.db(), &sql, scope, which, terms, wait).await;
                 }
                 let mut tx = held.begin(until).await?;
@@ -435,9 +452,10 @@ impl Transaction for SqlTransaction<'_> {
     }
 
     async fn was_undone(&mut self, transaction: i64) -> Result<bool, InboxError> {
-        let db = self.tx.db();
+        let (db, sql) = (self.tx.db(), &self.inbox.dialect);
         let status = async {
-            let status: Option<String> = sqlx::query_scalar("SELECT txid_status($1)")
+            let status: Option<String> = sql
+                .scalar::<Postgres, _>("SELECT txid_status($1)")
                 .bind(transaction)
                 .fetch_one(db)
                 .await
@@ -457,10 +475,9 @@ impl PostgresInbox {
         let options = self.pool.connect_options();
         let canceling = async {
             let mut conn = PgConnection::connect_with(&options).await?;
-            sqlx::query("SELECT pg_cancel_backend($1)")
-                .bind(backend)
-                .execute(&mut conn)
-                .await?;
+            // Without parameters: behind a pooler a statement with parameters needs a transaction.
+            let cancel = AssertSqlSafe(format!("SELECT pg_cancel_backend({backend})"));
+            sqlx::raw_sql(cancel).execute(&mut conn).await?;
             conn.close().await
         };
         // A connection of its own, so nothing is lost with one that is cut off.
@@ -530,7 +547,8 @@ async fn insert_event(
         "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
         "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
-    let query = sqlx::query(sql.sql(statement))
+    let query = sql
+        .query::<Postgres>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -597,7 +615,8 @@ async fn save(
     let has_payment = event.payment.is_some() && payment != *stored;
     let order = event.order.as_ref().filter(|_| row.is_some());
     let row = row.as_ref().filter(|_| order.is_some());
-    let rows: i64 = sqlx::query_scalar(sql.sql(statement))
+    let rows: i64 = sql
+        .scalar::<Postgres, _>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))

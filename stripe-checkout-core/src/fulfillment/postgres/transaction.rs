@@ -124,6 +124,31 @@ impl Tx<'_> {
     }
 }
 
+/// A commit waits for the disk. `remote_apply` promises even more, so it stays.
+macro_rules! durable {
+    () => {
+        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+
+/// Calls a macro for each setting that is set back after a handler. Each one costs time in each
+/// fulfilment, so these are the ones that break the next user of the connection.
+macro_rules! each_setting {
+    ($of:ident) => {
+        concat!(
+            $of!("role"),
+            ", ",
+            $of!("search_path"),
+            ", ",
+            $of!("statement_timeout"),
+            ", ",
+            $of!("lock_timeout"),
+            ", ",
+            $of!("idle_in_transaction_session_timeout"),
+        )
+    };
+}
+
 /// Where the session's own settings stand while ours are set.
 macro_rules! kept {
     ($setting:literal) => {
@@ -137,24 +162,33 @@ macro_rules! kept {
     };
 }
 
-const KEEP: &str = concat!(
-    "SELECT ",
-    kept!("lock_timeout"),
-    ", ",
-    kept!("idle_in_transaction_session_timeout"),
-    ", ",
-    kept!("search_path"),
-    ", ",
-    kept!("role"),
-    "; "
-);
-
-/// What is acknowledged is on the disk. `remote_apply` promises even more, so it stays.
-macro_rules! durable {
-    () => {
-        "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+/// Sets the session's own setting again: for the session, because what a handler sets for the
+/// session would otherwise go back to the pool with the connection.
+macro_rules! restored {
+    ($setting:literal) => {
+        concat!(
+            "set_config('",
+            $setting,
+            "', current_setting('stripe_checkout.",
+            $setting,
+            "'), false)"
+        )
     };
 }
+
+const KEEP: &str = concat!("SELECT ", each_setting!(kept), "; ");
+
+/// After the handler: the session's own settings and none of its advisory locks, and then our
+/// limits for the rest of the transaction.
+const AS_BEFORE: &str = concat!(
+    "SELECT ",
+    each_setting!(restored),
+    ", pg_advisory_unlock_all(), ",
+    "set_config('idle_in_transaction_session_timeout', '10s', true), ",
+    "set_config('statement_timeout', '30s', true), ",
+    durable!(),
+    "; "
+);
 
 const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 
@@ -210,16 +244,11 @@ pub(super) async fn after_handler(conn: &mut PgConnection) -> Result<(), sqlx::E
     let sql = [
         "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ",
         AS_BEFORE,
-        DURABLE,
     ]
     .concat();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
 }
-
-/// For the session, not only for this transaction: what a handler sets for the session would otherwise go back to the pool with the connection, and the next step
-/// would not find the inbox's tables.
-const AS_BEFORE: &str = "SELECT set_config('role', current_setting('stripe_checkout.role'), false), set_config('search_path', current_setting('stripe_checkout.search_path'), false); ";
 
 /// Undoes what the handler wrote. The transaction and its locks stay.
 pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -227,7 +256,6 @@ pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Er
         "ROLLBACK TO SAVEPOINT stripe_checkout_handler; ",
         "RELEASE SAVEPOINT stripe_checkout_handler; ",
         AS_BEFORE,
-        DURABLE,
     ]
     .concat();
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;

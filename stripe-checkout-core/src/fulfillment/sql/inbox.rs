@@ -19,13 +19,18 @@ impl Inbox for Store {
         LIMITS
     }
 
+    fn identity(&self) -> String {
+        self.place()
+    }
+
     fn session(&self) -> SqlSession {
         SqlSession::new(self.clone())
     }
 
     async fn load(&self, key: Key<'_>) -> Result<Option<Row>, InboxError> {
-        let mut db = self.reader().await?;
-        rows::load(&mut db, &self.dialect, key).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        rows::load(db, &self.dialect, key).await
     }
 
     async fn swap(&self, swap: Swap<'_>) -> Result<bool, InboxError> {
@@ -37,8 +42,9 @@ impl Inbox for Store {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        let mut db = self.reader().await?;
-        rows::events(&mut db, &self.dialect, filter).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        rows::events(db, &self.dialect, filter).await
     }
 
     async fn open_intents(
@@ -48,8 +54,9 @@ impl Inbox for Store {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<(OrderKey, IntentRecord)>, InboxError> {
-        let mut db = self.reader().await?;
-        upkeep::open_intents(&mut db, &self.dialect, scope, after, since, most).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::open_intents(db, &self.dialect, scope, after, since, most).await
     }
 
     async fn accounts(
@@ -59,18 +66,27 @@ impl Inbox for Store {
         since: SystemTime,
         most: usize,
     ) -> Result<Vec<String>, InboxError> {
-        let mut db = self.reader().await?;
-        upkeep::accounts(&mut db, &self.dialect, scope, after, since, most).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::accounts(db, &self.dialect, scope, after, since, most).await
     }
 
     async fn scopes_with_bookmark(&self, name: &str) -> Result<Vec<Scope>, InboxError> {
-        let mut db = self.reader().await?;
-        upkeep::scopes_with_bookmark(&mut db, &self.dialect, name).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::scopes_with_bookmark(db, &self.dialect, name).await
+    }
+
+    async fn due_scopes(&self) -> Result<Vec<Scope>, InboxError> {
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::due_scopes(db, &self.dialect).await
     }
 
     async fn stats(&self, scope: &Scope) -> Result<Stats, InboxError> {
-        let mut db = self.reader().await?;
-        upkeep::stats(&mut db, &self.dialect, scope).await
+        let mut held = self.reader().await?;
+        let db = &mut *self.read_on(&mut held).await?;
+        upkeep::stats(db, &self.dialect, scope).await
     }
 
     async fn prune(

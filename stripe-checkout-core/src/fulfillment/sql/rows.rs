@@ -128,7 +128,8 @@ pub(super) async fn find(
         "WHERE w.application = $1 AND w.mode = $2 AND w.payment IN ($4, $5) ORDER BY w.payment <> $4 LIMIT 1)) AS i ON TRUE"
     );
     let [first, second] = payments;
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(event))
@@ -188,7 +189,8 @@ pub(super) async fn events(
         };
     }
     let scope = filter.scope.as_ref();
-    let rows = sqlx::query::<Database>(sql.sql(statement))
+    let rows = sql
+        .query::<Database>(statement)
         .bind(scope.map(|scope| text(&scope.application)))
         .bind(scope.map(|scope| mode(scope.mode)))
         .bind(filter.payment.as_deref().map(text))
@@ -231,7 +233,8 @@ pub(super) async fn claim(
         Claim::IfDue(id) => (by_id, id, None),
         Claim::Due => (due, "", None),
     };
-    let query = sqlx::query::<Database>(sql.sql(statement))
+    let query = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(micros(terms.lease))
@@ -266,7 +269,7 @@ pub(super) async fn give_back(
         "AND id = $3 AND state = 'pending'"
     );
     let event = &claimed.record;
-    sqlx::query::<Database>(sql.sql(statement))
+    sql.query::<Database>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -293,7 +296,8 @@ pub(super) async fn lock_payment(
         "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
         payment_columns!()
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -315,7 +319,8 @@ pub(super) async fn lock_order(
         "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
         intent_columns!()
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -349,7 +354,8 @@ pub(super) async fn lock_event(
         of_scope!(),
         "AND id = $3{for update}"
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -401,7 +407,8 @@ pub(super) async fn copies(
         of_scope!(),
         "AND payment = $3 AND settles AND id <> $4"
     );
-    let states: Vec<String> = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    let states: Vec<String> = sql
+        .scalar::<Database, _>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(event.payment.as_deref().map(text))
@@ -428,7 +435,8 @@ pub(super) async fn known_payment(
         of_scope!(),
         "AND id = $3) AS p ON TRUE"
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -466,7 +474,8 @@ pub(super) async fn put_payment(
         of_scope!(),
         "AND id = $3"
     );
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
@@ -507,7 +516,8 @@ async fn intent(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version > 0"
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -531,7 +541,8 @@ async fn order_of(
         of_scope!(),
         "AND payment = $3) AND version > 0"
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(payment))
@@ -559,7 +570,8 @@ pub(super) async fn put_order(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version = $5"
     );
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -601,7 +613,7 @@ pub(super) async fn put_orders_of(
         ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
         WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)";
     let [first, second] = payments;
-    sqlx::query::<Database>(sql.sql(statement))
+    sql.query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -621,7 +633,7 @@ pub(super) async fn place_order(
     order: &OrderKey,
 ) -> Result<(), InboxError> {
     let statement = "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    sqlx::query::<Database>(sql.sql(statement))
+    sql.query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
@@ -642,7 +654,8 @@ async fn operation(
         of_scope!(),
         "AND account = $3 AND kind = $4 AND reference = $5"
     );
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&key.scope.application))
         .bind(mode(key.scope.mode))
         .bind(text(key.account.as_deref().unwrap_or_default()))
@@ -687,7 +700,8 @@ pub(super) async fn put_operation(
         ),
     };
     let currency = row.amount.map(|amount| amount.currency().code().to_owned());
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&key.scope.application))
         .bind(mode(key.scope.mode))
         .bind(text(key.account.as_deref().unwrap_or_default()))
@@ -720,7 +734,7 @@ async fn bookmark(
         of_scope!(),
         "AND name = $3"
     );
-    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    sql.scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(name))
@@ -750,7 +764,8 @@ pub(super) async fn put_bookmark(
             )
         }
     };
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(name))

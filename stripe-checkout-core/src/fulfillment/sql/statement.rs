@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sqlx::AssertSqlSafe;
+use sqlx::database::HasStatementCache;
+use sqlx::query::{Query, QueryAs, QueryScalar};
+use sqlx::{AssertSqlSafe, Database, FromRow};
 
 /// Fills in what differs between databases.
 #[derive(Clone)]
@@ -27,12 +29,45 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) txid: &'static str,
     /// The number of the server's process behind the connection.
     pub(in crate::fulfillment) backend: &'static str,
+    /// Whether the database keeps a prepared statement for the next use. Behind a transaction
+    /// pooler the next use may be on another connection of the server.
+    pub(in crate::fulfillment) keeps_statements: bool,
 }
 
 impl Dialect {
+    /// A statement with parameters. All statements of the SQL inboxes are made here and below.
+    pub(in crate::fulfillment) fn query<DB: Database + HasStatementCache>(
+        &self,
+        statement: &'static str,
+    ) -> Query<'static, DB, DB::Arguments> {
+        sqlx::query(self.sql(statement)).persistent(self.keeps_statements)
+    }
+
+    /// As [`query`](Self::query), for rows of several columns.
+    pub(in crate::fulfillment) fn query_as<DB: Database + HasStatementCache, T>(
+        &self,
+        statement: &'static str,
+    ) -> QueryAs<'static, DB, T, DB::Arguments>
+    where
+        T: for<'r> FromRow<'r, DB::Row>,
+    {
+        sqlx::query_as(self.sql(statement)).persistent(self.keeps_statements)
+    }
+
+    /// As [`query`](Self::query), for one column.
+    pub(in crate::fulfillment) fn scalar<DB: Database + HasStatementCache, T>(
+        &self,
+        statement: &'static str,
+    ) -> QueryScalar<'static, DB, T, DB::Arguments>
+    where
+        (T,): for<'r> FromRow<'r, DB::Row>,
+    {
+        sqlx::query_scalar(self.sql(statement)).persistent(self.keeps_statements)
+    }
+
     /// The statement for this database. Safe, because nothing from outside is put in but the quoted
     /// schema.
-    pub(in crate::fulfillment) fn sql(&self, statement: &'static str) -> AssertSqlSafe<String> {
+    fn sql(&self, statement: &'static str) -> AssertSqlSafe<String> {
         let mut sql = String::with_capacity(statement.len() + 256);
         let mut rest = statement;
         while let Some((before, after)) = rest.split_once('{') {

@@ -1,5 +1,30 @@
 //! The tables of both databases: each column is named once, here.
 
+use crate::error::InboxError;
+
+/// Refuses tables that a newer version of this crate made. It may read and write them by other
+/// rules.
+pub(in crate::fulfillment) fn tables_are_known(
+    found: usize,
+    known: usize,
+) -> Result<(), InboxError> {
+    match found > known {
+        true => Err(InboxError::NewerTables { found, known }),
+        false => Ok(()),
+    }
+}
+
+/// Refuses tables that an older version of this crate made, or that are missing.
+pub(in crate::fulfillment) fn tables_are_new_enough(
+    found: usize,
+    known: usize,
+) -> Result<(), InboxError> {
+    match found < known {
+        true => Err(InboxError::OlderTables { found, known }),
+        false => Ok(()),
+    }
+}
+
 /// The statements that create the tables. They can run again and again, and only ever add.
 ///
 /// Times are microseconds since 1970, amounts are minor units. The account of the keys themselves

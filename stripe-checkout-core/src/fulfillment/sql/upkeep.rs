@@ -80,7 +80,8 @@ async fn delete_plain(
         over!(),
         "AND (e.note IS NULL OR e.payment IS NULL) ORDER BY e.received LIMIT $4 {skip locked})"
     );
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(before))
@@ -105,7 +106,7 @@ async fn noted_payments(
         all_over!(),
         "ORDER BY e.received LIMIT $4) AS oldest"
     );
-    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    sql.scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(before))
@@ -133,7 +134,8 @@ async fn delete_noted(
         all_over!(),
         ")"
     );
-    let done = sqlx::query::<Database>(sql.sql(statement))
+    let done = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(before))
@@ -152,7 +154,8 @@ pub(super) async fn stats(
 ) -> Result<Stats, InboxError> {
     let mut stats = Stats::default();
     let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 GROUP BY state";
-    let counts = sqlx::query::<Database>(sql.sql(statement))
+    let counts = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_all(&mut *db)
@@ -169,7 +172,8 @@ pub(super) async fn stats(
         count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
         LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
         WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
-    let row = sqlx::query::<Database>(sql.sql(statement))
+    let row = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_one(&mut *db)
@@ -181,7 +185,8 @@ pub(super) async fn stats(
     stats.unfulfilled = read_number(get(&row, "unfulfilled")?);
     stats.unfulfilled_since = moment("since")?;
     let statement = "SELECT refunds FROM {}payments WHERE application = $1 AND mode = $2 AND success = 'duplicate' AND refunded_total = 0";
-    let duplicates: Vec<String> = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    let duplicates: Vec<String> = sql
+        .scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_all(&mut *db)
@@ -191,7 +196,8 @@ pub(super) async fn stats(
     let statement = "SELECT count(DISTINCT p.id) FROM {}payments AS p JOIN {}events AS e ON e.application = p.application AND e.mode = p.mode AND e.payment = p.id \
         WHERE p.application = $1 AND p.mode = $2 AND p.success = 'refunded' AND e.settles AND e.state = 'done' AND e.received > $3";
     let since = SystemTime::now().checked_sub(REFUNDED_RECENTLY);
-    let refunded: i64 = sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    let refunded: i64 = sql
+        .scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(since.unwrap_or(SystemTime::UNIX_EPOCH)))
@@ -217,7 +223,8 @@ pub(super) async fn open_intents(
         " FROM {}intents WHERE application = $1 AND mode = $2 AND state IN ('creating', 'open', 'processing') AND version > 0 AND payment IS NOT NULL ",
         "AND (state = 'processing' OR changed >= $3) AND (account, reference) > ($4, $5) ORDER BY account, reference LIMIT $6"
     );
-    let rows = sqlx::query::<Database>(sql.sql(statement))
+    let rows = sql
+        .query::<Database>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(time(since))
@@ -243,7 +250,7 @@ pub(super) async fn accounts(
 ) -> Result<Vec<String>, InboxError> {
     let statement = "SELECT DISTINCT account FROM {}intents WHERE application = $1 AND mode = $2 AND account <> '' \
         AND account > $3 AND changed >= $4 AND version > 0 ORDER BY account LIMIT $5";
-    sqlx::query_scalar::<Database, _>(sql.sql(statement))
+    sql.scalar::<Database, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(after.unwrap_or_default()))
@@ -260,8 +267,43 @@ pub(super) async fn scopes_with_bookmark(
     name: &str,
 ) -> Result<Vec<Scope>, InboxError> {
     let statement = "SELECT application, mode FROM {}bookmarks WHERE name = $1";
-    let rows: Vec<(String, String)> = sqlx::query_as::<Database, _>(sql.sql(statement))
+    let rows: Vec<(String, String)> = sql
+        .query_as::<Database, _>(statement)
         .bind(text(name))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.into_iter().map(read_scope).collect()
+}
+
+/// Lists the scopes that have something due. It goes from one scope with a pending event to the
+/// next by the index, so that a scope with many events costs no more than one with a single event.
+pub(super) async fn due_scopes(
+    db: &mut Connection,
+    sql: &Dialect,
+) -> Result<Vec<Scope>, InboxError> {
+    macro_rules! next {
+        ($column:literal) => {
+            concat!(
+                "(SELECT ",
+                $column,
+                " FROM {}events AS e WHERE e.state = 'pending' AND (e.application, e.mode) > (s.application, s.mode) ORDER BY e.application, e.mode LIMIT 1)"
+            )
+        };
+    }
+    let statement = concat!(
+        "WITH RECURSIVE scopes (application, mode) AS (",
+        "SELECT * FROM (SELECT application, mode FROM {}events WHERE state = 'pending' ORDER BY application, mode LIMIT 1) AS first ",
+        "UNION ALL SELECT ",
+        next!("e.application"),
+        ", ",
+        next!("e.mode"),
+        " FROM scopes AS s WHERE s.application IS NOT NULL) ",
+        "SELECT application, mode FROM scopes AS s WHERE EXISTS (SELECT 1 FROM {}events AS e ",
+        "WHERE e.application = s.application AND e.mode = s.mode AND e.state = 'pending' AND e.due <= {now})"
+    );
+    let rows: Vec<(String, String)> = sql
+        .query_as::<Database, _>(statement)
         .fetch_all(db)
         .await
         .map_err(failed)?;

@@ -320,7 +320,8 @@ async fn insert_event(
         event_columns!()
     );
     let attempts = i64::from(lease.is_some());
-    let row = sqlx::query::<Sqlite>(sql.sql(statement))
+    let row = sql
+        .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
@@ -353,7 +354,7 @@ async fn is_due(
         of_scope!(),
         "AND state = 'pending' AND due <= {now})"
     );
-    sqlx::query_scalar::<Sqlite, _>(sql.sql(statement))
+    sql.scalar::<Sqlite, _>(statement)
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .fetch_one(db)
@@ -375,7 +376,8 @@ async fn put_event(
         of_scope!(),
         "AND id = $3"
     );
-    let done = sqlx::query::<Sqlite>(sql.sql(statement))
+    let done = sql
+        .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
