@@ -53,11 +53,7 @@ macro_rules! ships {
                 Ok(())
             }
 
-            async fn amount_due(
-                &self,
-                _: &Payment,
-                _: &mut $connection,
-            ) -> Result<Due, BoxError> {
+            async fn amount_due(&self, _: &Payment, _: &mut $connection) -> Result<Due, BoxError> {
                 Ok(Due::Exactly(PRICE))
             }
         }
@@ -310,8 +306,15 @@ async fn an_inline_webhook_costs_two_commits_of_sqlite() {
     let options = SqliteConnectOptions::new()
         .filename(&file)
         .create_if_missing(true);
-    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let shop = Shop::new(pool.clone(), SqliteInbox::migrated(pool.clone()).await.unwrap()).await;
+    let pool = SqlitePoolOptions::new()
+        .connect_with(options)
+        .await
+        .unwrap();
+    let shop = Shop::new(
+        pool.clone(),
+        SqliteInbox::migrated(pool.clone()).await.unwrap(),
+    )
+    .await;
     sqlx::raw_sql(SHIPMENTS).execute(&pool).await.unwrap();
     shop.send("pi_1").await;
     let before = commits(&file);
