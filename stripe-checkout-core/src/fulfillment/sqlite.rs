@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 
 use self::driver::failed;
 use self::inbox::PATIENCE;
-use self::writer::{Writer, is_wal};
+use self::writer::{SETTINGS, Writer, is_wal};
 use super::later::end_of;
 use super::sql::statement::Dialect;
 use super::sql::tables::tables;
@@ -106,13 +106,11 @@ impl SqliteInbox {
                 prefix: "stripe_checkout_".into(),
                 now: CLOCK,
                 clock: CLOCK,
-                for_update: "",
                 skip_locked: "",
                 settings: "",
                 from_settings: "",
                 outside: "TRUE",
-                txid: "NULL",
-                backend: "NULL",
+                of_connection: SETTINGS,
             },
         }
     }
