@@ -16,21 +16,25 @@ const CLAIMS: usize = 100;
 
 /// Finished events, a second apart, numbered by `series`.
 macro_rules! fill {
-    ($number:literal, $series:literal) => {
+    ($number:literal, $no_bytes:literal, $series:literal) => {
         concat!(
             "INSERT INTO stripe_checkout_events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, body, received, state, attempts, due, taken, claim) ",
             "SELECT 'shop', 'test', 'evt_3S0aBcLkdIwHu7iy' || ", $number, ", 'payment_intent.succeeded', 'pi_3S0aBcLkdIwHu7iy' || ", $number, ", '', 'old-' || ", $number, ", ",
-            "TRUE, TRUE, '', 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, 0, 2 FROM ", $series
+            "TRUE, TRUE, ",
+            $no_bytes,
+            ", 1790000000000000 + n * 1000000, 'done', 1, 1790000030000000 + n * 1000000, 0, 2 FROM ", $series
         )
     };
 }
 
 const FILL_POSTGRES: &str = fill!(
     "lpad(n::text, 8, '0')",
+    "''::bytea",
     "generate_series(1, $1::bigint) AS n"
 );
 const FILL_SQLITE: &str = fill!(
     "printf('%08d', n)",
+    "x''",
     "(WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < ?1) SELECT n FROM series)"
 );
 
