@@ -1,4 +1,4 @@
-//! What an inbox costs, to the same work by hand.
+//! The costs of an inbox, to the same work by hand.
 //!
 //! ```sh
 //! cargo bench -p stripe-checkout-core --features sqlite,postgres,testing --bench inbox
@@ -10,7 +10,8 @@
 //! missing.
 //!
 //! With words behind `--` it prints only those tables: `inline`, `queued`, `receive`, `claims`,
-//! `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` is how many events `claims` stores, a million by default:
+//! `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` is how many events `claims` stores. The default is a
+//! million:
 //!
 //! ```sh
 //! STRIPE_CHECKOUT_BENCH_EVENTS=10000000 cargo bench -p stripe-checkout-core --features sqlite,postgres,testing --bench inbox -- claims

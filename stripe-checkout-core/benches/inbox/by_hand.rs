@@ -28,8 +28,8 @@ pub(crate) const POSTGRES_VACUUM: [&str; 4] = [
     "VACUUM ANALYZE hand_shipments",
 ];
 
-/// Stores an event of 2.5 KB and commits; then locks and reads the payment, the order and the event,
-/// ships, writes all three, and commits.
+/// Stores an event of 2.5 KB and commits. Then locks and reads the payment, the order and the
+/// event, ships, writes all three, and commits.
 pub(crate) const PGBENCH: &str = r"
 \set a random(1, 2000000000)
 \set b random(1, 2000000000)

@@ -1,4 +1,4 @@
-//! What a claim costs among many stored events: finished ones without a body.
+//! The time of a claim among many stored events, which are finished and have no body.
 
 use std::time::Instant;
 

@@ -76,7 +76,7 @@ pub(crate) fn new_event() -> NewEvent {
     }
 }
 
-/// Stores so many events.
+/// Stores this number of events.
 pub(crate) async fn store<I: Inbox>(inbox: &I, events: usize) {
     for _ in 0..events {
         inbox.receive(new_event()).await.unwrap();

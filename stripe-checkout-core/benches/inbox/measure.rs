@@ -13,7 +13,7 @@ pub(crate) const TIME: Duration = Duration::from_secs(2);
 /// Before it is counted, each connection has prepared its statements.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// How often it is done a second by so many tasks. Each task has its own work.
+/// How often a second this number of tasks does its work. Each task has its own.
 pub(crate) async fn rate<F, W, Fut>(tasks: u32, work: F) -> f64
 where
     F: Fn() -> W,
@@ -44,7 +44,7 @@ where
     count as f64 / time.as_secs_f64()
 }
 
-/// What was measured in turns with a reference.
+/// Figures and their references, measured in turns.
 #[derive(Default)]
 pub(crate) struct Pairs {
     reference: Vec<f64>,

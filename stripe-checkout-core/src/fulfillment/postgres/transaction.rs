@@ -197,8 +197,8 @@ pub(super) async fn before_handler(
             "CASE WHEN {own}::interval BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds' THEN {own} ELSE '{limit}' END"
         )
     };
-    // One statement, because the server plans each of them anew. A server that looks whether its
-    // client is still there ends a long statement of one that is not. It has this setting since
+    // One statement, because the server plans each statement again. A server that checks whether its
+    // client is still there ends the long statement of a lost client. It has this setting since
     // version 14, and refuses it on Windows.
     let sql = format!(
         "SELECT set_config('lock_timeout', current_setting('stripe_checkout.lock_timeout'), true), \

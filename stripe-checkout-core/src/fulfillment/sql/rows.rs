@@ -109,8 +109,8 @@ pub(super) async fn load(
     })
 }
 
-/// See [`Session::find`](super::super::inbox::Session::find). Also returns the row, which tells what
-/// the database said of the connection.
+/// See [`Session::find`](super::super::inbox::Session::find). Also returns the row, which has the
+/// columns of the connection.
 pub(super) async fn find(
     db: &mut Connection,
     sql: &Dialect,
@@ -294,7 +294,7 @@ pub(super) async fn lock_payment(
     read_payment(&row)
 }
 
-/// Reads a locked event, and adds what the events of its payment say to what the payment's row says.
+/// Reads a locked event, and adds to the payment what its events say.
 pub(super) fn read_locked(row: &SqlRow, payment: &mut PaymentRecord) -> Result<Stored, InboxError> {
     hear(row, payment)?;
     let mut event = read_event(row)?;

@@ -339,8 +339,8 @@ async fn is_due(
 }
 
 /// Reads the payment, the order and the event, and makes the rows of the first two if there are
-/// none. Then sets the savepoint. Each statement is a trip to the thread of the connection, so these
-/// are one text. Also returns the payment's row.
+/// none. Then sets the savepoint. Each text is a trip to the connection's thread, so all of it is
+/// one text. Also returns the payment's row.
 async fn lock(
     db: &mut SqliteConnection,
     sql: &Dialect,
@@ -397,8 +397,8 @@ async fn lock(
     Ok(None)
 }
 
-/// Writes the changes to the rows. The claim ends. An event that is over keeps no body: it holds the
-/// buyer's name and address.
+/// Writes the changes to the rows. The claim ends. An event that is over keeps no body, because it
+/// holds the buyer's name and address.
 async fn save(
     db: &mut SqliteConnection,
     sql: &Dialect,
