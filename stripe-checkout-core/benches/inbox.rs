@@ -1,33 +1,45 @@
-//! What an inbox costs: how many events a second are taken in, beside `pgbench` on the same server; how many are fulfilled; what a step costs among a million of
-//! stored events; and what they weigh.
+//! The costs of an inbox, to the same work by hand.
 //!
-//! `cargo bench -p stripe-checkout-core --features sqlite,postgres,testing --bench inbox` prints it all as tables, in about four minutes. What stands side by side in
-//! a table was measured in turns, so that whatever else the machine does slows all of it; the medians count. PostgreSQL is the one of `DATABASE_URL`, or a new one that
-//! waits for the disk as a real one does; without either, its rows are missing.
+//! ```sh
+//! cargo bench -p stripe-checkout-core --features sqlite,postgres,testing --bench inbox
+//! ```
 //!
-//! With words behind `--` it makes only those tables: `receives`, `inline`, `queued`, `claims`, `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` adds another size to `claims`:
+//! It prints tables, in about five minutes. Each ratio is the median of five turns. In a turn both
+//! sides run one after the other, so that other work on the machine slows both. PostgreSQL is the
+//! one of `DATABASE_URL`, or a new one that waits for the disk. Without either, its rows are
+//! missing.
+//!
+//! With words behind `--` it prints only those tables: `inline`, `queued`, `receive`, `claims`,
+//! `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` is how many events `claims` stores. The default is a
+//! million:
 //!
 //! ```sh
 //! STRIPE_CHECKOUT_BENCH_EVENTS=10000000 cargo bench -p stripe-checkout-core --features sqlite,postgres,testing --bench inbox -- claims
 //! ```
 
+#[path = "inbox/by_hand.rs"]
+mod by_hand;
+#[path = "inbox/claims.rs"]
+mod claims;
+#[path = "inbox/databases.rs"]
+mod databases;
 #[path = "inbox/events.rs"]
 mod events;
 #[path = "inbox/fulfilments.rs"]
 mod fulfilments;
 #[path = "inbox/measure.rs"]
 mod measure;
-#[path = "inbox/places.rs"]
-mod places;
 #[path = "../tests/postgres_server/mod.rs"]
 mod postgres_server;
-#[path = "inbox/receives.rs"]
-mod receives;
-#[path = "inbox/stored.rs"]
-mod stored;
+#[path = "inbox/receipts.rs"]
+mod receipts;
+#[path = "inbox/storage_size.rs"]
+mod storage_size;
 
 use std::env;
 use std::sync::atomic::Ordering;
+
+const EVENTS: &str = "STRIPE_CHECKOUT_BENCH_EVENTS";
 
 #[tokio::main]
 async fn main() {
@@ -43,33 +55,25 @@ async fn main() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     let wanted = |table| only.is_empty() || only.contains(&table);
-    if wanted("receives") {
-        println!("\nEvents of 2.5 KB taken in for good, a second; in brackets, `receive` to that:");
-        receives::table().await;
-    }
     if wanted("inline") {
         println!("\nPayments fulfilled inline, a second, with a handler that writes one row:");
         fulfilments::inline_table().await;
     }
     if wanted("queued") {
         println!("\nQueued payments fulfilled, a second, with the same handler:");
-        fulfilments::queue_table().await;
+        fulfilments::queued_table().await;
+    }
+    if wanted("receive") {
+        println!("\nEvents of 2.5 KB received for good, a second:");
+        receipts::table().await;
     }
     if wanted("claims") {
-        println!(
-            "\nOne step with an empty handler, by the number of stored events; in brackets, to the first:"
-        );
-        let mut sizes = vec![1_000, 100_000, 1_000_000];
-        if let Ok(more) = env::var("STRIPE_CHECKOUT_BENCH_EVENTS") {
-            sizes.push(
-                more.parse()
-                    .expect("STRIPE_CHECKOUT_BENCH_EVENTS is a number"),
-            );
-        }
-        stored::claim_table(&sizes).await;
+        println!("\nOne claim, by the number of stored events:");
+        let events = env::var(EVENTS).unwrap_or_else(|_| "1000000".to_owned());
+        claims::table(events.parse().expect(EVENTS)).await;
     }
     if wanted("bytes") {
         println!("\nBytes of a stored event:");
-        stored::bytes_table().await;
+        storage_size::table().await;
     }
 }

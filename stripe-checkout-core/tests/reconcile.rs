@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{
-    Due, EventFilter, EventState, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord,
-    IntentState, MemoryInbox, OrderKey, PaymentEvent, PostgresInbox, Received, Scope, SqliteInbox,
+    Due, EventFilter, EventState, FulfillmentHandler, InboxExt as _, IntentRecord, IntentState,
+    MemoryInbox, OrderKey, PaymentEvent, PostgresInbox, Received, Scope, SqliteInbox,
 };
 use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::stripe::{

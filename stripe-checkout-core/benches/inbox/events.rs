@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventRecord, FulfillmentHandler, Inbox, IntentRecord, NewEvent,
-    OrderKey, PaymentRecord, Scope, Terms, Verdict,
+    Due, FulfillmentHandler, Inbox, InboxExt as _, NewEvent, OrderKey, Scope, Terms,
 };
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
@@ -77,6 +76,13 @@ pub(crate) fn new_event() -> NewEvent {
     }
 }
 
+/// Stores this number of events.
+pub(crate) async fn store<I: Inbox>(inbox: &I, events: usize) {
+    for _ in 0..events {
+        inbox.receive(new_event()).await.unwrap();
+    }
+}
+
 fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()
 }
@@ -113,7 +119,7 @@ pub(crate) fn delivered(checkout: &Checkout) -> Event {
     checkout.verify(body, [header.as_bytes()]).unwrap()
 }
 
-/// A handler and a dispatch that do nothing.
+/// A handler that does nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct Nothing;
 
@@ -124,24 +130,6 @@ impl<C: Send> FulfillmentHandler<C> for Nothing {
 
     async fn amount_due(&self, payment: &Payment, _: &mut C) -> Result<Due, BoxError> {
         Ok(Due::Exactly(payment.amount()))
-    }
-}
-
-impl<C: Send> Dispatch<C> for Nothing {
-    fn dispatch<'a>(
-        &'a self,
-        _: &'a EventRecord,
-        payment: &'a PaymentRecord,
-        _: Option<&'a IntentRecord>,
-        _: &'a mut C,
-    ) -> BoxFuture<'a, Verdict> {
-        let payment = payment.clone();
-        Box::pin(async {
-            Verdict::Done {
-                payment,
-                intent: None,
-            }
-        })
     }
 }
 

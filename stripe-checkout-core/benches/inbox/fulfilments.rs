@@ -1,25 +1,24 @@
-//! How many payments a second are fulfilled: on the task that brought them, or from the queue by workers. The handler writes one row.
+//! How many payments a second are fulfilled, to the same work by hand: on the task that brought
+//! them, or from the queue by workers. The handler writes one row.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, SqliteConnection};
-use stripe_checkout_core::fulfillment::{
-    Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, Received,
-};
+use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, Inbox, MemoryInbox, Received};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{BoxError, Checkout};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::events::{Nothing, checkout, delivered, new_event};
-use crate::measure::{median, rate, whole};
-use crate::places::{Postgres, Sqlite};
+use crate::by_hand;
+use crate::databases::{Folder, Postgres, Sqlite};
+use crate::events::{checkout, delivered, store};
+use crate::measure::{Pairs, TIME, TURNS, median, rate, whole};
 
-const ROUNDS: usize = 3;
-const TIME: Duration = Duration::from_millis(1500);
-const QUEUED: usize = 1000;
-const SHIPMENTS: &str = "CREATE TABLE shipments (payment TEXT NOT NULL)";
+const QUEUED: usize = 2000;
+const WORKERS: u32 = 4;
+const SHIPMENTS: &str = "CREATE TABLE shipments (payment text NOT NULL)";
 
 /// Ships, and counts what it shipped.
 #[derive(Clone, Default)]
@@ -73,84 +72,121 @@ ships!(PgConnection, |payment, db| {
         .await?
 });
 
+/// A database of PostgreSQL's in which both ways have worked for a while.
+async fn warm_postgres() -> Option<Postgres> {
+    let server = Postgres::new(4).await?;
+    server.run(SHIPMENTS).await;
+    server.run(by_hand::POSTGRES_TABLES).await;
+    server.pgbench(by_hand::PGBENCH, None, 4);
+    fulfilments(&with_ship(server.inbox_with(8).await), 4).await;
+    for vacuum in by_hand::POSTGRES_VACUUM {
+        server.run(vacuum).await;
+    }
+    server.vacuum().await;
+    Some(server)
+}
+
+fn with_ship<I: Inbox>(inbox: I) -> Checkout
+where
+    Ship: FulfillmentHandler<I::Connection>,
+{
+    checkout(inbox, Ship::default(), |builder| builder)
+}
+
 pub(crate) async fn inline_table() {
-    println!("\n| inbox | one task | 16 tasks |");
-    println!("| --- | --- | --- |");
-    let mut rates: [[Vec<f64>; 2]; 3] = Default::default();
-    for _ in 0..ROUNDS {
-        for (column, tasks) in [1, 16].into_iter().enumerate() {
-            let memory = checkout(MemoryInbox::new(), Ship::default(), |builder| builder);
-            rates[0][column].push(fulfilments(memory, tasks).await);
-            let sqlite = Sqlite::new().await;
-            sqlite.run(SHIPMENTS).await;
-            let of_sqlite = checkout(sqlite.inbox.clone(), Ship::default(), |builder| builder);
-            rates[1][column].push(fulfilments(of_sqlite, tasks).await);
-            // Half of the pool runs handlers.
-            let Some(postgres) = Postgres::new(2 * tasks).await else {
-                continue;
-            };
-            postgres.run(SHIPMENTS).await;
-            let of_postgres = checkout(postgres.inbox.clone(), Ship::default(), |builder| builder);
-            rates[2][column].push(fulfilments(of_postgres, tasks).await);
+    println!("\n| fulfilled inline | by hand | the inbox | ratio | the ratio of each turn |");
+    println!("| --- | --- | --- | --- | --- |");
+    if let Some(server) = warm_postgres().await {
+        for tasks in [1, 16] {
+            let mut pairs = Pairs::default();
+            for _ in 0..TURNS {
+                server.checkpoint().await;
+                let by_hand = server.pgbench(by_hand::PGBENCH, None, tasks);
+                server.checkpoint().await;
+                // Half of the pool runs handlers.
+                let inbox = server.inbox_with(2 * tasks).await;
+                pairs.push(by_hand, fulfilments(&with_ship(inbox), tasks).await);
+            }
+            println!("| PostgreSQL, tasks: {tasks} | {} |", pairs.cells());
         }
     }
-    let names = ["`MemoryInbox`", "`SqliteInbox`", "`PostgresInbox`"];
-    for (name, [one, sixteen]) in names.into_iter().zip(rates) {
-        if !one.is_empty() {
-            let (one, sixteen) = (whole(median(one)), whole(median(sixteen)));
-            println!("| {name} | {one} | {sixteen} |");
+    for tasks in [1, 16] {
+        let mut pairs = Pairs::default();
+        for _ in 0..TURNS {
+            let folder = Folder::new();
+            let file = folder.file("by_hand.db");
+            let by_hand = tokio::task::spawn_blocking(move || by_hand::sqlite(&file, TIME));
+            let by_hand = by_hand.await.unwrap();
+            let sqlite = Sqlite::new().await;
+            sqlite.run(SHIPMENTS).await;
+            let inbox = sqlite.inbox.clone();
+            pairs.push(by_hand, fulfilments(&with_ship(inbox), tasks).await);
         }
+        // By hand it is one task always: SQLite has one writer.
+        println!("| SQLite, tasks: {tasks} | {} |", pairs.cells());
+    }
+    for tasks in [1, 16] {
+        let mut rates = Vec::new();
+        for _ in 0..TURNS {
+            rates.push(fulfilments(&with_ship(MemoryInbox::new()), tasks).await);
+        }
+        println!(
+            "| memory, tasks: {tasks} | | {} | | |",
+            whole(median(rates))
+        );
     }
 }
 
-async fn fulfilments(checkout: Checkout, tasks: u32) -> f64 {
-    let work = move || {
+async fn fulfilments(checkout: &Checkout, tasks: u32) -> f64 {
+    let work = || {
         let checkout = checkout.clone();
-        async move {
-            let event = delivered(&checkout);
-            let received = checkout.receive(event).await.unwrap();
-            assert!(matches!(received, Received::Done(_)), "{received:?}");
+        move || {
+            let checkout = checkout.clone();
+            async move {
+                let event = delivered(&checkout);
+                let received = checkout.receive(event).await.unwrap();
+                assert!(matches!(received, Received::Done(_)), "{received:?}");
+            }
         }
     };
-    rate(tasks, TIME, work).await
+    rate(tasks, work).await
 }
 
-pub(crate) async fn queue_table() {
-    println!("\n| inbox | 1 worker | 4 workers |");
-    println!("| --- | --- | --- |");
-    let mut rates: [[Vec<f64>; 2]; 2] = Default::default();
-    for _ in 0..ROUNDS {
-        for (column, workers) in [1, 4].into_iter().enumerate() {
-            let sqlite = Sqlite::new().await;
-            sqlite.run(SHIPMENTS).await;
-            rates[0][column].push(drained(sqlite.inbox.clone(), workers).await);
-            let Some(postgres) = Postgres::new(8).await else {
-                continue;
-            };
-            postgres.run(SHIPMENTS).await;
-            rates[1][column].push(drained(postgres.inbox.clone(), workers).await);
+pub(crate) async fn queued_table() {
+    println!(
+        "\n| fulfilled from the queue | by hand | the inbox | ratio | the ratio of each turn |"
+    );
+    println!("| --- | --- | --- | --- | --- |");
+    if let Some(server) = warm_postgres().await {
+        let mut pairs = Pairs::default();
+        for _ in 0..TURNS {
+            let inbox = server.inbox_with(2 * WORKERS).await;
+            store(&inbox, QUEUED).await;
+            server.checkpoint().await;
+            let by_hand = server.pgbench(by_hand::PGBENCH, None, WORKERS);
+            pairs.push(by_hand, drained(inbox, WORKERS).await);
         }
+        println!("| PostgreSQL, workers: {WORKERS} | {} |", pairs.cells());
     }
-    for (name, [one, four]) in ["`SqliteInbox`", "`PostgresInbox`"].into_iter().zip(rates) {
-        if !one.is_empty() {
-            println!(
-                "| {name} | {} | {} |",
-                whole(median(one)),
-                whole(median(four))
-            );
-        }
+    let mut pairs = Pairs::default();
+    for _ in 0..TURNS {
+        let folder = Folder::new();
+        let file = folder.file("by_hand.db");
+        let by_hand = tokio::task::spawn_blocking(move || by_hand::sqlite(&file, TIME));
+        let by_hand = by_hand.await.unwrap();
+        let sqlite = Sqlite::new().await;
+        sqlite.run(SHIPMENTS).await;
+        store(&sqlite.inbox, QUEUED).await;
+        pairs.push(by_hand, drained(sqlite.inbox.clone(), WORKERS).await);
     }
+    println!("| SQLite, workers: {WORKERS} | {} |", pairs.cells());
 }
 
 /// Events a second that so many workers, each with one event at a time, take from a full queue.
-async fn drained<I: Inbox + Clone>(inbox: I, workers: usize) -> f64
+async fn drained<I: Inbox>(inbox: I, workers: u32) -> f64
 where
     Ship: FulfillmentHandler<I::Connection>,
-    Nothing: FulfillmentHandler<I::Connection>,
 {
-    for _ in 0..QUEUED {
-        inbox.receive(new_event()).await.unwrap();
-    }
     let ship = Ship::default();
     let checkout = checkout(inbox, ship.clone(), |builder| builder.queued());
     let stop = Arc::new(Semaphore::new(0));
@@ -168,7 +204,7 @@ where
     let time = start.elapsed();
     stop.add_permits(workers.len());
     for worker in workers {
-        // Who is told to stop ends what it runs.
+        // A worker that is told to stop ends the event that it runs.
         tokio::time::timeout(Duration::from_secs(30), worker)
             .await
             .unwrap()

@@ -20,7 +20,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use self::driver::{Connection, failed};
-use self::writer::{Writer, is_wal};
+use self::writer::{SETTINGS, Writer, is_wal};
 use super::later::end_of;
 use super::sql::PATIENCE;
 use super::sql::statement::Dialect;
@@ -129,14 +129,12 @@ impl SqliteInbox {
                 prefix: "stripe_checkout_".into(),
                 now: CLOCK,
                 clock: CLOCK,
-                for_update: "",
                 skip_locked: "",
                 settings: "",
                 from_settings: "",
                 outside: "TRUE",
-                txid: "NULL",
-                backend: "NULL",
                 keeps_statements: true,
+                of_connection: SETTINGS,
             },
         }
     }

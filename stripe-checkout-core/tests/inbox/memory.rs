@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, EventRecord, Inbox, InboxExt as _, IntentRecord, Key, Limits, MemoryInbox,
-    OrderKey, Row, Scope, Stats, Swap,
+    EventFilter, EventRecord, Inbox, IntentRecord, Key, Limits, MemoryInbox, OrderKey, Row, Scope,
+    Stats, Swap,
 };
 use stripe_checkout_core::testing::inbox::{Subject, run};
 use stripe_checkout_core::{BoxError, InboxError};

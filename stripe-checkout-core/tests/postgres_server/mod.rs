@@ -166,7 +166,7 @@ fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<
         false => "off",
     };
     let script = r#"
-        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=$2 -c full_page_writes=$2 -c max_connections=300 >log 2>&1 </dev/null &
+        cd "$1" && "$0" -D data -k "$1" -h '' -p 5432 -c fsync=$2 -c full_page_writes=$2 -c max_connections=300 -c log_line_prefix='%a %x ' >log 2>&1 </dev/null &
         server=$!
         cat >/dev/null
         kill -QUIT $server

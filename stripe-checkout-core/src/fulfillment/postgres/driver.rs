@@ -29,7 +29,6 @@ pub(super) fn dialect(schema: &str, pooler: Pooler) -> Dialect {
         prefix: format!("{schema}.stripe_checkout_").into(),
         now: clock!("statement_timestamp"),
         clock: clock!("clock_timestamp"),
-        for_update: " FOR UPDATE OF e",
         skip_locked: "FOR UPDATE SKIP LOCKED",
         settings: concat!(
             "WITH settings AS (SELECT set_config('lock_timeout', $8, true), ",
@@ -38,9 +37,8 @@ pub(super) fn dialect(schema: &str, pooler: Pooler) -> Dialect {
         ),
         from_settings: "FROM settings ",
         outside: concat!(clock!("now"), " >= $9"),
-        txid: "txid_current_if_assigned()",
-        backend: "pg_backend_pid()::bigint",
         keeps_statements: pooler == Pooler::None,
+        of_connection: concat!(clock!("clock_timestamp"), " AS seen"),
     }
 }
 

@@ -7,14 +7,11 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::codec::{
-    disputes, event_state, intent_state, mode, note, number, refunds, request_state, settled, time,
-    told, unavailable,
-};
+use super::super::codec::{event_state, mode, note, time, unavailable};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{
-    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
+    EventRecord, EventState, Found, IntentRecord, NewEvent, OrderKey, PaymentRecord, Scope, Stored,
 };
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
@@ -168,8 +165,6 @@ impl Session for SqlSession {
         payments: [Option<&str>; 2],
     ) -> Result<Found, InboxError> {
         let inbox = self.inbox.clone();
-        // An idle connection is taken without a round trip: this statement is the look whether it
-        // is alive. It only reads, so it may be asked again.
         self.hold_idle();
         let mut tries = 1;
         loop {
@@ -181,11 +176,12 @@ impl Session for SqlSession {
                 Ok(found)
             };
             let found = in_time(SILENCE, found).await;
-            if let Ok((_, seen)) = &found {
-                held.seen = Some(*seen);
-            }
+            let found = found.and_then(|(found, row)| {
+                held.seen = Some(rows::get(&row, "seen")?);
+                Ok(found)
+            });
             match self.keep(found) {
-                Ok((found, _)) => return Ok(found),
+                Ok(found) => return Ok(found),
                 Err(_) if tries == 1 => tries += 1,
                 Err(error) => return Err(error),
             }
@@ -337,12 +333,12 @@ async fn lock_rows(
     };
     patience.set(db).await?;
     let order = match &event.order {
-        Some(order) => rows::lock_order(db, sql, order).await?,
+        Some(order) => lock_order(db, sql, order).await?,
         None => None,
     };
     patience.set(db).await?;
     let mut payment = stored.clone();
-    let found = rows::lock_event(db, sql, event, &mut payment).await?;
+    let found = lock_event(db, sql, event, &mut payment).await?;
     let locked = found.map(|found| {
         let locked = Locked {
             event: found.event,
@@ -524,6 +520,80 @@ impl Patience {
     }
 }
 
+/// Locks an order. An order without a row gets an empty one, because it too has only one step at a
+/// time.
+async fn lock_order(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    order: &OrderKey,
+) -> Result<Option<IntentRecord>, InboxError> {
+    let statement = concat!(
+        "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ",
+        "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
+        intent_columns!()
+    );
+    let row = sql
+        .query::<Postgres>(statement)
+        .bind(text(&order.scope.application))
+        .bind(mode(order.scope.mode))
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    match rows::get::<i64>(&row, "version")? {
+        0 => Ok(None),
+        _ => rows::read_intent(&row).map(Some),
+    }
+}
+
+/// Locks an event, and adds what the events of its payment say to what the payment's row says.
+async fn lock_event(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    event: &EventRecord,
+    payment: &mut PaymentRecord,
+) -> Result<Option<LockedEvent>, InboxError> {
+    // The notes are read after the payment is locked. A note that comes later only ever stops a
+    // delivery that has not begun.
+    let statement = concat!(
+        "SELECT ",
+        event_columns!(),
+        ", ",
+        awaited!(),
+        ", ",
+        said!("e.payment"),
+        ", txid_current_if_assigned() AS txid, pg_backend_pid()::bigint AS backend FROM {}events AS e WHERE ",
+        of_scope!(),
+        "AND id = $3 FOR UPDATE OF e"
+    );
+    let row = sql
+        .query::<Postgres>(statement)
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(LockedEvent {
+        event: rows::read_locked(&row, payment)?,
+        transaction: rows::get(&row, "txid")?,
+        backend: rows::get(&row, "backend")?,
+    }))
+}
+
+/// An event that is locked.
+struct LockedEvent {
+    event: Stored,
+    /// The number of the transaction, if it has one.
+    transaction: Option<i64>,
+    /// The server's process behind the connection.
+    backend: Option<i64>,
+}
+
 /// Stores an event unless its id is known, and to which order its payment belongs. One statement,
 /// and a transaction of its own.
 async fn insert_event(
@@ -543,9 +613,8 @@ async fn insert_event(
         "ON CONFLICT (application, mode, id) DO NOTHING RETURNING *), ",
         "whose AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
         "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL ",
-        "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
-        "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)) ",
-        "SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
+        on_conflict_of_order!(),
+        ") SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
     let query = sql
         .query::<Postgres>(statement)
@@ -599,63 +668,12 @@ async fn save(
         "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1), ",
         "w AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
         "SELECT DISTINCT $1, $2, payment, $15, $16 FROM UNNEST(ARRAY[$24, $28]) AS payment WHERE $17 AND payment IS NOT NULL ",
-        "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference ",
-        "WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)), ",
-        "e AS (UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN ''::bytea ELSE body END, ",
+        on_conflict_of_order!(),
+        "), e AS (UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN ''::bytea ELSE body END, ",
         "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1) ",
-        "SELECT (SELECT count(*) FROM p) + (SELECT count(*) FROM i) + (SELECT count(*) FROM e)"
+        "SELECT 1 FROM p UNION ALL SELECT 1 FROM i UNION ALL SELECT 1 FROM e"
     );
-    let Changes {
-        event,
-        due,
-        payment,
-        order: row,
-    } = changes;
-    let payment = rows::as_stored(payment);
-    let has_payment = event.payment.is_some() && payment != *stored;
-    let order = event.order.as_ref().filter(|_| row.is_some());
-    let row = row.as_ref().filter(|_| order.is_some());
-    let rows: i64 = sql
-        .scalar::<Postgres, _>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
-        .bind(text(&event.id))
-        .bind(event.payment.as_deref().map(text))
-        .bind(settled(payment.success))
-        .bind(payment.capturable)
-        .bind(payment.canceled)
-        .bind(refunds(&payment.refunds))
-        .bind(number(payment.refunded_total))
-        .bind(number(payment.received))
-        .bind(number(payment.released))
-        .bind(disputes(&payment.disputes))
-        .bind(told(&payment.told))
-        .bind(has_payment)
-        .bind(account(order))
-        .bind(order.map(|order| text(&order.reference)))
-        .bind(row.is_some())
-        .bind(row.map(|row| number(row.version)))
-        .bind(row.map(|row| i64::from(row.attempt)))
-        .bind(row.map(|row| text(&row.fingerprint)))
-        .bind(row.map(|row| number(row.asked.minor())))
-        .bind(row.map(|row| row.asked.currency().code().to_owned()))
-        .bind(row.and_then(|row| row.capture).map(number))
-        .bind(row.and_then(|row| row.payment.as_deref()).map(text))
-        .bind(row.and_then(|row| row.secret_hash.as_deref()).map(text))
-        .bind(row.map(|row| request_state(row.request)))
-        .bind(row.map(|row| intent_state(row.state)))
-        .bind(row.and_then(|row| row.paid_by.as_deref()).map(text))
-        .bind(row.map(|row| i64::from(row.declines)))
-        .bind(event_state(event.state))
-        .bind(i64::from(event.attempts))
-        .bind(due.map(micros))
-        .bind(event.last_error.as_deref().map(text))
-        .bind(event.state.is_over())
-        .fetch_one(db)
-        .await?;
-    // A mark that touched no row is no mark: row security by a setting of the handler's, or a
-    // trigger, must not let its work be committed without it.
-    match rows == 1 + i64::from(has_payment) + i64::from(row.is_some()) {
+    match rows::save(db, sql, statement, stored, changes).await? {
         true => Ok(()),
         false => Err(sqlx::Error::RowNotFound),
     }

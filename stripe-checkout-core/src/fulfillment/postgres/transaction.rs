@@ -222,18 +222,25 @@ pub(super) async fn before_handler(
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
     let limit = milliseconds(limit);
-    let mut sql = "SELECT set_config('lock_timeout', current_setting('stripe_checkout.lock_timeout'), true), \
-        set_config('idle_in_transaction_session_timeout', current_setting('stripe_checkout.idle_in_transaction_session_timeout'), true); "
-        .to_owned();
-    for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-        // A limit of the session's that is closer stays.
-        sql.push_str(&format!(
-            "SELECT set_config('{setting}', '{limit}', true) WHERE current_setting('{setting}')::interval NOT BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds'; "
-        ));
-    }
-    // A server that looks whether its client is still there ends a long statement of one that is not. It has the setting since version 14, and refuses it on Windows.
-    sql.push_str("SELECT set_config('client_connection_check_interval', '2s', true) WHERE current_setting('client_connection_check_interval', true) = '0' AND version() !~* 'msvc|visual c|mingw'; ");
-    sql.push_str("SAVEPOINT stripe_checkout_handler");
+    // A limit of the session's that is closer stays.
+    let closest = |own: &str| {
+        format!(
+            "CASE WHEN {own}::interval BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds' THEN {own} ELSE '{limit}' END"
+        )
+    };
+    // One statement, because the server plans each statement again. A server that checks whether its
+    // client is still there ends the long statement of a lost client. It has this setting since
+    // version 14, and refuses it on Windows.
+    let sql = format!(
+        "SELECT set_config('lock_timeout', current_setting('stripe_checkout.lock_timeout'), true), \
+        set_config('idle_in_transaction_session_timeout', {}, true), \
+        set_config('statement_timeout', {}, true), \
+        CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() !~* 'msvc|visual c|mingw' \
+        THEN set_config('client_connection_check_interval', '2s', true) END; \
+        SAVEPOINT stripe_checkout_handler",
+        closest("current_setting('stripe_checkout.idle_in_transaction_session_timeout')"),
+        closest("current_setting('statement_timeout')"),
+    );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
     Ok(())
 }

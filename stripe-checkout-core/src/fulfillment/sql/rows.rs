@@ -14,7 +14,7 @@ use super::super::codec::{
     read_refunds, read_request_state, read_settled, read_time, read_told, refunds, request_state,
     settled, time, told, unavailable,
 };
-use super::super::inbox::{Claim, Key, Row};
+use super::super::inbox::{Changes, Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
 use super::super::records::{
     EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
@@ -61,6 +61,13 @@ macro_rules! intent_columns {
     };
 }
 
+macro_rules! on_conflict_of_order {
+    () => {
+        "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
+         WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)"
+    };
+}
+
 macro_rules! claimed {
     () => {
         "attempts = CASE WHEN attempts < $7 THEN attempts + 1 ELSE attempts END, claim = claim + 1, \
@@ -102,17 +109,17 @@ pub(super) async fn load(
     })
 }
 
-/// See [`Session::find`](super::super::inbox::Session::find). Also returns the time at which the
-/// database looked.
+/// See [`Session::find`](super::super::inbox::Session::find). Also returns the row, which has the
+/// columns of the connection.
 pub(super) async fn find(
     db: &mut Connection,
     sql: &Dialect,
     scope: &Scope,
     event: &str,
     payments: [Option<&str>; 2],
-) -> Result<(Found, i64), InboxError> {
+) -> Result<(Found, SqlRow), InboxError> {
     let statement = concat!(
-        "SELECT {clock} AS seen, e.*, i.*, ",
+        "SELECT {of connection}, e.*, i.*, ",
         "EXISTS (SELECT 1 FROM {}payments AS p WHERE p.application = $1 AND p.mode = $2 AND p.id = $4 AND p.success <> 'no') ",
         "OR EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = $4 AND o.settles AND o.state = 'pending') AS known ",
         "FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
@@ -151,7 +158,7 @@ pub(super) async fn find(
         order: order.then(order_row).transpose()?,
         is_known: get(&row, "known")?,
     };
-    Ok((found, get(&row, "seen")?))
+    Ok((found, row))
 }
 
 pub(super) async fn events(
@@ -307,82 +314,12 @@ pub(super) async fn lock_payment(
     read_payment(&row)
 }
 
-/// Locks an order. An order without a row gets an empty one, because it too has only one step at a
-/// time.
-pub(super) async fn lock_order(
-    db: &mut Connection,
-    sql: &Dialect,
-    order: &OrderKey,
-) -> Result<Option<IntentRecord>, InboxError> {
-    let statement = concat!(
-        "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ",
-        "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
-        intent_columns!()
-    );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
-        .fetch_one(db)
-        .await
-        .map_err(failed)?;
-    match get::<i64>(&row, "version")? {
-        0 => Ok(None),
-        _ => read_intent(&row).map(Some),
-    }
-}
-
-/// Locks an event, and adds what the events of its payment say to what the payment's row says.
-pub(super) async fn lock_event(
-    db: &mut Connection,
-    sql: &Dialect,
-    event: &EventRecord,
-    payment: &mut PaymentRecord,
-) -> Result<Option<LockedEvent>, InboxError> {
-    // The notes are read after the payment is locked. A note that comes later only ever stops a
-    // delivery that has not begun.
-    let statement = concat!(
-        "SELECT ",
-        event_columns!(),
-        ", ",
-        awaited!(),
-        ", ",
-        said!("e.payment"),
-        ", {txid} AS txid, {backend} AS backend FROM {}events AS e WHERE ",
-        of_scope!(),
-        "AND id = $3{for update}"
-    );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
-        .bind(text(&event.id))
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    hear(&row, payment)?;
-    let mut event = read_event(&row)?;
-    event.awaited = get(&row, "awaited")?;
-    Ok(Some(LockedEvent {
-        event,
-        transaction: get(&row, "txid")?,
-        backend: get(&row, "backend")?,
-    }))
-}
-
-/// An event that is locked.
-pub(super) struct LockedEvent {
-    pub(super) event: Stored,
-    /// The number of the transaction, if it has one.
-    pub(super) transaction: Option<i64>,
-    /// The server's process behind the connection.
-    #[allow(dead_code, reason = "SQLite has no server")]
-    pub(super) backend: Option<i64>,
+/// Reads a locked event, and adds to the payment what its events say.
+pub(super) fn read_locked(row: &SqlRow, payment: &mut PaymentRecord) -> Result<Stored, InboxError> {
+    hear(row, payment)?;
+    let mut event = read_event(row)?;
+    event.awaited = get(row, "awaited")?;
+    Ok(event)
 }
 
 /// Adds to a payment what its events say.
@@ -460,6 +397,69 @@ pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
     payment
 }
 
+/// Writes the changes of an attempt by this statement, which returns a row for each row that it
+/// wrote. Returns whether it wrote all of them.
+///
+/// A mark that touched no row is no mark: row security by a setting of the handler's, or a trigger,
+/// must not let its work be committed without it.
+pub(super) async fn save(
+    db: &mut Connection,
+    sql: &Dialect,
+    statement: &'static str,
+    stored: &PaymentRecord,
+    changes: Changes,
+) -> Result<bool, sqlx::Error> {
+    let Changes {
+        event,
+        due,
+        payment,
+        order: row,
+    } = changes;
+    let payment = as_stored(payment);
+    let has_payment = event.payment.is_some() && payment != *stored;
+    let order = event.order.as_ref().filter(|_| row.is_some());
+    let row = row.as_ref().filter(|_| order.is_some());
+    let rows = sql
+        .query::<Database>(statement)
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(event.payment.as_deref().map(text))
+        .bind(settled(payment.success))
+        .bind(payment.capturable)
+        .bind(payment.canceled)
+        .bind(refunds(&payment.refunds))
+        .bind(number(payment.refunded_total))
+        .bind(number(payment.received))
+        .bind(number(payment.released))
+        .bind(disputes(&payment.disputes))
+        .bind(told(&payment.told))
+        .bind(has_payment)
+        .bind(account(order))
+        .bind(order.map(|order| text(&order.reference)))
+        .bind(row.is_some())
+        .bind(row.map(|row| number(row.version)))
+        .bind(row.map(|row| i64::from(row.attempt)))
+        .bind(row.map(|row| text(&row.fingerprint)))
+        .bind(row.map(|row| number(row.asked.minor())))
+        .bind(row.map(|row| row.asked.currency().code().to_owned()))
+        .bind(row.and_then(|row| row.capture).map(number))
+        .bind(row.and_then(|row| row.payment.as_deref()).map(text))
+        .bind(row.and_then(|row| row.secret_hash.as_deref()).map(text))
+        .bind(row.map(|row| request_state(row.request)))
+        .bind(row.map(|row| intent_state(row.state)))
+        .bind(row.and_then(|row| row.paid_by.as_deref()).map(text))
+        .bind(row.map(|row| i64::from(row.declines)))
+        .bind(event_state(event.state))
+        .bind(i64::from(event.attempts))
+        .bind(due.map(micros))
+        .bind(event.last_error.as_deref().map(text))
+        .bind(event.state.is_over())
+        .fetch_all(db)
+        .await?;
+    Ok(rows.len() == 1 + usize::from(has_payment) + usize::from(row.is_some()))
+}
+
 /// Writes a payment's row, which is locked.
 pub(super) async fn put_payment(
     db: &mut Connection,
@@ -495,7 +495,7 @@ pub(super) async fn put_payment(
 }
 
 /// A mark that touched no row is no mark.
-pub(super) fn written(rows: u64) -> Result<(), InboxError> {
+fn written(rows: u64) -> Result<(), InboxError> {
     match rows {
         1 => Ok(()),
         _ => Err(unavailable(UNWRITTEN)),
@@ -601,17 +601,18 @@ pub(super) async fn put_order(
 }
 
 /// Writes down to which order payments belong.
-pub(super) async fn put_orders_of(
+async fn put_orders_of(
     db: &mut Connection,
     sql: &Dialect,
     payments: [Option<&str>; 2],
     order: &OrderKey,
 ) -> Result<(), InboxError> {
-    let statement = "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) \
-        SELECT CAST($1 AS text), CAST($2 AS text), payment, CAST($3 AS text), CAST($4 AS text) \
-        FROM (SELECT CAST($5 AS text) AS payment UNION SELECT CAST($6 AS text)) AS these WHERE payment IS NOT NULL \
-        ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
-        WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)";
+    let statement = concat!(
+        "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+        "SELECT CAST($1 AS text), CAST($2 AS text), payment, CAST($3 AS text), CAST($4 AS text) ",
+        "FROM (SELECT CAST($5 AS text) AS payment UNION SELECT CAST($6 AS text)) AS these WHERE payment IS NOT NULL ",
+        on_conflict_of_order!()
+    );
     let [first, second] = payments;
     sql.query::<Database>(statement)
         .bind(text(&order.scope.application))
@@ -857,7 +858,7 @@ pub(super) fn read_event(row: &SqlRow) -> Result<Stored, InboxError> {
     })
 }
 
-fn read_payment(row: &SqlRow) -> Result<PaymentRecord, InboxError> {
+pub(super) fn read_payment(row: &SqlRow) -> Result<PaymentRecord, InboxError> {
     Ok(PaymentRecord {
         success: read_settled(get(row, "success")?)?,
         capturable: get(row, "capturable")?,

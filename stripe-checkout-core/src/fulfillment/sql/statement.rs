@@ -16,8 +16,6 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) now: &'static str,
     /// The time now, also after a statement waited.
     pub(in crate::fulfillment) clock: &'static str,
-    /// Locks the rows of `e`.
-    pub(in crate::fulfillment) for_update: &'static str,
     /// Locks a row that nobody else has locked.
     pub(in crate::fulfillment) skip_locked: &'static str,
     /// Sets the limits of a statement that is a transaction of its own.
@@ -25,13 +23,11 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) from_settings: &'static str,
     /// Whether the statement is a transaction of its own.
     pub(in crate::fulfillment) outside: &'static str,
-    /// The number of the transaction.
-    pub(in crate::fulfillment) txid: &'static str,
-    /// The number of the server's process behind the connection.
-    pub(in crate::fulfillment) backend: &'static str,
     /// Whether the database keeps a prepared statement for the next use. Behind a transaction
     /// pooler the next use may be on another connection of the server.
     pub(in crate::fulfillment) keeps_statements: bool,
+    /// Columns that tell what must be known of a connection before it writes.
+    pub(in crate::fulfillment) of_connection: &'static str,
 }
 
 impl Dialect {
@@ -78,13 +74,11 @@ impl Dialect {
             sql.push_str(match word {
                 "now" => self.now,
                 "clock" => self.clock,
-                "for update" => self.for_update,
                 "skip locked" => self.skip_locked,
                 "settings" => self.settings,
                 "from settings" => self.from_settings,
                 "outside" => self.outside,
-                "txid" => self.txid,
-                "backend" => self.backend,
+                "of connection" => self.of_connection,
                 _ => &self.prefix,
             });
             rest = after;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::super::codec::{event_state, mode, note, time};
+use super::super::codec::{event_state, mode, note, time, unavailable};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{
@@ -17,14 +17,13 @@ use super::SqliteInbox;
 use super::driver::{Dialect, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
 use super::rows::{self, account, micros, text};
-use super::writer::{Tx, Writer};
+use super::writer::{Settings, Tx, Writer};
 use crate::error::{Chain, InboxError};
 
 /// How long a note about what happened may wait for the database.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
-/// Our savepoint: what is behind it is the handler's.
-const SAVEPOINT: &str = "SAVEPOINT stripe_checkout_handler";
+/// Behind our savepoint is the handler's work.
 const RELEASE: &str = "RELEASE stripe_checkout_handler";
 const UNDO: &str = "ROLLBACK TO stripe_checkout_handler; RELEASE stripe_checkout_handler";
 
@@ -32,6 +31,8 @@ const UNDO: &str = "ROLLBACK TO stripe_checkout_handler; RELEASE stripe_checkout
 pub struct SqlSession {
     inbox: SqliteInbox,
     reader: Option<PoolConnection<Sqlite>>,
+    /// The settings of the reader's connection, if they were read.
+    settings: Option<Settings>,
     writer: Option<Writer>,
     /// The longest wait that the caller allowed.
     until: Instant,
@@ -51,6 +52,7 @@ impl SqlSession {
         Self {
             inbox,
             reader: None,
+            settings: None,
             writer: None,
             until: Instant::now(),
         }
@@ -78,7 +80,9 @@ impl SqlSession {
             Some(writer) => writer,
             None => {
                 let (pool, queue) = (&self.inbox.pool, &self.inbox.queue);
-                Writer::new(pool, queue, self.reader.take(), self.until).await?
+                let settings = self.settings.take();
+                let reader = self.reader.take().map(|reader| (reader, settings));
+                Writer::new(pool, queue, reader, self.until).await?
             }
         };
         self.writer.insert(writer).begin(self.until).await
@@ -104,6 +108,7 @@ impl Session for SqlSession {
     ) -> Result<Found, InboxError> {
         let sql = self.inbox.dialect.clone();
         let found = rows::find(self.read().await?, &sql, scope, event, payments).await?;
+        self.settings = Some(Settings::read(&found.1)?);
         Ok(found.0)
     }
 
@@ -115,9 +120,6 @@ impl Session for SqlSession {
         let sql = self.inbox.dialect.clone();
         let mut tx = self.write(PATIENCE).await?;
         let stored = insert_event(tx.db(), &sql, event, lease).await?;
-        if let (Some(_), Some(payment), Some(order)) = (&stored, &event.payment, &event.order) {
-            rows::put_orders_of(tx.db(), &sql, [Some(payment), None], order).await?;
-        }
         tx.commit().await?;
         if lease.is_none() || stored.is_none() {
             self.next().await;
@@ -166,16 +168,7 @@ impl Session for SqlSession {
         let sql = self.inbox.dialect.clone();
         // From here on no one else writes: that locks the payment, the order and all others.
         let mut tx = self.write(patience).await?;
-        let stored = match &event.payment {
-            Some(payment) => rows::lock_payment(tx.db(), &sql, &event.scope, payment).await?,
-            None => PaymentRecord::default(),
-        };
-        let order = match &event.order {
-            Some(order) => rows::lock_order(tx.db(), &sql, order).await?,
-            None => None,
-        };
-        let mut payment = stored.clone();
-        let Some(found) = rows::lock_event(tx.db(), &sql, event, &mut payment).await? else {
+        let Some((stored, locked)) = lock(tx.db(), &sql, event).await? else {
             return Ok(None);
         };
         let transaction = SqlTransaction {
@@ -183,12 +176,6 @@ impl Session for SqlSession {
             sql,
             handler: None,
             payment: stored,
-        };
-        let locked = Locked {
-            event: found.event,
-            payment,
-            order,
-            transaction: found.transaction,
         };
         Ok(Some((transaction, locked)))
     }
@@ -219,18 +206,9 @@ impl SqlTransaction<'_> {
     }
 
     async fn try_commit(mut self, changes: Changes) -> Result<(), InboxError> {
-        let (db, sql) = (self.tx.db(), &self.sql);
-        let event = &changes.event;
-        if let Some(payment) = &event.payment
-            && rows::as_stored(changes.payment.clone()) != self.payment
-        {
-            rows::put_payment(db, sql, &event.scope, payment, changes.payment).await?;
+        if !save(self.tx.db(), &self.sql, &self.payment, changes).await? {
+            return Err(unavailable(rows::UNWRITTEN));
         }
-        if let (Some(order), Some(row)) = (&event.order, &changes.order) {
-            let done = rows::put_order(db, sql, order, row.version - 1, row).await?;
-            rows::written(done.into())?;
-        }
-        put_event(db, sql, event, changes.due).await?;
         self.tx.commit().await
     }
 }
@@ -243,8 +221,6 @@ impl Transaction for SqlTransaction<'_> {
     }
 
     async fn protect(&mut self, _: Duration) -> Result<(), InboxError> {
-        let saved = sqlx::raw_sql(SAVEPOINT).execute(self.tx.db()).await;
-        saved.map_err(failed)?;
         self.handler = Some(HandlerTransaction::begin(self.tx.db()).await?);
         Ok(())
     }
@@ -306,7 +282,7 @@ fn is_broken_transaction(error: &sqlx::Error) -> bool {
             .any(|message| error.message().contains(message))
 }
 
-/// Stores an event unless its id is known.
+/// Stores an event unless its id is known, and to which order its payment belongs.
 async fn insert_event(
     db: &mut SqliteConnection,
     sql: &Dialect,
@@ -317,10 +293,13 @@ async fn insert_event(
         "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 WHEN $12 < {now} THEN $12 ELSE {now} END, $14, $14) ",
         "ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
-        event_columns!()
+        event_columns!(),
+        "; INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+        "SELECT $1, $2, $5, $6, $7 WHERE changes() > 0 AND $5 IS NOT NULL AND $7 IS NOT NULL ",
+        on_conflict_of_order!()
     );
     let attempts = i64::from(lease.is_some());
-    let row = sql
+    let rows = sql
         .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
@@ -337,10 +316,10 @@ async fn insert_event(
         .bind(event_state(EventState::Pending))
         .bind(attempts)
         .bind(lease.map_or(0, micros))
-        .fetch_optional(db)
+        .fetch_all(db)
         .await
         .map_err(failed)?;
-    row.as_ref().map(rows::read_event).transpose()
+    rows.first().map(rows::read_event).transpose()
 }
 
 /// Whether an event is due.
@@ -362,33 +341,86 @@ async fn is_due(
         .map_err(failed)
 }
 
-/// Writes how an event stands, which is locked. The claim ends. An event that is over keeps no body:
-/// it holds the buyer's name and address.
-async fn put_event(
+/// Reads the payment, the order and the event, and makes the rows of the first two if there are
+/// none. Then sets the savepoint. Each text is a trip to the connection's thread, so all of it is
+/// one text. Also returns the payment's row.
+async fn lock(
     db: &mut SqliteConnection,
     sql: &Dialect,
     event: &EventRecord,
-    due: Option<Duration>,
-) -> Result<(), InboxError> {
+) -> Result<Option<(PaymentRecord, Locked)>, InboxError> {
     let statement = concat!(
-        "UPDATE {}events SET state = $4, attempts = $5, due = COALESCE({clock} + $6, due), last_error = $7, body = CASE WHEN $8 THEN $9 ELSE body END, ",
-        "taken = 0, claim = claim + 1 WHERE ",
+        "INSERT INTO {}payments (application, mode, id) SELECT $1, $2, $3 WHERE $3 IS NOT NULL ",
+        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING 'payment' AS kind, ",
+        payment_columns!(),
+        "; INSERT INTO {}intents (application, mode, account, reference) SELECT $1, $2, $4, $5 WHERE $5 IS NOT NULL ",
+        "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING 'order' AS kind, ",
+        intent_columns!(),
+        "; SELECT 'event' AS kind, ",
+        event_columns!(),
+        ", ",
+        awaited!(),
+        ", ",
+        said!("e.payment"),
+        " FROM {}events AS e WHERE ",
         of_scope!(),
-        "AND id = $3"
+        "AND id = $6; SAVEPOINT stripe_checkout_handler"
     );
-    let done = sql
+    let rows = sql
         .query::<Sqlite>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
+        .bind(event.payment.as_deref().map(text))
+        .bind(account(event.order.as_ref()))
+        .bind(event.order.as_ref().map(|order| text(&order.reference)))
         .bind(text(&event.id))
-        .bind(event_state(event.state))
-        .bind(i64::from(event.attempts))
-        .bind(due.map(micros))
-        .bind(event.last_error.as_deref().map(text))
-        .bind(event.state.is_over())
-        .bind(&[][..])
-        .execute(db)
+        .fetch_all(db)
         .await
         .map_err(failed)?;
-    rows::written(done.rows_affected())
+    let mut stored = PaymentRecord::default();
+    let mut order = None;
+    for row in &rows {
+        match rows::get::<&str>(row, "kind")? {
+            "payment" => stored = rows::read_payment(row)?,
+            "order" if rows::get::<i64>(row, "version")? > 0 => {
+                order = Some(rows::read_intent(row)?);
+            }
+            "order" => {}
+            _ => {
+                let mut payment = stored.clone();
+                let locked = Locked {
+                    event: rows::read_locked(row, &mut payment)?,
+                    payment,
+                    order,
+                    transaction: None,
+                };
+                return Ok(Some((stored, locked)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Writes the changes to the rows. The claim ends. An event that is over keeps no body, because it
+/// holds the buyer's name and address.
+async fn save(
+    db: &mut SqliteConnection,
+    sql: &Dialect,
+    stored: &PaymentRecord,
+    changes: Changes,
+) -> Result<bool, InboxError> {
+    let statement = concat!(
+        "UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, told = $13 ",
+        "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1; ",
+        "UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
+        "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",
+        "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1; ",
+        "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+        "SELECT $1, $2, payment, $15, $16 FROM (SELECT $24 AS payment UNION SELECT $28) AS these WHERE $17 AND payment IS NOT NULL ",
+        on_conflict_of_order!(),
+        "; UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN x'' ELSE body END, ",
+        "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1"
+    );
+    let saved = rows::save(db, sql, statement, stored, changes).await;
+    saved.map_err(failed)
 }

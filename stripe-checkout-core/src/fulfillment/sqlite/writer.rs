@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::super::codec::unavailable;
-use super::driver::failed;
+use super::{driver::failed, rows};
 use crate::error::InboxError;
 
 /// The connection of the one who may write. A connection with an open transaction, or with settings
@@ -18,7 +19,7 @@ use crate::error::InboxError;
 /// otherwise, and SQLite takes back what was not committed.
 pub(super) struct Writer {
     connection: PoolConnection<Sqlite>,
-    found: Found,
+    found: Settings,
     /// Whether the settings are those of the pool.
     is_as_found: bool,
     /// Whether a transaction is open, or may be.
@@ -29,9 +30,23 @@ pub(super) struct Writer {
 
 /// The settings of a connection as the merchant's pool made them, which it gets back.
 #[derive(Clone, Copy, Default)]
-struct Found {
+pub(super) struct Settings {
     busy_timeout: i64,
     synchronous: i64,
+}
+
+/// The columns of [`Settings::read`].
+pub(super) const SETTINGS: &str = "(SELECT journal_mode FROM pragma_journal_mode) AS journal, (SELECT synchronous FROM pragma_synchronous) AS synchronous, (SELECT timeout FROM pragma_busy_timeout) AS busy_timeout";
+
+impl Settings {
+    /// Reads the settings, and refuses a file that is not in WAL mode.
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, InboxError> {
+        is_wal(rows::get(row, "journal")?)?;
+        Ok(Self {
+            busy_timeout: rows::get(row, "busy_timeout")?,
+            synchronous: rows::get(row, "synchronous")?,
+        })
+    }
 }
 
 /// How long a connection is waited for at least: a writer that waits for nobody needs one too.
@@ -44,11 +59,12 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const FULL: i64 = 2;
 
 impl Writer {
-    /// Waits for its turn, in the order of asking. `connection` is used if it is given.
+    /// Waits for its turn, in the order of asking. `connection` is used if it is given, with the
+    /// settings that were read on it.
     pub(super) async fn new(
         pool: &SqlitePool,
         queue: &Arc<Mutex<()>>,
-        connection: Option<PoolConnection<Sqlite>>,
+        connection: Option<(PoolConnection<Sqlite>, Option<Settings>)>,
         until: Instant,
     ) -> Result<Self, InboxError> {
         let turn = match Arc::clone(queue).try_lock_owned() {
@@ -62,34 +78,27 @@ impl Writer {
             }
         };
         let (turn, connection) = turn.map_err(|_: tokio::time::error::Elapsed| InboxError::Busy)?;
-        let connection = match connection {
+        let (connection, settings) = match connection {
             Some(connection) => connection,
             None => {
                 let until = until.max(Instant::now() + LEAST);
                 let acquired = tokio::time::timeout_at(until.into(), pool.acquire()).await;
-                acquired
-                    .map_err(|_| InboxError::Busy)?
-                    .map_err(unavailable)?
+                let acquired = acquired.map_err(|_| InboxError::Busy)?;
+                (acquired.map_err(unavailable)?, None)
             }
         };
         let mut writer = Self {
             connection,
-            found: Found::default(),
+            found: settings.unwrap_or_default(),
             is_as_found: true,
             is_open: true,
             _turn: turn,
         };
-        let (journal, synchronous, busy_timeout): (String, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout)",
-        )
-        .fetch_one(&mut *writer.connection)
-        .await
-        .map_err(failed)?;
-        is_wal(&journal)?;
-        writer.found = Found {
-            busy_timeout,
-            synchronous,
-        };
+        if settings.is_none() {
+            let sql = AssertSqlSafe(["SELECT ", SETTINGS].concat());
+            let read = sqlx::query(sql).fetch_one(&mut *writer.connection).await;
+            writer.found = Settings::read(&read.map_err(failed)?)?;
+        }
         writer.is_open = false;
         Ok(writer)
     }
@@ -98,7 +107,9 @@ impl Writer {
     pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
         let mut sql = String::new();
         let left = until.saturating_duration_since(Instant::now()).min(LONGEST);
-        if u128::from(self.found.busy_timeout.unsigned_abs()) != left.as_millis() {
+        // The pool's own limit is kept if it is about as long as what is left.
+        let own = Duration::from_millis(self.found.busy_timeout.max(0).unsigned_abs());
+        if own > left || own < left / 2 || !self.is_as_found {
             self.is_as_found = false;
             sql.push_str(&format!("PRAGMA busy_timeout = {}; ", left.as_millis()));
         }
@@ -132,7 +143,7 @@ impl Writer {
         if self.is_as_found || self.is_open {
             return;
         }
-        let Found {
+        let Settings {
             busy_timeout,
             synchronous,
         } = self.found;

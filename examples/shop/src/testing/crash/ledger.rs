@@ -105,7 +105,7 @@ impl Ledger {
 
     /// What somebody has taken is anybody's from now on.
     pub(super) async fn expire_leases(&self) -> Result<(), sqlx::Error> {
-        let sql = "UPDATE stripe_checkout_events SET due = 0 WHERE state = 'pending' AND taken RETURNING id";
+        let sql = "UPDATE stripe_checkout_events SET due = 0 WHERE state = 'pending' AND taken <> 0 RETURNING id";
         let _: Vec<(String,)> = self.rows(sql).await?;
         Ok(())
     }

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use stripe_checkout_core::fulfillment::{PostgresInbox, SqliteInbox};
 
+use crate::measure::TIME;
 use crate::postgres_server::Database;
 use crate::postgres_server::programs::find;
 
@@ -59,13 +60,22 @@ impl Postgres {
         self.checkpoint().await;
     }
 
+    /// The server knows how full the inbox's tables are.
+    pub(crate) async fn vacuum(&self) {
+        for table in ["events", "payments", "intents", "orders_of_payments"] {
+            let vacuum = format!("VACUUM ANALYZE stripe_checkout_{table}");
+            let vacuum = sqlx::raw_sql(AssertSqlSafe(vacuum));
+            vacuum.execute(&self.pool).await.unwrap();
+        }
+    }
+
     pub(crate) async fn checkpoint(&self) {
         // Not everybody may; it only makes runs more alike.
         let _ = sqlx::raw_sql("CHECKPOINT").execute(&self.pool).await;
     }
 
     /// Transactions a second of this script, by so many clients, in this schema.
-    pub(crate) fn pgbench(&self, script: &str, body: &str, clients: u32, seconds: u64) -> f64 {
+    pub(crate) fn pgbench(&self, script: &str, body: Option<&str>, clients: u32) -> f64 {
         let program = find("pgbench").expect("pgbench is beside the server's programs");
         let file = env::temp_dir().join(format!("stripe-checkout-pgbench-{}", id()));
         fs::write(&file, script).unwrap();
@@ -78,8 +88,8 @@ impl Postgres {
             .env("PGOPTIONS", options)
             .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
             .arg(format!("--client={clients}"))
-            .arg(format!("--time={seconds}"))
-            .arg(format!("--define=body={body}"))
+            .arg(format!("--time={}", TIME.as_secs()))
+            .args(body.map(|body| format!("--define=body={body}")))
             .arg("--file")
             .arg(&file);
         match env::var("DATABASE_URL") {
@@ -105,21 +115,41 @@ impl Postgres {
     }
 }
 
-/// A file with the inbox's tables, in a folder of its own, which goes with it.
-pub(crate) struct Sqlite {
-    folder: PathBuf,
-    pub(crate) pool: SqlitePool,
-    pub(crate) inbox: SqliteInbox,
-}
+/// A folder for files of SQLite's, which goes with it.
+pub(crate) struct Folder(PathBuf);
 
-impl Sqlite {
-    pub(crate) async fn new() -> Self {
+impl Folder {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("stripe-checkout-bench-{}-{count}", id()));
         fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file with the inbox's tables.
+pub(crate) struct Sqlite {
+    pub(crate) pool: SqlitePool,
+    pub(crate) inbox: SqliteInbox,
+    _folder: Folder,
+}
+
+impl Sqlite {
+    pub(crate) async fn new() -> Self {
+        let folder = Folder::new();
         let options = SqliteConnectOptions::new()
-            .filename(folder.join("shop.db"))
+            .filename(folder.file("shop.db"))
             .create_if_missing(true);
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
@@ -129,9 +159,9 @@ impl Sqlite {
         let inbox = SqliteInbox::new(pool.clone());
         inbox.migrate().await.unwrap();
         Self {
-            folder,
             pool,
             inbox,
+            _folder: folder,
         }
     }
 
@@ -141,11 +171,5 @@ impl Sqlite {
 
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
-    }
-}
-
-impl Drop for Sqlite {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
