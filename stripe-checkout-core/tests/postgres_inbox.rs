@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    InboxExt as _, IntentRecord, IntentState, NewEvent, OrderKey, PaymentEvent, PaymentRecord,
-    PostgresInbox, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler,
+    FulfillmentStatus, Inbox, InboxExt as _, IntentRecord, IntentState, NewEvent, OrderKey,
+    PaymentEvent, PaymentRecord, PostgresInbox, Scope, Step, Stepped, Terms, Verdict, Which,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refund, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
@@ -389,7 +389,7 @@ async fn one_event_is_one_effect_however_often_it_is_delivered() {
     assert_eq!(&second.body()[..], br#"{"status":"superseded"}"#);
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::Fulfilled);
+    assert_eq!(payment.success, FulfillmentStatus::Fulfilled);
     let (order, intent) = shop
         .inbox
         .intent_of_payment(&tea(), "pi_1")
@@ -637,7 +637,7 @@ async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_
     let dying = tokio::spawn(async move {
         let mut long = Count::new();
         long.sql = "SELECT pg_sleep(100)";
-        let turn = Turn::Now("evt_1");
+        let turn = Which::Now("evt_1");
         // By these terms the handler has a second.
         let step = inbox.step(&tea(), turn, terms(100, 1100, 5), &long).await;
         step.map(drop)
@@ -649,7 +649,12 @@ async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_
     let count = Count::new();
     let step = shop
         .inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(30_000, 40_000, 5), &count)
+        .step(
+            &tea(),
+            Which::Now("evt_1"),
+            terms(30_000, 40_000, 5),
+            &count,
+        )
         .await
         .unwrap()
         .unwrap();
@@ -745,7 +750,7 @@ async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_r
         let error = record.last_error.unwrap();
         assert!(error.starts_with("broken_transaction: "), "{error}");
         let payment = shop.inbox.payment(&tea(), &payment).await.unwrap().unwrap();
-        assert_eq!(payment.success, Settled::Broken);
+        assert_eq!(payment.success, FulfillmentStatus::Broken);
         shop.ledger.behave(Behave::Well);
         let before = shop.effects().await;
         assert_eq!(
@@ -907,11 +912,11 @@ async fn after_the_last_attempt_a_dead_letter_can_be_replayed() {
     let dead = shop.checkout.events(filter).await.unwrap();
     assert_eq!((dead.len(), dead[0].attempts), (1, 2));
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::Dead);
+    assert_eq!(payment.success, FulfillmentStatus::Dead);
     shop.checkout.replay(&dead[0]).await.unwrap();
     assert_eq!(shop.record("evt_1").await.attempts, 1, "counted anew");
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::Pending);
+    assert_eq!(payment.success, FulfillmentStatus::Pending);
     shop.ledger.behave(Behave::Well);
     shop.checkout.replay(&dead[0]).await.unwrap();
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
@@ -940,7 +945,7 @@ async fn a_discarded_success_lets_the_refund_go_on_and_never_ships() {
     assert_eq!(shop.sent(refunded("evt_r", "pi_1", 1999)).await, 200);
     assert_eq!(shop.effects().await, ["refunded re_evt_r"]);
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::GivenUp);
+    assert_eq!(payment.success, FulfillmentStatus::GivenUp);
     assert!(shop.record("evt_1").await.body.is_empty());
     let unknown = shop
         .inbox
@@ -963,7 +968,7 @@ async fn discarding_one_of_two_copies_does_not_give_the_payment_up() {
         .await
         .unwrap();
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::Pending);
+    assert_eq!(payment.success, FulfillmentStatus::Pending);
     shop.ledger.behave(Behave::Well);
     shop.sent(succeeded("evt_1", "pi_1")).await;
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
@@ -1079,7 +1084,7 @@ async fn everything_survives_a_restart() {
     let payment = shop.inbox.payment(&tea(), "pi_3").await.unwrap().unwrap();
     assert_eq!(
         (payment.returned(), payment.success),
-        (700, Settled::No),
+        (700, FulfillmentStatus::No),
         "noted, although its turn has not come"
     );
     let expected = IntentRecord {
@@ -1143,7 +1148,7 @@ async fn taken_and_dead(shop: &Shop, lease: u64) {
     let inbox = shop.inbox.clone();
     let dying = tokio::spawn(async move {
         let terms = terms(lease - 1, lease, 20);
-        let step = inbox.step(&tea(), Turn::Due, terms, &Count::new()).await;
+        let step = inbox.step(&tea(), Which::Due, terms, &Count::new()).await;
         step.map(drop)
     });
     until("it is taken", async || {
@@ -1167,8 +1172,8 @@ async fn a_process_that_died_leaves_its_event_due_after_the_lease() {
         let terms = terms(patience, 9000, 20);
         shop.inbox.step(&tea(), turn, terms, &count).await
     };
-    assert!(step(Turn::Due, 100).await.unwrap().is_none());
-    let now = step(Turn::Now("evt_1"), 100).await;
+    assert!(step(Which::Due, 100).await.unwrap().is_none());
+    let now = step(Which::Now("evt_1"), 100).await;
     assert!(
         matches!(now, Err(InboxError::Busy)),
         "it may be alive: {now:?}"
@@ -1176,7 +1181,7 @@ async fn a_process_that_died_leaves_its_event_due_after_the_lease() {
     assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (0, 1));
     let found: Mutex<Option<Step>> = Mutex::new(None);
     until("it is due", async || {
-        let due = step(Turn::Due, 100).await.unwrap();
+        let due = step(Which::Due, 100).await.unwrap();
         let is_due = due.is_some();
         *found.lock().unwrap() = due;
         is_due
@@ -1200,7 +1205,7 @@ async fn whoever_was_away_for_too_long_sees_that_the_event_is_not_his_any_more()
     let counting = Arc::clone(&count);
     let away = tokio::spawn(async move {
         let terms = terms(30_000, 40_000, 20);
-        let turn = Turn::Now("evt_1");
+        let turn = Which::Now("evt_1");
         inbox.step(&tea(), turn, terms, &*counting).await
     });
     until("it is taken", async || {
@@ -1226,7 +1231,7 @@ async fn whoever_waits_for_it_takes_over_when_the_lease_of_the_dead_is_over() {
     let shop = Shop::new(&db).await;
     taken_and_dead(&shop, 2000).await;
     let count = Count::new();
-    let turn = Turn::Now("evt_1");
+    let turn = Which::Now("evt_1");
     let step = shop
         .inbox
         .step(&tea(), turn, terms(30_000, 40_000, 20), &count)
@@ -1247,10 +1252,10 @@ async fn an_event_that_killed_its_process_at_every_attempt_is_a_dead_letter_with
         let terms = terms(100, 9000, 1);
         shop.inbox.step(&tea(), turn, terms, &count).await
     };
-    let early = step(Turn::Now("evt_1")).await;
+    let early = step(Which::Now("evt_1")).await;
     assert!(matches!(early, Err(InboxError::Busy)), "{early:?}");
     until("it is due", async || {
-        step(Turn::Due).await.unwrap().is_some()
+        step(Which::Due).await.unwrap().is_some()
     })
     .await;
     let record = shop.record("evt_1").await;
@@ -1258,8 +1263,8 @@ async fn an_event_that_killed_its_process_at_every_attempt_is_a_dead_letter_with
     assert!(record.last_error.is_some());
     assert_eq!(count.runs(), 0);
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
-    assert_eq!(payment.success, Settled::Dead);
-    let did = step(Turn::Now("evt_1")).await.unwrap().unwrap().did;
+    assert_eq!(payment.success, FulfillmentStatus::Dead);
+    let did = step(Which::Now("evt_1")).await.unwrap().unwrap().did;
     assert_eq!(did, Stepped::Already(EventState::Dead));
 }
 
@@ -1278,7 +1283,7 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
             .unwrap()
     );
     let count = Count::new();
-    for turn in [Turn::Now("evt_1"), Turn::Due] {
+    for turn in [Which::Now("evt_1"), Which::Due] {
         for order_too in [false, true] {
             let mut lock = shop.pool.begin().await.unwrap();
             if order_too {
@@ -1303,7 +1308,7 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
             );
             let after = shop.record("evt_1").await;
             assert_eq!(after.attempts, 0);
-            if turn == Turn::Due {
+            if turn == Which::Due {
                 // It lets others go first.
                 let due = "UPDATE stripe_checkout_events SET due = received";
                 assert!(after.due > before.due);
@@ -1317,7 +1322,7 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
     assert_eq!(count.runs(), 0);
     let done = shop
         .inbox
-        .step(&tea(), Turn::Due, terms(300, 9000, 1), &count)
+        .step(&tea(), Which::Due, terms(300, 9000, 1), &count)
         .await;
     assert!(done.unwrap().is_some());
     assert_eq!((count.runs(), shop.record("evt_1").await.attempts), (1, 1));
@@ -1344,7 +1349,7 @@ async fn two_waits_together_are_no_longer_than_the_patience() {
     let inbox = shop.inbox.clone();
     let start = Instant::now();
     let stepping = tokio::spawn(async move {
-        let turn = Turn::Now("evt_1");
+        let turn = Which::Now("evt_1");
         let terms = terms(2000, 9000, 20);
         let step = inbox.step(&tea(), turn, terms, &Count::new()).await;
         matches!(step, Err(InboxError::Busy))
@@ -1468,7 +1473,7 @@ async fn a_refund_is_stored_at_once_while_the_handler_of_its_payment_runs() {
     let payment = shop.inbox.payment(&tea(), "pi_1").await.unwrap().unwrap();
     assert_eq!(
         (payment.success, payment.returned()),
-        (Settled::Pending, 500)
+        (FulfillmentStatus::Pending, 500)
     );
     assert!(shop.effects().await.is_empty(), "the handler still runs");
     shop.ledger.release.add_permits(1);
@@ -1551,7 +1556,7 @@ async fn two_applications_and_two_modes_do_not_see_each_other() {
     let terms = terms(1000, 9000, 20);
     while let Some(step) = tea
         .inbox
-        .step(&live_only, Turn::Due, terms, &count)
+        .step(&live_only, Which::Due, terms, &count)
         .await
         .unwrap()
     {
@@ -1567,9 +1572,9 @@ async fn two_applications_and_two_modes_do_not_see_each_other() {
         mode,
     };
     for (application, mode, success) in [
-        ("tea", Mode::Test, Settled::Fulfilled),
-        ("coffee", Mode::Test, Settled::Pending),
-        ("coffee", Mode::Live, Settled::Pending),
+        ("tea", Mode::Test, FulfillmentStatus::Fulfilled),
+        ("coffee", Mode::Test, FulfillmentStatus::Pending),
+        ("coffee", Mode::Live, FulfillmentStatus::Pending),
     ] {
         let scope = scope(application, mode);
         let payment = tea.inbox.payment(&scope, "pi_1").await.unwrap().unwrap();
@@ -1939,7 +1944,7 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
         shop.inbox.receive(new_event(&id)).await.unwrap();
 
         let (scope, terms) = (tea(), terms(5000, 9000, 20));
-        let stepping = shop.inbox.step(&scope, Turn::Now(&id), terms, &count);
+        let stepping = shop.inbox.step(&scope, Which::Now(&id), terms, &count);
         cut[1] += usize::from(!cut_off(stepping, polls).await);
         is_safe("step", polls).await;
 

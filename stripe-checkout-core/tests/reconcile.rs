@@ -704,7 +704,7 @@ async fn the_upkeep_of_tenants_finds_what_was_lost_for_each_of_them() {
                 let requests = sandbox.requests();
                 requests.iter().filter(|r| r.path == "/v1/events").count()
             };
-            // Turn after turn.
+            // Which after turn.
             let before = lists(&world.sandbox);
             world.paid(order).await;
             let again = before + 2 * lists_a_run();

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 use stripe_checkout_core::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    InboxExt as _, IntentRecord, IntentState, NewEvent, Note, OrderKey, PaymentEvent,
-    PaymentRecord, Scope, Settled, SqliteInbox, Stepped, Terms, Turn, Verdict,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler,
+    FulfillmentStatus, Inbox, InboxExt as _, IntentRecord, IntentState, NewEvent, OrderKey,
+    PaymentEvent, PaymentRecord, PendingNote, Scope, SqliteInbox, Stepped, Terms, Verdict, Which,
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{DisputeStatus, Payment};
@@ -379,7 +379,7 @@ impl Told {
 
 fn fulfilled() -> PaymentRecord {
     let mut record = PaymentRecord::default();
-    record.success = Settled::Fulfilled;
+    record.success = FulfillmentStatus::Fulfilled;
     record
 }
 
@@ -415,8 +415,14 @@ async fn one_effect_per_event_and_per_payment() {
     assert_eq!(shop.send(paid("evt_3", "pi_2", "order-1")).await, 200);
     assert_eq!(shop.effects().await, ["succeeded pi_1", "duplicate pi_2"]);
     assert_eq!(shop.record("evt_2").await.state, EventState::Superseded);
-    assert_eq!(shop.payment("pi_1").await.success, Settled::Fulfilled);
-    assert_eq!(shop.payment("pi_2").await.success, Settled::Duplicate);
+    assert_eq!(
+        shop.payment("pi_1").await.success,
+        FulfillmentStatus::Fulfilled
+    );
+    assert_eq!(
+        shop.payment("pi_2").await.success,
+        FulfillmentStatus::Duplicate
+    );
     let row = shop.inbox.intent(&order("order-1")).await.unwrap().unwrap();
     assert_eq!(
         (row.state, row.paid_by.as_deref()),
@@ -573,7 +579,7 @@ async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
         .unwrap();
     let ids: Vec<_> = dead.iter().map(|event| event.id.as_str()).collect();
     assert_eq!((ids, dead[0].attempts), (vec!["evt_2", "evt_1"], 2));
-    assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
+    assert_eq!(shop.payment("pi_1").await.success, FulfillmentStatus::Dead);
     let back = EventBody::new("refund.created", refund("re_2", "pi_2", PRICE)).id("evt_r");
     shop.behave(Behave::Well);
     shop.checkout.replay(&dead[1]).await.unwrap();
@@ -585,7 +591,10 @@ async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
     assert_eq!(shop.effects().await, ["succeeded pi_1", "refunded re_2"]);
     assert_eq!(shop.record("evt_1").await.state, EventState::Done);
     assert_eq!(shop.record("evt_2").await.state, EventState::Dropped);
-    assert_eq!(shop.payment("pi_2").await.success, Settled::GivenUp);
+    assert_eq!(
+        shop.payment("pi_2").await.success,
+        FulfillmentStatus::GivenUp
+    );
     for event in &dead {
         let again = shop.checkout.replay(event).await.unwrap_err();
         assert!(matches!(again, InboxError::WrongState { .. }));
@@ -605,7 +614,10 @@ async fn dropping_one_of_two_copies_does_not_give_the_payment_up() {
         .discard(&shop.record("evt_2").await)
         .await
         .unwrap();
-    assert_eq!(shop.payment("pi_1").await.success, Settled::Pending);
+    assert_eq!(
+        shop.payment("pi_1").await.success,
+        FulfillmentStatus::Pending
+    );
     shop.behave(Behave::Well);
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 200);
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
@@ -648,13 +660,13 @@ async fn what_an_event_said_outlives_it() {
     let shop = process(&file, |builder| builder).await;
     let mut note = new_event("evt_r", "pi_1");
     note.settles = false;
-    note.note = Some(Note::RefundedTotal(1999));
+    note.note = Some(PendingNote::RefundedTotal(1999));
     shop.inbox.receive(note).await.unwrap();
     let unchanged = Told::new(Verdict::Done {
         payment: shop.payment("pi_1").await,
         intent: None,
     });
-    let turn = Turn::Now("evt_r");
+    let turn = Which::Now("evt_r");
     shop.inbox
         .step(&scope(), turn, terms(), &*unchanged)
         .await
@@ -671,7 +683,7 @@ async fn what_an_event_said_outlives_it() {
     ] {
         let mut event = new_event(id, "pi_1");
         event.settles = false;
-        event.note = Some(Note::Dispute {
+        event.note = Some(PendingNote::Dispute {
             id: "dp_1".to_owned(),
             status,
         });
@@ -682,7 +694,7 @@ async fn what_an_event_said_outlives_it() {
         payment: shop.payment("pi_1").await,
         intent: None,
     });
-    let turn = Turn::Now("evt_3");
+    let turn = Which::Now("evt_3");
     shop.inbox
         .step(&scope(), turn, terms(), &*unchanged)
         .await
@@ -712,7 +724,10 @@ async fn money_that_does_not_fit_is_committed_as_such_and_listed() {
         (listed.len(), listed[0].last_error.as_deref()),
         (1, Some(reason))
     );
-    assert_eq!(shop.payment("pi_1").await.success, Settled::Mismatch);
+    assert_eq!(
+        shop.payment("pi_1").await.success,
+        FulfillmentStatus::Mismatch
+    );
     *shop.shop.due.lock().unwrap() = Due::Exactly(PRICE);
     shop.checkout.replay(&listed[0]).await.unwrap();
     assert_eq!(shop.effects().await[1..], ["succeeded pi_1"]);
@@ -835,7 +850,7 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     let hangs = Told::hangs();
     let task = tokio::spawn({
         let (inbox, hangs) = (dying.inbox.clone(), Arc::clone(&hangs));
-        async move { inbox.step(&scope(), Turn::Due, terms(), &*hangs).await }
+        async move { inbox.step(&scope(), Which::Due, terms(), &*hangs).await }
     });
     hangs.started.acquire().await.unwrap().forget();
     task.abort();
@@ -843,13 +858,13 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
 
     let done = Told::done();
     // What it wrote is gone, its lock too, and its attempt counts.
-    let nobody = heir.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let nobody = heir.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert!(nobody.unwrap().is_none(), "its lease is not over");
     let record = heir.record("evt_1").await;
     assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
     assert!(record.due > SystemTime::now() + LONG / 2);
     heir.let_it_be_due("evt_1").await;
-    let step = heir.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let step = heir.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
     assert_eq!(heir.effects().await, ["ran evt_1"]);
     assert_eq!(heir.record("evt_1").await.attempts, 2);
@@ -861,7 +876,7 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
         .unwrap();
     let step = dying
         .inbox
-        .step(&scope(), Turn::Now("evt_2"), terms(), &*done)
+        .step(&scope(), Which::Now("evt_2"), terms(), &*done)
         .await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
 }
@@ -876,7 +891,11 @@ async fn a_killed_process_leaves_nothing_half_done() {
         let hangs = Told::hangs();
         let running = shop.inbox.clone();
         let dispatch = Arc::clone(&hangs);
-        tokio::spawn(async move { running.step(&scope(), Turn::Due, terms(), &*dispatch).await });
+        tokio::spawn(async move {
+            running
+                .step(&scope(), Which::Due, terms(), &*dispatch)
+                .await
+        });
         hangs.started.acquire().await.unwrap().forget();
         std::fs::write(file.0.join("running"), "").unwrap();
         return std::future::pending().await;
@@ -898,7 +917,7 @@ async fn a_killed_process_leaves_nothing_half_done() {
     let impatient = Terms::new(NOW, LONG, 3);
     let busy = shop
         .inbox
-        .step(&scope(), Turn::Now("evt_1"), impatient, &*done)
+        .step(&scope(), Which::Now("evt_1"), impatient, &*done)
         .await;
     assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
     child.kill().unwrap();
@@ -907,7 +926,7 @@ async fn a_killed_process_leaves_nothing_half_done() {
     let record = shop.record("evt_1").await;
     assert_eq!((record.state, record.attempts), (EventState::Pending, 1));
     shop.let_it_be_due("evt_1").await;
-    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let step = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
     assert_eq!(shop.effects().await, ["ran evt_1"]);
 }
@@ -931,7 +950,7 @@ async fn an_event_that_is_known_is_not_stored_again() {
     let of_payment = shop.inbox.intent_of_payment(&scope(), "pi_1").await;
     assert_eq!(of_payment.unwrap().unwrap().0, order("order-1"));
     let done = Told::done();
-    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let step = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     step.unwrap().unwrap();
     let mut again = new_event("evt_1", "pi_9");
     again.order = Some(order("order-9"));
@@ -961,7 +980,7 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
             let (inbox, hangs) = (shop.inbox.clone(), Arc::clone(&hangs));
             async move {
                 inbox
-                    .step(&scope(), Turn::Now("evt_1"), terms(), &*hangs)
+                    .step(&scope(), Which::Now("evt_1"), terms(), &*hangs)
                     .await
             }
         });
@@ -974,13 +993,13 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
     // It may be alive, and about to begin with its last attempt.
     let early = shop
         .inbox
-        .step(&scope(), Turn::Now("evt_1"), impatient, &*done)
+        .step(&scope(), Which::Now("evt_1"), impatient, &*done)
         .await;
     assert!(matches!(early, Err(InboxError::Busy)), "{early:?}");
     shop.let_it_be_due("evt_1").await;
     let step = shop
         .inbox
-        .step(&scope(), Turn::Due, impatient, &*done)
+        .step(&scope(), Which::Due, impatient, &*done)
         .await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Dead));
     assert_eq!((done.ran(), shop.effects().await.len()), (0, 0));
@@ -992,7 +1011,7 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
             .unwrap()
             .contains("did not come to its end")
     );
-    assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
+    assert_eq!(shop.payment("pi_1").await.success, FulfillmentStatus::Dead);
     let replayed = shop.checkout.replay(&shop.record("evt_1").await).await;
     replayed.unwrap();
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
@@ -1017,7 +1036,7 @@ async fn an_attempt_without_a_hook_is_given_back() {
         let (inbox, hangs) = (shop.inbox.clone(), Arc::clone(&hangs));
         async move {
             inbox
-                .step(&scope(), Turn::Now("evt_1"), terms(), &*hangs)
+                .step(&scope(), Which::Now("evt_1"), terms(), &*hangs)
                 .await
         }
     });
@@ -1028,7 +1047,7 @@ async fn an_attempt_without_a_hook_is_given_back() {
             let terms = Terms::new(patience, LONG, 3);
             let began = Instant::now();
             let busy = inbox
-                .step(&scope(), Turn::Now("evt_2"), terms, &*done)
+                .step(&scope(), Which::Now("evt_2"), terms, &*done)
                 .await;
             assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
             assert!(began.elapsed() < Duration::from_secs(4));
@@ -1049,7 +1068,7 @@ async fn an_attempt_without_a_hook_is_given_back() {
     };
     for verdict in [waiting, Verdict::Superseded] {
         let told = Told::new(verdict);
-        let turn = Turn::Now("evt_2");
+        let turn = Which::Now("evt_2");
         other
             .inbox
             .step(&scope(), turn, terms(), &*told)
@@ -1076,7 +1095,7 @@ async fn an_event_that_was_taken_by_somebody_else_meanwhile_is_theirs() {
     .await
     .unwrap();
     let done = Told::done();
-    let turn = Turn::Now("evt_1");
+    let turn = Which::Now("evt_1");
     let impatient = Terms::new(NOW, LONG, 3);
     let busy = shop.inbox.step(&scope(), turn, impatient, &*done).await;
     assert!(matches!(busy, Err(InboxError::Busy)), "{busy:?}");
@@ -1109,7 +1128,7 @@ async fn an_event_that_somebody_else_finished_meanwhile_does_not_run() {
     .await
     .unwrap();
     let done = Told::done();
-    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let step = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert_eq!(
         step.unwrap().unwrap().did,
         Stepped::Already(EventState::Done)
@@ -1131,7 +1150,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         .unwrap();
     let done = Told::done();
     for _ in 0..5 {
-        let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+        let step = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
         assert!(matches!(step, Err(InboxError::Unavailable(_))), "{step:?}");
         let after = shop.record("evt_1").await;
         assert_eq!((after.state, after.attempts), (EventState::Pending, 0));
@@ -1146,7 +1165,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         .execute(&shop.pool)
         .await
         .unwrap();
-    let step = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+    let step = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
 }
 
@@ -1199,14 +1218,14 @@ async fn what_has_been_due_longest_runs_first_and_what_is_not_due_does_not() {
     let mut ran = Vec::new();
     while let Some(step) = shop
         .inbox
-        .step(&scope(), Turn::Due, terms(), &*done)
+        .step(&scope(), Which::Due, terms(), &*done)
         .await
         .unwrap()
     {
         ran.push(step.event.id);
     }
     assert_eq!(ran, ["evt_c", "evt_b", "evt_a"]);
-    let turn = Turn::Now("evt_nowhere");
+    let turn = Which::Now("evt_nowhere");
     let unknown = shop.inbox.step(&scope(), turn, terms(), &*done).await;
     assert!(matches!(unknown, Err(InboxError::UnknownEvent)));
     let failing = Told::new(Verdict::Failed {
@@ -1214,7 +1233,7 @@ async fn what_has_been_due_longest_runs_first_and_what_is_not_due_does_not() {
         error: "no".into(),
         again: Some(LONG),
     });
-    let turn = Turn::Now("evt_later");
+    let turn = Which::Now("evt_later");
     let failed = shop.inbox.step(&scope(), turn, terms(), &*failing).await;
     assert_eq!(failed.unwrap().unwrap().did, Stepped::Failed);
     let due = shop.record("evt_later").await.due;
@@ -1239,7 +1258,7 @@ async fn two_processes_on_one_file_never_run_one_event_twice() {
             let done = Arc::clone(&done);
             tokio::spawn(async move {
                 loop {
-                    match inbox.step(&scope(), Turn::Due, terms(), &*done).await {
+                    match inbox.step(&scope(), Which::Due, terms(), &*done).await {
                         Ok(None) => return,
                         Ok(Some(_)) | Err(InboxError::Busy) => {}
                         Err(error) => panic!("{error:?}"),
@@ -1363,7 +1382,7 @@ async fn a_handler_that_breaks_its_transaction_leaves_nothing_but_a_dead_letter(
                 "{behave:?}: {error}"
             );
             assert!(shop.effects().await.is_empty(), "{behave:?}");
-            assert_eq!(shop.payment("pi_1").await.success, Settled::Dead);
+            assert_eq!(shop.payment("pi_1").await.success, FulfillmentStatus::Dead);
             // It is not run again by itself, all connections work, and an operator can run it.
             assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 500);
             assert!(!shop.checkout.run_due().await.unwrap());
@@ -1841,7 +1860,7 @@ async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
         .unwrap();
     let done = Told::done();
     for _ in 0..10 {
-        let _ = shop.inbox.step(&scope(), Turn::Due, terms(), &*done).await;
+        let _ = shop.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     }
     assert_eq!(shop.record("evt_2").await.state, EventState::Done);
 }

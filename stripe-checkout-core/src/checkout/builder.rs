@@ -504,7 +504,7 @@ impl CheckoutBuilder {
         #[cfg(feature = "intent")]
         let declines = payments
             .as_ref()
-            .map(|payments| crate::fulfillment::Declines {
+            .map(|payments| crate::fulfillment::DeclineLimit {
                 max: payments.max_declines,
                 cancel: payments.gateway.clone().into_cancel(),
             });

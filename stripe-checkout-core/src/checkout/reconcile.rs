@@ -516,7 +516,7 @@ enum How {
 
 /// What Stripe says of an order that may still be paid.
 enum Look {
-    Settled(Taken),
+    FulfillmentStatus(Taken),
     Changed,
     Unknown,
     /// What the inbox knows.
@@ -607,7 +607,7 @@ async fn settle(
         "looked at"
     );
     if let Some(event) = event {
-        return Ok(Look::Settled(taken(checkout, event, true).await?));
+        return Ok(Look::FulfillmentStatus(taken(checkout, event, true).await?));
     }
     let Some(state) = state_of(payment, open).filter(|state| {
         *state != row.state && matches!(row.state, IntentState::Open | IntentState::Processing)

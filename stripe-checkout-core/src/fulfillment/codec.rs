@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::operation::OperationState;
-use super::records::{EventState, IntentState, Note, RequestState, Scope, Settled};
+use super::records::{
+    EventState, FulfillmentStatus, IntentState, PendingNote, RequestState, Scope,
+};
 use crate::amount::Amount;
 use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
@@ -71,16 +73,16 @@ words! { "state", OperationState, operation_state, read_operation_state,
     OperationState::Refused = "refused",
 }
 
-words! { "success", Settled, settled, read_settled,
-    Settled::No = "no",
-    Settled::Pending = "pending",
-    Settled::Fulfilled = "fulfilled",
-    Settled::Duplicate = "duplicate",
-    Settled::Refunded = "refunded",
-    Settled::Mismatch = "mismatch",
-    Settled::Dead = "dead",
-    Settled::Broken = "broken",
-    Settled::GivenUp = "given_up",
+words! { "success", FulfillmentStatus, settled, read_fulfillment_status,
+    FulfillmentStatus::No = "no",
+    FulfillmentStatus::Pending = "pending",
+    FulfillmentStatus::Fulfilled = "fulfilled",
+    FulfillmentStatus::Duplicate = "duplicate",
+    FulfillmentStatus::Refunded = "refunded",
+    FulfillmentStatus::Mismatch = "mismatch",
+    FulfillmentStatus::Dead = "dead",
+    FulfillmentStatus::Broken = "broken",
+    FulfillmentStatus::GivenUp = "given_up",
 }
 
 /// The application and the mode.
@@ -121,12 +123,12 @@ pub(super) fn read_disputes(json: &str) -> Result<BTreeMap<String, DisputeStatus
 }
 
 /// What was told, by id, as a JSON object of lists of words.
-pub(super) fn told(told: &BTreeMap<String, BTreeSet<String>>) -> String {
-    serde_json::to_string(told).unwrap_or_default()
+pub(super) fn notified(notified: &BTreeMap<String, BTreeSet<String>>) -> String {
+    serde_json::to_string(notified).unwrap_or_default()
 }
 
-pub(super) fn read_told(json: &str) -> Result<BTreeMap<String, BTreeSet<String>>, InboxError> {
-    serde_json::from_str(json).map_err(|_| strange("told", json))
+pub(super) fn read_notified(json: &str) -> Result<BTreeMap<String, BTreeSet<String>>, InboxError> {
+    serde_json::from_str(json).map_err(|_| strange("notified", json))
 }
 
 /// Of how many payments nothing was refunded: a refund that failed is none.
@@ -138,16 +140,16 @@ pub(super) fn not_refunded(payments: &[String]) -> Result<u64, InboxError> {
 }
 
 /// A note, as a JSON array: its kind and its values.
-pub(super) fn note(note: &Note) -> String {
+pub(super) fn note(note: &PendingNote) -> String {
     let json = match note {
-        Note::Refund { id, amount } => serde_json::json!(["refund", id, amount]),
-        Note::RefundedTotal(total) => serde_json::json!(["refunded_total", total]),
-        Note::Dispute { id, status } => serde_json::json!(["dispute", id, status.as_str()]),
+        PendingNote::Refund { id, amount } => serde_json::json!(["refund", id, amount]),
+        PendingNote::RefundedTotal(total) => serde_json::json!(["refunded_total", total]),
+        PendingNote::Dispute { id, status } => serde_json::json!(["dispute", id, status.as_str()]),
     };
     json.to_string()
 }
 
-pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
+pub(super) fn read_note(json: &str) -> Result<PendingNote, InboxError> {
     let strange = || strange("note", json);
     let values: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|_| strange())?;
     let note = match (
@@ -158,11 +160,11 @@ pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
             .as_str()
             .map(str::to_owned)
             .zip(amount.as_u64())
-            .map(|(id, amount)| Note::Refund { id, amount }),
-        (Some("refunded_total"), Some([total])) => total.as_u64().map(Note::RefundedTotal),
+            .map(|(id, amount)| PendingNote::Refund { id, amount }),
+        (Some("refunded_total"), Some([total])) => total.as_u64().map(PendingNote::RefundedTotal),
         (Some("dispute"), Some([id, status])) => {
             let texts = id.as_str().zip(status.as_str());
-            texts.map(|(id, status)| Note::Dispute {
+            texts.map(|(id, status)| PendingNote::Dispute {
                 id: id.to_owned(),
                 status: DisputeStatus::from(status.to_owned()),
             })
@@ -173,7 +175,7 @@ pub(super) fn read_note(json: &str) -> Result<Note, InboxError> {
 }
 
 /// Notes, with a comma between each two.
-pub(super) fn read_notes(notes: Option<&str>) -> Result<Vec<Note>, InboxError> {
+pub(super) fn read_notes(notes: Option<&str>) -> Result<Vec<PendingNote>, InboxError> {
     let Some(notes) = notes else {
         return Ok(Vec::new());
     };
@@ -213,7 +215,7 @@ mod tests {
     fn what_is_written_can_be_read() {
         let refunds_of = BTreeMap::from([("re_1".to_owned(), 0), ("re_2".to_owned(), 250)]);
         assert_eq!(read_refunds(&refunds(&refunds_of)).unwrap(), refunds_of);
-        let refund = Note::Refund {
+        let refund = PendingNote::Refund {
             id: "re_\"1\"".to_owned(),
             amount: u64::MAX,
         };
@@ -221,7 +223,7 @@ mod tests {
             DisputeStatus::Won,
             DisputeStatus::Other("\"new\"".to_owned()),
         ];
-        let dispute = |status: &DisputeStatus| Note::Dispute {
+        let dispute = |status: &DisputeStatus| PendingNote::Dispute {
             id: "dp_1".to_owned(),
             status: status.clone(),
         };
@@ -229,14 +231,14 @@ mod tests {
         let ids = ["dp_1".to_owned(), "dp_2".to_owned()];
         let disputes_of = BTreeMap::from_iter(ids.into_iter().zip(statuses));
         assert_eq!(read_disputes(&disputes(&disputes_of)).unwrap(), disputes_of);
-        for written in [refund, Note::RefundedTotal(7), won, new] {
+        for written in [refund, PendingNote::RefundedTotal(7), won, new] {
             assert_eq!(read_note(&note(&written)).unwrap(), written);
         }
         let now = read_time(time(SystemTime::now()));
         assert_eq!(read_time(time(now)), now);
         assert_eq!(
-            read_settled(settled(Settled::GivenUp)).unwrap(),
-            Settled::GivenUp
+            read_fulfillment_status(settled(FulfillmentStatus::GivenUp)).unwrap(),
+            FulfillmentStatus::GivenUp
         );
     }
 

@@ -51,7 +51,7 @@ impl Known {
             completed: None,
             session_failed: false,
         };
-        for word in row.told.get(payment.id()).into_iter().flatten() {
+        for word in row.notified.get(payment.id()).into_iter().flatten() {
             let (word, at) = word.split_once(" at ").unwrap_or((word, ""));
             match (word, at.parse().ok()) {
                 (SESSION_FAILED, _) => known.session_failed = true,
@@ -139,8 +139,8 @@ pub(super) fn write_down(row: &mut PaymentRecord, outcome: &Outcome, event: &Eve
         }
         _ => return,
     };
-    let told = row.told.entry(payment.id().to_owned()).or_default();
-    told.insert(word);
+    let notified = row.notified.entry(payment.id().to_owned()).or_default();
+    notified.insert(word);
 }
 
 /// Whether the method that failed is one that fails days later.

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::payment_event::{PaymentEvent, created};
-use super::records::{IntentRecord, IntentState, Note, PaymentRecord, Release, Settled, WentBack};
+use super::records::{
+    FulfillmentStatus, IntentRecord, IntentState, PaymentRecord, PendingNote, Release, WentBack,
+};
 use crate::webhook::{
     CheckoutSession, Dispute, DisputeChange, Event, Outcome, Payment, Refund, RefundStatus,
 };
@@ -43,7 +45,10 @@ pub(super) fn decide(
     payment: &PaymentRecord,
     intent: Option<&IntentRecord>,
 ) -> Decision {
-    let settled = !matches!(payment.success, Settled::No | Settled::Pending);
+    let settled = !matches!(
+        payment.success,
+        FulfillmentStatus::No | FulfillmentStatus::Pending
+    );
     let state = |news: &Payment| {
         let present = intent.filter(|intent| is_present(intent, news));
         present.map(|intent| intent.state)
@@ -68,7 +73,7 @@ pub(super) fn decide(
             Decision::Superseded
         }
         // A dead success that comes as another event object gets its chance; all others were dealt with.
-        Outcome::Succeeded(_) if settled && payment.success != Settled::Dead => {
+        Outcome::Succeeded(_) if settled && payment.success != FulfillmentStatus::Dead => {
             Decision::Superseded
         }
         Outcome::Succeeded(paid) => {
@@ -81,7 +86,9 @@ pub(super) fn decide(
                 Decision::Fulfill
             }
         }
-        Outcome::Free(_) if settled && payment.success != Settled::Dead => Decision::Superseded,
+        Outcome::Free(_) if settled && payment.success != FulfillmentStatus::Dead => {
+            Decision::Superseded
+        }
         // Nothing is to be given back, and nothing to be delivered twice.
         Outcome::Free(free)
             if intent
@@ -121,7 +128,7 @@ pub(super) fn decide(
         // The end of an authorisation that was never captured: no money came, and none goes back.
         Outcome::Refunded(refund)
             if refund.is_expired_authorisation()
-                || (payment.canceled && payment.success == Settled::No) =>
+                || (payment.canceled && payment.success == FulfillmentStatus::No) =>
         {
             Decision::TellAsEvent
         }
@@ -129,8 +136,8 @@ pub(super) fn decide(
         | Outcome::DisputeOpened(_)
         | Outcome::DisputeUpdated(..)
         | Outcome::DisputeClosed(_)
-            if payment.success == Settled::Pending
-                || (payment.success == Settled::No && age < OVERTAKEN) =>
+            if payment.success == FulfillmentStatus::Pending
+                || (payment.success == FulfillmentStatus::No && age < OVERTAKEN) =>
         {
             Decision::Wait
         }
@@ -263,12 +270,13 @@ impl RefundNews {
         }
     }
 
-    fn is_old(self, told: Option<&BTreeSet<String>>) -> bool {
-        let told = |news: &Self| told.is_some_and(|told| told.contains(news.word()));
-        told(&self)
+    fn is_old(self, notified: Option<&BTreeSet<String>>) -> bool {
+        let notified =
+            |news: &Self| notified.is_some_and(|notified| notified.contains(news.word()));
+        notified(&self)
             || Self::ALL
                 .iter()
-                .any(|news| news.rank() > self.rank() && told(news))
+                .any(|news| news.rank() > self.rank() && notified(news))
     }
 }
 
@@ -289,11 +297,13 @@ fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
     }
 }
 
-fn is_old_news(outcome: &Outcome, dispute: &Dispute, told: Option<&BTreeSet<String>>) -> bool {
-    let Some(told) = told else { return false };
-    let closed = || told.iter().any(|word| word.starts_with("closed "));
+fn is_old_news(outcome: &Outcome, dispute: &Dispute, notified: Option<&BTreeSet<String>>) -> bool {
+    let Some(notified) = notified else {
+        return false;
+    };
+    let closed = || notified.iter().any(|word| word.starts_with("closed "));
     match (outcome, dispute_word(outcome, dispute)) {
-        (_, Some(word)) if told.contains(&word) => true,
+        (_, Some(word)) if notified.contains(&word) => true,
         (Outcome::DisputeOpened(_), _) => closed(),
         (Outcome::DisputeUpdated(_, DisputeChange::Updated), _) => {
             closed() && !dispute.status().is_closed()
@@ -303,7 +313,7 @@ fn is_old_news(outcome: &Outcome, dispute: &Dispute, told: Option<&BTreeSet<Stri
 }
 
 fn told_of<'a>(payment: &'a PaymentRecord, id: &str) -> Option<&'a BTreeSet<String>> {
-    payment.told.get(id)
+    payment.notified.get(id)
 }
 
 /// The word before the minor units of an authorised amount, under the payment's own id.
@@ -321,7 +331,7 @@ fn authorised(row: &PaymentRecord, payment: &Payment) -> Option<u64> {
 }
 
 /// Whose news was told, and the word for it.
-fn told(outcome: &Outcome) -> Option<(&str, String)> {
+fn notified(outcome: &Outcome) -> Option<(&str, String)> {
     match outcome {
         Outcome::Refunded(refund) => {
             let news = RefundNews::of(refund)?;
@@ -396,17 +406,21 @@ pub(super) fn payment_after(
 ) -> PaymentRecord {
     let mut after = before.clone();
     match (outcome, decision) {
-        (_, Decision::Fulfill) => after.success = Settled::Fulfilled,
-        (_, Decision::Duplicate) => after.success = Settled::Duplicate,
-        (_, Decision::RefundedBefore) => after.success = Settled::Refunded,
+        (_, Decision::Fulfill) => after.success = FulfillmentStatus::Fulfilled,
+        (_, Decision::Duplicate) => after.success = FulfillmentStatus::Duplicate,
+        (_, Decision::RefundedBefore) => after.success = FulfillmentStatus::Refunded,
         (Outcome::SetupSucceeded(_) | Outcome::PaymentMethodAttached(_), _) => {
-            after.success = Settled::Fulfilled;
+            after.success = FulfillmentStatus::Fulfilled;
         }
         (Outcome::Canceled(_) | Outcome::PaymentMethodDetached(_), _) => after.canceled = true,
         (_, Decision::Tell) => {
             after.capturable |= matches!(outcome, Outcome::Capturable(_));
-            if let Some((id, word)) = told(outcome) {
-                after.told.entry(id.to_owned()).or_default().insert(word);
+            if let Some((id, word)) = notified(outcome) {
+                after
+                    .notified
+                    .entry(id.to_owned())
+                    .or_default()
+                    .insert(word);
             }
         }
         _ => {}
@@ -456,28 +470,28 @@ pub(super) fn intent_after(
 }
 
 /// What an event says that must be known before its turn comes.
-pub(super) fn note(outcome: &Outcome) -> Option<Note> {
+pub(super) fn note(outcome: &Outcome) -> Option<PendingNote> {
     match outcome {
         Outcome::Refunded(refund) | Outcome::ChargeRefundUpdated(refund) => {
             (!refund.is_expired_authorisation()).then(|| note_refund(refund))
         }
         Outcome::ChargeRefunded(charge) => {
-            Some(Note::RefundedTotal(charge.amount_refunded().minor()))
+            Some(PendingNote::RefundedTotal(charge.amount_refunded().minor()))
         }
-        _ => outcome.dispute().map(|dispute| Note::Dispute {
+        _ => outcome.dispute().map(|dispute| PendingNote::Dispute {
             id: dispute.id().to_owned(),
             status: dispute.status().clone(),
         }),
     }
 }
 
-fn note_refund(refund: &Refund) -> Note {
+fn note_refund(refund: &Refund) -> PendingNote {
     let failed = matches!(
         refund.status(),
         Some(RefundStatus::Failed | RefundStatus::Canceled)
     );
     let amount = if failed { 0 } else { refund.amount().minor() };
-    Note::Refund {
+    PendingNote::Refund {
         id: refund.id().to_owned(),
         amount,
     }

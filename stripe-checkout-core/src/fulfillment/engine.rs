@@ -1,27 +1,18 @@
-//! Joins an inbox and a handler, whose types are gone behind [`Fulfillment`].
+//! Joins an inbox and a handler: runs one event, and what waited for it.
 
 use std::time::{Duration, SystemTime};
 
 use super::birth::Births;
-use super::declines::Declines;
-use super::fresh::Fresh;
+use super::decline_limit::DeclineLimit;
+use super::handler::FulfillmentHandler;
 use super::inbox::Inbox;
-#[cfg(feature = "intent")]
-use super::inbox::Session as _;
-use super::inbox_ext::InboxExt as _;
+use super::instrument::Watched;
 use super::judge::{Judge, stored_event};
 use super::lookup::Lookup;
-#[cfg(feature = "intent")]
-use super::operation::{OperationKey, OperationRecord};
-use super::records::{EventFilter, EventRecord, EventState, Scope, Stats};
-#[cfg(feature = "intent")]
-use super::records::{IntentRecord, OrderKey};
-#[cfg(feature = "intent")]
-use super::step::At;
+use super::recheck::Recheck;
+use super::records::{EventFilter, EventRecord, EventState, Scope};
 use super::step::{Attempt, Start};
-use super::verdict::{Received, Step, Stepped, Terms, Turn};
-use super::watch::Watched;
-use super::{BoxFuture, FulfillmentHandler};
+use super::verdict::{Received, Step, Stepped, Terms, Which};
 use crate::config::Config;
 use crate::error::InboxError;
 use crate::webhook::{Payment, ReadEvent};
@@ -44,117 +35,12 @@ pub(crate) struct Delivery {
     pub(crate) at_once: bool,
 }
 
-/// An inbox and a handler whose types are gone.
-pub(crate) trait Fulfillment: Send + Sync {
-    fn survives_restart(&self) -> bool;
-    fn accepts_live(&self) -> bool;
-    /// Tells one inbox from another.
-    fn identity(&self) -> String;
-    /// The applications and modes of the inbox that have something due.
-    fn due_scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, InboxError>>;
-    /// When the application was born on this inbox. Every other call that moves anything checks
-    /// first that the inbox is not that of another Stripe account.
-    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>>;
-    /// The error of every call, once it is known that the inbox is that of another account.
-    #[cfg(feature = "intent")]
-    fn refused(&self) -> Option<InboxError>;
-    fn deliver<'a>(
-        &'a self,
-        delivery: Delivery,
-        ours: &'a OursRule,
-    ) -> BoxFuture<'a, Result<Received, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn intent<'a>(
-        &'a self,
-        order: &'a OrderKey,
-    ) -> BoxFuture<'a, Result<Option<IntentRecord>, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn put_intent<'a>(
-        &'a self,
-        order: &'a OrderKey,
-        expected: Option<u64>,
-        record: IntentRecord,
-    ) -> BoxFuture<'a, Result<bool, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn intent_of_payment<'a>(
-        &'a self,
-        scope: &'a Scope,
-        payment: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(OrderKey, IntentRecord)>, InboxError>>;
-    fn events<'a>(
-        &'a self,
-        filter: &'a EventFilter,
-    ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn event<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>>;
-    /// What is stored, if it is due: what failed has its pause.
-    #[cfg(feature = "intent")]
-    fn run_if_due<'a>(
-        &'a self,
-        event: &'a EventRecord,
-    ) -> BoxFuture<'a, Result<Received, InboxError>>;
-    fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>>;
-    fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>>;
-    fn prune<'a>(
-        &'a self,
-        scope: &'a Scope,
-        before: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<usize, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn open_intents<'a>(
-        &'a self,
-        scope: &'a Scope,
-        after: Option<&'a OrderKey>,
-        since: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn accounts<'a>(
-        &'a self,
-        scope: &'a Scope,
-        after: Option<&'a str>,
-        since: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Vec<String>, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn operation<'a>(
-        &'a self,
-        key: &'a OperationKey,
-    ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>>;
-    #[cfg(feature = "intent")]
-    fn put_operation<'a>(
-        &'a self,
-        key: &'a OperationKey,
-        expected: Option<u64>,
-        record: OperationRecord,
-    ) -> BoxFuture<'a, Result<bool, InboxError>>;
-    fn bookmark<'a>(
-        &'a self,
-        scope: &'a Scope,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, InboxError>>;
-    fn put_bookmark<'a>(
-        &'a self,
-        scope: &'a Scope,
-        name: &'a str,
-        expected: Option<&'a str>,
-        value: &'a str,
-    ) -> BoxFuture<'a, Result<bool, InboxError>>;
-    fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>>;
-    fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>>;
-}
-
 /// How an inbox is worked through, as the merchant said.
 pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_attempts: u32,
     pub(crate) queued: bool,
-    pub(crate) declines: Option<Declines>,
+    pub(crate) declines: Option<DeclineLimit>,
     pub(crate) config: Config,
     pub(crate) connect_application: Option<String>,
     /// Whether orders are paid on Stripe's own page.
@@ -167,14 +53,14 @@ pub(crate) struct Engine<I, H> {
     /// How long a handler may run.
     pub(super) deadline: Duration,
     /// How long a delivery waits for another one of the same payment.
-    patience: Duration,
+    pub(super) patience: Duration,
     /// After how many failed attempts an event is a dead letter.
     pub(super) max_attempts: u32,
     /// Whether a delivery is answered as soon as it is stored.
     pub(super) queued: bool,
-    declines: Option<Declines>,
-    births: Births,
-    pub(super) fresh: Fresh,
+    declines: Option<DeclineLimit>,
+    pub(super) births: Births,
+    pub(super) recheck: Recheck,
     /// Tells by its keys which account is the merchant's own.
     pub(super) config: Config,
     /// Made the payments on connected accounts that a restart forgot.
@@ -207,7 +93,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             queued: settings.queued,
             declines: settings.declines,
             births: Births::new(settings.config.account()),
-            fresh: Fresh::new(lookup),
+            recheck: Recheck::new(lookup),
             config: settings.config,
             connect_application: settings.connect_application,
             has_sessions: settings.has_sessions,
@@ -229,8 +115,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     /// Runs the event that is due, if one is, and says whether one was.
-    async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
-        let Some(step) = self.watched_step(scope, Start::Turn(Turn::Due)).await? else {
+    pub(super) async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
+        let Some(step) = self.watched_step(scope, Start::Which(Which::Due)).await? else {
             return Ok(false);
         };
         if is_now(&step) {
@@ -251,7 +137,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             && self.look(&waiting.event).await
         {
             let id = waiting.event.id.clone();
-            step = self.one_step(scope, Start::Turn(Turn::Now(&id))).await?;
+            step = self.one_step(scope, Start::Which(Which::Now(&id))).await?;
         }
         if let (Some(step), Some(declines)) = (&step, &self.declines)
             && is_now(step)
@@ -264,7 +150,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     /// Asks Stripe about a success that waits to be checked, and says whether it was asked.
     async fn look(&self, waiting: &EventRecord) -> bool {
         match stored_event(waiting, &self.config) {
-            Ok(event) => self.fresh.look(&event, self.patience).await,
+            Ok(event) => self.recheck.look(&event, self.patience).await,
             Err(_) => false,
         }
     }
@@ -280,7 +166,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         };
         let judge = Judge {
             handler: &self.handler,
-            fresh: &self.fresh,
+            recheck: &self.recheck,
             config: &self.config,
             deadline: self.deadline,
             max_attempts: self.max_attempts,
@@ -306,7 +192,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     /// At once, if the success came to its end now. What failed has its own time: a page that is reloaded must not use up its attempts.
-    async fn step_those_who_waited(&self, success: &Step) {
+    pub(super) async fn step_those_who_waited(&self, success: &Step) {
         if !success.awaited {
             return;
         }
@@ -321,10 +207,10 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let pending = self.inbox.events(&filter).await.unwrap_or_default();
         for event in pending.iter().rev().filter(|event| !event.settles) {
             let turn = match now && event.last_error.is_none() {
-                true => Turn::Now(&event.id),
-                false => Turn::IfDue(&event.id),
+                true => Which::Now(&event.id),
+                false => Which::IfDue(&event.id),
             };
-            if let Err(error) = self.watched_step(&event.scope, Start::Turn(turn)).await {
+            if let Err(error) = self.watched_step(&event.scope, Start::Which(turn)).await {
                 tracing::warn!(event = event.id, error = %crate::error::Chain(&error), "a waiting event stays pending");
             }
         }
@@ -344,221 +230,5 @@ fn received(step: &Step) -> Received {
         Stepped::Now(state) => Received::Done(state),
         Stepped::Already(state) => Received::Duplicate(state),
         Stepped::Waiting => Received::Waiting,
-    }
-}
-
-impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H> {
-    fn survives_restart(&self) -> bool {
-        self.inbox.limits().survives_restart
-    }
-
-    fn accepts_live(&self) -> bool {
-        self.inbox.limits().accepts_live
-    }
-
-    fn identity(&self) -> String {
-        self.inbox.identity()
-    }
-
-    fn due_scopes(&self) -> BoxFuture<'_, Result<Vec<Scope>, InboxError>> {
-        Box::pin(self.inbox.due_scopes())
-    }
-
-    fn birth<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<SystemTime, InboxError>> {
-        Box::pin(self.births.of(&self.inbox, scope))
-    }
-
-    #[cfg(feature = "intent")]
-    fn refused(&self) -> Option<InboxError> {
-        self.births.refused()
-    }
-
-    fn deliver<'a>(
-        &'a self,
-        delivery: Delivery,
-        ours: &'a OursRule,
-    ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &delivery.scope).await?;
-            Engine::deliver(self, delivery, ours).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn intent<'a>(
-        &'a self,
-        order: &'a OrderKey,
-    ) -> BoxFuture<'a, Result<Option<IntentRecord>, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &order.scope).await?;
-            self.inbox.intent(order).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn put_intent<'a>(
-        &'a self,
-        order: &'a OrderKey,
-        expected: Option<u64>,
-        record: IntentRecord,
-    ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &order.scope).await?;
-            self.inbox.put_intent(order, expected, record).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn intent_of_payment<'a>(
-        &'a self,
-        scope: &'a Scope,
-        payment: &'a str,
-    ) -> BoxFuture<'a, Result<Option<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, scope).await?;
-            self.inbox.intent_of_payment(scope, payment).await
-        })
-    }
-
-    fn events<'a>(
-        &'a self,
-        filter: &'a EventFilter,
-    ) -> BoxFuture<'a, Result<Vec<EventRecord>, InboxError>> {
-        Box::pin(self.inbox.events(filter))
-    }
-
-    #[cfg(feature = "intent")]
-    fn event<'a>(
-        &'a self,
-        scope: &'a Scope,
-        event: &'a str,
-    ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>> {
-        Box::pin(self.inbox.event(scope, event))
-    }
-
-    #[cfg(feature = "intent")]
-    fn run_if_due<'a>(
-        &'a self,
-        event: &'a EventRecord,
-    ) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &event.scope).await?;
-            let mut session = self.inbox.session();
-            let found = session.find(&event.scope, &event.id, [None; 2]).await?;
-            let found = found.event.ok_or(InboxError::UnknownEvent)?;
-            self.stored(session, found, At::Due).await
-        })
-    }
-
-    fn step_due<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, scope).await?;
-            Engine::step_due(self, scope).await
-        })
-    }
-
-    fn stats<'a>(&'a self, scope: &'a Scope) -> BoxFuture<'a, Result<Stats, InboxError>> {
-        Box::pin(self.inbox.stats(scope))
-    }
-
-    fn prune<'a>(
-        &'a self,
-        scope: &'a Scope,
-        before: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<usize, InboxError>> {
-        Box::pin(self.inbox.prune(scope, before, most))
-    }
-
-    #[cfg(feature = "intent")]
-    fn open_intents<'a>(
-        &'a self,
-        scope: &'a Scope,
-        after: Option<&'a OrderKey>,
-        since: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Vec<(OrderKey, IntentRecord)>, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, scope).await?;
-            self.inbox.open_intents(scope, after, since, most).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn accounts<'a>(
-        &'a self,
-        scope: &'a Scope,
-        after: Option<&'a str>,
-        since: SystemTime,
-        most: usize,
-    ) -> BoxFuture<'a, Result<Vec<String>, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, scope).await?;
-            self.inbox.accounts(scope, after, since, most).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn operation<'a>(
-        &'a self,
-        key: &'a OperationKey,
-    ) -> BoxFuture<'a, Result<Option<OperationRecord>, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &key.scope).await?;
-            self.inbox.operation(key).await
-        })
-    }
-
-    #[cfg(feature = "intent")]
-    fn put_operation<'a>(
-        &'a self,
-        key: &'a OperationKey,
-        expected: Option<u64>,
-        record: OperationRecord,
-    ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &key.scope).await?;
-            self.inbox.put_operation(key, expected, record).await
-        })
-    }
-
-    fn bookmark<'a>(
-        &'a self,
-        scope: &'a Scope,
-        name: &'a str,
-    ) -> BoxFuture<'a, Result<Option<String>, InboxError>> {
-        Box::pin(self.inbox.bookmark(scope, name))
-    }
-
-    fn put_bookmark<'a>(
-        &'a self,
-        scope: &'a Scope,
-        name: &'a str,
-        expected: Option<&'a str>,
-        value: &'a str,
-    ) -> BoxFuture<'a, Result<bool, InboxError>> {
-        Box::pin(self.inbox.put_bookmark(scope, name, expected, value))
-    }
-
-    fn replay<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<Received, InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &event.scope).await?;
-            let patience = self.deadline + self.patience;
-            self.inbox.replay(&event.scope, &event.id, patience).await?;
-            let start = Start::Turn(Turn::Now(&event.id));
-            self.step(&event.scope, start).await
-        })
-    }
-
-    fn discard<'a>(&'a self, event: &'a EventRecord) -> BoxFuture<'a, Result<(), InboxError>> {
-        Box::pin(async move {
-            self.births.of(&self.inbox, &event.scope).await?;
-            let patience = self.deadline + self.patience;
-            self.inbox
-                .discard(&event.scope, &event.id, patience)
-                .await?;
-            self.step_those_who_waited(&Step::discarded(event)).await;
-            Ok(())
-        })
     }
 }

@@ -7,7 +7,7 @@ use super::operation::{OperationKey, OperationRecord};
 use super::operator;
 use super::records::{EventRecord, IntentRecord, NewEvent, OrderKey, PaymentRecord, Scope};
 use super::step::{Attempt, Start};
-use super::verdict::{Dispatch, Step, Terms, Turn};
+use super::verdict::{Dispatch, Step, Terms, Which};
 use crate::error::InboxError;
 
 macro_rules! row {
@@ -131,11 +131,11 @@ pub trait InboxExt: Inbox + Sized {
         }
     }
 
-    /// Runs the event whose [`Turn`] it is, if it is pending. `None` if it is no event's turn.
+    /// Runs the event whose [`Which`] it is, if it is pending. `None` if it is no event's turn.
     fn step(
         &self,
         scope: &Scope,
-        turn: Turn<'_>,
+        turn: Which<'_>,
         terms: Terms,
         dispatch: &dyn Dispatch<Self::Connection>,
     ) -> impl Future<Output = Result<Option<Step>, InboxError>> + Send {
@@ -146,7 +146,7 @@ pub trait InboxExt: Inbox + Sized {
                 terms,
                 dispatch,
             };
-            attempt.run(Start::Turn(turn)).await
+            attempt.run(Start::Which(turn)).await
         }
     }
 

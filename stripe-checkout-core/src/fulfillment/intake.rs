@@ -154,7 +154,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 return Ok(Some(Some(order)));
             }
         }
-        let looked_up = match (self.fresh.lookup(), ours) {
+        let looked_up = match (self.recheck.lookup(), ours) {
             (_, OursRule::All) => None,
             (_, OursRule::Marked(_)) if account.is_some() => None,
             (Some(lookup), _) if takes_back(outcome) => {
@@ -164,7 +164,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             _ => None,
         };
         let payment = outcome.payment().or(looked_up.as_ref());
-        let bare = event.object::<Bare>().ok();
+        let bare = event.object::<MetadataOnly>().ok();
         let metadata = payment
             .map(Payment::metadata)
             .or(bare.as_ref().map(|bare| &bare.metadata));
@@ -243,7 +243,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             None if !self.has_sessions => return Ok(None),
             None => None,
         };
-        let Some(lookup) = self.fresh.lookup() else {
+        let Some(lookup) = self.recheck.lookup() else {
             return Ok(named.and_then(|(order, is_open)| is_open.then_some(order)));
         };
         let session = lookup.session(id, account).await;
@@ -269,7 +269,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         ours: &OursRule,
     ) -> Result<Option<OrderKey>, InboxError> {
         let (Some(lookup), Some(connect), OursRule::Marked(names)) =
-            (self.fresh.lookup(), &self.connect_application, ours)
+            (self.recheck.lookup(), &self.connect_application, ours)
         else {
             return Ok(None);
         };
@@ -343,7 +343,7 @@ fn takes_back(outcome: &Outcome) -> bool {
 
 /// What can be read of an object that cannot be read otherwise.
 #[derive(serde::Deserialize)]
-struct Bare {
+struct MetadataOnly {
     #[serde(default)]
     metadata: Metadata,
 }

@@ -11,11 +11,11 @@ use super::decide::{
 };
 use super::due::{Due, Mismatch};
 use super::error_line;
-use super::fresh::{self, Check, Fresh};
 use super::payment_event::{PaymentEvent, created};
+use super::recheck::{self, Check, Recheck};
 use super::records::{
-    EventRecord, IntentRecord, IntentState, OrderKey, PaymentRecord, RequestState, Settled,
-    WentBack,
+    EventRecord, FulfillmentStatus, IntentRecord, IntentState, OrderKey, PaymentRecord,
+    RequestState, WentBack,
 };
 use super::verdict::{Cause, Dispatch, Verdict};
 use super::{BoxFuture, FulfillmentHandler, cause, debit, retry};
@@ -34,7 +34,7 @@ const ONE_WRITER: &str = " (a handler must use the connection that it is given: 
 /// Judges the events of one step.
 pub(super) struct Judge<'a, H> {
     pub(super) handler: &'a H,
-    pub(super) fresh: &'a Fresh,
+    pub(super) recheck: &'a Recheck,
     pub(super) config: &'a Config,
     /// How long the handler may take.
     pub(super) deadline: Duration,
@@ -173,12 +173,12 @@ impl<H> Judge<'_, H> {
             false => &Outcome::NotAboutPayment,
         };
         let seen = match outcome {
-            Outcome::Succeeded(payment) => self.fresh.seen(payment),
+            Outcome::Succeeded(payment) => self.recheck.seen(payment),
             _ => None,
         };
         let seen = seen.as_ref();
         let known = match outcome {
-            Outcome::Succeeded(payment) => &self.fresh.known(seen, before, payment),
+            Outcome::Succeeded(payment) => &self.recheck.known(seen, before, payment),
             _ => before,
         };
         let decision = decide(outcome, event.age(), known, intent);
@@ -190,8 +190,8 @@ impl<H> Judge<'_, H> {
                 return Ok(Verdict::Waiting { again, reason });
             }
             (Decision::RefundedBefore, Outcome::Succeeded(payment)) if known.disputed() => {
-                if let Check::Waits(reason) = self.fresh.check_dispute(seen, &event, payment) {
-                    let again = fresh::again(record.received);
+                if let Check::Waits(reason) = self.recheck.check_dispute(seen, &event, payment) {
+                    let again = recheck::again(record.received);
                     return Ok(Verdict::Waiting { again, reason });
                 }
             }
@@ -200,13 +200,13 @@ impl<H> Judge<'_, H> {
         let checked;
         let outcome = match outcome {
             Outcome::Succeeded(payment) if decision == Decision::Fulfill => {
-                match self.fresh.check(seen, &event, payment) {
+                match self.recheck.check(seen, &event, payment) {
                     Check::Passed(payment) => {
                         checked = Outcome::Succeeded(*payment);
                         &checked
                     }
                     Check::Waits(reason) => {
-                        let again = fresh::again(record.received);
+                        let again = recheck::again(record.received);
                         return Ok(Verdict::Waiting { again, reason });
                     }
                 }
@@ -225,7 +225,7 @@ impl<H> Judge<'_, H> {
             };
             self.tell(&news, &event, db).await?;
             let payment = PaymentRecord {
-                success: Settled::Mismatch,
+                success: FulfillmentStatus::Mismatch,
                 ..with_figures(known, payment, intent)
             };
             return Ok(Verdict::Mismatch {

@@ -1,7 +1,7 @@
 //! Questions to Stripe about a payment, where an event does not say enough.
 
 use super::BoxFuture;
-use super::records::Note;
+use super::records::PendingNote;
 use crate::error::BoxError;
 use crate::webhook::{CheckoutSession, Payment};
 
@@ -32,5 +32,5 @@ pub(crate) struct Standing {
     /// The payment, in its Checkout Session if it was made in one.
     pub(crate) payment: Payment,
     /// The refunds as the charge counts them, and the status of each dispute.
-    pub(crate) notes: Vec<Note>,
+    pub(crate) notes: Vec<PendingNote>,
 }

@@ -15,8 +15,8 @@ use self::store::Store;
 use super::inbox::{Inbox, Key, Limits, Row, Swap};
 use super::merge;
 use super::records::{
-    EventFilter, EventRecord, EventState, IntentRecord, IntentState, OrderKey, REFUNDED_RECENTLY,
-    Scope, Settled, Stats, Stored,
+    EventFilter, EventRecord, EventState, FulfillmentStatus, IntentRecord, IntentState, OrderKey,
+    REFUNDED_RECENTLY, Scope, Stats, Stored,
 };
 use crate::error::InboxError;
 
@@ -319,7 +319,7 @@ impl Inbox for MemoryInbox {
             if let Some(payment) = event.payment.as_deref()
                 && event.settles
                 && event.state == EventState::Done
-                && state.payment(event).success == Settled::Refunded
+                && state.payment(event).success == FulfillmentStatus::Refunded
                 && now.duration_since(event.received).unwrap_or_default() < REFUNDED_RECENTLY
             {
                 refunded.insert(payment);
@@ -337,7 +337,9 @@ impl Inbox for MemoryInbox {
         stats.unfulfilled_since = unfulfilled.into_values().min();
         let payments = state.payments.entries.iter();
         let kept_twice = payments.filter(|((of, _), (payment, _))| {
-            of == scope && payment.success == Settled::Duplicate && payment.returned() == 0
+            of == scope
+                && payment.success == FulfillmentStatus::Duplicate
+                && payment.returned() == 0
         });
         stats.duplicate_payments = kept_twice.count() as u64;
         Ok(stats)

@@ -1,6 +1,6 @@
 //! What becomes of a payment's success when one of its events dies, is replayed or is discarded.
 
-use super::records::{EventRecord, EventState, PaymentRecord, Settled};
+use super::records::{EventRecord, EventState, FulfillmentStatus, PaymentRecord};
 
 /// The payment's row after this event was dropped, or nothing if that changes nothing. `left` is how the other events stand that are the success of the same payment: as
 /// long as one is pending, it is waited for; of those that are dead or mismatched one may be replayed, but until somebody does nobody waits.
@@ -12,13 +12,16 @@ pub(super) fn dropped(
     let success = if left.contains(&EventState::Pending) {
         return None;
     } else if left.contains(&EventState::Dead) {
-        Settled::Dead
+        FulfillmentStatus::Dead
     } else if left.contains(&EventState::Mismatch) {
-        Settled::Mismatch
+        FulfillmentStatus::Mismatch
     } else {
-        return given_up(event, current, Settled::GivenUp);
+        return given_up(event, current, FulfillmentStatus::GivenUp);
     };
-    let waits = matches!(current.success, Settled::No | Settled::Pending);
+    let waits = matches!(
+        current.success,
+        FulfillmentStatus::No | FulfillmentStatus::Pending
+    );
     (event.settles && waits).then(|| PaymentRecord {
         success,
         ..current.clone()
@@ -30,12 +33,17 @@ pub(super) fn dropped(
 pub(super) fn given_up(
     event: &EventRecord,
     current: &PaymentRecord,
-    how: Settled,
+    how: FulfillmentStatus,
 ) -> Option<PaymentRecord> {
     let open = match current.success {
-        Settled::No | Settled::Pending => true,
-        Settled::Dead | Settled::Broken | Settled::Mismatch => how == Settled::GivenUp,
-        Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp => false,
+        FulfillmentStatus::No | FulfillmentStatus::Pending => true,
+        FulfillmentStatus::Dead | FulfillmentStatus::Broken | FulfillmentStatus::Mismatch => {
+            how == FulfillmentStatus::GivenUp
+        }
+        FulfillmentStatus::Fulfilled
+        | FulfillmentStatus::Duplicate
+        | FulfillmentStatus::Refunded
+        | FulfillmentStatus::GivenUp => false,
     };
     (event.settles && open).then(|| PaymentRecord {
         success: how,
@@ -53,24 +61,32 @@ pub(super) fn died(
     if others.contains(&EventState::Pending) {
         return None;
     }
-    given_up(event, current, Settled::Dead)
+    given_up(event, current, FulfillmentStatus::Dead)
 }
 
 /// How the success of a payment stands when this event, as it was before, is replayed; nothing if
 /// that changes nothing. A pending event would have run anyway: it ends as it would have ended,
 /// and what another event object of the same success came to stays.
-pub(super) fn replayed(event: &EventRecord, success: Settled) -> Option<Settled> {
+pub(super) fn replayed(
+    event: &EventRecord,
+    success: FulfillmentStatus,
+) -> Option<FulfillmentStatus> {
     match success {
         _ if !event.settles || event.state == EventState::Pending => None,
-        Settled::Dead | Settled::Broken | Settled::Mismatch => Some(Settled::Pending),
+        FulfillmentStatus::Dead | FulfillmentStatus::Broken | FulfillmentStatus::Mismatch => {
+            Some(FulfillmentStatus::Pending)
+        }
         _ => None,
     }
 }
 
 /// Whether a payment whose success has come, and whose event is pending or dead, is not fulfilled.
-pub(super) fn is_unfulfilled(success: Settled) -> bool {
+pub(super) fn is_unfulfilled(success: FulfillmentStatus) -> bool {
     matches!(
         success,
-        Settled::No | Settled::Pending | Settled::Dead | Settled::Broken
+        FulfillmentStatus::No
+            | FulfillmentStatus::Pending
+            | FulfillmentStatus::Dead
+            | FulfillmentStatus::Broken
     )
 }

@@ -92,7 +92,7 @@ pub enum IntentState {
 #[non_exhaustive]
 pub struct PaymentRecord {
     /// How its success was dealt with.
-    pub success: Settled,
+    pub success: FulfillmentStatus,
     /// Whether it was authorised: a late `processing` or `payment_failed` is then old news.
     pub capturable: bool,
     /// Whether it was canceled.
@@ -109,7 +109,7 @@ pub struct PaymentRecord {
     /// The last status of each dispute, by its id.
     pub disputes: BTreeMap<String, DisputeStatus>,
     /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
-    pub told: BTreeMap<String, BTreeSet<String>>,
+    pub notified: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl PaymentRecord {
@@ -174,7 +174,7 @@ impl PaymentRecord {
         }
         // The count proves the older version. Of two objects of this amount, one is a refund.
         let mut others = self.refunds.iter().filter(|(id, _)| *id != refund.id());
-        match others.any(|(id, minor)| *minor == amount && !self.told.contains_key(id)) {
+        match others.any(|(id, minor)| *minor == amount && !self.notified.contains_key(id)) {
             true => Release::No,
             false => Release::Yes,
         }
@@ -182,23 +182,25 @@ impl PaymentRecord {
 
     /// Writes down what a new event says, although its turn has not come.
     pub fn note_event(&mut self, event: &NewEvent) {
-        if event.settles && self.success == Settled::No {
-            self.success = Settled::Pending;
+        if event.settles && self.success == FulfillmentStatus::No {
+            self.success = FulfillmentStatus::Pending;
         }
         if let Some(note) = &event.note {
             self.note(note);
         }
     }
 
-    pub(super) fn note(&mut self, note: &Note) {
+    pub(super) fn note(&mut self, note: &PendingNote) {
         match note {
-            Note::Refund { id, amount } => {
+            PendingNote::Refund { id, amount } => {
                 // A refund only ever changes to nothing, when it fails; news that come late change nothing back.
                 let known = self.refunds.entry(id.clone()).or_insert(*amount);
                 *known = (*known).min(*amount);
             }
-            Note::RefundedTotal(total) => self.refunded_total = self.refunded_total.max(*total),
-            Note::Dispute { id, status } => {
+            PendingNote::RefundedTotal(total) => {
+                self.refunded_total = self.refunded_total.max(*total)
+            }
+            PendingNote::Dispute { id, status } => {
                 // Events of one dispute arrive in any order.
                 let known = self.disputes.entry(id.clone()).or_insert(status.clone());
                 *known = known.or_later(status);
@@ -228,7 +230,7 @@ pub(super) enum Release {
 /// What an event says that must be known even before its turn comes: money that went back stops a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Note {
+pub enum PendingNote {
     /// A refund of this id has this many minor units (none if it failed).
     Refund {
         /// The refund's id.
@@ -250,7 +252,7 @@ pub enum Note {
 /// How the success of a payment was dealt with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Settled {
+pub enum FulfillmentStatus {
     /// It has not come.
     #[default]
     No,
@@ -292,7 +294,7 @@ pub struct NewEvent {
     /// Whether it is the success of its payment, which refunds and disputes wait for.
     pub settles: bool,
     /// What must be known before its turn comes.
-    pub note: Option<Note>,
+    pub note: Option<PendingNote>,
     /// The payload, without client secrets.
     pub body: Bytes,
     /// When it came.
@@ -577,7 +579,7 @@ mod tests {
     #[test]
     fn refunds_are_counted_once_by_id_and_by_whichever_count_knows_more() {
         let mut payment = PaymentRecord::default();
-        let refund = |id: &str, amount| Note::Refund {
+        let refund = |id: &str, amount| PendingNote::Refund {
             id: id.into(),
             amount,
         };
@@ -585,8 +587,8 @@ mod tests {
         payment.note(&refund("re_1", 300));
         payment.note(&refund("re_2", 200));
         assert_eq!(payment.returned(), 500);
-        payment.note(&Note::RefundedTotal(900));
-        payment.note(&Note::RefundedTotal(100));
+        payment.note(&PendingNote::RefundedTotal(900));
+        payment.note(&PendingNote::RefundedTotal(100));
         assert_eq!(
             payment.returned(),
             900,
@@ -695,7 +697,7 @@ mod tests {
             for order in orders(&story) {
                 let mut payment = PaymentRecord::default();
                 for (id, status) in &order {
-                    payment.note(&Note::Dispute {
+                    payment.note(&PendingNote::Dispute {
                         id: (*id).to_owned(),
                         status: DisputeStatus::from((*status).to_owned()),
                     });

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::inbox::{Changes, Claim, CommitError, Inbox, Locked, Session, Transaction};
 use super::later::end_of;
-use super::records::{EventState, IntentRecord, PaymentRecord, Scope, Settled, Stored};
-use super::verdict::{Cause, Dispatch, Step, Stepped, Terms, Turn, Verdict};
+use super::records::{EventState, FulfillmentStatus, IntentRecord, PaymentRecord, Scope, Stored};
+use super::verdict::{Cause, Dispatch, Step, Stepped, Terms, Verdict, Which};
 use super::{merge, retry};
 use crate::error::{Chain, Escaped, InboxError};
 use crate::webhook::ReadEvent;
@@ -27,7 +27,7 @@ const BROKEN: &str = "broken_transaction: the handler ended the transaction that
 /// Where an attempt starts.
 pub(super) enum Start<'a, S> {
     /// At an event whose turn it is.
-    Turn(Turn<'a>),
+    Which(Which<'a>),
     /// At an event that was just looked up.
     Found(S, Box<Stored>, At),
     /// At this event, which was just stored and claimed.
@@ -86,9 +86,9 @@ impl<I: Inbox> Attempt<'_, I> {
     ) -> Result<Option<Step>, InboxError> {
         let until = end_of(self.terms.patience);
         let (id, at) = match start {
-            Start::Turn(Turn::Due) => return self.run_due(until).await,
-            Start::Turn(Turn::Now(id)) => (id, At::Once),
-            Start::Turn(Turn::IfDue(id)) => (id, At::Due),
+            Start::Which(Which::Due) => return self.run_due(until).await,
+            Start::Which(Which::Now(id)) => (id, At::Once),
+            Start::Which(Which::IfDue(id)) => (id, At::Due),
             Start::Found(session, seen, at) => {
                 return self.run_found(session, *seen, at, until).await;
             }
@@ -481,7 +481,7 @@ impl<I: Inbox> Attempt<'_, I> {
         let (mut changes, did) = self.changes(&mut tx, &locked, verdict).await?;
         if failure.is_none() {
             // Its work may have been kept: no other event of the same success may do it again.
-            let row = merge::given_up(record, &locked.payment, Settled::Broken);
+            let row = merge::given_up(record, &locked.payment, FulfillmentStatus::Broken);
             changes.payment = row.unwrap_or(changes.payment);
         }
         tx.commit(changes).await?;

@@ -8,7 +8,7 @@ use super::records::{EventRecord, EventState, IntentRecord, PaymentRecord, Store
 /// Whose turn it is to be dispatched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Turn<'a> {
+pub enum Which<'a> {
     /// This event's, although its next attempt may be due later: it was delivered again, or somebody asks for it.
     Now(&'a str),
     /// This event's, if it is due.

@@ -6,7 +6,7 @@ use super::api_error::ApiError;
 use super::gateway::Gateway;
 use super::id::check_id;
 use crate::error::BoxError;
-use crate::fulfillment::{Answer, Lookup, Note, Standing};
+use crate::fulfillment::{Answer, Lookup, PendingNote, Standing};
 use crate::webhook::{CheckoutSession, Payment};
 
 impl Lookup for Gateway {
@@ -28,14 +28,14 @@ impl Lookup for Gateway {
             let Some(returned) = payment.returned() else {
                 return Err("Stripe does not tell of its charge".into());
             };
-            let mut notes = vec![Note::RefundedTotal(returned.refunded)];
+            let mut notes = vec![PendingNote::RefundedTotal(returned.refunded)];
             // The charge of a dispute that was won says `disputed` for ever.
             if returned.disputed {
                 let disputes = self.disputes_of(id, account).await?;
                 if disputes.is_empty() {
                     return Err("its charge is disputed, and Stripe lists no dispute".into());
                 }
-                notes.extend(disputes.iter().map(|dispute| Note::Dispute {
+                notes.extend(disputes.iter().map(|dispute| PendingNote::Dispute {
                     id: dispute.id().to_owned(),
                     status: dispute.status().clone(),
                 }));

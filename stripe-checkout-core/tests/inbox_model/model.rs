@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use stripe_checkout_core::fulfillment::{EventState, Settled};
+use stripe_checkout_core::fulfillment::{EventState, FulfillmentStatus};
 
 /// After so many attempts an event is a dead letter: few, so that there are some.
 pub(crate) const MAX: u32 = 2;
@@ -493,7 +493,7 @@ pub(crate) struct Known {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Payment {
-    pub(crate) success: Settled,
+    pub(crate) success: FulfillmentStatus,
     pub(crate) capturable: bool,
     pub(crate) canceled: bool,
     pub(crate) disputed: bool,
@@ -532,12 +532,15 @@ impl Payment {
 
     /// Whether its success came to an end, whichever.
     fn ended(&self) -> bool {
-        !matches!(self.success, Settled::No | Settled::Pending)
+        !matches!(
+            self.success,
+            FulfillmentStatus::No | FulfillmentStatus::Pending
+        )
     }
 
     fn hear(&mut self, event: Event) {
-        if event.settles() && self.success == Settled::No {
-            self.success = Settled::Pending;
+        if event.settles() && self.success == FulfillmentStatus::No {
+            self.success = FulfillmentStatus::Pending;
         }
         match event.what {
             What::PartRefunded => self.part = PART,
@@ -604,7 +607,7 @@ impl fmt::Debug for Model {
 
 /// Whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Which {
     Now,
     IfDue,
 }
@@ -754,8 +757,8 @@ impl Model {
             }
         }
         let turn = match door {
-            Door::Inline => Turn::Now,
-            Door::Page => Turn::IfDue,
+            Door::Inline => Which::Now,
+            Door::Page => Which::IfDue,
             Door::Queued => {
                 return match self.events[&event].state {
                     EventState::Pending => Answer::Queued,
@@ -767,7 +770,7 @@ impl Model {
         self.step_and_those_who_waited(event, turn, script)
     }
 
-    fn step_and_those_who_waited(&mut self, event: Event, turn: Turn, script: Script) -> Answer {
+    fn step_and_those_who_waited(&mut self, event: Event, turn: Which, script: Script) -> Answer {
         let did = self.step(event, turn, script.this);
         if matches!(did, Did::Died) || self.those_who_waited(event, script.others) {
             return Answer::Died;
@@ -805,7 +808,7 @@ impl Model {
                 false => Answer::Worked(false),
             };
         };
-        let did = self.step(event, Turn::Now, script.this);
+        let did = self.step(event, Which::Now, script.this);
         let died = match did {
             Did::Died => true,
             Did::Now(_) => self.those_who_waited(event, script.others),
@@ -835,13 +838,18 @@ impl Model {
         known.leased = false;
         let payment = self.payments.entry(event.pay).or_default();
         if event.settles() {
-            if !waited && matches!(payment.success, Settled::Dead | Settled::Mismatch) {
-                payment.success = Settled::Pending;
+            if !waited
+                && matches!(
+                    payment.success,
+                    FulfillmentStatus::Dead | FulfillmentStatus::Mismatch
+                )
+            {
+                payment.success = FulfillmentStatus::Pending;
             }
         } else if did_not_fit {
-            payment.success = Settled::No;
+            payment.success = FulfillmentStatus::No;
         }
-        self.step_and_those_who_waited(event, Turn::Now, script)
+        self.step_and_those_who_waited(event, Which::Now, script)
     }
 
     fn discard(&mut self, event: Event, others: Behave) -> Answer {
@@ -869,15 +877,20 @@ impl Model {
             let payment = self.payments.entry(event.pay).or_default();
             let undecided = matches!(
                 payment.success,
-                Settled::No | Settled::Pending | Settled::Dead | Settled::Mismatch
+                FulfillmentStatus::No
+                    | FulfillmentStatus::Pending
+                    | FulfillmentStatus::Dead
+                    | FulfillmentStatus::Mismatch
             );
             if open.is_empty() && undecided {
-                payment.success = Settled::GivenUp;
-            } else if payment.success == Settled::Pending && !open.contains(&EventState::Pending) {
+                payment.success = FulfillmentStatus::GivenUp;
+            } else if payment.success == FulfillmentStatus::Pending
+                && !open.contains(&EventState::Pending)
+            {
                 // Nothing is to be waited for: all that is left needs somebody to look.
                 payment.success = match open.contains(&EventState::Dead) {
-                    true => Settled::Dead,
-                    false => Settled::Mismatch,
+                    true => FulfillmentStatus::Dead,
+                    false => FulfillmentStatus::Mismatch,
                 };
             }
         }
@@ -904,7 +917,7 @@ impl Model {
             .collect();
         waiting.sort();
         for (_, event, erred) in waiting {
-            let turn = if erred { Turn::IfDue } else { Turn::Now };
+            let turn = if erred { Which::IfDue } else { Which::Now };
             if matches!(self.step(event, turn, behave), Did::Died) {
                 return true;
             }
@@ -912,7 +925,7 @@ impl Model {
         false
     }
 
-    fn step(&mut self, event: Event, turn: Turn, behave: Behave) -> Did {
+    fn step(&mut self, event: Event, turn: Which, behave: Behave) -> Did {
         let now = self.tick();
         if behave.dies(Moment::Asked) {
             return Did::Died;
@@ -921,7 +934,7 @@ impl Model {
         if known.state != EventState::Pending {
             return Did::Already(known.state);
         }
-        if turn == Turn::IfDue && known.due.is_none() {
+        if turn == Which::IfDue && known.due.is_none() {
             return Did::NotDue;
         }
         self.waits |= known.leased;
@@ -1002,8 +1015,11 @@ impl Model {
         });
         if event.settles() && !next_chance {
             let payment = self.payments.entry(event.pay).or_default();
-            if matches!(payment.success, Settled::No | Settled::Pending) {
-                payment.success = Settled::Dead;
+            if matches!(
+                payment.success,
+                FulfillmentStatus::No | FulfillmentStatus::Pending
+            ) {
+                payment.success = FulfillmentStatus::Dead;
             }
         }
     }
@@ -1039,7 +1055,7 @@ impl Model {
             What::SessionUnpaid | What::SessionFailed if stands == Some(Stands::Over) => {
                 Todo::Nothing
             }
-            What::SessionFree if payment.ended() && payment.success != Settled::Dead => {
+            What::SessionFree if payment.ended() && payment.success != FulfillmentStatus::Dead => {
                 Todo::Nothing
             }
             // Nothing is to be given back, and nothing to be delivered twice.
@@ -1048,7 +1064,7 @@ impl Model {
             What::SessionFree => Todo::Hook("free_order"),
             // One payment, one success. A dead one that comes again gets its chance.
             What::Succeeded | What::SessionPaid | What::SessionArrived
-                if payment.ended() && payment.success != Settled::Dead =>
+                if payment.ended() && payment.success != FulfillmentStatus::Dead =>
             {
                 Todo::Nothing
             }
@@ -1100,15 +1116,16 @@ impl Model {
             | What::RestRefunded
             | What::RestFailed
             | What::LongAgoRefunded
-                if payment.canceled && payment.success == Settled::No =>
+                if payment.canceled && payment.success == FulfillmentStatus::No =>
             {
                 Todo::Hook("other")
             }
             // No overtaking. Of a success of long ago nothing will be heard any more.
             what if what.is_noted()
                 && what != What::AllRefunded
-                && (payment.success == Settled::Pending
-                    || (payment.success == Settled::No && what != What::LongAgoRefunded)) =>
+                && (payment.success == FulfillmentStatus::Pending
+                    || (payment.success == FulfillmentStatus::No
+                        && what != What::LongAgoRefunded)) =>
             {
                 Todo::Wait
             }
@@ -1135,10 +1152,10 @@ impl Model {
         };
         let payment = self.payments.entry(pay).or_default();
         match hook {
-            "payment_succeeded" | "free_order" => payment.success = Settled::Fulfilled,
-            "duplicate_payment" => payment.success = Settled::Duplicate,
-            "refunded_before_fulfillment" => payment.success = Settled::Refunded,
-            "mismatch" => payment.success = Settled::Mismatch,
+            "payment_succeeded" | "free_order" => payment.success = FulfillmentStatus::Fulfilled,
+            "duplicate_payment" => payment.success = FulfillmentStatus::Duplicate,
+            "refunded_before_fulfillment" => payment.success = FulfillmentStatus::Refunded,
+            "mismatch" => payment.success = FulfillmentStatus::Mismatch,
             "payment_canceled" => payment.canceled = true,
             "requires_capture" => {
                 payment.capturable = true;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use stripe_checkout_core::fulfillment::{
-    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, OrderKey,
-    PaymentRecord, Settled, Stats,
+    EventFilter, EventRecord, EventState, FulfillmentStatus, Inbox, InboxExt as _, IntentRecord,
+    OrderKey, PaymentRecord, Stats,
 };
 
 use crate::model::{Event, Order, Pay, TAKES_BACK, is_over};
@@ -54,7 +54,7 @@ impl Seen {
         seen
     }
 
-    pub(crate) fn success(&self, pay: Pay) -> Settled {
+    pub(crate) fn success(&self, pay: Pay) -> FulfillmentStatus {
         self.payments
             .get(&pay)
             .map(|payment| payment.success)
@@ -138,9 +138,9 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
             format!("3, no going back: {hooks:?} of {}", pay.id())
         })?;
         let settled = match hooks.iter().find(|hook| ENDS.contains(hook)) {
-            Some(&"payment_succeeded" | &"free_order") => Some(Settled::Fulfilled),
-            Some(&"duplicate_payment") => Some(Settled::Duplicate),
-            Some(_) => Some(Settled::Refunded),
+            Some(&"payment_succeeded" | &"free_order") => Some(FulfillmentStatus::Fulfilled),
+            Some(&"duplicate_payment") => Some(FulfillmentStatus::Duplicate),
+            Some(_) => Some(FulfillmentStatus::Refunded),
             None => None,
         };
         check(
@@ -207,7 +207,10 @@ pub(crate) fn kept_since(
         let (was, is) = (before.success(pay), after.success(pay));
         let for_good = matches!(
             was,
-            Settled::Fulfilled | Settled::Duplicate | Settled::Refunded | Settled::GivenUp
+            FulfillmentStatus::Fulfilled
+                | FulfillmentStatus::Duplicate
+                | FulfillmentStatus::Refunded
+                | FulfillmentStatus::GivenUp
         );
         check(!for_good || was == is, || {
             format!(
@@ -222,7 +225,7 @@ pub(crate) fn kept_since(
             || format!("3, what went back is not delivered: {} was", pay.id()),
         )?;
         let takes_back = new.iter().any(|hook| TAKES_BACK.contains(hook));
-        check(!takes_back || is != Settled::Pending, || {
+        check(!takes_back || is != FulfillmentStatus::Pending, || {
             format!(
                 "3, no overtaking: {new:?} of {} before its success",
                 pay.id()

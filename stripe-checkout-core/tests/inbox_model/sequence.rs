@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use stripe_checkout_core::fulfillment::{
-    EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, OrderKey, Received,
-    Settled, Stats,
+    EventRecord, EventState, FulfillmentStatus, Inbox, InboxExt as _, IntentRecord, IntentState,
+    OrderKey, Received, Stats,
 };
 use stripe_checkout_core::testing::receive_if_due;
 use stripe_checkout_core::{Checkout, InboxError};
@@ -472,8 +472,8 @@ impl<S: Store> Shop<S> {
             };
             if pay == Pay::F && !model.events.iter().any(pending) {
                 for success in [&mut record.success, &mut payment.success] {
-                    if *success == Settled::Pending {
-                        *success = Settled::No;
+                    if *success == FulfillmentStatus::Pending {
+                        *success = FulfillmentStatus::No;
                     }
                 }
             }
@@ -541,9 +541,9 @@ impl<S: Store> Shop<S> {
             let settled = self.model.events.iter().any(|(event, known)| {
                 event.pay == *pay && event.settles() && known.state == EventState::Done
             });
-            let refunded = payment.success == Settled::Refunded && settled;
+            let refunded = payment.success == FulfillmentStatus::Refunded && settled;
             expected.refunded_before_fulfillment += u64::from(refunded);
-            if payment.success == Settled::Duplicate {
+            if payment.success == FulfillmentStatus::Duplicate {
                 // Whether news whose turn has not come count already is left open.
                 let coming = self.model.events.iter().any(|(event, known)| {
                     event.pay == *pay && event.what.is_noted() && !is_over(known.state)
@@ -577,7 +577,7 @@ fn waits(model: &Model, pay: Pay) -> bool {
     let payment = model.payments.get(&pay).cloned().unwrap_or_default();
     matches!(
         payment.success,
-        Settled::No | Settled::Pending | Settled::Dead
+        FulfillmentStatus::No | FulfillmentStatus::Pending | FulfillmentStatus::Dead
     )
 }
 

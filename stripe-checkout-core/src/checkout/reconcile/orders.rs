@@ -167,7 +167,7 @@ impl Run {
 
     fn count_look(&mut self, look: Look) {
         match look {
-            Look::Settled(taken) => {
+            Look::FulfillmentStatus(taken) => {
                 self.report.settled += 1;
                 self.count(taken);
             }

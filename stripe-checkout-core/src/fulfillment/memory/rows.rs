@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::super::operation::{OperationKey, OperationRecord};
 use super::super::records::{
-    EventRecord, EventState, IntentRecord, OrderKey, PaymentRecord, Scope, Settled, Stored,
+    EventRecord, EventState, FulfillmentStatus, IntentRecord, OrderKey, PaymentRecord, Scope,
+    Stored,
 };
 use super::bounded::{Bounded, Limits};
 
@@ -47,7 +48,7 @@ impl State {
         record: PaymentRecord,
         now: SystemTime,
     ) {
-        let may_leave = record.success != Settled::Pending;
+        let may_leave = record.success != FulfillmentStatus::Pending;
         let key = (scope.clone(), id.to_owned());
         self.payments.put(key, record, may_leave, now, self.limits);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::time_after;
 use super::super::records::{
-    EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Settled, Stored,
+    EventRecord, EventState, Found, FulfillmentStatus, NewEvent, PaymentRecord, Scope, Stored,
 };
 use super::super::verdict::{Cause, Terms};
 use super::locks::{self, LockKey};
@@ -90,7 +90,7 @@ impl Session for MemorySession {
         Ok(Found {
             event: state.look(&(scope.clone(), event.to_owned())),
             order: order.map(|(key, row)| (key.clone(), row.clone())),
-            is_known: known.is_some_and(|payment| payment.success != Settled::No),
+            is_known: known.is_some_and(|payment| payment.success != FulfillmentStatus::No),
         })
     }
 

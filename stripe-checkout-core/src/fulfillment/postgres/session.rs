@@ -495,14 +495,14 @@ impl PostgresInbox {
 struct Patience {
     until: Instant,
     /// When the server was told last.
-    told: Instant,
+    notified: Instant,
 }
 
 impl Patience {
     fn new(until: Instant) -> Self {
         Self {
             until,
-            told: Instant::now(),
+            notified: Instant::now(),
         }
     }
 
@@ -511,10 +511,10 @@ impl Patience {
     async fn set(&mut self, db: &mut PgConnection) -> Result<(), InboxError> {
         let now = Instant::now();
         // As long as no lock was waited for, what the server was told is still true.
-        if now - self.told > Duration::from_millis(20) {
+        if now - self.notified > Duration::from_millis(20) {
             let left = self.until.saturating_duration_since(now);
             wait_for_locks(db, left).await.map_err(failed)?;
-            self.told = now;
+            self.notified = now;
         }
         Ok(())
     }
@@ -661,7 +661,7 @@ async fn save(
     changes: Changes,
 ) -> Result<(), sqlx::Error> {
     let statement = concat!(
-        "WITH p AS (UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, told = $13 ",
+        "WITH p AS (UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, notified = $13 ",
         "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1), ",
         "i AS (UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
         "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",

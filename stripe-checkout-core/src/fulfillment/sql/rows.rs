@@ -9,16 +9,16 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::super::codec::{
-    disputes, event_state, intent_state, mode, number, operation_state, read_amount, read_disputes,
-    read_event_state, read_intent_state, read_mode, read_notes, read_number, read_operation_state,
-    read_refunds, read_request_state, read_settled, read_time, read_told, refunds, request_state,
-    settled, time, told, unavailable,
+    disputes, event_state, intent_state, mode, notified, number, operation_state, read_amount,
+    read_disputes, read_event_state, read_fulfillment_status, read_intent_state, read_mode,
+    read_notes, read_notified, read_number, read_operation_state, read_refunds, read_request_state,
+    read_time, refunds, request_state, settled, time, unavailable,
 };
 use super::super::inbox::{Changes, Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
 use super::super::records::{
-    EventFilter, EventRecord, EventState, Found, IntentRecord, OrderKey, PaymentRecord, Scope,
-    Settled, Stored,
+    EventFilter, EventRecord, EventState, Found, FulfillmentStatus, IntentRecord, OrderKey,
+    PaymentRecord, Scope, Stored,
 };
 use super::super::verdict::Terms;
 use super::driver::{Connection, Database, Dialect, SqlRow, Wait, failed, with_wait};
@@ -51,7 +51,7 @@ macro_rules! said {
 
 macro_rules! payment_columns {
     () => {
-        "success, capturable, canceled, refunds, refunded_total, received, released, disputes, told"
+        "success, capturable, canceled, refunds, refunded_total, received, released, disputes, notified"
     };
 }
 
@@ -327,8 +327,8 @@ fn hear(row: &SqlRow, payment: &mut PaymentRecord) -> Result<(), InboxError> {
     for note in read_notes(get(row, "notes")?)? {
         payment.note(&note);
     }
-    if payment.success == Settled::No && get(row, "settling")? {
-        payment.success = Settled::Pending;
+    if payment.success == FulfillmentStatus::No && get(row, "settling")? {
+        payment.success = FulfillmentStatus::Pending;
     }
     Ok(())
 }
@@ -391,8 +391,8 @@ pub(super) async fn known_payment(
 
 /// The payment as it is stored: that its success is pending, its event tells.
 pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
-    if payment.success == Settled::Pending {
-        payment.success = Settled::No;
+    if payment.success == FulfillmentStatus::Pending {
+        payment.success = FulfillmentStatus::No;
     }
     payment
 }
@@ -433,7 +433,7 @@ pub(super) async fn save(
         .bind(number(payment.received))
         .bind(number(payment.released))
         .bind(disputes(&payment.disputes))
-        .bind(told(&payment.told))
+        .bind(notified(&payment.notified))
         .bind(has_payment)
         .bind(account(order))
         .bind(order.map(|order| text(&order.reference)))
@@ -470,7 +470,7 @@ pub(super) async fn put_payment(
 ) -> Result<(), InboxError> {
     let payment = as_stored(payment);
     let statement = concat!(
-        "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, received = $9, released = $10, disputes = $11, told = $12 WHERE ",
+        "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, received = $9, released = $10, disputes = $11, notified = $12 WHERE ",
         of_scope!(),
         "AND id = $3"
     );
@@ -487,7 +487,7 @@ pub(super) async fn put_payment(
         .bind(number(payment.received))
         .bind(number(payment.released))
         .bind(disputes(&payment.disputes))
-        .bind(told(&payment.told))
+        .bind(notified(&payment.notified))
         .execute(db)
         .await
         .map_err(failed)?;
@@ -860,7 +860,7 @@ pub(super) fn read_event(row: &SqlRow) -> Result<Stored, InboxError> {
 
 pub(super) fn read_payment(row: &SqlRow) -> Result<PaymentRecord, InboxError> {
     Ok(PaymentRecord {
-        success: read_settled(get(row, "success")?)?,
+        success: read_fulfillment_status(get(row, "success")?)?,
         capturable: get(row, "capturable")?,
         canceled: get(row, "canceled")?,
         refunds: read_refunds(get(row, "refunds")?)?,
@@ -868,7 +868,7 @@ pub(super) fn read_payment(row: &SqlRow) -> Result<PaymentRecord, InboxError> {
         received: read_number(get(row, "received")?),
         released: read_number(get(row, "released")?),
         disputes: read_disputes(get(row, "disputes")?)?,
-        told: read_told(get(row, "told")?)?,
+        notified: read_notified(get(row, "notified")?)?,
     })
 }
 

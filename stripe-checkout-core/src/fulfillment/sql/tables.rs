@@ -82,7 +82,7 @@ macro_rules! tables {
                 released ", $integer, " NOT NULL DEFAULT 0,
                 disputes ", $text, " NOT NULL DEFAULT '{}',
                 -- The statuses of its refunds and disputes that the handler received.
-                told ", $text, " NOT NULL DEFAULT '{}',
+                notified ", $text, " NOT NULL DEFAULT '{}',
                 PRIMARY KEY (application, mode, id)
             )", $keyed, ";
             -- Orders that were paid twice, until something of it is refunded.

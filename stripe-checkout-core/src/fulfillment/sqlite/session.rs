@@ -410,7 +410,7 @@ async fn save(
     changes: Changes,
 ) -> Result<bool, InboxError> {
     let statement = concat!(
-        "UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, told = $13 ",
+        "UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, notified = $13 ",
         "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1; ",
         "UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
         "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",

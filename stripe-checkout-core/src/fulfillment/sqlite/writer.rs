@@ -11,7 +11,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool,
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::super::codec::unavailable;
-use super::{driver::failed, rows};
+use super::driver::failed;
+use super::rows::get;
 use crate::error::InboxError;
 
 /// The connection of the one who may write. A connection with an open transaction, or with settings
@@ -41,10 +42,10 @@ pub(super) const SETTINGS: &str = "(SELECT journal_mode FROM pragma_journal_mode
 impl Settings {
     /// Reads the settings, and refuses a file that is not in WAL mode.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, InboxError> {
-        is_wal(rows::get(row, "journal")?)?;
+        is_wal(get(row, "journal")?)?;
         Ok(Self {
-            busy_timeout: rows::get(row, "busy_timeout")?,
-            synchronous: rows::get(row, "synchronous")?,
+            busy_timeout: get(row, "busy_timeout")?,
+            synchronous: get(row, "synchronous")?,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::Subject;
 use super::world::{
     Behave, PRICE, Told, World, check, intent, order_key, row, same, stored, success_of,
 };
-use crate::fulfillment::{Due, EventState, InboxExt as _, IntentRecord, Settled};
+use crate::fulfillment::{Due, EventState, FulfillmentStatus, InboxExt as _, IntentRecord};
 use crate::testing::{EventBody, PaymentIntent, charge_refunded, refund};
 use crate::{Amount, Currency};
 
@@ -279,7 +279,11 @@ async fn any_order<S: Subject>(world: World<S>) -> Told {
         }
         let payment = format!("pi_{n}");
         let success = success_of(&inbox, &payment).await?;
-        same(&format!("{events:?}"), success, Settled::Fulfilled)?;
+        same(
+            &format!("{events:?}"),
+            success,
+            FulfillmentStatus::Fulfilled,
+        )?;
         let effects = world.effects().await?;
         let succeeded = format!("succeeded {payment}");
         let times = effects.iter().filter(|line| **line == succeeded).count();
@@ -294,7 +298,7 @@ async fn refund_waits_for_capture<S: Subject>(world: World<S>) -> Told {
     world.hooks.told.behave("succeeded pi_1", Behave::Fail);
     shop.told(success(), 500).await?;
     let settled = success_of(&world.open().await, "pi_1").await?;
-    same("its success", settled, Settled::Pending)?;
+    same("its success", settled, FulfillmentStatus::Pending)?;
     let back = refund("re_1", "pi_1", Amount::new(500, Currency::EUR));
     let back = EventBody::new("refund.created", back).id("evt_2");
     shop.told(back, 503).await?;

@@ -9,7 +9,9 @@ use super::world::{
     success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, InboxExt as _, Note, Settled, Stepped, Terms, Turn};
+use crate::fulfillment::{
+    EventState, FulfillmentStatus, Inbox, InboxExt as _, PendingNote, Stepped, Terms, Which,
+};
 use crate::testing::{EventBody, refund};
 use crate::webhook::Event;
 use crate::{Amount, Currency};
@@ -47,11 +49,11 @@ async fn dies<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
     // Nobody can know that it is dead before the lease is over.
     let script = world.script(done);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same("due", took(&step), None::<(&str, Stepped)>)
 }
 
@@ -61,7 +63,7 @@ async fn taken_over<S: Subject>(world: World<S>) -> Told {
     world.dies(None, short()).await?;
     let script = world.script(done);
     until("it is due", || async {
-        let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+        let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
         Ok(step.is_some())
     })
     .await?;
@@ -75,7 +77,7 @@ async fn taken_over<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     world.wrote(["evt_1"]).await
 }
@@ -87,7 +89,10 @@ async fn delivered_again<S: Subject>(world: World<S>) -> Told {
     let script = world.script(done);
     let quick = Terms::new(Duration::from_millis(50), HOUR, 3);
     until("it runs", || async {
-        match inbox.step(&tea(), Turn::Now("evt_1"), quick, &script).await {
+        match inbox
+            .step(&tea(), Which::Now("evt_1"), quick, &script)
+            .await
+        {
             // Nobody can know that it is dead before the lease is over.
             Err(InboxError::Busy) => Ok(false),
             step => {
@@ -110,7 +115,7 @@ async fn dead_at_the_limit<S: Subject>(world: World<S>) -> Told {
     }
     let script = world.script(done);
     until("it is due", || async {
-        let step = inbox.step(&tea(), Turn::Due, short(), &script).await?;
+        let step = inbox.step(&tea(), Which::Due, short(), &script).await?;
         let dead = Stepped::Now(EventState::Dead);
         check(
             matches!(took(&step), None | Some(("evt_1", _))),
@@ -133,7 +138,7 @@ async fn dead_at_the_limit<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Dead,
+        FulfillmentStatus::Dead,
     )?;
     world.wrote([]).await
 }
@@ -146,7 +151,7 @@ async fn dead_at_the_limit_replayed<S: Subject>(world: World<S>) -> Told {
     let script = world.script(done);
     // A delivery finds the same, and need not wait for the lease.
     let step = inbox
-        .step(&tea(), Turn::Now("evt_1"), once, &script)
+        .step(&tea(), Which::Now("evt_1"), once, &script)
         .await?;
     same(
         "it did",
@@ -158,9 +163,9 @@ async fn dead_at_the_limit_replayed<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
-    let step = inbox.step(&tea(), Turn::Due, once, &script).await?;
+    let step = inbox.step(&tea(), Which::Due, once, &script).await?;
     same(
         "it did",
         took(&step),
@@ -169,7 +174,7 @@ async fn dead_at_the_limit_replayed<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     world.wrote(["evt_1"]).await
 }
@@ -218,13 +223,13 @@ async fn frozen<S: Subject>(world: World<S>) -> Told {
     let script = Arc::new(world.script(done).hangs());
     let frozen = tokio::spawn({
         let (inbox, script) = (Arc::clone(&inbox), Arc::clone(&script));
-        async move { inbox.step(&tea(), Turn::Due, short(), &*script).await }
+        async move { inbox.step(&tea(), Which::Due, short(), &*script).await }
     });
     script.gate.started().await?;
     tokio::time::sleep(short().lease).await;
     let other = world.open().await;
     let quick = Terms::new(Duration::from_millis(200), HOUR, 3);
-    for turn in [Turn::Due, Turn::Now("evt_1")] {
+    for turn in [Which::Due, Which::Now("evt_1")] {
         let step = other.step(&tea(), turn, quick, &*script).await;
         check(
             matches!(step, Ok(None) | Err(InboxError::Busy)),
@@ -296,7 +301,7 @@ async fn restart<S: Subject>(world: World<S>) -> Told {
         "not written",
     )?;
     let mut event = new_event("evt_1", "pi_1", true);
-    event.note = Some(Note::Refund {
+    event.note = Some(PendingNote::Refund {
         id: "re_1".to_owned(),
         amount: 5,
     });
@@ -320,13 +325,13 @@ async fn restart<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         (payment.success, payment.returned()),
-        (Settled::Pending, 5),
+        (FulfillmentStatus::Pending, 5),
     )?;
     let mut expected = row("pi_1");
     expected.version = 1;
     same("its row", inbox.intent(&order).await?, Some(expected))?;
     let script = world.script(done);
-    inbox.step(&scope, Turn::Due, terms(), &script).await?;
+    inbox.step(&scope, Which::Due, terms(), &script).await?;
     drop(inbox);
     let shop = world.shop().await?;
     shop.told(paid("evt_1", "pi_1"), 200).await?;
@@ -342,7 +347,7 @@ async fn restart<S: Subject>(world: World<S>) -> Told {
     same(
         "its end",
         (payment.success, payment.returned()),
-        (Settled::Fulfilled, 5),
+        (FulfillmentStatus::Fulfilled, 5),
     )
 }
 
@@ -353,7 +358,7 @@ async fn restart_after_failure<S: Subject>(world: World<S>) -> Told {
     }
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     inbox
-        .step(&tea(), Turn::Due, terms(), &world.script(fails))
+        .step(&tea(), Which::Due, terms(), &world.script(fails))
         .await?;
     let before = stored(&inbox, "evt_1").await?;
     drop(inbox);
@@ -363,7 +368,7 @@ async fn restart_after_failure<S: Subject>(world: World<S>) -> Told {
     same("why", after.last_error.as_deref(), Some("no paper"))?;
     same("due", after.due, before.due)?;
     let step = inbox
-        .step(&tea(), Turn::Due, terms(), &world.script(done))
+        .step(&tea(), Which::Due, terms(), &world.script(done))
         .await?;
     same("due", took(&step), None::<(&str, Stepped)>)?;
     Ok(())

@@ -10,7 +10,8 @@ use super::world::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::{
-    Cause, Due, EventFilter, EventState, InboxExt as _, Settled, Stepped, Terms, Turn, Verdict,
+    Cause, Due, EventFilter, EventState, FulfillmentStatus, InboxExt as _, Stepped, Terms, Verdict,
+    Which,
 };
 use crate::secret::Mode;
 use crate::testing::{EventBody, PaymentIntent};
@@ -77,7 +78,7 @@ async fn failure_is_kept<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
     let row = inbox.intent(&order_key("order-1")).await?;
     same("its order", row.and_then(|row| row.paid_by), None::<String>)?;
@@ -98,7 +99,7 @@ async fn failures_count<S: Subject>(world: World<S>) -> Told {
             again: Some(HOUR),
         });
         let step = inbox
-            .step(&tea(), Turn::Now("evt_1"), terms, &script)
+            .step(&tea(), Which::Now("evt_1"), terms, &script)
             .await?;
         same("it did", took(&step), Some(("evt_1", Stepped::Failed)))?;
         let told: Vec<_> = script.events().iter().map(|event| event.attempts).collect();
@@ -115,7 +116,7 @@ async fn backoff<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let failing = world.script(fails);
-    inbox.step(&tea(), Turn::Due, terms(), &failing).await?;
+    inbox.step(&tea(), Which::Due, terms(), &failing).await?;
     let due = stored(&inbox, "evt_1").await?.due;
     let hour = due.duration_since(SystemTime::now()).unwrap_or_default();
     let slack = Duration::from_secs(60);
@@ -124,10 +125,10 @@ async fn backoff<S: Subject>(world: World<S>) -> Told {
         format!("due in {hour:?}, not in an hour"),
     )?;
     let good = world.script(done);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &good).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &good).await?;
     same("due", took(&step), None::<(&str, Stepped)>)?;
     let step = inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &good)
+        .step(&tea(), Which::Now("evt_1"), terms(), &good)
         .await?;
     same(
         "now",
@@ -152,11 +153,11 @@ async fn due_after_pause<S: Subject>(world: World<S>) -> Told {
         error: "no paper".to_owned(),
         again: Some(Duration::from_millis(400)),
     });
-    inbox.step(&tea(), Turn::Due, terms(), &failing).await?;
+    inbox.step(&tea(), Which::Due, terms(), &failing).await?;
     let failed = Instant::now();
     let good = world.script(done);
     until("it is due", || async {
-        let step = inbox.step(&tea(), Turn::Due, terms(), &good).await?;
+        let step = inbox.step(&tea(), Which::Due, terms(), &good).await?;
         Ok(step.is_some())
     })
     .await?;
@@ -175,7 +176,7 @@ async fn longest<S: Subject>(world: World<S>) -> Told {
     for id in ["evt_1", "evt_2"] {
         inbox.receive(new_event(id, "pi_1", true)).await?;
     }
-    let (longest, now) = (Duration::MAX, Turn::Now("evt_1"));
+    let (longest, now) = (Duration::MAX, Which::Now("evt_1"));
     let terms = Terms::new(longest, longest, u32::MAX);
     let failing = world.script(|_, _| Verdict::Failed {
         cause: Cause::Handler,
@@ -221,7 +222,7 @@ async fn dead_letter<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
-        Settled::Dead,
+        FulfillmentStatus::Dead,
     )?;
     world.wrote([]).await
 }
@@ -230,16 +231,16 @@ async fn dead_is_not_due<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let script = world.script(fails_for_good);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same(
         "it did",
         took(&step),
         Some(("evt_1", Stepped::Now(EventState::Dead))),
     )?;
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same("due", took(&step), None::<(&str, Stepped)>)?;
     let step = inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     same(
         "now",
@@ -258,8 +259,12 @@ async fn replay_of_dead<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let script = world.script(fails_for_good);
-    inbox.step(&tea(), Turn::Due, terms(), &script).await?;
-    same("dead", success_of(&inbox, "pi_1").await?, Settled::Dead)?;
+    inbox.step(&tea(), Which::Due, terms(), &script).await?;
+    same(
+        "dead",
+        success_of(&inbox, "pi_1").await?,
+        FulfillmentStatus::Dead,
+    )?;
     inbox.replay(&tea(), "evt_1", terms().patience).await?;
     let record = stored(&inbox, "evt_1").await?;
     same(
@@ -271,10 +276,10 @@ async fn replay_of_dead<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
     let script = world.script(fails);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same("due", took(&step), Some(("evt_1", Stepped::Failed)))?;
     same("attempts", stored(&inbox, "evt_1").await?.attempts, 1)
 }
@@ -283,15 +288,15 @@ async fn replay_of_pending<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let failing = world.script(fails);
-    inbox.step(&tea(), Turn::Due, terms(), &failing).await?;
+    inbox.step(&tea(), Which::Due, terms(), &failing).await?;
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &failing)
+        .step(&tea(), Which::Now("evt_1"), terms(), &failing)
         .await?;
     same("attempts", stored(&inbox, "evt_1").await?.attempts, 2)?;
     inbox.replay(&tea(), "evt_1", terms().patience).await?;
     same("anew", stored(&inbox, "evt_1").await?.attempts, 0)?;
     let script = world.script(done);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same("due", took(&step).map(|(id, _)| id), Some("evt_1"))
 }
 
@@ -304,19 +309,19 @@ async fn replay_beside_mismatch<S: Subject>(world: World<S>) -> Told {
     }
     let script = world.script(mismatched);
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     inbox.replay(&tea(), "evt_2", terms().patience).await?;
     same(
         "pending",
         success_of(&inbox, "pi_1").await?,
-        Settled::Mismatch,
+        FulfillmentStatus::Mismatch,
     )?;
     inbox.replay(&tea(), "evt_1", terms().patience).await?;
     same(
         "mismatched",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )
 }
 
@@ -333,7 +338,7 @@ async fn replay_fulfills<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     world.did(["succeeded pi_1"]).await
 }
@@ -360,7 +365,7 @@ async fn discard<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
-        Settled::GivenUp,
+        FulfillmentStatus::GivenUp,
     )?;
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     shop.told(paid("evt_2", "pi_1"), 200).await?;
@@ -386,19 +391,19 @@ async fn discard_beside_dead<S: Subject>(world: World<S>) -> Told {
     }
     let script = world.script(fails_for_good);
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     inbox.discard(&tea(), "evt_2", terms().patience).await?;
     same(
         "beside a dead letter",
         success_of(&inbox, "pi_1").await?,
-        Settled::Dead,
+        FulfillmentStatus::Dead,
     )?;
     inbox.discard(&tea(), "evt_1", terms().patience).await?;
     same(
         "the last one",
         success_of(&inbox, "pi_1").await?,
-        Settled::GivenUp,
+        FulfillmentStatus::GivenUp,
     )
 }
 
@@ -411,20 +416,28 @@ async fn discard_in_scope<S: Subject>(world: World<S>) -> Told {
         inbox.receive(event).await?;
     }
     inbox.discard(&tea(), "evt_tea", terms().patience).await?;
-    same("tea's", success_of(&inbox, "pi_1").await?, Settled::GivenUp)?;
+    same(
+        "tea's",
+        success_of(&inbox, "pi_1").await?,
+        FulfillmentStatus::GivenUp,
+    )?;
     let theirs = inbox.payment(&scope("coffee", Mode::Test), "pi_1").await?;
     same(
         "coffee's",
         theirs.unwrap_or_default().success,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )
 }
 
 async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    for (n, ended) in [Settled::Fulfilled, Settled::Duplicate, Settled::Refunded]
-        .into_iter()
-        .enumerate()
+    for (n, ended) in [
+        FulfillmentStatus::Fulfilled,
+        FulfillmentStatus::Duplicate,
+        FulfillmentStatus::Refunded,
+    ]
+    .into_iter()
+    .enumerate()
     {
         let payment = format!("pi_{n}");
         let [first, dropped, dead] =
@@ -433,24 +446,24 @@ async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
             inbox.receive(new_event(id, &payment, true)).await?;
         }
         let script = world.script(match ended {
-            Settled::Fulfilled => done,
-            Settled::Duplicate => |_, payment| Verdict::Done {
+            FulfillmentStatus::Fulfilled => done,
+            FulfillmentStatus::Duplicate => |_, payment| Verdict::Done {
                 payment: crate::fulfillment::PaymentRecord {
-                    success: Settled::Duplicate,
+                    success: FulfillmentStatus::Duplicate,
                     ..payment.clone()
                 },
                 intent: None,
             },
             _ => |_, payment| Verdict::Done {
                 payment: crate::fulfillment::PaymentRecord {
-                    success: Settled::Refunded,
+                    success: FulfillmentStatus::Refunded,
                     ..payment.clone()
                 },
                 intent: None,
             },
         });
         inbox
-            .step(&tea(), Turn::Now(&first), terms(), &script)
+            .step(&tea(), Which::Now(&first), terms(), &script)
             .await?;
         same("ended", success_of(&inbox, &payment).await?, ended)?;
         inbox.discard(&tea(), &dropped, terms().patience).await?;
@@ -462,7 +475,7 @@ async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
         inbox
             .step(
                 &tea(),
-                Turn::Now(&dead),
+                Which::Now(&dead),
                 terms(),
                 &world.script(fails_for_good),
             )
@@ -485,12 +498,12 @@ async fn over<S: Subject>(world: World<S>) -> Told {
     }
     let patience = terms().patience;
     inbox
-        .step(&tea(), Turn::Now("evt_done"), terms(), &world.script(done))
+        .step(&tea(), Which::Now("evt_done"), terms(), &world.script(done))
         .await?;
     inbox
         .step(
             &tea(),
-            Turn::Now("evt_superseded"),
+            Which::Now("evt_superseded"),
             terms(),
             &world.script(superseded),
         )
@@ -530,7 +543,7 @@ async fn not_there<S: Subject>(world: World<S>) -> Told {
     }
     let script = world.script(done);
     let step = inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await;
     check(
         matches!(step, Ok(None) | Err(InboxError::UnknownEvent)),
@@ -545,7 +558,7 @@ async fn wait_for_work<S: Subject>(world: World<S>) -> Told {
     let script = std::sync::Arc::new(world.script(done).hangs());
     let running = tokio::spawn({
         let (inbox, script) = (inbox.clone(), script.clone());
-        async move { inbox.step(&tea(), Turn::Due, terms(), &*script).await }
+        async move { inbox.step(&tea(), Which::Due, terms(), &*script).await }
     });
     script.gate.started().await?;
     let other = world.open().await;
@@ -572,7 +585,7 @@ async fn wait_for_work<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&*inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )
 }
 
@@ -633,7 +646,7 @@ async fn does_not_fit<S: Subject>(world: &World<S>, event: EventBody, why: &str)
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
-        Settled::Mismatch,
+        FulfillmentStatus::Mismatch,
     )?;
     // Told once, and not tried again.
     shop.told(paid("evt_1", "pi_1"), 200).await?;
@@ -699,7 +712,7 @@ async fn mended<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     let row = inbox.intent(&order_key("order-1")).await?;
     same(
@@ -724,7 +737,7 @@ async fn mismatch_discarded<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
-        Settled::GivenUp,
+        FulfillmentStatus::GivenUp,
     )?;
     world.did(["mismatch pi_1"]).await
 }
@@ -802,7 +815,7 @@ async fn attempts_given_back<S: Subject>(world: World<S>) -> Told {
         (&no_reason, Some(reason)),
     ] {
         let step = inbox
-            .step(&tea(), Turn::Now("evt_1"), terms(), script)
+            .step(&tea(), Which::Now("evt_1"), terms(), script)
             .await?;
         same("it did", took(&step), Some(("evt_1", Stepped::Waiting)))?;
         let record = stored(&inbox, "evt_1").await?;
@@ -818,7 +831,7 @@ async fn attempts_given_back<S: Subject>(world: World<S>) -> Told {
         )?;
     }
     let old = world.script(superseded);
-    let step = inbox.step(&tea(), Turn::Due, terms(), &old).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &old).await?;
     let now = Stepped::Now(EventState::Superseded);
     same("due", took(&step), Some(("evt_2", now)))?;
     same("attempts", stored(&inbox, "evt_2").await?.attempts, 0)?;

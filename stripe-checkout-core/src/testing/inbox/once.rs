@@ -9,7 +9,7 @@ use super::world::{
     Behave, Shop, Told, World, check, intent, news, news_of, order_key, paid, same, success_of, tea,
 };
 use crate::error::BoxError;
-use crate::fulfillment::{EventState, InboxExt as _, IntentState, Settled};
+use crate::fulfillment::{EventState, FulfillmentStatus, InboxExt as _, IntentState};
 use crate::testing::{EventBody, refund};
 
 super::cases! {
@@ -84,12 +84,12 @@ async fn duplicate_payment<S: Subject>(world: World<S>) -> Told {
     same(
         "pi_1",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     same(
         "pi_2",
         success_of(&inbox, "pi_2").await?,
-        Settled::Duplicate,
+        FulfillmentStatus::Duplicate,
     )
 }
 

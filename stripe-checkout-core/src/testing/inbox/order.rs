@@ -9,7 +9,9 @@ use super::world::{
     order_key, paid, row, same, stored, success_of, tea, terms, took, until,
 };
 use crate::error::InboxError;
-use crate::fulfillment::{EventState, Inbox, InboxExt as _, Note, Settled, Stepped, Terms, Turn};
+use crate::fulfillment::{
+    EventState, FulfillmentStatus, Inbox, InboxExt as _, PendingNote, Stepped, Terms, Which,
+};
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 
@@ -189,7 +191,7 @@ async fn dispute_first<S: Subject>(world: World<S>) -> Told {
     same(
         "disputed",
         (payment.success, payment.disputed()),
-        (Settled::Refunded, true),
+        (FulfillmentStatus::Refunded, true),
     )?;
     shop.told(about("closed", "won"), 200).await?;
     let payment = inbox.payment(&tea(), "pi_1").await?;
@@ -243,7 +245,7 @@ async fn refunds_add_up<S: Subject>(world: World<S>) -> Told {
     same(
         "kept",
         (payment.returned(), payment.success),
-        (1999, Settled::Refunded),
+        (1999, FulfillmentStatus::Refunded),
     )
 }
 
@@ -277,7 +279,7 @@ async fn noted_at_once<S: Subject>(world: World<S>) -> Told {
     let began = Instant::now();
     let mut event = new_event("evt_2", "pi_1", false);
     event.order = Some(order_key("order-1"));
-    event.note = Some(Note::Refund {
+    event.note = Some(PendingNote::Refund {
         id: "re_1".to_owned(),
         amount: 500,
     });
@@ -290,7 +292,7 @@ async fn noted_at_once<S: Subject>(world: World<S>) -> Told {
     same(
         "known",
         (known.returned(), known.success),
-        (500, Settled::Pending),
+        (500, FulfillmentStatus::Pending),
     )?;
     world.hooks.told.gate.open();
     same("the success", hanging.await??, 200)?;
@@ -298,7 +300,7 @@ async fn noted_at_once<S: Subject>(world: World<S>) -> Told {
     same(
         "then",
         (known.returned(), known.success),
-        (500, Settled::Fulfilled),
+        (500, FulfillmentStatus::Fulfilled),
     )
 }
 
@@ -310,7 +312,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
         let (inbox, script) = (Arc::clone(&inbox), Arc::clone(&script));
         async move {
             inbox
-                .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                .step(&tea(), Which::Now("evt_1"), terms(), &*script)
                 .await
         }
     });
@@ -319,11 +321,11 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
         script.gate.open();
     }
     for (id, note) in [
-        ("evt_2", Note::RefundedTotal(700)),
+        ("evt_2", PendingNote::RefundedTotal(700)),
         ("evt_3", disputed("dp_1", "needs_response")),
         (
             "evt_4",
-            Note::Refund {
+            PendingNote::Refund {
                 id: "re_1".to_owned(),
                 amount: 700,
             },
@@ -338,7 +340,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
     // They are kept also when the events that brought them are over.
     let script = world.script(done);
     for id in ["evt_2", "evt_3", "evt_4"] {
-        inbox.step(&tea(), Turn::Now(id), terms(), &script).await?;
+        inbox.step(&tea(), Which::Now(id), terms(), &script).await?;
     }
     let payment = world.open().await.payment(&tea(), "pi_1").await?;
     let payment = payment.ok_or("nothing is known of the payment")?;
@@ -350,7 +352,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
             payment.refunds.get("re_1").copied(),
             payment.disputed(),
         ),
-        (Settled::Fulfilled, 700, Some(700), true),
+        (FulfillmentStatus::Fulfilled, 700, Some(700), true),
     )
 }
 
@@ -363,31 +365,35 @@ async fn success_is_pending<S: Subject>(world: World<S>) -> Told {
             .await?
             .unwrap_or_default()
             .success,
-        Settled::No,
+        FulfillmentStatus::No,
     )?;
     inbox.receive(new_event("evt_0", "pi_1", false)).await?;
-    same("still", success_of(&inbox, "pi_1").await?, Settled::No)?;
+    same(
+        "still",
+        success_of(&inbox, "pi_1").await?,
+        FulfillmentStatus::No,
+    )?;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     same(
         "stored",
         success_of(&inbox, "pi_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
     let script = world.script(done);
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     same(
         "done",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     // Another event object of it changes nothing.
     inbox.receive(new_event("evt_2", "pi_1", true)).await?;
     same(
         "again",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )
 }
 
@@ -449,7 +455,7 @@ macro_rules! hanging {
             let (inbox, script) = (Arc::clone(&$inbox), Arc::clone(&$script));
             async move {
                 inbox
-                    .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                    .step(&tea(), Which::Now("evt_1"), terms(), &*script)
                     .await
             }
         });
@@ -464,7 +470,7 @@ async fn busy<S: Subject>(world: World<S>) -> Told {
     let quick = Terms::new(Duration::from_millis(300), terms().lease, 3);
     let began = Instant::now();
     for id in ["evt_1", "evt_2"] {
-        let step = other.step(&tea(), Turn::Now(id), quick, &*script).await;
+        let step = other.step(&tea(), Which::Now(id), quick, &*script).await;
         check(
             matches!(step, Err(InboxError::Busy)),
             format!("{id}: {step:?}, not busy"),
@@ -487,7 +493,7 @@ async fn busy<S: Subject>(world: World<S>) -> Told {
         (EventState::Done, 1),
     )?;
     other
-        .step(&tea(), Turn::Now("evt_2"), quick, &*script)
+        .step(&tea(), Which::Now("evt_2"), quick, &*script)
         .await?;
     same(
         "the second",
@@ -507,7 +513,7 @@ async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
         other.receive(third.clone()).await?;
     }
     let quick = Terms::new(Duration::from_millis(200), terms().lease, 3);
-    let step = other.step(&tea(), Turn::Due, quick, &*script).await;
+    let step = other.step(&tea(), Which::Due, quick, &*script).await;
     check(
         matches!(step, Err(InboxError::Busy)),
         format!("{step:?}, not busy"),
@@ -515,7 +521,7 @@ async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
     same("attempts", stored(&other, "evt_2").await?.attempts, 0)?;
     if !world.subject.one_writer() {
         let done = world.script(done);
-        let step = other.step(&tea(), Turn::Due, quick, &done).await?;
+        let step = other.step(&tea(), Which::Due, quick, &done).await?;
         let did = Some(("evt_3", Stepped::Now(EventState::Done)));
         same("the other one", took(&step), did)?;
     }
@@ -523,7 +529,7 @@ async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
     running.await??;
     other.receive(third).await?;
     until("all of them ran", || async {
-        other.step(&tea(), Turn::Due, quick, &*script).await?;
+        other.step(&tea(), Which::Due, quick, &*script).await?;
         let stats = other.stats(&tea()).await?;
         Ok(stats.count(EventState::Done) == 3)
     })
@@ -543,7 +549,7 @@ async fn fails_once<S: Subject>(world: World<S>) -> Told {
     for now in [true, false] {
         let (other, failing) = (world.open().await, Arc::clone(&failing));
         waiting.push(tokio::spawn(async move {
-            let turn = if now { Turn::Now("evt_2") } else { Turn::Due };
+            let turn = if now { Which::Now("evt_2") } else { Which::Due };
             other.step(&tea(), turn, terms(), &*failing).await
         }));
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -590,7 +596,7 @@ async fn one_attempt<S: Subject>(world: World<S>) -> Told {
     for _ in 0..4 {
         let (other, script) = (world.open().await, Arc::clone(&waiting_script));
         waiting.push(tokio::spawn(async move {
-            let turn = Turn::Now("evt_2");
+            let turn = Which::Now("evt_2");
             other.step(&tea(), turn, terms(), &*script).await
         }));
     }
@@ -621,7 +627,7 @@ async fn failed_for_all<S: Subject>(world: World<S>) -> Told {
         let script = Arc::clone(&script);
         tokio::spawn(async move {
             let step = inbox
-                .step(&tea(), Turn::Now("evt_1"), terms(), &*script)
+                .step(&tea(), Which::Now("evt_1"), terms(), &*script)
                 .await?;
             Ok::<_, InboxError>(step.map(|step| step.did))
         })

@@ -11,7 +11,7 @@ use crate::amount::Amount;
 use crate::currency::Currency;
 use crate::error::BoxError;
 use crate::fulfillment::{
-    Due, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Settled,
+    Due, EventState, FulfillmentStatus, Inbox, InboxExt as _, IntentRecord, IntentState,
 };
 use crate::testing::{EventBody, refund};
 
@@ -121,7 +121,7 @@ async fn one_success<S: Subject>(world: World<S>) -> Told {
     same(
         "its success",
         success_of(&inbox, "pi_1").await?,
-        Settled::No,
+        FulfillmentStatus::No,
     )?;
     shop.told(told("paid", "cs_1", Some("pi_1")).id("evt_2"), 200)
         .await?;
@@ -159,7 +159,7 @@ async fn free<S: Subject>(world: World<S>) -> Told {
     same(
         "its success",
         success_of(&inbox, "cs_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     same("the row", state(&inbox).await?, Some(IntentState::Paid))?;
     world.did(["free cs_1"]).await
@@ -208,7 +208,7 @@ async fn free_fails<S: Subject>(world: World<S>) -> Told {
     same(
         "its success",
         success_of(&inbox, "cs_1").await?,
-        Settled::Pending,
+        FulfillmentStatus::Pending,
     )?;
     same("attempts", shop.record("evt_1").await?.attempts, 1)?;
     world.hooks.told.behave("free cs_1", Behave::Well);
@@ -313,7 +313,7 @@ async fn reserved_and_mended<S: Subject>(world: World<S>) -> Told {
     same(
         "its success",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )?;
     // Nobody had written down of which session it was, but the order is paid.
     same("the row", state(&inbox).await?, Some(IntentState::Paid))?;

@@ -13,8 +13,8 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    Cause, EventFilter, EventState, Inbox, InboxExt as _, IntentRecord, IntentState, Note,
-    OrderKey, PaymentRecord, RequestState, Settled, Stepped, Turn, Verdict,
+    Cause, EventFilter, EventState, FulfillmentStatus, Inbox, InboxExt as _, IntentRecord,
+    IntentState, OrderKey, PaymentRecord, PendingNote, RequestState, Stepped, Verdict, Which,
 };
 use crate::secret::Mode;
 use crate::testing::EventBody;
@@ -89,7 +89,7 @@ async fn as_it_came<S: Subject>(world: World<S>) -> Told {
         (None, None, false, false),
     )?;
     let step = inbox
-        .step(&tea(), Turn::Now("evt_2"), terms(), &world.script(done))
+        .step(&tea(), Which::Now("evt_2"), terms(), &world.script(done))
         .await?;
     same(
         "it did",
@@ -102,10 +102,10 @@ async fn known<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let first = inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &world.script(fails))
+        .step(&tea(), Which::Now("evt_1"), terms(), &world.script(fails))
         .await?;
     let mut again = new_event("evt_1", "pi_2", false);
-    again.note = Some(Note::RefundedTotal(1));
+    again.note = Some(PendingNote::RefundedTotal(1));
     again.body = "{}".into();
     let found = world.open().await.receive(again).await?;
     same("its payment", found.payment.as_deref(), Some("pi_1"))?;
@@ -118,7 +118,7 @@ async fn known<S: Subject>(world: World<S>) -> Told {
         PaymentRecord::default(),
     )?;
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &world.script(done))
+        .step(&tea(), Which::Now("evt_1"), terms(), &world.script(done))
         .await?;
     let found = inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     same("it is", found.state, EventState::Done)
@@ -159,13 +159,13 @@ async fn longest_due<S: Subject>(world: World<S>) -> Told {
         again: Some(Duration::ZERO),
     });
     inbox
-        .step(&tea(), Turn::Now("evt_d"), terms(), &failing)
+        .step(&tea(), Which::Now("evt_d"), terms(), &failing)
         .await?;
     let script = world.script(done);
     for _ in 0..4 {
         // The pause is over when a clock says so that may tick in milliseconds.
         tokio::time::sleep(Duration::from_millis(2)).await;
-        inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+        inbox.step(&tea(), Which::Due, terms(), &script).await?;
     }
     same("ran", script.ran(), ["evt_b", "evt_a", "evt_c", "evt_d"])
 }
@@ -183,7 +183,7 @@ async fn leased<S: Subject>(world: World<S>) -> Told {
     for inbox in inboxes.iter().cycle().take(16) {
         let (inbox, script) = (Arc::clone(inbox), Arc::clone(&script));
         running.spawn(async move {
-            let step = inbox.step(&tea(), Turn::Due, terms(), &*script).await?;
+            let step = inbox.step(&tea(), Which::Due, terms(), &*script).await?;
             Ok::<_, BoxError>(step.map(|step| step.event.id))
         });
     }
@@ -204,22 +204,22 @@ async fn nothing_due<S: Subject>(world: World<S>) -> Told {
     let nobody = None::<(&str, Stepped)>;
     same(
         "empty",
-        took(&inbox.step(&tea(), Turn::Due, terms(), &script).await?),
+        took(&inbox.step(&tea(), Which::Due, terms(), &script).await?),
         nobody,
     )?;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
-    let step = inbox.step(&tea(), Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     let done = Stepped::Now(EventState::Done);
     same("one", took(&step), Some(("evt_1", done)))?;
     let found = step.map(|step| step.event.state);
     same("as it was found", found, Some(EventState::Pending))?;
     same(
         "over",
-        took(&inbox.step(&tea(), Turn::Due, terms(), &script).await?),
+        took(&inbox.step(&tea(), Which::Due, terms(), &script).await?),
         nobody,
     )?;
     let step = inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     let already = Stepped::Already(EventState::Done);
     same("now", took(&step), Some(("evt_1", already)))?;
@@ -273,11 +273,11 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
         inbox.events(&EventFilter::default()).await?.len(),
         2,
     )?;
-    let step = inbox.step(&ours, Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&ours, Which::Due, terms(), &script).await?;
     same("due", took(&step), None::<(&str, Stepped)>)?;
     // The same ids are other events, other orders and other payments.
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
-    let step = inbox.step(&ours, Turn::Due, terms(), &script).await?;
+    let step = inbox.step(&ours, Which::Due, terms(), &script).await?;
     same(
         "ours",
         took(&step),
@@ -303,7 +303,7 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
         same(
             "their payment",
             (payment.success, payment.disputed()),
-            (Settled::Pending, true),
+            (FulfillmentStatus::Pending, true),
         )?;
         let found = inbox.intent_of_payment(theirs, "pi_1").await?;
         same(
@@ -311,7 +311,7 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
             found.map(|(key, _)| key.scope).as_ref(),
             Some(theirs),
         )?;
-        let step = inbox.step(theirs, Turn::Due, terms(), &script).await?;
+        let step = inbox.step(theirs, Which::Due, terms(), &script).await?;
         same("their turn", took(&step).map(|(id, _)| id), Some("evt_1"))?;
     }
     Ok(())
@@ -434,7 +434,7 @@ fn pays(event: &crate::fulfillment::EventRecord, payment: &PaymentRecord) -> Ver
     after.paid_by = event.payment.clone();
     Verdict::Done {
         payment: PaymentRecord {
-            success: Settled::Fulfilled,
+            success: FulfillmentStatus::Fulfilled,
             ..payment.clone()
         },
         intent: Some(after),
@@ -449,7 +449,7 @@ async fn decided_row<S: Subject>(world: World<S>) -> Told {
     event.order = Some(order.clone());
     inbox.receive(event).await?;
     inbox
-        .step(&tea(), Turn::Due, terms(), &world.script(pays))
+        .step(&tea(), Which::Due, terms(), &world.script(pays))
         .await?;
     let after = inbox.intent(&order).await?.ok_or("no row")?;
     let expected = IntentRecord {
@@ -478,7 +478,7 @@ async fn decided_meanwhile<S: Subject>(world: World<S>) -> Told {
     let script = Arc::new(world.script(pays).hangs());
     let hanging = tokio::spawn({
         let (inbox, script) = (Arc::clone(&inbox), Arc::clone(&script));
-        async move { inbox.step(&tea(), Turn::Due, terms(), &*script).await }
+        async move { inbox.step(&tea(), Which::Due, terms(), &*script).await }
     });
     script.gate.started().await?;
     // It writes now, or has to wait for the hook and then loses; both are right, a row that forgets one of the two is not.
@@ -538,12 +538,12 @@ async fn filter<S: Subject>(world: World<S>) -> Told {
         inbox.receive(event).await?;
     }
     inbox
-        .step(&tea(), Turn::Now("evt_e"), terms(), &world.script(done))
+        .step(&tea(), Which::Now("evt_e"), terms(), &world.script(done))
         .await?;
     inbox
         .step(
             &tea(),
-            Turn::Now("evt_a"),
+            Which::Now("evt_a"),
             terms(),
             &world.script(fails_for_good),
         )
@@ -603,7 +603,7 @@ async fn bodies<S: Subject>(world: World<S>) -> Told {
             .await?;
         if let Some(verdict) = verdict {
             inbox
-                .step(&tea(), Turn::Now(id), terms(), &world.script(verdict))
+                .step(&tea(), Which::Now(id), terms(), &world.script(verdict))
                 .await?;
         }
         let body = stored(&inbox, id).await?.body;
@@ -648,7 +648,7 @@ async fn decided_payment<S: Subject>(world: World<S>) -> Told {
         },
         |_, payment| Verdict::Mismatch {
             payment: PaymentRecord {
-                success: Settled::Mismatch,
+                success: FulfillmentStatus::Mismatch,
                 ..payment.clone()
             },
             reason: format!("{PRICE}"),
@@ -657,13 +657,13 @@ async fn decided_payment<S: Subject>(world: World<S>) -> Told {
         let id = format!("evt_{n}");
         inbox.receive(new_event(&id, "pi_1", n == 2)).await?;
         inbox
-            .step(&tea(), Turn::Now(&id), terms(), &world.script(verdict))
+            .step(&tea(), Which::Now(&id), terms(), &world.script(verdict))
             .await?;
     }
     let payment = inbox.payment(&tea(), "pi_1").await?.unwrap_or_default();
     same(
         "capturable, canceled, success",
         (payment.capturable, payment.canceled, payment.success),
-        (true, true, Settled::Mismatch),
+        (true, true, FulfillmentStatus::Mismatch),
     )
 }

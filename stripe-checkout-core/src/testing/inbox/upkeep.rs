@@ -9,8 +9,8 @@ use super::world::{
 };
 use crate::error::BoxError;
 use crate::fulfillment::{
-    EventFilter, EventRecord, EventState, Inbox, InboxExt as _, IntentRecord, IntentState,
-    NewEvent, Note, OrderKey, PaymentRecord, Settled, Stats, Turn, Verdict,
+    EventFilter, EventRecord, EventState, FulfillmentStatus, Inbox, InboxExt as _, IntentRecord,
+    IntentState, NewEvent, OrderKey, PaymentRecord, PendingNote, Stats, Verdict, Which,
 };
 use crate::secret::Mode;
 use crate::testing::{EventBody, refund};
@@ -58,7 +58,9 @@ async fn dealt_with<S: Subject>(
     let id = event.id.clone();
     inbox.receive(event).await?;
     let script = world.script(verdict);
-    let step = inbox.step(&tea(), Turn::Now(&id), terms(), &script).await?;
+    let step = inbox
+        .step(&tea(), Which::Now(&id), terms(), &script)
+        .await?;
     check(step.is_some(), format!("{id} did not run"))
 }
 
@@ -116,7 +118,7 @@ async fn due_and_oldest<S: Subject>(world: World<S>) -> Told {
         ("evt_2", fails),
     ] {
         let script = world.script(verdict);
-        inbox.step(&tea(), Turn::Now(id), terms(), &script).await?;
+        inbox.step(&tea(), Which::Now(id), terms(), &script).await?;
     }
     let stats = inbox.stats(&tea()).await?;
     same(
@@ -146,7 +148,7 @@ async fn unfulfilled<S: Subject>(world: World<S>) -> Told {
         ("evt_2", fails_for_good),
     ] {
         let script = world.script(verdict);
-        inbox.step(&tea(), Turn::Now(id), terms(), &script).await?;
+        inbox.step(&tea(), Which::Now(id), terms(), &script).await?;
     }
     // The first is fulfilled, although a second event object of it waits to be told so; of the second one the success is a dead letter.
     same("a dead one", told().await?, (1, since("evt_2").await?))?;
@@ -291,7 +293,7 @@ async fn not_again<S: Subject>(world: World<S>) -> Told {
 
 async fn notes_stay<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    let back = |id: &str, minor| Note::Refund {
+    let back = |id: &str, minor| PendingNote::Refund {
         id: id.to_owned(),
         amount: minor,
     };
@@ -300,7 +302,7 @@ async fn notes_stay<S: Subject>(world: World<S>) -> Told {
         // It failed later: nothing of it went back.
         ("evt_2", back("re_1", 0)),
         ("evt_3", back("re_2", 200)),
-        ("evt_4", Note::RefundedTotal(150)),
+        ("evt_4", PendingNote::RefundedTotal(150)),
     ] {
         let mut event = old(id, "pi_1", false, 40);
         event.note = Some(note);
@@ -337,7 +339,7 @@ async fn later_note_stays<S: Subject>(world: World<S>) -> Told {
     same("after", is_disputed().await?, false)?;
     let script = world.script(done);
     inbox
-        .step(&tea(), Turn::Now("evt_1"), terms(), &script)
+        .step(&tea(), Which::Now("evt_1"), terms(), &script)
         .await?;
     inbox.prune(&tea(), ago(35 * DAY), 10).await?;
     same("at last", is_disputed().await?, false)?;
@@ -360,7 +362,7 @@ async fn others_stay<S: Subject>(world: World<S>) -> Told {
     same(
         "its payment",
         success_of(&inbox, "pi_1").await?,
-        Settled::Fulfilled,
+        FulfillmentStatus::Fulfilled,
     )
 }
 

@@ -14,9 +14,9 @@ use crate::config::Config;
 use crate::endpoint::Endpoint;
 use crate::error::BoxError;
 use crate::fulfillment::{
-    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler, Inbox,
-    InboxExt as _, IntentRecord, IntentState, NewEvent, Note, OrderKey, PaymentEvent,
-    PaymentRecord, Scope, Settled, Step, Stepped, Terms, Turn, Verdict,
+    BoxFuture, Dispatch, Due, EventFilter, EventRecord, EventState, FulfillmentHandler,
+    FulfillmentStatus, Inbox, InboxExt as _, IntentRecord, IntentState, NewEvent, OrderKey,
+    PaymentEvent, PaymentRecord, PendingNote, Scope, Step, Stepped, Terms, Verdict, Which,
 };
 use crate::secret::{Mode, WebhookSecret};
 use crate::testing::{EventBody, PaymentIntent, now, sign};
@@ -148,7 +148,7 @@ impl<S: Subject> World<S> {
         let running = tokio::spawn({
             let script = Arc::clone(&script);
             async move {
-                let turn = event.map_or(Turn::Due, Turn::Now);
+                let turn = event.map_or(Which::Due, Which::Now);
                 inbox.step(&tea(), turn, terms, &*script).await.map(drop)
             }
         });
@@ -569,7 +569,7 @@ impl<S: Subject> Dispatch<Connection<S>> for Script<S> {
 pub(super) fn done(event: &EventRecord, payment: &PaymentRecord) -> Verdict {
     let mut payment = payment.clone();
     if event.settles {
-        payment.success = Settled::Fulfilled;
+        payment.success = FulfillmentStatus::Fulfilled;
     }
     Verdict::Done {
         payment,
@@ -598,7 +598,7 @@ pub(super) fn fails_for_good(_: &EventRecord, _: &PaymentRecord) -> Verdict {
 pub(super) fn mismatched(_: &EventRecord, payment: &PaymentRecord) -> Verdict {
     Verdict::Mismatch {
         payment: PaymentRecord {
-            success: Settled::Mismatch,
+            success: FulfillmentStatus::Mismatch,
             ..payment.clone()
         },
         reason: "too little".to_owned(),
@@ -667,8 +667,8 @@ pub(super) fn new_event(id: &str, payment: &str, settles: bool) -> NewEvent {
 }
 
 /// The dispute of this id has this status.
-pub(super) fn disputed(id: &str, status: &str) -> Note {
-    Note::Dispute {
+pub(super) fn disputed(id: &str, status: &str) -> PendingNote {
+    PendingNote::Dispute {
         id: id.to_owned(),
         status: DisputeStatus::from(status.to_owned()),
     }
@@ -685,7 +685,10 @@ pub(super) async fn stored(inbox: &impl Inbox, id: &str) -> Result<EventRecord, 
     found.ok_or_else(|| format!("{id} is not in the inbox").into())
 }
 
-pub(super) async fn success_of(inbox: &impl Inbox, payment: &str) -> Result<Settled, BoxError> {
+pub(super) async fn success_of(
+    inbox: &impl Inbox,
+    payment: &str,
+) -> Result<FulfillmentStatus, BoxError> {
     let found = inbox.payment(&tea(), payment).await?;
     Ok(found.unwrap_or_default().success)
 }

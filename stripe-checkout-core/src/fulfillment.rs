@@ -11,15 +11,16 @@ mod cause;
 mod codec;
 mod debit;
 mod decide;
-mod declines;
+mod decline_limit;
 mod due;
 mod engine;
+mod erased;
 mod error_line;
-mod fresh;
 mod future;
 mod handler;
 mod inbox;
 mod inbox_ext;
+mod instrument;
 mod intake;
 mod judge;
 mod later;
@@ -31,6 +32,7 @@ mod operator;
 mod payment_event;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod recheck;
 mod records;
 mod retry;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -40,16 +42,16 @@ mod sqlite;
 mod step;
 mod timed;
 mod verdict;
-mod watch;
 
 #[cfg(feature = "testing")]
 pub(crate) use decide::{Decision, payment_event};
 #[cfg(feature = "intent")]
 pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
-pub(crate) use declines::{Cancel, Declines};
+pub(crate) use decline_limit::{Cancel, DeclineLimit};
 pub use due::{Due, Mismatch};
-pub(crate) use engine::{Delivery, Engine, Fulfillment, OursRule, Settings};
+pub(crate) use engine::{Delivery, Engine, OursRule, Settings};
+pub(crate) use erased::Fulfillment;
 pub use future::BoxFuture;
 pub use handler::{FulfillmentHandler, OnPaid, on_paid};
 pub use inbox::{
@@ -67,10 +69,10 @@ pub use payment_event::PaymentEvent;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresInbox;
 pub use records::{
-    EventFilter, EventRecord, EventState, Found, IntentRecord, IntentState, NewEvent, Note,
-    OrderKey, PaymentRecord, RequestState, Scope, Settled, Stats, Stored,
+    EventFilter, EventRecord, EventState, Found, FulfillmentStatus, IntentRecord, IntentState,
+    NewEvent, OrderKey, PaymentRecord, PendingNote, RequestState, Scope, Stats, Stored,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteInbox;
 pub(crate) use timed::Timed;
-pub use verdict::{Cause, Dispatch, Received, Step, Stepped, Terms, Turn, Verdict};
+pub use verdict::{Cause, Dispatch, Received, Step, Stepped, Terms, Verdict, Which};

@@ -14,12 +14,12 @@ pub(crate) type Cancel =
     Box<dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
 /// How many attempts an order has, and what ends them.
-pub(crate) struct Declines {
+pub(crate) struct DeclineLimit {
     pub(crate) max: u32,
     pub(crate) cancel: Cancel,
 }
 
-impl Declines {
+impl DeclineLimit {
     /// After this event was dealt with. Whatever fails here is done again after the next attempt, or when the buyer asks for the PaymentIntent.
     pub(super) async fn after<I: Inbox>(&self, inbox: &I, event: &EventRecord) {
         if event.event_type != "payment_intent.payment_failed" {

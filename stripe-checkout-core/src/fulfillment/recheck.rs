@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::lookup::{Lookup, Standing};
-use super::records::{Note, PaymentRecord};
+use super::records::{PaymentRecord, PendingNote};
 use crate::error::{BoxError, Chain};
 use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
 
@@ -25,7 +25,7 @@ const HOLDS: Duration = Duration::from_secs(60);
 const KEPT: usize = 1000;
 
 /// Asks Stripe, and keeps what it answered for a moment.
-pub(super) struct Fresh {
+pub(super) struct Recheck {
     lookup: Option<Box<dyn Lookup>>,
     answers: Mutex<HashMap<String, Answer>>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Fresh {
 #[derive(Clone)]
 pub(super) enum Known {
     /// How its money stands, and the payment in its Checkout Session.
-    Standing(Vec<Note>, Payment),
+    Standing(Vec<PendingNote>, Payment),
     /// Only the payment in its Checkout Session: its success is news.
     Session(Payment),
     /// Nothing, for this reason.
@@ -54,7 +54,7 @@ pub(super) enum Check {
     Waits(Option<String>),
 }
 
-impl Fresh {
+impl Recheck {
     /// Without a look-up, of an application that has no keys, every event is taken at its word.
     pub(super) fn new(lookup: Option<Box<dyn Lookup>>) -> Self {
         Self {
@@ -117,10 +117,10 @@ impl Fresh {
             notes.iter().for_each(|note| known.note(note));
         }
         if let Some(returned) = payment.returned() {
-            known.note(&Note::RefundedTotal(returned.refunded));
+            known.note(&PendingNote::RefundedTotal(returned.refunded));
             // Without keys its disputes cannot be read, so it counts as disputed.
             if returned.disputed && self.lookup.is_none() {
-                known.note(&Note::Dispute {
+                known.note(&PendingNote::Dispute {
                     id: payment.latest_charge().unwrap_or_default().to_owned(),
                     status: DisputeStatus::NeedsResponse,
                 });
@@ -269,7 +269,7 @@ mod tests {
     async fn without_an_answer_in_time_an_old_success_waits_and_says_why() {
         let body = r#"{"id":"evt_1","type":"payment_intent.succeeded","created":1700000000,"data":{"object":
             {"id":"pi_1","object":"payment_intent","amount":1,"currency":"eur","status":"succeeded"}}}"#;
-        let fresh = Fresh::new(Some(Box::new(Silent)));
+        let fresh = Recheck::new(Some(Box::new(Silent)));
         let event = Event::parse(body).unwrap();
         let Outcome::Succeeded(payment) = Outcome::of(&event) else {
             panic!("it is a success");

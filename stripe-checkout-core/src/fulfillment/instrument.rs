@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::{Instrument, Span, field};
 
 use super::BoxFuture;
-use super::records::{EventRecord, EventState, IntentRecord, PaymentRecord, Scope, Settled};
+use super::records::{
+    EventRecord, EventState, FulfillmentStatus, IntentRecord, PaymentRecord, Scope,
+};
 use super::verdict::{Dispatch, Step, Stepped, Verdict};
 use crate::error::InboxError;
 use crate::telemetry;
@@ -84,8 +86,8 @@ impl<C: Send> Dispatch<C> for Watched<'_, C> {
             let work = self.dispatch.dispatch(event, payment, intent, db);
             let verdict = work.instrument(span.clone()).await;
             if let Verdict::Done { payment, .. } = &verdict
-                && payment.success == Settled::Duplicate
-                && before != Settled::Duplicate
+                && payment.success == FulfillmentStatus::Duplicate
+                && before != FulfillmentStatus::Duplicate
             {
                 self.paid_twice.store(true, Ordering::Relaxed);
             }
