@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::super::codec::unavailable;
 use super::driver::failed;
-use super::rows::get;
 use crate::error::InboxError;
 
 /// The connection of the one who may write. A connection with an open transaction, or with settings
@@ -42,10 +43,10 @@ pub(super) const SETTINGS: &str = "(SELECT journal_mode FROM pragma_journal_mode
 impl Settings {
     /// Reads the settings, and refuses a file that is not in WAL mode.
     pub(super) fn read(row: &SqliteRow) -> Result<Self, InboxError> {
-        is_wal(get(row, "journal")?)?;
+        is_wal(row.try_get("journal").map_err(unavailable)?)?;
         Ok(Self {
-            busy_timeout: get(row, "busy_timeout")?,
-            synchronous: get(row, "synchronous")?,
+            busy_timeout: row.try_get("busy_timeout").map_err(unavailable)?,
+            synchronous: row.try_get("synchronous").map_err(unavailable)?,
         })
     }
 }
