@@ -101,7 +101,7 @@ impl Upkeep {
 
 /// What a tenant's next turn does, and what came of its last one.
 #[derive(Debug, Clone, Copy)]
-struct Which {
+struct Turn {
     /// When it was last pruned.
     pruned: Option<Instant>,
     /// How many turns in a row failed.
@@ -111,7 +111,7 @@ struct Which {
     pause: Duration,
 }
 
-impl Which {
+impl Turn {
     async fn run(mut self, checkout: Checkout, interval: Duration, halt: &Arc<AtomicBool>) -> Self {
         self.pause = interval;
         #[cfg(feature = "intent")]
@@ -144,7 +144,7 @@ struct Schedule {
 
 struct Plan {
     member: Arc<Member>,
-    turn: Which,
+    turn: Turn,
     /// Whether it waits for its place between the others. Its first turn and retries do not.
     is_spread: bool,
     /// When its next turn is due; `None` while it has one.
@@ -167,7 +167,7 @@ impl Schedule {
         for member in members {
             self.plans.entry(member.id).or_insert_with(|| Plan {
                 member,
-                turn: Which {
+                turn: Turn {
                     pruned: None,
                     #[cfg(feature = "intent")]
                     failures: 0,
@@ -180,7 +180,7 @@ impl Schedule {
     }
 
     /// The tenant that has been due for the longest time.
-    fn next(&mut self, now: Instant) -> Option<(Arc<Member>, Which)> {
+    fn next(&mut self, now: Instant) -> Option<(Arc<Member>, Turn)> {
         let (spread, again) = (self.spread(), self.again);
         let plans = self.plans.values_mut();
         let due = plans.filter(|plan| {
@@ -197,7 +197,7 @@ impl Schedule {
         Some((Arc::clone(&plan.member), plan.turn))
     }
 
-    fn ended(&mut self, id: u64, turn: Which) {
+    fn ended(&mut self, id: u64, turn: Turn) {
         if let Some(plan) = self.plans.get_mut(&id) {
             plan.due = Some(Instant::now() + turn.pause);
             plan.turn = turn;
@@ -239,7 +239,7 @@ mod tests {
     fn turns(schedule: &mut Schedule, pause: Duration) -> usize {
         let begun: Vec<_> = std::iter::from_fn(|| schedule.next(Instant::now())).collect();
         for (member, turn) in &begun {
-            schedule.ended(member.id, Which { pause, ..*turn });
+            schedule.ended(member.id, Turn { pause, ..*turn });
         }
         begun.len()
     }
@@ -279,7 +279,7 @@ mod tests {
         assert!(took > HOUR.mul_f64(0.8) && took < HOUR, "{took:?}");
         // A turn that failed is repeated soon and waits for no place.
         for member in tenants.members() {
-            let turn = Which {
+            let turn = Turn {
                 pruned: None,
                 #[cfg(feature = "intent")]
                 failures: 1,

@@ -127,7 +127,7 @@ impl Worker {
                     }
                     asked.remove(&store);
                 }
-                Wake::Ended(Ok(Ended::Which(member, ended))) => {
+                Wake::Ended(Ok(Ended::Turn(member, ended))) => {
                     tickets.end(&member);
                     // Where one finds something, there may be more.
                     if found(&ended) {
@@ -143,7 +143,7 @@ impl Worker {
                 }
             }
             while let Some((member, checkout)) = tickets.next() {
-                let turn = async move { Ended::Which(member, checkout.run_due().await) };
+                let turn = async move { Ended::Turn(member, checkout.run_due().await) };
                 running.spawn(turn.in_current_span());
             }
         }
@@ -157,7 +157,7 @@ type Running = JoinSet<Ended>;
 enum Ended {
     /// The inbox of this name was asked which applications have something due.
     Looked(String, Result<Vec<Scope>, InboxError>),
-    Which(Arc<Member>, Result<bool, InboxError>),
+    Turn(Arc<Member>, Result<bool, InboxError>),
 }
 
 /// Turns that wait, in the order in which they run. A tenant has at most as many tickets, waiting

@@ -30,7 +30,7 @@ pub(super) struct Question {
     pub(super) account: Option<String>,
 }
 
-type Which = Arc<tokio::sync::Mutex<()>>;
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 #[derive(Default)]
 struct Remembered {
@@ -44,7 +44,7 @@ pub(super) struct RecentAnswers {
     remembered: Mutex<Remembered>,
     /// One look-up of one client at a time asks Stripe the same. Another client's does not wait
     /// for it: a stranger's call in the queue never holds a buyer up.
-    asking: Mutex<HashMap<(Option<ClientKey>, Question), Which>>,
+    asking: Mutex<HashMap<(Option<ClientKey>, Question), Turn>>,
 }
 
 impl RecentAnswers {
@@ -94,7 +94,7 @@ impl RecentAnswers {
     }
 
     /// The turn of this client's look-ups of this question.
-    pub(super) fn turn(&self, client: Option<ClientKey>, question: &Question) -> Which {
+    pub(super) fn turn(&self, client: Option<ClientKey>, question: &Question) -> Turn {
         let mut asking = lock(&self.asking);
         asking.retain(|_, turn| Arc::strong_count(turn) > 1);
         let turn = asking.entry((client, question.clone())).or_default();
