@@ -34,15 +34,10 @@ impl Checkout {
                 (Some(here), Some(left))
             }
         };
-        let work = async move {
-            // In the task: a panic in the merchant's `client_key` is an answer of 500 too.
-            #[cfg(feature = "intent")]
-            let checkout = match left {
-                Some(left) => checkout.visited(&call.visitor, left),
-                None => checkout,
-            };
-            checkout.answer(call).await
-        };
+        #[cfg(feature = "intent")]
+        let work = checkout.answer_visitor(call, left);
+        #[cfg(not(feature = "intent"))]
+        let work = async move { checkout.answer(call).await };
         match self.inner.tasks.run(work).await {
             Ok(reply) => reply,
             Err(error) => {

@@ -15,12 +15,26 @@ mod sessions;
 #[cfg(feature = "intent")]
 mod status;
 
+#[cfg(feature = "intent")]
+use tokio::sync::watch::Receiver;
+
 use super::state::Checkout;
 use crate::call::Call;
 use crate::endpoint::Route;
 use crate::reply::{Problem, Reply};
 
 impl Checkout {
+    /// Answers a call that may end early: `left` closes when the visitor hangs up.
+    #[cfg(feature = "intent")]
+    pub(super) async fn answer_visitor(self, call: Call, left: Option<Receiver<()>>) -> Reply {
+        // Here and not before: a panic in the merchant's `client_key` is an answer of 500 too.
+        let checkout = match left {
+            Some(left) => self.visited(&call.visitor, left),
+            None => self,
+        };
+        checkout.answer(call).await
+    }
+
     /// Sends the call to its route.
     pub(super) async fn answer(&self, call: Call) -> Reply {
         if call.has_wrong_host() {
