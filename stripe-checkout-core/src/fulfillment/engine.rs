@@ -224,7 +224,7 @@ fn is_now(step: &Step) -> bool {
 
 fn received(step: &Step) -> Received {
     match step.did {
-        // A dead letter stays loud: as long as it is not dropped or replayed, Stripe is not told that all is well.
+        // A dead letter stays loud: until it is discarded or replayed, Stripe receives an error.
         Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
         Stepped::Failed => Received::Failed,
         Stepped::Now(state) => Received::Done(state),

@@ -1,4 +1,4 @@
-//! What a checkout asks of its inbox and handler, whose types are gone.
+//! The inbox and the handler of a checkout, without their types.
 
 use std::time::SystemTime;
 
@@ -67,7 +67,7 @@ pub(crate) trait Fulfillment: Send + Sync {
         scope: &'a Scope,
         event: &'a str,
     ) -> BoxFuture<'a, Result<Option<EventRecord>, InboxError>>;
-    /// What is stored, if it is due: what failed has its pause.
+    /// Runs a stored event if it is due: one that failed has its pause.
     #[cfg(feature = "intent")]
     fn run_if_due<'a>(
         &'a self,

@@ -86,7 +86,7 @@ pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
     fn stats(&self, scope: &Scope) -> impl Future<Output = Result<Stats, InboxError>> + Send;
 
     /// Deletes up to about `most` events that are done or superseded and were received before
-    /// `before`, and returns how many. What they said of their payment stays known.
+    /// `before`, and returns how many. The payments keep what these events said of them.
     fn prune(
         &self,
         scope: &Scope,
@@ -188,7 +188,7 @@ pub trait Transaction: Send {
     ) -> impl Future<Output = Result<bool, InboxError>> + Send;
 }
 
-/// What an inbox can promise.
+/// The promises of an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

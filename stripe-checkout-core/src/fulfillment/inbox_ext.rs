@@ -1,4 +1,4 @@
-//! What every inbox can do, made of what it stores.
+//! Calls that every inbox has, made of its few methods.
 
 use std::time::Duration;
 

@@ -82,7 +82,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
     }
 
-    /// What is stored is run, or left to a worker.
+    /// Runs a stored event, or leaves it to a worker.
     pub(super) async fn stored(
         &self,
         session: I::Session,
@@ -341,7 +341,7 @@ fn takes_back(outcome: &Outcome) -> bool {
     ) || outcome.dispute().is_some()
 }
 
-/// What can be read of an object that cannot be read otherwise.
+/// The metadata of an object that cannot be read otherwise.
 #[derive(serde::Deserialize)]
 struct MetadataOnly {
     #[serde(default)]

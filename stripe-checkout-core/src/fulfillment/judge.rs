@@ -1,4 +1,4 @@
-//! The verdict on an event: what the decision is, what the handler said, and what follows from both.
+//! The verdict on an event, by the decision and by the result of the handler.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -25,7 +25,8 @@ use crate::error::{BoxError, Escaped, EventError};
 use crate::marks::Marks;
 use crate::webhook::{CheckoutSession, Event, Outcome, Payment, ReadEvent};
 
-/// How soon a worker looks again at an event that waits for another one, which looks itself for those that waited for it when it is done.
+/// How soon a worker looks again at an event that waits for another one. When that one is done, it
+/// runs those that waited for it by itself.
 const OVERTAKEN: Duration = Duration::from_secs(30);
 
 /// What a handler of an inbox with one writer may have done wrong when it waited in vain.
@@ -243,8 +244,8 @@ impl<H> Judge<'_, H> {
         }
         let after = match (intent, outcome.payment()) {
             (Some(row), _) => intent_after(outcome, decision, row),
-            // Ours, but the row was lost with a restart, or never was: from now on the order knows its payment. A session's PaymentIntent does not say of which one, but
-            // that it paid is to be known.
+            // Ours, but the row was lost with a restart, or never was: from now on the order knows its
+            // payment. A session's PaymentIntent does not name its session, but a payment is stored.
             (None, Some(payment))
                 if record.order.is_some()
                     && (!payment.is_told_by_session()

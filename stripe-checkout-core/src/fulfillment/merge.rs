@@ -1,9 +1,10 @@
-//! What becomes of a payment's success when one of its events dies, is replayed or is discarded.
+//! The state of a payment's success when one of its events dies, is replayed or is discarded.
 
 use super::records::{EventRecord, EventState, FulfillmentStatus, PaymentRecord};
 
-/// The payment's row after this event was dropped, or nothing if that changes nothing. `left` is how the other events stand that are the success of the same payment: as
-/// long as one is pending, it is waited for; of those that are dead or mismatched one may be replayed, but until somebody does nobody waits.
+/// The payment's row after this event was discarded, or nothing if that changes nothing. `left` has
+/// the states of the other events of the same success. Refunds wait for a pending one. A dead or
+/// mismatched one may be replayed, but refunds do not wait for that.
 pub(super) fn dropped(
     event: &EventRecord,
     current: &PaymentRecord,
@@ -28,8 +29,9 @@ pub(super) fn dropped(
     })
 }
 
-/// The payment's row when its success will not run any more, or nothing if this event is not it, or that changes nothing: what was dealt with by another event
-/// object of the same success stays dealt with, and what somebody gave up does not come to life again.
+/// The payment's row when its success does not run any more. Nothing if this event is not the
+/// success, or if that changes nothing: a success that another event object dealt with stays so, and
+/// so does one that an operator discarded.
 pub(super) fn given_up(
     event: &EventRecord,
     current: &PaymentRecord,
@@ -51,8 +53,8 @@ pub(super) fn given_up(
     })
 }
 
-/// The payment's row when this success has had its last attempt, or nothing if that changes nothing. Of the states of the other event objects of the same success one
-/// that is pending is its next chance.
+/// The payment's row when this success has had its last attempt, or nothing if that changes nothing.
+/// A pending event object of the same success is its next chance.
 pub(super) fn died(
     event: &EventRecord,
     current: &PaymentRecord,

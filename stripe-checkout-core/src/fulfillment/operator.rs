@@ -1,4 +1,4 @@
-//! What an operator does with an event: replay it, or discard it.
+//! The acts of an operator: replay an event, or discard it.
 
 use std::time::Duration;
 

@@ -10,10 +10,11 @@ use crate::amount::Amount;
 use crate::secret::Mode;
 use crate::webhook::{DisputeStatus, Refund, RefundStatus};
 
-/// The application and the mode, so that two applications on one store never see each other's events.
+/// The application and the mode: two applications on one store never see each other's events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
-    /// The application's name, as [`CheckoutBuilder::application`](crate::CheckoutBuilder::application) set it.
+    /// The application's name. See
+    /// [`CheckoutBuilder::application`](crate::CheckoutBuilder::application).
     pub application: String,
     /// Test or live.
     pub mode: Mode,
@@ -38,7 +39,8 @@ pub struct IntentRecord {
     pub version: u64,
     /// The number of the attempt, from 1: a part of the idempotency key.
     pub attempt: u32,
-    /// What Stripe was told last: SHA-256 of all parameters of the request, so that a change is seen without storing personal data. Up to 80 characters.
+    /// SHA-256 of all parameters of the last request to Stripe: a change is seen without personal
+    /// data in the row. Up to 80 characters.
     pub fingerprint: String,
     /// The price that was asked for, before discount, shipping and tax.
     pub asked: Amount,
@@ -87,7 +89,7 @@ pub enum IntentState {
     Canceled,
 }
 
-/// What is known of one PaymentIntent's fulfilment.
+/// The state of one PaymentIntent's fulfilment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PaymentRecord {
@@ -108,7 +110,8 @@ pub struct PaymentRecord {
     pub released: u64,
     /// The last status of each dispute, by its id.
     pub disputes: BTreeMap<String, DisputeStatus>,
-    /// What the hooks were told of its refunds and disputes, by their ids, in words of the core's own: so that each is told once, and old news not at all.
+    /// The news of its refunds and disputes that the handler received, by their ids, in words of the
+    /// core's own. So the handler receives each once, and old news not at all.
     pub notified: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -227,7 +230,7 @@ pub(super) enum Release {
     Unclear,
 }
 
-/// What an event says that must be known even before its turn comes: money that went back stops a delivery.
+/// News of an event that counts even before its turn comes: money that went back stops a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PendingNote {
@@ -268,10 +271,10 @@ pub enum FulfillmentStatus {
     Mismatch,
     /// All attempts failed.
     Dead,
-    /// The hook ended the transaction that it was given: whether its work was kept, nobody knows. No other event of the same success runs it again; somebody has to look,
-    /// and to replay or discard the event.
+    /// The handler ended the transaction that it was given, so its work may be kept or lost. No other
+    /// event of the same success runs it again. An operator must look, and replay or discard the event.
     Broken,
-    /// Somebody dropped the event.
+    /// An operator discarded the event.
     GivenUp,
 }
 
@@ -293,7 +296,7 @@ pub struct NewEvent {
     pub ours: bool,
     /// Whether it is the success of its payment, which refunds and disputes wait for.
     pub settles: bool,
-    /// What must be known before its turn comes.
+    /// News that counts before its turn comes.
     pub note: Option<PendingNote>,
     /// The payload, without client secrets.
     pub body: Bytes,
@@ -335,7 +338,8 @@ pub struct EventRecord {
     pub ours: bool,
     /// Whether it is the success of its payment.
     pub settles: bool,
-    /// The payload, without client secrets; an inbox may let it go when the event is done or superseded.
+    /// The payload, without client secrets. An inbox may delete it when the event is done or
+    /// superseded.
     pub body: Bytes,
     /// When it came first.
     pub received: SystemTime,
@@ -439,11 +443,12 @@ pub enum EventState {
     Done,
     /// Old news: no hook ran.
     Superseded,
-    /// Money that does not fit its order, or an event about a payment that cannot be read: somebody must look.
+    /// Money that does not fit its order, or an event about a payment that cannot be read. An operator
+    /// must look.
     Mismatch,
     /// A dead letter: every attempt failed.
     Dead,
-    /// Given up by somebody.
+    /// An operator discarded it.
     Dropped,
 }
 
@@ -475,13 +480,13 @@ impl EventState {
     }
 }
 
-/// How many events there are, and what somebody should look at.
+/// How many events there are, and what an operator should look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// How many events are in each state; none of those that are missing.
     pub events: BTreeMap<EventState, u64>,
-    /// How many of the pending ones are due. What somebody is at is not.
+    /// How many of the pending ones are due. An event that runs is not due.
     pub due: u64,
     /// When the oldest of the pending ones was received.
     pub oldest_pending: Option<SystemTime>,
@@ -496,7 +501,7 @@ pub struct Stats {
     pub refunded_before_fulfillment: u64,
 }
 
-/// How long [`Stats::refunded_before_fulfillment`] counts a payment: no act of the merchant's ends it.
+/// How long [`Stats::refunded_before_fulfillment`] counts a payment. Nothing else ends it.
 pub(crate) const REFUNDED_RECENTLY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Stats {
@@ -533,7 +538,7 @@ pub struct EventFilter {
     pub payment: Option<String>,
     /// In this state only.
     pub state: Option<EventState>,
-    /// At most so many.
+    /// The largest number of events.
     pub limit: usize,
 }
 
@@ -564,7 +569,7 @@ impl EventFilter {
         self
     }
 
-    /// At most so many.
+    /// The largest number of events.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;

@@ -1,19 +1,21 @@
-//! What an attempt may do, and what it comes to.
+//! The terms of an attempt, and its results.
 
 use std::time::Duration;
 
 use super::BoxFuture;
 use super::records::{EventRecord, EventState, IntentRecord, PaymentRecord, Stored};
 
-/// Whose turn it is to be dispatched.
+/// Which event runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Which<'a> {
-    /// This event's, although its next attempt may be due later: it was delivered again, or somebody asks for it.
+    /// This event, although its next attempt may be due later: Stripe delivered it again, or an
+    /// operator asks for it.
     Now(&'a str),
-    /// This event's, if it is due.
+    /// This event, if it is due.
     IfDue(&'a str),
-    /// That of the pending event that has been due for the longest time. One that somebody else is at is not due.
+    /// The pending event that has been due for the longest time. An event that runs elsewhere is not
+    /// due.
     Due,
 }
 
@@ -23,7 +25,8 @@ pub enum Which<'a> {
 pub struct Terms {
     /// How long it waits for other work on the same payment or order, all in all.
     pub patience: Duration,
-    /// For how long the event is not due for anybody else: longer than all waits and the handler's deadline together. A process that dies leaves it for so long.
+    /// For how long the event is not due in other processes: longer than all waits and the handler's
+    /// deadline together. The event of a process that dies waits for this time.
     pub lease: Duration,
     /// How many attempts an event has.
     pub max_attempts: u32,
@@ -40,7 +43,7 @@ impl Terms {
     }
 }
 
-/// What a step took, and what it did with it.
+/// The event of a step, and the result.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Step {
@@ -48,7 +51,7 @@ pub struct Step {
     pub event: EventRecord,
     /// Whether other events of its payment waited for it.
     pub awaited: bool,
-    /// What became of it.
+    /// The result.
     pub did: Stepped,
 }
 
@@ -71,9 +74,10 @@ impl Step {
     }
 }
 
-/// What runs an event: made by the core, called by an inbox inside its transaction.
+/// Runs an event inside the transaction of an attempt.
 pub trait Dispatch<C>: Send + Sync {
-    /// Decides and runs the hook. Never panics; a handler that panics or passes its deadline comes back as [`Verdict::Failed`].
+    /// Decides, and calls the handler. It never panics: a handler that panics or passes its deadline
+    /// comes back as [`Verdict::Failed`].
     fn dispatch<'a>(
         &'a self,
         event: &'a EventRecord,
@@ -83,7 +87,7 @@ pub trait Dispatch<C>: Send + Sync {
     ) -> BoxFuture<'a, Verdict>;
 }
 
-/// What `dispatch` decided; the inbox stores it.
+/// The decision of `dispatch`, which the engine stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -96,9 +100,9 @@ pub enum Verdict {
     },
     /// Old news: mark the event superseded.
     Superseded,
-    /// Its turn has not come: leave it pending, give the attempt back, and look at it again after this time.
+    /// Its turn has not come: leave it pending, give the attempt back, and look at it again later.
     Waiting {
-        /// How long.
+        /// After which time.
         again: Duration,
         /// The reason, if an operator must act. It is kept as the event's last error.
         reason: Option<String>,
@@ -107,7 +111,7 @@ pub enum Verdict {
     Mismatch {
         /// The payment's row from now on.
         payment: PaymentRecord,
-        /// What does not fit.
+        /// The reason, for an operator.
         reason: String,
     },
     /// The hook failed: roll back, and keep the failure.
@@ -116,7 +120,7 @@ pub enum Verdict {
         cause: Cause,
         /// What went wrong, for the operator.
         error: String,
-        /// After which time it is due again; never, if this was its last attempt: then it is a dead letter.
+        /// After which time it is due again. After the last attempt never: it is a dead letter.
         again: Option<Duration>,
     },
 }
@@ -140,7 +144,7 @@ pub enum Cause {
     Inbox,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stepped {
@@ -154,7 +158,7 @@ pub enum Stepped {
     Failed,
 }
 
-/// What became of an event.
+/// The result of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Received {
@@ -168,6 +172,7 @@ pub enum Received {
     Failed,
     /// Stored; a worker runs it. Answer 200.
     Queued,
-    /// Something else must come first, like the success before its refund. Answer 503, so that Stripe delivers again.
+    /// Another event must come first, as the success before its refund. Answer 503, so that Stripe
+    /// delivers again.
     Waiting,
 }

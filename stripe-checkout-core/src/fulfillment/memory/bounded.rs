@@ -23,7 +23,7 @@ impl Default for Limits {
 /// A map that knows in which order its entries may go.
 pub(super) struct Bounded<K, V> {
     pub(super) entries: HashMap<K, (V, u64)>,
-    /// Entries that may go, oldest first. One that was touched since has a newer stamp, and is passed over.
+    /// Entries that may go, oldest first. An entry that was touched since has a newer stamp and stays.
     leaving: VecDeque<(K, u64, SystemTime)>,
     stamps: u64,
 }
@@ -43,7 +43,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
-    /// Stores a value, `may_leave` says whether it may be forgotten, and forgets what is too old or too much.
+    /// Stores a value, and forgets old entries. `may_leave` says whether this one may be forgotten.
     pub(super) fn put(
         &mut self,
         key: K,
@@ -69,7 +69,8 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         }
     }
 
-    /// Forgets what left before this time, and the oldest that may leave until no more than so many are left.
+    /// Forgets the entries that may leave and are older than this time, and then the oldest until the
+    /// capacity suffices.
     pub(super) fn forget(&mut self, capacity: usize, before: Option<SystemTime>) {
         let mut forgotten = 0;
         while let Some((key, stamp, since)) = self.leaving.front() {

@@ -89,7 +89,7 @@ impl State {
             record,
             changed: now,
         };
-        // An order that nobody pays may go too: its metadata tells of a payment that comes late.
+        // An unpaid order may go too: its metadata tells of a payment that comes late.
         self.intents.put(order.clone(), row, true, now, self.limits);
     }
 

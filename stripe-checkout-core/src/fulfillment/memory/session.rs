@@ -55,7 +55,7 @@ impl MemorySession {
         Some(stored)
     }
 
-    /// The event that has been due for the longest time and that nobody is at.
+    /// The event that has been due for the longest time and does not run.
     fn due(&self, scope: &Scope) -> Option<RowKey> {
         let state = self.store.state();
         let now = SystemTime::now();

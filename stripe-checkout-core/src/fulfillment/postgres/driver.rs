@@ -1,4 +1,4 @@
-//! What the shared rows need to know of PostgreSQL.
+//! The part of the shared text that is PostgreSQL's own.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl Read<'_> {
     }
 }
 
-/// What a statement that is a transaction of its own needs.
+/// The limits of a statement that is a transaction of its own.
 #[derive(Clone, Copy)]
 pub(super) struct Wait {
     /// How long it waits for a lock.

@@ -383,7 +383,7 @@ impl SqlTransaction<'_> {
 }
 
 /// Undoes what the handler wrote. A statement that it left behind is canceled: the server would go
-/// on with it although nobody waits.
+/// on with it for no one.
 async fn undo(
     inbox: &PostgresInbox,
     db: &mut PgConnection,
@@ -491,7 +491,7 @@ impl PostgresInbox {
     }
 }
 
-/// How long locks are waited for, all in all: the server counts for each lock anew.
+/// The patience with all locks of an attempt together. The server counts for each lock alone.
 struct Patience {
     until: Instant,
     /// When the server was told last.

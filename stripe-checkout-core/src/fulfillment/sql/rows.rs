@@ -82,7 +82,7 @@ macro_rules! of_scope {
 }
 
 /// A driver's `begin` that was cut off leaves the connection inside a transaction: an older one than
-/// the last look at the database. Whatever is written then is lost with it.
+/// the last look at the database. A write there is lost with it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was left inside a transaction")]
 pub(super) struct LeftInside;

@@ -16,7 +16,7 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) now: &'static str,
     /// The time now, also after a statement waited.
     pub(in crate::fulfillment) clock: &'static str,
-    /// Locks a row that nobody else has locked.
+    /// Locks a row that is free.
     pub(in crate::fulfillment) skip_locked: &'static str,
     /// Sets the limits of a statement that is a transaction of its own.
     pub(in crate::fulfillment) settings: &'static str,

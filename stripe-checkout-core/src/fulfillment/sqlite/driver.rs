@@ -1,4 +1,4 @@
-//! What the shared rows need to know of SQLite.
+//! The part of the shared text that is SQLite's own.
 
 use std::time::Duration;
 

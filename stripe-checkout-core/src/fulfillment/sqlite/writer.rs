@@ -1,4 +1,4 @@
-//! Who may write. SQLite lets one connection write at a time, and others that ask sleep and ask
+//! The turn to write. SQLite lets one connection write at a time, and others that ask sleep and ask
 //! again, in no order. So the tasks of a process stand in a queue of their own first, and only its
 //! first one asks SQLite.
 
@@ -51,7 +51,7 @@ impl Settings {
     }
 }
 
-/// How long a connection is waited for at least: a writer that waits for nobody needs one too.
+/// The shortest patience with the pool: a writer without patience needs a connection too.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// The longest time-out that SQLite is given.
