@@ -38,7 +38,7 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
 ];
 
-const GAUGES: [(&str, Unit, &str); 7] = [
+const GAUGES: [(&str, Unit, &str); 8] = [
     (EVENTS, Unit::Count, "Events that are stored, by state."),
     (
         DUE,
@@ -64,6 +64,11 @@ const GAUGES: [(&str, Unit, &str); 7] = [
         DUPLICATES_OPEN,
         Unit::Count,
         "Payments of an order that was paid already, of which nothing was refunded yet.",
+    ),
+    (
+        REFUNDED_BEFORE,
+        Unit::Count,
+        "Payments of the last 24 hours that were refunded or disputed before they were fulfilled.",
     ),
     (
         CLOCK_SKEW,

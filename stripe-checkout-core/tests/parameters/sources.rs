@@ -305,7 +305,7 @@ fn options_in(sources: &BTreeMap<String, String>) -> BTreeSet<String> {
         for block in code.split("\nimpl ").skip(1) {
             let of = block.split([' ', '{']).next().unwrap_or_default();
             // These are of the library and not of a request.
-            if ["Gateway", "Checkout", "Reconciler", "Worker"].contains(&of) {
+            if ["Gateway", "Checkout", "Reconciler", "Upkeep", "Worker"].contains(&of) {
                 continue;
             }
             for method in block.split("pub fn ").skip(1) {
