@@ -626,6 +626,48 @@ async fn a_statement_that_runs_at_the_deadline_is_ended_and_holds_nothing() {
     }
 }
 
+/// A lock of the session outlives the handler's transaction.
+#[tokio::test]
+async fn a_session_lock_of_a_handler_that_was_cut_off_ends_with_its_connection() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 1, "", |builder| {
+        builder.handler_deadline(Duration::from_secs(1))
+    })
+    .await;
+    let other = db.pool(1, "").await;
+    shop.ledger.behave(Behave::Sql(
+        "SELECT pg_advisory_lock(hashtext(current_schema())); SELECT pg_sleep(100)",
+    ));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 500);
+    until("the lock is free", async || {
+        sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext(current_schema()))")
+            .fetch_one(&other)
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_process_that_stands_still_before_its_handler_runs_keeps_its_locks_for_ten_seconds() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.execute(
+        "CREATE FUNCTION limits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO effects (what) VALUES ('idle for ' || current_setting('idle_in_transaction_session_timeout'));
+            RETURN new;
+        END $$;
+        CREATE TRIGGER limits BEFORE INSERT ON stripe_checkout_payments FOR EACH ROW EXECUTE FUNCTION limits()",
+    )
+    .await;
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["idle for 10s", "succeeded pi_1"]);
+}
+
 #[tokio::test]
 async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_time_limit() {
     let Some(db) = Database::new().await else {
@@ -734,6 +776,8 @@ async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_r
         Behave::Sql("ROLLBACK"),
         Behave::Sql("COMMIT; BEGIN"),
         Behave::SwallowedSql("COMMIT; SELECT 1 / 0"),
+        // It fails, and what it wrote is kept.
+        Behave::Sql("COMMIT; SELECT 1 / 0"),
         Behave::CutOffNested,
     ];
     for (n, behave) in endings.into_iter().enumerate() {
@@ -816,13 +860,20 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
     })
     .await;
     shop.ledger.behave(Behave::Sql(
-        "INSERT INTO effects (what) SELECT name || ' ' || current_setting(name) FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
-            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout']) AS name",
+        "INSERT INTO effects (what) SELECT name || ' ' || COALESCE(current_setting(name, true), 'unknown') FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
+            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout', 'client_connection_check_interval']) AS name",
     ));
     assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    let mut settings = shop.effects().await.split_off(1);
+    // Servers before version 14 do not know it.
+    let check = settings.pop();
+    let check = check
+        .as_deref()
+        .and_then(|check| check.strip_prefix("client_connection_check_interval "));
+    assert!(matches!(check, Some("2s" | "unknown")), "{check:?}");
     // The deadline, and five seconds; but what the session allows less stays.
     assert_eq!(
-        shop.effects().await[1..],
+        settings,
         [
             "lock_timeout 7s",
             "synchronous_commit on",
@@ -1304,9 +1355,10 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
             let after = shop.record("evt_1").await;
             assert_eq!(after.attempts, 0);
             if turn == Turn::Due {
-                // It lets others go first.
+                // It lets others go first, and not for as long as the lease.
                 let due = "UPDATE stripe_checkout_events SET due = received";
-                assert!(after.due > before.due);
+                let soon = SystemTime::now() + Duration::from_secs(4);
+                assert!(after.due > before.due && after.due < soon, "{after:?}");
                 shop.execute(due).await;
             } else {
                 assert_eq!(after.due, before.due);
@@ -2368,6 +2420,80 @@ async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
                 .unwrap();
         assert_eq!(stored, 1, "acknowledged, and not there");
     }
+}
+
+/// Counts the attempts that another process sees while the handler runs.
+struct SeenByOthers {
+    other: PgPool,
+    attempts: Mutex<Vec<i64>>,
+}
+
+impl Dispatch<PgConnection> for SeenByOthers {
+    fn dispatch<'a>(
+        &'a self,
+        _: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        _: Option<&'a IntentRecord>,
+        _: &'a mut PgConnection,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let attempts = "SELECT attempts FROM stripe_checkout_events WHERE state = 'pending'";
+            let attempts: i64 = sqlx::query_scalar(attempts)
+                .fetch_one(&self.other)
+                .await
+                .unwrap();
+            self.attempts.lock().unwrap().push(attempts);
+            Verdict::Done {
+                payment: payment.clone(),
+                intent: None,
+            }
+        })
+    }
+}
+
+/// An attempt that is not committed before the handler runs would not count if the process dies.
+#[tokio::test]
+async fn a_connection_that_was_left_in_a_transaction_claims_no_event() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 1, "", |builder| builder).await;
+    let seen = SeenByOthers {
+        other: db.pool(1, "").await,
+        attempts: Mutex::default(),
+    };
+    for n in 0..6 {
+        let id = format!("evt_{n}");
+        shop.inbox.receive(new_event(&id)).await.unwrap();
+        let mut conn = shop.pool.acquire().await.unwrap();
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
+        // The server is sometimes faster than the knife.
+        while cut_off(conn.begin(), 1).await {}
+        drop(conn);
+        until("the connection is in a transaction", || async {
+            let state: String =
+                sqlx::query_scalar("SELECT state FROM pg_stat_activity WHERE pid = $1")
+                    .bind(backend)
+                    .fetch_one(&seen.other)
+                    .await
+                    .unwrap();
+            state == "idle in transaction"
+        })
+        .await;
+        let turn = match n % 2 {
+            0 => Turn::Due,
+            _ => Turn::Now(&id),
+        };
+        let terms = terms(5000, 9000, 20);
+        let step = shop.inbox.step(&tea(), turn, terms, &seen).await;
+        let did = step.unwrap().unwrap().did;
+        assert_eq!(did, Stepped::Now(EventState::Done));
+        assert_eq!(shop.record(&id).await.state, EventState::Done);
+    }
+    assert_eq!(*seen.attempts.lock().unwrap(), [1; 6]);
 }
 
 #[tokio::test]
