@@ -26,6 +26,7 @@ super::cases! {
     "what is committed and has not begun is not lost" => never_began,
     "a process that freezes beyond its lease is not overtaken" => frozen,
     "an attempt that another process took over is given back without its claim" => overtaken,
+    "a claim at the attempt limit counts no attempt and gives none back" => spent,
     "who hangs up does not undo what began" => hangs_up,
     "by hand: who hangs up does not undo what began" => hangs_up_by_hand,
     "a restart forgets nothing" => restart,
@@ -272,6 +273,25 @@ async fn overtaken<S: Subject>(world: World<S>) -> Told {
     same("due", record.due, second.record.due)?;
     let third = claim(Claim::Now("evt_1", 9), HOUR).await?;
     check(third.is_none(), format!("the lease runs: {third:?}"))
+}
+
+async fn spent<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    // The last attempt does not come to its end.
+    let terms = Terms::new(terms().patience, Duration::ZERO, 1);
+    for is_spent in [false, true, true] {
+        let mut session = inbox.session();
+        let claimed = session.claim(&tea(), Claim::IfDue("evt_1"), terms).await?;
+        let claimed = claimed.ok_or("the claim failed")?;
+        same("spent", claimed.is_spent, is_spent)?;
+        if is_spent {
+            session.give_back(&claimed, Some(Duration::ZERO)).await?;
+        }
+        session.finish().await;
+        same("attempts", stored(&inbox, "evt_1").await?.attempts, 1)?;
+    }
+    Ok(())
 }
 
 async fn hangs_up<S: Subject>(world: World<S>) -> Told {
