@@ -626,9 +626,8 @@ async fn a_statement_that_runs_at_the_deadline_is_ended_and_holds_nothing() {
     }
 }
 
-/// A lock of the session outlives the handler's transaction.
 #[tokio::test]
-async fn a_session_lock_of_a_handler_that_was_cut_off_ends_with_its_connection() {
+async fn a_connection_on_which_a_handler_was_cut_off_is_closed() {
     let Some(db) = Database::new().await else {
         return;
     };
@@ -636,19 +635,22 @@ async fn a_session_lock_of_a_handler_that_was_cut_off_ends_with_its_connection()
         builder.handler_deadline(Duration::from_secs(1))
     })
     .await;
-    let other = db.pool(1, "").await;
-    shop.ledger.behave(Behave::Sql(
-        "SELECT pg_advisory_lock(hashtext(current_schema())); SELECT pg_sleep(100)",
-    ));
-    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 500);
-    until("the lock is free", async || {
-        sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext(current_schema()))")
-            .fetch_one(&other)
-            .await
-            .unwrap()
-    })
-    .await;
+    for (n, behave, is_closed) in [
+        (1, Behave::Fail, false),
+        (2, Behave::Panic, true),
+        (3, Behave::Sql("SELECT pg_sleep(100)"), true),
+    ] {
+        shop.ledger.behave(behave);
+        let before = shop.number(BACKEND).await;
+        let event = succeeded(&format!("evt_{n}"), &format!("pi_{n}"));
+        assert_eq!(shop.sent(event).await, 500, "{n}");
+        let after = shop.number(BACKEND).await;
+        assert_eq!(before != after, is_closed, "{n}");
+    }
 }
+
+/// The server's process behind a connection.
+const BACKEND: &str = "SELECT pg_backend_pid()::bigint";
 
 #[tokio::test]
 async fn a_process_that_stands_still_before_its_handler_runs_keeps_its_locks_for_ten_seconds() {
@@ -818,7 +820,8 @@ async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
     let Some(db) = Database::new().await else {
         return;
     };
-    let shop = Shop::new(&db).await;
+    let shop = Shop::with(&db, 1, "", |builder| builder).await;
+    let backend = shop.number(BACKEND).await;
     shop.execute(
         "CREATE TABLE orders (id int PRIMARY KEY);
         CREATE TABLE parcels (of int REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -832,6 +835,8 @@ async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
     let error = record.last_error.unwrap();
     assert!(error.contains("foreign key"), "{error}");
     assert!(shop.effects().await.is_empty());
+    // Not at the commit, which would take the connection with it.
+    assert_eq!(shop.number(BACKEND).await, backend);
     shop.execute("INSERT INTO orders VALUES (1)").await;
     assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
     assert_eq!(shop.number("SELECT count(*) FROM parcels").await, 1);
@@ -2221,14 +2226,11 @@ async fn a_mark_that_touched_no_row_commits_nothing() {
     limited
         .ledger
         .behave(Behave::Sql("SET LOCAL app.tenant = '7'"));
-    limited.sent(succeeded("evt_1", "pi_1")).await;
-    limited.sent(succeeded("evt_1", "pi_1")).await;
-    assert!(
-        shop.effects().await.len() <= 1,
-        "{:?}, and the event is {:?}",
-        shop.effects().await,
-        shop.record("evt_1").await.state
-    );
+    for _ in 0..2 {
+        assert_eq!(limited.sent(succeeded("evt_1", "pi_1")).await, 500);
+        assert_eq!(shop.effects().await, Vec::<String>::new());
+    }
+    assert_eq!(shop.record("evt_1").await.state, EventState::Pending);
 }
 
 /// Each of a payment and an order of its own.
