@@ -2,7 +2,7 @@
 //! comes out. What every inbox promises is in `inbox.rs`.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, EventRecord, EventState, FulfillmentHandler, InboxExt as _, IntentRecord,
@@ -39,6 +39,8 @@ struct Seen {
 enum Behave {
     Well,
     Fail,
+    /// All but the success.
+    FailOnEvents,
     Hang,
 }
 
@@ -72,7 +74,7 @@ impl<C: Send> FulfillmentHandler<C> for Seen {
         let behave = *self.behave.lock().unwrap();
         self.started.add_permits(1);
         match behave {
-            Behave::Well => {}
+            Behave::Well | Behave::FailOnEvents => {}
             Behave::Fail => return Err("the printer is out of paper".into()),
             Behave::Hang => self.release.acquire().await?.forget(),
         }
@@ -84,6 +86,9 @@ impl<C: Send> FulfillmentHandler<C> for Seen {
     }
 
     async fn on_event(&self, event: &PaymentEvent<'_>, _: &mut C) -> Result<(), BoxError> {
+        if *self.behave.lock().unwrap() == Behave::FailOnEvents {
+            return Err("the printer is out of paper".into());
+        }
         match event {
             PaymentEvent::PaymentProcessing { payment, .. } => {
                 self.saw(format!("processing {}", payment.id()))
@@ -579,6 +584,16 @@ async fn another_applications_payment_goes_to_the_hook_event() {
         shop.seen.hooks(),
         ["event payment_intent.succeeded", "succeeded pi_2"]
     );
+}
+
+#[tokio::test]
+async fn another_applications_success_is_no_payment_that_waits_for_fulfilment() {
+    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    shop.seen.behave(Behave::FailOnEvents);
+    let theirs = succeeded("evt_1", "pi_1");
+    assert_eq!(shop.send(theirs).await.status(), 500);
+    assert_eq!(shop.state("evt_1").await, EventState::Pending);
+    assert_eq!(shop.checkout.stats().await.unwrap().unfulfilled, 0);
 }
 
 #[tokio::test]
@@ -1171,6 +1186,30 @@ async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
             shop.seen.hooks()
         );
     }
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_keeps_its_pause_when_its_success_is_replayed() {
+    let shop = Shop::attempts(100);
+    let refunded = || {
+        let refund = refund("re_1", "pi_1", Amount::new(100, Currency::EUR));
+        EventBody::new("refund.created", refund).id("evt_refund")
+    };
+    *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(1, Currency::EUR));
+    shop.send(succeeded("evt_1", "pi_1")).await;
+    assert_eq!(shop.state("evt_1").await, EventState::Mismatch);
+    // A pause is random, and grows with each failure.
+    shop.seen.behave(Behave::FailOnEvents);
+    let for_long = Duration::from_secs(300);
+    while shop.send(refunded()).await.status() == 500
+        && shop.record("evt_refund").await.due < SystemTime::now() + for_long
+    {}
+    shop.seen.behave(Behave::Well);
+    *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
+    let success = shop.record("evt_1").await;
+    shop.checkout.replay(&success).await.unwrap();
+    assert_eq!(shop.state("evt_1").await, EventState::Done);
+    assert_eq!(shop.state("evt_refund").await, EventState::Pending);
 }
 
 #[tokio::test]

@@ -627,6 +627,50 @@ async fn a_statement_that_runs_at_the_deadline_is_ended_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_a_handler_was_cut_off_is_closed() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 1, "", |builder| {
+        builder.handler_deadline(Duration::from_secs(1))
+    })
+    .await;
+    for (n, behave, is_closed) in [
+        (1, Behave::Fail, false),
+        (2, Behave::Panic, true),
+        (3, Behave::Sql("SELECT pg_sleep(100)"), true),
+    ] {
+        shop.ledger.behave(behave);
+        let before = shop.number(BACKEND).await;
+        let event = succeeded(&format!("evt_{n}"), &format!("pi_{n}"));
+        assert_eq!(shop.sent(event).await, 500, "{n}");
+        let after = shop.number(BACKEND).await;
+        assert_eq!(before != after, is_closed, "{n}");
+    }
+}
+
+/// The server's process behind a connection.
+const BACKEND: &str = "SELECT pg_backend_pid()::bigint";
+
+#[tokio::test]
+async fn a_process_that_stands_still_before_its_handler_runs_keeps_its_locks_for_ten_seconds() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::new(&db).await;
+    shop.execute(
+        "CREATE FUNCTION limits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO effects (what) VALUES ('idle for ' || current_setting('idle_in_transaction_session_timeout'));
+            RETURN new;
+        END $$;
+        CREATE TRIGGER limits BEFORE INSERT ON stripe_checkout_payments FOR EACH ROW EXECUTE FUNCTION limits()",
+    )
+    .await;
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.effects().await, ["idle for 10s", "succeeded pi_1"]);
+}
+
+#[tokio::test]
 async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_time_limit() {
     let Some(db) = Database::new().await else {
         return;
@@ -739,6 +783,8 @@ async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_r
         Behave::Sql("ROLLBACK"),
         Behave::Sql("COMMIT; BEGIN"),
         Behave::SwallowedSql("COMMIT; SELECT 1 / 0"),
+        // It fails, and what it wrote is kept.
+        Behave::Sql("COMMIT; SELECT 1 / 0"),
         Behave::CutOffNested,
     ];
     for (n, behave) in endings.into_iter().enumerate() {
@@ -779,7 +825,8 @@ async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
     let Some(db) = Database::new().await else {
         return;
     };
-    let shop = Shop::new(&db).await;
+    let shop = Shop::with(&db, 1, "", |builder| builder).await;
+    let backend = shop.number(BACKEND).await;
     shop.execute(
         "CREATE TABLE orders (id int PRIMARY KEY);
         CREATE TABLE parcels (of int REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED)",
@@ -793,6 +840,8 @@ async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
     let error = record.last_error.unwrap();
     assert!(error.contains("foreign key"), "{error}");
     assert!(shop.effects().await.is_empty());
+    // Not at the commit, which would take the connection with it.
+    assert_eq!(shop.number(BACKEND).await, backend);
     shop.execute("INSERT INTO orders VALUES (1)").await;
     assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
     assert_eq!(shop.number("SELECT count(*) FROM parcels").await, 1);
@@ -821,13 +870,20 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
     })
     .await;
     shop.ledger.behave(Behave::Sql(
-        "INSERT INTO effects (what) SELECT name || ' ' || current_setting(name) FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
-            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout']) AS name",
+        "INSERT INTO effects (what) SELECT name || ' ' || COALESCE(current_setting(name, true), 'unknown') FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
+            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout', 'client_connection_check_interval']) AS name",
     ));
     assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    let mut settings = shop.effects().await.split_off(1);
+    // Servers before version 14 do not know it.
+    let check = settings.pop();
+    let check = check
+        .as_deref()
+        .and_then(|check| check.strip_prefix("client_connection_check_interval "));
+    assert!(matches!(check, Some("2s" | "unknown")), "{check:?}");
     // The deadline, and five seconds; but what the session allows less stays.
     assert_eq!(
-        shop.effects().await[1..],
+        settings,
         [
             "lock_timeout 7s",
             "synchronous_commit on",
@@ -1309,9 +1365,10 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
             let after = shop.record("evt_1").await;
             assert_eq!(after.attempts, 0);
             if turn == Which::Due {
-                // It lets others go first.
+                // It lets others go first, and not for as long as the lease.
                 let due = "UPDATE stripe_checkout_events SET due = received";
-                assert!(after.due > before.due);
+                let soon = SystemTime::now() + Duration::from_secs(4);
+                assert!(after.due > before.due && after.due < soon, "{after:?}");
                 shop.execute(due).await;
             } else {
                 assert_eq!(after.due, before.due);
@@ -2306,14 +2363,11 @@ async fn a_mark_that_touched_no_row_commits_nothing() {
     limited
         .ledger
         .behave(Behave::Sql("SET LOCAL app.tenant = '7'"));
-    limited.sent(succeeded("evt_1", "pi_1")).await;
-    limited.sent(succeeded("evt_1", "pi_1")).await;
-    assert!(
-        shop.effects().await.len() <= 1,
-        "{:?}, and the event is {:?}",
-        shop.effects().await,
-        shop.record("evt_1").await.state
-    );
+    for _ in 0..2 {
+        assert_eq!(limited.sent(succeeded("evt_1", "pi_1")).await, 500);
+        assert_eq!(shop.effects().await, Vec::<String>::new());
+    }
+    assert_eq!(shop.record("evt_1").await.state, EventState::Pending);
 }
 
 /// Each of a payment and an order of its own.
@@ -2505,6 +2559,80 @@ async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
                 .unwrap();
         assert_eq!(stored, 1, "acknowledged, and not there");
     }
+}
+
+/// Counts the attempts that another process sees while the handler runs.
+struct SeenByOthers {
+    other: PgPool,
+    attempts: Mutex<Vec<i64>>,
+}
+
+impl Dispatch<PgConnection> for SeenByOthers {
+    fn dispatch<'a>(
+        &'a self,
+        _: &'a EventRecord,
+        payment: &'a PaymentRecord,
+        _: Option<&'a IntentRecord>,
+        _: &'a mut PgConnection,
+    ) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let attempts = "SELECT attempts FROM stripe_checkout_events WHERE state = 'pending'";
+            let attempts: i64 = sqlx::query_scalar(attempts)
+                .fetch_one(&self.other)
+                .await
+                .unwrap();
+            self.attempts.lock().unwrap().push(attempts);
+            Verdict::Done {
+                payment: payment.clone(),
+                intent: None,
+            }
+        })
+    }
+}
+
+/// An attempt that is not committed before the handler runs would not count if the process dies.
+#[tokio::test]
+async fn a_connection_that_was_left_in_a_transaction_claims_no_event() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let shop = Shop::with(&db, 1, "", |builder| builder).await;
+    let seen = SeenByOthers {
+        other: db.pool(1, "").await,
+        attempts: Mutex::default(),
+    };
+    for n in 0..6 {
+        let id = format!("evt_{n}");
+        shop.inbox.receive(new_event(&id)).await.unwrap();
+        let mut conn = shop.pool.acquire().await.unwrap();
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
+        // The server is sometimes faster than the knife.
+        while cut_off(conn.begin(), 1).await {}
+        drop(conn);
+        until("the connection is in a transaction", || async {
+            let state: String =
+                sqlx::query_scalar("SELECT state FROM pg_stat_activity WHERE pid = $1")
+                    .bind(backend)
+                    .fetch_one(&seen.other)
+                    .await
+                    .unwrap();
+            state == "idle in transaction"
+        })
+        .await;
+        let turn = match n % 2 {
+            0 => Which::Due,
+            _ => Which::Now(&id),
+        };
+        let terms = terms(5000, 9000, 20);
+        let step = shop.inbox.step(&tea(), turn, terms, &seen).await;
+        let did = step.unwrap().unwrap().did;
+        assert_eq!(did, Stepped::Now(EventState::Done));
+        assert_eq!(shop.record(&id).await.state, EventState::Done);
+    }
+    assert_eq!(*seen.attempts.lock().unwrap(), [1; 6]);
 }
 
 #[tokio::test]

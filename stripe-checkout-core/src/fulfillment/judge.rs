@@ -416,4 +416,51 @@ mod tests {
             None::<()>
         );
     }
+
+    fn event(id: &str, payment: &str) -> Event {
+        let object = serde_json::json!({ "object": "payment_intent", "id": payment });
+        let event = serde_json::json!({
+            "object": "event",
+            "id": id,
+            "type": "payment_intent.created",
+            "livemode": false,
+            "created": 1,
+            "data": { "object": object },
+        });
+        Event::parse(event.to_string()).unwrap()
+    }
+
+    #[test]
+    fn an_event_that_differs_from_the_delivered_one_is_read_from_the_store() {
+        let config = Config::new([crate::WebhookSecret::new("whsec_of_this_test").unwrap()]);
+        let judge = Judge {
+            handler: &(),
+            fresh: &Fresh::new(None),
+            config: &config.unwrap(),
+            deadline: Duration::from_secs(1),
+            max_attempts: 1,
+            has_one_writer: false,
+            delivered: Some(event("evt_1", "pi_1").into()),
+        };
+        for payment in ["pi_1", "pi_2"] {
+            let stored = event("evt_1", payment);
+            let record = EventRecord::from(super::super::records::NewEvent {
+                scope: crate::fulfillment::Scope {
+                    application: "tea".into(),
+                    mode: crate::Mode::Test,
+                },
+                id: "evt_1".into(),
+                event_type: stored.event_type().to_owned(),
+                payment: None,
+                order: None,
+                ours: true,
+                settles: false,
+                note: None,
+                body: stored.body().to_owned().into(),
+                received: std::time::SystemTime::now(),
+            });
+            let read = judge.read(&record).unwrap();
+            assert_eq!(read.object_id(), Some(payment));
+        }
+    }
 }

@@ -95,8 +95,10 @@ impl TryFrom<u64> for Minor {
 }
 
 /// A value that is good to know but no reason to refuse a genuine object: missing, null, or of another type than expected, it is none.
+#[derive(Default)]
 pub(super) enum Lenient<T> {
     Is(T),
+    #[default]
     IsNot,
 }
 
@@ -122,12 +124,6 @@ impl<T> Lenient<T> {
             Self::Is(value) => Some(value),
             Self::IsNot => None,
         }
-    }
-}
-
-impl<T> Default for Lenient<T> {
-    fn default() -> Self {
-        Self::IsNot
     }
 }
 

@@ -1,5 +1,6 @@
 //! Every inbox keeps what every inbox promises: see `testing::inbox`.
 
+mod lost;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -10,7 +10,8 @@ use super::world::{
 };
 use crate::error::InboxError;
 use crate::fulfillment::{
-    EventState, FulfillmentStatus, Inbox, InboxExt as _, PendingNote, Stepped, Terms, Which,
+    Claim, EventState, FulfillmentStatus, Inbox, InboxExt as _, PendingNote, Session as _, Stepped,
+    Terms, Which,
 };
 use crate::testing::{EventBody, refund};
 use crate::webhook::Event;
@@ -25,6 +26,8 @@ super::cases! {
     "what waits for such a success goes on" => waits_for_crashed,
     "what is committed and has not begun is not lost" => never_began,
     "a process that freezes beyond its lease is not overtaken" => frozen,
+    "an attempt that another process took over is given back without its claim" => overtaken,
+    "a claim at the attempt limit counts no attempt and gives none back" => spent,
     "who hangs up does not undo what began" => hangs_up,
     "by hand: who hangs up does not undo what began" => hangs_up_by_hand,
     "a restart forgets nothing" => restart,
@@ -231,8 +234,10 @@ async fn frozen<S: Subject>(world: World<S>) -> Told {
     let quick = Terms::new(Duration::from_millis(200), HOUR, 3);
     for turn in [Which::Due, Which::Now("evt_1")] {
         let step = other.step(&tea(), turn, quick, &*script).await;
+        // A worker passes it over, unless it has to wait for the one writer.
+        let passes_over = turn == Which::Due && !world.subject.one_writer();
         check(
-            matches!(step, Ok(None) | Err(InboxError::Busy)),
+            matches!(step, Ok(None)) || (!passes_over && matches!(step, Err(InboxError::Busy))),
             format!("{turn:?} beside a hook that runs: {step:?}"),
         )?;
     }
@@ -246,6 +251,51 @@ async fn frozen<S: Subject>(world: World<S>) -> Told {
         (EventState::Done, 1),
     )?;
     world.wrote(["evt_1"]).await
+}
+
+async fn overtaken<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    let claim = async |which, lease| {
+        let mut session = inbox.session();
+        let terms = Terms::new(terms().patience, lease, 3);
+        let claimed = session.claim(&tea(), which, terms).await;
+        session.finish().await;
+        claimed
+    };
+    let if_due = Claim::IfDue("evt_1");
+    let first = claim(if_due, Duration::ZERO).await?;
+    let first = first.ok_or("the first claim failed")?;
+    // Its lease is over.
+    let second = claim(if_due, HOUR).await?;
+    let second = second.ok_or("the second claim failed")?;
+    let mut session = inbox.session();
+    session.give_back(&first, None).await?;
+    session.finish().await;
+    let record = stored(&inbox, "evt_1").await?;
+    same("attempts", record.attempts, 1)?;
+    same("due", record.due, second.record.due)?;
+    let third = claim(Claim::Now("evt_1", 9), HOUR).await?;
+    check(third.is_none(), format!("the lease runs: {third:?}"))
+}
+
+async fn spent<S: Subject>(world: World<S>) -> Told {
+    let inbox = world.open().await;
+    inbox.receive(new_event("evt_1", "pi_1", true)).await?;
+    // The last attempt does not come to its end.
+    let terms = Terms::new(terms().patience, Duration::ZERO, 1);
+    for is_spent in [false, true, true] {
+        let mut session = inbox.session();
+        let claimed = session.claim(&tea(), Claim::IfDue("evt_1"), terms).await?;
+        let claimed = claimed.ok_or("the claim failed")?;
+        same("spent", claimed.is_spent, is_spent)?;
+        if is_spent {
+            session.give_back(&claimed, Some(Duration::ZERO)).await?;
+        }
+        session.finish().await;
+        same("attempts", stored(&inbox, "evt_1").await?.attempts, 1)?;
+    }
+    Ok(())
 }
 
 async fn hangs_up<S: Subject>(world: World<S>) -> Told {
