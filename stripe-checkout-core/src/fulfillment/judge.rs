@@ -435,7 +435,7 @@ mod tests {
         let config = Config::new([crate::WebhookSecret::new("whsec_of_this_test").unwrap()]);
         let judge = Judge {
             handler: &(),
-            fresh: &Fresh::new(None),
+            recheck: &Recheck::new(None),
             config: &config.unwrap(),
             deadline: Duration::from_secs(1),
             max_attempts: 1,
