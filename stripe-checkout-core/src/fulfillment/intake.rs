@@ -6,7 +6,7 @@ use super::inbox::{Inbox, Session};
 use super::inbox_ext::InboxExt as _;
 use super::records::{EventState, Found, NewEvent, OrderKey, Scope, Stored};
 use super::step::{At, Start};
-use super::verdict::Received;
+use super::verdict::{Received, Step};
 use super::{FulfillmentHandler, OursRule};
 use crate::error::InboxError;
 use crate::marks::Marks;
@@ -97,8 +97,14 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             });
         }
         let scope = event.record.scope.clone();
-        self.step(&scope, Start::Found(session, event.into(), at))
-            .await
+        let success = (at == At::Due && event.record.settles).then(|| event.record.clone());
+        let start = Start::Found(session, event.into(), at);
+        let received = self.step(&scope, start).await?;
+        if let (Received::Queued, Some(success)) = (received, success) {
+            // Its own time has not come, but other events of its payment may be due.
+            self.step_those_who_waited(&Step::not_due(success)).await;
+        }
+        Ok(received)
     }
 
     /// Whose the payment is, where the rows tell: `None` if they do not.

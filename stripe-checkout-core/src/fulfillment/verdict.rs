@@ -64,6 +64,15 @@ impl Step {
         }
     }
 
+    /// A pending success that is not due: others may wait for it, and be due.
+    pub(super) fn not_due(event: EventRecord) -> Self {
+        Self {
+            event,
+            awaited: true,
+            did: Stepped::Waiting,
+        }
+    }
+
     /// An event that an operator discarded: others may wait for it.
     pub(super) fn discarded(event: &EventRecord) -> Self {
         Self {
