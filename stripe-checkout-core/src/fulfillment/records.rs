@@ -421,7 +421,7 @@ impl Stored {
     }
 }
 
-/// What [`Session::find`] found.
+/// The result of [`Session::find`](super::inbox::Session::find).
 #[derive(Debug, Default)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Found {
