@@ -687,7 +687,23 @@ impl Model {
                 all.push(after);
             }
         }
+        all.extend(self.after_claim_of_spent(happening));
         all
+    }
+
+    /// The state if the process claimed an event without attempts, and died before it was dead.
+    fn after_claim_of_spent(&self, happening: &Happening) -> Option<Self> {
+        let event = match happening {
+            Happening::Deliver { event, .. } => *event,
+            Happening::Work { .. } => *self.due().first()?,
+            _ => return None,
+        };
+        let mut after = self.clone();
+        let now = after.tick();
+        let known = after.events.get_mut(&event)?;
+        let is_spent = known.state == EventState::Pending && known.attempts >= MAX;
+        known.due = Some(now);
+        is_spent.then_some(after)
     }
 
     pub(crate) fn apply(&mut self, happening: &Happening) -> Answer {

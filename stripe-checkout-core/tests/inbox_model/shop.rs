@@ -471,8 +471,8 @@ impl<S: Store> Session for Mortal<S> {
         let found = self.process.living(find).await?;
         if !self.process.queued {
             self.asks();
-            let is_over = |stored: &Stored| stored.record.state != EventState::Pending;
-            if found.event.as_ref().is_some_and(is_over)
+            // No claim follows if the event is over, or not due.
+            if found.event.is_some()
                 && self
                     .scripted
                     .flatten()
