@@ -140,6 +140,8 @@ impl Worker {
                         panicked = error.is_panic(),
                         "the worker lost a turn; it goes on"
                     );
+                    // It may have been a look, and an inbox is not asked again while it is asked.
+                    asked.clear();
                 }
             }
             while let Some((member, checkout)) = tickets.next() {

@@ -615,10 +615,10 @@ impl<S: Store> MortalTransaction<'_, S> {
 }
 
 impl<S: Store> Stage<S> {
-    /// What is known when the transaction of a handler is committed.
+    /// Facts for the moment at which the transaction of a handler is committed.
     fn committed(&self, event: &EventRecord, attempts: u32, running: &Running, gone: &[Pay]) {
         let stage = self;
-        // What did not run was no attempt.
+        // An event that did not run had no attempt.
         if event.attempts < attempts {
             stage.count(&event.id, -1);
         }
