@@ -1,11 +1,13 @@
 //! Attacks over raw sockets, each with an honest request that is answered meanwhile.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -22,6 +24,10 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// shorter than any framework waits for a head.
 const WATCHED: Duration = Duration::from_secs(4);
 
+/// How many attacks open their connections at once. The system refuses what a listener's queue
+/// does not take, and the shortest queue in use holds 128: two connections for each attack fit.
+const OPENING: usize = 32;
+
 /// The largest body of every route but the webhook, in bytes.
 const SMALL: usize = 16 * 1024;
 
@@ -34,11 +40,12 @@ pub async fn withstand(name: &str, driver: impl Driver) -> usize {
     let attacks = all(&application);
     let count = attacks.len();
     let site = Site::of(&driver, application, state).await;
+    let opening = Arc::new(Semaphore::new(OPENING));
     let mut running = JoinSet::new();
     for (number, attack) in attacks.into_iter().enumerate() {
-        let site = site.clone();
+        let (site, opening) = (site.clone(), Arc::clone(&opening));
         running.spawn(async move {
-            let told = attack.run(&site, number).await;
+            let told = attack.run(&site, &opening, number).await;
             told.map_err(|failure| format!("{}: {failure}", attack.name))
         });
     }
@@ -92,7 +99,8 @@ enum Right {
 }
 
 impl Attack {
-    async fn run(&self, site: &Site, number: usize) -> Result<(), String> {
+    async fn run(&self, site: &Site, opening: &Semaphore, number: usize) -> Result<(), String> {
+        let place = opening.acquire().await.map_err(|error| error.to_string())?;
         let stream = connect(site.address).await?;
         let (mut reading, mut writing) = stream.into_split();
         let read = async {
@@ -127,7 +135,10 @@ impl Attack {
         // Read and written at the same time: the server may answer before it has read everything.
         let write = async {
             let _ = writing.write_all(&self.sends).await;
-            honest(site, number).await?;
+            let honest = honest(site, number).await;
+            // Connections are accepted in their order, so this attack's was accepted as well.
+            drop(place);
+            honest?;
             self.go_on(&mut writing).await;
             Ok::<_, String>(())
         };
