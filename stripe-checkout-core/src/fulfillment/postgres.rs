@@ -166,6 +166,9 @@ impl PostgresInbox {
         flag: "boolean",
         bytes: "bytea",
         end: "",
+        // A body stands in its row if it fits into a page. To compress it costs more than to write
+        // it, and it is there for a short time only.
+        bodies: " WITH (toast_tuple_target = 8160)",
         keyed: "",
     }];
 

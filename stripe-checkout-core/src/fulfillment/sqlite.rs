@@ -96,6 +96,7 @@ impl SqliteInbox {
         flag: "INTEGER",
         bytes: "BLOB",
         end: " STRICT",
+        bodies: " STRICT",
         keyed: " STRICT, WITHOUT ROWID",
     }];
 
@@ -130,8 +131,10 @@ impl SqliteInbox {
                 now: CLOCK,
                 clock: CLOCK,
                 skip_locked: "",
-                settings: "",
+                // At once for writing: see `Writer::begin`.
+                settings: "BEGIN IMMEDIATE; ",
                 from_settings: "",
+                end: "; COMMIT",
                 outside: "TRUE",
                 keeps_statements: true,
                 of_connection: SETTINGS,

@@ -10,6 +10,7 @@ pub(super) use sqlx::{PgConnection as Connection, Postgres as Database};
 
 use super::super::inbox::Limits;
 pub(super) use super::super::sql::statement::Dialect;
+pub(super) use super::transaction::{Own, with_own};
 use super::transaction::{busy_or, milliseconds};
 use crate::error::InboxError;
 
@@ -36,9 +37,10 @@ pub(super) fn dialect(schema: &str, pooler: Pooler) -> Dialect {
             ") "
         ),
         from_settings: "FROM settings ",
+        end: "",
         outside: concat!(clock!("now"), " >= $9"),
         keeps_statements: pooler == Pooler::None,
-        of_connection: concat!(clock!("clock_timestamp"), " AS seen"),
+        of_connection: own_settings!(),
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::records::{
 };
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
-use super::driver::{Dialect, Pooler, Wait, failed, with_wait};
+use super::driver::{Dialect, Own, Pooler, Wait, failed, with_wait};
 use super::rows::{self, LeftInside, account, micros, text};
 use super::transaction::{
     Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,
@@ -51,6 +51,7 @@ pub struct SqlSession {
 pub struct SqlTransaction<'a> {
     tx: Tx<'a>,
     inbox: &'a PostgresInbox,
+    own: Own,
     /// Whether a handler was cut off on the connection: it is not used again.
     is_worn: bool,
     /// The payment's row as it was locked.
@@ -114,29 +115,29 @@ impl SqlSession {
         }
     }
 
-    /// Its connection, and when the server was seen on it. An explicit transaction needs no look.
+    /// Its connection, and when the session was seen on it. An explicit transaction needs no look.
     async fn seen(&mut self, until: Instant) -> Result<(&mut Held, i64), InboxError> {
         if self.is_explicit(1) {
             return Ok((self.hold(until).await?, i64::MIN));
         }
         self.hold_idle();
         let sql = self.inbox.dialect.clone();
-        let mut seen = self.held.as_ref().and_then(|held| held.seen);
+        let own = |held: &Held| held.own.as_ref().map(|own| own.seen);
+        let mut seen = self.held.as_ref().and_then(own);
         let mut tries = 1;
         while seen.is_none() {
             let db = self.hold(until).await?.db();
-            let looked = sql.scalar::<Postgres, _>("SELECT {clock}");
-            let looked = async { looked.fetch_one(db).await.map_err(failed) };
-            let looked = in_time(SILENCE, looked).await;
+            let looked = in_time(SILENCE, Own::look(db, &sql)).await;
             match self.keep(looked) {
-                Ok(now) => seen = Some(now),
+                Ok(own) => {
+                    seen = Some(own.seen);
+                    self.hold(until).await?.own = Some(own);
+                }
                 Err(_) if tries == 1 => tries += 1,
                 Err(error) => return Err(error),
             }
         }
-        let held = self.hold(until).await?;
-        let seen = *held.seen.insert(seen.unwrap_or(i64::MAX));
-        Ok((held, seen))
+        Ok((self.hold(until).await?, seen.unwrap_or(i64::MAX)))
     }
 
     /// Whether a statement that could be a transaction of its own stands in an explicit one.
@@ -177,7 +178,9 @@ impl Session for SqlSession {
             };
             let found = in_time(SILENCE, found).await;
             let found = found.and_then(|(found, row)| {
-                held.seen = Some(rows::get(&row, "seen")?);
+                if inbox.pooler == Pooler::None {
+                    held.own = Some(Own::read(&row)?);
+                }
                 Ok(found)
             });
             match self.keep(found) {
@@ -294,12 +297,13 @@ async fn lock<'a>(
     event: &EventRecord,
     until: Instant,
 ) -> Result<Option<(SqlTransaction<'a>, Locked)>, InboxError> {
-    let mut tx = held.begin_for_handler(until).await?;
+    let (mut tx, own) = held.begin_for_handler(&inbox.dialect, until).await?;
     match lock_rows(tx.db(), &inbox.dialect, event, until).await {
         Ok((payment, Some((locked, backend)))) => {
             let transaction = SqlTransaction {
                 tx,
                 inbox,
+                own,
                 is_worn: false,
                 payment,
                 transaction: locked.transaction,
@@ -365,17 +369,17 @@ impl SqlTransaction<'_> {
             false => CommitError::Lost(text),
         };
         if failed {
-            let undone = undo(self.inbox, db, self.backend).await;
+            let undone = undo(self.inbox, db, &self.own, self.backend).await;
             return undone.map_err(|error| lost(&error, words(&error)));
         }
-        let Err(error) = after_handler(db).await else {
+        let Err(error) = after_handler(db, &self.own).await else {
             return Ok(());
         };
         let text = words(&error);
         if !is_refusal(&error) || is_broken(&error) {
             return Err(lost(&error, text));
         }
-        match undo(self.inbox, db, self.backend).await {
+        match undo(self.inbox, db, &self.own, self.backend).await {
             Ok(()) => Err(CommitError::Refused(text)),
             Err(undoing) => Err(lost(&undoing, text)),
         }
@@ -387,10 +391,11 @@ impl SqlTransaction<'_> {
 async fn undo(
     inbox: &PostgresInbox,
     db: &mut PgConnection,
+    own: &Own,
     backend: Option<i64>,
 ) -> Result<(), sqlx::Error> {
     let undone = {
-        let mut undoing = pin!(undo_handler(db));
+        let mut undoing = pin!(undo_handler(db, own));
         // By reference: work that does not end in time is waited for again, never dropped.
         match tokio::time::timeout(GRACE, undoing.as_mut()).await {
             Ok(undone) => undone,
@@ -403,7 +408,7 @@ async fn undo(
     match undone {
         // Where the end of a nested transaction was cut off, sqlx first takes back what is not
         // there any more. Ours may still be.
-        Err(error) if is_broken(&error) => undo_handler(db).await,
+        Err(error) if is_broken(&error) => undo_handler(db, own).await,
         undone => undone,
     }
 }
@@ -417,8 +422,8 @@ impl Transaction for SqlTransaction<'_> {
     }
 
     async fn protect(&mut self, limit: Duration) -> Result<(), InboxError> {
-        let db = self.tx.db();
-        let protected = async { before_handler(db, limit).await.map_err(unavailable) };
+        let (db, own) = (self.tx.db(), &self.own);
+        let protected = async { before_handler(db, own, limit).await.map_err(unavailable) };
         in_time(SILENCE, protected).await
     }
 
@@ -434,7 +439,8 @@ impl Transaction for SqlTransaction<'_> {
 
     async fn commit(mut self, changes: Changes) -> Result<(), CommitError> {
         let committing = async {
-            save(self.tx.db(), &self.inbox.dialect, &self.payment, changes).await?;
+            let (db, sql) = (self.tx.db(), &self.inbox.dialect);
+            save(db, sql, &self.payment, changes, &self.own).await?;
             self.tx.commit_worn(self.is_worn).await
         };
         match tokio::time::timeout(SILENCE, committing).await {
@@ -512,8 +518,7 @@ impl Patience {
         let now = Instant::now();
         // As long as no lock was waited for, what the server was told is still true.
         if now - self.notified > Duration::from_millis(20) {
-            let left = self.until.saturating_duration_since(now);
-            wait_for_locks(db, left).await.map_err(failed)?;
+            wait_for_locks(db, self.until).await.map_err(failed)?;
             self.notified = now;
         }
         Ok(())
@@ -559,11 +564,9 @@ async fn lock_event(
     let statement = concat!(
         "SELECT ",
         event_columns!(),
-        ", ",
-        awaited!(),
-        ", ",
-        said!("e.payment"),
-        ", txid_current_if_assigned() AS txid, pg_backend_pid()::bigint AS backend FROM {}events AS e WHERE ",
+        ", notes, settling, settles AND others AS awaited, txid_current_if_assigned() AS txid, pg_backend_pid()::bigint AS backend FROM {}events AS e, ",
+        said!("$4"),
+        " AS said WHERE ",
         of_scope!(),
         "AND id = $3 FOR UPDATE OF e"
     );
@@ -572,6 +575,7 @@ async fn lock_event(
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
         .bind(text(&event.id))
+        .bind(event.payment.as_deref().map(text))
         .fetch_optional(db)
         .await
         .map_err(failed)?;
@@ -610,7 +614,7 @@ async fn insert_event(
         durable!(),
         "), new AS (INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
         "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 ELSE LEAST($12, {now}) END, $14, $14 FROM settings ",
-        "ON CONFLICT (application, mode, id) DO NOTHING RETURNING *), ",
+        "ON CONFLICT (application, mode, id) DO NOTHING RETURNING application, mode, payment, order_account, order_reference, due, claim), ",
         "whose AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
         "SELECT application, mode, payment, order_account, order_reference FROM new WHERE payment IS NOT NULL AND order_reference IS NOT NULL ",
         on_conflict_of_order!(),
@@ -659,6 +663,7 @@ async fn save(
     sql: &Dialect,
     stored: &PaymentRecord,
     changes: Changes,
+    own: &Own,
 ) -> Result<(), sqlx::Error> {
     let statement = concat!(
         "WITH p AS (UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, notified = $13 ",
@@ -667,13 +672,15 @@ async fn save(
         "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",
         "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1), ",
         "w AS (INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
-        "SELECT DISTINCT $1, $2, payment, $15, $16 FROM UNNEST(ARRAY[$24, $28]) AS payment WHERE $17 AND payment IS NOT NULL ",
+        "SELECT $1, $2, payment, $15, $16 FROM (SELECT $24 AS payment UNION ALL SELECT $28 WHERE $28 IS DISTINCT FROM $24) AS these WHERE $17 AND ",
+        is_no_known_order!(),
         on_conflict_of_order!(),
         "), e AS (UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN ''::bytea ELSE body END, ",
-        "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1) ",
-        "SELECT 1 FROM p UNION ALL SELECT 1 FROM i UNION ALL SELECT 1 FROM e"
+        "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1), s AS (",
+        restored!(),
+        ") SELECT 1 FROM s CROSS JOIN (SELECT 1 FROM p UNION ALL SELECT 1 FROM i UNION ALL SELECT 1 FROM e) AS written"
     );
-    match rows::save(db, sql, statement, stored, changes).await? {
+    match rows::save(db, sql, statement, stored, changes, own).await? {
         true => Ok(()),
         false => Err(sqlx::Error::RowNotFound),
     }

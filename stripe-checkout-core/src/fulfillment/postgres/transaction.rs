@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
 use super::super::codec::unavailable;
+use super::super::sql::statement::Dialect;
 use crate::error::InboxError;
 
 /// A connection that is closed unless its work is [known to be whole](Self::is_whole): a connection
@@ -13,9 +16,8 @@ use crate::error::InboxError;
 pub(super) struct Held {
     conn: PoolConnection<Postgres>,
     is_whole: bool,
-    /// When the server was last seen on it, in microseconds by the server's clock. A transaction
-    /// that was left on it by others is older.
-    pub(super) seen: Option<i64>,
+    /// The session as it was last seen on it, if a statement of this work has looked.
+    pub(super) own: Option<Own>,
 }
 
 impl Held {
@@ -23,7 +25,7 @@ impl Held {
         Self {
             conn,
             is_whole: true,
-            seen: None,
+            own: None,
         }
     }
 
@@ -40,39 +42,42 @@ impl Held {
 
     /// Begins a transaction in which a lock is waited for until then.
     pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
-        self.begin_with("", Some(until)).await
+        let limits = [DURABLE, PAUSES, &set_lock_timeout(until)].concat();
+        self.begin_with(&limits).await
     }
 
     /// As [`begin`](Self::begin), without a limit for locks.
     pub(super) async fn begin_unlimited(&mut self) -> Result<Tx<'_>, InboxError> {
-        self.begin_with("", None).await
+        self.begin_with(&[DURABLE, PAUSES].concat()).await
     }
 
-    /// As [`begin`](Self::begin), for a handler, who gets back the settings that the session would
-    /// have without us.
-    pub(super) async fn begin_for_handler(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
-        self.begin_with(KEEP, Some(until)).await
-    }
-
-    /// One message to the server and its answer, and as few statements in it as can be: no
-    /// transaction goes without.
-    async fn begin_with(
+    /// As [`begin`](Self::begin), for a handler, who gets back the settings that the session has
+    /// without us. They are looked at in the transaction where they are not known: behind a
+    /// transaction pooler each transaction has a session of its own.
+    pub(super) async fn begin_for_handler(
         &mut self,
-        keep: &str,
-        until: Option<Instant>,
-    ) -> Result<Tx<'_>, InboxError> {
+        sql: &Dialect,
+        until: Instant,
+    ) -> Result<(Tx<'_>, Own), InboxError> {
+        let limits = |own: &Own| {
+            let durable = own.durable();
+            [durable, PAUSES.to_owned(), set_lock_timeout(until)].concat()
+        };
+        if let Some(own) = self.own.clone() {
+            return Ok((self.begin_with(&limits(&own)).await?, own));
+        }
+        let mut tx = self.begin_with("").await?;
+        let own = Own::look(tx.db(), sql).await?;
+        run(tx.db(), limits(&own)).await.map_err(unavailable)?;
+        Ok((tx, own))
+    }
+
+    /// One message to the server and its answer, and as little in it as can be: the server plans
+    /// each `SELECT` of such a message again.
+    async fn begin_with(&mut self, limits: &str) -> Result<Tx<'_>, InboxError> {
         // The level by name, because a database's default may be another: under REPEATABLE READ, a
         // duplicate that waited gets an error instead of an answer.
-        let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ".to_owned();
-        begin.push_str(keep);
-        begin.push_str(DURABLE);
-        // Nothing of ours makes the server wait: a process that stands still must not keep its
-        // locks.
-        begin.push_str("SET LOCAL idle_in_transaction_session_timeout = '10s'; ");
-        if let Some(until) = until {
-            let wait = until.saturating_duration_since(Instant::now());
-            begin.push_str(&set_lock_timeout(wait));
-        }
+        let begin = ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ", limits].concat();
         self.is_whole = false;
         let tx = self.conn.begin_with(AssertSqlSafe(begin)).await;
         Ok(Tx {
@@ -131,68 +136,113 @@ macro_rules! durable {
     };
 }
 
-/// Calls a macro for each setting that is set back after a handler. Each one costs time in each
-/// fulfilment, so these are the ones that break the next user of the connection.
-macro_rules! each_setting {
-    ($of:ident) => {
+/// The settings of a session as they are without us: a handler gets them, and so does the next user
+/// of the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Own {
+    /// The server's time at the look, in microseconds. A transaction that was left on the connection
+    /// by others is older.
+    pub(super) seen: i64,
+    role: String,
+    search_path: String,
+    /// In milliseconds, as the next two. Zero means no limit.
+    statement_timeout: i64,
+    lock_timeout: i64,
+    idle_in_transaction: i64,
+    /// `on`, or `remote_apply`.
+    synchronous_commit: String,
+    /// Whether the server goes on with a long statement after its client is gone.
+    forgets_clients: bool,
+}
+
+/// The columns of [`Own::read`]. A server that looks whether its client is still there has the
+/// setting for that since version 14, and refuses it on Windows.
+macro_rules! own_settings {
+    () => {
         concat!(
-            $of!("role"),
-            ", ",
-            $of!("search_path"),
-            ", ",
-            $of!("statement_timeout"),
-            ", ",
-            $of!("lock_timeout"),
-            ", ",
-            $of!("idle_in_transaction_session_timeout"),
+            "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS seen, current_setting('role') AS own_role, current_setting('search_path') AS own_search_path, ",
+            "(extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint AS own_statement_timeout, ",
+            "(extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::bigint AS own_lock_timeout, ",
+            "(extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint AS own_idle_in_transaction, ",
+            "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END AS own_synchronous_commit, ",
+            "COALESCE(current_setting('client_connection_check_interval', true) = '0' AND version() !~* 'msvc|visual c|mingw', FALSE) AS own_forgets_clients"
         )
     };
 }
 
-/// Where the session's own settings stand while ours are set.
-macro_rules! kept {
-    ($setting:literal) => {
-        concat!(
-            "set_config('stripe_checkout.",
-            $setting,
-            "', current_setting('",
-            $setting,
-            "'), true)"
+impl Own {
+    /// Looks at a session by a statement of its own.
+    pub(super) async fn look(db: &mut PgConnection, sql: &Dialect) -> Result<Self, InboxError> {
+        let looked = sql.query::<Postgres>("SELECT {of connection}");
+        Self::read(&looked.fetch_one(db).await.map_err(busy_or)?)
+    }
+
+    pub(super) fn read(row: &PgRow) -> Result<Self, InboxError> {
+        let read = || -> Result<Self, sqlx::Error> {
+            Ok(Self {
+                seen: row.try_get("seen")?,
+                role: row.try_get("own_role")?,
+                search_path: row.try_get("own_search_path")?,
+                statement_timeout: row.try_get("own_statement_timeout")?,
+                lock_timeout: row.try_get("own_lock_timeout")?,
+                idle_in_transaction: row.try_get("own_idle_in_transaction")?,
+                synchronous_commit: row.try_get("own_synchronous_commit")?,
+                forgets_clients: row.try_get("own_forgets_clients")?,
+            })
+        };
+        read().map_err(unavailable)
+    }
+
+    fn durable(&self) -> String {
+        format!(
+            "SET LOCAL synchronous_commit = {}; ",
+            self.synchronous_commit
         )
-    };
+    }
+
+    /// After the handler's work, by one message: the role that may write the inbox's rows, and our
+    /// limits for the rest of the transaction. [`RESTORED`] sets back the rest.
+    fn after_handler(&self) -> String {
+        let role = self.role.replace('\'', "''");
+        let lock_timeout = self.lock_timeout;
+        format!(
+            "SET ROLE '{role}'; SET lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = '30s'; {PAUSES}"
+        )
+    }
 }
 
-/// Sets the session's own setting again: for the session, because what a handler sets for the
-/// session would otherwise go back to the pool with the connection.
+/// Sets the session's own settings again in a statement that is prepared, and releases its advisory
+/// locks: for the session, because what a handler sets for the session would otherwise go back to
+/// the pool with the connection. And then our limits for the rest of the transaction.
 macro_rules! restored {
-    ($setting:literal) => {
+    () => {
         concat!(
-            "set_config('",
-            $setting,
-            "', current_setting('stripe_checkout.",
-            $setting,
-            "'), false)"
+            "SELECT set_config('search_path', $35, false), set_config('statement_timeout', $36, false), set_config('statement_timeout', '30s', true), ",
+            "set_config('idle_in_transaction_session_timeout', $37, false), set_config('idle_in_transaction_session_timeout', '10s', true), ",
+            "set_config('synchronous_commit', $38, true), pg_advisory_unlock_all()"
         )
     };
 }
 
-const KEEP: &str = concat!("SELECT ", each_setting!(kept), "; ");
-
-/// After the handler: the session's own settings and none of its advisory locks, and then our
-/// limits for the rest of the transaction.
-const AS_BEFORE: &str = concat!(
-    "SELECT ",
-    each_setting!(restored),
-    ", pg_advisory_unlock_all(), ",
-    "set_config('idle_in_transaction_session_timeout', '10s', true), ",
-    "set_config('statement_timeout', '30s', true), ",
-    durable!(),
-    "; "
-);
+/// Binds what [`restored`] sets.
+pub(super) fn with_own<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    own: &Own,
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(own.search_path.clone())
+        .bind(own.statement_timeout.to_string())
+        .bind(own.idle_in_transaction.to_string())
+        .bind(own.synchronous_commit.clone())
+}
 
 const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 
-fn set_lock_timeout(wait: Duration) -> String {
+/// Nothing of ours makes the server wait: a process that stands still must not keep its locks.
+const PAUSES: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'; ";
+
+fn set_lock_timeout(until: Instant) -> String {
+    let wait = until.saturating_duration_since(Instant::now());
     format!("SET LOCAL lock_timeout = {}; ", milliseconds(wait))
 }
 
@@ -204,69 +254,53 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
         .clamp(1, most)
 }
 
-/// Each lock is waited for no longer than this from now on.
+async fn run(conn: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
+    Ok(())
+}
+
+/// No lock is waited for beyond this time from now on.
 pub(super) async fn wait_for_locks(
     conn: &mut PgConnection,
-    wait: Duration,
+    until: Instant,
 ) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(set_lock_timeout(wait)))
-        .execute(conn)
-        .await?;
-    Ok(())
+    run(conn, set_lock_timeout(until)).await
 }
 
 /// Makes the transaction ready for the handler, whose work is set apart by a savepoint: with the locks' time limit that it would have without us, and limits after
 /// which the server ends what a process left that died or stands still.
 pub(super) async fn before_handler(
     conn: &mut PgConnection,
+    own: &Own,
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
-    let limit = milliseconds(limit);
+    let limit = i64::try_from(milliseconds(limit)).unwrap_or(i64::MAX);
     // A limit of the session's that is closer stays.
-    let closest = |own: &str| {
-        format!(
-            "CASE WHEN {own}::interval BETWEEN interval '1 microsecond' AND interval '{limit} milliseconds' THEN {own} ELSE '{limit}' END"
-        )
+    let closest = |own: i64| if own > 0 { own.min(limit) } else { limit };
+    // A server that checks whether its client is still there ends the long statement of a lost one.
+    let check = match own.forgets_clients {
+        true => "SET LOCAL client_connection_check_interval = '2s'; ",
+        false => "",
     };
-    // One statement, because the server plans each statement again. A server that checks whether its
-    // client is still there ends the long statement of a lost client. It has this setting since
-    // version 14, and refuses it on Windows.
     let sql = format!(
-        "SELECT set_config('lock_timeout', current_setting('stripe_checkout.lock_timeout'), true), \
-        set_config('idle_in_transaction_session_timeout', {}, true), \
-        set_config('statement_timeout', {}, true), \
-        CASE WHEN current_setting('client_connection_check_interval', true) = '0' AND version() !~* 'msvc|visual c|mingw' \
-        THEN set_config('client_connection_check_interval', '2s', true) END; \
-        SAVEPOINT stripe_checkout_handler",
-        closest("current_setting('stripe_checkout.idle_in_transaction_session_timeout')"),
-        closest("current_setting('statement_timeout')"),
+        "SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL statement_timeout = {}; {check}SAVEPOINT stripe_checkout_handler",
+        own.lock_timeout,
+        closest(own.idle_in_transaction),
+        closest(own.statement_timeout),
     );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
-    Ok(())
+    run(conn, sql).await
 }
 
-/// Takes over from a handler that ended well. What it left to be checked at the end is checked now, so that it fails as its own; and what it set is unset, because
-/// the inbox's tables are where they were.
-pub(super) async fn after_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = [
-        "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ",
-        AS_BEFORE,
-    ]
-    .concat();
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
-    Ok(())
+/// Takes over from a handler that ended well. What it left to be checked at the end is checked now, so that it fails as its own.
+pub(super) async fn after_handler(conn: &mut PgConnection, own: &Own) -> Result<(), sqlx::Error> {
+    let kept = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ";
+    run(conn, [kept, &own.after_handler()].concat()).await
 }
 
 /// Undoes what the handler wrote. The transaction and its locks stay.
-pub(super) async fn undo_handler(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = [
-        "ROLLBACK TO SAVEPOINT stripe_checkout_handler; ",
-        "RELEASE SAVEPOINT stripe_checkout_handler; ",
-        AS_BEFORE,
-    ]
-    .concat();
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await?;
-    Ok(())
+pub(super) async fn undo_handler(conn: &mut PgConnection, own: &Own) -> Result<(), sqlx::Error> {
+    let undone = "ROLLBACK TO SAVEPOINT stripe_checkout_handler; RELEASE SAVEPOINT stripe_checkout_handler; ";
+    run(conn, [undone, &own.after_handler()].concat()).await
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

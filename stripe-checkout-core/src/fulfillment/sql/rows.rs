@@ -21,7 +21,9 @@ use super::super::records::{
     PaymentRecord, Scope, Stored,
 };
 use super::super::verdict::Terms;
-use super::driver::{Connection, Database, Dialect, SqlRow, Wait, failed, with_wait};
+use super::driver::{
+    Connection, Database, Dialect, Own, SqlRow, Wait, failed, with_own, with_wait,
+};
 use crate::amount::Amount;
 use crate::error::InboxError;
 
@@ -39,12 +41,14 @@ macro_rules! awaited {
     };
 }
 
-/// What the events of a payment say of it: their notes, and whether its success waits for its turn.
+/// What the events of a payment say of it: their notes, whether its success waits for its turn, and
+/// whether others do.
 macro_rules! said {
     ($payment:literal) => {
         concat!(
-            "(SELECT string_agg(o.note, ',') FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = ", $payment, " AND o.note IS NOT NULL) AS notes, ",
-            "EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = ", $payment, " AND o.settles AND o.state = 'pending') AS settling"
+            "(SELECT string_agg(o.note, ',') AS notes, count(*) FILTER (WHERE o.settles AND o.state = 'pending') > 0 AS settling, ",
+            "count(*) FILTER (WHERE NOT o.settles AND o.state = 'pending') > 0 AS others ",
+            "FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = ", $payment, ")"
         )
     };
 }
@@ -65,6 +69,15 @@ macro_rules! on_conflict_of_order {
     () => {
         "ON CONFLICT (application, mode, payment) DO UPDATE SET account = excluded.account, reference = excluded.reference \
          WHERE (w.account, w.reference) <> (excluded.account, excluded.reference)"
+    };
+}
+
+/// Whether a payment is not yet known to be of the order. A row that is there as it is to be is not
+/// locked.
+macro_rules! is_no_known_order {
+    () => {
+        "payment IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {}orders_of_payments AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = these.payment \
+         AND o.account = $15 AND o.reference = $16) "
     };
 }
 
@@ -130,9 +143,10 @@ pub(super) async fn find(
         of_scope!(),
         "AND id = $3) AS e ON TRUE LEFT JOIN (SELECT account, reference, ",
         intent_columns!(),
-        " FROM {}intents WHERE (application, mode, account, reference) = (SELECT w.application, w.mode, w.account, w.reference FROM {}orders_of_payments AS w ",
-        "JOIN {}intents AS i ON i.application = w.application AND i.mode = w.mode AND i.account = w.account AND i.reference = w.reference AND i.version > 0 ",
-        "WHERE w.application = $1 AND w.mode = $2 AND w.payment IN ($4, $5) ORDER BY w.payment <> $4 LIMIT 1)) AS i ON TRUE"
+        " FROM (SELECT application AS w_application, mode AS w_mode, account AS w_account, reference AS w_reference, payment AS w_payment ",
+        "FROM {}orders_of_payments WHERE application = $1 AND mode = $2 AND payment IN ($4, $5)) AS w ",
+        "JOIN {}intents ON application = w_application AND mode = w_mode AND account = w_account AND reference = w_reference AND version > 0 ",
+        "ORDER BY w_payment <> $4 LIMIT 1) AS i ON TRUE"
     );
     let [first, second] = payments;
     let row = sql
@@ -210,7 +224,7 @@ pub(super) async fn events(
     stored.collect()
 }
 
-/// See [`Session::claim`](super::super::inbox::Session::claim).
+/// See [`Session::claim`](super::super::inbox::Session::claim). It is a transaction of its own.
 pub(super) async fn claim(
     db: &mut Connection,
     sql: &Dialect,
@@ -225,7 +239,8 @@ pub(super) async fn claim(
         "{from settings}WHERE ",
         of_scope!(),
         "AND id = $4 AND state = 'pending' AND CASE WHEN taken > 0 THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
-        event_columns!()
+        event_columns!(),
+        "{end}"
     );
     let due = concat!(
         "{settings}UPDATE {}events SET ",
@@ -233,7 +248,8 @@ pub(super) async fn claim(
         "{from settings}WHERE (application, mode, id) = (SELECT application, mode, id FROM {}events WHERE ",
         of_scope!(),
         "AND state = 'pending' AND due <= {now} AND $4 = '' AND NOT $5 AND $6 = 0 ORDER BY due LIMIT 1 {skip locked}) RETURNING {outside} AS outside, ",
-        event_columns!()
+        event_columns!(),
+        "{end}"
     );
     let (statement, id, attempts) = match which {
         Claim::Now(id, attempts) => (by_id, id, Some(attempts)),
@@ -249,17 +265,15 @@ pub(super) async fn claim(
         .bind(attempts.is_some())
         .bind(i64::from(attempts.unwrap_or(0)))
         .bind(i64::from(terms.max_attempts));
-    let row = with_wait(query, wait)
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    let Some(row) = row else {
+    // All of it: it is committed after the last row.
+    let rows = with_wait(query, wait).fetch_all(db).await.map_err(failed)?;
+    let Some(row) = rows.first() else {
         return Ok(None);
     };
-    if !get::<bool>(&row, "outside")? {
+    if !get::<bool>(row, "outside")? {
         return Err(unavailable(LeftInside));
     }
-    Ok(Some(read_event(&row)?))
+    Ok(Some(read_event(row)?))
 }
 
 /// See [`Session::give_back`](super::super::inbox::Session::give_back).
@@ -364,9 +378,9 @@ pub(super) async fn known_payment(
     id: &str,
 ) -> Result<Option<PaymentRecord>, InboxError> {
     let statement = concat!(
-        "SELECT p.*, ",
+        "SELECT p.*, notes, settling FROM ",
         said!("$3"),
-        " FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
+        " AS said LEFT JOIN (SELECT ",
         payment_columns!(),
         " FROM {}payments WHERE ",
         of_scope!(),
@@ -408,6 +422,7 @@ pub(super) async fn save(
     statement: &'static str,
     stored: &PaymentRecord,
     changes: Changes,
+    own: &Own,
 ) -> Result<bool, sqlx::Error> {
     let Changes {
         event,
@@ -419,7 +434,7 @@ pub(super) async fn save(
     let has_payment = event.payment.is_some() && payment != *stored;
     let order = event.order.as_ref().filter(|_| row.is_some());
     let row = row.as_ref().filter(|_| order.is_some());
-    let rows = sql
+    let query = sql
         .query::<Database>(statement)
         .bind(text(&event.scope.application))
         .bind(mode(event.scope.mode))
@@ -454,9 +469,8 @@ pub(super) async fn save(
         .bind(i64::from(event.attempts))
         .bind(due.map(micros))
         .bind(event.last_error.as_deref().map(text))
-        .bind(event.state.is_over())
-        .fetch_all(db)
-        .await?;
+        .bind(event.state.is_over());
+    let rows = with_own(query, own).fetch_all(db).await?;
     Ok(rows.len() == 1 + usize::from(has_payment) + usize::from(row.is_some()))
 }
 

@@ -18,9 +18,11 @@ pub(in crate::fulfillment) struct Dialect {
     pub(in crate::fulfillment) clock: &'static str,
     /// Locks a row that is free.
     pub(in crate::fulfillment) skip_locked: &'static str,
-    /// Sets the limits of a statement that is a transaction of its own.
+    /// Begins a statement that is a transaction of its own, with its limits.
     pub(in crate::fulfillment) settings: &'static str,
     pub(in crate::fulfillment) from_settings: &'static str,
+    /// Ends such a statement.
+    pub(in crate::fulfillment) end: &'static str,
     /// Whether the statement is a transaction of its own.
     pub(in crate::fulfillment) outside: &'static str,
     /// Whether the database keeps a prepared statement for the next use. Behind a transaction
@@ -77,6 +79,7 @@ impl Dialect {
                 "skip locked" => self.skip_locked,
                 "settings" => self.settings,
                 "from settings" => self.from_settings,
+                "end" => self.end,
                 "outside" => self.outside,
                 "of connection" => self.of_connection,
                 _ => &self.prefix,

@@ -30,7 +30,7 @@ pub(in crate::fulfillment) fn tables_are_new_enough(
 /// Times are microseconds since 1970, amounts are minor units. The account of the keys themselves
 /// is the empty text, because a part of a key cannot be NULL.
 macro_rules! tables {
-    (text: $text:literal, integer: $integer:literal, flag: $flag:literal, bytes: $bytes:literal, end: $end:literal, keyed: $keyed:literal,) => {
+    (text: $text:literal, integer: $integer:literal, flag: $flag:literal, bytes: $bytes:literal, end: $end:literal, bodies: $bodies:literal, keyed: $keyed:literal,) => {
         concat!(
             "CREATE TABLE IF NOT EXISTS stripe_checkout_migrations (version ", $integer, " PRIMARY KEY)", $end, ";\n",
 
@@ -58,7 +58,7 @@ macro_rules! tables {
                 claim ", $integer, " NOT NULL,
                 last_error ", $text, ",
                 PRIMARY KEY (application, mode, id)
-            )", $end, ";
+            )", $bodies, ";
             CREATE INDEX IF NOT EXISTS stripe_checkout_events_due
                 ON stripe_checkout_events (application, mode, due) WHERE state = 'pending';
             CREATE INDEX IF NOT EXISTS stripe_checkout_events_payment
@@ -108,7 +108,7 @@ macro_rules! tables {
                 secret_hash ", $text, ",
                 -- Whether Stripe has the parameters of the fingerprint.
                 request ", $text, " NOT NULL DEFAULT 'sent',
-                state ", $text, " NOT NULL DEFAULT 'creating',
+                state ", $text, " NOT NULL DEFAULT '',
                 paid_by ", $text, ",
                 declines ", $integer, " NOT NULL DEFAULT 0,
                 -- When the row was written.

@@ -38,3 +38,13 @@ pub(super) fn with_wait<'q>(
 ) -> Query<'q, Database, <Database as sqlx::Database>::Arguments> {
     query
 }
+
+/// Settings of a connection that a handler may change: none, because they are the writer's affair.
+pub(super) struct Own;
+
+pub(super) fn with_own<'q>(
+    query: Query<'q, Database, <Database as sqlx::Database>::Arguments>,
+    _: &Own,
+) -> Query<'q, Database, <Database as sqlx::Database>::Arguments> {
+    query
+}

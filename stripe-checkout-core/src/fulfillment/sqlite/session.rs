@@ -14,7 +14,7 @@ use super::super::records::{
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
-use super::driver::{Dialect, Wait, failed};
+use super::driver::{Dialect, Own, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
 use super::rows::{self, account, micros, text};
 use super::writer::{Settings, Tx, Writer};
@@ -24,8 +24,32 @@ use crate::error::{Chain, InboxError};
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 /// Behind our savepoint is the handler's work.
-const RELEASE: &str = "RELEASE stripe_checkout_handler";
+macro_rules! release {
+    () => {
+        "RELEASE stripe_checkout_handler; "
+    };
+}
 const UNDO: &str = "ROLLBACK TO stripe_checkout_handler; RELEASE stripe_checkout_handler";
+
+/// Writes the changes to the rows. The claim ends. An event that is over keeps no body, because it
+/// holds the buyer's name and address.
+macro_rules! save {
+    () => {
+        concat!(
+            "UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, notified = $13 ",
+            "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1; ",
+            "UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
+            "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",
+            "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1; ",
+            "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
+            "SELECT $1, $2, payment, $15, $16 FROM (SELECT $24 AS payment UNION SELECT $28) AS these WHERE $17 AND ",
+            is_no_known_order!(),
+            on_conflict_of_order!(),
+            "; UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN x'' ELSE body END, ",
+            "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1"
+        )
+    };
+}
 
 /// See [`Session`].
 pub struct SqlSession {
@@ -43,6 +67,9 @@ pub struct SqlTransaction<'a> {
     tx: Tx<'a>,
     sql: Dialect,
     handler: Option<HandlerTransaction>,
+    /// Whether the handler's work is to be released yet, which tells whether the transaction is
+    /// there.
+    is_apart: bool,
     /// The payment's row as it was locked.
     payment: PaymentRecord,
 }
@@ -73,8 +100,8 @@ impl SqlSession {
         Ok(self.reader.insert(reader))
     }
 
-    /// Begins a transaction, in this one's turn of writing.
-    async fn write(&mut self, patience: Duration) -> Result<Tx<'_>, InboxError> {
+    /// The turn of writing.
+    async fn turn(&mut self, patience: Duration) -> Result<(&mut Writer, Instant), InboxError> {
         self.until = self.until.max(end_of(patience));
         let writer = match self.writer.take() {
             Some(writer) => writer,
@@ -85,7 +112,13 @@ impl SqlSession {
                 Writer::new(pool, queue, reader, self.until).await?
             }
         };
-        self.writer.insert(writer).begin(self.until).await
+        Ok((self.writer.insert(writer), self.until))
+    }
+
+    /// Begins a transaction, in this one's turn of writing.
+    async fn write(&mut self, patience: Duration) -> Result<Tx<'_>, InboxError> {
+        let (writer, until) = self.turn(patience).await?;
+        writer.begin(until).await
     }
 
     /// Lets the next one write.
@@ -118,9 +151,9 @@ impl Session for SqlSession {
         lease: Option<Duration>,
     ) -> Result<Option<Stored>, InboxError> {
         let sql = self.inbox.dialect.clone();
-        let mut tx = self.write(PATIENCE).await?;
-        let stored = insert_event(tx.db(), &sql, event, lease).await?;
-        tx.commit().await?;
+        let (writer, until) = self.turn(PATIENCE).await?;
+        let stored = insert_event(writer.at_once(until).await?, &sql, event, lease).await?;
+        writer.committed();
         if lease.is_none() || stored.is_none() {
             self.next().await;
         }
@@ -138,9 +171,10 @@ impl Session for SqlSession {
         if which == Claim::Due && !is_due(self.read().await?, &sql, scope).await? {
             return Ok(None);
         }
-        let mut tx = self.write(terms.patience).await?;
-        let claimed = rows::claim(tx.db(), &sql, scope, which, terms, Wait).await?;
-        tx.commit().await?;
+        let (writer, until) = self.turn(terms.patience).await?;
+        let db = writer.at_once(until).await?;
+        let claimed = rows::claim(db, &sql, scope, which, terms, Wait).await?;
+        writer.committed();
         if claimed.is_none() {
             self.next().await;
         }
@@ -175,6 +209,7 @@ impl Session for SqlSession {
             tx,
             sql,
             handler: None,
+            is_apart: false,
             payment: stored,
         };
         Ok(Some((transaction, locked)))
@@ -200,13 +235,22 @@ impl SqlTransaction<'_> {
             // although the handler failed, once for each attempt.
             tokio::time::sleep(patience_of_others).await;
         }
-        let sql = if failed.is_some() { UNDO } else { RELEASE };
-        let ended = sqlx::raw_sql(sql).execute(db).await;
-        ended.map(drop).map_err(|error| (error, interrupted))
+        self.is_apart = failed.is_none();
+        if self.is_apart {
+            return Ok(());
+        }
+        let undone = sqlx::raw_sql(UNDO).execute(db).await;
+        undone.map(drop).map_err(|error| (error, interrupted))
     }
 
     async fn try_commit(mut self, changes: Changes) -> Result<(), InboxError> {
-        if !save(self.tx.db(), &self.sql, &self.payment, changes).await? {
+        let statement = match self.is_apart {
+            true => concat!(release!(), save!()),
+            false => save!(),
+        };
+        let (db, stored) = (self.tx.db(), &self.payment);
+        let saved = rows::save(db, &self.sql, statement, stored, changes, &Own).await;
+        if !saved.map_err(failed)? {
             return Err(unavailable(rows::UNWRITTEN));
         }
         self.tx.commit().await
@@ -290,13 +334,14 @@ async fn insert_event(
     lease: Option<Duration>,
 ) -> Result<Option<Stored>, InboxError> {
     let statement = concat!(
-        "INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
+        "{settings}INSERT INTO {}events (application, mode, id, event_type, payment, order_account, order_reference, ours, settles, note, body, received, state, attempts, due, taken, claim) ",
         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, CASE WHEN $14 > 0 THEN {clock} + $15 WHEN $12 < {now} THEN $12 ELSE {now} END, $14, $14) ",
         "ON CONFLICT (application, mode, id) DO NOTHING RETURNING ",
         event_columns!(),
         "; INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
         "SELECT $1, $2, $5, $6, $7 WHERE changes() > 0 AND $5 IS NOT NULL AND $7 IS NOT NULL ",
-        on_conflict_of_order!()
+        on_conflict_of_order!(),
+        "{end}"
     );
     let attempts = i64::from(lease.is_some());
     let rows = sql
@@ -358,11 +403,9 @@ async fn lock(
         intent_columns!(),
         "; SELECT 'event' AS kind, ",
         event_columns!(),
-        ", ",
-        awaited!(),
-        ", ",
-        said!("e.payment"),
-        " FROM {}events AS e WHERE ",
+        ", notes, settling, settles AND others AS awaited FROM {}events AS e, ",
+        said!("$3"),
+        " AS said WHERE ",
         of_scope!(),
         "AND id = $6; SAVEPOINT stripe_checkout_handler"
     );
@@ -399,28 +442,4 @@ async fn lock(
         }
     }
     Ok(None)
-}
-
-/// Writes the changes to the rows. The claim ends. An event that is over keeps no body, because it
-/// holds the buyer's name and address.
-async fn save(
-    db: &mut SqliteConnection,
-    sql: &Dialect,
-    stored: &PaymentRecord,
-    changes: Changes,
-) -> Result<bool, InboxError> {
-    let statement = concat!(
-        "UPDATE {}payments SET success = $5, capturable = $6, canceled = $7, refunds = $8, refunded_total = $9, received = $10, released = $11, disputes = $12, notified = $13 ",
-        "WHERE application = $1 AND mode = $2 AND id = $4 AND $14 RETURNING 1; ",
-        "UPDATE {}intents SET version = $18, attempt = $19, fingerprint = $20, amount = $21, currency = $22, capture = $23, payment = $24, secret_hash = $25, ",
-        "request = $26, state = $27, paid_by = $28, declines = $29, changed = {clock} ",
-        "WHERE application = $1 AND mode = $2 AND account = $15 AND reference = $16 AND version = $18 - 1 AND $17 RETURNING 1; ",
-        "INSERT INTO {}orders_of_payments AS w (application, mode, payment, account, reference) ",
-        "SELECT $1, $2, payment, $15, $16 FROM (SELECT $24 AS payment UNION SELECT $28) AS these WHERE $17 AND payment IS NOT NULL ",
-        on_conflict_of_order!(),
-        "; UPDATE {}events SET state = $30, attempts = $31, due = COALESCE({clock} + $32, due), last_error = $33, body = CASE WHEN $34 THEN x'' ELSE body END, ",
-        "taken = 0, claim = claim + 1 WHERE application = $1 AND mode = $2 AND id = $3 RETURNING 1"
-    );
-    let saved = rows::save(db, sql, statement, stored, changes).await;
-    saved.map_err(failed)
 }

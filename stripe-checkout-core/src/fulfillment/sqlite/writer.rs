@@ -105,8 +105,8 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Begins to write, as soon as no other process does.
-    pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
+    /// What must be set before it writes.
+    fn settings(&mut self, until: Instant) -> String {
         let mut sql = String::new();
         let left = until.saturating_duration_since(Instant::now()).min(LONGEST);
         // The pool's own limit is kept if it is about as long as what is left.
@@ -119,6 +119,32 @@ impl Writer {
             self.is_as_found = false;
             sql.push_str("PRAGMA synchronous = FULL; ");
         }
+        sql
+    }
+
+    /// Its connection, for one text that begins a transaction and commits it. Each text is a trip to
+    /// the connection's thread. The transaction counts as open until [`committed`](Self::committed).
+    pub(super) async fn at_once(
+        &mut self,
+        until: Instant,
+    ) -> Result<&mut SqliteConnection, InboxError> {
+        let settings = self.settings(until);
+        self.is_open = true;
+        if !settings.is_empty() {
+            let settings = sqlx::raw_sql(AssertSqlSafe(settings));
+            let set = settings.execute(&mut *self.connection).await;
+            set.map_err(failed)?;
+        }
+        Ok(&mut self.connection)
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Begins to write, as soon as no other process does.
+    pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
+        let mut sql = self.settings(until);
         // At once for writing: a transaction that reads first and writes then is refused without
         // waiting when another one wrote in between.
         sql.push_str("BEGIN IMMEDIATE");
