@@ -864,7 +864,7 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
         return;
     };
     let set = "SET lock_timeout = '7s'; SET synchronous_commit = off; SET default_transaction_isolation = 'repeatable read'; \
-        SET default_transaction_read_only = on; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = '9s'";
+        SET default_transaction_read_only = on; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = '5s'";
     let shop = Shop::with(&db, 10, set, |builder| {
         builder.handler_deadline(Duration::from_secs(3))
     })
@@ -889,7 +889,7 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
             "synchronous_commit on",
             "transaction_isolation read committed",
             "statement_timeout 8s",
-            "idle_in_transaction_session_timeout 8s"
+            "idle_in_transaction_session_timeout 5s"
         ]
     );
     let settings: Vec<String> = sqlx::query_scalar(

@@ -9,7 +9,7 @@ use stripe_checkout_core::fulfillment::PostgresInbox;
 use stripe_checkout_core::testing::inbox::{Subject, run};
 
 #[path = "../postgres_server/mod.rs"]
-mod postgres_server;
+pub(crate) mod postgres_server;
 use postgres_server::Database;
 #[path = "../postgres_server/pgbouncer.rs"]
 mod pgbouncer;

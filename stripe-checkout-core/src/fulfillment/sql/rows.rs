@@ -36,8 +36,8 @@ macro_rules! event_columns {
 /// Whether other events wait for the success that is called `e`.
 macro_rules! awaited {
     () => {
-        "e.settles AND EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = e.application AND o.mode = e.mode AND o.payment = e.payment \
-         AND o.state = 'pending' AND NOT o.settles) AS awaited"
+        "e.settles AND (SELECT count(*) FILTER (WHERE NOT o.settles AND o.state = 'pending') FROM {}events AS o \
+         WHERE o.application = e.application AND o.mode = e.mode AND o.payment = e.payment) > 0 AS awaited"
     };
 }
 
@@ -62,6 +62,19 @@ macro_rules! payment_columns {
 macro_rules! intent_columns {
     () => {
         "version, attempt, fingerprint, amount, currency, capture, payment AS intent, secret_hash, request, state AS intent_state, paid_by, declines"
+    };
+}
+
+/// The order of a payment. A comparison with what a subquery returns is one row to the planner, who
+/// takes the index; for a join it may read the whole table.
+macro_rules! order_of {
+    ($payment:literal) => {
+        concat!(
+            "SELECT account, reference, ",
+            intent_columns!(),
+            " FROM {}intents WHERE (application, mode, account, reference) = (SELECT application, mode, account, reference FROM {}orders_of_payments \
+             WHERE application = $1 AND mode = $2 AND payment = ", $payment, ") AND version > 0"
+        )
     };
 }
 
@@ -131,23 +144,34 @@ pub(super) async fn find(
     event: &str,
     payments: [Option<&str>; 2],
 ) -> Result<(Found, SqlRow), InboxError> {
-    let statement = concat!(
-        "SELECT {of connection}, e.*, i.*, ",
-        "EXISTS (SELECT 1 FROM {}payments AS p WHERE p.application = $1 AND p.mode = $2 AND p.id = $4 AND p.success <> 'no') ",
-        "OR EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = $4 AND o.settles AND o.state = 'pending') AS known ",
-        "FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
-        event_columns!(),
-        ", ",
-        awaited!(),
-        " FROM {}events AS e WHERE ",
-        of_scope!(),
-        "AND id = $3) AS e ON TRUE LEFT JOIN (SELECT account, reference, ",
-        intent_columns!(),
-        " FROM (SELECT application AS w_application, mode AS w_mode, account AS w_account, reference AS w_reference, payment AS w_payment ",
-        "FROM {}orders_of_payments WHERE application = $1 AND mode = $2 AND payment IN ($4, $5)) AS w ",
-        "JOIN {}intents ON application = w_application AND mode = w_mode AND account = w_account AND reference = w_reference AND version > 0 ",
-        "ORDER BY w_payment <> $4 LIMIT 1) AS i ON TRUE"
-    );
+    macro_rules! found {
+        ($order:expr) => {
+            concat!(
+                "SELECT {of connection}, e.*, i.*, ",
+                "EXISTS (SELECT 1 FROM {}payments AS p WHERE p.application = $1 AND p.mode = $2 AND p.id = $4 AND p.success <> 'no') ",
+                "OR (SELECT count(*) FILTER (WHERE o.settles AND o.state = 'pending') FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = $4) > 0 AS known ",
+                "FROM (SELECT 1 AS one) AS one LEFT JOIN (SELECT ",
+                event_columns!(),
+                ", ",
+                awaited!(),
+                " FROM {}events AS e WHERE ",
+                of_scope!(),
+                "AND id = $3) AS e ON TRUE LEFT JOIN (",
+                $order,
+                ") AS i ON TRUE"
+            )
+        };
+    }
+    let statement = match payments {
+        [_, None] => found!(order_of!("$4")),
+        [_, Some(_)] => found!(concat!(
+            "SELECT * FROM (SELECT 1 AS place, a.* FROM (",
+            order_of!("$4"),
+            ") AS a UNION ALL SELECT 2 AS place, b.* FROM (",
+            order_of!("$5"),
+            ") AS b) AS known ORDER BY place LIMIT 1"
+        )),
+    };
     let [first, second] = payments;
     let row = sql
         .query::<Database>(statement)
@@ -180,35 +204,43 @@ pub(super) async fn events(
     sql: &Dialect,
     filter: &EventFilter,
 ) -> Result<Vec<EventRecord>, InboxError> {
-    // Without a scope in words of its own, because a test for NULL keeps an index from use.
-    let mut statement = concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM {}events WHERE ($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) \
-        AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4) ORDER BY received DESC, id DESC LIMIT $5"
-    );
-    if filter.scope.is_some() {
-        statement = match (&filter.payment, &filter.state) {
-            (None, None) => concat!(
+    macro_rules! newest {
+        ($condition:literal) => {
+            concat!(
                 "SELECT ",
                 event_columns!(),
-                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL \
-                ORDER BY received DESC, id DESC LIMIT $5"
-            ),
-            (None, Some(_)) => concat!(
-                "SELECT ",
-                event_columns!(),
-                " FROM {}events WHERE application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 \
-                ORDER BY received DESC, id DESC LIMIT $5"
-            ),
-            (Some(_), _) => concat!(
-                "SELECT ",
-                event_columns!(),
-                " FROM {}events WHERE application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4) \
-                ORDER BY received DESC, id DESC LIMIT $5"
-            ),
+                " FROM {}events WHERE ",
+                $condition,
+                " ORDER BY received DESC, id DESC LIMIT $5"
+            )
         };
     }
+    // With a scope in words of its own, because a test for NULL keeps an index from use.
+    let is_closed = |state| matches!(state, EventState::Done | EventState::Superseded);
+    let is_closed = filter.state.map(is_closed);
+    let statement = match (&filter.scope, &filter.payment, is_closed) {
+        (None, ..) => newest!(
+            "($1 IS NULL OR application = $1) AND ($2 IS NULL OR mode = $2) AND ($3 IS NULL OR payment = $3) AND ($4 IS NULL OR state = $4)"
+        ),
+        (_, Some(_), _) => newest!(
+            "application = $1 AND mode = $2 AND payment = $3 AND ($4 IS NULL OR state = $4)"
+        ),
+        (_, None, Some(true)) => newest!(
+            "application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 AND state IN ('done', 'superseded')"
+        ),
+        (_, None, Some(false)) => newest!(
+            "application = $1 AND mode = $2 AND $3 IS NULL AND state = $4 AND state NOT IN ('done', 'superseded')"
+        ),
+        (_, None, None) => concat!(
+            "SELECT * FROM (SELECT * FROM (",
+            newest!(
+                "application = $1 AND mode = $2 AND $3 IS NULL AND $4 IS NULL AND state IN ('done', 'superseded')"
+            ),
+            ") AS closed UNION ALL SELECT * FROM (",
+            newest!("application = $1 AND mode = $2 AND state NOT IN ('done', 'superseded')"),
+            ") AS open) AS e ORDER BY received DESC, id DESC LIMIT $5"
+        ),
+    };
     let scope = filter.scope.as_ref();
     let rows = sql
         .query::<Database>(statement)
@@ -238,7 +270,7 @@ pub(super) async fn claim(
         claimed!(),
         "{from settings}WHERE ",
         of_scope!(),
-        "AND id = $4 AND state = 'pending' AND CASE WHEN taken > 0 THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
+        "AND id = $4 AND CASE WHEN state <> 'pending' THEN FALSE WHEN taken > 0 THEN due <= {clock} WHEN $5 THEN attempts < $6 ELSE due <= {clock} END RETURNING {outside} AS outside, ",
         event_columns!(),
         "{end}"
     );
@@ -287,7 +319,7 @@ pub(super) async fn give_back(
         "UPDATE {}events SET attempts = CASE WHEN attempts > $7 THEN attempts - $7 ELSE 0 END, taken = CASE WHEN claim = $4 THEN 0 ELSE taken END, ",
         "due = CASE WHEN claim = $4 THEN COALESCE({clock} + $6, $5) ELSE due END WHERE ",
         of_scope!(),
-        "AND id = $3 AND state = 'pending'"
+        "AND id = $3 AND CASE state WHEN 'pending' THEN TRUE ELSE FALSE END"
     );
     let event = &claimed.record;
     sql.query::<Database>(statement)
@@ -548,13 +580,7 @@ async fn order_of(
     scope: &Scope,
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
-    let statement = concat!(
-        "SELECT account, reference, ",
-        intent_columns!(),
-        " FROM {}intents WHERE (application, mode, account, reference) = (SELECT application, mode, account, reference FROM {}orders_of_payments WHERE ",
-        of_scope!(),
-        "AND payment = $3) AND version > 0"
-    );
+    let statement = order_of!("$3");
     let row = sql
         .query::<Database>(statement)
         .bind(text(&scope.application))

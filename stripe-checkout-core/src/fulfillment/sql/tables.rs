@@ -27,6 +27,10 @@ pub(in crate::fulfillment) fn tables_are_new_enough(
 
 /// The statements that create the tables. They can run again and again, and only ever add.
 ///
+/// A key begins with what differs most from row to row, and an index of all rows of a scope has a
+/// condition. So one index fits each look-up, and PostgreSQL takes it although it has not counted
+/// the rows yet.
+///
 /// Times are microseconds since 1970, amounts are minor units. The account of the keys themselves
 /// is the empty text, because a part of a key cannot be NULL.
 macro_rules! tables {
@@ -57,7 +61,7 @@ macro_rules! tables {
                 -- Rises with each claim: a process that was away for long finds another number.
                 claim ", $integer, " NOT NULL,
                 last_error ", $text, ",
-                PRIMARY KEY (application, mode, id)
+                PRIMARY KEY (id, application, mode)
             )", $bodies, ";
             CREATE INDEX IF NOT EXISTS stripe_checkout_events_due
                 ON stripe_checkout_events (application, mode, due) WHERE state = 'pending';
@@ -65,9 +69,9 @@ macro_rules! tables {
                 ON stripe_checkout_events (application, mode, payment) WHERE payment IS NOT NULL;
             -- Few events are open, so a list of them costs little.
             CREATE INDEX IF NOT EXISTS stripe_checkout_events_open
-                ON stripe_checkout_events (application, mode, state, received) WHERE state NOT IN ('done', 'superseded');
-            CREATE INDEX IF NOT EXISTS stripe_checkout_events_received
-                ON stripe_checkout_events (application, mode, received);\n",
+                ON stripe_checkout_events (application, mode, received) WHERE state NOT IN ('done', 'superseded');
+            CREATE INDEX IF NOT EXISTS stripe_checkout_events_over
+                ON stripe_checkout_events (application, mode, received) WHERE state IN ('done', 'superseded');\n",
 
             "CREATE TABLE IF NOT EXISTS stripe_checkout_payments (
                 application ", $text, " NOT NULL,
@@ -83,7 +87,7 @@ macro_rules! tables {
                 disputes ", $text, " NOT NULL DEFAULT '{}',
                 -- The statuses of its refunds and disputes that the handler received.
                 notified ", $text, " NOT NULL DEFAULT '{}',
-                PRIMARY KEY (application, mode, id)
+                PRIMARY KEY (id, application, mode)
             )", $keyed, ";
             -- Orders that were paid twice, until something of it is refunded.
             CREATE INDEX IF NOT EXISTS stripe_checkout_payments_duplicate
@@ -113,7 +117,7 @@ macro_rules! tables {
                 declines ", $integer, " NOT NULL DEFAULT 0,
                 -- When the row was written.
                 changed ", $integer, " NOT NULL DEFAULT 0,
-                PRIMARY KEY (application, mode, account, reference)
+                PRIMARY KEY (reference, application, mode, account)
             )", $keyed, ";
             -- Orders that may still be paid, in the order in which they are looked up at Stripe.
             CREATE INDEX IF NOT EXISTS stripe_checkout_intents_open
@@ -129,7 +133,7 @@ macro_rules! tables {
                 payment ", $text, " NOT NULL,
                 account ", $text, " NOT NULL,
                 reference ", $text, " NOT NULL,
-                PRIMARY KEY (application, mode, payment)
+                PRIMARY KEY (payment, application, mode)
             )", $keyed, ";\n",
 
             "-- What was asked of Stripe under a reference of the merchant's own, kept for good.
@@ -149,7 +153,7 @@ macro_rules! tables {
                 result ", $text, ",
                 -- When this attempt began.
                 begun ", $integer, " NOT NULL,
-                PRIMARY KEY (application, mode, account, kind, reference)
+                PRIMARY KEY (reference, application, mode, account, kind)
             )", $keyed, ";\n",
 
             "-- How far something was read.
@@ -158,7 +162,7 @@ macro_rules! tables {
                 mode ", $text, " NOT NULL,
                 name ", $text, " NOT NULL,
                 value ", $text, " NOT NULL,
-                PRIMARY KEY (application, mode, name)
+                PRIMARY KEY (name, application, mode)
             )", $keyed, ";
 
             INSERT INTO stripe_checkout_migrations (version) VALUES (1) ON CONFLICT DO NOTHING;"
