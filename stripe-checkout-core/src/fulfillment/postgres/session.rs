@@ -332,7 +332,7 @@ async fn lock_rows(
 ) -> Result<(PaymentRecord, Option<(Locked, Option<i64>)>), InboxError> {
     let mut patience = Patience::new(until);
     let stored = match &event.payment {
-        Some(payment) => rows::lock_payment(db, sql, &event.scope, payment).await?,
+        Some(payment) => lock_payment(db, sql, &event.scope, payment).await?,
         None => PaymentRecord::default(),
     };
     patience.set(db).await?;
@@ -523,6 +523,30 @@ impl Patience {
         }
         Ok(())
     }
+}
+
+/// Locks a payment, and makes its row first if there is none.
+async fn lock_payment(
+    db: &mut PgConnection,
+    sql: &Dialect,
+    scope: &Scope,
+    id: &str,
+) -> Result<PaymentRecord, InboxError> {
+    // An upsert returns the row as it is after the wait.
+    let statement = concat!(
+        "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ",
+        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
+        payment_columns!()
+    );
+    let row = sql
+        .query::<Postgres>(statement)
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(text(id))
+        .fetch_one(db)
+        .await
+        .map_err(failed)?;
+    rows::read_payment(&row)
 }
 
 /// Locks an order. An order without a row gets an empty one, because it too has only one step at a

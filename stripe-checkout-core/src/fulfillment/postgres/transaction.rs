@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 
 use super::super::codec::unavailable;
+use super::super::sql::UNWRITTEN;
 use super::super::sql::statement::Dialect;
 use crate::error::InboxError;
 
@@ -322,7 +323,7 @@ pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
 /// The words for an error of the handler's transaction.
 pub(super) fn words(error: &sqlx::Error) -> String {
     if matches!(error, sqlx::Error::RowNotFound) {
-        return "a row of the inbox's own could not be written: does row security, a trigger, or a setting of the handler's keep it from that?".into();
+        return UNWRITTEN.to_owned();
     }
     if code(error).as_deref() == Some("25P02") {
         return "the handler went on after an SQL error instead of returning it".into();

@@ -336,30 +336,6 @@ pub(super) async fn give_back(
     Ok(())
 }
 
-/// Locks a payment, and makes its row first if there is none.
-pub(super) async fn lock_payment(
-    db: &mut Connection,
-    sql: &Dialect,
-    scope: &Scope,
-    id: &str,
-) -> Result<PaymentRecord, InboxError> {
-    // An upsert returns the row as it is after the wait.
-    let statement = concat!(
-        "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ",
-        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
-        payment_columns!()
-    );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
-        .bind(text(id))
-        .fetch_one(db)
-        .await
-        .map_err(failed)?;
-    read_payment(&row)
-}
-
 /// Reads a locked event, and adds to the payment what its events say.
 pub(super) fn read_locked(row: &SqlRow, payment: &mut PaymentRecord) -> Result<Stored, InboxError> {
     hear(row, payment)?;
@@ -505,50 +481,6 @@ pub(super) async fn save(
     let rows = with_own(query, own).fetch_all(db).await?;
     Ok(rows.len() == 1 + usize::from(has_payment) + usize::from(row.is_some()))
 }
-
-/// Writes a payment's row, which is locked.
-pub(super) async fn put_payment(
-    db: &mut Connection,
-    sql: &Dialect,
-    scope: &Scope,
-    id: &str,
-    payment: PaymentRecord,
-) -> Result<(), InboxError> {
-    let payment = as_stored(payment);
-    let statement = concat!(
-        "UPDATE {}payments SET success = $4, capturable = $5, canceled = $6, refunds = $7, refunded_total = $8, received = $9, released = $10, disputes = $11, notified = $12 WHERE ",
-        of_scope!(),
-        "AND id = $3"
-    );
-    let done = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
-        .bind(text(id))
-        .bind(settled(payment.success))
-        .bind(payment.capturable)
-        .bind(payment.canceled)
-        .bind(refunds(&payment.refunds))
-        .bind(number(payment.refunded_total))
-        .bind(number(payment.received))
-        .bind(number(payment.released))
-        .bind(disputes(&payment.disputes))
-        .bind(notified(&payment.notified))
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    written(done.rows_affected())
-}
-
-/// A mark that touched no row is no mark.
-fn written(rows: u64) -> Result<(), InboxError> {
-    match rows {
-        1 => Ok(()),
-        _ => Err(unavailable(UNWRITTEN)),
-    }
-}
-
-pub(super) const UNWRITTEN: &str = "a row of the inbox's own could not be written: does row security, a trigger, or a setting of the handler's keep it from that?";
 
 async fn intent(
     db: &mut Connection,

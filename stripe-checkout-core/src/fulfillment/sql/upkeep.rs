@@ -9,141 +9,39 @@ use super::super::later::end_of;
 use super::super::records::{IntentRecord, OrderKey, REFUNDED_RECENTLY, Scope, Stats};
 use super::Store;
 use super::driver::{Connection, Database, Dialect, failed};
-use super::rows::{
-    account, get, known_payment, lock_payment, put_payment, read_intent, read_order, text,
-};
+use super::rows::{account, get, read_intent, read_order, text};
 use crate::error::InboxError;
 
-/// How long a deletion waits for a payment that is worked on: it can be deleted next time.
+/// How long a deletion waits for other writers: the next one deletes as well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which events may be deleted, of what is called `e`.
-macro_rules! over {
-    () => {
-        "e.application = $1 AND e.mode = $2 AND e.state IN ('done', 'superseded') AND e.received < $3 "
-    };
-}
-
-/// All notes of a payment go at once, or none: read again on top of the row, the ones that are left
-/// must be the latest.
-macro_rules! all_over {
-    () => {
-        "AND NOT EXISTS (SELECT 1 FROM {}events AS o WHERE o.application = $1 AND o.mode = $2 AND o.payment = e.payment AND o.note IS NOT NULL \
-         AND (o.received >= $3 OR o.state NOT IN ('done', 'superseded'))) "
-    };
-}
-
-/// Deletes events that are over: first those without a note, then those whose note is kept in the
-/// row of their payment, one payment after the other.
+/// Deletes the oldest events that are over. What they say of their payments stands in the payments'
+/// rows since they ran.
 pub(super) async fn prune(
     store: &Store,
     scope: &Scope,
     before: SystemTime,
     most: usize,
 ) -> Result<usize, InboxError> {
-    let sql = &store.dialect;
+    let statement = concat!(
+        "DELETE FROM {}events WHERE (id, application, mode) IN (SELECT id, application, mode FROM {}events WHERE ",
+        "application = $1 AND mode = $2 AND state IN ('done', 'superseded') AND received < $3 ORDER BY received LIMIT $4 {skip locked})"
+    );
     let mut held = store.hold().await?;
     let mut tx = held.begin(end_of(PATIENCE)).await?;
-    let mut deleted = delete_plain(tx.db(), sql, scope, before, most).await?;
+    let deleted = store
+        .dialect
+        .query::<Database>(statement)
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+        .bind(time(before))
+        .bind(limit(most))
+        .execute(tx.db())
+        .await
+        .map_err(failed)?;
     tx.commit().await?;
-    if deleted >= most {
-        held.finish().await;
-        return Ok(deleted);
-    }
-    let mut tx = held.begin(end_of(PATIENCE)).await?;
-    let payments = noted_payments(tx.db(), sql, scope, before, most - deleted).await?;
-    tx.commit().await?;
-    for payment in payments {
-        let mut tx = held.begin(end_of(PATIENCE)).await?;
-        match delete_noted(tx.db(), sql, scope, before, &payment).await {
-            Ok(events) => {
-                tx.commit().await?;
-                deleted += events;
-            }
-            Err(InboxError::Busy) => tx.rollback().await?,
-            Err(error) => return Err(error),
-        }
-    }
     held.finish().await;
-    Ok(deleted)
-}
-
-async fn delete_plain(
-    db: &mut Connection,
-    sql: &Dialect,
-    scope: &Scope,
-    before: SystemTime,
-    most: usize,
-) -> Result<usize, InboxError> {
-    let statement = concat!(
-        "DELETE FROM {}events WHERE (application, mode, id) IN (SELECT e.application, e.mode, e.id FROM {}events AS e WHERE ",
-        over!(),
-        "AND (e.note IS NULL OR e.payment IS NULL) ORDER BY e.received LIMIT $4 {skip locked})"
-    );
-    let done = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
-        .bind(time(before))
-        .bind(limit(most))
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected().try_into().unwrap_or(usize::MAX))
-}
-
-async fn noted_payments(
-    db: &mut Connection,
-    sql: &Dialect,
-    scope: &Scope,
-    before: SystemTime,
-    most: usize,
-) -> Result<Vec<String>, InboxError> {
-    let statement = concat!(
-        "SELECT DISTINCT payment FROM (SELECT e.payment FROM {}events AS e WHERE ",
-        over!(),
-        "AND e.note IS NOT NULL AND e.payment IS NOT NULL ",
-        all_over!(),
-        "ORDER BY e.received LIMIT $4) AS oldest"
-    );
-    sql.scalar::<Database, _>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
-        .bind(time(before))
-        .bind(limit(most))
-        .fetch_all(db)
-        .await
-        .map_err(failed)
-}
-
-async fn delete_noted(
-    db: &mut Connection,
-    sql: &Dialect,
-    scope: &Scope,
-    before: SystemTime,
-    payment: &str,
-) -> Result<usize, InboxError> {
-    lock_payment(db, sql, scope, payment).await?;
-    if let Some(known) = known_payment(db, sql, scope, payment).await? {
-        put_payment(db, sql, scope, payment, known).await?;
-    }
-    let statement = concat!(
-        "DELETE FROM {}events WHERE (application, mode, id) IN (SELECT e.application, e.mode, e.id FROM {}events AS e WHERE ",
-        over!(),
-        "AND e.payment = $4 AND e.note IS NOT NULL ",
-        all_over!(),
-        ")"
-    );
-    let done = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
-        .bind(time(before))
-        .bind(text(payment))
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    Ok(done.rows_affected().try_into().unwrap_or(usize::MAX))
+    Ok(deleted.rows_affected().try_into().unwrap_or(usize::MAX))
 }
 
 /// Counts the events of a scope.

@@ -11,7 +11,7 @@ use super::super::later::end_of;
 use super::super::records::{
     EventRecord, EventState, Found, NewEvent, PaymentRecord, Scope, Stored,
 };
-use super::super::sql::PATIENCE;
+use super::super::sql::{PATIENCE, UNWRITTEN};
 use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Own, Wait, failed};
@@ -251,7 +251,7 @@ impl SqlTransaction<'_> {
         let (db, stored) = (self.tx.db(), &self.payment);
         let saved = rows::save(db, &self.sql, statement, stored, changes, &Own).await;
         if !saved.map_err(failed)? {
-            return Err(unavailable(rows::UNWRITTEN));
+            return Err(unavailable(UNWRITTEN));
         }
         self.tx.commit().await
     }
