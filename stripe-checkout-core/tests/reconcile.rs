@@ -546,7 +546,9 @@ async fn a_handler_that_fails_keeps_its_attempts_and_its_pause() {
         assert_eq!(events.len(), 1, "{events:?}");
         events.remove(0)
     };
-    assert_eq!(world.reconcile().await.failed, 1);
+    // The pause is random: the order may have tried once more, right behind the list.
+    let failed = world.reconcile().await.failed;
+    assert!((1..=2).contains(&failed), "{failed}");
     // Each failure doubles the longest pause; it is random, so until it is a long one.
     let mut event = one().await;
     let soon = |due: SystemTime| due < SystemTime::now() + Duration::from_secs(120);

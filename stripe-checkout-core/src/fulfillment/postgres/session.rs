@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::codec::{event_state, mode, note, time, unavailable};
+use super::super::codec::{mode, unavailable};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{
@@ -16,7 +16,7 @@ use super::super::records::{
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Own, Pooler, Wait, failed, with_wait};
-use super::rows::{self, LeftInside, account, micros, text};
+use super::rows::{self, LeftInside, account, text};
 use super::transaction::{
     Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,
     words,
@@ -644,23 +644,7 @@ async fn insert_event(
         on_conflict_of_order!(),
         ") SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
-    let query = sql
-        .query::<Postgres>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
-        .bind(text(&event.id))
-        .bind(text(&event.event_type))
-        .bind(event.payment.as_deref().map(text))
-        .bind(account(event.order.as_ref()))
-        .bind(event.order.as_ref().map(|order| text(&order.reference)))
-        .bind(event.ours)
-        .bind(event.settles)
-        .bind(event.note.as_ref().map(note))
-        .bind(&event.body[..])
-        .bind(time(event.received))
-        .bind(event_state(EventState::Pending))
-        .bind(i64::from(lease.is_some()))
-        .bind(lease.map_or(0, micros));
+    let query = rows::with_event(sql.query(statement), event, lease);
     // All of it: the server says that it committed after the last row.
     let rows = with_wait(query, wait).fetch_all(db).await.map_err(failed)?;
     let Some(row) = rows.first() else {

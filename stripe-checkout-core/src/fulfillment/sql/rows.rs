@@ -7,18 +7,19 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::Row as _;
+use sqlx::query::Query;
 
 use super::super::codec::{
-    disputes, event_state, intent_state, mode, notified, number, operation_state, read_amount,
-    read_disputes, read_event_state, read_fulfillment_status, read_intent_state, read_mode,
-    read_notes, read_notified, read_number, read_operation_state, read_refunds, read_request_state,
-    read_time, refunds, request_state, settled, time, unavailable,
+    disputes, event_state, intent_state, mode, note, notified, number, operation_state,
+    read_amount, read_disputes, read_event_state, read_fulfillment_status, read_intent_state,
+    read_mode, read_notes, read_notified, read_number, read_operation_state, read_refunds,
+    read_request_state, read_time, refunds, request_state, settled, time, unavailable,
 };
 use super::super::inbox::{Changes, Claim, Key, Row};
 use super::super::operation::{OperationKey, OperationRecord};
 use super::super::records::{
-    EventFilter, EventRecord, EventState, Found, FulfillmentStatus, IntentRecord, OrderKey,
-    PaymentRecord, Scope, Stored,
+    EventFilter, EventRecord, EventState, Found, FulfillmentStatus, IntentRecord, NewEvent,
+    OrderKey, PaymentRecord, Scope, Stored,
 };
 use super::super::verdict::Terms;
 use super::driver::{
@@ -419,6 +420,46 @@ pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
     payment
 }
 
+type Prepared = Query<'static, Database, <Database as sqlx::Database>::Arguments>;
+
+/// Binds the columns of an event that comes in.
+pub(super) fn with_event(query: Prepared, event: &NewEvent, lease: Option<Duration>) -> Prepared {
+    let order = event.order.as_ref();
+    query
+        .bind(text(&event.scope.application))
+        .bind(mode(event.scope.mode))
+        .bind(text(&event.id))
+        .bind(text(&event.event_type))
+        .bind(event.payment.as_deref().map(text))
+        .bind(account(order))
+        .bind(order.map(|order| text(&order.reference)))
+        .bind(event.ours)
+        .bind(event.settles)
+        .bind(event.note.as_ref().map(note))
+        .bind(&event.body[..])
+        .bind(time(event.received))
+        .bind(event_state(EventState::Pending))
+        .bind(i64::from(lease.is_some()))
+        .bind(lease.map_or(0, micros))
+}
+
+/// Binds the columns of an order's row.
+fn with_order(query: Prepared, row: Option<&IntentRecord>) -> Prepared {
+    query
+        .bind(row.map(|row| number(row.version)))
+        .bind(row.map(|row| i64::from(row.attempt)))
+        .bind(row.map(|row| text(&row.fingerprint)))
+        .bind(row.map(|row| number(row.asked.minor())))
+        .bind(row.map(|row| row.asked.currency().code().to_owned()))
+        .bind(row.and_then(|row| row.capture).map(number))
+        .bind(row.and_then(|row| row.payment.as_deref()).map(text))
+        .bind(row.and_then(|row| row.secret_hash.as_deref()).map(text))
+        .bind(row.map(|row| request_state(row.request)))
+        .bind(row.map(|row| intent_state(row.state)))
+        .bind(row.and_then(|row| row.paid_by.as_deref()).map(text))
+        .bind(row.map(|row| i64::from(row.declines)))
+}
+
 /// Writes the changes of an attempt by this statement, which returns a row for each row that it
 /// wrote. Returns whether it wrote all of them.
 ///
@@ -460,19 +501,8 @@ pub(super) async fn save(
         .bind(has_payment)
         .bind(account(order))
         .bind(order.map(|order| text(&order.reference)))
-        .bind(row.is_some())
-        .bind(row.map(|row| number(row.version)))
-        .bind(row.map(|row| i64::from(row.attempt)))
-        .bind(row.map(|row| text(&row.fingerprint)))
-        .bind(row.map(|row| number(row.asked.minor())))
-        .bind(row.map(|row| row.asked.currency().code().to_owned()))
-        .bind(row.and_then(|row| row.capture).map(number))
-        .bind(row.and_then(|row| row.payment.as_deref()).map(text))
-        .bind(row.and_then(|row| row.secret_hash.as_deref()).map(text))
-        .bind(row.map(|row| request_state(row.request)))
-        .bind(row.map(|row| intent_state(row.state)))
-        .bind(row.and_then(|row| row.paid_by.as_deref()).map(text))
-        .bind(row.map(|row| i64::from(row.declines)))
+        .bind(row.is_some());
+    let query = with_order(query, row)
         .bind(event_state(event.state))
         .bind(i64::from(event.attempts))
         .bind(due.map(micros))
@@ -542,25 +572,14 @@ pub(super) async fn put_order(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version = $5"
     );
-    let done = sql
+    let query = sql
         .query::<Database>(statement)
         .bind(text(&order.scope.application))
         .bind(mode(order.scope.mode))
         .bind(account(Some(order)))
         .bind(text(&order.reference))
-        .bind(number(expected))
-        .bind(number(row.version))
-        .bind(i64::from(row.attempt))
-        .bind(text(&row.fingerprint))
-        .bind(number(row.asked.minor()))
-        .bind(row.asked.currency().code().to_owned())
-        .bind(row.capture.map(number))
-        .bind(row.payment.as_deref().map(text))
-        .bind(row.secret_hash.as_deref().map(text))
-        .bind(request_state(row.request))
-        .bind(intent_state(row.state))
-        .bind(row.paid_by.as_deref().map(text))
-        .bind(i64::from(row.declines))
+        .bind(number(expected));
+    let done = with_order(query, Some(row))
         .execute(&mut *db)
         .await
         .map_err(failed)?;

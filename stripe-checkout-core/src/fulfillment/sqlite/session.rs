@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::super::codec::{event_state, mode, note, time, unavailable};
+use super::super::codec::{mode, unavailable};
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{
@@ -16,7 +16,7 @@ use super::super::verdict::{Cause, Terms};
 use super::SqliteInbox;
 use super::driver::{Dialect, Own, Wait, failed};
 use super::handler_transaction::HandlerTransaction;
-use super::rows::{self, account, micros, text};
+use super::rows::{self, account, text};
 use super::writer::{Settings, Tx, Writer};
 use crate::error::{Chain, InboxError};
 
@@ -343,27 +343,8 @@ async fn insert_event(
         on_conflict_of_order!(),
         "{end}"
     );
-    let attempts = i64::from(lease.is_some());
-    let rows = sql
-        .query::<Sqlite>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
-        .bind(text(&event.id))
-        .bind(text(&event.event_type))
-        .bind(event.payment.as_deref().map(text))
-        .bind(account(event.order.as_ref()))
-        .bind(event.order.as_ref().map(|order| text(&order.reference)))
-        .bind(event.ours)
-        .bind(event.settles)
-        .bind(event.note.as_ref().map(note))
-        .bind(&event.body[..])
-        .bind(time(event.received))
-        .bind(event_state(EventState::Pending))
-        .bind(attempts)
-        .bind(lease.map_or(0, micros))
-        .fetch_all(db)
-        .await
-        .map_err(failed)?;
+    let query = rows::with_event(sql.query(statement), event, lease);
+    let rows = query.fetch_all(db).await.map_err(failed)?;
     rows.first().map(rows::read_event).transpose()
 }
 
