@@ -1,7 +1,7 @@
 //! The costs of an inbox, to the same work by hand.
 //!
 //! ```sh
-//! cargo bench -p stripe-checkout-core --features sqlite,postgres,testing,unstable-inbox --bench inbox
+//! cargo bench -p stripe-checkout-core --features sqlite,postgres,unstable-inbox --bench inbox
 //! ```
 //!
 //! It prints tables, in about five minutes. Each ratio is the median of five turns. In a turn both
@@ -14,7 +14,8 @@
 //! million:
 //!
 //! ```sh
-//! STRIPE_CHECKOUT_BENCH_EVENTS=10000000 cargo bench -p stripe-checkout-core --features sqlite,postgres,testing,unstable-inbox --bench inbox -- claims
+//! STRIPE_CHECKOUT_BENCH_EVENTS=10000000 \
+//!     cargo bench -p stripe-checkout-core --features sqlite,postgres,unstable-inbox --bench inbox -- claims
 //! ```
 
 #[path = "inbox/by_hand.rs"]

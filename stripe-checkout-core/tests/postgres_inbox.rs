@@ -229,6 +229,16 @@ impl Shop {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
+    /// The settings of a session that belong to the merchant.
+    async fn settings(&self) -> String {
+        let settings = "SELECT string_agg(name || '=' || current_setting(name), ', ') FROM unnest(ARRAY['role', 'search_path', 'synchronous_commit', \
+            'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) AS name";
+        sqlx::query_scalar(settings)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
     async fn execute(&self, sql: &'static str) {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
@@ -863,42 +873,50 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
     let Some(db) = Database::new().await else {
         return;
     };
-    let set = "SET lock_timeout = '7s'; SET synchronous_commit = off; SET default_transaction_isolation = 'repeatable read'; \
-        SET default_transaction_read_only = on; SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = '5s'";
-    let shop = Shop::with(&db, 10, set, |builder| {
-        builder.handler_deadline(Duration::from_secs(3))
-    })
-    .await;
-    shop.ledger.behave(Behave::Sql(
-        "INSERT INTO effects (what) SELECT name || ' ' || COALESCE(current_setting(name, true), 'unknown') FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
-            'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout', 'client_connection_check_interval']) AS name",
-    ));
-    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
-    let mut settings = shop.effects().await.split_off(1);
-    // Servers before version 14 do not know it.
-    let check = settings.pop();
-    let check = check
-        .as_deref()
-        .and_then(|check| check.strip_prefix("client_connection_check_interval "));
-    assert!(matches!(check, Some("2s" | "unknown")), "{check:?}");
     // The deadline, and five seconds; but what the session allows less stays.
-    assert_eq!(
-        settings,
-        [
-            "lock_timeout 7s",
-            "synchronous_commit on",
-            "transaction_isolation read committed",
-            "statement_timeout 8s",
-            "idle_in_transaction_session_timeout 5s"
-        ]
-    );
-    let settings: Vec<String> = sqlx::query_scalar(
-        "SELECT current_setting(name) FROM unnest(ARRAY['lock_timeout', 'statement_timeout', 'synchronous_commit']) AS name",
-    )
-    .fetch_all(&shop.pool)
-    .await
-    .unwrap();
-    assert_eq!(settings, ["7s", "0", "off"], "and nothing of it stays");
+    for (limits, statement, idle) in [
+        ("SET idle_in_transaction_session_timeout = '9s'", "8s", "8s"),
+        (
+            "SET idle_in_transaction_session_timeout = '5s'; SET statement_timeout = '6s'",
+            "6s",
+            "5s",
+        ),
+    ] {
+        let set = format!(
+            "SET lock_timeout = '7s'; SET synchronous_commit = off; SET default_transaction_isolation = 'repeatable read'; {limits}"
+        );
+        let shop = Shop::with(&db, 1, set.leak(), |builder| {
+            builder.handler_deadline(Duration::from_secs(3))
+        })
+        .await;
+        shop.execute("DELETE FROM effects").await;
+        shop.ledger.behave(Behave::Sql(
+            "INSERT INTO effects (what) SELECT name || ' ' || COALESCE(current_setting(name, true), 'unknown') FROM unnest(ARRAY['lock_timeout', 'synchronous_commit', \
+                'transaction_isolation', 'statement_timeout', 'idle_in_transaction_session_timeout', 'client_connection_check_interval']) AS name",
+        ));
+        let before = shop.settings().await;
+        let payment = format!("pi_{idle}");
+        let event = format!("evt_{idle}");
+        assert_eq!(shop.sent(succeeded(&event, &payment)).await, 200);
+        let mut settings = shop.effects().await.split_off(1);
+        // Servers before version 14 do not know it.
+        let check = settings.pop();
+        let check = check
+            .as_deref()
+            .and_then(|check| check.strip_prefix("client_connection_check_interval "));
+        assert!(matches!(check, Some("2s" | "unknown")), "{check:?}");
+        assert_eq!(
+            settings,
+            [
+                "lock_timeout 7s".to_owned(),
+                "synchronous_commit on".to_owned(),
+                "transaction_isolation read committed".to_owned(),
+                format!("statement_timeout {statement}"),
+                format!("idle_in_transaction_session_timeout {idle}"),
+            ]
+        );
+        assert_eq!(shop.settings().await, before, "and nothing of it stays");
+    }
 }
 
 #[tokio::test]
@@ -1918,17 +1936,9 @@ async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
         return;
     };
     let shop = Shop::with(&db, 1, "SET statement_timeout = '90s'", |builder| builder).await;
-    let settings = "SELECT string_agg(name || '=' || current_setting(name), ', ') FROM unnest(ARRAY['role', 'search_path', \
-        'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) AS name";
-    let settings = async || -> String {
-        sqlx::query_scalar(settings)
-            .fetch_one(&shop.pool)
-            .await
-            .unwrap()
-    };
     let locks =
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
-    let before = settings().await;
+    let before = shop.settings().await;
     assert!(before.contains("statement_timeout=90s"), "{before}");
     shop.execute("CREATE ROLE of_the_handler; GRANT of_the_handler TO CURRENT_USER")
         .await;
@@ -1950,10 +1960,36 @@ async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
             status,
             "{event}"
         );
-        assert_eq!(settings().await, before, "{event}");
+        assert_eq!(shop.settings().await, before, "{event}");
         assert_eq!(shop.number(locks).await, 0, "{event}");
     }
     shop.execute("DROP ROLE of_the_handler").await;
+}
+
+#[tokio::test]
+async fn a_session_keeps_its_role_whatever_the_name() {
+    let Some(db) = Database::new().await else {
+        return;
+    };
+    let pool = db.pool(1, "").await;
+    let name = format!("\"it's \\ {}\"", db.schema);
+    let role = async |sql: String| {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await;
+        done.unwrap();
+    };
+    role(format!("CREATE ROLE {name} SUPERUSER")).await;
+    let set = format!("SET ROLE {name}");
+    let shop = Shop::with(&db, 1, set.leak(), |builder| builder).await;
+    let before = shop.settings().await;
+    assert!(before.contains("role=it's \\ "), "{before}");
+    shop.ledger.behave(Behave::Sql("RESET ROLE"));
+    assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
+    assert_eq!(shop.settings().await, before);
+    shop.pool.close().await;
+    role(format!(
+        "REASSIGN OWNED BY {name} TO CURRENT_USER; DROP ROLE {name}"
+    ))
+    .await;
 }
 
 /// Polls it so often, and then drops it: it is cut off at one of its waits, whichever that is. Says whether it ended before.

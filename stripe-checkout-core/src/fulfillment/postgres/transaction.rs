@@ -141,8 +141,8 @@ macro_rules! durable {
 /// of the connection.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
-    /// The server's time at the look, in microseconds. A transaction that was left on the connection
-    /// by others is older.
+    /// The server's time at the look, in microseconds. A transaction that others left on the
+    /// connection is older.
     pub(super) seen: i64,
     role: String,
     search_path: String,
@@ -204,10 +204,10 @@ impl Own {
     /// After the handler's work, by one message: the role that may write the inbox's rows, and our
     /// limits for the rest of the transaction. [`RESTORED`] sets back the rest.
     fn after_handler(&self) -> String {
-        let role = self.role.replace('\'', "''");
+        let role = self.role.replace('\\', "\\\\").replace('\'', "''");
         let lock_timeout = self.lock_timeout;
         format!(
-            "SET ROLE '{role}'; SET lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = '30s'; {PAUSES}"
+            "SET ROLE E'{role}'; SET lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = '30s'; {PAUSES}"
         )
     }
 }
@@ -292,7 +292,8 @@ pub(super) async fn before_handler(
     run(conn, sql).await
 }
 
-/// Takes over from a handler that ended well. What it left to be checked at the end is checked now, so that it fails as its own.
+/// Takes over from a handler that ended well. Constraints that wait for the commit are checked now,
+/// so that the handler's work fails as its own.
 pub(super) async fn after_handler(conn: &mut PgConnection, own: &Own) -> Result<(), sqlx::Error> {
     let kept = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ";
     run(conn, [kept, &own.after_handler()].concat()).await

@@ -15,8 +15,8 @@ use crate::error::InboxError;
 /// How long a deletion waits for other writers: the next one deletes as well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Deletes the oldest events that are over. What they say of their payments stands in the payments'
-/// rows since they ran.
+/// Deletes the oldest events that are over. The rows of their payments have had their notes since
+/// they ran.
 pub(super) async fn prune(
     store: &Store,
     scope: &Scope,

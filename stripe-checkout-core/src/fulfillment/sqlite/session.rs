@@ -67,8 +67,8 @@ pub struct SqlTransaction<'a> {
     tx: Tx<'a>,
     sql: Dialect,
     handler: Option<HandlerTransaction>,
-    /// Whether the handler's work is to be released yet, which tells whether the transaction is
-    /// there.
+    /// Whether the handler's savepoint is still to be released. Only a transaction that is still
+    /// there has one.
     is_apart: bool,
     /// The payment's row as it was locked.
     payment: PaymentRecord,

@@ -105,7 +105,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// What must be set before it writes.
+    /// The settings with which it writes, as far as the pool's are others.
     fn settings(&mut self, until: Instant) -> String {
         let mut sql = String::new();
         let left = until.saturating_duration_since(Instant::now()).min(LONGEST);
@@ -122,8 +122,9 @@ impl Writer {
         sql
     }
 
-    /// Its connection, for one text that begins a transaction and commits it. Each text is a trip to
-    /// the connection's thread. The transaction counts as open until [`committed`](Self::committed).
+    /// Its connection, for one text that begins a transaction and commits it. Each text is a trip
+    /// to the connection's thread. The transaction counts as open until
+    /// [`committed`](Self::committed).
     pub(super) async fn at_once(
         &mut self,
         until: Instant,
