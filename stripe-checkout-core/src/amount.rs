@@ -6,9 +6,9 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::currency::Currency;
-use crate::error::AmountError;
 
 /// The largest amount that is charged unless a checkout is told otherwise: 999,999,999,999 minor units, the twelve digits that
 /// [Stripe takes](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts) for most cards.
@@ -16,6 +16,59 @@ pub const DEFAULT_CAP: u64 = 999_999_999_999;
 
 /// The denominator of a percentage: 10,000 basis points are 100 %.
 const BASIS_POINTS: u128 = 10_000;
+
+/// Why an amount could not be made or computed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AmountError {
+    /// The text is not a plain decimal number such as `12` or `12.50`.
+    #[error("not an amount: write digits, with a point before the minor units, like \"12.50\"")]
+    Malformed,
+    /// Amounts are never negative.
+    #[error("an amount is never negative")]
+    Negative,
+    /// The text has more decimal places than the currency has.
+    #[error("{currency} has {allowed} decimal places, not {given}")]
+    TooPrecise {
+        /// The currency that was asked for.
+        currency: Currency,
+        /// How many decimal places it has.
+        allowed: u8,
+        /// How many the text has.
+        given: usize,
+    },
+    /// Stripe takes this currency only in whole multiples: 100 minor units of ISK and UGX.
+    #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
+    NotAMultiple {
+        /// The currency.
+        currency: Currency,
+        /// The number of minor units of which the amount must be a multiple.
+        multiple: u64,
+    },
+    /// Two currencies were mixed.
+    #[error("{left} and {right} cannot be mixed")]
+    CurrencyMismatch {
+        /// The currency on the left.
+        left: Currency,
+        /// The currency on the right.
+        right: Currency,
+    },
+    /// The result does not fit: too large, or below zero.
+    #[error("the result is out of range")]
+    OutOfRange,
+    /// The amount is zero.
+    #[error("the amount is zero: there is nothing to pay")]
+    Zero,
+    /// The amount is above the cap.
+    #[error("the amount is above the cap of {cap} minor units")]
+    AboveCap {
+        /// The cap in minor units.
+        cap: u64,
+    },
+    /// Nothing can be split into zero parts.
+    #[error("an amount can be split into one part or more, not into none")]
+    NoParts,
+}
 
 /// An amount of money: a whole number of the currency's minor units (cents), never negative.
 ///

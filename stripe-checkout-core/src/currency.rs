@@ -9,8 +9,7 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, Serializer};
-
-use crate::error::CurrencyError;
+use thiserror::Error;
 
 /// A currency, by its three-letter code (ISO 4217).
 ///
@@ -296,6 +295,15 @@ impl Currency {
             _ => return None,
         })
     }
+}
+
+/// Why a text is not a currency code.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CurrencyError {
+    /// A currency code is three ASCII letters (ISO 4217).
+    #[error("a currency is three ASCII letters, like \"eur\"")]
+    Malformed,
 }
 
 impl FromStr for Currency {

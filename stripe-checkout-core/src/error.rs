@@ -8,8 +8,6 @@ use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use crate::currency::Currency;
-
 /// Any error of the merchant's own code: a handler, a price look-up, an inbox.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,106 +51,6 @@ impl fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-/// Why a text is not a currency code.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CurrencyError {
-    /// A currency code is three ASCII letters (ISO 4217).
-    #[error("a currency is three ASCII letters, like \"eur\"")]
-    Malformed,
-}
-
-/// Why an amount could not be made or computed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AmountError {
-    /// The text is not a plain decimal number such as `12` or `12.50`.
-    #[error("not an amount: write digits, with a point before the minor units, like \"12.50\"")]
-    Malformed,
-    /// Amounts are never negative.
-    #[error("an amount is never negative")]
-    Negative,
-    /// The text has more decimal places than the currency has.
-    #[error("{currency} has {allowed} decimal places, not {given}")]
-    TooPrecise {
-        /// The currency that was asked for.
-        currency: Currency,
-        /// How many decimal places it has.
-        allowed: u8,
-        /// How many the text has.
-        given: usize,
-    },
-    /// Stripe takes this currency only in whole multiples: 100 minor units of ISK and UGX.
-    #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
-    NotAMultiple {
-        /// The currency.
-        currency: Currency,
-        /// The number of minor units of which the amount must be a multiple.
-        multiple: u64,
-    },
-    /// Two currencies were mixed.
-    #[error("{left} and {right} cannot be mixed")]
-    CurrencyMismatch {
-        /// The currency on the left.
-        left: Currency,
-        /// The currency on the right.
-        right: Currency,
-    },
-    /// The result does not fit: too large, or below zero.
-    #[error("the result is out of range")]
-    OutOfRange,
-    /// The amount is zero.
-    #[error("the amount is zero: there is nothing to pay")]
-    Zero,
-    /// The amount is above the cap.
-    #[error("the amount is above the cap of {cap} minor units")]
-    AboveCap {
-        /// The cap in minor units.
-        cap: u64,
-    },
-    /// Nothing can be split into zero parts.
-    #[error("an amount can be split into one part or more, not into none")]
-    NoParts,
-}
-
-/// Why metadata is refused, by Stripe's limits.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MetadataError {
-    /// More than 50 keys.
-    #[error("metadata has at most {limit} keys")]
-    TooManyKeys {
-        /// Stripe's limit, less the keys that this crate adds.
-        limit: usize,
-    },
-    /// An empty key, or one of more than 40 characters.
-    #[error("the metadata key {key:?} must have 1 to 40 characters")]
-    KeyLength {
-        /// The key, cut to its first 40 characters.
-        key: String,
-    },
-    /// Square brackets are not allowed in keys.
-    #[error("the metadata key {key:?} must not contain square brackets")]
-    KeyBrackets {
-        /// The key.
-        key: String,
-    },
-    /// A value of more than 500 characters.
-    #[error("the value of the metadata key {key:?} must have at most 500 characters")]
-    ValueLength {
-        /// The key whose value is too long.
-        key: String,
-    },
-    /// The value is there but is not what the getter was asked for.
-    #[error("the value of the metadata key {key:?} is not a valid {expected}")]
-    WrongType {
-        /// The key.
-        key: String,
-        /// The type that was asked for.
-        expected: &'static str,
-    },
 }
 
 /// Why a configuration is refused, at start. Names the variable, never its value.
@@ -233,39 +131,6 @@ pub enum ConfigError {
     NotAnAddress {
         /// The name of the variable.
         variable: &'static str,
-    },
-}
-
-/// Why a webhook's signature is refused. To whoever sent it all look the same: a 400 with one generic body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SignatureError {
-    /// There is no `Stripe-Signature` header, or it is empty.
-    #[error("the Stripe-Signature header is missing")]
-    Missing,
-    /// There is more than one `Stripe-Signature` header.
-    #[error("there is more than one Stripe-Signature header")]
-    Repeated,
-    /// The header has no single, well-formed timestamp.
-    #[error("the Stripe-Signature header has no valid timestamp")]
-    Timestamp,
-    /// The header has no signature of the scheme `v1`.
-    #[error("the Stripe-Signature header has no v1 signature")]
-    NoSignature,
-    /// No signature fits the payload and any of the signing secrets.
-    #[error(
-        "no signature matches the payload: wrong signing secret, or the body was changed on its way"
-    )]
-    Mismatch,
-    /// The signature is right, but older than the tolerance.
-    #[error(
-        "the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong"
-    )]
-    TooOld {
-        /// Seconds between the signature and now.
-        age_seconds: u64,
-        /// Seconds allowed.
-        tolerance_seconds: u64,
     },
 }
 

@@ -46,7 +46,7 @@ pub mod stripe;
 pub mod testing;
 pub mod webhook;
 
-pub use amount::{Amount, DEFAULT_CAP, Rounding};
+pub use amount::{Amount, AmountError, DEFAULT_CAP, Rounding};
 pub use build_error::BuildError;
 pub use call::{Body, Call, Visitor, VisitorData};
 pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Tenants, Upkeep, VerifyError, Worker};
@@ -58,14 +58,14 @@ pub use checkout::{
 #[cfg(feature = "dotenv")]
 pub use config::DotEnv;
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
-pub use currency::Currency;
+pub use currency::{Currency, CurrencyError};
 #[cfg(feature = "intent")]
 pub use customers::Customers;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
 #[cfg(feature = "intent")]
 pub use guard::{Attempt, Guard, GuardError};
-pub use metadata::Metadata;
+pub use metadata::{Metadata, MetadataError};
 #[cfg(feature = "intent")]
 pub use pricing::{ClientAmount, Pricing, PricingError};
 pub use reply::Reply;
@@ -74,3 +74,4 @@ pub use requests::RequestError;
 pub use secret::{ClientSecret, Mode, PublishableKey, SecretKey, WebhookSecret};
 #[cfg(feature = "intent")]
 pub use stripe::{ApiError, TransportError};
+pub use webhook::signature::SignatureError;

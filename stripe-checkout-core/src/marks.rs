@@ -1,9 +1,9 @@
 //! The metadata that the core writes into each PaymentIntent, so that its events are known as this application's, even after every row is lost.
 
 use crate::amount::Amount;
-#[cfg(feature = "intent")]
-use crate::error::MetadataError;
 use crate::metadata::Metadata;
+#[cfg(feature = "intent")]
+use crate::metadata::MetadataError;
 
 const APPLICATION: &str = "checkout_application";
 const AMOUNT: &str = "checkout_amount";

@@ -8,8 +8,45 @@ use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
+use thiserror::Error;
 
-use crate::error::MetadataError;
+/// Why metadata is refused, by Stripe's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// More than 50 keys.
+    #[error("metadata has at most {limit} keys")]
+    TooManyKeys {
+        /// Stripe's limit, less the keys that this crate adds.
+        limit: usize,
+    },
+    /// An empty key, or one of more than 40 characters.
+    #[error("the metadata key {key:?} must have 1 to 40 characters")]
+    KeyLength {
+        /// The key, cut to its first 40 characters.
+        key: String,
+    },
+    /// Square brackets are not allowed in keys.
+    #[error("the metadata key {key:?} must not contain square brackets")]
+    KeyBrackets {
+        /// The key.
+        key: String,
+    },
+    /// A value of more than 500 characters.
+    #[error("the value of the metadata key {key:?} must have at most 500 characters")]
+    ValueLength {
+        /// The key whose value is too long.
+        key: String,
+    },
+    /// The value is there but is not what the getter was asked for.
+    #[error("the value of the metadata key {key:?} is not a valid {expected}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// The type that was asked for.
+        expected: &'static str,
+    },
+}
 
 /// Keys and values that Stripe keeps with an object and sends back in every event about it.
 ///

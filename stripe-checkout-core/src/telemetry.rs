@@ -4,6 +4,7 @@
 //! Labels have few values: the name of a call, an outcome, the application's name. Never an id:
 //! each would be a series for ever.
 
+mod names;
 #[cfg(feature = "metrics")]
 mod recorded;
 #[cfg(feature = "metrics")]
@@ -13,27 +14,9 @@ use recorded::{count, measure, set};
 
 use std::time::{Instant, SystemTime};
 
+use self::names::*;
 use crate::error::InboxError;
 use crate::fulfillment::{EventState, Received, Scope, Stats};
-
-const DELIVERIES: &str = "stripe_checkout_deliveries_total";
-const REFUSED: &str = "stripe_checkout_webhooks_refused_total";
-const ATTEMPTS: &str = "stripe_checkout_attempts_total";
-const HANDLER: &str = "stripe_checkout_handler_duration_seconds";
-const DEAD_LETTERS: &str = "stripe_checkout_dead_letters_total";
-const MISMATCHES: &str = "stripe_checkout_mismatches_total";
-const DUPLICATES: &str = "stripe_checkout_duplicate_payments_total";
-const PRUNED: &str = "stripe_checkout_pruned_events_total";
-const EVENTS: &str = "stripe_checkout_events";
-const DUE: &str = "stripe_checkout_due_events";
-const OLDEST_PENDING: &str = "stripe_checkout_oldest_pending_event_age_seconds";
-const UNFULFILLED: &str = "stripe_checkout_unfulfilled_payments";
-const OLDEST_UNFULFILLED: &str = "stripe_checkout_oldest_unfulfilled_payment_age_seconds";
-const DUPLICATES_OPEN: &str = "stripe_checkout_open_duplicate_payments";
-const REFUNDED_BEFORE: &str = "stripe_checkout_refunded_before_fulfillment_payments";
-#[cfg_attr(not(feature = "intent"), allow(dead_code))]
-const VISITOR_CALLS: &str = "stripe_checkout_visitor_calls_total";
-const CLOCK_SKEW: &str = "stripe_checkout_clock_skew_seconds";
 
 /// Where an event comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use super::operations::{Doing, Work};
 use super::payment_error::PaymentError;
 use super::state::Checkout;
 use crate::amount::Amount;
-use crate::error::{AmountError, InboxError};
+use crate::amount::AmountError;
+use crate::error::InboxError;
 use crate::fulfillment::{
     IntentRecord, IntentState, OperationKind, OperationRecord, OperationState, OrderKey,
     is_present, row_of,

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::alerts::Alert;
-use crate::error::SignatureError;
 use crate::quiet::Quiet;
 use crate::webhook::Signed;
+use crate::webhook::signature::SignatureError;
 
 /// A difference counts for one to two of these. When nothing comes any more, the last ones stay.
 const WINDOW: Duration = Duration::from_secs(5 * 60);

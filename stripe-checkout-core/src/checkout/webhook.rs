@@ -10,11 +10,12 @@ use tracing::{Instrument, field};
 use super::delivery_watch::{NOTE, seconds};
 use super::state::Checkout;
 use crate::call::{Body, BodyFault, Call};
-use crate::error::{EventError, InboxError, SignatureError};
+use crate::error::{EventError, InboxError};
 use crate::fulfillment::{Delivery, Received, Scope};
 use crate::reply::{Problem, Reply};
 use crate::secret::Mode;
 use crate::telemetry::{self, Origin, Refusal};
+use crate::webhook::signature::SignatureError;
 use crate::webhook::{Event, ReadEvent};
 
 /// Why a delivery could not be turned into an event: one error for a webhook route by hand.

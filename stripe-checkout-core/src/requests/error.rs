@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::error::{AmountError, MetadataError};
+use crate::amount::AmountError;
+use crate::metadata::MetadataError;
 
 /// Why a [`PaymentRequest`](crate::requests::PaymentRequest) is not one that Stripe takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

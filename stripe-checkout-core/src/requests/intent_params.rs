@@ -6,9 +6,9 @@ use super::connect::Connect;
 use super::error::RequestError;
 use super::future_usage::SetupFutureUsage;
 use crate::amount::Amount;
-use crate::error::MetadataError;
 use crate::marks::KEYS;
 use crate::metadata::Metadata;
+use crate::metadata::MetadataError;
 use crate::webhook::Payment;
 
 /// The parameters of a PaymentIntent, as they are sent.

@@ -12,7 +12,7 @@ use super::intent_params::IntentParams;
 use super::limits::{check_reference, is_email};
 use super::line::Line;
 use crate::amount::Amount;
-use crate::error::AmountError;
+use crate::amount::AmountError;
 use crate::marks::marked;
 use crate::metadata::Metadata;
 
@@ -376,7 +376,7 @@ mod tests {
     use super::*;
     use crate::amount::DEFAULT_CAP;
     use crate::currency::Currency;
-    use crate::error::MetadataError;
+    use crate::metadata::MetadataError;
 
     fn request() -> PaymentRequest {
         PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))

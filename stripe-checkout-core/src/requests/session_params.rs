@@ -87,9 +87,10 @@ mod tests {
 
     use super::*;
     use crate::amount::Amount;
+    use crate::amount::AmountError;
     use crate::currency::Currency;
-    use crate::error::{AmountError, MetadataError};
     use crate::metadata::Metadata;
+    use crate::metadata::MetadataError;
     use crate::requests::{Line, ShippingOption, TaxBehavior};
 
     fn eur(minor: u64) -> Amount {

@@ -17,7 +17,7 @@ use stripe_shared::{PaymentIntentCaptureMethod, PaymentIntentSetupFutureUsage};
 
 use super::form::{Post, form};
 use crate::amount::Amount;
-use crate::error::AmountError;
+use crate::amount::AmountError;
 use crate::marks::{CAPTURE, marked_operation};
 use crate::metadata::Metadata;
 use crate::requests::{

@@ -6,7 +6,8 @@ use ::metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use super::*;
+use super::names::*;
+use crate::fulfillment::Scope;
 
 /// Counts only go up, from the start of the process; gauges are what the last count of the inbox found.
 const COUNTERS: [(&str, &str); 8] = [

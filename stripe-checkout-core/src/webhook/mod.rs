@@ -12,7 +12,7 @@ mod payment;
 mod reversal;
 mod saved;
 mod session;
-mod signature;
+pub(crate) mod signature;
 
 pub use event::{Event, RelatedObject};
 pub use failure::Failure;

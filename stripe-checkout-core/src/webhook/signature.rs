@@ -7,11 +7,45 @@ use std::{
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
+use thiserror::Error;
 
-use crate::{error::SignatureError, secret::WebhookSecret};
+use crate::secret::WebhookSecret;
 
 /// Up to here both of Stripe's SDKs read the same number from the same digits: JavaScript's integers are exact up to 2⁵³ − 1 (the year 285,428,751).
 const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
+
+/// Why a webhook's signature is refused. To whoever sent it all look the same: a 400 with one generic body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// There is no `Stripe-Signature` header, or it is empty.
+    #[error("the Stripe-Signature header is missing")]
+    Missing,
+    /// There is more than one `Stripe-Signature` header.
+    #[error("there is more than one Stripe-Signature header")]
+    Repeated,
+    /// The header has no single, well-formed timestamp.
+    #[error("the Stripe-Signature header has no valid timestamp")]
+    Timestamp,
+    /// The header has no signature of the scheme `v1`.
+    #[error("the Stripe-Signature header has no v1 signature")]
+    NoSignature,
+    /// No signature fits the payload and any of the signing secrets.
+    #[error(
+        "no signature matches the payload: wrong signing secret, or the body was changed on its way"
+    )]
+    Mismatch,
+    /// The signature is right, but older than the tolerance.
+    #[error(
+        "the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong"
+    )]
+    TooOld {
+        /// Seconds between the signature and now.
+        age_seconds: u64,
+        /// Seconds allowed.
+        tolerance_seconds: u64,
+    },
+}
 
 /// Checks that a webhook was signed by Stripe with one of your signing secrets, and not long ago.
 ///
