@@ -8,6 +8,7 @@
 
 mod captures;
 mod cards;
+mod case;
 mod crashes;
 mod failures;
 mod once;
@@ -15,6 +16,7 @@ mod operations;
 mod order;
 mod sessions;
 mod store;
+mod subject;
 mod upkeep;
 mod worker;
 mod world;
@@ -25,40 +27,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use self::world::{Told, World};
-use crate::error::BoxError;
-use crate::fulfillment::{BoxFuture, Inbox};
-
-/// An empty store, the inbox on it, and an append-only table beside it in which hooks write.
-///
-/// It is dropped when its case is over.
-pub trait Subject: Send + Sync + 'static {
-    /// The inbox.
-    type Inbox: Inbox;
-
-    /// Another handle on the same store, as another process would have it. It is ready: whatever has to be made in the store, is made.
-    fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
-
-    /// Appends a line to the table, in the inbox's own transaction. Where there is none, at once.
-    fn write(
-        &self,
-        db: &mut <Self::Inbox as Inbox>::Connection,
-        line: &str,
-    ) -> impl Future<Output = Result<(), BoxError>> + Send;
-
-    /// The lines that anybody can see, in the order in which they were written.
-    fn written(&self) -> impl Future<Output = Result<Vec<String>, BoxError>> + Send;
-
-    /// Whether what a failing hook wrote goes.
-    fn transactional(&self) -> bool {
-        true
-    }
-
-    /// Whether a hook that runs keeps everybody else from writing, as in SQLite: then other payments wait too, and so do events that come.
-    fn one_writer(&self) -> bool {
-        false
-    }
-}
+use self::case::Case;
+pub use self::subject::Subject;
+use self::world::World;
 
 /// How many cases run at the same time: each has a store, and two or three handles on it.
 const AT_ONCE: usize = 4;
@@ -115,22 +86,6 @@ async fn next(running: &mut JoinSet<Option<String>>) -> Option<String> {
         Err(error) => Some(error.to_string()),
     }
 }
-
-/// A promise, and how it is tried.
-struct Case<S> {
-    name: &'static str,
-    tell: fn(World<S>) -> BoxFuture<'static, Told>,
-}
-
-macro_rules! cases {
-    ($($name:literal => $tell:ident,)*) => {
-        /// The cases of this file.
-        pub(super) fn all<S: Subject>() -> Vec<super::Case<S>> {
-            vec![$(super::Case { name: $name, tell: |world| Box::pin($tell(world)) },)*]
-        }
-    };
-}
-use cases;
 
 fn all<S: Subject>() -> Vec<Case<S>> {
     let mut cases = once::all();

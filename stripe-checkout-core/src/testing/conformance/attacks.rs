@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::client::{self, HOST, PATIENCE, Request};
+use super::driver::{Difference, Driver};
 use super::exchanges::signed;
-use super::world::success;
-use super::{Application, Difference, Driver, Site, report, world};
+use super::site::{Site, report};
+use super::world::{self, Application, success};
 use crate::Method;
 
 /// How long a body may take here. Honest bodies arrive with their heads.

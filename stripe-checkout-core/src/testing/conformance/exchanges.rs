@@ -1,7 +1,7 @@
 //! One request, one answer: every row of the route table, good and bad.
 
-use super::Difference;
 use super::client::{Answer, HOST, Request};
+use super::driver::Difference;
 use super::world::{LIMIT, OTHER_LIMIT, OTHER_SECRET, SECRET, paid, success};
 use crate::WebhookSecret;
 use crate::testing::{EventBody, now, sign};
@@ -535,7 +535,7 @@ fn limits() -> Vec<Exchange> {
 
 #[rustfmt::skip] // A table.
 fn by_hand() -> Vec<Exchange> {
-    let path = super::Application::BY_HAND;
+    let path = super::world::Application::BY_HAND;
     let body = || success("evt_h1", "h1");
     vec![
         exchange("by hand: an event", signed(path, body()), 200, r#"{"status":"done"}"#),

@@ -1,7 +1,8 @@
 //! What a framework answers itself, read out of the README that says it.
 
 use super::client::Request;
-use super::{Driver, Site};
+use super::driver::Driver;
+use super::site::Site;
 
 /// Sends each request of a Markdown table whose first column is a request in code (`` `GET /webhook` ``) and whose second one begins with a status, and says how
 /// many there were. Where it speaks of `Allow`, the answer must have that header. Other tables and rows are left alone.

@@ -16,7 +16,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::{Application, Driver};
+use super::driver::Driver;
+use super::world::{Application, MEMBER_HEADER};
 use crate::{Body, Call, Checkout, Reply};
 
 /// The core without any framework, as the reference for all others.
@@ -81,7 +82,7 @@ async fn answer(
         let Some((checkout, endpoint)) = found else {
             return respond(404, &[], Bytes::new());
         };
-        let member = parts.headers.get(super::MEMBER_HEADER);
+        let member = parts.headers.get(MEMBER_HEADER);
         let member = member.and_then(|value| value.to_str().ok());
         let authority = parts.uri.authority().map(Authority::as_str);
         let mut call = Call::over_http(endpoint, authority)

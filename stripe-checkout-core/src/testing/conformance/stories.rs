@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 
 use super::client::{Answer, PATIENCE, Request, read_one};
 use super::exchanges::signed;
-use super::world::{LIMIT, NARROW, success};
-use super::{Application, Site};
+use super::site::Site;
+use super::world::{Application, LIMIT, NARROW, success};
 
 type Told = Result<Vec<Answer>, String>;
 

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, PRICE, Told, World, check, intent, order_key, row, same, stored, success_of,
 };
@@ -11,7 +11,7 @@ use crate::fulfillment::{Due, EventState, FulfillmentStatus, InboxExt as _, Inte
 use crate::testing::{EventBody, PaymentIntent, charge_refunded, refund};
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "the part that was never captured does not count as refunded" => part_captured,
     "a refund that may stand for a part that was never captured is shown to a person" => unclear_refunds,
     "an authorisation that ran out is no refund" => expired_authorisation,

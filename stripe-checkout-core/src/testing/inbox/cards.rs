@@ -5,12 +5,12 @@ use tokio::task::JoinSet;
 
 use std::sync::Arc;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{Behave, Told, World, same};
 use crate::fulfillment::EventState;
 use crate::testing::EventBody;
 
-super::cases! {
+super::case::cases! {
     "a card that is saved is told once, by whichever event objects" => saved_once,
     "a card that could not be saved is told each time, but not after it was" => failed_then_saved,
     "a card is attached once and detached once, and not attached again by late news" => attached_detached,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, HOUR, Told, World, check, done, fails, new_event, order_key, paid, row, same, stored,
     success_of, tea, terms, took, until,
@@ -17,7 +17,7 @@ use crate::testing::{EventBody, refund};
 use crate::webhook::Event;
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "a process that dies in a hook leaves nothing behind but its attempt" => dies,
     "what a dead process left is due after the lease, for another one, once" => taken_over,
     "what a dead process left runs when it is delivered again, after the lease at the latest" => delivered_again,

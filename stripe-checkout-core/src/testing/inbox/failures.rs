@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, HOUR, PRICE, Told, World, check, done, fails, fails_for_good, intent, mismatched,
     new_event, news, news_of, order_key, paid, row, same, scope, stored, success_of, superseded,
@@ -17,7 +17,7 @@ use crate::secret::Mode;
 use crate::testing::{EventBody, PaymentIntent};
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "a failing hook writes nothing, and its failure is kept" => failure_is_kept,
     "each failure is counted, and the last one is told" => failures_count,
     "a failure is tried again by who asks for it, but is not due before its time" => backoff,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, Shop, Told, World, check, intent, news, news_of, order_key, paid, same, success_of, tea,
 };
@@ -12,7 +12,7 @@ use crate::error::BoxError;
 use crate::fulfillment::{EventState, FulfillmentStatus, InboxExt as _, IntentState};
 use crate::testing::{EventBody, refund};
 
-super::cases! {
+super::case::cases! {
     "one event id is one effect" => one_event,
     "a repeat is answered at once by another process too" => repeat_elsewhere,
     "two event objects of one success are one success" => two_objects,

@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::task::JoinSet;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{HOUR, PRICE, Told, World, check, same, scope, tea};
 use crate::error::BoxError;
 use crate::fulfillment::OperationKind::{self, Capture, Refund};
 use crate::fulfillment::{Inbox, InboxExt as _, OperationKey, OperationRecord, OperationState};
 use crate::secret::Mode;
 
-super::cases! {
+super::case::cases! {
     "an operation's row is read as it was written" => as_written,
     "of 20 who write an operation's row one wins each time" => one_winner,
     "an operation of another application, mode, account or kind is another one" => apart,

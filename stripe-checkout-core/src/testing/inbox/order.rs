@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, HOUR, PRICE, Shop, Told, World, check, disputed, done, fails, new_event, news,
     order_key, paid, row, same, stored, success_of, tea, terms, took, until,
@@ -15,7 +15,7 @@ use crate::fulfillment::{
 use crate::testing::{EventBody, charge_refunded, dispute, refund};
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "after its success everything else of a payment is old news" => after_success,
     "after its authorisation a payment is not processing, and did not fail" => after_capturable,
     "after its cancellation a payment is not processing, and did not fail" => after_cancel,

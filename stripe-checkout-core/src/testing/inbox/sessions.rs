@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::Subject;
 use super::once::{all_good, at_once};
+use super::subject::Subject;
 use super::world::{
     Behave, PRICE, Told, World, check, order_key, paid, row, same, success_of, tea,
 };
@@ -15,7 +15,7 @@ use crate::fulfillment::{
 };
 use crate::testing::{EventBody, refund};
 
-super::cases! {
+super::case::cases! {
     "an order knows its session, and the session that it had before" => order_of_session,
     "a session and its PaymentIntent are one success, whichever is told first" => one_success,
     "50 deliveries about a session and its PaymentIntent at once are one success" => fifty,

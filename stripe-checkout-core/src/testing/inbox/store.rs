@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, intent,
     new_event, order_key, row, same, scope, stored, superseded, tea, terms, took,
@@ -20,7 +20,7 @@ use crate::secret::Mode;
 use crate::testing::EventBody;
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "an event is stored as it came" => as_it_came,
     "an event that is known is not stored again" => known,
     "an event that comes by 20 ways at once is stored once" => twenty_ways,

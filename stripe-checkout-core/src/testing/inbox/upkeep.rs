@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     HOUR, PRICE, Told, World, check, disputed, done, fails, fails_for_good, mismatched, new_event,
     news, news_of, order_key, paid, row, same, scope, stored, success_of, tea, terms,
@@ -15,7 +15,7 @@ use crate::fulfillment::{
 use crate::secret::Mode;
 use crate::testing::{EventBody, refund};
 
-super::cases! {
+super::case::cases! {
     "events are counted by state, each application and mode for itself" => counted,
     "what is due and what is the oldest is told" => due_and_oldest,
     "a payment that is paid and not fulfilled is told until it is" => unfulfilled,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Subject;
+use super::subject::Subject;
 use super::world::{
     Behave, Shop, Told, World, check, new_event, news_of, order_key, paid, same, stored, until,
 };
@@ -15,7 +15,7 @@ use crate::fulfillment::{EventState, Inbox, InboxExt as _};
 use crate::testing::{EventBody, refund};
 use crate::{Amount, Currency};
 
-super::cases! {
+super::case::cases! {
     "a worker runs again what failed" => runs_again,
     "a worker runs what nobody else will, and then nothing" => run_due,
     "a worker goes on after hooks that fail and panic" => goes_on,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
-use super::Subject;
+use super::subject::Subject;
 use crate::call::{Body, Call};
 use crate::checkout::{Checkout, CheckoutBuilder};
 use crate::config::Config;
