@@ -14,7 +14,8 @@ use crate::secret::WebhookSecret;
 /// Up to here both of Stripe's SDKs read the same number from the same digits: JavaScript's integers are exact up to 2⁵³ − 1 (the year 285,428,751).
 const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
 
-/// Why a webhook's signature is refused. To whoever sent it all look the same: a 400 with one generic body.
+/// Why a webhook's signature is refused. The sender sees no difference: all are a 400 with one
+/// generic body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SignatureError {

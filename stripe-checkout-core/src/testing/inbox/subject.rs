@@ -10,7 +10,7 @@ pub trait Subject: Send + Sync + 'static {
     /// The inbox.
     type Inbox: Inbox;
 
-    /// Another handle on the same store, as another process would have it. It is ready: whatever has to be made in the store, is made.
+    /// Another handle on the same store, as another process would have it. The store has its tables.
     fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
 
     /// Appends a line to the table, in the inbox's own transaction. Where there is none, at once.
@@ -28,7 +28,8 @@ pub trait Subject: Send + Sync + 'static {
         true
     }
 
-    /// Whether a hook that runs keeps everybody else from writing, as in SQLite: then other payments wait too, and so do events that come.
+    /// Whether a hook that runs keeps all others from writing, as in SQLite. Then other payments wait
+    /// too, and so do events that come.
     fn one_writer(&self) -> bool {
         false
     }
