@@ -6,7 +6,8 @@ use super::world::Application;
 
 /// An adapter, as the suite starts it.
 pub trait Driver {
-    /// Serves the [`Application`] on a loopback port, until the process ends, and returns the address.
+    /// Serves the [`Application`] on a loopback port, until the process ends, and returns the
+    /// address.
     fn start(&self, application: Application) -> impl Future<Output = SocketAddr>;
 
     /// Names, in lower case, of the headers that the framework adds to every answer.
@@ -21,8 +22,8 @@ pub trait Driver {
     }
 }
 
-/// A change that a framework makes to a request before an adapter sees it. The README of the adapter
-/// lists each.
+/// A change that a framework makes to a request before an adapter sees it. The README of the
+/// adapter lists each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {

@@ -10,7 +10,8 @@ pub trait Subject: Send + Sync + 'static {
     /// The inbox.
     type Inbox: Inbox;
 
-    /// Another handle on the same store, as another process would have it. The store has its tables.
+    /// Another handle on the same store, as another process would have it. The store has its
+    /// tables.
     fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
 
     /// Appends a line to the table, in the inbox's own transaction. Where there is none, at once.
@@ -28,8 +29,8 @@ pub trait Subject: Send + Sync + 'static {
         true
     }
 
-    /// Whether a hook that runs keeps all others from writing, as in SQLite. Then other payments wait
-    /// too, and so do events that come.
+    /// Whether a hook that runs keeps all others from writing, as in SQLite. Then other payments
+    /// wait too, and so do events that come.
     fn one_writer(&self) -> bool {
         false
     }
