@@ -924,7 +924,8 @@ async fn what_the_handler_sets_does_not_reach_the_inbox() {
     let Some(db) = Database::new().await else {
         return;
     };
-    let shop = Shop::new(&db).await;
+    let set = "SET synchronous_commit = off";
+    let shop = Shop::with(&db, 10, set, |builder| builder).await;
     shop.execute(
         "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             INSERT INTO effects (what) VALUES (new.state || ' ' || current_setting('synchronous_commit'));

@@ -166,9 +166,9 @@ impl PostgresInbox {
         flag: "boolean",
         bytes: "bytea",
         end: "",
-        // A body stands in its row if it fits into a page. To compress it costs more than to write
-        // it, and it is there for a short time only.
-        bodies: " WITH (toast_tuple_target = 8160)",
+        // A usual body stands in its row. To compress it costs more than to write it, and it is there
+        // for a short time only. Pages of 4 KB take this number, too.
+        bodies: " WITH (toast_tuple_target = 4000)",
         keyed: "",
     }];
 

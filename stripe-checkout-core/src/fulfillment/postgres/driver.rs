@@ -40,7 +40,7 @@ pub(super) fn dialect(schema: &str, pooler: Pooler) -> Dialect {
         end: "",
         outside: concat!(clock!("now"), " >= $9"),
         keeps_statements: pooler == Pooler::None,
-        of_connection: own_settings!(),
+        of_connection: concat!(clock!("clock_timestamp"), " AS seen"),
     }
 }
 

@@ -18,8 +18,8 @@ use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Own, Pooler, Wait, failed, with_wait};
 use super::rows::{self, LeftInside, account, text};
 use super::transaction::{
-    Held, Tx, after_handler, before_handler, is_broken, is_refusal, undo_handler, wait_for_locks,
-    words,
+    Held, Tx, after_handler, before_handler, is_broken, is_refusal, lock_timeout, undo_handler,
+    wait_for_locks, words,
 };
 use super::{PostgresInbox, SILENCE, SILENT, in_time};
 use crate::error::InboxError;
@@ -115,29 +115,29 @@ impl SqlSession {
         }
     }
 
-    /// Its connection, and when the session was seen on it. An explicit transaction needs no look.
+    /// Its connection, and when the server was seen on it. An explicit transaction needs no look.
     async fn seen(&mut self, until: Instant) -> Result<(&mut Held, i64), InboxError> {
         if self.is_explicit(1) {
             return Ok((self.hold(until).await?, i64::MIN));
         }
         self.hold_idle();
         let sql = self.inbox.dialect.clone();
-        let own = |held: &Held| held.own.as_ref().map(|own| own.seen);
-        let mut seen = self.held.as_ref().and_then(own);
+        let mut seen = self.held.as_ref().and_then(|held| held.seen);
         let mut tries = 1;
         while seen.is_none() {
             let db = self.hold(until).await?.db();
-            let looked = in_time(SILENCE, Own::look(db, &sql)).await;
+            let looked = sql.scalar::<Postgres, _>("SELECT {of connection}");
+            let looked = async { looked.fetch_one(db).await.map_err(failed) };
+            let looked = in_time(SILENCE, looked).await;
             match self.keep(looked) {
-                Ok(own) => {
-                    seen = Some(own.seen);
-                    self.hold(until).await?.own = Some(own);
-                }
+                Ok(now) => seen = Some(now),
                 Err(_) if tries == 1 => tries += 1,
                 Err(error) => return Err(error),
             }
         }
-        Ok((self.hold(until).await?, seen.unwrap_or(i64::MAX)))
+        let held = self.hold(until).await?;
+        let seen = *held.seen.insert(seen.unwrap_or(i64::MAX));
+        Ok((held, seen))
     }
 
     /// Whether a statement that could be a transaction of its own stands in an explicit one.
@@ -178,9 +178,7 @@ impl Session for SqlSession {
             };
             let found = in_time(SILENCE, found).await;
             let found = found.and_then(|(found, row)| {
-                if inbox.pooler == Pooler::None {
-                    held.own = Some(Own::read(&row)?);
-                }
+                held.seen = Some(rows::get(&row, "seen")?);
                 Ok(found)
             });
             match self.keep(found) {
@@ -297,9 +295,9 @@ async fn lock<'a>(
     event: &EventRecord,
     until: Instant,
 ) -> Result<Option<(SqlTransaction<'a>, Locked)>, InboxError> {
-    let (mut tx, own) = held.begin_for_handler(&inbox.dialect, until).await?;
+    let mut tx = held.begin_for_handler().await?;
     match lock_rows(tx.db(), &inbox.dialect, event, until).await {
-        Ok((payment, Some((locked, backend)))) => {
+        Ok((own, payment, Some((locked, backend)))) => {
             let transaction = SqlTransaction {
                 tx,
                 inbox,
@@ -311,7 +309,7 @@ async fn lock<'a>(
             };
             Ok(Some((transaction, locked)))
         }
-        Ok((_, None)) => {
+        Ok((_, _, None)) => {
             tx.rollback().await?;
             Ok(None)
         }
@@ -329,11 +327,14 @@ async fn lock_rows(
     sql: &Dialect,
     event: &EventRecord,
     until: Instant,
-) -> Result<(PaymentRecord, Option<(Locked, Option<i64>)>), InboxError> {
+) -> Result<(Own, PaymentRecord, Option<(Locked, Option<i64>)>), InboxError> {
     let mut patience = Patience::new(until);
-    let stored = match &event.payment {
-        Some(payment) => lock_payment(db, sql, &event.scope, payment).await?,
-        None => PaymentRecord::default(),
+    let (own, stored) = match &event.payment {
+        Some(payment) => lock_payment(db, sql, &event.scope, payment, until).await?,
+        None => {
+            let own = Own::take_over(db, sql, until).await?;
+            (own, PaymentRecord::default())
+        }
     };
     patience.set(db).await?;
     let order = match &event.order {
@@ -352,7 +353,7 @@ async fn lock_rows(
         };
         (locked, found.backend)
     });
-    Ok((stored, locked))
+    Ok((own, stored, locked))
 }
 
 impl SqlTransaction<'_> {
@@ -525,17 +526,23 @@ impl Patience {
     }
 }
 
-/// Locks a payment, and makes its row first if there is none.
+/// Locks a payment, and makes its row first if there is none. Before it waits it takes over the
+/// session, as [`Own::take_over`] does.
 async fn lock_payment(
     db: &mut PgConnection,
     sql: &Dialect,
     scope: &Scope,
     id: &str,
-) -> Result<PaymentRecord, InboxError> {
+    until: Instant,
+) -> Result<(Own, PaymentRecord), InboxError> {
     // An upsert returns the row as it is after the wait.
     let statement = concat!(
-        "INSERT INTO {}payments (application, mode, id) VALUES ($1, $2, $3) ",
-        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING ",
+        "WITH found AS (SELECT ",
+        own_settings!(),
+        " AS own), limits AS (SELECT own, ",
+        limits!("$4"),
+        " FROM found) INSERT INTO {}payments (application, mode, id) SELECT $1, $2, $3 FROM limits ",
+        "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING (SELECT own FROM found) AS own, ",
         payment_columns!()
     );
     let row = sql
@@ -543,10 +550,11 @@ async fn lock_payment(
         .bind(text(&scope.application))
         .bind(mode(scope.mode))
         .bind(text(id))
+        .bind(lock_timeout(until).to_string())
         .fetch_one(db)
         .await
         .map_err(failed)?;
-    rows::read_payment(&row)
+    Ok((Own::read(&row)?, rows::read_payment(&row)?))
 }
 
 /// Locks an order. An order without a row gets an empty one, because it too has only one step at a

@@ -17,8 +17,9 @@ use crate::error::InboxError;
 pub(super) struct Held {
     conn: PoolConnection<Postgres>,
     is_whole: bool,
-    /// The session as it was last seen on it, if a statement of this work has looked.
-    pub(super) own: Option<Own>,
+    /// When the server was last seen on it, in microseconds by the server's clock. A transaction
+    /// that others left on it is older.
+    pub(super) seen: Option<i64>,
 }
 
 impl Held {
@@ -26,7 +27,7 @@ impl Held {
         Self {
             conn,
             is_whole: true,
-            own: None,
+            seen: None,
         }
     }
 
@@ -52,25 +53,9 @@ impl Held {
         self.begin_with(&[DURABLE, PAUSES].concat()).await
     }
 
-    /// As [`begin`](Self::begin), for a handler, who gets back the settings that the session has
-    /// without us. They are looked at in the transaction where they are not known: behind a
-    /// transaction pooler each transaction has a session of its own.
-    pub(super) async fn begin_for_handler(
-        &mut self,
-        sql: &Dialect,
-        until: Instant,
-    ) -> Result<(Tx<'_>, Own), InboxError> {
-        let limits = |own: &Own| {
-            let durable = own.durable();
-            [durable, PAUSES.to_owned(), set_lock_timeout(until)].concat()
-        };
-        if let Some(own) = self.own.clone() {
-            return Ok((self.begin_with(&limits(&own)).await?, own));
-        }
-        let mut tx = self.begin_with("").await?;
-        let own = Own::look(tx.db(), sql).await?;
-        run(tx.db(), limits(&own)).await.map_err(unavailable)?;
-        Ok((tx, own))
+    /// Begins a transaction for a handler. [`Own::take_over`] sets its limits.
+    pub(super) async fn begin_for_handler(&mut self) -> Result<Tx<'_>, InboxError> {
+        self.begin_with("").await
     }
 
     /// One message to the server and its answer, and as little in it as can be: the server plans
@@ -138,12 +123,10 @@ macro_rules! durable {
 }
 
 /// The settings of a session as they are without us: a handler gets them, and so does the next user
-/// of the connection.
+/// of the connection. They are read in the transaction of the handler, because behind a pooler each
+/// transaction may have a session of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Own {
-    /// The server's time at the look, in microseconds. A transaction that others left on the
-    /// connection is older.
-    pub(super) seen: i64,
     role: String,
     search_path: String,
     /// In milliseconds, as the next two. Zero means no limit.
@@ -156,58 +139,75 @@ pub(super) struct Own {
     forgets_clients: bool,
 }
 
-/// The columns of [`Own::read`]. A server that looks whether its client is still there has the
-/// setting for that since version 14, and refuses it on Windows.
+/// The values of [`Own::read`] in one array. A server that looks whether its client is still there
+/// has the setting for that since version 14, and not on every system.
 macro_rules! own_settings {
     () => {
         concat!(
-            "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS seen, current_setting('role') AS own_role, current_setting('search_path') AS own_search_path, ",
-            "(extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint AS own_statement_timeout, ",
-            "(extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::bigint AS own_lock_timeout, ",
-            "(extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint AS own_idle_in_transaction, ",
-            "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END AS own_synchronous_commit, ",
-            "COALESCE(current_setting('client_connection_check_interval', true) = '0' AND version() !~* 'msvc|visual c|mingw', FALSE) AS own_forgets_clients"
+            "ARRAY[current_setting('role'), current_setting('search_path'), ",
+            "(extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint::text, ",
+            "(extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::bigint::text, ",
+            "(extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval) * 1000)::bigint::text, ",
+            "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ",
+            "(COALESCE(current_setting('client_connection_check_interval', true) = '0', FALSE) AND version() ~* 'linux')::text]"
+        )
+    };
+}
+
+/// Sets our limits for the transaction, and waits for a lock no longer than the parameter says.
+macro_rules! limits {
+    ($lock_timeout:literal) => {
+        concat!(
+            "set_config('lock_timeout', ",
+            $lock_timeout,
+            ", true), set_config('idle_in_transaction_session_timeout', '10s', true), ",
+            durable!()
         )
     };
 }
 
 impl Own {
-    /// Looks at a session by a statement of its own.
-    pub(super) async fn look(db: &mut PgConnection, sql: &Dialect) -> Result<Self, InboxError> {
-        let looked = sql.query::<Postgres>("SELECT {of connection}");
-        Self::read(&looked.fetch_one(db).await.map_err(busy_or)?)
+    /// Reads the settings and sets our limits, by a statement of its own: locking a payment does
+    /// the same without one.
+    pub(super) async fn take_over(
+        db: &mut PgConnection,
+        sql: &Dialect,
+        until: Instant,
+    ) -> Result<Self, InboxError> {
+        let statement = concat!("SELECT ", own_settings!(), " AS own, ", limits!("$1"));
+        let query = sql.query::<Postgres>(statement);
+        let query = query.bind(lock_timeout(until).to_string());
+        Self::read(&query.fetch_one(db).await.map_err(busy_or)?)
     }
 
     pub(super) fn read(row: &PgRow) -> Result<Self, InboxError> {
-        let read = || -> Result<Self, sqlx::Error> {
-            Ok(Self {
-                seen: row.try_get("seen")?,
-                role: row.try_get("own_role")?,
-                search_path: row.try_get("own_search_path")?,
-                statement_timeout: row.try_get("own_statement_timeout")?,
-                lock_timeout: row.try_get("own_lock_timeout")?,
-                idle_in_transaction: row.try_get("own_idle_in_transaction")?,
-                synchronous_commit: row.try_get("own_synchronous_commit")?,
-                forgets_clients: row.try_get("own_forgets_clients")?,
-            })
+        let values: Vec<String> = row.try_get("own").map_err(unavailable)?;
+        let mut values = values.into_iter();
+        let mut next = || {
+            values
+                .next()
+                .ok_or_else(|| unavailable("a setting is missing"))
         };
-        read().map_err(unavailable)
+        let number = |text: String| text.parse().map_err(unavailable);
+        Ok(Self {
+            role: next()?,
+            search_path: next()?,
+            statement_timeout: number(next()?)?,
+            lock_timeout: number(next()?)?,
+            idle_in_transaction: number(next()?)?,
+            synchronous_commit: next()?,
+            forgets_clients: next()? == "true",
+        })
     }
 
-    fn durable(&self) -> String {
-        format!(
-            "SET LOCAL synchronous_commit = {}; ",
-            self.synchronous_commit
-        )
-    }
-
-    /// After the handler's work, by one message: the role that may write the inbox's rows, and our
-    /// limits for the rest of the transaction. [`RESTORED`] sets back the rest.
+    /// After the handler's work, by one message: the role that may write the inbox's rows, a path
+    /// on which nothing shadows what our statement names, and our limits for the rest of the
+    /// transaction. That statement sets back the rest.
     fn after_handler(&self) -> String {
         let role = self.role.replace('\\', "\\\\").replace('\'', "''");
         let lock_timeout = self.lock_timeout;
         format!(
-            "SET ROLE E'{role}'; SET lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = '30s'; {PAUSES}"
+            "SET ROLE E'{role}'; SET LOCAL search_path = pg_catalog; SET lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = '30s'; {PAUSES}"
         )
     }
 }
@@ -243,8 +243,12 @@ const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 const PAUSES: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'; ";
 
 fn set_lock_timeout(until: Instant) -> String {
-    let wait = until.saturating_duration_since(Instant::now());
-    format!("SET LOCAL lock_timeout = {}; ", milliseconds(wait))
+    format!("SET LOCAL lock_timeout = {}; ", lock_timeout(until))
+}
+
+/// How long a lock may be waited for, in milliseconds.
+pub(super) fn lock_timeout(until: Instant) -> u64 {
+    milliseconds(until.saturating_duration_since(Instant::now()))
 }
 
 /// At least one, because none means no limit.

@@ -51,7 +51,8 @@ pub(super) async fn stats(
     scope: &Scope,
 ) -> Result<Stats, InboxError> {
     let mut stats = Stats::default();
-    let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 GROUP BY state";
+    let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state IN ('done', 'superseded') GROUP BY state \
+        UNION ALL SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state NOT IN ('done', 'superseded') GROUP BY state";
     let counts = sql
         .query::<Database>(statement)
         .bind(text(&scope.application))
@@ -69,7 +70,7 @@ pub(super) async fn stats(
         (SELECT min(received) FROM {}events WHERE application = $1 AND mode = $2 AND state = 'pending') AS oldest, \
         count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
         LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
-        WHERE e.application = $1 AND e.mode = $2 AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
+        WHERE e.application = $1 AND e.mode = $2 AND e.state NOT IN ('done', 'superseded') AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
     let row = sql
         .query::<Database>(statement)
         .bind(text(&scope.application))
