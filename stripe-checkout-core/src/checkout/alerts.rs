@@ -34,8 +34,8 @@ pub enum Alert {
         /// How many.
         payments: u64,
     },
-    /// Payments that were refunded or disputed before they were fulfilled: nothing was shipped. They
-    /// count for 24 hours.
+    /// Payments that were refunded or disputed before they were fulfilled: nothing was shipped.
+    /// They count for 24 hours.
     RefundedBeforeFulfillment {
         /// How many.
         payments: u64,

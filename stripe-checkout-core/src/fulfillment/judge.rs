@@ -244,8 +244,9 @@ impl<H> Judge<'_, H> {
         }
         let after = match (intent, outcome.payment()) {
             (Some(row), _) => intent_after(outcome, decision, row),
-            // Ours, but the row was lost with a restart, or never was: from now on the order knows its
-            // payment. A session's PaymentIntent does not name its session, but a payment is stored.
+            // Ours, but the row was lost with a restart, or never was: from now on the order
+            // knows its payment. A session's PaymentIntent does not name its session, but a
+            // payment is stored.
             (None, Some(payment))
                 if record.order.is_some()
                     && (!payment.is_told_by_session()

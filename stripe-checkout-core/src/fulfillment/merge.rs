@@ -30,8 +30,8 @@ pub(super) fn dropped(
 }
 
 /// The payment's row when its success does not run any more. Nothing if this event is not the
-/// success, or if that changes nothing: a success that another event object dealt with stays so, and
-/// so does one that an operator discarded.
+/// success, or if that changes nothing: a success that another event object dealt with stays so,
+/// and so does one that an operator discarded.
 pub(super) fn given_up(
     event: &EventRecord,
     current: &PaymentRecord,
@@ -53,8 +53,8 @@ pub(super) fn given_up(
     })
 }
 
-/// The payment's row when this success has had its last attempt, or nothing if that changes nothing.
-/// A pending event object of the same success is its next chance.
+/// The payment's row when this success has had its last attempt, or nothing if that changes
+/// nothing. A pending event object of the same success is its next chance.
 pub(super) fn died(
     event: &EventRecord,
     current: &PaymentRecord,

@@ -64,7 +64,7 @@ const FOUND_ELSEWHERE: &str = "SELECT n.nspname::text AS schema, COALESCE(c.oid 
 /// How often processes that start at once may get into each other's way while they migrate.
 const MIGRATIONS_TRIED: u32 = 20;
 
-/// An inbox in PostgreSQL, for any number of processes on one database.
+/// An inbox in PostgreSQL 11 or later, for any number of processes on one database.
 ///
 /// The handler is given the connection on which the event is marked as done: what it writes there and the mark commit together, or neither does. It
 /// must leave the transaction open: a `COMMIT` or `ROLLBACK` of its own is detected, and the event becomes a dead letter that is never run again by
@@ -166,8 +166,8 @@ impl PostgresInbox {
         flag: "boolean",
         bytes: "bytea",
         end: "",
-        // A usual body stands in its row. To compress it costs more than to write it, and it is there
-        // for a short time only. Pages of 4 KB take this number, too.
+        // A usual body stands in its row. To compress it costs more than to write it, and it is
+        // there for a short time only. Pages of 4 KB take this number, too.
         bodies: " WITH (toast_tuple_target = 4000)",
         keyed: "",
     }];

@@ -110,8 +110,8 @@ pub struct PaymentRecord {
     pub released: u64,
     /// The last status of each dispute, by its id.
     pub disputes: BTreeMap<String, DisputeStatus>,
-    /// The news of its refunds and disputes that the handler received, by their ids, in words of the
-    /// core's own. So the handler receives each once, and old news not at all.
+    /// The news of its refunds and disputes that the handler received, by their ids, in words of
+    /// the core's own. So the handler receives each once, and old news not at all.
     pub notified: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -271,8 +271,9 @@ pub enum FulfillmentStatus {
     Mismatch,
     /// All attempts failed.
     Dead,
-    /// The handler ended the transaction that it was given, so its work may be kept or lost. No other
-    /// event of the same success runs it again. An operator must look, and replay or discard the event.
+    /// The handler ended the transaction that it was given, so its work may be kept or lost. No
+    /// other event of the same success runs it again. An operator must look, and replay or
+    /// discard the event.
     Broken,
     /// An operator discarded the event.
     GivenUp,
@@ -443,8 +444,8 @@ pub enum EventState {
     Done,
     /// Old news: no hook ran.
     Superseded,
-    /// Money that does not fit its order, or an event about a payment that cannot be read. An operator
-    /// must look.
+    /// Money that does not fit its order, or an event about a payment that cannot be read. An
+    /// operator must look.
     Mismatch,
     /// A dead letter: every attempt failed.
     Dead,

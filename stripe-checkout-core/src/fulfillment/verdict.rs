@@ -14,8 +14,8 @@ pub enum Which<'a> {
     Now(&'a str),
     /// This event, if it is due.
     IfDue(&'a str),
-    /// The pending event that has been due for the longest time. An event that runs elsewhere is not
-    /// due.
+    /// The pending event that has been due for the longest time. An event that runs elsewhere is
+    /// not due.
     Due,
 }
 
@@ -25,8 +25,8 @@ pub enum Which<'a> {
 pub struct Terms {
     /// How long it waits for other work on the same payment or order, all in all.
     pub patience: Duration,
-    /// For how long the event is not due in other processes: longer than all waits and the handler's
-    /// deadline together. The event of a process that dies waits for this time.
+    /// For how long the event is not due in other processes: longer than all waits and the
+    /// handler's deadline together. The event of a process that dies waits for this time.
     pub lease: Duration,
     /// How many attempts an event has.
     pub max_attempts: u32,
@@ -85,8 +85,8 @@ impl Step {
 
 /// Runs an event inside the transaction of an attempt.
 pub trait Dispatch<C>: Send + Sync {
-    /// Decides, and calls the handler. It never panics: a handler that panics or passes its deadline
-    /// comes back as [`Verdict::Failed`].
+    /// Decides, and calls the handler. It never panics: a handler that panics or passes its
+    /// deadline comes back as [`Verdict::Failed`].
     fn dispatch<'a>(
         &'a self,
         event: &'a EventRecord,

@@ -2,10 +2,10 @@
 //!
 //! The promises of an [`Inbox`](crate::fulfillment::Inbox) are about money. A broken one shows only
 //! under concurrency, after a crash, or on the second delivery. So the promises are not left to the
-//! tests of each inbox: [`run`] gives each case a store of its own. It delivers to it as Stripe does,
-//! as operators do, and as processes do that die.
-//! [`MemoryInbox`](crate::fulfillment::MemoryInbox) runs the same suite, so that it stays the model
-//! that it is meant to be.
+//! tests of each inbox: [`run`] gives each case a store of its own. It delivers to it as Stripe
+//! does, as operators do, and as processes do that die.
+//! [`MemoryInbox`](crate::fulfillment::MemoryInbox) runs the same suite, so that it stays the
+//! model that it is meant to be.
 //!
 //! **Not part of the stable interface**: cases are added and changed in any release.
 

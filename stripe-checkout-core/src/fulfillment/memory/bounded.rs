@@ -23,7 +23,8 @@ impl Default for Limits {
 /// A map that knows in which order its entries may go.
 pub(super) struct Bounded<K, V> {
     pub(super) entries: HashMap<K, (V, u64)>,
-    /// Entries that may go, oldest first. An entry that was touched since has a newer stamp and stays.
+    /// Entries that may go, oldest first. An entry that was touched since has a newer stamp and
+    /// stays.
     leaving: VecDeque<(K, u64, SystemTime)>,
     stamps: u64,
 }
@@ -69,8 +70,8 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         }
     }
 
-    /// Forgets the entries that may leave and are older than this time, and then the oldest until the
-    /// capacity suffices.
+    /// Forgets the entries that may leave and are older than this time, and then the oldest
+    /// until the capacity suffices.
     pub(super) fn forget(&mut self, capacity: usize, before: Option<SystemTime>) {
         let mut forgotten = 0;
         while let Some((key, stamp, since)) = self.leaving.front() {

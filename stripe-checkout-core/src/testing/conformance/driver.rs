@@ -29,7 +29,8 @@ pub trait Driver {
 pub enum Difference {
     /// Headers whose values are not UTF-8 are dropped, as if they had not been sent.
     DropsNonUtf8Headers,
-    /// A target that names its host (`GET http://shop.example/checkout`) loses it. The header counts.
+    /// A target that names its host (`GET http://shop.example/checkout`) loses it. The header
+    /// counts.
     ForgetsAuthority,
     /// An adapter sees a request only after the first bytes of its body. No deadline bounds them.
     AwaitsFirstBytes,
