@@ -7,7 +7,7 @@ use crate::amount::Amount;
 use crate::currency::Currency;
 use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_session};
 use crate::stripe::{ApiError, IdempotencyKey, check_id};
-use crate::webhook::{Payment, PaymentStatus};
+use crate::webhook::{Intent, Payment, PaymentStatus};
 
 /// How often the order's row may change under one call.
 const ROUNDS: usize = 8;
@@ -153,7 +153,7 @@ impl Checkout {
         };
         if let Some(authorised) = session.intent().filter(|intent| is_authorised(intent)) {
             let key = IdempotencyKey::once();
-            return match gateway.cancel_intent(authorised.id(), &key, account).await {
+            return match gateway.cancel_intent(&authorised.id, &key, account).await {
                 Ok(canceled) => {
                     self.mark_canceled(order, row).await?;
                     Ok(Expired::Expired(canceled.in_session(session)))
@@ -241,6 +241,6 @@ impl Checkout {
 }
 
 /// Whether money is authorised, and nothing of it was captured.
-fn is_authorised(intent: &Payment) -> bool {
-    *intent.status() == PaymentStatus::RequiresCapture && intent.amount_received().is_zero()
+fn is_authorised(intent: &Intent) -> bool {
+    intent.status == PaymentStatus::RequiresCapture && intent.amount_received.is_zero()
 }

@@ -223,9 +223,9 @@ pub(super) async fn event_of_session(
 ) -> Result<Option<Event>, ApiError> {
     let over = session.status() == Some(&SessionStatus::Expired);
     match session.intent() {
-        Some(intent) if intent.captures_manually() && !over => {
+        Some(intent) if intent.captures_manually && !over => {
             let account = payment.account();
-            let found = gateway.retrieve_intent_and_charge(intent.id(), account);
+            let found = gateway.retrieve_intent_and_charge(&intent.id, account);
             let (intent, whole) = found.await?;
             Ok(event_of(&intent, &whole))
         }

@@ -6,6 +6,7 @@
 
 mod event;
 mod failure;
+mod intent;
 mod json;
 mod outcome;
 mod payment;
@@ -16,9 +17,12 @@ pub(crate) mod signature;
 
 pub use event::{Event, RelatedObject};
 pub use failure::Failure;
+#[cfg(feature = "intent")]
+pub(crate) use intent::Intent;
+pub use intent::PaymentStatus;
 pub(crate) use outcome::ReadEvent;
 pub use outcome::{EVENT_TYPES, Outcome};
-pub use payment::{Payment, PaymentStatus};
+pub use payment::Payment;
 pub use reversal::{ChargeRefunded, Dispute, DisputeChange, DisputeStatus, Refund, RefundStatus};
 pub use saved::{Card, PaymentMethod, SetupIntent, SetupStatus};
 pub use session::{CheckoutSession, SessionPaymentStatus, SessionStatus};

@@ -2,13 +2,14 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{
-    Event, Payment,
-    json::{Lenient, Minor, Named, Reference, open_enum},
-};
-use crate::{
-    amount::Amount, currency::Currency, error::EventError, metadata::Metadata, secret::ClientSecret,
-};
+use super::Event;
+use super::intent::Intent;
+use super::json::{Lenient, Minor, Named, Reference, open_enum};
+use crate::amount::Amount;
+use crate::currency::Currency;
+use crate::error::EventError;
+use crate::metadata::Metadata;
+use crate::secret::ClientSecret;
 
 open_enum! {
     /// Where a Checkout Session stands.
@@ -69,7 +70,7 @@ pub struct CheckoutSession {
     created: i64,
     payment_intent: Option<String>,
     /// The PaymentIntent itself, where whoever retrieved the session had it expanded.
-    intent: Option<Box<Payment>>,
+    intent: Option<Box<Intent>>,
     url: Option<String>,
     client_secret: Option<ClientSecret>,
     email: Option<String>,
@@ -160,7 +161,7 @@ impl CheckoutSession {
 
     /// The PaymentIntent, where it was expanded.
     #[cfg(feature = "intent")]
-    pub(crate) fn intent(&self) -> Option<&Payment> {
+    pub(crate) fn intent(&self) -> Option<&Intent> {
         self.intent.as_deref()
     }
 
@@ -194,7 +195,7 @@ impl CheckoutSession {
 
 /// A session, and its PaymentIntent where that is known.
 pub(super) struct Parts {
-    pub(super) intent: Option<Box<Payment>>,
+    pub(super) intent: Option<Box<Intent>>,
     pub(super) session: CheckoutSession,
 }
 
@@ -268,7 +269,7 @@ struct CustomerDetails {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Paying {
-    Whole(Box<Payment>),
+    Whole(Box<Intent>),
     Other(Reference),
 }
 
@@ -291,7 +292,7 @@ impl TryFrom<Named<Object>> for CheckoutSession {
         let shipping = detail(|details| details.amount_shipping);
         let tax = detail(|details| details.amount_tax);
         let (payment_intent, intent) = match object.payment_intent {
-            Some(Paying::Whole(intent)) => (Some(intent.id().to_owned()), Some(intent)),
+            Some(Paying::Whole(intent)) => (Some(intent.id.clone()), Some(intent)),
             Some(Paying::Other(reference)) => (reference.id(), None),
             None => (None, None),
         };

@@ -102,7 +102,7 @@ impl OpenPayment for CheckoutSession {
             (SessionPaymentStatus::NoPaymentRequired, _) => Err(PaymentError::AlreadyPaid),
             // The session is complete and not paid. Only its PaymentIntent knows whether the
             // payment is on its way or has failed.
-            _ => match self.intent().map(Payment::status) {
+            _ => match self.intent().map(|intent| &intent.status) {
                 Some(
                     PaymentStatus::RequiresPaymentMethod
                     | PaymentStatus::Canceled

@@ -107,9 +107,6 @@ impl Store {
         let db = tx.db();
         let done = match swap {
             Swap::Order(order, expected, mut row) => {
-                if expected.is_none() {
-                    rows::place_order(db, sql, order).await?;
-                }
                 let expected = expected.unwrap_or(0);
                 row.version = expected + 1;
                 rows::put_order(db, sql, order, expected, &row).await?

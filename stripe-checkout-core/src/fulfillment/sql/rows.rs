@@ -566,12 +566,22 @@ pub(super) async fn put_order(
     expected: u64,
     row: &IntentRecord,
 ) -> Result<bool, InboxError> {
-    let statement = concat!(
-        "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, capture = $11, payment = $12, secret_hash = $13, ",
-        "request = $14, state = $15, paid_by = $16, declines = $17, changed = {clock} WHERE ",
-        of_scope!(),
-        "AND account = $3 AND reference = $4 AND version = $5"
-    );
+    let statement = match expected {
+        // A row of version 0 is only there to be locked.
+        0 => concat!(
+            "INSERT INTO {}intents AS i (application, mode, account, reference, version, attempt, fingerprint, amount, currency, capture, payment, secret_hash, request, state, paid_by, declines, changed) ",
+            "VALUES ($1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, {clock}) ON CONFLICT (application, mode, account, reference) DO UPDATE SET ",
+            "version = excluded.version, attempt = excluded.attempt, fingerprint = excluded.fingerprint, amount = excluded.amount, currency = excluded.currency, ",
+            "capture = excluded.capture, payment = excluded.payment, secret_hash = excluded.secret_hash, request = excluded.request, state = excluded.state, ",
+            "paid_by = excluded.paid_by, declines = excluded.declines, changed = {clock} WHERE i.version = $5"
+        ),
+        _ => concat!(
+            "UPDATE {}intents SET version = $6, attempt = $7, fingerprint = $8, amount = $9, currency = $10, capture = $11, payment = $12, secret_hash = $13, ",
+            "request = $14, state = $15, paid_by = $16, declines = $17, changed = {clock} WHERE ",
+            of_scope!(),
+            "AND account = $3 AND reference = $4 AND version = $5"
+        ),
+    };
     let query = sql
         .query::<Database>(statement)
         .bind(text(&order.scope.application))
@@ -587,7 +597,9 @@ pub(super) async fn put_order(
         return Ok(false);
     }
     let payments = [row.payment.as_deref(), row.paid_by.as_deref()];
-    put_orders_of(db, sql, payments, order).await?;
+    if payments != [None; 2] {
+        put_orders_of(db, sql, payments, order).await?;
+    }
     Ok(true)
 }
 
@@ -612,24 +624,6 @@ async fn put_orders_of(
         .bind(text(&order.reference))
         .bind(first.map(text))
         .bind(second.map(text))
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    Ok(())
-}
-
-/// Makes sure that the order has a row that can be locked.
-pub(super) async fn place_order(
-    db: &mut Connection,
-    sql: &Dialect,
-    order: &OrderKey,
-) -> Result<(), InboxError> {
-    let statement = "INSERT INTO {}intents (application, mode, account, reference) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    sql.query::<Database>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
         .execute(db)
         .await
         .map_err(failed)?;
