@@ -1,4 +1,4 @@
-//! What Stripe says of a PaymentIntent: the part that a payment and a Checkout Session both hold.
+//! The PaymentIntent as Stripe describes it. A payment and a Checkout Session both hold one.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::metadata::Metadata;
 use crate::secret::ClientSecret;
 
 open_enum! {
-    /// Where a PaymentIntent stands. See <https://docs.stripe.com/payments/paymentintents/lifecycle>.
+    /// The status of a PaymentIntent. See
+    /// <https://docs.stripe.com/payments/paymentintents/lifecycle>.
     PaymentStatus {
         /// It waits for a payment method: at the beginning, and again after each failed attempt.
         RequiresPaymentMethod = "requires_payment_method" | "requires_source",
@@ -78,7 +79,7 @@ impl Intent {
     }
 }
 
-/// What a charge says of money that went back.
+/// The money of a charge that went back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Returned {
     /// Minor units refunded.
@@ -87,7 +88,7 @@ pub(crate) struct Returned {
     pub(crate) disputed: bool,
 }
 
-/// What Stripe sends. Every field without `Lenient` must be right, or the whole is refused.
+/// The JSON of Stripe. Every field without `Lenient` must be right, or the whole is refused.
 #[derive(Deserialize)]
 struct Object {
     id: String,
@@ -134,7 +135,7 @@ struct Object {
     last_payment_error: Lenient<Failure>,
 }
 
-/// Its id, or the whole of it where whoever asked had it expanded.
+/// Its id, or the whole charge if the request expanded it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum LatestCharge {
@@ -161,7 +162,7 @@ struct MethodOption {
     capture_method: Option<String>,
 }
 
-/// What the charge says of the payment method, under the name of its type.
+/// The details of a payment method in a charge, under the name of its type.
 #[derive(Deserialize)]
 struct Method {
     capture_before: Option<i64>,
