@@ -545,10 +545,7 @@ async fn lock_payment(
         "ON CONFLICT (application, mode, id) DO UPDATE SET id = excluded.id RETURNING (SELECT own FROM found) AS own, ",
         payment_columns!()
     );
-    let row = sql
-        .query::<Postgres>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let row = rows::scoped(sql, statement, scope)
         .bind(text(id))
         .bind(lock_timeout(until).to_string())
         .fetch_one(db)
@@ -569,12 +566,7 @@ async fn lock_order(
         "ON CONFLICT (application, mode, account, reference) DO UPDATE SET reference = excluded.reference RETURNING ",
         intent_columns!()
     );
-    let row = sql
-        .query::<Postgres>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
+    let row = rows::ordered(sql, statement, order)
         .fetch_one(db)
         .await
         .map_err(failed)?;
@@ -602,10 +594,7 @@ async fn lock_event(
         of_scope!(),
         "AND id = $3 FOR UPDATE OF e"
     );
-    let row = sql
-        .query::<Postgres>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
+    let row = rows::scoped(sql, statement, &event.scope)
         .bind(text(&event.id))
         .bind(event.payment.as_deref().map(text))
         .fetch_optional(db)

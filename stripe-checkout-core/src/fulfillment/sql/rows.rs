@@ -174,10 +174,7 @@ pub(super) async fn find(
         )),
     };
     let [first, second] = payments;
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let row = scoped(sql, statement, scope)
         .bind(text(event))
         .bind(first.map(text))
         .bind(second.map(text))
@@ -289,10 +286,7 @@ pub(super) async fn claim(
         Claim::IfDue(id) => (by_id, id, None),
         Claim::Due => (due, "", None),
     };
-    let query = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let query = scoped(sql, statement, scope)
         .bind(micros(terms.lease))
         .bind(text(id))
         .bind(attempts.is_some())
@@ -323,9 +317,7 @@ pub(super) async fn give_back(
         "AND id = $3 AND CASE state WHEN 'pending' THEN TRUE ELSE FALSE END"
     );
     let event = &claimed.record;
-    sql.query::<Database>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
+    scoped(sql, statement, &event.scope)
         .bind(text(&event.id))
         .bind(claimed.claim)
         .bind(time(event.due))
@@ -395,10 +387,7 @@ pub(super) async fn known_payment(
         of_scope!(),
         "AND id = $3) AS p ON TRUE"
     );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let row = scoped(sql, statement, scope)
         .bind(text(id))
         .fetch_one(db)
         .await
@@ -421,6 +410,20 @@ pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
 }
 
 type Prepared = Query<'static, Database, <Database as sqlx::Database>::Arguments>;
+
+/// A statement with the application and the mode as its first two parameters.
+pub(super) fn scoped(sql: &Dialect, statement: &'static str, scope: &Scope) -> Prepared {
+    sql.query(statement)
+        .bind(text(&scope.application))
+        .bind(mode(scope.mode))
+}
+
+/// A statement with the key of an order as its first four parameters.
+pub(super) fn ordered(sql: &Dialect, statement: &'static str, order: &OrderKey) -> Prepared {
+    scoped(sql, statement, &order.scope)
+        .bind(account(Some(order)))
+        .bind(text(&order.reference))
+}
 
 /// Binds the columns of an event that comes in.
 pub(super) fn with_event(query: Prepared, event: &NewEvent, lease: Option<Duration>) -> Prepared {
@@ -483,10 +486,7 @@ pub(super) async fn save(
     let has_payment = event.payment.is_some() && payment != *stored;
     let order = event.order.as_ref().filter(|_| row.is_some());
     let row = row.as_ref().filter(|_| order.is_some());
-    let query = sql
-        .query::<Database>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
+    let query = scoped(sql, statement, &event.scope)
         .bind(text(&event.id))
         .bind(event.payment.as_deref().map(text))
         .bind(settled(payment.success))
@@ -524,12 +524,7 @@ async fn intent(
         of_scope!(),
         "AND account = $3 AND reference = $4 AND version > 0"
     );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
+    let row = ordered(sql, statement, order)
         .fetch_optional(db)
         .await
         .map_err(failed)?;
@@ -543,10 +538,7 @@ async fn order_of(
     payment: &str,
 ) -> Result<Option<(OrderKey, IntentRecord)>, InboxError> {
     let statement = order_of!("$3");
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let row = scoped(sql, statement, scope)
         .bind(text(payment))
         .fetch_optional(db)
         .await
@@ -582,12 +574,7 @@ pub(super) async fn put_order(
             "AND account = $3 AND reference = $4 AND version = $5"
         ),
     };
-    let query = sql
-        .query::<Database>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
+    let query = ordered(sql, statement, order)
         .bind(number(expected));
     let done = with_order(query, Some(row))
         .execute(&mut *db)
@@ -617,11 +604,7 @@ async fn put_orders_of(
         on_conflict_of_order!()
     );
     let [first, second] = payments;
-    sql.query::<Database>(statement)
-        .bind(text(&order.scope.application))
-        .bind(mode(order.scope.mode))
-        .bind(account(Some(order)))
-        .bind(text(&order.reference))
+    ordered(sql, statement, order)
         .bind(first.map(text))
         .bind(second.map(text))
         .execute(db)
@@ -640,10 +623,7 @@ async fn operation(
         of_scope!(),
         "AND account = $3 AND kind = $4 AND reference = $5"
     );
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&key.scope.application))
-        .bind(mode(key.scope.mode))
+    let row = scoped(sql, statement, &key.scope)
         .bind(text(key.account.as_deref().unwrap_or_default()))
         .bind(key.kind.as_str())
         .bind(text(&key.reference))
@@ -686,10 +666,7 @@ pub(super) async fn put_operation(
         ),
     };
     let currency = row.amount.map(|amount| amount.currency().code().to_owned());
-    let done = sql
-        .query::<Database>(statement)
-        .bind(text(&key.scope.application))
-        .bind(mode(key.scope.mode))
+    let done = scoped(sql, statement, &key.scope)
         .bind(text(key.account.as_deref().unwrap_or_default()))
         .bind(key.kind.as_str())
         .bind(text(&key.reference))
@@ -750,10 +727,7 @@ pub(super) async fn put_bookmark(
             )
         }
     };
-    let done = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let done = scoped(sql, statement, scope)
         .bind(text(name))
         .bind(text(value))
         .bind(expected.map(text))

@@ -53,10 +53,7 @@ pub(super) async fn stats(
     let mut stats = Stats::default();
     let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state IN ('done', 'superseded') GROUP BY state \
         UNION ALL SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state NOT IN ('done', 'superseded') GROUP BY state";
-    let counts = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let counts = rows::scoped(sql, statement, scope)
         .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
@@ -71,10 +68,7 @@ pub(super) async fn stats(
         count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
         LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
         WHERE e.application = $1 AND e.mode = $2 AND e.state NOT IN ('done', 'superseded') AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
-    let row = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let row = rows::scoped(sql, statement, scope)
         .fetch_one(&mut *db)
         .await
         .map_err(failed)?;
@@ -122,10 +116,7 @@ pub(super) async fn open_intents(
         " FROM {}intents WHERE application = $1 AND mode = $2 AND state IN ('creating', 'open', 'processing') AND version > 0 AND payment IS NOT NULL ",
         "AND (state = 'processing' OR changed >= $3) AND (account, reference) > ($4, $5) ORDER BY account, reference LIMIT $6"
     );
-    let rows = sql
-        .query::<Database>(statement)
-        .bind(text(&scope.application))
-        .bind(mode(scope.mode))
+    let rows = rows::scoped(sql, statement, scope)
         .bind(time(since))
         .bind(account(after))
         .bind(after.map_or("".into(), |order| text(&order.reference)))

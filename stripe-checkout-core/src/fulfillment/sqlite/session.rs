@@ -390,10 +390,7 @@ async fn lock(
         of_scope!(),
         "AND id = $6; SAVEPOINT stripe_checkout_handler"
     );
-    let rows = sql
-        .query::<Sqlite>(statement)
-        .bind(text(&event.scope.application))
-        .bind(mode(event.scope.mode))
+    let rows = rows::scoped(sql, statement, &event.scope)
         .bind(event.payment.as_deref().map(text))
         .bind(account(event.order.as_ref()))
         .bind(event.order.as_ref().map(|order| text(&order.reference)))
