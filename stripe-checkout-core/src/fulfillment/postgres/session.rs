@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::codec::{mode, unavailable};
+use super::super::codec::unavailable;
 use super::super::inbox::{Changes, Claim, CommitError, Locked, Session, Transaction};
 use super::super::later::end_of;
 use super::super::records::{
@@ -16,7 +16,7 @@ use super::super::records::{
 use super::super::sql::PATIENCE;
 use super::super::verdict::{Cause, Terms};
 use super::driver::{Dialect, Own, Pooler, Wait, failed, with_wait};
-use super::rows::{self, LeftInside, account, text};
+use super::rows::{self, LeftInside, text};
 use super::transaction::{
     Held, Tx, after_handler, before_handler, is_broken, is_refusal, lock_timeout, undo_handler,
     wait_for_locks, words,

@@ -574,8 +574,7 @@ pub(super) async fn put_order(
             "AND account = $3 AND reference = $4 AND version = $5"
         ),
     };
-    let query = ordered(sql, statement, order)
-        .bind(number(expected));
+    let query = ordered(sql, statement, order).bind(number(expected));
     let done = with_order(query, Some(row))
         .execute(&mut *db)
         .await

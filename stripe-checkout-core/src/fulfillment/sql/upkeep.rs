@@ -9,7 +9,7 @@ use super::super::later::end_of;
 use super::super::records::{IntentRecord, OrderKey, REFUNDED_RECENTLY, Scope, Stats};
 use super::Store;
 use super::driver::{Connection, Database, Dialect, failed};
-use super::rows::{account, get, read_intent, read_order, text};
+use super::rows::{account, get, read_intent, read_order, scoped, text};
 use crate::error::InboxError;
 
 /// How long a deletion waits for other writers: the next one deletes as well.
@@ -53,7 +53,7 @@ pub(super) async fn stats(
     let mut stats = Stats::default();
     let statement = "SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state IN ('done', 'superseded') GROUP BY state \
         UNION ALL SELECT state, count(*) AS events FROM {}events WHERE application = $1 AND mode = $2 AND state NOT IN ('done', 'superseded') GROUP BY state";
-    let counts = rows::scoped(sql, statement, scope)
+    let counts = scoped(sql, statement, scope)
         .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
@@ -68,7 +68,7 @@ pub(super) async fn stats(
         count(DISTINCT e.payment) AS unfulfilled, min(e.received) AS since FROM {}events AS e \
         LEFT JOIN {}payments AS p ON p.application = e.application AND p.mode = e.mode AND p.id = e.payment \
         WHERE e.application = $1 AND e.mode = $2 AND e.state NOT IN ('done', 'superseded') AND e.state IN ('pending', 'dead') AND e.settles AND COALESCE(p.success, 'no') IN ('no', 'dead', 'broken')";
-    let row = rows::scoped(sql, statement, scope)
+    let row = scoped(sql, statement, scope)
         .fetch_one(&mut *db)
         .await
         .map_err(failed)?;
@@ -116,7 +116,7 @@ pub(super) async fn open_intents(
         " FROM {}intents WHERE application = $1 AND mode = $2 AND state IN ('creating', 'open', 'processing') AND version > 0 AND payment IS NOT NULL ",
         "AND (state = 'processing' OR changed >= $3) AND (account, reference) > ($4, $5) ORDER BY account, reference LIMIT $6"
     );
-    let rows = rows::scoped(sql, statement, scope)
+    let rows = scoped(sql, statement, scope)
         .bind(time(since))
         .bind(account(after))
         .bind(after.map_or("".into(), |order| text(&order.reference)))
