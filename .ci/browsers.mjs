@@ -1,9 +1,9 @@
 // Checks that the page's scripts run in the oldest browsers that can pay: node browsers.mjs FILE…
 //
-// A parser of ECMAScript 2020 judges the syntax. The check looks up each global and each member of a
-// built-in type in MDN's browser-compat-data. TypeScript names the type of a member, so the check
-// finds `[].at()` as well as `AbortSignal.timeout()`. Before it judges the files, it must refuse each
-// sample in REFUSED.
+// A parser of ECMAScript 2020 judges the syntax. The check looks up each global and each member of
+// a built-in type in MDN's browser-compat-data. TypeScript names the type of a member, so the check
+// finds `[].at()` as well as `AbortSignal.timeout()`. Before it judges the files, it must refuse
+// each sample in REFUSED.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -17,7 +17,7 @@ const data = require("@mdn/browser-compat-data");
 
 /** The oldest versions that can pay. */
 const FLOOR = { safari_ios: "13.4", chrome: "80", firefox: "74" };
-/** What is there for browsers that are older still. */
+/** The file for browsers that are older still. */
 const ANCIENT = "old-browser.js";
 
 /** @param {string} left @param {string} right */
@@ -30,7 +30,7 @@ function isNewer(left, right) {
   return false;
 }
 
-/** The browsers of the floor that do not know a feature. */
+/** Returns the browsers of FLOOR that lack a feature. */
 function lacking(feature) {
   return Object.entries(FLOOR).flatMap(([browser, floor]) => {
     const support = [feature.__compat?.support[browser] ?? []].flat();
@@ -41,7 +41,7 @@ function lacking(feature) {
   });
 }
 
-/** The compatibility data of a member of a type, or of a global. */
+/** Returns the compatibility data of a member of a type, or of a global. */
 function featureOf(type, member) {
   const name = type?.replace(/Constructor$/, "");
   if (!name) return data.javascript.builtins[member] ?? data.api[member] ?? data.api.Window[member];
@@ -50,7 +50,7 @@ function featureOf(type, member) {
   return members?.[member] ?? members?.[`${member}_static`];
 }
 
-/** The interface, or the global with static members, that declares a symbol in the libraries. */
+/** Returns the interface, or the global with static members, that declares a symbol. */
 function declaredBy(declaration) {
   for (let node = declaration.parent; node; node = node.parent) {
     if (ts.isInterfaceDeclaration(node) || (ts.isVariableDeclaration(node) && node !== declaration)) return node.name.getText();
@@ -58,13 +58,13 @@ function declaredBy(declaration) {
   return undefined;
 }
 
-/** A type and all that it inherits from, the nearest first. */
+/** Returns the names of a type and of all types that it inherits from, the nearest first. */
 function lineage(type) {
   const types = type.isUnionOrIntersection() ? type.types : [type];
   return types.flatMap((one) => [one.symbol?.name, ...(one.getBaseTypes?.() ?? []).flatMap(lineage)]).filter(Boolean);
 }
 
-/** What is wrong with the APIs that a file uses. */
+/** Returns the faults in the APIs that the files use. */
 function judgeApis(files) {
   const options = { allowJs: true, noEmit: true, target: ts.ScriptTarget.ESNext, lib: ["lib.esnext.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"], strict: true, types: [] };
   const program = ts.createProgram(files, options);
@@ -79,7 +79,7 @@ function judgeApis(files) {
       if (!declaration) return;
       const access = ts.isPropertyAccessExpression(node.parent) && node.parent.name === node ? node.parent : undefined;
       const owner = declaredBy(declaration);
-      // A mixin of TypeScript's has no data of its own: then the receiver's type has them.
+      // TypeScript's mixins have no compatibility data of their own, so the receiver's type counts.
       const owners = access ? [owner, ...lineage(checker.getApparentType(checker.getNonNullableType(checker.getTypeAtLocation(access.expression))))] : [owner];
       const feature = owners.map((type) => featureOf(type, node.text)).find(Boolean);
       const browsers = feature ? lacking(feature) : [];
@@ -91,7 +91,7 @@ function judgeApis(files) {
   return faults;
 }
 
-/** What is wrong with the syntax of a file. */
+/** Returns the faults in the syntax of a file. */
 function judgeSyntax(file) {
   const faults = [];
   const fault = (token, text) => faults.push(`${basename(file)}:${token.loc.start.line}: ${text} is not in ${FLOOR.safari_ios} of iOS`);
@@ -140,7 +140,7 @@ const folder = mkdtempSync(join(tmpdir(), "browsers-"));
 try {
   const written = (kind) => (code, number) => {
     const file = join(folder, `${kind}-${number}.js`);
-    // In a scope of its own, so that the samples share no names.
+    // In its own scope, so that the samples share no names.
     writeFileSync(file, `(() => { ${code} })();`);
     return { code, file };
   };

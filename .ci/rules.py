@@ -23,25 +23,25 @@ SANDBOX = "stripe-checkout-sandbox"
 # Each adapter and its framework.
 ADAPTERS = {"stripe-checkout-axum": "axum", "stripe-checkout-actix": "actix-web", "stripe-checkout-rocket": "rocket"}
 
-# What of the core an application switches on at its adapter, and is not on by default.
+# Features of the core that an application switches on at its adapter, and that are off by default.
 FORWARDED = ("sqlite", "postgres", "metrics", "dotenv", "testing")
 
 FRAMEWORKS = {"axum", "axum-core", "actix-web", "actix-http", "rocket", "rocket_http", "warp", "poem", "tide", "salvo", "tonic"}
 STRIPE = re.compile(r"async-stripe.*")
 CLIENT = {"hyper", "hyper-rustls", "hyper-tls", "rustls", "native-tls", "openssl", "ring", "reqwest", "ureq", "minijinja"}
 
-# Whose types may stand in the core's public signatures: crates that are stable.
+# The crates whose types may appear in the core's public signatures: those that are stable.
 STABLE = {"std", "core", "alloc", "serde", "serde_core", "serde_json", "bytes", "http"}
 # The two SQL inboxes give the handler their connection.
 SQL = {"sqlx", "sqlx_core", "sqlx_sqlite", "sqlx_postgres"}
-# What an adapter may show: its framework, in all its parts, and the core.
+# The parts of each framework. An adapter may show their types, and those of the core.
 FRAMEWORK_TYPES = {
     "axum": {"axum", "axum_core"},
     "actix-web": {"actix_web", "actix_http", "actix_service", "actix_router"},
     "rocket": {"rocket", "rocket_http"},
 }
 
-# The lower half of the core, and what it must not know.
+# The modules of the lower half of the core, and the files that they must not import.
 LOWER = ["amount", "currency", "metadata", "secret", "webhook", "endpoint"]
 UPPER = re.compile(r"(stripe|requests|checkout)(\.rs|/.*)")
 
@@ -117,7 +117,7 @@ def dependencies(packages):
         direct = {d["name"] for d in package["dependencies"] if d["kind"] is None}
         rule(f"{adapter} depends on the core and {framework} only", direct - {CORE, framework})
         flags = ("--no-default-features", "--features", "webhook")
-        # A framework may bring hyper's server, but nobody its client.
+        # A framework may bring hyper's server, but not its client.
         found = [c for c in crates(adapter, *flags) if c in CLIENT - {"hyper"} or STRIPE.fullmatch(c)]
         found += [f"hyper's {f}" for f in hyper_features(adapter, *flags) if f.startswith("client")]
         rule(f"{adapter} with webhooks alone brings no async-stripe, HTTP client, TLS or templates", found)
@@ -210,7 +210,7 @@ def public_types(package, allowed):
 
     def walk(value, owner):
         if isinstance(value, dict):
-            # A type or trait that is named: `{"path": …, "id": …, "args": …}`.
+            # A named type or trait: `{"path": …, "id": …, "args": …}`.
             if "id" in value and "args" in value:
                 found = paths.get(str(value["id"]))
                 if found and found["crate_id"] != 0:
@@ -237,7 +237,8 @@ def public_types(package, allowed):
             if inner["id"] is not None:
                 visit(inner["id"], owner)
         elif kind == "impl":
-            # What the compiler derives for every type, and what other crates implement for all types, is nobody's choice here.
+            # The package chooses neither auto traits nor the blanket implementations of other
+            # crates.
             if inner["is_synthetic"] or inner["blanket_impl"] is not None:
                 return
             walk({key: inner[key] for key in ("generics", "trait", "for")}, label)

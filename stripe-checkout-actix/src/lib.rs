@@ -28,7 +28,10 @@ pub use stripe_checkout_core;
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{Body, Call, Checkout, Endpoint, Method, Reply, VisitorData};
 
-/// All routes of a checkout, for [`App::service`](actix_web::App::service) or, under a prefix, [`Scope::service`](actix_web::Scope::service).
+/// All routes of a checkout.
+///
+/// Use [`App::service`](actix_web::App::service) or, under a prefix,
+/// [`Scope::service`](actix_web::Scope::service).
 pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
     let resource = |endpoint: &Endpoint| {
         let filter = match endpoint.method() {
@@ -66,11 +69,13 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
         .collect::<Vec<_>>()
 }
 
-/// A genuine event, for whoever writes the webhook's route by hand. The application must hold a [`Checkout`] as [`web::Data`]; where it holds another type,
-/// or more than one, use [`verify`].
+/// A genuine event, as an extractor for a webhook route that you write yourself.
 ///
-/// Anything else is answered as the ready-made route answers it: 400, 413 for a body above the
-/// checkout's limit, or 408 for one that is too slow.
+/// The application must hold a [`Checkout`] as [`web::Data`]. If it holds another type, or several
+/// checkouts, use [`verify`].
+///
+/// The response to anything else is that of the ready-made route: 400, 413 for a body above the
+/// checkout's limit, or 408 for a body that is too slow.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -91,11 +96,12 @@ impl FromRequest for VerifiedEvent {
     }
 }
 
-/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
-/// `Stripe-Signature` header.
+/// Reads a request's body and verifies it against its `Stripe-Signature` header.
+///
+/// It reads up to the checkout's limit and deadline.
 ///
 /// # Errors
-/// The answer to give: 400, 408 or 413.
+/// The response to send: 400, 408 or 413.
 pub async fn verify(
     checkout: &Checkout,
     request: &HttpRequest,
@@ -112,8 +118,9 @@ pub async fn verify(
         })
 }
 
-/// The answer to a request that is no genuine event. It closes the connection if the request's body
-/// was not read to its end.
+/// The response to a request that is not a genuine event.
+///
+/// It closes the connection if the request's body was not read to its end.
 pub struct Refusal {
     answer: Answer,
     rest: RefCell<Option<Rest>>,
@@ -188,7 +195,7 @@ impl Responder for Answer {
     }
 }
 
-// So that `?` in a handler, and a failed extractor, give the very answer.
+// With this, `?` in a handler and a failed extractor give exactly this response.
 impl ResponseError for Answer {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -205,10 +212,12 @@ impl fmt::Display for Answer {
     }
 }
 
-/// A request's body as it comes.
+/// The stream of a request's body.
 type Rest = Pin<Box<BodyStream<web::Payload>>>;
 
-/// The whole body up to the limit and the deadline, also above a `PayloadConfig`, and the rest.
+/// Reads the whole body up to the limit and the deadline, also above a `PayloadConfig`.
+///
+/// Returns it with the rest of the stream.
 async fn read(
     request: &HttpRequest,
     payload: web::Payload,
@@ -235,10 +244,11 @@ async fn read(
     (body, rest)
 }
 
-/// The length of the body of a request that asks for a WebSocket, which it gets nowhere here.
+/// The length of the body of a request that asks for a WebSocket, which is not available here.
 ///
-/// For actix-web such a body ends with the connection, so the answer would wait for the client. The
-/// length counts as for any other request (RFC 9110, 7.8). Then actix-web closes the connection.
+/// For actix-web such a body ends with the connection, so the response would wait for the client.
+/// The length counts as for any other request (RFC 9110, 7.8). Then actix-web closes the
+/// connection.
 fn length_before_upgrade(request: &HttpRequest) -> Option<usize> {
     let headers = request.headers();
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().trim().to_owned();
@@ -255,8 +265,8 @@ fn length_before_upgrade(request: &HttpRequest) -> Option<usize> {
 
 /// The response, which keeps the rest of the request's body until it is sent.
 ///
-/// actix-web keeps reading the chunks of a body that was dropped, however slowly they come and
-/// without an end. It closes the connection if the body is still held after the answer.
+/// actix-web keeps reading the chunks of a dropped body, however slowly they come and without an
+/// end. It closes the connection if the body is still held after the response.
 fn keeping(response: HttpResponse, rest: Rest) -> HttpResponse {
     response.map_body(|_, body| BoxBody::new(Keeping { body, _rest: rest }))
 }

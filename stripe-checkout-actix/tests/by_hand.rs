@@ -1,4 +1,4 @@
-//! For whoever writes the webhook's route by hand, and for the end of a server.
+//! Tests of a webhook route that is written by hand, and of the end of a server.
 
 use std::future::pending;
 use std::io::Write;
@@ -18,7 +18,7 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// Counts what it ships.
+/// Makes a checkout that counts its shipments.
 fn checkout(shipped: &Arc<AtomicUsize>) -> Checkout {
     let shipped = Arc::clone(shipped);
     let handler = on_paid(move |_| {
@@ -110,7 +110,7 @@ async fn an_application_without_the_checkout_takes_nothing() {
     assert_eq!(test::call_service(&app, request).await.status(), 500);
 }
 
-/// The worker that took the call has a runtime of its own, and that is gone before the work is done.
+/// The worker that received the call has its own runtime, which ends before the work is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_began_ends_although_its_client_and_the_server_are_gone() {
     let (entered, gate) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
@@ -134,7 +134,7 @@ async fn what_began_ends_although_its_client_and_the_server_are_gone() {
     let served = checkout.clone();
     let (lives, mut gone) = mpsc::channel::<()>(1);
     let server = HttpServer::new(move || {
-        // A task of the worker's own, which is dropped with its runtime.
+        // A task of the worker, which is dropped with its runtime.
         let lives = lives.clone();
         actix_web::rt::spawn(async move {
             let _lives = lives;

@@ -1,9 +1,9 @@
-//! The rate of the webhook route with a `MemoryInbox`, beside a bare axum handler that reads the same
-//! body and answers "ok": new events, and duplicates of finished ones.
+//! The rate of the webhook route with a `MemoryInbox`, beside a bare axum handler that reads the
+//! same body and answers "ok": new events, and duplicates of finished ones.
 //!
-//! `cargo bench -p stripe-checkout-axum --bench webhook_route` prints the ratio of each run and their
-//! median. One client with 16 connections sends requests that were signed before the clock starts.
-//! Both sides share the machine with the client, and take turns.
+//! `cargo bench -p stripe-checkout-axum --bench webhook_route` prints the ratio of each run and
+//! their median. One client with 16 connections sends requests that were signed before the clock
+//! starts. Both sides share the machine with the client, and take turns.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -22,11 +22,11 @@ use tokio::runtime::{Builder, Runtime};
 
 const RUNS: usize = 5;
 const CONNECTIONS: usize = 16;
-/// How many requests a run sends to each side.
+/// The number of requests that a run sends to each side.
 const REQUESTS: usize = 16_000;
 
 fn main() {
-    // `cargo test` runs benches once, to see that they work.
+    // `cargo test` runs benches once, to check that they work.
     let is_bench = std::env::args().any(|argument| argument == "--bench");
     let requests = if is_bench { REQUESTS } else { CONNECTIONS };
     let secret = WebhookSecret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
@@ -35,7 +35,7 @@ fn main() {
     let news: Vec<_> = (0..requests).map(|n| request(n, &secret)).collect();
     let (mut of_new, mut of_duplicates) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        // A new inbox each time: it has a bound, and all events are new to it.
+        // Each turn has a new inbox: an inbox has a limit, and all events are new to it.
         let route = serve(&server, route(&secret));
         let (new, hand) = (rate(route, &news), rate(bare, &news));
         of_new.push((new, hand));
@@ -99,7 +99,7 @@ fn request(number: usize, secret: &WebhookSecret) -> Vec<u8> {
     [head.into_bytes(), body].concat()
 }
 
-/// Sends all requests over some connections, and returns how many a second were answered.
+/// Sends all requests over some connections, and returns the answers per second.
 fn rate(address: SocketAddr, requests: &[Vec<u8>]) -> f64 {
     let took = thread::scope(|scope| {
         let client = scope.spawn(|| {
@@ -133,7 +133,7 @@ async fn send(address: SocketAddr, requests: &[Vec<u8>]) -> Duration {
     start.elapsed()
 }
 
-/// One request after the other. An answer of ours comes in one piece.
+/// Sends one request after the other. Each answer of the servers comes in one piece.
 async fn client(mut stream: TcpStream, requests: &[Vec<u8>]) {
     let mut answer = [0; 4096];
     for request in requests {

@@ -22,7 +22,9 @@ pub use stripe_checkout_core;
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{Body, Call, Checkout, Method, Reply, VisitorData};
 
-/// All routes of a checkout, for [`Router::merge`] or, under a prefix, [`Router::nest`]; of any state type.
+/// All routes of a checkout, for any state type.
+///
+/// Use [`Router::merge`] or, under a prefix, [`Router::nest`].
 pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S> {
     checkout
         .endpoints()
@@ -52,11 +54,12 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
         })
 }
 
-/// A genuine event, for whoever writes the webhook's route by hand. The state must hold a [`Checkout`] (see [`FromRef`]); where it does not, use
-/// [`verify`].
+/// A genuine event, as an extractor for a webhook route that you write yourself.
 ///
-/// Anything else is answered as the ready-made route answers it: 400, 413 for a body above the
-/// checkout's limit, or 408 for one that is too slow.
+/// The state must hold a [`Checkout`] (see [`FromRef`]). If it does not, use [`verify`].
+///
+/// The response to anything else is that of the ready-made route: 400, 413 for a body above the
+/// checkout's limit, or 408 for a body that is too slow.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -71,11 +74,12 @@ where
     }
 }
 
-/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
-/// `Stripe-Signature` header.
+/// Reads a request's body and verifies it against its `Stripe-Signature` header.
+///
+/// It reads up to the checkout's limit and deadline.
 ///
 /// # Errors
-/// The answer to give: 400, 408 or 413.
+/// The response to send: 400, 408 or 413.
 pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, Answer> {
     let (parts, body) = request.into_parts();
     let body = read(body, checkout.body_limit(), checkout.body_deadline()).await;
@@ -107,13 +111,16 @@ impl IntoResponse for Answer {
     }
 }
 
-/// The other end of the connection, which axum knows where the application is served with `into_make_service_with_connect_info::<SocketAddr>()`.
+/// The client's address of the connection.
+///
+/// axum knows it if you serve the application with
+/// `into_make_service_with_connect_info::<SocketAddr>()`.
 fn peer(extensions: &Extensions) -> Option<IpAddr> {
     let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
     Some(peer.ip())
 }
 
-/// The whole body up to the limit and the deadline, also above an outer `DefaultBodyLimit`.
+/// Reads the whole body up to the limit and the deadline, also above an outer `DefaultBodyLimit`.
 async fn read(mut incoming: axum::body::Body, limit: usize, deadline: Duration) -> Body {
     Body::read(limit, deadline, |context| {
         let frame = Pin::new(&mut incoming).poll_frame(context);

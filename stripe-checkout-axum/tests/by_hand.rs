@@ -1,4 +1,4 @@
-//! For whoever writes the webhook's route by hand, and for the types that an application brings along.
+//! Tests of a webhook route that is written by hand, and of types that an application defines.
 
 mod support;
 

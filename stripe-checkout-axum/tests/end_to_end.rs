@@ -1,4 +1,4 @@
-//! A payment from the button to the fulfilled order, against the sandbox, with everything that can go wrong on the way.
+//! A payment from the button to the fulfilled order, against the sandbox, with all its faults.
 
 mod support;
 
@@ -49,7 +49,7 @@ impl Shop {
         .await
     }
 
-    /// Id and client secret of the order's PaymentIntent.
+    /// Returns the id and the client secret of the order's PaymentIntent.
     async fn intent(&self, order: &str) -> (String, String) {
         let answer = self.create(order).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -57,7 +57,7 @@ impl Shop {
         (secret.split("_secret_").next().unwrap().to_owned(), secret)
     }
 
-    /// What Stripe.js does when the buyer pays.
+    /// Pays as Stripe.js does for the buyer.
     async fn pay(&self, intent: &(String, String), card: &str) -> Answer {
         let form = format!(
             "key=pk_test_sandbox&client_secret={}&return_url=http://{}/checkout/complete&use_stripe_sdk=true\

@@ -1,6 +1,7 @@
-//! Webhooks over HTTP that nobody here signed: the official SDKs for Python and Node did.
+//! Webhooks over HTTP that the official SDKs for Python and Node signed.
 //!
-//! How to install them: `tests/sdk-webhooks/README.md`. Without them these tests say so and pass.
+//! How to install the SDKs: `tests/sdk-webhooks/README.md`. Without them, these tests print a line
+//! and pass.
 
 mod support;
 
@@ -12,7 +13,8 @@ use stripe_checkout_core::fulfillment::MemoryInbox;
 use stripe_checkout_core::{Checkout, Config, WebhookSecret};
 use support::{Ship, serve};
 
-/// Runs an SDK's script against an application of its own. The script fails if a genuine webhook is refused, or a changed one is not.
+/// Runs an SDK's script against a separate application. The script fails if a genuine webhook is
+/// refused, or if a changed one is accepted.
 async fn post(variable: &str, order: &str, command: impl FnOnce(String, &Path) -> Command) {
     let Ok(installed) = std::env::var(variable) else {
         assert!(std::env::var("CI").is_err(), "{variable} is not set");

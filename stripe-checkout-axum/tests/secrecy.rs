@@ -1,6 +1,7 @@
-//! A whole day of a shop with logging at TRACE and every value and error printed: what must not be seen is nowhere in it.
+//! A whole day of a shop, with logging at TRACE and every value and error printed. No secret may be
+//! in the output.
 //!
-//! It has a program of its own because it listens to the whole process.
+//! The test is a separate program because it listens to the whole process.
 
 use std::{
     error::Error,
@@ -47,7 +48,7 @@ const GOOD: &str = "4242424242424242";
 const DECLINED: &str = "4000000000000002";
 const THREE_D_SECURE: &str = "4000000000003220";
 
-/// Everything that was said, by whomever.
+/// The output of all sources.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -78,7 +79,7 @@ impl Said {
         self.0.lock().unwrap().extend_from_slice(text.as_bytes());
     }
 
-    /// Prints what came out, whichever it is, and gives what is good.
+    /// Prints the value or the error, and returns the value.
     fn outcome<T: Debug, E: Error + 'static>(&self, outcome: Result<T, E>) -> Option<T> {
         match &outcome {
             Ok(value) => self.value(value),
@@ -115,7 +116,7 @@ fn request(order: &str) -> PaymentRequest {
         .description(DESCRIPTION)
 }
 
-/// Fails, panics, and then does its work.
+/// A handler that fails, panics, and then works.
 #[derive(Default)]
 struct Ship {
     tries: AtomicUsize,
@@ -156,7 +157,7 @@ impl FulfillmentHandler for Ship {
     }
 }
 
-/// A request as a browser or a script sends it, and the answer: status and body.
+/// Sends a request like a browser or a script, and returns the status and body of the answer.
 async fn ask(to: &str, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let host = to.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).await.unwrap();
@@ -171,7 +172,7 @@ async fn ask(to: &str, method: &str, path: &str, headers: &str, body: &str) -> (
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-/// The signatures and bodies of the webhooks that came.
+/// The signatures and bodies of the received webhooks.
 type Webhooks = Arc<Mutex<Vec<(String, String)>>>;
 
 async fn record(State(webhooks): State<Webhooks>, request: Request, next: Next) -> Response {
@@ -190,14 +191,14 @@ async fn record(State(webhooks): State<Webhooks>, request: Request, next: Next) 
 const JSON: &str = "Content-Type: application/json\r\n";
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
-/// The shop, the sandbox, and what they keep to themselves.
+/// The shop, the sandbox, and their secrets.
 struct Day {
     said: Said,
     sandbox: Sandbox,
     config: Config,
     checkout: Checkout,
     shop: String,
-    /// What must not be said, and what it is.
+    /// The texts that must not be in the output, each with its description.
     hidden: Vec<(String, &'static str)>,
     webhooks: Webhooks,
 }
@@ -258,7 +259,7 @@ impl Day {
         }
     }
 
-    /// The buyer presses the button: gives the intent's id and its client secret.
+    /// Presses the button as the buyer. Returns the intent's id and its client secret.
     async fn press(&mut self, order: &str) -> (String, String) {
         let path = format!("/create-payment-intent?order={order}");
         let (status, body) = ask(&self.shop, "POST", &path, JSON, "{}").await;
@@ -272,7 +273,7 @@ impl Day {
         (id.to_owned(), secret)
     }
 
-    /// Stripe.js confirms.
+    /// Confirms the intent, as Stripe.js does.
     async fn confirm(&self, (id, secret): &(String, String), card: &str) -> Value {
         let key = self.config.publishable_key().unwrap().expose();
         let body = format!(
@@ -300,7 +301,7 @@ impl Day {
         );
     }
 
-    /// A purchase whose fulfilment fails and panics before it succeeds.
+    /// Makes a purchase whose fulfilment fails and panics before it succeeds.
     async fn purchase(&mut self) {
         assert_eq!(
             ask(&self.shop, "GET", "/checkout?order=1", "", "").await.0,
@@ -322,7 +323,7 @@ impl Day {
         assert_eq!(status, 409, "paid");
     }
 
-    /// A purchase that is never fulfilled: its event stays in the inbox, with its body.
+    /// Makes a purchase that is never fulfilled: its event stays in the inbox, with its body.
     async fn stuck(&mut self) {
         let intent = self.press("never").await;
         self.confirm(&intent, GOOD).await;
@@ -346,14 +347,14 @@ impl Day {
         self.sandbox.wait_idle().await;
         self.complete(&intent, 200).await;
 
-        // Another's secret, made up.
+        // The secret of another payment, made up.
         let wrong = (intent.0, format!("{}x", intent.1));
         self.hidden
             .push((wrong.1.clone(), "a client secret that does not fit"));
         self.complete(&wrong, 404).await;
     }
 
-    /// Everything that can be refused at the door.
+    /// Sends the requests that the routes refuse.
     async fn refusals(&self) {
         for (path, expected) in [
             ("/checkout", 400),
@@ -412,7 +413,7 @@ impl Day {
         }
     }
 
-    /// Everything that can go wrong with Stripe.
+    /// Makes calls to Stripe fail, with each kind of fault.
     async fn failures(&self) {
         let once = |status| Fault::StatusWith {
             status,
@@ -427,7 +428,7 @@ impl Day {
                 .await;
             assert!(self.said.outcome(made).is_none(), "fault {number}");
         }
-        // Over HTTP, too: there the log says more.
+        // The same over HTTP, where the log contains more.
         self.sandbox.faults().next(1, once(402));
         let (status, _) = ask(
             &self.shop,
@@ -464,7 +465,7 @@ impl Day {
         assert!(self.said.outcome(refused).is_none(), "the key is refused");
     }
 
-    /// Everything that can be printed.
+    /// Prints every value that can be printed.
     async fn values(&self) {
         let said = &self.said;
         let secret = &self.config.webhook_secrets()[0];
@@ -489,7 +490,7 @@ impl Day {
                 .verify(Body::whole(body.as_bytes(), limit), [signature.as_bytes()]);
             if let Some(event) = said.outcome(verified) {
                 said.value(&Outcome::of(&event));
-                // The same as a merchant's own handler may do.
+                // A merchant's own handler may do the same.
                 let _ = said.outcome(event.object::<Payment>());
             }
             let _ = said.outcome(Event::parse(body.as_bytes().to_vec()));
@@ -515,7 +516,7 @@ impl Day {
         said.value(&stripe_checkout_axum::Answer(reply));
     }
 
-    /// Every way to get the configuration wrong with a key in the wrong place.
+    /// Tries the wrong configurations that have a key in the wrong place.
     fn configuration(&self) {
         let key = self.config.secret_key().unwrap().expose();
         let webhook = self.config.webhook_secrets()[0].expose();
@@ -561,11 +562,11 @@ impl Day {
             .outcome(request("9").receipt_email(address).validate(1_000_000));
     }
 
-    /// Whether anything was said that should not have been.
+    /// Checks that the output contains no secret.
     fn judge(mut self) {
         for (signature, _) in self.webhooks.lock().unwrap().iter() {
             for part in signature.split(',') {
-                // `t` is no secret, and ends up in the error about clocks.
+                // `t` is no secret, and is part of the error about clocks.
                 if let Some(("v0" | "v1", value)) = part.split_once('=')
                     && value.len() > 8
                 {
@@ -595,7 +596,7 @@ impl Day {
         let mut found = String::new();
         for line in said.lines() {
             if let Some((_, what)) = self.hidden.iter().find(|(secret, _)| line.contains(secret)) {
-                // Made-up secrets: whoever has to find the leak may see them.
+                // The secrets are made up, so a developer who searches for the leak may see them.
                 let start: String = line.trim().chars().take(300).collect();
                 writeln!(found, "{what} in: {start}").unwrap();
             }

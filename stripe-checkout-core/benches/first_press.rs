@@ -1,8 +1,9 @@
-//! How long a buyer waits after the first press on *Pay*, with 20 ms to Stripe.
+//! The time that a buyer waits after the first press on *Pay*, with 20 ms to Stripe.
 //!
-//! The sandbox stands behind a front with TLS. The front holds each answer back until 20 ms after
-//! its request, and the connection is warm. Prints the calls to Stripe of a press on a new order, and
-//! the medians of five runs in round trips of 20 ms. A bare call shows what the machine adds.
+//! The sandbox is behind a TLS proxy. The proxy holds each answer back until 20 ms after its
+//! request, and the connection is warm. The bench prints the calls to Stripe of a press on a new
+//! order. It also prints the medians of five runs, in round trips of 20 ms. A bare call shows how
+//! much time the machine adds.
 //!
 //! `cargo bench -p stripe-checkout-core --features sqlite --bench first_press`
 
@@ -27,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, rustls};
 
-/// From the request to the first byte of the answer.
+/// The time from the request to the first byte of the answer.
 const ROUND_TRIP: Duration = Duration::from_millis(20);
 const RUNS: u32 = 5;
 const PRESSES: u32 = 40;
@@ -66,7 +67,7 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
     }
 }
 
-/// Tokio's timer is late by up to a millisecond.
+/// Waits until this moment. Tokio's timer is late by up to a millisecond.
 async fn hold_until(due: Instant) {
     let early = due - Duration::from_millis(2);
     tokio::time::sleep_until(early.into()).await;
@@ -75,7 +76,8 @@ async fn hold_until(due: Instant) {
     }
 }
 
-/// Decrypts, and passes everything on. The first bytes of an answer wait for a round trip.
+/// Starts the proxy: it decrypts, and passes everything on. The first bytes of an answer wait for a
+/// round trip.
 async fn front(stripe: &Sandbox) -> (String, Vec<u8>) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let root = own.cert.der().clone();
@@ -184,12 +186,12 @@ async fn press(checkout: &Checkout, order: &str, member: Option<&str>) -> Durati
     took
 }
 
-/// The medians of the runs of something that says how long it took.
+/// Prints the medians of the runs of a function that returns its duration.
 async fn measure<F>(name: &str, stripe: &Sandbox, once: impl Fn(String) -> F)
 where
     F: Future<Output = Duration>,
 {
-    // Connects, and makes the customer.
+    // This call connects, and makes the customer.
     once(format!("{name} first")).await;
     let (mut runs, before) = (Vec::new(), stripe.requests().len());
     for run in 0..RUNS {

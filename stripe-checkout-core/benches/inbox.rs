@@ -1,17 +1,17 @@
-//! The costs of an inbox, to the same work by hand.
+//! The costs of an inbox, relative to the same work by hand.
 //!
 //! ```sh
 //! cargo bench -p stripe-checkout-core --features sqlite,postgres,unstable-inbox --bench inbox
 //! ```
 //!
-//! It prints tables, in about five minutes. Each ratio is the median of five turns. In a turn both
-//! sides run one after the other, so that other work on the machine slows both. PostgreSQL is the
-//! one of `DATABASE_URL`, or a new one that waits for the disk. Without either, its rows are
-//! missing.
+//! The bench prints tables, in about five minutes. Each ratio is the median of five turns. In a
+//! turn both sides run one after the other, so that other work on the machine slows both.
+//! PostgreSQL is the server of `DATABASE_URL`, or a new one that waits for the disk. Without
+//! either, its rows are missing.
 //!
-//! With words behind `--` it prints only those tables: `inline`, `queued`, `receive`, `claims`,
-//! `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` is how many events `claims` stores. The default is a
-//! million:
+//! With words after `--` the bench prints only those tables: `inline`, `queued`, `receive`,
+//! `claims`, `bytes`. `STRIPE_CHECKOUT_BENCH_EVENTS` is the number of events that `claims` stores.
+//! The default is a million:
 //!
 //! ```sh
 //! STRIPE_CHECKOUT_BENCH_EVENTS=10000000 \
@@ -45,7 +45,7 @@ const EVENTS: &str = "STRIPE_CHECKOUT_BENCH_EVENTS";
 #[tokio::main]
 async fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
-    // `cargo test` runs benches too, to see that they work: nothing is measured then.
+    // `cargo test` runs benches too, to check that they work. Then nothing is measured.
     if !words.iter().any(|word| word == "--bench") {
         return;
     }

@@ -1,7 +1,9 @@
-//! What a webhook costs: the check of the signature beside the HMAC that it cannot do without, and check plus envelope beside `async-stripe-webhook`.
+//! The cost of a webhook: the signature check beside its minimum, one HMAC; and the check with the
+//! envelope beside `async-stripe-webhook`.
 //!
-//! `cargo bench -p stripe-checkout-core --no-default-features --bench webhook` prints the ratios at the end. The two sides of a ratio are measured in
-//! turns of some calls each, so that whatever else the machine does slows both; the medians count.
+//! `cargo bench -p stripe-checkout-core --no-default-features --bench webhook` prints the ratios at
+//! the end. The two sides of a ratio run in turns of some calls each, so that other work on the
+//! machine slows both. The medians count.
 
 use std::{
     hint::black_box,
@@ -20,7 +22,8 @@ use stripe_webhook::{Webhook, WebhookError};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A delivery of about this many bytes, signed now. Each side gets the body as a framework hands it over: bytes of its own.
+/// A delivery of about this many bytes, signed now. Each side gets its own copy of the body, as
+/// from a framework.
 struct Delivery {
     name: &'static str,
     body: Vec<u8>,
@@ -29,7 +32,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// An event of today's API version about this object.
+    /// Makes an event of today's API version about this object.
     fn new(name: &'static str, event_type: &str, object: Value) -> Self {
         let event = json!({
             "id": "evt_3S0aBcLkdIwHu7ix1raBm864", "object": "event", "api_version": "2026-09-30.endive", "created": 1_790_000_000,
@@ -61,7 +64,7 @@ impl Delivery {
         }
     }
 
-    /// What has to be done at the very least: one HMAC over the same bytes.
+    /// Computes the minimum of a check: one HMAC over the same bytes.
     fn bare_hmac(&self, body: Vec<u8>) -> [u8; 32] {
         hmac(&self.timestamp, &body)
     }
@@ -75,7 +78,7 @@ impl Delivery {
         Event::parse(body).unwrap()
     }
 
-    /// A refusal of the event costs what a refusal costs: async-stripe refuses all disputes.
+    /// An event that async-stripe refuses costs what its refusal costs: it refuses all disputes.
     fn construct_event(&self, body: Vec<u8>) -> Result<stripe_webhook::Event, WebhookError> {
         let body = std::str::from_utf8(&body).unwrap();
         Webhook::construct_event(body, &self.header, SECRET)
@@ -90,7 +93,7 @@ fn hmac(timestamp: &str, body: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// The events of a shop, and shapes that are slow to read.
+/// Returns the events of a shop, and shapes that are slow to read.
 fn deliveries() -> [Delivery; 5] {
     let event = |json: &str| serde_json::from_str::<Value>(json).unwrap();
     let object = |json: &str| event(json)["data"]["object"].take();
@@ -99,8 +102,8 @@ fn deliveries() -> [Delivery; 5] {
     ));
     let mut small = succeeded.clone();
     small["metadata"] = lines(4);
-    // It brings the payment method along, of an order with its lines in the metadata and an address
-    // to ship to.
+    // The event contains the payment method. Its order has the order lines in the metadata and a
+    // shipping address.
     let mut large = object(include_str!(
         "../tests/events/payment_intent.payment_failed.2026-09-30.endive.json"
     ));
@@ -109,7 +112,7 @@ fn deliveries() -> [Delivery; 5] {
         "address": { "city": "Berlin", "country": "DE", "line1": "Unter den Linden 1", "line2": null, "postal_code": "10117", "state": null },
         "carrier": null, "name": "Jenny Rosen", "phone": "+49301234567", "tracking_number": null,
     });
-    // An old endpoint's API version: the PaymentIntent brings its charge along.
+    // An old endpoint's API version: the PaymentIntent contains its charge.
     let with_charge = event(include_str!(
         "../tests/events/payment_intent.succeeded.2020-08-27.json"
     ));
@@ -129,7 +132,7 @@ fn deliveries() -> [Delivery; 5] {
     ]
 }
 
-/// The lines of an order, as metadata.
+/// Returns the lines of an order, as metadata.
 fn lines(count: usize) -> Value {
     (1..=count)
         .map(|line| {
@@ -141,10 +144,10 @@ fn lines(count: usize) -> Value {
         .collect()
 }
 
-/// How often everything is measured.
+/// The number of runs of each measurement.
 const RUNS: usize = 5;
 
-/// The median times of two things that are done to the body in turns, some calls each.
+/// Returns the median times of two functions of the body, which run in turns of some calls each.
 fn medians<A, B>(
     body: &[u8],
     one: impl Fn(Vec<u8>) -> A,
@@ -159,7 +162,7 @@ fn medians<A, B>(
     (median(times.0), median(times.1))
 }
 
-/// The ratio of each run, and the times of the median run.
+/// Returns the ratio of each run, and the times of the median run.
 fn ratios<A, B>(body: &[u8], one: impl Fn(Vec<u8>) -> A, other: impl Fn(Vec<u8>) -> B) -> String {
     let mut runs: Vec<_> = (0..RUNS).map(|_| medians(body, &one, &other)).collect();
     let ratio = |run: &(Duration, Duration)| run.0.as_secs_f64() / run.1.as_secs_f64();
@@ -218,7 +221,7 @@ fn main() {
     group.finish();
     criterion.final_summary();
 
-    // `cargo test` runs benches once, to see that they work: nothing to compare then.
+    // `cargo test` runs benches once, to check that they work. Then there is nothing to compare.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }

@@ -1,6 +1,7 @@
 //! Amounts of money: whole minor units and a currency, nothing else.
 //!
-//! There are no floats, no negative amounts, and no arithmetic that wraps or mixes currencies without saying so: in a shop each of these is money lost.
+//! There are no floats and no negative amounts. No arithmetic wraps or mixes currencies without an
+//! error. In a shop, each of these would lose money.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,8 +11,10 @@ use thiserror::Error;
 
 use crate::currency::Currency;
 
-/// The largest amount that is charged unless a checkout is told otherwise: 999,999,999,999 minor units, the twelve digits that
-/// [Stripe takes](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts) for most cards.
+/// The default for the largest amount that a checkout charges: 999,999,999,999 minor units.
+///
+/// These are the twelve digits that [Stripe
+/// accepts](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts) for most cards.
 pub const DEFAULT_CAP: u64 = 999_999_999_999;
 
 /// The denominator of a percentage: 10,000 basis points are 100 %.
@@ -30,14 +33,14 @@ pub enum AmountError {
     /// The text has more decimal places than the currency has.
     #[error("{currency} has {allowed} decimal places, not {given}")]
     TooPrecise {
-        /// The currency that was asked for.
+        /// The requested currency.
         currency: Currency,
-        /// How many decimal places it has.
+        /// How many decimal places the currency has.
         allowed: u8,
         /// How many the text has.
         given: usize,
     },
-    /// Stripe takes this currency only in whole multiples: 100 minor units of ISK and UGX.
+    /// Stripe accepts this currency only in whole multiples: 100 minor units of ISK and UGX.
     #[error("Stripe takes {currency} in multiples of {multiple} minor units only")]
     NotAMultiple {
         /// The currency.
@@ -65,16 +68,17 @@ pub enum AmountError {
         /// The cap in minor units.
         cap: u64,
     },
-    /// Nothing can be split into zero parts.
+    /// An amount cannot be split into zero parts.
     #[error("an amount can be split into one part or more, not into none")]
     NoParts,
 }
 
 /// An amount of money: a whole number of the currency's minor units (cents), never negative.
 ///
-/// serde reads and writes it in the words of Stripe's API: `{"amount": 1999, "currency": "eur"}`.
+/// serde reads and writes it in the format of Stripe's API: `{"amount": 1999, "currency": "eur"}`.
 ///
-/// Two amounts are ordered only within one currency, so there is no `<`: use [`checked_cmp`](Self::checked_cmp).
+/// Two amounts have an order only within one currency, so there is no `<`. Use
+/// [`checked_cmp`](Self::checked_cmp).
 ///
 /// ```
 /// use stripe_checkout_core::{Amount, Currency, Rounding};
@@ -97,35 +101,42 @@ pub struct Amount {
     currency: Currency,
 }
 
-/// What becomes of the part of a minor unit that a percentage leaves over.
+/// How a percentage rounds a fraction of a minor unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rounding {
-    /// Away from zero, whenever anything is left over.
+    /// Away from zero, if there is any remainder.
     Up,
-    /// Towards zero: what is left over is dropped.
+    /// Towards zero: drops the remainder.
     Down,
-    /// To the nearest; the exact half goes up. What most tax offices ask for.
+    /// To the nearest; exactly half rounds up. Most tax offices require this.
     HalfUp,
-    /// To the nearest; the exact half goes to the even neighbour (banker's rounding), so that many roundings do not lean to one side.
+    /// To the nearest; exactly half rounds to the even neighbour (banker's rounding).
+    ///
+    /// Many roundings then do not add up to a bias in one direction.
     HalfEven,
 }
 
 impl Amount {
-    /// The largest number of parts of a [`split`](Self::split): more would be a mistake, and its list could fill the memory.
+    /// The largest number of parts of a [`split`](Self::split).
+    ///
+    /// A larger number would be a mistake, and its list could fill the memory.
     pub const MAX_PARTS: usize = 100_000;
 
-    /// So many minor units of a currency: `Amount::new(1999, Currency::EUR)` is 19.99 EUR, `Amount::new(500, Currency::JPY)` is 500 JPY.
+    /// An amount of `minor` minor units of a currency.
+    ///
+    /// `Amount::new(1999, Currency::EUR)` is 19.99 EUR, `Amount::new(500, Currency::JPY)` is 500
+    /// JPY.
     pub const fn new(minor: u64, currency: Currency) -> Self {
         Self { minor, currency }
     }
 
-    /// Nothing, in a currency.
+    /// Zero in a currency.
     pub const fn zero(currency: Currency) -> Self {
         Self::new(0, currency)
     }
 
-    /// The amount in minor units, as Stripe's API takes it.
+    /// The amount in minor units, as Stripe's API expects it.
     pub const fn minor(self) -> u64 {
         self.minor
     }
@@ -140,14 +151,20 @@ impl Amount {
         self.minor == 0
     }
 
-    /// Reads major units exactly: `"19.99"` of EUR is 1999 minor units, `"500"` of JPY is 500, `"5"` of ISK is 500.
+    /// Parses major units exactly.
     ///
-    /// The text is ASCII digits, and if need be a point with digits behind it, no more than the currency has [decimal places](Currency::decimals). There is no sign,
-    /// no white space, no thousands separator, no exponent: whoever takes amounts from people must know what their comma means.
+    /// `"19.99"` of EUR is 1999 minor units, `"500"` of JPY is 500, `"5"` of ISK is 500.
+    ///
+    /// The text consists of ASCII digits and an optional point with digits after it. It has no more
+    /// digits after the point than the currency has [decimal places](Currency::decimals). Signs,
+    /// white space, thousands separators and exponents are errors. If people type the amounts, your
+    /// code must know how they use a comma.
     ///
     /// # Errors
-    /// [`Malformed`](AmountError::Malformed), [`Negative`](AmountError::Negative), [`TooPrecise`](AmountError::TooPrecise),
-    /// [`NotAMultiple`](AmountError::NotAMultiple) for a fraction of ISK or UGX, and [`OutOfRange`](AmountError::OutOfRange) above `u64::MAX` minor units.
+    /// [`Malformed`](AmountError::Malformed), [`Negative`](AmountError::Negative),
+    /// [`TooPrecise`](AmountError::TooPrecise), [`NotAMultiple`](AmountError::NotAMultiple) for a
+    /// fraction of ISK or UGX, and [`OutOfRange`](AmountError::OutOfRange) above `u64::MAX` minor
+    /// units.
     ///
     /// ```
     /// use stripe_checkout_core::{Amount, AmountError, Currency};
@@ -201,9 +218,10 @@ impl Amount {
         Self::new(minor, currency).in_whole_steps()
     }
 
-    /// The amount in major units, exactly, with all decimal places of the currency: `"19.99"`, `"500"`, `"1.250"`.
+    /// The exact amount in major units, with all decimal places of the currency.
     ///
-    /// This is for machines and logs. What a buyer reads is the page's task, in the buyer's own language.
+    /// Examples are `"19.99"`, `"500"` and `"1.250"`. This format is for machines and logs. The
+    /// page formats amounts for buyers, in the buyer's own language.
     pub fn to_major(self) -> String {
         let decimals = self.currency.decimals();
         let unit = 10_u64.pow(u32::from(decimals));
@@ -221,22 +239,24 @@ impl Amount {
     /// The sum of two amounts.
     ///
     /// # Errors
-    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and [`OutOfRange`](AmountError::OutOfRange).
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and
+    /// [`OutOfRange`](AmountError::OutOfRange).
     pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
         self.same_currency(other)?;
         self.with_minor(self.minor.checked_add(other.minor))
     }
 
-    /// What is left when the other amount is taken away.
+    /// The difference of two amounts.
     ///
     /// # Errors
-    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch), and [`OutOfRange`](AmountError::OutOfRange) where the result would be below zero.
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch), and
+    /// [`OutOfRange`](AmountError::OutOfRange) if the result would be below zero.
     pub fn checked_sub(self, other: Self) -> Result<Self, AmountError> {
         self.same_currency(other)?;
         self.with_minor(self.minor.checked_sub(other.minor))
     }
 
-    /// Which of two amounts is larger.
+    /// Compares two amounts of one currency.
     ///
     /// # Errors
     /// [`CurrencyMismatch`](AmountError::CurrencyMismatch).
@@ -254,7 +274,7 @@ impl Amount {
         Ok(self.minor.cmp(&other.minor))
     }
 
-    /// The amount, so many times: a price times a quantity.
+    /// The amount multiplied by a quantity, for example a price by a number of pieces.
     ///
     /// # Errors
     /// [`OutOfRange`](AmountError::OutOfRange).
@@ -262,10 +282,13 @@ impl Amount {
         self.with_minor(self.minor.checked_mul(quantity))
     }
 
-    /// The sum of any number of amounts, none included. The currency is named, so that the sum of nothing has one too.
+    /// The sum of any number of amounts, including none.
+    ///
+    /// You name the currency, so that an empty sum has one too.
     ///
     /// # Errors
-    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and [`OutOfRange`](AmountError::OutOfRange).
+    /// [`CurrencyMismatch`](AmountError::CurrencyMismatch) and
+    /// [`OutOfRange`](AmountError::OutOfRange).
     pub fn sum(
         currency: Currency,
         amounts: impl IntoIterator<Item = Self>,
@@ -278,8 +301,8 @@ impl Amount {
     /// A share of the amount in basis points: 100 are 1 %, 1,900 are 19 %, 10,000 are the whole.
     ///
     /// The result is rounded to Stripe's [step](Currency::multiple) in this currency: one minor
-    /// unit in most, 100 in ISK and UGX, 10 in those with three decimals. An amount that is no
-    /// multiple of the step itself is rounded to whole minor units.
+    /// unit in most, 100 in ISK and UGX, 10 in those with three decimals. If the amount is not a
+    /// multiple of the step, the result is rounded to whole minor units.
     ///
     /// # Errors
     /// [`OutOfRange`](AmountError::OutOfRange).
@@ -309,13 +332,14 @@ impl Amount {
         self.with_minor(u64::try_from(minor).ok())
     }
 
-    /// The amount in so many parts that are as equal as can be, the larger ones first. They add up to the amount: no minor unit is lost.
+    /// Splits the amount into `parts` parts that are as equal as possible, the larger ones first.
     ///
-    /// Parts stay multiples of Stripe's [step](Currency::multiple) in this currency, as long as the
-    /// amount itself is one.
+    /// The parts add up to the amount: no minor unit is lost. Parts stay multiples of Stripe's
+    /// [step](Currency::multiple) in this currency if the amount itself is one.
     ///
     /// # Errors
-    /// [`NoParts`](AmountError::NoParts) for zero parts, [`OutOfRange`](AmountError::OutOfRange) for more than [`MAX_PARTS`](Self::MAX_PARTS).
+    /// [`NoParts`](AmountError::NoParts) for zero parts, [`OutOfRange`](AmountError::OutOfRange)
+    /// for more than [`MAX_PARTS`](Self::MAX_PARTS).
     ///
     /// ```
     /// use stripe_checkout_core::{Amount, Currency};
@@ -339,21 +363,27 @@ impl Amount {
             .collect())
     }
 
-    /// Stripe's [minimum charge](Currency::minimum), where the amount is below it. A reason to warn, not to refuse.
+    /// Stripe's [minimum charge](Currency::minimum), if the amount is below it.
+    ///
+    /// Use it to warn, not to refuse.
     pub fn below_minimum(self) -> Option<Self> {
         self.currency
             .minimum()
             .filter(|minimum| self.minor < minimum.minor)
     }
 
-    /// The [multiple](Currency::multiple) that Stripe wants amounts of this currency to be, where this one is not. A reason to warn; for ISK and UGX
-    /// [`chargeable`](Self::chargeable) refuses it.
+    /// Stripe's [multiple](Currency::multiple) for this currency, if the amount does not fit it.
+    ///
+    /// Use it to warn. For ISK and UGX, [`chargeable`](Self::chargeable) refuses such an amount.
     pub fn off_multiple(self) -> Option<u64> {
         let multiple = self.currency.multiple();
         (!self.minor.is_multiple_of(multiple)).then_some(multiple)
     }
 
-    /// Whether Stripe can be asked to charge this: more than zero, at most `cap` minor units (see [`DEFAULT_CAP`]), and in ISK and UGX whole units only.
+    /// Checks whether Stripe can charge this amount.
+    ///
+    /// It must be more than zero and at most `cap` minor units (see [`DEFAULT_CAP`]). In ISK and
+    /// UGX it must be a whole number of major units.
     ///
     /// # Errors
     /// [`AmountError::Zero`], [`AmountError::AboveCap`], or [`AmountError::NotAMultiple`].
@@ -368,7 +398,7 @@ impl Amount {
         Ok(())
     }
 
-    /// Refuses an amount between whole units of ISK or UGX, which Stripe certainly refuses.
+    /// Refuses a fraction of a major unit of ISK or UGX, which Stripe certainly refuses.
     pub(crate) fn in_whole_steps(self) -> Result<Self, AmountError> {
         let multiple = self.currency.step();
         if self.minor.is_multiple_of(multiple) {
@@ -381,8 +411,9 @@ impl Amount {
         }
     }
 
-    /// The step in which shares of this amount are made. An amount that is no multiple of Stripe's
-    /// step is divided exactly.
+    /// The step of this amount's shares.
+    ///
+    /// An amount that is not a multiple of Stripe's step is divided to the minor unit.
     fn step(self) -> u64 {
         match self.off_multiple() {
             None => self.currency.multiple(),
@@ -422,12 +453,11 @@ impl fmt::Debug for Amount {
 }
 
 impl Currency {
-    /// Stripe's [minimum
-    /// charge](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts), where it has
-    /// one.
+    /// Stripe's minimum charge, if Stripe has one.
     ///
-    /// It binds on the currency in which the account is *settled*, which is not known here: so it
-    /// is a reason to warn, not to refuse.
+    /// See <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>. The minimum
+    /// applies to the currency in which the account is *settled*. This crate does not know that
+    /// currency, so use the minimum to warn, not to refuse.
     pub const fn minimum(self) -> Option<Amount> {
         match self.minimum_minor() {
             Some(minor) => Some(Amount::new(minor, self)),

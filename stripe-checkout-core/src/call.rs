@@ -1,4 +1,4 @@
-//! What a framework gives: plain bytes, so that no framework's types reach the core.
+//! The request of a framework as plain bytes, so that no type of a framework reaches the core.
 
 use std::any::Any;
 use std::fmt;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::endpoint::{Endpoint, Method, SMALL};
 
-/// One request, as an adapter hands it over.
+/// One request, as an adapter passes it on.
 #[derive(Debug)]
 pub struct Call {
     pub(crate) endpoint: Endpoint,
@@ -22,7 +22,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call of this route from your own code, with neither headers nor body yet.
+    /// Creates a call of this route from your own code, without headers and body.
     pub fn new(endpoint: &Endpoint) -> Self {
         Self {
             endpoint: endpoint.clone(),
@@ -32,13 +32,14 @@ impl Call {
         }
     }
 
-    /// A call that came over HTTP, with neither headers nor body yet. Adapters use this.
+    /// Creates a call that came over HTTP, without headers and body. Adapters use this.
     ///
     /// `authority` is the host that the request's target names, if it names one. HTTP/2 and later
-    /// send it instead of a `Host` header, and it outranks the header (RFC 9112, 3.2.2).
+    /// send it instead of a `Host` header, and it takes precedence over the header (RFC 9112,
+    /// 3.2.2).
     ///
-    /// [`Checkout::handle`](crate::Checkout::handle) answers 400 unless the request names its host,
-    /// and has one `Host` header at most.
+    /// [`Checkout::handle`](crate::Checkout::handle) answers 400 unless the request names its host
+    /// and has at most one `Host` header.
     pub fn over_http(endpoint: &Endpoint, authority: Option<&str>) -> Self {
         let mut call = Self::new(endpoint);
         call.visitor.authority = authority.map(|authority| authority.as_bytes().to_vec());
@@ -46,14 +47,14 @@ impl Call {
         call
     }
 
-    /// The query string, without the question mark and still percent-encoded.
+    /// Sets the query string, without the question mark and still percent-encoded.
     #[must_use]
     pub fn query(mut self, query: Option<&str>) -> Self {
         self.visitor.query = query.unwrap_or_default().to_owned();
         self
     }
 
-    /// Adds a header. Values are bytes: a stranger's need not be text.
+    /// Adds a header. The value is bytes, because a stranger's header may not be text.
     #[must_use]
     pub fn header(mut self, name: &str, value: &[u8]) -> Self {
         self.visitor
@@ -62,21 +63,21 @@ impl Call {
         self
     }
 
-    /// The address at the other end of the connection, if the framework knows it.
+    /// Sets the address at the other end of the connection, if the framework knows it.
     #[must_use]
     pub fn peer(mut self, peer: Option<IpAddr>) -> Self {
         self.visitor.peer = peer;
         self
     }
 
-    /// What the framework knows of the visitor, see [`VisitorData`].
+    /// Sets the data that the application attached to the request, see [`VisitorData`].
     #[must_use]
     pub fn visitor_data(mut self, data: Option<VisitorData>) -> Self {
         self.visitor.data = data;
         self
     }
 
-    /// The body, as far as it arrived.
+    /// Sets the body, as far as it arrived.
     #[must_use]
     pub fn body(mut self, body: Body) -> Self {
         self.body = body;
@@ -94,7 +95,7 @@ impl Call {
         self.visitor.query.len() > SMALL
     }
 
-    /// Whether no host, or more than one, was named over HTTP.
+    /// Whether a request over HTTP names no host, or more than one.
     pub(crate) fn has_wrong_host(&self) -> bool {
         let headers = self.visitor.headers.iter();
         let hosts = headers.filter(|(name, _)| name == "host").count();
@@ -118,7 +119,7 @@ pub(crate) enum BodyFault {
 }
 
 impl Body {
-    /// An empty body that takes up to `limit` bytes.
+    /// Creates an empty body that accepts up to `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -127,10 +128,11 @@ impl Body {
         }
     }
 
-    /// Reads a body up to `limit` bytes, for at most `deadline` in total.
+    /// Reads a body of up to `limit` bytes, for at most `deadline` in total.
     ///
-    /// `next` polls the framework for the next piece: `None` is the end of the body, and an error
-    /// means that the rest does not come. Nothing is read after either, nor beyond the limit.
+    /// `next` polls the framework for the next piece. `None` is the end of the body, and an error
+    /// means that the rest does not arrive. After either of them, or beyond the limit, nothing more
+    /// is read.
     pub async fn read<B: AsRef<[u8]>, E>(
         limit: usize,
         deadline: Duration,
@@ -155,7 +157,8 @@ impl Body {
         body
     }
 
-    /// Adds what arrived; `false` says that more need not be read, because the body is too large.
+    /// Adds a piece of the body. Returns `false` if you can stop reading: the body is too large or
+    /// cut short.
     pub fn push(&mut self, chunk: &[u8]) -> bool {
         if self.fault.is_none() {
             if chunk.len() > self.limit.saturating_sub(self.bytes.len()) {
@@ -168,12 +171,12 @@ impl Body {
         self.fault.is_none()
     }
 
-    /// Says that the body was cut short: what arrived is not used.
+    /// Marks the body as cut short: the bytes that arrived are not used.
     pub fn set_incomplete(&mut self) {
         self.fault.get_or_insert(BodyFault::Incomplete);
     }
 
-    /// A body that is in memory already.
+    /// Creates a body that is already in memory.
     pub fn whole(bytes: &[u8], limit: usize) -> Self {
         let mut body = Self::new(limit);
         body.push(bytes);
@@ -197,7 +200,7 @@ impl Body {
 }
 
 impl fmt::Debug for Body {
-    // The bytes may hold an event or a client secret.
+    // The bytes may contain an event or a client secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
             .field("len", &self.bytes.len())
@@ -207,7 +210,9 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Who asks: the request's headers and query, and whatever the framework knows, so that [`Pricing`](crate::Pricing) can look up a session.
+/// The visitor who makes a request: its headers and query, and the framework's own data.
+///
+/// With it, [`Pricing`](crate::Pricing) can look up a session.
 #[derive(Clone, Default)]
 pub struct Visitor {
     headers: Vec<(String, Vec<u8>)>,
@@ -218,18 +223,20 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// The first header of this name, in any case, as it came.
+    /// Returns the first header of this name, in any case, as it arrived.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers(name).next()
     }
 
-    /// The first header of this name if it is UTF-8.
+    /// Returns the first header of this name if it is UTF-8.
     pub fn header_str(&self, name: &str) -> Option<&str> {
         self.header(name)
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// All headers of this name. The host of the request's target, where it has one, stands for that of the header.
+    /// Returns all headers of this name.
+    ///
+    /// If the request's target names a host, that host replaces the `Host` header.
     pub fn headers(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let authority = self.authority.as_deref();
         let authority = authority.filter(|_| name.eq_ignore_ascii_case("host"));
@@ -241,12 +248,14 @@ impl Visitor {
         authority.into_iter().chain(headers)
     }
 
-    /// The query string, without the question mark and still percent-encoded; empty if there is none.
+    /// Returns the query string, without the question mark and still percent-encoded.
+    ///
+    /// It is empty if the request has none.
     pub fn query(&self) -> &str {
         &self.query
     }
 
-    /// The fields of a form that a page posted, in place of a query: where there is none they say which order it is.
+    /// Uses the fields of a posted form in place of a missing query. They say which order it is.
     #[cfg(feature = "sessions")]
     pub(crate) fn set_form(&mut self, form: &[u8]) {
         if self.query.is_empty()
@@ -256,20 +265,22 @@ impl Visitor {
         }
     }
 
-    /// The address at the other end of the connection, if the framework knows it: behind a proxy it is the proxy's, and the visitor's stands in a header that the
+    /// Returns the address at the other end of the connection, if the framework knows it.
+    ///
+    /// Behind a proxy it is the proxy's address. The visitor's address is in a header that the
     /// proxy sets.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// What the application put into the request's extensions as [`VisitorData`], if it is a `T`.
+    /// Returns the application's [`VisitorData`] of the request, if it is a `T`.
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.data.as_ref().and_then(|data| data.0.downcast_ref())
     }
 }
 
 impl fmt::Debug for Visitor {
-    // Cookies, signatures and client secrets travel in headers and queries: names only.
+    // Headers and queries contain cookies, signatures and client secrets, so print only the names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Visitor")
             .field(
@@ -284,9 +295,9 @@ impl fmt::Debug for Visitor {
     }
 }
 
-/// The framework's own user, session or tenant: raw headers cannot know them.
+/// The framework's own user, session or tenant, which raw headers cannot contain.
 ///
-/// Put it into the request's extensions in a middleware; [`Visitor::data`] reads it.
+/// Put it into the request's extensions in a middleware. [`Visitor::data`] reads it.
 #[derive(Clone)]
 pub struct VisitorData(Arc<dyn Any + Send + Sync>);
 
@@ -328,7 +339,7 @@ mod tests {
         assert_eq!(body.finish(), Err(BodyFault::Incomplete));
     }
 
-    /// Pieces that arrive at once, and then nothing more.
+    /// Pieces that arrive at once, and then either the end or nothing more.
     fn arriving(
         pieces: &'static [Result<&'static str, ()>],
         ends: bool,

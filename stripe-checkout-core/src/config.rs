@@ -1,7 +1,7 @@
-//! The configuration: which keys, and where Stripe is.
+//! The configuration: the keys, and the addresses of Stripe.
 //!
-//! A mistake here is found at start and not by the first buyer. Nothing has a default that would be unsafe: without a signing secret there is no configuration,
-//! because a webhook that cannot be verified must not be listened to.
+//! A mistake in it is found at start and not by the first buyer. No default is unsafe. Without a
+//! signing secret there is no configuration, because an unverified webhook must not be accepted.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,15 +17,17 @@ use crate::secret::{
     WEBHOOK_SECRET_VARIABLE, WebhookSecret,
 };
 
-/// The version of Stripe's API that this crate speaks, sent as `Stripe-Version` with every request.
+/// The version of Stripe's API that this crate uses.
 ///
-/// See Stripe's [versioning](https://docs.stripe.com/api/versioning). Events may come in any version: that of the webhook endpoint.
+/// Every request contains it as `Stripe-Version`. See Stripe's
+/// [versioning](https://docs.stripe.com/api/versioning). Events may have any version: that of the
+/// webhook endpoint.
 pub const API_VERSION: &str = "2026-09-30.endive";
 
-/// Stripe's API.
+/// The address of Stripe's API.
 pub const DEFAULT_API_BASE: &str = "https://api.stripe.com";
 
-/// Stripe.js, in the release that goes with [`API_VERSION`].
+/// The address of Stripe.js, in the release for [`API_VERSION`].
 pub const DEFAULT_STRIPE_JS_URL: &str = "https://js.stripe.com/endive/stripe.js";
 
 const API_BASE_VARIABLE: &str = "STRIPE_API_BASE";
@@ -33,22 +35,26 @@ const STRIPE_JS_VARIABLE: &str = "STRIPE_JS_URL";
 const PLAIN_HTTP_VARIABLE: &str = "STRIPE_ALLOW_PLAIN_HTTP";
 const OTHER_HOSTS_VARIABLE: &str = "STRIPE_ALLOW_OTHER_HOSTS";
 
-/// The keys, and where Stripe is.
+/// The keys, and the addresses of Stripe.
 ///
-/// | variable | what | if it is not set |
+/// | variable | content | if it is not set |
 /// | --- | --- | --- |
-/// | `STRIPE_WEBHOOK_SECRET` | the signing secret of the webhook endpoint; several, separated by commas, while one is rolled | an error |
+/// | `STRIPE_WEBHOOK_SECRET` | the signing secret of the webhook endpoint | an error |
 /// | `STRIPE_SECRET_KEY` | a secret or restricted key | webhooks only |
-/// | `STRIPE_PUBLISHABLE_KEY` | the publishable key of the same mode | webhooks only; an error beside a secret key |
+/// | `STRIPE_PUBLISHABLE_KEY` | the publishable key of the same mode | webhooks only |
 /// | `STRIPE_API_BASE` | the address of Stripe's API, without `/v1` | [`DEFAULT_API_BASE`] |
 /// | `STRIPE_JS_URL` | the address of Stripe.js | [`DEFAULT_STRIPE_JS_URL`] |
-/// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: `STRIPE_API_BASE` may be plain `http` to another machine, with test keys | plain `http` to this machine only |
-/// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: live keys may go to other hosts | they go to Stripe only |
+/// | `STRIPE_ALLOW_PLAIN_HTTP` | `1`: allows plain `http` to another machine | this machine only |
+/// | `STRIPE_ALLOW_OTHER_HOSTS` | `1`: allows live keys on other hosts | Stripe only |
 ///
-/// An empty variable counts as absent. The connection to Stripe reads further variables: see
+/// `STRIPE_WEBHOOK_SECRET` can contain several secrets, separated by commas, while you roll a
+/// secret. One of the two keys without the other is an error. `STRIPE_ALLOW_PLAIN_HTTP` applies to
+/// `STRIPE_API_BASE`, with test keys only.
+///
+/// An empty variable counts as absent. The connection to Stripe reads more variables: see
 /// [`PooledTransport`](crate::stripe::PooledTransport).
 ///
-/// `Debug` shows the mode and the addresses, no key.
+/// `Debug` shows the mode and the addresses, but no key.
 ///
 /// ```
 /// use stripe_checkout_core::{Config, Mode, PublishableKey, SecretKey, WebhookSecret};
@@ -71,17 +77,22 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the environment, by the variables in the table above.
+    /// Reads the environment variables in the table above.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names the variable and never its value: a mandatory one that is
-    /// missing, a key of another kind, a test key beside a live one, an address that is none,
-    /// that is plain `http` to another machine, or that would take a live key to another host.
+    /// A [`ConfigError`] that names the variable and never its value. The reasons are:
+    ///
+    /// - a mandatory variable is missing;
+    /// - a key is of another kind;
+    /// - a test key stands beside a live key;
+    /// - an address is malformed;
+    /// - an address is plain `http` to another machine;
+    /// - an address would send a live key to another host.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
 
-    /// Reads variables from wherever they are: what [`from_env`](Self::from_env) does with the process's own.
+    /// Reads variables from any source, as [`from_env`](Self::from_env) does from the environment.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env).
@@ -93,7 +104,7 @@ impl Config {
             let text = value
                 .into_string()
                 .map_err(|_| ConfigError::Malformed { variable })?;
-            // Empty counts as absent: so do Compose files and CI write "not set".
+            // Empty counts as absent: Compose files and CI write "not set" this way.
             let text = Zeroizing::new(text);
             Ok((!text.trim().is_empty()).then_some(text))
         };
@@ -151,13 +162,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Reads the environment, and a `.env` file in the working folder. Where both set a variable,
-    /// the environment counts.
+    /// Reads the environment, and a `.env` file in the working folder.
     ///
-    /// It logs the name of the file. It never looks into a parent folder, and it leaves the
-    /// environment as it is. [`DotEnv`] reads your own variables from the same file.
-    /// `STRIPE_ALLOW_OTHER_HOSTS` counts in the environment only: a file that others can write must
-    /// not allow another host.
+    /// If both set a variable, the environment counts. It logs the name of the file. It never reads
+    /// a file in a parent folder, and does not change the environment. [`DotEnv`] reads your own
+    /// variables from the same file. `STRIPE_ALLOW_OTHER_HOSTS` counts in the environment only: a
+    /// file that others can write must not allow another host.
     ///
     /// # Errors
     /// As [`from_env`](Self::from_env), and as [`DotEnv::read`].
@@ -170,6 +180,8 @@ impl Config {
         })
     }
 
+    /// Refuses other hosts with a live key.
+    ///
     /// A file that others can write must not send a live key, or a buyer's card, to another host.
     fn no_live_key_to_other_hosts(&self) -> Result<(), ConfigError> {
         if self.mode() != Some(Mode::Live) {
@@ -186,7 +198,9 @@ impl Config {
         Ok(())
     }
 
-    /// A configuration that can verify webhooks, by one signing secret or several: while a secret is rolled, the old and the new.
+    /// A configuration that can verify webhooks.
+    ///
+    /// It has one signing secret or several: while you roll a secret, the old and the new one.
     ///
     /// # Errors
     /// [`ConfigError::Missing`] without any secret.
@@ -207,12 +221,12 @@ impl Config {
         })
     }
 
-    /// Adds the keys that taking payments needs.
+    /// Adds the keys that payments need.
     ///
     /// # Errors
-    /// [`ConfigError::ModesDiffer`] where one is a test key and the other a live key;
-    /// [`ConfigError::PlainHttp`] for live keys beside an [address](Self::with_plain_http_api_base)
-    /// that would see them unencrypted.
+    /// [`ConfigError::ModesDiffer`] if one is a test key and the other a live key;
+    /// [`ConfigError::PlainHttp`] for live keys if they would travel unencrypted to the
+    /// [address](Self::with_plain_http_api_base).
     pub fn with_keys(
         mut self,
         secret_key: SecretKey,
@@ -228,20 +242,24 @@ impl Config {
         self.no_live_key_over_plain_http()
     }
 
-    /// Another address of Stripe's API: a proxy, a sandbox. Without `/v1`; slashes at the end are dropped.
+    /// Sets another address of Stripe's API: a proxy, a sandbox.
+    ///
+    /// The address has no `/v1`. Slashes at its end are removed.
     ///
     /// # Errors
-    /// [`ConfigError::Empty`], [`ConfigError::NotAnAddress`], or [`ConfigError::PlainHttp`] for `http` to anything but this machine, each with the variable
-    /// `STRIPE_API_BASE`.
+    /// [`ConfigError::Empty`], [`ConfigError::NotAnAddress`], or [`ConfigError::PlainHttp`] for
+    /// `http` to anything but this machine, each with the variable `STRIPE_API_BASE`.
     pub fn with_api_base(mut self, address: &str) -> Result<Self, ConfigError> {
         let address = checked_address(API_BASE_VARIABLE, address, PlainHttp::ToThisMachine)?;
         self.api_base = address.trim_end_matches('/').to_owned();
         Ok(self)
     }
 
-    /// As [`with_api_base`](Self::with_api_base), and the address may be plain `http` to another
-    /// machine: a sandbox beside the application in the same private network, as Compose has it.
-    /// Test keys only. The keys travel through that network unencrypted.
+    /// Sets another address, which may be plain `http` to another machine.
+    ///
+    /// Use it for a sandbox beside the application in the same private network, as in Compose. Only
+    /// test keys are allowed. The keys travel through that network unencrypted. Otherwise as
+    /// [`with_api_base`](Self::with_api_base).
     ///
     /// # Errors
     /// As [`with_api_base`](Self::with_api_base); [`ConfigError::PlainHttp`] with live keys.
@@ -258,10 +276,12 @@ impl Config {
         Ok(self)
     }
 
-    /// Another address of Stripe.js: another of Stripe's releases, a sandbox's stand-in.
+    /// Sets another address of Stripe.js: another release of Stripe's, or a sandbox's replacement.
     ///
-    /// With live keys Stripe asks that it come [from `https://js.stripe.com`](https://docs.stripe.com/js/including) itself. It may have a query, like
-    /// [`?advancedFraudSignals=false`](https://docs.stripe.com/disputes/prevention/advanced-fraud-detection).
+    /// With live keys, Stripe requires that you load it [from
+    /// `https://js.stripe.com`](https://docs.stripe.com/js/including). The address may have a
+    /// query, like `?advancedFraudSignals=false`: see
+    /// <https://docs.stripe.com/disputes/prevention/advanced-fraud-detection>.
     ///
     /// # Errors
     /// As [`with_api_base`](Self::with_api_base), with the variable `STRIPE_JS_URL`.
@@ -272,7 +292,8 @@ impl Config {
         };
         self.stripe_js_url = checked_address(STRIPE_JS_VARIABLE, place, PlainHttp::ToThisMachine)?;
         if let Some(query) = query {
-            // No underscore: no key of Stripe's is without one, and this address stands in a page for everyone.
+            // No underscores: each of Stripe's keys contains one, and the page shows this address
+            // to everyone.
             let is_plain = query
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-.~%+=&".contains(&byte));
@@ -297,7 +318,7 @@ impl Config {
         self.keys.as_ref().map(|(_, publishable)| publishable)
     }
 
-    /// Both keys, for what cannot do without.
+    /// Both keys, for code that needs them.
     ///
     /// # Errors
     /// [`ConfigError::Missing`] with the variable `STRIPE_SECRET_KEY`.
@@ -310,7 +331,7 @@ impl Config {
         }
     }
 
-    /// The Stripe account that the keys belong to, where they tell.
+    /// The Stripe account that the keys belong to, if the keys contain it.
     pub(crate) fn account(&self) -> Option<String> {
         let (secret, publishable) = self.keys.as_ref()?;
         secret.account().or_else(|| publishable.account())
@@ -331,8 +352,10 @@ impl Config {
         &self.stripe_js_url
     }
 
-    /// Whether this account is the one of the keys. Stripe's keys begin with their account's id:
-    /// that of `acct_1H8…` is `sk_test_51H8…`. Older keys do not tell.
+    /// Whether the keys belong to this account.
+    ///
+    /// Stripe's keys begin with their account's id: the keys of `acct_1H8…` begin with
+    /// `sk_test_51H8…`. Older keys do not contain it.
     pub(crate) fn is_of_keys(&self, account: &str) -> bool {
         self.account().is_some_and(|known| known == account)
     }
@@ -354,16 +377,18 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Where plain `http` may lead.
+/// The machines that plain `http` may reach.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PlainHttp {
     ToThisMachine,
     Anywhere,
 }
 
-/// An absolute `http` or `https` address, with scheme and host in lower case. A check of this size needs no URL crate, which the webhook-only build would carry.
+/// Checks an absolute `http` or `https` address, and returns it with scheme and host in lower case.
 ///
-/// The characters of the path are a short list, because the address of Stripe.js stands in a header (the page's Content-Security-Policy) and in HTML.
+/// A check of this size needs no URL crate, which the webhook-only build would otherwise include.
+/// The characters of the path are a short list, because the address of Stripe.js is part of a
+/// header (the page's Content-Security-Policy) and of HTML.
 fn checked_address(
     variable: &'static str,
     value: &str,
@@ -403,7 +428,7 @@ fn checked_address(
     ))
 }
 
-/// Whether a checked address leads to a host of Stripe's.
+/// Whether a checked address leads to one of Stripe's hosts.
 fn is_stripes(address: &str) -> bool {
     let Some(rest) = address.strip_prefix("https://") else {
         return false;
@@ -413,7 +438,7 @@ fn is_stripes(address: &str) -> bool {
     host.ends_with(".stripe.com")
 }
 
-/// The host of an address, as far as it matters here.
+/// The host of an address, as far as the checks need it.
 enum Host<'a> {
     Name(&'a str),
     V4(Ipv4Addr),
@@ -421,7 +446,10 @@ enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Reads `host`, `host:port` or `[v6]:port`. No user name: one belongs into a key, and would be printed with the address.
+    /// Parses `host`, `host:port` or `[v6]:port`.
+    ///
+    /// User names are not allowed: a key might be written as one, and would be printed with the
+    /// address.
     fn of(authority: &'a str) -> Option<Self> {
         let (host, port) = match authority.strip_prefix('[') {
             Some(bracketed) => {

@@ -1,7 +1,8 @@
 //! Currencies, with the number of decimal places that *Stripe* gives them.
 //!
-//! Stripe's exponents differ from ISO 4217 in places (ISK and UGX have two decimals here, MGA none), and taking the wrong one charges a buyer a hundred times
-//! too much. So they stand in this one file, and everything else asks it.
+//! Some of Stripe's exponents differ from ISO 4217 (ISK and UGX have two decimals here, MGA none).
+//! A wrong exponent charges a buyer a hundred times too much. So only this file contains them, and
+//! all other code uses it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,10 +14,11 @@ use thiserror::Error;
 
 /// A currency, by its three-letter code (ISO 4217).
 ///
-/// Every currency that Stripe takes is a constant, like [`Currency::EUR`]; [`Currency::KNOWN`] lists them. Any other well-formed code can still be parsed, so that
-/// an event about a currency that this release does not know is not lost: such a currency has two decimal places, as nearly all have.
+/// Every currency that Stripe accepts is a constant, like [`Currency::EUR`]; [`Currency::KNOWN`]
+/// lists them. Any other well-formed code parses too, so that an event in a currency that this
+/// release does not know is not lost. Such a currency has two decimal places, as nearly all have.
 ///
-/// It prints in upper case, and is read and written by serde in lower case, as in Stripe's API.
+/// It prints in upper case. serde reads and writes it in lower case, as in Stripe's API.
 ///
 /// See Stripe's [supported currencies](https://docs.stripe.com/currencies).
 ///
@@ -30,7 +32,7 @@ use thiserror::Error;
 /// assert_eq!(Currency::JPY.decimals(), 0);
 /// # Ok::<(), stripe_checkout_core::CurrencyError>(())
 /// ```
-// Always three lower-case ASCII letters: the constants below and `from_str` are the only ways to make one.
+// Always three lower-case ASCII letters: only the constants below and `from_str` make one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Currency([u8; 3]);
 
@@ -42,7 +44,9 @@ macro_rules! currencies {
                 pub const $code: Currency = Currency(*$bytes);
             )*
 
-            /// Every currency that has a constant, in alphabetical order. (It is not called `ALL`, because that is the Albanian lek.)
+            /// Every currency that has a constant, in alphabetical order.
+            ///
+            /// It is not called `ALL`, because that is the Albanian lek.
             pub const KNOWN: &'static [Currency] = &[$(Currency::$code),*];
         }
 
@@ -51,8 +55,8 @@ macro_rules! currencies {
     };
 }
 
-// What Stripe's API names when it is given a currency that it does not take, less USDC (four letters, no charges) and those that are history: BGN, EEK, HRK, LTL,
-// LVL, MRO, SLL, VEF.
+// The currencies that Stripe's API lists if it refuses a currency, without USDC (four letters, no
+// charges) and without historical ones: BGN, EEK, HRK, LTL, LVL, MRO, SLL, VEF.
 currencies! {
     AED b"aed" "United Arab Emirates dirham",
     AFN b"afn" "Afghan afghani",
@@ -199,7 +203,7 @@ currencies! {
 }
 
 impl Currency {
-    /// The code in lower case, as Stripe's API takes it.
+    /// The code in lower case, as Stripe's API expects it.
     pub const fn code(&self) -> &str {
         match std::str::from_utf8(&self.0) {
             Ok(code) => code,
@@ -207,16 +211,19 @@ impl Currency {
         }
     }
 
-    /// Whether this currency has a constant here, so that its decimal places are known and not assumed.
+    /// Whether this currency has a constant here.
+    ///
+    /// If so, its decimal places are known and not assumed.
     pub fn is_known(self) -> bool {
         Self::KNOWN.binary_search(&self).is_ok()
     }
 
-    /// The number of decimal places between the minor unit of Stripe's API and the major unit: 0, 2 or 3.
+    /// The number of decimal places between Stripe's minor unit and the major unit: 0, 2 or 3.
     ///
-    /// Stripe's [zero-decimal](https://docs.stripe.com/currencies#zero-decimal) and
-    /// [three-decimal](https://docs.stripe.com/currencies#three-decimal) currencies; all others have two. Among them are ISK and UGX, which have no minor unit in
-    /// life: see [`multiple`](Self::multiple).
+    /// Stripe has [zero-decimal](https://docs.stripe.com/currencies#zero-decimal) and
+    /// [three-decimal](https://docs.stripe.com/currencies#three-decimal) currencies. All others
+    /// have two decimal places, including ISK and UGX, whose minor unit is not in use: see
+    /// [`multiple`](Self::multiple).
     pub const fn decimals(self) -> u8 {
         match self {
             Self::BIF
@@ -239,12 +246,13 @@ impl Currency {
         }
     }
 
-    /// The number of minor units of which an amount should be a multiple: 100 for ISK and UGX, 10 for
-    /// the three-decimal currencies, otherwise 1.
+    /// The number of minor units of which an amount should be a multiple.
     ///
-    /// [Stripe refuses] other amounts of ISK and UGX, and so does [`Amount`](crate::Amount). Stripe's
-    /// documentation also asks for a last digit of 0 in the three-decimal currencies. It is not
-    /// certain that Stripe still enforces that, so it is advice only: see
+    /// It is 100 for ISK and UGX, 10 for the three-decimal currencies, otherwise 1.
+    ///
+    /// [Stripe refuses] other amounts of ISK and UGX, and so does [`Amount`](crate::Amount).
+    /// Stripe's documentation also requires a last digit of 0 in the three-decimal currencies. It
+    /// is not certain that Stripe still enforces that, so it is advice only: see
     /// [`Amount::off_multiple`](crate::Amount::off_multiple).
     ///
     /// [Stripe refuses]: https://docs.stripe.com/currencies#special-cases
@@ -255,7 +263,9 @@ impl Currency {
         }
     }
 
-    /// The smallest amount of money that exists in this currency, in minor units: the part of [`multiple`](Self::multiple) that is certain.
+    /// The smallest amount that exists in this currency, in minor units.
+    ///
+    /// This is the part of [`multiple`](Self::multiple) that is certain.
     pub(crate) const fn step(self) -> u64 {
         match self {
             Self::ISK | Self::UGX => 100,
@@ -263,7 +273,7 @@ impl Currency {
         }
     }
 
-    /// Stripe's minimum charge in minor units, where it has one.
+    /// Stripe's minimum charge in minor units, if Stripe has one.
     pub(crate) const fn minimum_minor(self) -> Option<u64> {
         Some(match self {
             Self::GBP => 30,
@@ -309,7 +319,10 @@ pub enum CurrencyError {
 impl FromStr for Currency {
     type Err = CurrencyError;
 
-    /// Reads a code in upper or lower case. Any three ASCII letters are a currency; whether it is one that this crate knows, [`is_known`](Self::is_known) tells.
+    /// Parses a code in upper or lower case.
+    ///
+    /// Any three ASCII letters are a currency. [`is_known`](Self::is_known) says whether this crate
+    /// knows it.
     ///
     /// # Errors
     /// [`CurrencyError::Malformed`] for anything but three ASCII letters.

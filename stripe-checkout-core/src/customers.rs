@@ -1,15 +1,20 @@
-//! Who the visitor is, as the merchant's own code says: never the browser.
+//! Which of the merchant's users a visitor is: the merchant's own code says so, never the browser.
 
 use crate::call::Visitor;
 use crate::fulfillment::BoxFuture;
 use crate::pricing::PricingError;
 use crate::requests::CustomerRequest;
 
-/// Tells which of the merchant's users a visitor is, so that he pays as a customer of Stripe's: the page shows the cards that he saved and offers to save another, and
-/// there is a page to save one without paying.
+/// Finds out which of the merchant's users a visitor is.
 ///
-/// It is asked at each request, before Stripe is. Whoever it names sees, uses and removes the saved cards of that user: believe a session of your own, and nothing
-/// that a browser can write.
+/// The visitor then pays as a customer of Stripe. The checkout page shows their saved cards and
+/// offers to save another one. A page to save a card without paying becomes available too.
+///
+/// The library calls it at each request, before it calls Stripe.
+///
+/// # Security warning
+/// The visitor can see, use and remove the saved cards of the user that you return. Trust only your
+/// own session, and nothing that a browser can write.
 ///
 /// ```
 /// use stripe_checkout_core::requests::CustomerRequest;
@@ -31,17 +36,18 @@ use crate::requests::CustomerRequest;
 /// }
 /// ```
 pub trait Customers: Send + Sync + 'static {
-    /// The user who asks, or `None` for a guest.
+    /// Returns the user who makes the request, or `None` for a guest.
     ///
     /// # Errors
-    /// As [`Pricing::price`](crate::Pricing::price): any error by `?` says that nobody can tell now (503).
+    /// As for [`Pricing::price`](crate::Pricing::price). Any other error that you return with `?`
+    /// means that the user cannot be found out now (503).
     fn customer(
         &self,
         visitor: &Visitor,
     ) -> impl Future<Output = Result<Option<CustomerRequest>, PricingError>> + Send;
 }
 
-/// Customers whose type is gone.
+/// [`Customers`] without their type.
 pub(crate) trait ErasedCustomers: Send + Sync {
     fn customer<'a>(
         &'a self,

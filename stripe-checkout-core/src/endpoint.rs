@@ -1,4 +1,6 @@
-//! The route table, as data: adapters loop over it, so that none can forget a route, a verb or a limit.
+//! The route table as data.
+//!
+//! Adapters loop over it, so that none of them can miss a route, a verb or a limit.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,14 +9,14 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// `GET` (frameworks answer `HEAD` from it).
+    /// `GET`. Frameworks also answer `HEAD` with it.
     Get,
     /// `POST`.
     Post,
 }
 
 impl Method {
-    /// The verb in capital letters.
+    /// Returns the verb in capital letters.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -23,7 +25,7 @@ impl Method {
     }
 }
 
-/// What a route is for; only the core tells them apart.
+/// The purpose of a route. Only the core distinguishes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     #[cfg(feature = "checkout")]
@@ -57,19 +59,22 @@ pub(crate) enum Route {
     Webhook,
 }
 
-/// The group of routes to which an endpoint belongs, for [`Checkout::only`](crate::Checkout::only).
+/// The group of routes that an endpoint belongs to, for [`Checkout::only`](crate::Checkout::only).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Group {
     /// The page and its assets.
     Checkout,
-    /// `create-payment-intent`, `create-checkout-session`, `checkout/status`, and what customers need to save cards.
+    /// The routes that the page's scripts call to start, save and look up payments.
+    ///
+    /// They are `create-payment-intent`, `create-checkout-session`, `checkout/status`, and the
+    /// routes that customers need to save cards.
     Intent,
-    /// The webhook. Keep it outside of log-in layers: Stripe cannot log in.
+    /// The webhook. Keep it outside of login layers: Stripe cannot log in.
     Webhook,
 }
 
-/// What a checkout was built to do, besides to hear of payments.
+/// The features that a checkout was built with, besides receiving events of payments.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg_attr(not(feature = "intent"), allow(dead_code))]
 pub(crate) struct Offers {
@@ -77,7 +82,7 @@ pub(crate) struct Offers {
     pub(crate) payments: bool,
     /// It knows who a visitor is.
     pub(crate) customers: bool,
-    /// It leads to Stripe's own page.
+    /// It sends buyers to Stripe's own page.
     #[cfg(feature = "sessions")]
     pub(crate) hosted: bool,
 }
@@ -97,17 +102,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The verb.
+    /// Returns the verb.
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// The path, beginning with a slash, without the prefix under which the routes are mounted. It has no parameters.
+    /// Returns the path, which begins with a slash and has no parameters.
+    ///
+    /// It does not include the prefix under which the routes are mounted.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The group to which it belongs.
+    /// Returns the group that it belongs to.
     pub fn group(&self) -> Group {
         match self.route {
             #[cfg(feature = "checkout")]
@@ -130,18 +137,19 @@ impl Endpoint {
         }
     }
 
-    /// The largest body in bytes: 16 KiB, and for the webhook what the
-    /// [builder](crate::CheckoutBuilder::body_limit) says. An adapter stops reading above it.
+    /// Returns the largest body in bytes. An adapter stops reading above it.
+    ///
+    /// It is 16 KiB. For the webhook the [builder](crate::CheckoutBuilder::body_limit) sets it.
     pub fn body_limit(&self) -> usize {
         self.body_limit
     }
 
-    /// How long the whole body may take to arrive. An adapter stops reading after it.
+    /// Returns how long the whole body may take to arrive. An adapter stops reading after it.
     pub fn body_deadline(&self) -> Duration {
         self.body_deadline
     }
 
-    /// Every route of a checkout that offers this.
+    /// Returns every route of a checkout with these features.
     pub(crate) fn table(
         offers: Offers,
         webhook_path: &str,
@@ -151,7 +159,8 @@ impl Endpoint {
         let mut table = Vec::new();
         #[cfg(feature = "intent")]
         let mut add = |route, method, path: &'static str| {
-            // A GET reads no body. A limit of 0 would refuse the stray body of a strange client.
+            // A GET reads no body. A limit of 0 would refuse an unusual client that sends a body
+            // anyway.
             table.push(Self {
                 route,
                 method,

@@ -1,8 +1,10 @@
-//! The errors that several parts of the crate share. The others stand beside the code that raises
-//! them.
+//! The errors that several parts of the crate share.
 //!
-//! No error prints a key, a client secret, a signature or a body; a cause from another
-//! crate is kept as `source` and never shown in `Display`, because what a dependency prints is not ours to vouch for.
+//! Other errors are beside the code that raises them.
+//!
+//! No error prints a key, a client secret, a signature or a body. A cause from another crate is
+//! kept as `source` and never shown in `Display`, because this crate cannot vouch for a
+//! dependency's text.
 
 use std::fmt::{self, Write as _};
 
@@ -11,7 +13,7 @@ use thiserror::Error;
 /// Any error of the merchant's own code: a handler, a price look-up, an inbox.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A text from outside, for a log: no character of it begins a line or moves the cursor.
+/// A text from outside, for a log: none of its characters begins a line or moves the cursor.
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -25,14 +27,16 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Neither a control character, nor one that ends a line or turns the direction of writing.
+/// Whether a character is not a control character, ends no line and keeps the writing direction.
 fn is_plain(letter: char) -> bool {
     !letter.is_control()
         && !matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// An error and its causes in one line, for a log: the causes tell an operator what to do. They may
-/// repeat what a stranger sent, so they are [`Escaped`].
+/// An error and its causes in one line, for a log.
+///
+/// The causes tell an operator what to do. They may repeat a stranger's text, so they are
+/// [`Escaped`].
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -53,7 +57,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Why a configuration is refused, at start. Names the variable, never its value.
+/// Why a configuration is refused at start. It names the variable, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -63,7 +67,7 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// The value is empty. Of the environment's variables an empty one counts as absent.
+    /// The value is empty. An empty environment variable counts as absent.
     #[error("{variable} is empty")]
     Empty {
         /// The name of the variable.
@@ -75,14 +79,14 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// Another kind of key stands where this one belongs.
+    /// The variable contains another kind of key.
     #[error("{variable} holds {found}; it needs {expected}")]
     WrongKind {
         /// The name of the variable.
         variable: &'static str,
-        /// What belongs there, with its prefix.
+        /// The expected kind, with its prefix.
         expected: &'static str,
-        /// What stands there.
+        /// The kind that was found.
         found: &'static str,
     },
     /// A test key beside a live key.
@@ -90,7 +94,7 @@ pub enum ConfigError {
         "{left} and {right} are of different modes: one is a test key and the other a live key"
     )]
     ModesDiffer {
-        /// The one variable.
+        /// One variable.
         left: &'static str,
         /// The other variable.
         right: &'static str,
@@ -103,7 +107,7 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// A live key, or the page that takes cards, would go to another host than Stripe's.
+    /// A live key, or the page that accepts cards, would use a host other than Stripe's.
     #[error(
         "{variable} leads to another host than Stripe's, with live keys: if that is your own proxy, set STRIPE_ALLOW_OTHER_HOSTS=1"
     )]
@@ -111,13 +115,15 @@ pub enum ConfigError {
         /// The name of the variable.
         variable: &'static str,
     },
-    /// There is a `.env` file that cannot be read.
+    /// The `.env` file exists but cannot be read.
     #[error("the file .env cannot be read: {kind}")]
     DotEnv {
         /// The system's reason.
         kind: std::io::ErrorKind,
     },
-    /// A line of the `.env` file is not `NAME=value`. The error does not show it: it may be a key.
+    /// A line of the `.env` file is not `NAME=value`.
+    ///
+    /// The error does not show the line, because it may contain a key.
     #[error("a line of the file .env is not NAME=value")]
     DotEnvLine,
     /// The value of a switch is neither `1` nor `0`.
@@ -134,50 +140,50 @@ pub enum ConfigError {
     },
 }
 
-/// Why a verified payload is not an event, or an event's object not of the type that was asked for.
+/// Why a verified payload is not an event, or an event's object is not of the requested type.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EventError {
     /// The payload is not JSON, or has no `id` and `type`.
     #[error("the payload is not a Stripe event")]
     NotAnEvent(#[source] BoxError),
-    /// The event's object is not of the type that was asked for.
+    /// The event's object is not of the requested type.
     #[error("the object of this {event_type} event is not a {expected}")]
     UnexpectedObject {
         /// The event's type.
         event_type: String,
-        /// The type that was asked for.
+        /// The requested type.
         expected: &'static str,
-        /// What did not fit.
+        /// The reason of the mismatch.
         #[source]
         source: BoxError,
     },
 }
 
 impl InboxError {
-    /// Whether it only says that other work on the payment goes on: no line for the log.
+    /// Whether the error only reports other work on the payment, and needs no line in the log.
     pub(crate) fn is_expected(&self) -> bool {
         matches!(self, Self::Busy)
     }
 }
 
-/// What went wrong inside an inbox.
+/// Why an inbox failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InboxError {
-    /// The store cannot be reached or answered with an error. Nothing was acknowledged.
+    /// The store cannot be reached or returned an error. Nothing was acknowledged.
     #[error("the inbox is unavailable")]
     Unavailable(#[source] BoxError),
-    /// The inbox holds as much as it may.
+    /// The inbox has reached its capacity.
     #[error("the inbox is full: it holds {capacity} entries")]
     Full {
         /// The capacity, in entries.
         capacity: usize,
     },
-    /// There is no such event.
+    /// The event does not exist.
     #[error("there is no such event in the inbox")]
     UnknownEvent,
-    /// The event cannot be replayed or dropped in its present state.
+    /// The event's present state does not allow a replay or a discard.
     #[error("the event is {state}, so this cannot be done to it")]
     WrongState {
         /// The event's state.
@@ -186,7 +192,7 @@ pub enum InboxError {
     /// Work on the same payment did not end in time.
     #[error("the payment is being worked on")]
     Busy,
-    /// A newer version of this crate made the tables. It may read and write them by other rules.
+    /// A newer version of this crate created the tables. Its rules for them may differ.
     #[error(
         "the inbox's tables have version {found}, and this version of stripe-checkout knows versions up to {known}: update stripe-checkout in this process, or restore the database from before the update"
     )]
@@ -196,7 +202,7 @@ pub enum InboxError {
         /// The version that this crate knows.
         known: usize,
     },
-    /// The tables are missing, or an older version of this crate made them.
+    /// The tables are missing, or an older version of this crate created them.
     #[error(
         "the inbox's tables have version {found} (0 means that there are none), and this version of stripe-checkout needs version {known}: run its migrations, or call migrate()"
     )]
@@ -206,20 +212,22 @@ pub enum InboxError {
         /// The version that this crate needs.
         known: usize,
     },
-    /// A new, empty inbox would stand beside another one, and its schema was not named. An empty
-    /// inbox does not know earlier fulfilments.
+    /// A new, empty inbox would stand beside another one, and its schema was not named.
+    ///
+    /// An empty inbox does not know earlier fulfilments.
     #[error(
         "the schema {schema:?} has no tables of an inbox, but the schema {other:?} of the same database has: to go on with those, name their schema with .schema({other:?}); to make an empty inbox beside them, name its schema with .schema({schema:?})"
     )]
     OtherInbox {
-        /// The schema in which the tables would be made.
+        /// The schema in which the tables would be created.
         schema: String,
         /// The schema that has tables.
         other: String,
     },
-    /// The inbox keeps the orders of another Stripe account under this application's name. The same
-    /// reference on another account is another order, so nothing is done until one of the two
-    /// changes.
+    /// The inbox keeps the orders of another Stripe account under this application's name.
+    ///
+    /// The same reference on another account is another order. So the inbox does nothing until
+    /// either the name or the keys change.
     #[error(
         "the application {application:?} belongs to the Stripe account {known}, and these keys are of {given}: use the keys of {known}, or give this application a new name with .application(…) and no .former_application(…)"
     )]

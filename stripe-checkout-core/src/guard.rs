@@ -1,6 +1,7 @@
-//! Decides which visitor may start a payment, and look one up. Thieves try stolen cards where a
-//! page lets any visitor start as many payments as they like: see Stripe's
-//! [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
+//! Decides which visitor may start a payment, or look one up.
+//!
+//! Thieves test stolen cards on pages that let a visitor start any number of payments: see Stripe's
+//! page on [card testing](https://docs.stripe.com/disputes/prevention/card-testing).
 
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::requests::PaymentRequest;
 
-/// Why a [`Guard`] does not let a buyer start a payment. A guard can return any error with `?`.
+/// Why a [`Guard`] refuses a visitor. A guard can return any error with `?`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// This buyer may not (403). The text is shown to the buyer.
+    /// The guard refuses this visitor (403). The page shows the message to the buyer.
     Refused {
         /// A sentence that the buyer may read.
         message: String,
@@ -22,15 +23,15 @@ pub enum GuardError {
     },
     /// Too many attempts (429).
     TooMany {
-        /// When it may be tried again: whole seconds, at least one.
+        /// How long to wait before the next attempt: whole seconds, at least one.
         retry_after: Duration,
     },
-    /// The guard cannot decide now (503). The cause is logged, never shown.
+    /// The guard cannot decide now (503). The log has the cause, and the buyer never sees it.
     Unavailable(BoxError),
 }
 
 impl GuardError {
-    /// Refuses with a sentence that the buyer may read.
+    /// Refuses with a message for the buyer.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused {
             message: message.into(),
@@ -39,22 +40,22 @@ impl GuardError {
     }
 }
 
-// As with `PricingError`: neither `Display` nor `Error`, so that `?` takes any other error.
+// As with `PricingError`: neither `Display` nor `Error`, so that `?` converts any other error.
 impl<E: Into<BoxError>> From<E> for GuardError {
     fn from(error: E) -> Self {
         Self::Unavailable(error.into())
     }
 }
 
-/// Lets a buyer start a payment, or refuses: a limit per address, a captcha, a list of one's own.
+/// Lets a buyer start a payment, or refuses: a limit per address, a captcha, or your own list.
 ///
-/// It is asked each time before Stripe is, when a buyer presses *Pay*, after the order got its price. Whoever is refused has started nothing.
+/// The guard runs each time a buyer presses *Pay*: after the order has its price, and before any
+/// call to Stripe. If it refuses, nothing has been started.
 ///
-/// It is also asked before each look-up of a payment, which the checkout page may need too, and
-/// before saved cards are shown. The return page asks again and again while a payment is processed,
-/// so a limit for payments should let [`Attempt::LookUp`] and [`Attempt::CustomerSession`] pass.
-/// Look-ups have a bound of their own:
-/// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
+/// It also runs before each look-up of a payment, which the checkout page may need too, and before
+/// saved cards are shown. The return page asks again and again while a payment is processed. So a
+/// limit for payments should allow [`Attempt::LookUp`] and [`Attempt::CustomerSession`]. Look-ups
+/// have their own bound: [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -74,10 +75,12 @@ impl<E: Into<BoxError>> From<E> for GuardError {
 /// }
 /// ```
 pub trait Guard: Send + Sync + 'static {
-    /// Whether this visitor may do that now.
+    /// Checks whether this visitor may do this now.
     ///
     /// # Errors
-    /// [`GuardError::refused`] with a sentence for the buyer (403), [`GuardError::TooMany`] (429); any other error by `?` says that nobody can tell now (503).
+    /// [`GuardError::refused`] with a message for the buyer (403), or [`GuardError::TooMany`]
+    /// (429). Any other error that you return with `?` means that the guard cannot decide now
+    /// (503).
     fn admit(
         &self,
         visitor: &Visitor,
@@ -85,21 +88,22 @@ pub trait Guard: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), GuardError>> + Send;
 }
 
-/// What a visitor is about to do.
+/// The action that a visitor is about to take.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Attempt<'a> {
-    /// To pay this.
+    /// Pays this request.
     Payment(&'a PaymentRequest),
-    /// To save a card without paying: what thieves like best.
+    /// Saves a card without paying, which thieves prefer.
     SaveCard,
-    /// To see how a payment stands, or whether a card was saved, with the payment's id and secret.
+    /// Looks up the status of a payment, or whether a card was saved, with the payment's id and
+    /// secret.
     LookUp,
-    /// To see the saved cards of the customer that the visitor is.
+    /// Shows the saved cards of the customer that the visitor is.
     CustomerSession,
 }
 
-/// A guard whose type is gone.
+/// A [`Guard`] without its type.
 pub(crate) trait ErasedGuard: Send + Sync {
     fn admit<'a>(
         &'a self,

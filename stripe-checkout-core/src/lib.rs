@@ -1,4 +1,5 @@
-// The README is about everything; without `intent` its examples do not compile, and some of what it names is not there.
+// The README covers all features. Without `intent`, its examples do not compile, and some of the
+// items that it names do not exist.
 #![cfg_attr(any(feature = "intent", not(doctest)), doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "checkout"), allow(rustdoc::broken_intra_doc_links))]
 #![cfg_attr(

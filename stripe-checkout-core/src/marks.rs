@@ -1,4 +1,6 @@
-//! The metadata that the core writes into each PaymentIntent, so that its events are known as this application's, even after every row is lost.
+//! The metadata that the core writes into each PaymentIntent.
+//!
+//! With it, this application recognises its events even after every row is lost.
 
 use crate::amount::Amount;
 use crate::metadata::Metadata;
@@ -10,28 +12,33 @@ const AMOUNT: &str = "checkout_amount";
 const CURRENCY: &str = "checkout_currency";
 const SESSION: &str = "checkout_session";
 
-/// The caller's own reference of what was asked: by it, it is found again.
+/// The key of the caller's own reference of an operation, by which the operation is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
 
-/// The same of a capture, which has no object of its own: it stands in the PaymentIntent. Stripe
-/// writes it only with a capture that it accepts.
+/// The same key for a capture.
+///
+/// A capture has no object of its own, so its reference is in the PaymentIntent. Stripe writes it
+/// only with a capture that it accepts.
 pub(crate) const CAPTURE: &str = "checkout_capture";
 
-/// The number of the attempt to charge a saved payment method. It stands in the PaymentIntent, and
-/// Stripe copies it into the charge.
+/// The key of the number of the attempt to charge a saved payment method.
+///
+/// The number is in the PaymentIntent, and Stripe copies it into the charge.
 #[cfg(feature = "intent")]
 pub(crate) const CHARGE: &str = "checkout_charge";
 
-/// How many keys that makes, with the order's reference.
+/// The number of keys that this crate adds, including the order's reference.
 #[cfg(feature = "intent")]
 pub(crate) const KEYS: usize = 4;
 
-/// As which attempt of its order the Checkout Session was made that this metadata, a session's or its PaymentIntent's, belongs to.
+/// The attempt of the order for which a Checkout Session was created.
+///
+/// The metadata belongs to the session or to its PaymentIntent.
 pub(crate) fn session_attempt(metadata: &Metadata) -> Option<u32> {
     metadata.get(SESSION)?.parse().ok()
 }
 
-/// The marked metadata, with the mark of a Checkout Session.
+/// Marked metadata, with the marker of a Checkout Session added.
 #[cfg(feature = "sessions")]
 pub(crate) fn marked_session(
     mut metadata: Metadata,
@@ -47,10 +54,10 @@ pub(crate) fn marked_session(
     Ok(metadata)
 }
 
-/// What the marks say.
+/// The content of the markers.
 pub(crate) struct Marks<'a> {
     pub(crate) application: &'a str,
-    /// What was asked for.
+    /// The requested amount.
     pub(crate) asked: Option<Amount>,
 }
 
@@ -66,7 +73,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// The merchant's metadata, with the order's reference and the marks.
+/// The merchant's metadata, with the order's reference and the markers.
 #[cfg(feature = "intent")]
 pub(crate) fn marked(
     mut metadata: Metadata,
@@ -93,7 +100,9 @@ pub(crate) fn marked(
     Ok(metadata)
 }
 
-/// The merchant's metadata of an operation, with the marks by which it is found again when no key can tell any more whether it was done.
+/// The merchant's metadata of an operation, with the markers.
+///
+/// The operation is found by them when no idempotency key can tell any more whether it was done.
 #[cfg(feature = "intent")]
 pub(crate) fn marked_operation(
     mut metadata: Metadata,
@@ -112,7 +121,7 @@ pub(crate) fn marked_operation(
     Ok(metadata)
 }
 
-/// The reference of the operation of this application that left these marks.
+/// The reference of the operation of this application that left these markers.
 #[cfg(feature = "intent")]
 pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Option<&'a str> {
     metadata
@@ -120,7 +129,7 @@ pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Opt
         .filter(|_| metadata.get(APPLICATION) == Some(application))
 }
 
-/// Metadata of what belongs to no order.
+/// Metadata of an object that belongs to no order.
 #[cfg(feature = "intent")]
 pub(crate) fn with_application(
     metadata: Metadata,

@@ -1,6 +1,7 @@
-//! Metadata: the merchant's own words on a PaymentIntent, and how an order is found again when its event arrives.
+//! Metadata: the merchant's own data on a PaymentIntent.
 //!
-//! Stripe refuses metadata that breaks its limits, at the moment when a buyer wants to pay. So the limits are checked where the metadata is built.
+//! An event's order is found by it. Stripe refuses metadata that breaks its limits, at the moment
+//! when a buyer wants to pay. So the limits are checked when the metadata is built.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +18,7 @@ pub enum MetadataError {
     /// More than 50 keys.
     #[error("metadata has at most {limit} keys")]
     TooManyKeys {
-        /// Stripe's limit, less the keys that this crate adds.
+        /// Stripe's limit, minus the keys that this crate adds.
         limit: usize,
     },
     /// An empty key, or one of more than 40 characters.
@@ -38,24 +39,27 @@ pub enum MetadataError {
         /// The key whose value is too long.
         key: String,
     },
-    /// The value is there but is not what the getter was asked for.
+    /// The value does not have the requested type.
     #[error("the value of the metadata key {key:?} is not a valid {expected}")]
     WrongType {
         /// The key.
         key: String,
-        /// The type that was asked for.
+        /// The requested type.
         expected: &'static str,
     },
 }
 
-/// Keys and values that Stripe keeps with an object and sends back in every event about it.
+/// Keys and values that Stripe stores with an object and returns in every event about it.
 ///
-/// Within [Stripe's limits](https://docs.stripe.com/api/metadata): at most 50 keys of 1 to 40 characters without square brackets, values of at most 500 characters.
-/// What comes *from* Stripe is taken as it is. The order of the keys is always the same, so that a request repeated is the same bytes.
+/// [Stripe's limits](https://docs.stripe.com/api/metadata) apply: at most 50 keys of 1 to 40
+/// characters without square brackets, and values of at most 500 characters. Metadata *from* Stripe
+/// is accepted as it is. The order of the keys is always the same, so that a repeated request has
+/// the same bytes.
 ///
-/// Nothing secret and no personal data belongs here: metadata is shown in the Dashboard and its exports. `Debug` prints the keys and the order's id only.
+/// Do not put secrets or personal data into metadata: the Dashboard and its exports show it.
+/// `Debug` prints the keys and the order's id only.
 ///
-/// An empty value is not kept by Stripe: to send one is to remove the key.
+/// Stripe does not store an empty value: an empty value removes the key.
 ///
 /// ```
 /// use stripe_checkout_core::Metadata;
@@ -73,7 +77,7 @@ pub enum MetadataError {
 pub struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {
-    /// The key under which the id of the merchant's order stands.
+    /// The key of the merchant's order id.
     pub const ORDER_ID: &'static str = "order_id";
     /// The largest number of keys.
     pub const MAX_KEYS: usize = 50;
@@ -82,12 +86,12 @@ impl Metadata {
     /// The largest length of a value, in characters.
     pub const MAX_VALUE_CHARS: usize = 500;
 
-    /// No metadata.
+    /// Empty metadata.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// The same metadata with one more key; a key that is there already gets the new value.
+    /// The same metadata with one more key; an existing key gets the new value.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
@@ -100,11 +104,11 @@ impl Metadata {
         Ok(self)
     }
 
-    /// Adds a key, or gives it a new value. On an error nothing changes.
+    /// Adds a key, or replaces its value. On an error nothing changes.
     ///
     /// # Errors
-    /// [`KeyLength`](MetadataError::KeyLength), [`KeyBrackets`](MetadataError::KeyBrackets), [`ValueLength`](MetadataError::ValueLength) and
-    /// [`TooManyKeys`](MetadataError::TooManyKeys).
+    /// [`KeyLength`](MetadataError::KeyLength), [`KeyBrackets`](MetadataError::KeyBrackets),
+    /// [`ValueLength`](MetadataError::ValueLength) and [`TooManyKeys`](MetadataError::TooManyKeys).
     pub fn insert(
         &mut self,
         key: impl Into<String>,
@@ -131,7 +135,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Takes a key out, and returns the value that it had.
+    /// Removes a key and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<String> {
         self.0.remove(key)
     }
@@ -141,10 +145,10 @@ impl Metadata {
         self.0.get(key).map(String::as_str)
     }
 
-    /// The value of a key, as any type that can be parsed: a number, a UUID, an id type of one's own.
+    /// The value of a key, parsed as any type: a number, a UUID, your own id type.
     ///
     /// # Errors
-    /// [`WrongType`](MetadataError::WrongType) where the key is there but its value does not parse.
+    /// [`WrongType`](MetadataError::WrongType) if the key exists but its value does not parse.
     pub fn get_parsed<T: FromStr>(&self, key: &str) -> Result<Option<T>, MetadataError> {
         self.parsed(key, std::any::type_name::<T>())
     }
@@ -165,7 +169,7 @@ impl Metadata {
         self.parsed(key, "whole number")
     }
 
-    /// The value of a key as a yes or no, written `true` or `false`.
+    /// The value of a key as a boolean, written `true` or `false`.
     ///
     /// # Errors
     /// [`WrongType`](MetadataError::WrongType) for anything else.
@@ -173,12 +177,14 @@ impl Metadata {
         self.parsed(key, "\"true\" or \"false\"")
     }
 
-    /// The id of the merchant's order: the value of [`ORDER_ID`](Self::ORDER_ID), unless it is empty.
+    /// The id of the merchant's order.
+    ///
+    /// It is the value of [`ORDER_ID`](Self::ORDER_ID), unless that is empty.
     pub fn order_id(&self) -> Option<&str> {
         self.get(Self::ORDER_ID).filter(|id| !id.is_empty())
     }
 
-    /// The keys with their values, in the order of the keys.
+    /// The keys with their values, sorted by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.0
             .iter()
@@ -190,7 +196,7 @@ impl Metadata {
         self.0.len()
     }
 
-    /// Whether there is no key.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -213,12 +219,12 @@ impl Metadata {
     }
 }
 
-/// Stripe counts characters, not bytes.
+/// Whether a text is longer than the limit. Stripe counts characters, not bytes.
 fn longer_than(text: &str, limit: usize) -> bool {
     text.chars().nth(limit).is_some()
 }
 
-// Values may be about people, and whole payments are printed while debugging.
+// Values may be personal data, and developers print whole payments while debugging.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |key, value| if key == Self::ORDER_ID { value } else { "…" };
@@ -234,8 +240,10 @@ impl Serialize for Metadata {
     }
 }
 
-/// Takes whatever Stripe sent: a genuine event must never be lost to its metadata. `null` is none; a value that is no string, which Stripe does not send, is kept
-/// as its JSON.
+/// Accepts anything that Stripe sent: metadata must never be the reason to lose a genuine event.
+///
+/// `null` is empty metadata. A value that is not a string, which Stripe does not send, is kept as
+/// its JSON.
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let sent = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?

@@ -1,4 +1,4 @@
-//! The merchant's prices. What a buyer pays is decided here, on the server; the browser only says which order.
+//! The merchant's prices. The server decides what a buyer pays; the browser only names the order.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -10,37 +10,37 @@ use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::requests::PaymentRequest;
 
-/// Why the merchant's prices give no payment. With `?` any other error becomes
+/// Why [`Pricing`] returns no payment. The `?` operator turns any other error into
 /// [`Unavailable`](Self::Unavailable).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PricingError {
-    /// The order is refused (422): sold out, unknown, not this visitor's. The page shows the text
-    /// to the buyer.
+    /// The order is refused (422): it is sold out, unknown, or belongs to another visitor. The page
+    /// shows the message to the buyer.
     Refused {
         /// A sentence that the buyer may read.
         message: String,
         /// A stable `snake_case` code for the browser.
         code: &'static str,
     },
-    /// The order is paid already (409): the page shows that instead of a form, with the way to the
-    /// order.
+    /// The order is already paid (409). The page says so and links to the order, instead of showing
+    /// a form.
     AlreadyPaid {
-        /// The order's reference, as a [`PaymentRequest`] would have it.
+        /// The order's reference, as in its [`PaymentRequest`].
         reference: String,
     },
-    /// A payment of the order is on its way and may take days (409): the page says so instead of
+    /// A payment of the order is on its way and may take days (409). The page says so instead of
     /// showing a form.
     Processing {
-        /// The order's reference, as for [`AlreadyPaid`](Self::AlreadyPaid).
+        /// The order's reference, as in [`AlreadyPaid`](Self::AlreadyPaid).
         reference: String,
     },
-    /// Prices cannot be told now (503). The cause is logged, never shown.
+    /// Prices are not available now (503). The log has the cause, and the buyer never sees it.
     Unavailable(BoxError),
 }
 
 impl PricingError {
-    /// Refuses the order with a sentence that the buyer may read.
+    /// Refuses the order with a message for the buyer.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::Refused {
             message: message.into(),
@@ -49,18 +49,18 @@ impl PricingError {
     }
 }
 
-// No `Display` and no `Error`, so that `?` takes any other error: a blanket `From<E: Error>` and an
-// own `Error` cannot both be.
+// No `Display` and no `Error`, so that `?` converts any other error: a type cannot have a blanket
+// `From<E: Error>` and implement `Error` itself.
 impl<E: Into<BoxError>> From<E> for PricingError {
     fn from(error: E) -> Self {
         Self::Unavailable(error.into())
     }
 }
 
-/// Turns what the browser may say (an order's id, items and quantities) into what is to be paid.
+/// Turns what the browser may send (an order's id, items and quantities) into a payment request.
 ///
-/// It is asked twice for each purchase: when the page is shown and when the buyer presses *Pay*, so it must give the same
-/// [reference](PaymentRequest::new) for the same order.
+/// The library calls it twice for each purchase: when it shows the page, and when the buyer presses
+/// *Pay*. So it must return the same [reference](PaymentRequest::new) for the same order.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -86,18 +86,21 @@ impl<E: Into<BoxError>> From<E> for PricingError {
 /// }
 /// ```
 ///
-/// The reference must be the server's own, and hard to guess if orders are private: who knows it sees what the order costs and can pay it.
+/// The reference must come from the server. If orders are private, it must also be hard to guess: a
+/// visitor who knows it can see what the order costs, and can pay it.
 pub trait Pricing: Send + Sync + 'static {
-    /// What the browser may say: ids and quantities. Never a price.
+    /// The data that the browser may send: ids and quantities, never a price.
     ///
-    /// It is read from the page's query, or else from the JSON body (its member `order`, or the whole of it).
+    /// The library reads it from the page's query, or else from the JSON body: from its member
+    /// `order`, or from the whole body.
     type Order: DeserializeOwned + Send;
 
-    /// What this order costs now.
+    /// Returns what this order costs now.
     ///
     /// # Errors
-    /// [`PricingError::refused`] with a sentence for the buyer (422), [`PricingError::AlreadyPaid`] (409); any other error by `?`
-    /// says that prices are unavailable (503).
+    /// [`PricingError::refused`] with a message for the buyer (422), or
+    /// [`PricingError::AlreadyPaid`] (409). Any other error that you return with `?` means that
+    /// prices are unavailable (503).
     fn price(
         &self,
         order: Self::Order,
@@ -105,9 +108,10 @@ pub trait Pricing: Send + Sync + 'static {
     ) -> impl Future<Output = Result<PaymentRequest, PricingError>> + Send;
 }
 
-/// An amount that the buyer names, for donations and tips: the only way in which a browser can name one.
+/// An amount that the buyer chooses, for donations and tips.
 ///
-/// Take the text as a part of your [`Pricing::Order`] and let this check it.
+/// This is the only way in which a browser can set an amount. Make the text a part of your
+/// [`Pricing::Order`], and check it with [`accept`](Self::accept).
 ///
 /// ```
 /// use stripe_checkout_core::{Amount, ClientAmount, Currency};
@@ -118,7 +122,7 @@ pub trait Pricing: Send + Sync + 'static {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAmount {
-    /// The currency: chosen by the server.
+    /// The currency. The server chooses it.
     pub currency: Currency,
     /// The smallest amount in minor units.
     pub min: u64,
@@ -127,15 +131,17 @@ pub struct ClientAmount {
 }
 
 impl ClientAmount {
-    /// Amounts of `currency` from `min` to `max` minor units.
+    /// Accepts amounts in `currency` from `min` to `max` minor units.
     pub const fn new(currency: Currency, min: u64, max: u64) -> Self {
         Self { currency, min, max }
     }
 
-    /// Reads an amount in major units, as a buyer types it (`12`, `12.50`), and checks that it is within the limits.
+    /// Parses an amount in major units, as a buyer types it, and checks the limits.
+    ///
+    /// Examples of the text are `12` and `12.50`.
     ///
     /// # Errors
-    /// [`PricingError::Refused`] with a sentence that names the limits.
+    /// [`PricingError::Refused`] with a message that names the limits.
     pub fn accept(&self, major_units: &str) -> Result<Amount, PricingError> {
         let within = |amount: &Amount| (self.min..=self.max).contains(&amount.minor());
         match Amount::parse_major(major_units.trim(), self.currency)
@@ -155,7 +161,7 @@ impl ClientAmount {
     }
 }
 
-/// A pricing whose order type is gone: one type for every merchant's.
+/// A [`Pricing`] without its order type: one type for all merchants.
 pub(crate) trait ErasedPricing: Send + Sync {
     fn price<'a>(
         &'a self,
@@ -164,10 +170,11 @@ pub(crate) trait ErasedPricing: Send + Sync {
     ) -> BoxFuture<'a, Result<PaymentRequest, OrderError>>;
 }
 
-/// Why no price came out.
+/// Why there is no price.
 #[derive(Debug)]
 pub(crate) enum OrderError {
-    /// What the browser said is no order (400). The decoder's own words may repeat what a stranger sent, so they are dropped.
+    /// The browser's data is not a valid order (400). The decoder's message may repeat what a
+    /// stranger sent, so it is dropped.
     Unreadable,
     Pricing(PricingError),
 }
@@ -187,7 +194,10 @@ impl<P: Pricing> ErasedPricing for P {
     }
 }
 
-/// A query that is not empty is the order; else the body's member `order`; else the whole body. One type decodes alike from all three.
+/// Reads the order from a query that is not empty, else from the body's member `order`, else from
+/// the whole body.
+///
+/// One type decodes in the same way from all three.
 fn read_order<O: DeserializeOwned>(query: &str, body: &[u8]) -> Result<O, OrderError> {
     if !query.is_empty() {
         return serde_html_form::from_str(query).map_err(|_| OrderError::Unreadable);
@@ -196,7 +206,7 @@ fn read_order<O: DeserializeOwned>(query: &str, body: &[u8]) -> Result<O, OrderE
     struct Wrapped<O> {
         order: O,
     }
-    // serde would also read a struct out of an array.
+    // serde would also read a struct from an array.
     if body.trim_ascii_start().starts_with(b"{")
         && let Ok(wrapped) = serde_json::from_slice::<Wrapped<O>>(body)
     {

@@ -1,6 +1,7 @@
-//! What a framework gets, and the only mapping from errors to status and body.
+//! The response that a framework sends, and the only mapping from errors to status and body.
 //!
-//! A problem has a sentence that a buyer may read and a stable code; what went wrong in detail goes to the log, once, from here.
+//! A problem has a sentence for the buyer and a stable code. The details go to the log, once, from
+//! here.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::pricing::PricingError;
 #[cfg(feature = "intent")]
 use crate::stripe::ApiError;
 
-/// One answer, as an adapter sends it.
+/// One HTTP response, as an adapter sends it.
 #[derive(Clone)]
 pub struct Reply {
     status: u16,
@@ -25,7 +26,7 @@ pub struct Reply {
     body: Bytes,
 }
 
-// By hand: a body may hold a client secret, and the address of a redirect too.
+// Written by hand, because a body or the address of a redirect may contain a client secret.
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
@@ -35,7 +36,8 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// What is no page runs and loads nothing, whoever frames it.
+/// The policy of a response that is not a page: it runs and loads nothing, and no page may frame
+/// it.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 impl Reply {
@@ -44,12 +46,14 @@ impl Reply {
         self.status
     }
 
-    /// The headers: names in lower case, values in visible ASCII. `content-length` is the framework's.
+    /// The headers: names in lower case, values in visible ASCII.
+    ///
+    /// The framework sets `content-length`.
     pub fn headers(&self) -> &[(&'static str, String)] {
         &self.headers
     }
 
-    /// The first header of this name (in lower case).
+    /// Returns the first header of this name, which must be in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -62,7 +66,7 @@ impl Reply {
         &self.body
     }
 
-    /// Status, headers and body, to take.
+    /// Splits the response into status, headers and body.
     pub fn into_parts(self) -> (u16, Vec<(&'static str, String)>, Bytes) {
         (self.status, self.headers, self.body)
     }
@@ -84,7 +88,7 @@ impl Reply {
     }
 
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
-        // What is serialised here are structs of texts and numbers: they cannot fail.
+        // All bodies are structs of texts and numbers, so their serialisation cannot fail.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self::new(status, "application/json", NOTHING, "no-store", body.into())
     }
@@ -100,7 +104,9 @@ impl Reply {
         )
     }
 
-    /// A file that never changes within one version of the crate: cacheable, and 304 to who has it.
+    /// A file that never changes within one version of the crate.
+    ///
+    /// It is cacheable. A client that already has it gets 304.
     #[cfg(feature = "checkout")]
     pub(crate) fn asset(
         content_type: &str,
@@ -123,7 +129,7 @@ impl Reply {
         } else {
             (200, Bytes::from_static(content.as_bytes()))
         };
-        // The name has no hash in it, so caches ask again after a while.
+        // The name has no hash in it, so caches must check again after a while.
         let mut reply = Self::new(status, content_type, NOTHING, "public, max-age=300", body);
         reply.headers.push(("etag", etag));
         reply
@@ -142,7 +148,7 @@ impl Reply {
         reply
     }
 
-    /// To another page, after a form was posted.
+    /// Redirects to another page after a form was posted.
     #[cfg(feature = "sessions")]
     pub(crate) fn see_other(location: &str) -> Self {
         let mut reply = Self::new(
@@ -156,7 +162,8 @@ impl Reply {
         reply
     }
 
-    /// The rest of a body that is too slow is not worth waiting for (RFC 9110, 15.5.9).
+    /// Closes the connection if asked: the rest of a slow body is not worth waiting for (RFC 9110,
+    /// 15.5.9).
     fn closing_if(mut self, closes: bool) -> Self {
         if closes {
             self.headers.push(("connection", "close".to_owned()));
@@ -173,14 +180,14 @@ impl Reply {
     }
 }
 
-/// What went wrong, as the browser or Stripe may know it.
+/// An error, with the details that the browser or Stripe may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) retry_after: Option<Duration>,
-    /// The order, if the problem is to be read there.
+    /// The order's reference, if the problem page should link to the order.
     pub(crate) reference: Option<String>,
 }
 
@@ -233,7 +240,9 @@ impl Problem {
         Self::new(400, "body_incomplete", "The request did not arrive whole.")
     }
 
-    /// Also on the routes of pages: a browser that sends a body names its host and does not dawdle.
+    /// The answer to a body that does not arrive in time.
+    ///
+    /// It is JSON on the routes of pages too: a browser names its host and sends its body faster.
     pub(crate) fn too_slow() -> Self {
         Self::new(408, "body_too_slow", "The request did not arrive in time.")
     }
@@ -250,7 +259,7 @@ impl Problem {
         )
     }
 
-    /// The webhook's only 400: whoever forges one learns nothing about why it failed.
+    /// The same answer for every webhook that fails its check: a forger does not learn why.
     pub(crate) fn bad_webhook() -> Self {
         Self::new(
             400,
@@ -337,7 +346,7 @@ impl Problem {
     }
 }
 
-/// For routes written by hand: what the webhook route itself answers.
+/// For routes that you write by hand: the response of the webhook route.
 impl From<Result<Received, InboxError>> for Reply {
     fn from(received: Result<Received, InboxError>) -> Self {
         #[derive(Serialize)]
@@ -449,7 +458,7 @@ impl From<&GuardError> for Problem {
     }
 }
 
-/// How long to wait where Stripe does not say it.
+/// How long to wait if Stripe does not say it.
 #[cfg(feature = "intent")]
 const FIVE: Duration = Duration::from_secs(5);
 
@@ -476,7 +485,7 @@ impl From<&ApiError> for Problem {
             ),
             ApiError::RateLimited { retry_after, .. } => rate_limited(retry_after.unwrap_or(FIVE)),
             ApiError::TooManyCalls { retry_after } => rate_limited(*retry_after),
-            // The visitor is gone, and does not read it.
+            // The visitor has left and does not read it.
             ApiError::VisitorLeft => rate_limited(FIVE),
             ApiError::IdempotencyConflict { .. } | ApiError::IdempotencyMismatch { .. } => {
                 Self::in_flight()

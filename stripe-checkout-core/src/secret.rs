@@ -1,7 +1,8 @@
-//! The four keys, as types that cannot be printed by accident or taken for one another.
+//! The four keys, as types that cannot be printed by accident or confused.
 //!
-//! Each is shown as `[redacted]`, has no `Display`, compares in constant time, and is overwritten in memory when it is dropped. `expose` is the one way to its text,
-//! so that a search for that word finds every place where a secret leaves this crate's hands.
+//! Each key prints as `[redacted]`, has no `Display`, and compares in constant time. Dropping a key
+//! overwrites it in memory. `expose` is the only way to its text. A search for that word finds
+//! every place where a secret leaves this crate.
 
 use std::fmt;
 
@@ -11,12 +12,12 @@ use zeroize::Zeroizing;
 
 use crate::error::ConfigError;
 
-/// Where each key stands in the environment. Errors name these, never a value.
+/// The environment variable of each key. Errors name the variable, never its value.
 pub(crate) const SECRET_KEY_VARIABLE: &str = "STRIPE_SECRET_KEY";
 pub(crate) const PUBLISHABLE_KEY_VARIABLE: &str = "STRIPE_PUBLISHABLE_KEY";
 pub(crate) const WEBHOOK_SECRET_VARIABLE: &str = "STRIPE_WEBHOOK_SECRET";
 
-/// Whether money is real: Stripe keeps test and live objects, keys and webhooks apart.
+/// Whether money is real. Stripe keeps test and live objects, keys and webhooks apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Test mode, Stripe's sandboxes, and the sandbox of this crate.
@@ -26,7 +27,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode of an object or event by its `livemode` field.
+    /// The mode of an object or event, from its `livemode` field.
     pub const fn from_livemode(livemode: bool) -> Self {
         if livemode { Self::Live } else { Self::Test }
     }
@@ -44,7 +45,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// What all four have in common: they are hidden, wiped, and compared in constant time. (The length is not hidden.)
+/// Hides, wipes and compares all four keys in constant time. (The length is not hidden.)
 macro_rules! guarded {
     ($name:ident) => {
         impl PartialEq for $name {
@@ -63,9 +64,10 @@ macro_rules! guarded {
     };
 }
 
-/// The secret key (`sk_test_…`, `sk_live_…`), or a restricted one (`rk_test_…`, `rk_live_…`), with which this server calls Stripe's API.
+/// The secret key (`sk_test_…`, `sk_live_…`) or restricted key (`rk_test_…`, `rk_live_…`).
 ///
-/// See Stripe's [API keys](https://docs.stripe.com/keys). A restricted key with write access to PaymentIntents is enough, and is the better choice.
+/// This server calls Stripe's API with it. See Stripe's [API keys](https://docs.stripe.com/keys). A
+/// restricted key with write access to PaymentIntents is enough, and is the better choice.
 ///
 /// ```
 /// use stripe_checkout_core::{Mode, SecretKey};
@@ -85,10 +87,11 @@ pub struct SecretKey {
 guarded!(SecretKey);
 
 impl SecretKey {
-    /// Checks the kind of the key; white space around it is dropped.
+    /// Checks the kind of the key and removes white space around it.
     ///
     /// # Errors
-    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with the variable `STRIPE_SECRET_KEY`.
+    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with
+    /// the variable `STRIPE_SECRET_KEY`.
     pub fn new(key: impl Into<String>) -> Result<Self, ConfigError> {
         let text = tidy(SECRET_KEY_VARIABLE, key.into())?;
         match Kind::of(&text) {
@@ -106,12 +109,12 @@ impl SecretKey {
         self.mode
     }
 
-    /// Whether it is a restricted key, which needs a permission for each kind of request.
+    /// Whether this is a restricted key, which needs a permission for each kind of request.
     pub(crate) fn is_restricted(&self) -> bool {
         self.text.starts_with("rk_")
     }
 
-    /// The account that the key belongs to, where the key tells.
+    /// The account that the key belongs to, if the key contains it.
     pub(crate) fn account(&self) -> Option<String> {
         account_of(&self.text)
     }
@@ -119,16 +122,17 @@ impl SecretKey {
     /// The key itself.
     ///
     /// # Security warning
-    /// Whoever has it can take and send back the merchant's money. It belongs into the `Authorization` header of a request to Stripe and nowhere else: no log, no
-    /// error, no page.
+    /// Anyone with this key can charge and refund the merchant's money. Put it into the
+    /// `Authorization` header of a request to Stripe and nowhere else: no log, no error, no page.
     pub fn expose(&self) -> &str {
         &self.text
     }
 }
 
-/// The publishable key (`pk_test_…`, `pk_live_…`), with which Stripe.js in the browser names the merchant's account.
+/// The publishable key (`pk_test_…`, `pk_live_…`), which identifies the merchant's account.
 ///
-/// It is no secret, but is kept out of logs like the others. See Stripe's [API keys](https://docs.stripe.com/keys).
+/// Stripe.js uses it in the browser. It is not a secret, but is kept out of logs like the others.
+/// See Stripe's [API keys](https://docs.stripe.com/keys).
 #[derive(Clone)]
 pub struct PublishableKey {
     text: Zeroizing<String>,
@@ -138,11 +142,12 @@ pub struct PublishableKey {
 guarded!(PublishableKey);
 
 impl PublishableKey {
-    /// Checks the kind of the key; white space around it is dropped.
+    /// Checks the kind of the key and removes white space around it.
     ///
     /// # Errors
-    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with the variable `STRIPE_PUBLISHABLE_KEY`. A secret key here would be
-    /// printed into a page for everyone: it is refused.
+    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with
+    /// the variable `STRIPE_PUBLISHABLE_KEY`. It refuses a secret key, because the page would show
+    /// that key to everyone.
     pub fn new(key: impl Into<String>) -> Result<Self, ConfigError> {
         let text = tidy(PUBLISHABLE_KEY_VARIABLE, key.into())?;
         match Kind::of(&text) {
@@ -160,7 +165,7 @@ impl PublishableKey {
         self.mode
     }
 
-    /// The account that the key belongs to, where the key tells.
+    /// The account that the key belongs to, if the key contains it.
     pub(crate) fn account(&self) -> Option<String> {
         account_of(&self.text)
     }
@@ -171,9 +176,10 @@ impl PublishableKey {
     }
 }
 
-/// The signing secret of a webhook endpoint (`whsec_…`). Each endpoint has its own, in test and in live mode.
+/// The signing secret of a webhook endpoint (`whsec_…`).
 ///
-/// See Stripe's [webhook signatures](https://docs.stripe.com/webhooks#verify-official-libraries).
+/// Each endpoint has its own secret, in test mode and in live mode. See Stripe's [webhook
+/// signatures](https://docs.stripe.com/webhooks#verify-official-libraries).
 #[derive(Clone)]
 pub struct WebhookSecret {
     text: Zeroizing<String>,
@@ -182,12 +188,14 @@ pub struct WebhookSecret {
 guarded!(WebhookSecret);
 
 impl WebhookSecret {
-    /// Takes any visible ASCII text that is not another kind of key; white space around it is dropped.
+    /// Accepts any visible ASCII text that is not another kind of key.
     ///
-    /// Stripe's begin with `whsec_`. That is not asked for, because other implementations of Stripe's API choose theirs as they like.
+    /// White space around it is removed. Stripe's secrets begin with `whsec_`. This is not
+    /// required, because other implementations of Stripe's API choose other formats.
     ///
     /// # Errors
-    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with the variable `STRIPE_WEBHOOK_SECRET`.
+    /// [`ConfigError::Empty`], [`ConfigError::Malformed`], or [`ConfigError::WrongKind`], each with
+    /// the variable `STRIPE_WEBHOOK_SECRET`.
     pub fn new(secret: impl Into<String>) -> Result<Self, ConfigError> {
         let text = tidy(WEBHOOK_SECRET_VARIABLE, secret.into())?;
         match Kind::of(&text) {
@@ -200,20 +208,22 @@ impl WebhookSecret {
         }
     }
 
-    /// The secret itself, with its prefix: all of it is the key of the signature.
+    /// The secret itself, with its prefix. The whole text is the key of the signature.
     ///
     /// # Security warning
-    /// Whoever has it can sign events, and so have orders fulfilled that nobody paid. It belongs into the verification of a signature and nowhere else.
+    /// Anyone with this secret can sign events, and so have unpaid orders fulfilled. Use it to
+    /// verify signatures and for nothing else.
     pub fn expose(&self) -> &str {
         &self.text
     }
 }
 
-/// The client secret of a PaymentIntent (`pi_…_secret_…`), with which one buyer's browser confirms one payment.
+/// The client secret of a PaymentIntent (`pi_…_secret_…`).
 ///
-/// It is read from Stripe's answers, and there is no `Serialize`: into JSON it goes by [`expose`](Self::expose) only.
+/// One buyer's browser confirms one payment with it. It is read from Stripe's responses. It has no
+/// `Serialize`: only [`expose`](Self::expose) puts it into JSON.
 ///
-/// See [`client_secret`](https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret).
+/// See <https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret>.
 #[derive(Clone)]
 pub struct ClientSecret {
     text: Zeroizing<String>,
@@ -222,14 +232,14 @@ pub struct ClientSecret {
 guarded!(ClientSecret);
 
 impl ClientSecret {
-    /// Takes any text: it is Stripe who makes these, and a browser who sends them back.
+    /// Accepts any text, because Stripe makes these secrets and browsers send them back.
     pub fn new(secret: impl Into<String>) -> Self {
         Self {
             text: Zeroizing::new(secret.into()),
         }
     }
 
-    /// Whether this is the secret that somebody presented, in constant time.
+    /// Whether this is the presented secret, compared in constant time.
     pub fn matches(&self, presented: &str) -> bool {
         self.text.as_bytes().ct_eq(presented.as_bytes()).into()
     }
@@ -237,8 +247,9 @@ impl ClientSecret {
     /// The secret itself.
     ///
     /// # Security warning
-    /// Whoever has it can complete the payment and read what it is about. It belongs to the buyer's own browser, over TLS, and nowhere else: [no log, no URL of
-    /// ours, nobody else](https://docs.stripe.com/payments/payment-intents#passing-to-client).
+    /// Anyone with this secret can complete the payment and read its details. Give it only to the
+    /// buyer's own browser, over TLS. [Do not log it, put it into a URL of your own, or expose it
+    /// to anyone else](https://docs.stripe.com/payments/payment-intents#passing-to-client).
     pub fn expose(&self) -> &str {
         &self.text
     }
@@ -250,7 +261,7 @@ impl<'de> Deserialize<'de> for ClientSecret {
     }
 }
 
-/// What a text looks like, by Stripe's prefixes.
+/// The kind of a text, by Stripe's prefixes.
 #[derive(Clone, Copy)]
 enum Kind {
     Secret(Mode),
@@ -260,9 +271,9 @@ enum Kind {
     WebhookEndpoint,
     ClientSecret,
     Organization,
-    /// A prefix and nothing else: what is left of a template that nobody filled in.
+    /// A prefix and nothing else: the rest of a template that was never filled in.
     Stub,
-    /// `sk_`, `rk_` or `pk_` without `test_` or `live_` behind it.
+    /// `sk_`, `rk_` or `pk_` without `test_` or `live_` after it.
     NoMode,
     Unknown,
 }
@@ -316,9 +327,11 @@ impl Kind {
     }
 }
 
-/// The account of a key. Stripe's keys are a prefix, a `5`, the id of the account without `acct_`,
-/// and a random rest; all keys of an account, also rolled ones, have this in common. Keys that are
-/// older than that, and those of other implementations, do not tell.
+/// The account of a key, if the key contains it.
+///
+/// Stripe's keys consist of a prefix, a `5`, the account's id without `acct_`, and a random rest.
+/// All keys of an account have this in common, also rolled ones. Older keys and those of other
+/// implementations do not contain the account.
 fn account_of(key: &str) -> Option<String> {
     let rest = key.splitn(3, '_').nth(2)?;
     let id = rest.strip_prefix('5')?.get(..16)?;
@@ -328,7 +341,9 @@ fn account_of(key: &str) -> Option<String> {
     tells.then(|| format!("acct_{id}"))
 }
 
-/// Drops white space around a value and refuses what can be no key. The text is wrapped before it is looked at, so that it is wiped on every way out.
+/// Removes white space around a value and refuses text that cannot be a key.
+///
+/// The text is wrapped before any check, so that every return path wipes it.
 fn tidy(variable: &'static str, value: String) -> Result<Zeroizing<String>, ConfigError> {
     let value = Zeroizing::new(value);
     let trimmed = value.trim();

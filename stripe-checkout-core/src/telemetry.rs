@@ -1,8 +1,8 @@
-//! What is counted and measured: one function for each thing that happens, so that whoever does it says so in one line. Without the feature `metrics` all of them
-//! do nothing.
+//! The metrics: one function for each thing that happens, so that the code reports it in one line.
+//! Without the feature `metrics`, these functions do nothing.
 //!
-//! Labels have few values: the name of a call, an outcome, the application's name. Never an id:
-//! each would be a series for ever.
+//! Labels have few values: the name of a call, an outcome, the application's name. A label is never
+//! an id, because each id would stay a series forever.
 
 mod names;
 #[cfg(feature = "metrics")]
@@ -18,20 +18,20 @@ use self::names::*;
 use crate::error::InboxError;
 use crate::fulfillment::{EventState, Received, Scope, Stats};
 
-/// Where an event comes from.
+/// The source of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Stripe sent it.
     Webhook,
-    /// Stripe was asked what it had sent.
+    /// Stripe listed the events that it had sent.
     #[cfg_attr(not(feature = "intent"), expect(dead_code))]
     Listed,
-    /// Stripe was asked how a payment stands.
+    /// Stripe returned the state of a payment.
     #[cfg_attr(not(feature = "intent"), expect(dead_code))]
     Retrieved,
 }
 
-/// In one word, what became of an event that came.
+/// The outcome of a received event, in one word.
 pub(crate) fn outcome_of(received: &Result<Received, InboxError>) -> &'static str {
     match received {
         Ok(Received::Done(state)) => state.as_str(),
@@ -46,7 +46,7 @@ pub(crate) fn outcome_of(received: &Result<Received, InboxError>) -> &'static st
     }
 }
 
-/// An event came.
+/// Counts a received event.
 pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
     let origin = match origin {
         Origin::Webhook => "webhook",
@@ -61,7 +61,7 @@ pub(crate) fn delivered(scope: &Scope, origin: Origin, outcome: &'static str) {
     );
 }
 
-/// Why a webhook never came to be an event. Anyone can cause the first three.
+/// The reason why a webhook did not become an event. Anyone can cause the first three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It has no signature header.
@@ -72,11 +72,11 @@ pub(crate) enum Refusal {
     WrongSignature,
     /// It is genuine, and older than the tolerance.
     TooOld,
-    /// It is genuine, and no event.
+    /// It is genuine, but not an event.
     NotAnEvent,
 }
 
-/// A webhook was refused.
+/// Counts a refused webhook.
 pub(crate) fn refused(refusal: Refusal) {
     let reason = match refusal {
         Refusal::NoHeader => "no_header",
@@ -88,38 +88,39 @@ pub(crate) fn refused(refusal: Refusal) {
     count(REFUSED, None, &[("reason", reason)], 1);
 }
 
-/// A call to Stripe that a visitor causes was sent, was answered from memory, or was not sent.
+/// Counts a call to Stripe that a visitor caused: it was sent, was answered from memory, or was not
+/// sent.
 #[cfg(feature = "intent")]
 pub(crate) fn visitor_call(outcome: &'static str) {
     count(VISITOR_CALLS, None, &[("outcome", outcome)], 1);
 }
 
-/// An event had its turn.
+/// Counts an attempt of an event.
 pub(crate) fn attempted(scope: &Scope, outcome: &'static str) {
     count(ATTEMPTS, Some(scope), &[("outcome", outcome)], 1);
 }
 
-/// An event is a dead letter from now on.
+/// Counts an event that became a dead letter.
 pub(crate) fn died(scope: &Scope) {
     count(DEAD_LETTERS, Some(scope), &[], 1);
 }
 
-/// Money came that does not fit.
+/// Counts an event about money that does not fit its order, or that cannot be read.
 pub(crate) fn mismatched(scope: &Scope) {
     count(MISMATCHES, Some(scope), &[], 1);
 }
 
-/// An order was paid that was paid already.
+/// Counts another payment of an order that was paid already.
 pub(crate) fn paid_twice(scope: &Scope) {
     count(DUPLICATES, Some(scope), &[], 1);
 }
 
-/// Events were forgotten.
+/// Counts deleted events.
 pub(crate) fn pruned(scope: &Scope, events: usize) {
     count(PRUNED, Some(scope), &[], events as u64);
 }
 
-/// Measures a call of the handler until it is dropped: also one that is cut off, or panics.
+/// Measures a call of the handler until it is dropped, even if the call is cut off or panics.
 pub(crate) struct Timer {
     call: &'static str,
     began: Instant,
@@ -140,13 +141,14 @@ impl Drop for Timer {
     }
 }
 
-/// What stands in the inbox now.
+/// Sets the gauges of the inbox's present content.
 pub(crate) fn counted(scope: &Scope, stats: &Stats) {
     let age = |since: Option<SystemTime>| {
         let age = since.and_then(|since| since.elapsed().ok());
         age.unwrap_or_default().as_secs_f64()
     };
-    // Also those of which there are none: what was pending and is not any more must be seen to be gone.
+    // States without events are set too: a gauge must fall back to zero when nothing is pending any
+    // more.
     for state in EventState::ALL {
         let labels = [("state", state.as_str())];
         set(EVENTS, Some(scope), &labels, stats.count(state) as f64);
@@ -164,7 +166,7 @@ pub(crate) fn counted(scope: &Scope, stats: &Stats) {
     }
 }
 
-/// This machine's clock is ahead of Stripe's by so much, as far as is known.
+/// Sets how far this machine's clock is ahead of Stripe's, in seconds, as far as is known.
 pub(crate) fn clock(ahead: i64) {
     set(CLOCK_SKEW, None, &[], ahead as f64);
 }

@@ -1,4 +1,4 @@
-//! For tests of your own: events as Stripe makes them, and signed as Stripe signs them.
+//! Tools for your own tests: events in Stripe's format, signed as Stripe signs them.
 //!
 //! ```
 //! use serde_json::json;
@@ -37,8 +37,9 @@ pub use handle::handle;
 
 use crate::{amount::Amount, config::API_VERSION, secret::WebhookSecret};
 
-/// Receives an event as a look-up at Stripe brings it: if it is stored and waits for its next
-/// attempt, it runs only if that is due.
+/// Receives an event from a look-up at Stripe.
+///
+/// If the event is stored and waits for its next attempt, it runs only if that attempt is due.
 ///
 /// # Errors
 /// As [`Checkout::receive`](crate::Checkout::receive).
@@ -50,7 +51,7 @@ pub async fn receive_if_due(
     checkout.receive_if_due(event).await
 }
 
-/// Seconds since 1970, to sign with.
+/// The current time for a signature, in seconds since 1970.
 pub fn now() -> i64 {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -58,12 +59,12 @@ pub fn now() -> i64 {
     since_1970.as_secs().cast_signed()
 }
 
-/// The `Stripe-Signature` header that Stripe would send with this body, signed at this time (seconds since 1970).
+/// The `Stripe-Signature` header of this body, signed at this time (seconds since 1970).
 ///
-/// Stripe's own headers carry a `v0` too, which counts for nothing; so does this one.
+/// Stripe's own headers also contain a `v0`, which has no effect; so does this one.
 pub fn sign(payload: &[u8], secret: &WebhookSecret, timestamp: i64) -> String {
     let mut header = format!("t={timestamp},v1=");
-    // HMAC takes a key of any length: there is always one.
+    // HMAC accepts a key of any length, so this never fails.
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) {
         mac.update(format!("{timestamp}.").as_bytes());
         mac.update(payload);
@@ -74,7 +75,9 @@ pub fn sign(payload: &[u8], secret: &WebhookSecret, timestamp: i64) -> String {
     header + ",v0=" + &"0".repeat(64)
 }
 
-/// The body of an event of this type about this object, with an id that no other event of this process has. See [`EventBody`] to say more about it.
+/// The body of an event of this type about this object.
+///
+/// Its id is unique in this process. Use [`EventBody`] to set more fields.
 pub fn event(event_type: &str, object: Value) -> Vec<u8> {
     EventBody::new(event_type, object).body()
 }
@@ -84,7 +87,9 @@ pub fn event(event_type: &str, object: Value) -> Vec<u8> {
 pub struct EventBody(Map<String, Value>);
 
 impl EventBody {
-    /// An event of this type about this object, that happened now, in the object's mode.
+    /// An event of this type about this object.
+    ///
+    /// It happens now, in the object's mode.
     pub fn new(event_type: &str, object: Value) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let livemode = object
@@ -106,25 +111,25 @@ impl EventBody {
         Self(object_of(fields))
     }
 
-    /// With this id: the same event again has the same id.
+    /// Sets the id. The same event again has the same id.
     #[must_use]
     pub fn id(self, id: &str) -> Self {
         self.with("id", id)
     }
 
-    /// As it happened at this time, in seconds since 1970.
+    /// Sets the time of the event, in seconds since 1970.
     #[must_use]
     pub fn created(self, seconds: i64) -> Self {
         self.with("created", seconds)
     }
 
-    /// On this connected account.
+    /// Sets the connected account.
     #[must_use]
     pub fn account(self, account: &str) -> Self {
         self.with("account", account)
     }
 
-    /// With any field of the envelope set to anything.
+    /// Sets any field of the envelope to any value.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.0.insert(field.to_owned(), value.into());
@@ -137,7 +142,7 @@ impl EventBody {
     }
 }
 
-/// A PaymentIntent as it stands in an event, with every field that Stripe's has.
+/// A PaymentIntent as in an event, with every field of Stripe's.
 #[derive(Debug, Clone)]
 pub struct PaymentIntent {
     amount: Amount,
@@ -194,7 +199,7 @@ impl PaymentIntent {
         }
     }
 
-    /// In this status, with the amounts received and capturable that go with it.
+    /// Sets this status, and the received and capturable amounts that go with it.
     #[must_use]
     pub fn status(self, status: &str) -> Self {
         let all_if = |wanted| {
@@ -210,7 +215,7 @@ impl PaymentIntent {
             .with("amount_capturable", capturable)
     }
 
-    /// After an attempt that failed with this code and, from the issuer, this decline code.
+    /// Adds an attempt that failed with this code and, from the issuer, this decline code.
     #[must_use]
     pub fn failed(self, code: &str, decline_code: Option<&str>) -> Self {
         let error = json!({
@@ -224,7 +229,7 @@ impl PaymentIntent {
             .with("last_payment_error", error)
     }
 
-    /// With this metadata besides what it has.
+    /// Adds this metadata.
     #[must_use]
     pub fn metadata(mut self, key: &str, value: &str) -> Self {
         if let Some(Value::Object(metadata)) = self.fields.get_mut("metadata") {
@@ -233,8 +238,9 @@ impl PaymentIntent {
         self
     }
 
-    /// With the marks that this application writes when it asks for a payment: its name, and the
-    /// amount as the price.
+    /// Adds the markers that this application writes when it requests a payment.
+    ///
+    /// They are its name, and the amount as the price.
     #[must_use]
     pub fn asked_by(self, application: &str) -> Self {
         let (minor, currency) = (self.amount.minor().to_string(), self.amount.currency());
@@ -243,13 +249,13 @@ impl PaymentIntent {
             .metadata("checkout_currency", currency.code())
     }
 
-    /// In live mode or not.
+    /// Sets live or test mode.
     #[must_use]
     pub fn livemode(self, livemode: bool) -> Self {
         self.with("livemode", livemode)
     }
 
-    /// With any field set to anything.
+    /// Sets any field to any value.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         self.fields.insert(field.to_owned(), value.into());
@@ -262,7 +268,7 @@ impl PaymentIntent {
     }
 }
 
-/// A refund of this amount, as it stands in an event.
+/// A refund of this amount, as in an event.
 pub fn refund(id: &str, payment_intent: &str, amount: Amount) -> Value {
     json!({
         "id": id,
@@ -283,7 +289,9 @@ pub fn refund(id: &str, payment_intent: &str, amount: Amount) -> Value {
     })
 }
 
-/// A charge of this amount of which so much was refunded, as it stands in a `charge.refunded` event.
+/// A charge of this amount with this much refunded, as in a `charge.refunded` event.
+///
+/// `refunded` is in minor units.
 pub fn charge_refunded(id: &str, payment_intent: &str, amount: Amount, refunded: u64) -> Value {
     json!({
         "id": id,
@@ -304,7 +312,9 @@ pub fn charge_refunded(id: &str, payment_intent: &str, amount: Amount, refunded:
     })
 }
 
-/// A dispute about this amount, as it stands in an event; `needs_response` is the status of a new one.
+/// A dispute about this amount, as in an event.
+///
+/// A new dispute has the status `needs_response`.
 pub fn dispute(id: &str, payment_intent: &str, amount: Amount, status: &str) -> Value {
     json!({
         "id": id,

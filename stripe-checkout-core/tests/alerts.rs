@@ -1,4 +1,4 @@
-//! What an operator is told, after real deliveries.
+//! The operator's alerts, after real deliveries.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -43,7 +43,7 @@ fn shop(attempts: u32) -> Checkout {
         .unwrap()
 }
 
-/// One delivery that Stripe sent so many seconds ago, by this machine's clock.
+/// Sends one delivery that Stripe sent this number of seconds ago, by this machine's clock.
 async fn send(shop: &Checkout, event: EventBody, ago: i64) -> u16 {
     let body = event.body();
     let header = sign(&body, &secret(), now() - ago);
@@ -174,7 +174,7 @@ async fn what_is_not_genuine_says_nothing_of_the_clock() {
     assert_eq!(shop.clock_skew(), None);
 }
 
-/// What is genuine tells the time, also if it is no event.
+/// A genuine delivery shows the time, even if it is not an event.
 #[tokio::test]
 async fn what_is_no_event_tells_the_time_too() {
     let shop = shop(20);
@@ -198,7 +198,7 @@ impl io::Write for Said {
 }
 
 impl Said {
-    /// How many lines of this level have this text.
+    /// Returns how many lines of this level contain this text.
     fn count(&self, level: &str, text: &str) -> usize {
         let said = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         said.lines()
@@ -207,7 +207,7 @@ impl Said {
     }
 }
 
-/// Everything that is said on this thread while the guard lives.
+/// Collects all log lines of this thread while the guard lives.
 fn listen() -> (Said, tracing::subscriber::DefaultGuard) {
     let said = Said::default();
     let writer = said.clone();
@@ -252,7 +252,7 @@ async fn a_clock_that_is_behind_is_said_too() {
     assert_eq!(said.count("ERROR", "min behind Stripe's"), 1);
 }
 
-/// Anyone can post: neither does it fill the log, nor is it an alert.
+/// Anyone can post a bad webhook: it neither fills the log nor raises an alert.
 #[tokio::test]
 async fn refused_webhooks_are_said_once_a_minute_for_each_class_and_are_no_alert() {
     let (said, _listening) = listen();

@@ -1,4 +1,5 @@
-//! Stolen cards are tried where a page lets anybody try many: an order takes so many declined attempts, and no more.
+//! The limit on declined attempts per order. Thieves test stolen cards on a page without such a
+//! limit.
 
 use stripe_checkout_core::fulfillment::{
     EventFilter, InboxExt as _, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
@@ -45,7 +46,7 @@ fn order() -> OrderKey {
     }
 }
 
-/// The news that an attempt to pay failed, as often as it is asked for.
+/// Delivers events of failed attempts to pay, one for each number.
 async fn declined(checkout: &Checkout, payment: &str, times: std::ops::Range<u32>) {
     for attempt in times {
         let intent = PaymentIntent::new(payment, PRICE)
@@ -140,7 +141,7 @@ async fn the_same_news_twice_is_one_decline_and_those_of_an_earlier_payment_coun
     let row = inbox.intent(&order()).await.unwrap().unwrap();
     assert_eq!((row.declines, row.state), (1, IntentState::Open));
 
-    // Another attempt of the same order does not begin anew.
+    // Another attempt of the same order does not reset the count.
     let canceled = inbox
         .put_intent(
             &order(),
@@ -182,7 +183,7 @@ async fn declines_that_are_processed_late_leave_authorised_money_alone() {
     let checkout = checkout(&sandbox, &inbox);
     let request = PaymentRequest::new("order-1", PRICE).capture_manually();
     let payment = checkout.create_intent(&request).await.unwrap();
-    // After three declines the fourth card is good, and the events of the declines come late.
+    // After three declines the fourth card is good, and the events of the declines arrive late.
     let confirm = format!("/payment_intents/{}/confirm", payment.id());
     let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
     let held = post(&sandbox, &confirm, form).await;

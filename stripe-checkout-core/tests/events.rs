@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use stripe_checkout_core::webhook::{Event, Outcome, Payment};
 
-/// What each file must be read as.
+/// The expected outcome of each file.
 const EXPECTED: &[(&str, &str)] = &[
     (
         "balance.available.2026-09-30.endive.json",
@@ -249,7 +249,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
 ];
 
-/// The types of events that tell about payments, of all that Stripe has.
+/// All of Stripe's event types about payments.
 const TYPES: &[&str] = &[
     "payment_intent.created",
     "payment_intent.processing",

@@ -1,5 +1,6 @@
-//! What the webhook promises about fulfilment, with the inbox in memory: signed bytes go in at `Checkout::handle`, and what the merchant's hooks saw
-//! comes out. What every inbox promises is in `inbox.rs`.
+//! The webhook's promises about fulfilment, with the inbox in memory. The tests send signed bytes
+//! to `Checkout::handle`, and check the calls of the merchant's hooks. The promises of every inbox
+//! are in `inbox.rs`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -24,13 +25,13 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// What the hooks saw, and how `payment_succeeded` shall behave.
+/// The calls of the hooks, and the behaviour of `payment_succeeded`.
 #[derive(Clone)]
 struct Seen {
     hooks: Arc<Mutex<Vec<String>>>,
     behave: Arc<Mutex<Behave>>,
     due: Arc<Mutex<Due>>,
-    /// Hooks that hang wait for one of these.
+    /// A hook that hangs waits for one of these.
     release: Arc<Semaphore>,
     started: Arc<Semaphore>,
 }
@@ -39,7 +40,7 @@ struct Seen {
 enum Behave {
     Well,
     Fail,
-    /// All but the success.
+    /// All hooks fail except the success.
     FailOnEvents,
     Hang,
 }
@@ -141,7 +142,7 @@ impl Shop {
         Self::with(MemoryInbox::new(), None, Ours::All)
     }
 
-    /// A shop whose events have so many attempts.
+    /// Makes a shop with this limit of attempts per event.
     fn attempts(attempts: u32) -> Self {
         Self::built(MemoryInbox::new(), None, |builder| {
             builder.ours(Ours::All).max_attempts(attempts)
@@ -181,7 +182,7 @@ impl Shop {
         self.deliver(event.body()).await
     }
 
-    /// One delivery, signed anew as each of Stripe's is.
+    /// Delivers the body once, with a new signature, as Stripe does.
     async fn deliver(&self, body: Vec<u8>) -> Reply {
         let header = sign(&body, &secret(), now());
         let call = Call::new(&self.webhook)
@@ -397,7 +398,7 @@ async fn a_refund_of_a_payment_from_before_this_inbox_does_not_wait_for_ever() {
     let shop = Shop::new();
     assert_eq!(shop.send(back(3601)).await.status(), 200);
     assert_eq!(shop.seen.hooks(), ["refunded re_1"]);
-    // But never before a success that is known and fails.
+    // But a refund never runs before a success that is known and fails.
     let shop = Shop::new();
     shop.seen.behave(Behave::Fail);
     shop.send(succeeded("evt_1", "pi_1")).await;
@@ -482,7 +483,7 @@ async fn late_news_is_superseded() {
         shop.seen.hooks(),
         ["processing pi_1", "failed pi_1 lost_card", "succeeded pi_1"]
     );
-    // Authorised outranks processing and failed, and is told once.
+    // Authorised outranks processing and failed, and the handler receives it once.
     let other = |status| intent("pi_2", status).metadata("order_id", "order-2");
     let capturable = || other("requires_capture");
     tell("payment_intent.amount_capturable_updated", capturable()).await;
@@ -873,7 +874,7 @@ async fn an_event_that_failed_and_is_not_redelivered_can_be_run_by_an_operator()
     shop.seen.behave(Behave::Fail);
     assert_eq!(shop.send(succeeded("evt_1", "pi_1")).await.status(), 500);
     shop.seen.behave(Behave::Well);
-    // Stripe gave up (test mode: after 3 tries). Only an operator can help.
+    // Stripe stopped its retries (test mode: after 3 tries). Only an operator can help.
     let event = shop.record("evt_1").await;
     shop.checkout.replay(&event).await.unwrap();
     assert_eq!(shop.seen.hooks(), ["succeeded pi_1"]);
@@ -953,7 +954,7 @@ async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_nam
 
 #[tokio::test]
 async fn an_event_of_an_organisation_that_may_be_about_the_own_account_is_not_acknowledged() {
-    // Without keys nothing tells which account of the organisation is the own one.
+    // Without keys, the checkout does not know its own account in the organisation.
     let shop = Shop::with(MemoryInbox::new(), None, Ours::All);
     let event = succeeded("evt_1", "pi_1").with("context", "acct_1H8AbCdEfGhIjKlM");
     assert_eq!(shop.send(event).await.status(), 503);
@@ -1017,7 +1018,7 @@ async fn a_payment_that_was_not_as_asked_can_be_accepted_by_replay() {
     let part = marked("pi_1", "succeeded").metadata("checkout_amount", "2999"); // captured in part
     shop.send(EventBody::new("payment_intent.succeeded", part.object()).id("evt_1"))
         .await;
-    // The merchant agrees: the order now costs what came.
+    // The merchant agrees: the order now costs the received amount.
     *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
     let event = shop.record("evt_1").await;
     shop.checkout.replay(&event).await.unwrap();
@@ -1039,7 +1040,7 @@ async fn live_money_is_not_given_to_a_memory_inbox_that_was_not_allowed_it() {
     assert_eq!(shop.send(live).await.status(), 500);
 }
 
-/// The calls for `charge.refunded` (`Other`) and refunds hang until released.
+/// A handler whose calls for `charge.refunded` (`Other`) and refunds hang until released.
 #[derive(Clone)]
 struct Slow(Seen);
 
@@ -1083,7 +1084,7 @@ fn slow(inbox: MemoryInbox) -> Arc<Shop> {
 #[tokio::test(start_paused = true)]
 async fn events_of_one_payment_never_run_at_the_same_time() {
     let shop = slow(MemoryInbox::new());
-    // A part is refunded at once; its `charge.refunded` is being handled…
+    // A part is refunded at once, and its `charge.refunded` is being handled…
     let charge = EventBody::new(
         "charge.refunded",
         charge_refunded("ch_1", "pi_1", PRICE, 100),
@@ -1093,12 +1094,12 @@ async fn events_of_one_payment_never_run_at_the_same_time() {
         async move { shop.send(charge).await.status() }
     });
     shop.seen.started.acquire().await.unwrap().forget();
-    // …while the success comes.
+    // …when the success arrives.
     let paid = tokio::spawn({
         let shop = Arc::clone(&shop);
         async move { shop.send(succeeded("evt_1", "pi_1")).await.status() }
     });
-    // In paused time this passes when everything else waits.
+    // In paused time this ends when everything else waits.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(
         shop.seen.hooks().is_empty(),
@@ -1146,7 +1147,7 @@ async fn a_replay_beside_a_refund_is_not_lost() {
         let shop = Arc::clone(&shop);
         async move { shop.checkout.replay(&event).await.unwrap() }
     });
-    // In paused time this passes when everything else waits.
+    // In paused time this ends when everything else waits.
     tokio::time::sleep(Duration::from_millis(100)).await;
     shop.seen.release.add_permits(10);
     let (refunded, replayed) = (refunding.await.unwrap(), replaying.await.unwrap());
@@ -1268,7 +1269,7 @@ async fn events_of_one_payment_never_run_at_the_same_time_even_where_one_counts_
         let (shop, event) = (Arc::clone(&shop), paid("evt_1"));
         async move { shop.send(event).await.status() }
     });
-    // In paused time this passes when everything else waits.
+    // In paused time this ends when everything else waits.
     tokio::time::sleep(Duration::from_millis(100)).await;
     shop.seen.release.add_permits(10);
     assert_eq!((refunding.await.unwrap(), first.await.unwrap()), (200, 200));
@@ -1334,7 +1335,8 @@ async fn a_success_that_failed_first_still_marks_its_order_as_paid() {
         shop.seen.behave(Behave::Fail);
         assert_eq!(shop.send(paid("evt_1", "pi_1")).await.status(), 500);
         shop.seen.behave(Behave::Well);
-        // Stripe's second event object of the same success, then another PaymentIntent of the same order.
+        // Stripe's second event object of the same success, then another PaymentIntent of the same
+        // order.
         assert_eq!(shop.send(paid("evt_2", "pi_1")).await.status(), 200);
         assert_eq!(shop.send(paid("evt_3", "pi_2")).await.status(), 200);
         assert_eq!(shop.seen.hooks(), ["succeeded pi_1", "duplicate pi_2"]);

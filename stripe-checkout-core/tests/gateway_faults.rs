@@ -1,6 +1,8 @@
-//! The gateway against everything that can go wrong between a shop and Stripe, as the sandbox makes it go wrong.
+//! The gateway against the faults that can happen between a shop and Stripe, as the sandbox
+//! simulates them.
 //!
-//! One rule above all: whatever breaks, one key makes at most one PaymentIntent, and whoever asks again with the same key gets it.
+//! One rule above all: in spite of any fault, one key makes at most one PaymentIntent, and a
+//! repeated call with the same key gets it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -24,14 +26,15 @@ impl World {
         Self { sandbox, gateway }
     }
 
-    /// As [`new`](Self::new), but a try that hangs is given up after less than a second.
+    /// As [`new`](Self::new), but a try that hangs ends after less than a second.
     async fn impatient() -> Self {
         let mut world = Self::new().await;
         world.gateway = world.gateway.deadline(Duration::from_secs(2));
         world
     }
 
-    /// Creates with this key until there is an answer for it, as a shop does whose buyer presses again.
+    /// Creates with this key until there is an answer for it, like a shop whose buyer presses
+    /// again.
     async fn create(&self, key: &IdempotencyKey) -> Result<Payment, ApiError> {
         for _ in 0..20 {
             match self.gateway.create_intent(&params(key), key, None).await {
@@ -49,7 +52,7 @@ impl World {
         panic!("no answer for {key} after twenty calls");
     }
 
-    /// The PaymentIntents that there are, asked for without the gateway's own create path.
+    /// Returns all PaymentIntents, without the gateway's own create path.
     async fn intents(&self) -> Vec<Payment> {
         #[derive(serde::Deserialize)]
         struct List {
@@ -74,7 +77,8 @@ impl World {
         requests
     }
 
-    /// What every test here ends with: per key one intent at most, and one key and one body in all tries of it.
+    /// Checks the rule at the end of every test: per key one intent at most, and one body in all
+    /// its tries.
     async fn check(&self) -> Vec<Payment> {
         let mut bodies: Vec<(String, Bytes)> = Vec::new();
         for request in self.creates() {
@@ -98,7 +102,7 @@ impl World {
     }
 }
 
-/// Each intent tells which key made it.
+/// Returns parameters that name the key, so that each intent shows which key made it.
 fn params(key: &IdempotencyKey) -> IntentParams {
     PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))
         .metadata(Metadata::new().with("key", key.as_str()).unwrap())
@@ -118,7 +122,7 @@ fn with(status: u16, name: &str, value: &str) -> Fault {
     }
 }
 
-/// Faults that pass, so that the same key succeeds in the end.
+/// Returns temporary faults, after which the same key succeeds.
 fn passing() -> Vec<Fault> {
     let mut faults: Vec<_> = [409, 424, 429, 500, 501, 502, 503, 504]
         .into_iter()
@@ -133,7 +137,7 @@ fn passing() -> Vec<Fault> {
         Fault::Hang,
         Fault::HangAfterExecution,
         Fault::Slow(Duration::from_millis(50)),
-        // Longer than a try waits: the next ones find the key in use.
+        // This is longer than a try waits, so the next tries find the key in use.
         Fault::Slow(Duration::from_millis(1200)),
     ]);
     faults
@@ -199,7 +203,8 @@ async fn a_kept_failure_needs_another_key() {
         ),
         "{failed:?}"
     );
-    // Once that failed and once that said "the same as before": asking a third time would be useless.
+    // The first try failed, and the second one returned the kept failure. A third try would be
+    // useless.
     assert_eq!(world.creates().len(), 2);
 
     world.create(&key("attempt-2")).await.unwrap();
@@ -249,7 +254,7 @@ async fn what_stripe_says_not_to_retry_is_not_retried() {
         };
         assert!(expected, "{fault:?} became {error:?}");
         assert_eq!(world.check().await, [], "{fault:?}");
-        // None of these was kept: the key is still good.
+        // Stripe kept none of these answers, so the key is still good.
         world.create(&key).await.unwrap();
         assert_eq!(world.check().await.len(), 1, "{fault:?}");
     }
@@ -257,13 +262,13 @@ async fn what_stripe_says_not_to_retry_is_not_retried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_mix_of_faults_makes_one_intent_per_key_at_most() {
-    // Each seed is a mix of its own, the same in every run.
+    // Each seed is another mix, and the same mix in every run.
     let runs = (0..24).map(|seed| {
         tokio::spawn(async move {
             let mut random = fastrand::Rng::with_seed(seed);
             let world = World::impatient().await;
             let mut kinds = passing();
-            // Where the tries run out on a 400, the error is that of a 400.
+            // If the tries end with a 400, the error is that of a 400.
             kinds.retain(|kind| !matches!(kind, Fault::StatusWith { status: 400, .. }));
             kinds.push(Fault::StatusAndKeep(500));
             for _ in 0..random.usize(1..6) {
@@ -281,7 +286,7 @@ async fn any_mix_of_faults_makes_one_intent_per_key_at_most() {
                 }
             };
             let intents = world.check().await;
-            // Attempts that were answered by a kept failure made nothing, so the order has one intent too.
+            // Attempts with a kept failure made nothing, so the order has one intent too.
             assert_eq!(intents.len(), 1, "seed {seed}");
             assert_eq!(intents[0].id(), payment.id(), "seed {seed}");
         })
@@ -294,7 +299,7 @@ async fn any_mix_of_faults_makes_one_intent_per_key_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_at_once_is_the_same_intent() {
     let world = World::new().await;
-    // While the first is being executed the others find the key in use.
+    // While the first call is executed, the others find the key in use.
     world
         .sandbox
         .faults()
@@ -357,7 +362,7 @@ async fn update_cancel_and_retrieve_survive_lost_answers() {
         .await
         .unwrap();
     assert_eq!(payment.amount(), Amount::new(2999, Currency::EUR));
-    // What the update does not name stays.
+    // Fields that the update does not name stay.
     assert_eq!(payment.order_id(), Some("order-1"));
 
     world.sandbox.faults().next(1, Fault::Status(503));
@@ -374,7 +379,7 @@ async fn update_cancel_and_retrieve_survive_lost_answers() {
         .unwrap();
     assert_eq!(payment.status(), &PaymentStatus::Canceled);
 
-    // With another key it is another request, and too late.
+    // With another key it is another request, which is too late.
     let late = gateway
         .cancel_intent(&id, &key("key-4"), None)
         .await

@@ -1,6 +1,7 @@
-//! Everything that the gateway and the HTTP library under it say at TRACE, and every error and `Debug` text, searched for what must not be there.
+//! All output of the gateway and of the HTTP library under it at TRACE, and every error and `Debug`
+//! text. The test searches them for secrets.
 //!
-//! It has a program of its own because it listens to the whole process.
+//! The test is a separate program because it listens to the whole process.
 
 #[path = "gateway/server.rs"]
 #[allow(dead_code, reason = "the other test program uses all of it")]

@@ -1,4 +1,5 @@
-//! Who may start a payment is asked before anything is, on each way to one; and if nobody can tell, nobody may.
+//! The guard: each way to a payment asks it before anything else. If the guard cannot decide, the
+//! payment is refused.
 
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
@@ -8,7 +9,7 @@ use stripe_checkout_core::{
 };
 use stripe_checkout_sandbox::Sandbox;
 
-/// Each route with which a payment, or a saved card, begins.
+/// The routes that begin a payment, or save a card.
 const WAYS: [&str; 3] = [
     "/create-payment-intent",
     "/create-checkout-session",
@@ -100,7 +101,7 @@ async fn a_guard_that_does_not_answer_lets_nobody_in() {
     for path in WAYS {
         let sandbox = Sandbox::start().await.unwrap();
         let checkout = checkout(&sandbox, Door::Stuck);
-        // Nothing but the guard is waited for: the clock runs to the deadline.
+        // The call waits for the guard only, so the clock runs to the deadline.
         tokio::time::pause();
         let reply = post(&checkout, path).await;
         tokio::time::resume();
@@ -109,7 +110,7 @@ async fn a_guard_that_does_not_answer_lets_nobody_in() {
     }
 }
 
-/// Each route on which a visitor can have Stripe asked, and start nothing.
+/// The routes on which a visitor can cause a request to Stripe, but start no payment.
 const LOOK_UPS: [(&str, &str, &str); 7] = [
     (
         "/checkout/status",

@@ -1,4 +1,5 @@
-//! One open PaymentIntent per order, and every answer of the routes: `Checkout::handle` against a Stripe of a few lines that this test can break at will.
+//! One open PaymentIntent per order, and every answer of the routes: `Checkout::handle` against a
+//! small fake Stripe that this test can break at any time.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,13 +19,13 @@ use stripe_checkout_core::{
     WebhookSecret,
 };
 
-/// What shall happen to the next request instead of, or after, its work.
+/// The fault of the next request, instead of its work or after it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
     Status(u16),
     /// A 500 that Stripe stored under the key.
     Replayed,
-    /// The work is done, and the answer lost.
+    /// Stripe does the work, and the answer is lost.
     LostAnswer,
 }
 
@@ -33,11 +34,12 @@ struct State {
     intents: HashMap<String, serde_json::Value>,
     keys: HashMap<String, (String, String)>,
     faults: VecDeque<Fault>,
-    /// Method, path and key of each request.
+    /// The method, path and key of each request.
     log: Vec<(String, String, Option<String>)>,
 }
 
-/// A Stripe of a few lines: creates, retrieves, updates and cancels PaymentIntents, and knows idempotency keys.
+/// A small fake Stripe: it creates, retrieves, updates and cancels PaymentIntents, and knows
+/// idempotency keys.
 #[derive(Clone, Default)]
 struct FakeStripe(Arc<Mutex<State>>);
 
@@ -91,10 +93,10 @@ impl FakeStripe {
 }
 
 impl State {
-    /// Status, body, and whether it is a repeated one.
+    /// Returns the status, the body, and whether the answer is a repeated one.
     fn answer(&mut self, request: &TransportRequest) -> (u16, String, bool) {
         let path = request.url.split("/v1").nth(1).unwrap();
-        // What is to be expanded makes no difference here.
+        // The fields to expand make no difference here.
         let path = path.split('?').next().unwrap().to_owned();
         let key = request.header("idempotency-key").map(str::to_owned);
         self.log
@@ -175,7 +177,7 @@ fn error(code: &str) -> String {
 
 impl Transport for FakeStripe {
     async fn send(&self, request: &TransportRequest) -> Result<TransportResponse, TransportError> {
-        // Others get their turn here, so that concurrent calls really interleave.
+        // Other tasks run here, so that concurrent calls really interleave.
         tokio::task::yield_now().await;
         let mut state = self.0.lock().unwrap();
         let fault = state.faults.pop_front();
@@ -223,7 +225,7 @@ impl Transport for FakeStripe {
     }
 }
 
-/// Orders `a`, `b`, …, each at the price that the test sets; some references mean something else.
+/// Orders `a`, `b`, …, each at the price that the test sets. Some references have another meaning.
 #[derive(Clone)]
 struct Prices(Arc<Mutex<u64>>);
 
@@ -353,7 +355,7 @@ impl Shop {
     }
 }
 
-/// The body, with the one entity undone that the templates make of a slash.
+/// Returns the body, with the one entity decoded that the templates make of a slash.
 fn text(reply: &Reply) -> String {
     String::from_utf8(reply.body().to_vec())
         .unwrap()
@@ -565,7 +567,7 @@ async fn an_intent_that_stripe_does_not_know_is_replaced_unless_money_was_on_its
             "POST /payment_intents"
         ]
     );
-    // By another key: the first one would bring back what is gone.
+    // The call has another key: the first key would return the deleted intent.
     let keys = shop.stripe.keys();
     assert_ne!(keys[0], keys[2]);
 
@@ -767,7 +769,7 @@ async fn the_page_of_a_paid_order_has_no_form() {
     assert!(text(&page).contains("paid") && !text(&page).contains("payment-form"));
 }
 
-/// The page shows a form exactly where the route would make a payment.
+/// The page shows a form if, and only if, the route would make a payment.
 #[tokio::test]
 async fn the_page_refuses_an_order_with_the_code_of_the_route() {
     let shop = Shop::new();
@@ -852,7 +854,7 @@ async fn the_page_refuses_an_order_with_the_code_of_the_route() {
         assert!(html.contains(&format!("<h1>{title}</h1>")), "{html}");
         assert!(!html.contains("payment-form"), "{html}");
     }
-    // And one that can be paid has its form.
+    // The page of an order that can be paid has its form.
     assert_eq!(shop.get("/checkout", "order=a").await.status(), 200);
 }
 
@@ -899,7 +901,7 @@ async fn who_comes_back_sees_how_the_payment_stands() {
         ("canceled", "data-state=\"canceled\""),
     ] {
         shop.stripe.set("pi_1", "status", status);
-        // An answer of the last second is remembered.
+        // The checkout remembers an answer for one second.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let page = shop.get("/checkout/complete", query).await;
         assert_eq!(page.status(), 200);
@@ -968,7 +970,7 @@ async fn a_payment_is_shown_to_nobody_without_its_secret() {
         (reply.status(), code(&reply)),
         (400, "invalid_request".into())
     );
-    // Also after a restart, when only Stripe knows the secret.
+    // The same holds after a restart, when only Stripe knows the secret.
     let shop = shop.restarted(MemoryInbox::new());
     let with = |secret: &str| format!("payment_intent=pi_1&payment_intent_client_secret={secret}");
     let right = shop
@@ -1062,7 +1064,7 @@ fn keys() -> Config {
 }
 
 impl Shop {
-    /// The process is started again: the same Stripe, another inbox.
+    /// Restarts the process: the same Stripe, another inbox.
     fn restarted(&self, inbox: MemoryInbox) -> Self {
         let checkout = Checkout::builder(keys())
             .application("tea")
@@ -1084,7 +1086,7 @@ impl Shop {
 async fn news_out_of_order_does_not_lock_the_buyer_out() {
     let shop = Shop::new();
     let payment = shop.intent("a").await.unwrap();
-    // Delivered in the wrong order; at Stripe the intent waits for another card.
+    // The events arrive in the wrong order. At Stripe the intent waits for another card.
     shop.event(
         "payment_intent.payment_failed",
         payment.id(),
@@ -1144,13 +1146,13 @@ async fn who_paid_before_a_restart_is_not_told_that_the_payment_is_unknown() {
     );
     let plain = shop.restarted(MemoryInbox::new());
     assert_eq!(plain.get("/checkout/complete", &query).await.status(), 200);
-    // As `examples/shop` has it.
+    // As in `examples/shop`.
     let shop = shop.restarted(MemoryInbox::new().allow_live());
     let page = shop.get("/checkout/complete", &query).await;
     assert_eq!(page.status(), 200, "{}", text(&page));
 }
 
-/// While it is down, a GET succeeds, and all four tries of a POST fail.
+/// A Stripe that can be down: then a GET succeeds, and all four tries of a POST fail.
 struct Flaky(FakeStripe, Arc<Mutex<bool>>);
 
 impl Transport for Flaky {
@@ -1167,7 +1169,8 @@ impl Transport for Flaky {
 }
 
 impl Shop {
-    /// Another process with an inbox of its own, and the switch that takes Stripe down for it.
+    /// Starts another process with its own inbox. Returns it with the switch that takes Stripe down
+    /// for it.
     fn flaky(&self) -> (Checkout, Arc<Mutex<bool>>) {
         let down = Arc::new(Mutex::new(false));
         let checkout = Checkout::builder(keys())
@@ -1206,7 +1209,7 @@ async fn an_intent_that_another_call_was_closing_is_given_to_no_buyer() {
     let request = PaymentRequest::new("a", Amount::new(1999, Currency::EUR));
     checkout.create_intent(&request).await.unwrap();
     *down.lock().unwrap() = true;
-    // The row says that pi_1 is closed from now on, and then the call to Stripe fails.
+    // From now on the row says that pi_1 is closed, and then the call to Stripe fails.
     let authorise = request.clone().capture_manually();
     checkout.create_intent(&authorise).await.unwrap_err();
     *down.lock().unwrap() = false;
@@ -1215,7 +1218,7 @@ async fn an_intent_that_another_call_was_closing_is_given_to_no_buyer() {
     assert_eq!(shop.stripe.open(), ["pi_2"]);
 }
 
-/// Does something once, just before a request of this method and path goes on.
+/// Acts once, just before a request of this method and path goes on.
 struct Before<F>(FakeStripe, &'static str, Mutex<Option<F>>);
 
 impl<F: FnOnce(&FakeStripe) + Send + 'static> Transport for Before<F> {
@@ -1250,7 +1253,8 @@ async fn an_order_paid_in_full_is_fulfilled_whatever_a_slow_request_with_an_old_
         .unwrap();
     let of = |minor| PaymentRequest::new("a", Amount::new(minor, Currency::EUR));
     checkout.create_intent(&of(1999)).await.unwrap();
-    // Priced a moment ago at 999, arrives late; the buyer's other tab pays 1999 in between.
+    // A request with an earlier price of 999 arrives late. The buyer's other tab pays 1999 in
+    // between.
     assert!(matches!(
         checkout.create_intent(&of(999)).await,
         Err(PaymentError::AlreadyPaid)
@@ -1367,7 +1371,8 @@ async fn a_refund_reaches_its_hook_although_a_restart_forgot_the_payment() {
             .await
             .status()
     };
-    // The success may have been overtaken: not yet. An hour later it was dealt with before this process began.
+    // The refund may have overtaken its success, so it waits. An hour later, the success was
+    // handled before this process began.
     assert_eq!(send("pi_1", 10).await, 503);
     assert_eq!(send("pi_1", 3700).await, 200);
     assert_eq!(*hooks.lock().unwrap(), ["refunded re_1"]);
@@ -1423,7 +1428,7 @@ fn the_webhook_takes_no_other_routes_path() {
             .webhook_path(path)
             .build()
     };
-    // In actix-web the page would hide the webhook behind a 405.
+    // In actix-web the page would answer the webhook with a 405.
     for path in ["/checkout", "/checkout/status", "/create-payment-intent"] {
         let error = build(path).unwrap_err();
         assert!(error.to_string().contains("other paths"), "{error}");
@@ -1574,7 +1579,7 @@ impl Transport for SlowWithEvents {
         if request.url.ends_with("/cancel")
             && let Some(checkout) = self.1.get()
         {
-            // Stripe's webhooks are quicker than the next request, and one of them is late.
+            // Stripe's webhooks arrive before the next request, and one of them is late.
             let canceled = self.0.0.lock().unwrap().intents["pi_1"].clone();
             let mut acting = canceled.clone();
             acting["status"] = "requires_action".into();
@@ -1683,7 +1688,7 @@ async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
         PaymentRequest::new("order-1", Amount::new(1999, Currency::EUR))
             .statement_descriptor_suffix(suffix)
     };
-    // Behind seven characters and the two between, 13 are left of 22.
+    // After a prefix of seven characters and a separator of two, 13 of 22 characters are left.
     let error = checkout.create_intent(&order("TEA AND CUP 77")).await;
     let error = error.unwrap_err();
     let refused = matches!(
@@ -1693,7 +1698,7 @@ async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
     assert!(refused, "{error:?}");
     assert_eq!(stripe.requests(), Vec::<String>::new());
 
-    // A connected account has a prefix of its own, and it may be shorter.
+    // A connected account has its own prefix, which may be shorter.
     let connected = order("TEA AND CUP 77").on_account("acct_9");
     checkout.create_intent(&connected).await.unwrap();
     checkout

@@ -1,5 +1,5 @@
-//! What the inbox in PostgreSQL promises, with signed bytes at `Checkout::handle` and a handler that writes by the connection it is given into a table that would
-//! show every double.
+//! The promises of the inbox in PostgreSQL. The tests send signed bytes to `Checkout::handle`. The
+//! handler writes through its connection into a table that shows every duplicate.
 
 mod postgres_server;
 
@@ -30,22 +30,22 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// What `payment_succeeded` does after it wrote its effect.
+/// The behaviour of `payment_succeeded` after it wrote its effect.
 #[derive(Clone, Copy, PartialEq)]
 enum Behave {
     Well,
     Fail,
     FailWithNul,
     Panic,
-    /// Until it is released.
+    /// Waits until the test releases it.
     Hang,
-    /// These statements, by the connection it was given.
+    /// Runs these statements on its connection.
     Sql(&'static str),
-    /// These statements, whose errors it does not return.
+    /// Runs these statements, and does not return their errors.
     SwallowedSql(&'static str),
-    /// A nested transaction that is begun and committed.
+    /// Begins and commits a nested transaction.
     Nested,
-    /// A nested transaction whose beginning is cut off.
+    /// Begins a nested transaction, and the beginning is cut off.
     CutOffNested,
 }
 
@@ -99,12 +99,12 @@ impl FulfillmentHandler<PgConnection> for Ledger {
                 let mut nested = db.begin().await?;
                 write(&mut nested, "never".into()).await?;
                 nested.rollback().await?;
-                // And one that is dropped.
+                // A nested transaction that is dropped.
                 let mut nested = db.begin().await?;
                 write(&mut nested, "never".into()).await?;
             }
             Behave::CutOffNested => {
-                // The server is sometimes faster than the knife.
+                // The server is sometimes faster than the cut-off.
                 while cut_off(db.begin(), 1).await {}
             }
         }
@@ -183,7 +183,7 @@ impl Shop {
             .ours(Ours::All)
             .fulfillment(inbox.clone(), ledger.clone());
         let checkout = more(builder).build().unwrap();
-        // It writes its birth down, with a connection that a test may need.
+        // The checkout writes its birth, with a connection that a test may need.
         checkout.drain().await;
         let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
         Self {
@@ -204,7 +204,7 @@ impl Shop {
         self.checkout.handle(call).await
     }
 
-    /// The answer's status.
+    /// Sends an event, and returns the answer's status.
     async fn sent(&self, event: EventBody) -> u16 {
         self.send(event).await.status()
     }
@@ -229,7 +229,7 @@ impl Shop {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// The settings of a session that belong to the merchant.
+    /// Returns the settings of a session that belong to the merchant.
     async fn settings(&self) -> String {
         let settings = "SELECT string_agg(name || '=' || current_setting(name), ', ') FROM unnest(ARRAY['role', 'search_path', 'synchronous_commit', \
             'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) AS name";
@@ -315,7 +315,7 @@ fn refunded(event: &str, payment: &str, minor: u64) -> EventBody {
     EventBody::new("refund.created", object).id(event)
 }
 
-/// Waits for a condition, not for luck.
+/// Waits for a condition, for a minute at most.
 async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !condition().await {
@@ -324,7 +324,7 @@ async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) 
     }
 }
 
-/// A dispatch that counts how often it ran, and gives one verdict.
+/// A dispatch that counts its runs, and always returns the same verdict.
 struct Count {
     runs: AtomicUsize,
     verdict: fn(&PaymentRecord) -> Verdict,
@@ -369,7 +369,8 @@ fn terms(patience: u64, lease: u64, max_attempts: u32) -> Terms {
     Terms::new(milliseconds(patience), milliseconds(lease), max_attempts)
 }
 
-/// Locks the row of a payment until it is dropped or rolled back, as a step elsewhere does.
+/// Locks the row of a payment until the transaction is dropped or rolled back, as a step of another
+/// process does.
 async fn locked_payment(shop: &Shop, payment: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
     let mut tx = shop.pool.begin().await.unwrap();
     for sql in [
@@ -429,7 +430,7 @@ async fn fifty_concurrent_deliveries_to_two_processes_are_one() {
         Shop::with(&db, 10, "", one_attempt).await,
         Shop::with(&db, 10, "", one_attempt).await,
     ];
-    // One attempt: one that is counted for nothing would make a dead letter.
+    // One attempt: an attempt that counts by mistake would make a dead letter.
     let deliveries: Vec<_> = (0..50)
         .map(|n| shops[n % 2].sending(succeeded(["evt_1", "evt_2"][n / 2 % 2], "pi_1")))
         .collect();
@@ -451,7 +452,7 @@ async fn a_hundred_payments_delivered_twice_to_two_processes_are_a_hundred() {
     let deliveries: Vec<_> = (0..400)
         .map(|n| {
             let payment = n % 100;
-            // Half of them are of a second event object.
+            // Half of them have a second event object.
             let event = format!("evt_{payment}_{}", n / 200);
             shops[n / 100 % 2].sending(succeeded(&event, &format!("pi_{payment}")))
         })
@@ -475,7 +476,7 @@ async fn two_event_objects_of_a_payment_without_an_order_are_one_success() {
     for shop in &shops {
         shop.ledger.behave(Behave::Sql("SELECT pg_sleep(0.1)"));
     }
-    // A row that is there already is not protected by its being new.
+    // The row of the payment exists already, so its insertion does not protect it.
     assert_eq!(shops[0].sent(processing("pi_1")).await, 200);
     let deliveries: Vec<_> = (0..10)
         .map(|n| {
@@ -544,7 +545,7 @@ async fn all_kinds_of_news_at_once_do_not_wait_for_each_other_in_a_circle() {
             }
         }
         for delivery in sending {
-            // 503 where a refund came before its success: never an error.
+            // 503 if a refund arrived before its success: never an error.
             let status = delivery.await.unwrap();
             assert!([200, 503].contains(&status), "{status}");
         }
@@ -602,7 +603,7 @@ async fn a_statement_that_runs_at_the_deadline_is_ended_and_holds_nothing() {
     let Some(db) = Database::new().await else {
         return;
     };
-    // Also where the pool has no other connection to cancel it with.
+    // The same holds if the pool has no other connection with which to cancel it.
     for pool in [1, 10] {
         let shop = Shop::with(&db, pool, "", |builder| {
             builder.handler_deadline(Duration::from_secs(1))
@@ -659,7 +660,7 @@ async fn a_connection_on_which_a_handler_was_cut_off_is_closed() {
     }
 }
 
-/// The server's process behind a connection.
+/// Selects the server's process behind a connection.
 const BACKEND: &str = "SELECT pg_backend_pid()::bigint";
 
 #[tokio::test]
@@ -692,7 +693,7 @@ async fn a_process_that_died_in_a_long_statement_keeps_its_locks_only_until_the_
         let mut long = Count::new();
         long.sql = "SELECT pg_sleep(100)";
         let turn = Which::Now("evt_1");
-        // By these terms the handler has a second.
+        // With these terms the handler has one second.
         let step = inbox.step(&tea(), turn, terms(100, 1100, 5), &long).await;
         step.map(drop)
     });
@@ -724,7 +725,7 @@ async fn a_lost_connection_is_a_failure_that_is_written_on_another_one() {
     let shop = Shop::new(&db).await;
     for end in [
         "SELECT pg_terminate_backend(pg_backend_pid())",
-        // One that stands still for longer than the server allows.
+        // A transaction that is idle for longer than the server allows.
         "SET LOCAL idle_in_transaction_session_timeout = '100ms'",
     ] {
         shop.ledger.behave(match end.starts_with("SET") {
@@ -763,7 +764,7 @@ async fn a_lost_connection_is_a_failure_that_is_written_on_another_one() {
     }
 }
 
-/// Does what the ledger does, and then lets its transaction stand until the server has had enough.
+/// Does the ledger's work, and then leaves its transaction idle until the server ends it.
 struct Lingering(Ledger);
 
 impl FulfillmentHandler<PgConnection> for Lingering {
@@ -793,7 +794,7 @@ async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_r
         Behave::Sql("ROLLBACK"),
         Behave::Sql("COMMIT; BEGIN"),
         Behave::SwallowedSql("COMMIT; SELECT 1 / 0"),
-        // It fails, and what it wrote is kept.
+        // The handler fails, and its writes are kept.
         Behave::Sql("COMMIT; SELECT 1 / 0"),
         Behave::CutOffNested,
     ];
@@ -817,7 +818,7 @@ async fn a_handler_that_ends_the_transaction_makes_a_dead_letter_that_is_never_r
         assert!(!shop.checkout.run_due().await.unwrap());
         assert_eq!(shop.effects().await, before);
     }
-    // No connection that was left in a transaction is used again.
+    // The pool does not reuse a connection that was left in a transaction.
     for _ in 0..20 {
         shop.execute("INSERT INTO effects (what) VALUES ('safe')")
             .await;
@@ -850,7 +851,7 @@ async fn what_is_checked_at_the_end_fails_as_the_handlers_own() {
     let error = record.last_error.unwrap();
     assert!(error.contains("foreign key"), "{error}");
     assert!(shop.effects().await.is_empty());
-    // Not at the commit, which would take the connection with it.
+    // The error does not come at the commit, which would also cost the connection.
     assert_eq!(shop.number(BACKEND).await, backend);
     shop.execute("INSERT INTO orders VALUES (1)").await;
     assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
@@ -873,7 +874,7 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
     let Some(db) = Database::new().await else {
         return;
     };
-    // The deadline, and five seconds; but what the session allows less stays.
+    // The limit is the deadline plus five seconds. A lower limit of the session stays.
     for (limits, statement, idle) in [
         ("SET idle_in_transaction_session_timeout = '9s'", "8s", "8s"),
         (
@@ -899,7 +900,7 @@ async fn the_handler_finds_the_settings_it_would_have_without_us() {
         let event = format!("evt_{idle}");
         assert_eq!(shop.sent(succeeded(&event, &payment)).await, 200);
         let mut settings = shop.effects().await.split_off(1);
-        // Servers before version 14 do not know it.
+        // Servers before version 14 do not have this setting.
         let check = settings.pop();
         let check = check
             .as_deref()
@@ -1066,7 +1067,7 @@ async fn a_refund_that_overtakes_waits_for_its_success_and_goes_on_with_it() {
     );
     assert_eq!(shop.sent(refunded("evt_r", "pi_1", 500)).await, 200);
     assert_eq!(shop.effects().await.len(), 2);
-    // All of it, known before: nothing is shipped.
+    // The refund of the whole payment is known before, so nothing is shipped.
     assert_eq!(shop.sent(refunded("evt_r2", "pi_2", 1999)).await, 503);
     assert_eq!(shop.sent(succeeded("evt_2", "pi_2")).await, 200);
     assert_eq!(
@@ -1216,7 +1217,7 @@ async fn one_order_has_one_open_intent() {
     );
 }
 
-/// An event that is taken by a process that dies before the second transaction.
+/// Lets a process claim an event, and die before its second transaction.
 async fn taken_and_dead(shop: &Shop, lease: u64) {
     shop.store(succeeded("evt_1", "pi_1")).await;
     let lock = locked_payment(shop, "pi_1").await;
@@ -1287,7 +1288,7 @@ async fn whoever_was_away_for_too_long_sees_that_the_event_is_not_his_any_more()
         shop.record("evt_1").await.attempts == 1
     })
     .await;
-    // As if somebody else had taken it meanwhile, and it had been replayed.
+    // As if another process had claimed it meanwhile, and an operator had replayed it.
     shop.execute("UPDATE stripe_checkout_events SET claim = claim + 2, taken = 0, attempts = 0")
         .await;
     lock.rollback().await.unwrap();
@@ -1384,7 +1385,7 @@ async fn whoever_lost_the_wait_gives_the_attempt_back() {
             let after = shop.record("evt_1").await;
             assert_eq!(after.attempts, 0);
             if turn == Which::Due {
-                // It lets others go first, and not for as long as the lease.
+                // The event lets others go first, but not for as long as the lease.
                 let due = "UPDATE stripe_checkout_events SET due = received";
                 let soon = SystemTime::now() + Duration::from_secs(4);
                 assert!(after.due > before.due && after.due < soon, "{after:?}");
@@ -1430,7 +1431,7 @@ async fn two_waits_together_are_no_longer_than_the_patience() {
         let step = inbox.step(&tea(), turn, terms, &Count::new()).await;
         matches!(step, Err(InboxError::Busy))
     });
-    // The first wait takes most of it.
+    // The first wait takes most of the time limit.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     payment.rollback().await.unwrap();
     assert!(stepping.await.unwrap());
@@ -1596,7 +1597,7 @@ async fn steps_take_no_more_than_half_of_the_pool() {
     })
     .await;
     assert_eq!(shop.ledger.started.available_permits(), 0);
-    // The other half is free.
+    // The other half of the pool is free.
     let free = [
         shop.pool.acquire().await.unwrap(),
         shop.pool.acquire().await.unwrap(),
@@ -1619,7 +1620,7 @@ async fn two_applications_and_two_modes_do_not_see_each_other() {
         let object = paid("pi_1", "order-1").livemode(true).object();
         EventBody::new("payment_intent.succeeded", object).id(event)
     };
-    // The same ids everywhere.
+    // Every scope has the same ids.
     for shop in [&tea, &coffee] {
         assert_eq!(shop.sent(succeeded("evt_1", "pi_1")).await, 200);
         assert_eq!(shop.sent(live("evt_1")).await, 200);
@@ -1718,7 +1719,7 @@ async fn migrations_may_be_applied_by_many_at_once_and_again() {
             migration.await.unwrap().unwrap();
         }
         inbox(&pool).migrate().await.unwrap();
-        // And by those who run them themselves.
+        // Merchants may also run the migrations themselves.
         if schema == db.schema {
             for migration in PostgresInbox::MIGRATIONS {
                 sqlx::raw_sql(*migration).execute(&pool).await.unwrap();
@@ -1746,7 +1747,7 @@ async fn migrations_may_be_applied_by_many_at_once_and_again() {
         .unwrap();
 }
 
-/// A database of its own, as a new project has it.
+/// The test has its own database, like a new project.
 #[tokio::test]
 async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named() {
     let Some(db) = Database::new().await else {
@@ -1771,7 +1772,7 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     let lines = log.take();
     assert!(!lines.contains("WARN"), "{lines}");
 
-    // A role that may read, and one that may write.
+    // One role may read, and one may write.
     let (reads, writes) = (format!("{own}_reads"), format!("{own}_writes"));
     let table = "stripe_checkout.stripe_checkout_events";
     run(&pool, format!("CREATE ROLE {reads}; GRANT USAGE ON SCHEMA stripe_checkout TO {reads}; GRANT SELECT ON {table} TO {reads}")).await;
@@ -1785,7 +1786,7 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
     PostgresInbox::migrated(pool.clone()).await.unwrap();
     let lines = log.take();
     assert!(lines.contains(&format!("roles=[\"{writes}\"]")), "{lines}");
-    // A role that may write to another table, or to a column alone, is named too.
+    // The warning also names a role that may write to another table, or to one column alone.
     let columns = "stripe_checkout.stripe_checkout_operations";
     for (grant, table) in [
         ("INSERT", "stripe_checkout.stripe_checkout_bookmarks"),
@@ -1801,7 +1802,7 @@ async fn the_tables_stand_in_a_schema_of_their_own_and_other_writers_are_named()
             "{grant}: {lines}"
         );
     }
-    // As `public` was before PostgreSQL 15.
+    // Before PostgreSQL 15, `public` had this grant.
     run(&pool, "GRANT CREATE ON SCHEMA public TO PUBLIC".to_owned()).await;
     let public = PostgresInbox::new(pool.clone()).schema("public");
     public.migrate().await.unwrap();
@@ -1819,7 +1820,8 @@ async fn an_empty_inbox_beside_another_one_is_warned_of_once() {
         return;
     };
     let (log, _guard) = log();
-    // The inbox in the schema of the `search_path`, as by one's own run of the migrations.
+    // The inbox is in the schema of the `search_path`, as after the merchant's own run of the
+    // migrations.
     let pool = db.pool(2, "").await;
     for migration in PostgresInbox::MIGRATIONS {
         sqlx::raw_sql(*migration).execute(&pool).await.unwrap();
@@ -1855,7 +1857,7 @@ async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
     sqlx::raw_sql(create).execute(&mut admin).await.unwrap();
     let pool = PgPool::connect_with(db.options.clone().database(&own));
     let pool = pool.await.unwrap();
-    // By the merchant's own run of the migrations, with another `search_path`.
+    // The merchant ran the migrations, with another `search_path`.
     sqlx::raw_sql("CREATE SCHEMA shop")
         .execute(&pool)
         .await
@@ -1868,7 +1870,7 @@ async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
     for migration in PostgresInbox::MIGRATIONS {
         sqlx::raw_sql(*migration).execute(&mut *conn).await.unwrap();
     }
-    // Whether or not the connection finds these tables.
+    // It makes no difference whether the connection finds these tables.
     for path in ["SET search_path = shop", "SET search_path = public"] {
         sqlx::raw_sql(path).execute(&mut *conn).await.unwrap();
         let refused = PostgresInbox::migrated(pool.clone()).await.unwrap_err();
@@ -1890,14 +1892,14 @@ async fn an_inbox_is_not_made_beside_another_one_unless_its_schema_is_named() {
         matches!(open, InboxError::OlderTables { found: 0, .. }),
         "{open:?}"
     );
-    // The two ways out.
+    // The two solutions.
     let inbox = |schema: &str| PostgresInbox::new(pool.clone()).schema(schema);
     inbox("shop").migrate().await.unwrap();
     inbox("shop").check().await.unwrap();
     assert_eq!(made().await, 1, "it goes on with the tables");
     inbox("stripe_checkout").migrate().await.unwrap();
     assert_eq!(made().await, 2, "an empty inbox, as it was asked");
-    // From now on there is one in the schema of its own.
+    // From now on, the inbox's own schema has tables too.
     PostgresInbox::migrated(pool.clone()).await.unwrap();
     PostgresInbox::open(pool.clone()).await.unwrap();
     pool.close().await;
@@ -1947,7 +1949,7 @@ async fn what_a_handler_sets_for_the_session_does_not_leak_into_the_pool() {
         SET search_path = pg_catalog; SELECT pg_advisory_lock(7); SET ROLE of_the_handler";
     for (event, how, status) in [
         ("evt_1", Behave::Sql(sets), 200),
-        // A handler that fails half-way.
+        // A handler that fails halfway.
         (
             "evt_2",
             Behave::Sql("SET lock_timeout = '6s'; SELECT pg_advisory_lock(8); SELECT 1 / 0"),
@@ -1993,7 +1995,8 @@ async fn a_session_keeps_its_role_whatever_the_name() {
     .await;
 }
 
-/// Polls it so often, and then drops it: it is cut off at one of its waits, whichever that is. Says whether it ended before.
+/// Polls the work this number of times, and then drops it at one of its waits. Returns whether it
+/// ended before.
 async fn cut_off<F: Future>(work: F, polls: usize) -> bool {
     let mut work = std::pin::pin!(work);
     let mut left = polls;
@@ -2016,7 +2019,7 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
     let other = db.pool(1, "").await;
     let mut safe = 0;
     let mut is_safe = async |what: &str, polls: usize| {
-        // Without a transaction, on the pool's only connection: others must see it.
+        // A write without a transaction, on the pool's only connection: others must see it.
         shop.execute("INSERT INTO effects (what) VALUES ('safe')")
             .await;
         safe += 1;
@@ -2027,14 +2030,14 @@ async fn work_that_is_cut_off_leaves_no_connection_in_a_transaction() {
         assert_eq!(seen, safe, "{what} cut off at {polls}");
     };
     let count = Count::new();
-    // How far a poll gets is the scheduler's choice, so what is cut off where is another thing in every run.
+    // The scheduler decides how far a poll gets, so each run cuts the work at other places.
     let mut cut = [0; 4];
     for polls in 1..60 {
         let id = format!("evt_{polls}");
         let receiving = shop.inbox.receive(new_event(&id));
         cut[0] += usize::from(!cut_off(receiving, polls).await);
         is_safe("receive", polls).await;
-        // Whatever is there of it now, the next delivery finds or stores it.
+        // The next delivery finds the event, or stores it.
         shop.inbox.receive(new_event(&id)).await.unwrap();
 
         let (scope, terms) = (tea(), terms(5000, 9000, 20));
@@ -2136,12 +2139,12 @@ async fn a_slow_server_is_nobody_who_is_waited_for() {
     )
     .await;
     shop.store(succeeded("evt_1", "pi_1")).await;
-    // A worker has less patience than that, but only with those who work on the same payment.
+    // A worker waits for less time than that, but only for work on the same payment.
     assert!(shop.checkout.run_due().await.unwrap());
     assert_eq!(shop.effects().await, ["succeeded pi_1"]);
 }
 
-/// A later version of this crate may have written it.
+/// A later version of this crate may have written the row.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
     let Some(db) = Database::new().await else {
@@ -2174,7 +2177,7 @@ async fn what_a_handler_sets_for_the_session_does_not_stop_the_next_step() {
     }
 }
 
-/// Its machine lost power, or a firewall forgot the connection.
+/// The server's machine lost power, or a firewall forgot the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_says_nothing_any_more_does_not_keep_a_step_for_ever() {
     use std::sync::atomic::AtomicBool;
@@ -2252,7 +2255,7 @@ async fn a_server_that_says_nothing_any_more_does_not_keep_a_step_for_ever() {
     );
 }
 
-/// What handlers do that are not careful.
+/// A careless handler.
 struct Careless {
     ledger: Ledger,
     how: Careful,
@@ -2266,7 +2269,7 @@ enum Careful {
     LosesItsServerAndBegins,
 }
 
-/// Begins the work and is still at it when the deadline comes.
+/// Begins the work, and has not ended it when the deadline comes.
 async fn still_at_it<F: Future>(work: F) {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
@@ -2322,7 +2325,8 @@ async fn careless(shop: &mut Shop, how: Careful, deadline: u64) {
         .unwrap();
 }
 
-/// With its transaction the handler ends the locks, and half a second later a second delivery takes the event over while the first handler still runs.
+/// The handler releases the locks with its transaction. Half a second later, a second delivery
+/// claims the event while the first handler still runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_handler_that_committed_and_still_runs_is_not_run_a_second_time() {
     let Some(db) = Database::new().await else {
@@ -2341,7 +2345,8 @@ async fn a_handler_that_committed_and_still_runs_is_not_run_a_second_time() {
     assert!(again.is_err(), "{effects:?}");
 }
 
-/// A deadline that falls into the beginning or the end of a nested transaction is an ordinary failure: all was rolled back.
+/// Checks that a deadline at the start or the end of a nested transaction is an ordinary failure:
+/// everything was rolled back.
 async fn no_dead_letter(how: Careful) {
     let Some(db) = Database::new().await else {
         return;
@@ -2368,13 +2373,14 @@ async fn a_deadline_in_a_nested_commit_is_no_dead_letter() {
     no_dead_letter(Careful::CommitsNestedAtTheDeadline).await;
 }
 
-/// The server restarts, and the handler's next statement is the beginning of a nested transaction.
+/// The server restarts, and the handler's next statement begins a nested transaction.
 #[tokio::test]
 async fn a_lost_connection_in_a_nested_begin_is_no_dead_letter() {
     no_dead_letter(Careful::LosesItsServerAndBegins).await;
 }
 
-/// The mark "done" that touched no row (row security that reads a setting of the handler's; a trigger) is committed as if it had, and acknowledged.
+/// The mark "done" may touch no row, because of a trigger, or of row security that reads a setting
+/// of the handler's. Then the inbox must not commit and acknowledge the event.
 #[tokio::test]
 async fn a_mark_that_touched_no_row_commits_nothing() {
     let Some(db) = Database::new().await else {
@@ -2407,7 +2413,7 @@ async fn a_mark_that_touched_no_row_commits_nothing() {
     assert_eq!(shop.record("evt_1").await.state, EventState::Pending);
 }
 
-/// Each of a payment and an order of its own.
+/// Makes this number of events, each with its own payment and order.
 fn many_events(prefix: &str, count: usize) -> Vec<NewEvent> {
     let events = (0..count).map(|number| {
         let mut event = new_event(&format!("{prefix}_{number}"));
@@ -2421,7 +2427,7 @@ fn many_events(prefix: &str, count: usize) -> Vec<NewEvent> {
     events.collect()
 }
 
-/// At the same time, in this order.
+/// Receives the events at the same time, in this order.
 fn receiving(
     inbox: &PostgresInbox,
     events: Vec<NewEvent>,
@@ -2440,7 +2446,7 @@ async fn events_that_come_at_once_are_stored_each_as_it_is() {
     };
     let shop = Shop::new(&db).await;
     let events = many_events("evt", 100);
-    // Some of them are known, and all come two more times, with other words.
+    // Some of them are known, and all arrive two more times, with other content.
     let known = [3, 4, 40, 99];
     for number in known {
         shop.inbox.receive(events[number].clone()).await.unwrap();
@@ -2467,7 +2473,7 @@ async fn events_that_come_at_once_are_stored_each_as_it_is() {
     }
     let orders = "SELECT count(*) FROM stripe_checkout_orders_of_payments";
     assert_eq!(shop.number(orders).await, 100);
-    // The event that comes later says whose a payment is.
+    // The later event decides to which order a payment belongs.
     let mut later = many_events("later", 1).remove(0);
     later.payment = events[7].payment.clone();
     shop.inbox.receive(later).await.unwrap();
@@ -2508,7 +2514,8 @@ async fn what_was_received_is_on_the_disk_whatever_the_session_has_set() {
         return;
     };
     let shop = Shop::new(&db).await;
-    // What holds when the row is written; and where in the log that is, which the commit comes after.
+    // Notes the settings at the moment when the row is written, and the place in the log. The
+    // commit comes after that place.
     shop.execute(
         "CREATE TABLE held (synchronous text, patience text, place pg_lsn);
          CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -2548,7 +2555,7 @@ async fn what_was_received_is_on_the_disk_whatever_the_session_has_set() {
         assert_eq!(synchronous, held, "{set}");
         assert_eq!(patience, "8s");
         assert!(flushed, "{set}: acknowledged what a crash undoes");
-        // And whoever has the connection next has his own settings.
+        // The next user of the connection gets the earlier settings.
         let after: (String, String) = sqlx::query_as(
             "SELECT current_setting('synchronous_commit'), current_setting('lock_timeout')",
         )
@@ -2559,7 +2566,8 @@ async fn what_was_received_is_on_the_disk_whatever_the_session_has_set() {
     }
 }
 
-/// The driver's trap: whoever cuts off a `begin` gives a connection back that is in a transaction, and what is written there without one is lost.
+/// A trap of the driver: a `begin` that is cut off returns its connection to the pool in a
+/// transaction. A write there without its own transaction is lost.
 #[tokio::test]
 async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
     let Some(db) = Database::new().await else {
@@ -2573,7 +2581,7 @@ async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
             .fetch_one(&mut *conn)
             .await
             .unwrap();
-        // The server is sometimes faster than the knife.
+        // The server is sometimes faster than the cut-off.
         while cut_off(conn.begin(), 1).await {}
         drop(conn);
         until("the connection is in a transaction", || async {
@@ -2598,7 +2606,7 @@ async fn a_connection_that_somebody_left_in_a_transaction_loses_no_event() {
     }
 }
 
-/// Counts the attempts that another process sees while the handler runs.
+/// Notes the attempts that another process sees while the handler runs.
 struct SeenByOthers {
     other: PgPool,
     attempts: Mutex<Vec<i64>>,
@@ -2627,7 +2635,8 @@ impl Dispatch<PgConnection> for SeenByOthers {
     }
 }
 
-/// An attempt that is not committed before the handler runs would not count if the process dies.
+/// An attempt must be committed before the handler runs. Otherwise it would not count if the
+/// process dies.
 #[tokio::test]
 async fn a_connection_that_was_left_in_a_transaction_claims_no_event() {
     let Some(db) = Database::new().await else {
@@ -2646,7 +2655,7 @@ async fn a_connection_that_was_left_in_a_transaction_claims_no_event() {
             .fetch_one(&mut *conn)
             .await
             .unwrap();
-        // The server is sometimes faster than the knife.
+        // The server is sometimes faster than the cut-off.
         while cut_off(conn.begin(), 1).await {}
         drop(conn);
         until("the connection is in a transaction", || async {
@@ -2703,7 +2712,7 @@ async fn the_defaults_of_a_session_do_not_keep_an_event_from_being_stored() {
         let stored = task.await.unwrap().unwrap();
         assert_eq!(shop.record(&stored.id).await.state, EventState::Pending);
     }
-    // One of them the merchant's own rule refuses.
+    // The merchant's own rule refuses one of them.
     shop.execute("ALTER TABLE stripe_checkout_events ADD CHECK (id <> 'evt_7')")
         .await;
     let mut refused = 0;
@@ -2744,7 +2753,7 @@ async fn a_table_that_is_locked_is_waited_for_no_longer_than_a_row() {
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// The lines since the last time.
+    /// Returns the lines since the last call.
     fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
     }

@@ -1,4 +1,5 @@
-//! What never came is found: lost webhooks, events that Stripe never made, debits of days ago; once each, whoever else looks, and however often it breaks off.
+//! The reconciler finds lost payments: lost webhooks, events that Stripe never made, debits of days
+//! ago. It handles each once, even beside other processes and after any number of interrupted runs.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,7 +47,7 @@ impl Pricing for OnePrice {
     }
 }
 
-/// Writes down what it is told.
+/// Writes a line for each call.
 #[derive(Clone, Default)]
 struct Shop {
     lines: Arc<Mutex<Vec<String>>>,
@@ -102,7 +103,7 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
     }
 }
 
-/// Where an inbox is: each `open` is another process.
+/// The place of an inbox. Each `open` is another process.
 enum Store {
     Sqlite(tempfile::TempDir),
     Postgres(Box<Database>),
@@ -115,7 +116,7 @@ impl Store {
         store
     }
 
-    /// None where there is no server; a line has said so.
+    /// `None` if there is no server. A printed line says so.
     async fn postgres() -> Option<Self> {
         let store = Self::Postgres(Box::new(Database::new().await?));
         store.open_postgres().await.migrate().await.unwrap();
@@ -181,7 +182,7 @@ fn scope() -> Scope {
     }
 }
 
-/// A shop whose webhooks go nowhere.
+/// A shop that receives no webhooks.
 struct World {
     sandbox: Sandbox,
     gateway: Gateway,
@@ -229,7 +230,7 @@ impl World {
         self.post(&path, &form, account).await;
     }
 
-    /// An order that somebody pays.
+    /// Makes an order that is paid.
     async fn paid(&self, order: &str) -> String {
         let payment = self.order(order).await;
         self.confirm(&payment, "pm_card_visa", None).await;
@@ -276,7 +277,7 @@ impl World {
         assert!(put.unwrap());
     }
 
-    /// What Stripe was asked, as `GET path`, since the count was so many.
+    /// Returns the requests to Stripe, as `GET path`, after the first `since` ones.
     fn asked(&self, since: usize) -> Vec<String> {
         let requests = self.sandbox.requests();
         requests[since..]
@@ -331,10 +332,10 @@ async fn webhooks_that_were_lost_are_found_in_stripes_list_and_once() {
         let report = world.reconcile().await;
         assert_eq!(world.shop.sorted(), ["ship a", "ship b", "ship c"]);
         assert_eq!((report.events, report.new, report.run), (3, 3, 3));
-        // They are paid: nobody needs to be asked for them.
+        // The orders are paid, so the reconciler asks Stripe for none of them.
         assert_eq!((report.intents, report.failed, report.waiting), (0, 0, 0));
         assert_eq!(world.state_of("a").await, IntentState::Paid);
-        // Stripe lists an hour of them again.
+        // Stripe lists the events of one hour again.
         let report = world.reconcile().await;
         assert_eq!((report.events, report.new, report.run), (3, 0, 0));
         assert_eq!(world.shop.lines().len(), 3);
@@ -369,7 +370,7 @@ async fn a_payment_whose_event_was_never_made_is_found_by_its_order() {
             asked.contains(&format!("GET /v1/payment_intents/{still_open}")),
             "{asked:?}"
         );
-        // What is over is not asked for again.
+        // The reconciler does not ask again for an order that is over.
         let report = world.reconcile().await;
         assert_eq!((report.intents, report.settled, report.new), (1, 0, 0));
         assert_eq!(world.state_of("canceled").await, IntentState::Canceled);
@@ -400,7 +401,7 @@ async fn a_debit_that_settles_days_later_is_found() {
     let report = world.reconcile().await;
     assert_eq!(world.shop.lines(), ["ship debit"]);
     assert_eq!((report.settled, report.changed, report.run), (1, 1, 1));
-    // Its buyer may try again.
+    // The buyer may try again.
     assert_eq!(world.state_of("fails").await, IntentState::Open);
     world.confirm(&fails, "pm_card_visa", None).await;
     world.reconcile().await;
@@ -469,7 +470,7 @@ async fn an_account_that_left_is_counted_and_a_key_that_may_not_ask_is_an_error(
     let world = World::new().await;
     let order = order_key("theirs", Some("acct_1"));
     world.put_row(&order, open_row("pi_1")).await;
-    // The lists of both accounts come first; the payment with its charge, and then without.
+    // The lists of both accounts come first, then the payment with its charge, and then without it.
     let slow = Fault::Slow(Duration::ZERO);
     world.sandbox.faults().next(2 * lists_a_run(), slow.clone());
     world.sandbox.faults().next(2, Fault::Status(403));
@@ -523,9 +524,10 @@ async fn a_refund_comes_after_its_success_however_late_both_come() {
     let world = World::new().await;
     let payment = world.paid("a").await;
     world.refund(&payment, 500).await;
-    // Whoever hears of a refund after an hour takes its success for older than the inbox.
+    // After an hour, the reconciler treats the success of a refunded payment as older than the
+    // inbox.
     world.sandbox.pass_time(Duration::from_secs(2 * 60 * 60));
-    // The inbox is younger than these events: time passes in the sandbox only.
+    // The inbox is younger than these events, because time passes in the sandbox only.
     let all = world.checkout.reconcile().since(SystemTime::UNIX_EPOCH);
     all.once().await.unwrap();
     let lines = world.shop.lines();
@@ -546,10 +548,11 @@ async fn a_handler_that_fails_keeps_its_attempts_and_its_pause() {
         assert_eq!(events.len(), 1, "{events:?}");
         events.remove(0)
     };
-    // The pause is random: the order may have tried once more, right behind the list.
+    // The pause is random, so the order may have caused one more attempt right after the list.
     let failed = world.reconcile().await.failed;
     assert!((1..=2).contains(&failed), "{failed}");
-    // Each failure doubles the longest pause; it is random, so until it is a long one.
+    // Each failure doubles the longest pause. The pause is random, so the test fails until it is a
+    // long one.
     let mut event = one().await;
     let soon = |due: SystemTime| due < SystemTime::now() + Duration::from_secs(120);
     while soon(event.due) {
@@ -563,7 +566,8 @@ async fn a_handler_that_fails_keeps_its_attempts_and_its_pause() {
     let tried = world.shop.lines().len();
     for _ in 0..3 {
         let report = world.reconcile().await;
-        // The event that Stripe lists, and the order that Stripe says is paid: one and the same event waits.
+        // Stripe lists the event, and also reports the order as paid. Both concern the same event,
+        // which waits.
         assert_eq!((report.events, report.settled, report.waiting), (1, 1, 2));
         assert_eq!((report.new, report.run, report.failed), (0, 0, 0));
     }
@@ -591,7 +595,7 @@ async fn what_failed_and_is_due_is_tried_again_first() {
     }
     let report = world.reconcile().await;
     assert_eq!((report.redriven, report.run), (1, 0), "{report:?}");
-    // The pause is random: the order may have tried once more, right behind the list.
+    // The pause is random, so the order may have caused one more attempt right after the list.
     let tried = usize::try_from(event.attempts).unwrap();
     assert_eq!(world.shop.lines(), vec!["ship a"; tried + 1]);
     assert_eq!(world.state_of("a").await, IntentState::Paid);
@@ -620,7 +624,7 @@ async fn a_rate_limit_is_waited_out_and_a_list_that_fails_keeps_no_order_waiting
     let failed = failures(world.checkout.reconcile().once().await);
     let unavailable = "Stripe is unavailable (status 503)".to_owned();
     assert_eq!(failed, [(ReconcilePart::EventList, 1, unavailable)]);
-    // The orders were looked at even so.
+    // The reconciler still looked at the orders.
     assert_eq!(world.shop.lines().len(), 3);
     world.reconcile().await;
     assert_eq!(world.shop.lines().len(), 3);
@@ -677,7 +681,7 @@ async fn refused_without_keys_or_with_an_inbox_that_forgets() {
         .unwrap();
     for checkout in [forgetful, keyless] {
         let once = checkout.reconcile().once().await.unwrap_err();
-        // It does not wait for anybody to stop it.
+        // `run` ends at once, without a signal to stop.
         let run = checkout.reconcile().run(pending()).await.unwrap_err();
         assert_eq!(once.to_string(), run.to_string());
         assert!(matches!(
@@ -706,7 +710,7 @@ async fn the_upkeep_of_tenants_finds_what_was_lost_for_each_of_them() {
                 let requests = sandbox.requests();
                 requests.iter().filter(|r| r.path == "/v1/events").count()
             };
-            // Which after turn.
+            // Waits for two more runs: one may have listed its events before the payment.
             let before = lists(&world.sandbox);
             world.paid(order).await;
             let again = before + 2 * lists_a_run();
@@ -756,24 +760,24 @@ async fn it_runs_at_once_and_then_again_until_it_is_stopped() {
     assert_eq!(lists(&world.sandbox), lists_then + lists_a_run());
 }
 
-/// In how many lists a run asks for the news: Stripe takes 20 types in each.
+/// The number of lists in which a run asks for events. Stripe takes 20 types in each.
 fn lists_a_run() -> usize {
     EVENT_TYPES.len().div_ceil(20)
 }
 
-/// A Stripe that has nothing but events, of whatever age, and knows nobody's payment.
+/// A Stripe that has only events, of any age, and knows no payment.
 #[derive(Clone, Default)]
 struct Archive(Arc<Mutex<Shelves>>);
 
 #[derive(Default)]
 struct Shelves {
-    /// When it was created and its id, the newest first.
+    /// The creation time and the id of each event, the newest first.
     events: Vec<(i64, String)>,
-    /// What was asked: from when on, before when, behind which event.
+    /// The requests: from which time, before which time, after which event.
     asked: Vec<Asked>,
-    /// After how many answers no more come.
+    /// The number of answers after which no more come.
     ends: Option<usize>,
-    /// Behind which event nothing can be asked for, the next so many times.
+    /// An event after which Stripe refuses to list more, for this number of requests.
     expired: Option<(String, usize)>,
     /// The date in its answers.
     date: Option<&'static str>,
@@ -787,7 +791,7 @@ struct Asked {
 }
 
 impl Archive {
-    /// So many events, one every so many seconds, the newest just now.
+    /// Makes this number of events, one every `every` seconds. The newest one is of now.
     fn with(count: usize, every: i64) -> Self {
         let archive = Self::default();
         let newest = now();
@@ -832,7 +836,7 @@ impl Transport for Archive {
         let types: Vec<_> = types.map(|(_, wanted)| wanted.as_str()).collect();
         assert!((1..=20).contains(&types.len()));
         if !types.contains(&"payment_intent.succeeded") {
-            // Of other types, which are asked for in a list of their own, nothing is kept.
+            // A separate list asks for the other types. The archive has no events of those types.
             let none = serde_json::json!({"object": "list", "data": [], "has_more": false});
             return Ok(TransportResponse {
                 status: 200,
@@ -888,7 +892,7 @@ impl Transport for Archive {
     }
 }
 
-/// A shop with an archive for Stripe. The events are nobody's, so that their hook is `event`.
+/// Makes a shop with an archive as Stripe. The events belong to no order, so their hook is `event`.
 async fn over(archive: &Archive, store: &Store, shop: &Shop) -> Checkout {
     let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
     let config = config
@@ -918,7 +922,7 @@ async fn a_run_begins_an_hour_before_the_inbox_and_goes_back_thirty_days_if_aske
         Shop::default(),
     );
     let checkout = over(&archive, &store, &shop).await;
-    // The inbox knows nothing of what came before it.
+    // The inbox knows nothing about the time before it.
     let report = checkout.reconcile().once().await.unwrap();
     assert_eq!((report.events, shop.lines()), (1, told(250..=250)));
     let asked = archive.asked();
@@ -927,7 +931,7 @@ async fn a_run_begins_an_hour_before_the_inbox_and_goes_back_thirty_days_if_aske
 
     let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
     let report = all.once().await.unwrap();
-    // Six a day, of 30 days.
+    // Six a day, for 30 days.
     assert_eq!((report.events, report.new), (180, 179));
     let mut lines = told(250..=250);
     lines.extend(told(71..=249));
@@ -946,7 +950,7 @@ async fn a_bookmark_overlaps_by_an_hour_and_does_not_reach_back_beyond_thirty_da
     let mark = store.bookmark(None).await.unwrap();
     assert_eq!(mark, format!("{{\"created\":{newest}}}"));
     archive.asked();
-    // Stripe lists one late, and older than what was listed before.
+    // Stripe lists one event late. It is older than the events that Stripe listed before.
     archive
         .0
         .lock()
@@ -955,8 +959,8 @@ async fn a_bookmark_overlaps_by_an_hour_and_does_not_reach_back_beyond_thirty_da
         .push((newest - 3000, "evt_late".into()));
     let report = checkout.reconcile().once().await.unwrap();
     let from = archive.asked()[0].from;
-    // The application was born a moment after the newest event, and no run looks back further than
-    // an hour before that.
+    // The application's birth is a moment after the newest event, and no run looks back further
+    // than an hour before its birth.
     assert!((newest - 3600..=now() - 3600).contains(&from), "{from}");
     assert_eq!((report.events, report.new), (4, 1));
     assert_eq!(shop.lines().last().unwrap(), "event evt_late");
@@ -986,7 +990,7 @@ async fn more_than_can_be_held_comes_in_parts_that_lose_and_repeat_nothing() {
         Shop::default(),
     );
     {
-        // Most at the end, and many in one second.
+        // Most events are at the end, and many are in one second.
         let mut shelves = archive.0.lock().unwrap();
         let newest = shelves.events[0].0;
         for (created, _) in shelves.events.iter_mut().take(600) {
@@ -999,7 +1003,7 @@ async fn more_than_can_be_held_comes_in_parts_that_lose_and_repeat_nothing() {
     assert_eq!((report.events, report.run), (1300, 1300));
     assert_eq!(shop.lines(), told(1..=1300));
     let asked = archive.asked().len();
-    // Each page twice at most.
+    // Each page is requested twice at most.
     assert!(asked <= 26, "{asked}");
 }
 
@@ -1011,7 +1015,8 @@ async fn a_run_that_broke_off_half_way_goes_on_from_there() {
         Shop::default(),
     );
     let checkout = over(&archive, &store, &shop).await;
-    // Five pages are too many to hold; what is older are two, and then Stripe is gone.
+    // Five pages are too many to hold. Two pages of older events follow, and then Stripe is
+    // unavailable.
     archive.0.lock().unwrap().ends = Some(8);
     let all = checkout.reconcile().since(SystemTime::UNIX_EPOCH);
     let failed = failures(all.once().await);
@@ -1031,7 +1036,7 @@ async fn a_run_that_broke_off_half_way_goes_on_from_there() {
         .unwrap();
     assert_eq!(shop.lines(), told(1..=700));
     assert_eq!(report.new, 700 - u64::try_from(first.len()).unwrap());
-    // An hour of them again: six.
+    // One hour of them again: six.
     assert_eq!(report.events, report.new + 7);
 }
 
@@ -1055,14 +1060,14 @@ async fn a_page_behind_an_event_that_expired_meanwhile_is_asked_for_anew() {
         .collect();
     let last = Some("evt_00051".to_owned());
     assert_eq!(asked, [None, last.clone(), None, last]);
-    // Once: what stays so is an error, and no endless loop.
+    // Only once: if the error stays, the run fails and does not loop forever.
     archive.0.lock().unwrap().expired = Some(("evt_00051".into(), 9));
     store.bookmark(Some("{\"created\":0}")).await;
     let failed = failures(checkout.reconcile().once().await);
     assert!(failed[0].2.contains("resource_missing"), "{failed:?}");
 }
 
-/// What Stripe would deliver now: the success of this payment, as old as it is.
+/// Returns the event that Stripe would deliver now: the success of this payment, as old as it is.
 async fn late_success(world: &World, payment: &str) -> Event {
     let query = "/events?type=payment_intent.succeeded&limit=100";
     let list = world.gateway.get(query, None).await.unwrap();
@@ -1110,11 +1115,11 @@ async fn an_old_success_whose_money_went_back_unheard_is_not_shipped() {
             .filter(|r| r.contains("/payment_intents/pi_"))
             .count();
         assert_eq!(asked, 4, "each once");
-        // No attempt was burnt by the way to Stripe.
+        // The calls to Stripe used up no attempt.
         for event in world.checkout.events(EventFilter::default()).await.unwrap() {
             assert_eq!(event.attempts, 1, "{event:?}");
         }
-        // It is written down, for whatever comes later.
+        // The inbox stores it for later events.
         let (all, part) = match &world.store {
             Store::Sqlite(_) => {
                 let inbox = world.store.open_sqlite().await;
@@ -1174,7 +1179,7 @@ async fn an_old_success_waits_for_stripe_and_is_never_lost() {
     let pause = stored.due.duration_since(SystemTime::now()).unwrap();
     assert!(pause > Duration::from_secs(30), "{pause:?}");
     assert!(world.shop.lines().is_empty());
-    // An operator, or Stripe's own repetition, brings it on.
+    // A replay by an operator, or another delivery by Stripe, completes it.
     let received = world.checkout.replay(&stored).await.unwrap();
     assert_eq!(received, Received::Done(EventState::Done));
     assert_eq!(world.shop.lines(), ["ship a"]);
@@ -1221,7 +1226,7 @@ async fn an_old_success_that_cannot_be_checked_stays_pending_and_raises_an_alert
             let alerts = world.checkout.alerts(Duration::ZERO).await.unwrap();
             let unfulfilled = |alert: &Alert| matches!(alert, Alert::Unfulfilled { .. });
             assert!(alerts.iter().any(unfulfilled), "{alerts:?}");
-            // With the permission, Stripe's repetition or an operator brings it on.
+            // With the permission, another delivery by Stripe or a replay completes it.
             let received = world.checkout.receive(event).await.unwrap();
             assert_eq!(received, Received::Done(EventState::Done));
             assert!(world.shop.lines().contains(&format!("ship {order}")));
@@ -1249,7 +1254,7 @@ async fn a_dispute_that_was_won_does_not_stop_an_old_success_and_a_lost_one_does
         }
         world.sandbox.pass_time(LATE);
         let event = late_success(&world, &payment).await;
-        // The charge, and then its disputes, which the key may not read.
+        // The charge is first, and then its disputes, which the key may not read.
         world.sandbox.faults().next(1, nothing.clone());
         world.sandbox.faults().next(1, denied("rak_dispute_read"));
         let received = world.checkout.receive(event.clone()).await.unwrap();
@@ -1307,7 +1312,7 @@ async fn an_old_payment_that_is_retrieved_without_its_charge_is_not_shipped() {
     world.sandbox.pass_time(LATE);
     let nothing = Fault::Slow(Duration::ZERO);
     world.sandbox.faults().next(lists_a_run(), nothing.clone());
-    // The charge is not for this key: not with the payment, and not when the success is checked.
+    // The key may not read the charge: not with the payment, and not when the success is checked.
     world.sandbox.faults().next(1, denied("rak_charge_read"));
     world.sandbox.faults().next(1, nothing);
     world.sandbox.faults().next(1, denied("rak_charge_read"));
@@ -1392,7 +1397,7 @@ async fn without_keys_an_old_success_is_taken_at_its_word() {
 
 #[tokio::test]
 async fn an_event_that_cannot_be_stored_keeps_none_behind_it_waiting() {
-    // Further apart than the hour that is listed again each time.
+    // The events are further apart than the hour that each run lists again.
     let (archive, store, shop) = (
         Archive::with(5, 2 * 60 * 60),
         Store::sqlite().await,
@@ -1411,7 +1416,7 @@ async fn an_event_that_cannot_be_stored_keeps_none_behind_it_waiting() {
     let mut lines = told(1..=1);
     lines.extend(told(3..=5));
     assert_eq!(shop.lines(), lines);
-    // The next run begins at it.
+    // The next run begins at the event that failed.
     sqlx::raw_sql("DROP TRIGGER bad")
         .execute(&pool)
         .await
@@ -1424,7 +1429,7 @@ async fn an_event_that_cannot_be_stored_keeps_none_behind_it_waiting() {
 #[tokio::test]
 async fn the_birth_is_compared_by_stripes_clock() {
     let (archive, store, shop) = (Archive::with(2, 60), Store::sqlite().await, Shop::default());
-    // This machine is behind, by years.
+    // This machine's clock is behind, by years.
     archive.0.lock().unwrap().date = Some("Tue, 01 Jan 2980 00:00:00 GMT");
     const NEW_YEAR: i64 = 31_872_528_000;
     let checkout = over(&archive, &store, &shop).await;
@@ -1433,7 +1438,7 @@ async fn the_birth_is_compared_by_stripes_clock() {
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert!((NEW_YEAR - 3600 - asked[1].from).abs() < 60, "{asked:?}");
     assert_eq!(shop.lines(), [""; 0], "both are older than the inbox");
-    // A clock that is put right later changes nothing about the birth.
+    // A later correction of the clock does not change the birth.
     archive.0.lock().unwrap().date = None;
     checkout.reconcile().once().await.unwrap();
     assert!((NEW_YEAR - 3600 - archive.asked()[0].from).abs() < 60);
@@ -1462,7 +1467,7 @@ async fn a_birth_that_a_fast_clock_wrote_stays_at_the_first_run() {
             .await
     };
     again().await.reconcile().once().await.unwrap();
-    // An outage of five hours: the time is the same, so the birth moves.
+    // An outage of five hours. No time passes in the test, so the birth moves instead.
     put(Some(&born), now() + 19 * HOUR).await;
     let (archive, shop) = (Archive::with(9, 70 * 60), Shop::default());
     let checkout = over(&archive, &world.store, &shop).await;
@@ -1472,14 +1477,15 @@ async fn a_birth_that_a_fast_clock_wrote_stays_at_the_first_run() {
     assert_eq!(shop.lines(), told(4..=9), "six hours of events");
 }
 
-/// A Stripe that has no events, and answers what it is told to when it is asked for a payment.
+/// A Stripe that has no events. It answers requests for a payment with a fixed status.
 #[derive(Clone)]
 struct Payments(Arc<Mutex<Asking>>);
 
 struct Asking {
-    /// The orders that were asked for, in this order.
+    /// The orders that the reconciler asked for, in this order.
     asked: Vec<String>,
-    /// The status with which an order is refused, by its reference and by how many were asked for.
+    /// The status with which an order is refused, by its reference and by the number of requests so
+    /// far.
     refuses: fn(&str, usize) -> Option<u16>,
     status: &'static str,
 }
@@ -1536,7 +1542,7 @@ impl Transport for Payments {
     }
 }
 
-/// A shop with this number of open orders.
+/// Makes a shop with this number of open orders.
 async fn with_orders(stripe: &Payments, store: &Store, shop: &Shop, orders: usize) -> Checkout {
     let config = Config::new([WebhookSecret::new("whsec_of_this_test").unwrap()]).unwrap();
     let secret = SecretKey::new("rk_test_1").unwrap();
@@ -1588,7 +1594,7 @@ async fn a_key_without_payments_still_reads_the_list_of_events() {
     world.paid("listed").await;
     let order = order_key("broken", None);
     world.put_row(&order, open_row("pi_broken")).await;
-    // After the lists: the payment with its charge, and without.
+    // After the lists come the payment with its charge, and the payment without it.
     let faults = world.sandbox.faults();
     faults.next(lists_a_run(), Fault::Slow(Duration::ZERO));
     faults.next(2, Fault::Status(403));
@@ -1619,7 +1625,7 @@ async fn an_order_that_always_fails_keeps_none_of_300_waiting() {
 #[tokio::test]
 async fn a_rate_limit_in_each_run_keeps_no_order_waiting_for_long() {
     let (store, shop) = (Store::sqlite().await, Shop::default());
-    // After 60 orders in a run, and always for the first one.
+    // The limit applies after 60 orders in a run, and always to the first order.
     let limit = |order: &str, asked| (asked > 60 || order == "o000").then_some(429);
     let stripe = Payments::new("requires_payment_method", limit);
     let checkout = with_orders(&stripe, &store, &shop, 300).await;
@@ -1672,7 +1678,7 @@ async fn an_order_from_before_the_birth_is_looked_at_only_if_asked() {
     let (store, shop) = (Store::sqlite().await, Shop::default());
     let stripe = Payments::new("succeeded", |_, _| None);
     let checkout = with_orders(&stripe, &store, &shop, 2).await;
-    // As if the first one was copied from another inbox.
+    // As if the first order were copied from another inbox.
     let pool = store.pool().await;
     let older = "UPDATE stripe_checkout_intents SET changed = changed - 7200000000 WHERE reference = 'o000'";
     sqlx::raw_sql(older).execute(&pool).await.unwrap();
@@ -1735,8 +1741,8 @@ async fn orders_from_before_the_birth_are_looked_at_wherever_the_last_run_stoppe
 #[tokio::test]
 async fn an_order_from_before_the_birth_that_failed_is_looked_at_in_another_round() {
     let (store, shop) = (Store::sqlite().await, Shop::default());
-    // The first run ends at the eighth failure, with three more on their way. The second one begins
-    // behind all of them.
+    // The first run ends at the eighth failure, with three more requests in flight. The second run
+    // begins after all of them.
     let fails = |order: &str, asked| (order != "events" && asked <= 11).then_some(500);
     let stripe = Payments::new("succeeded", fails);
     let checkout = with_orders(&stripe, &store, &shop, 20).await;

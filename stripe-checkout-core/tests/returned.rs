@@ -1,4 +1,5 @@
-//! The buyer who is back before the webhook: the payment is settled, once, and the webhook that follows is old news.
+//! The buyer returns before the webhook arrives: the payment is settled once, and the later webhook
+//! is superseded.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,7 +22,7 @@ use stripe_checkout_core::{
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
 
-/// One PaymentIntent, which is paid as soon as it is made.
+/// A Stripe with one PaymentIntent, which is paid as soon as it is made.
 #[derive(Clone, Default)]
 struct Stripe(Arc<Mutex<Option<PaymentIntent>>>);
 
@@ -51,10 +52,10 @@ impl Transport for Stripe {
     }
 }
 
-/// Path and connected account.
+/// The path and the connected account.
 type Call = (String, Option<String>);
 
-/// The same, and what it was asked.
+/// The same Stripe, with the calls that it received.
 #[derive(Clone, Default)]
 struct Asked {
     stripe: Stripe,
@@ -149,7 +150,7 @@ async fn sqlite(folder: &Path) -> SqliteInbox {
     inbox
 }
 
-/// The order is paid, and the buyer comes back with what Stripe's redirect brought.
+/// The order is paid, and the buyer returns with the parameters of Stripe's redirect.
 async fn comes_back(checkout: &Checkout, times: usize) {
     let request = PaymentRequest::new("order-1", PRICE);
     let secret = match checkout.create_intent(&request).await {
@@ -183,7 +184,7 @@ async fn who_is_back_first_settles_the_payment_and_the_webhook_is_old_news() {
     assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
     let received = shop.receive(webhook(&stripe)).await.unwrap();
     assert!(matches!(received, Received::Done(state) if state.as_str() == "superseded"));
-    // Another process, later: a page that somebody reloads.
+    // Another process, later: a buyer reloads the page.
     let shop = checkout(sqlite(folder.path()).await, &stripe, &ship);
     comes_back(&shop, 1).await;
     assert_eq!(ship.tried.load(Ordering::SeqCst), 1);
@@ -195,14 +196,15 @@ async fn a_page_that_is_reloaded_burns_no_attempts_of_a_handler_that_fails() {
     let (stripe, ship) = (Stripe::default(), Ship::default());
     ship.fails.store(true, Ordering::SeqCst);
     let shop = checkout(sqlite(folder.path()).await, &stripe, &ship);
-    // Each failure doubles the longest pause: long before the last of these the next attempt is not due at once.
+    // Each failure doubles the longest pause. So the next attempt is not due at once, long before
+    // the last of these calls.
     comes_back(&shop, 200).await;
     let tried = ship.tried.load(Ordering::SeqCst);
     assert!((1..15).contains(&tried), "{tried} attempts");
     ship.fails.store(false, Ordering::SeqCst);
     let event = shop.events(EventFilter::default()).await.unwrap().remove(0);
     assert_eq!(event.attempts, tried);
-    // Stripe's own delivery is not kept waiting.
+    // Stripe's own delivery does not have to wait.
     shop.receive(webhook(&stripe)).await.unwrap();
     assert_eq!(ship.shipped.load(Ordering::SeqCst), 1);
 }
@@ -267,7 +269,7 @@ async fn who_asks_for_a_payment_that_is_unknown_or_has_no_secret_costs_no_call_t
             .is_some()
     );
     let (path, account) = stripe.seen().remove(0);
-    // With its charge: what went back of the money stands there.
+    // The charge is included: it contains the refunds.
     assert!(path.starts_with("/payment_intents/pi_1?expand"), "{path}");
     assert_eq!(account, None);
 }
@@ -318,7 +320,8 @@ async fn a_page_that_is_reloaded_burns_no_attempts_of_a_webhook_that_fails() {
     let secret = made.client_secret().unwrap().expose();
     ship.fails.store(true, Ordering::SeqCst);
     let event = webhook(&stripe);
-    // Until the next attempt is not due for long; the pause is random, so it takes some.
+    // Fails until the next attempt is not due for long. The pause is random, so this takes some
+    // attempts.
     let stored = loop {
         shop.receive(event.clone()).await.unwrap();
         let stored = shop.events(EventFilter::default()).await.unwrap().remove(0);
@@ -338,7 +341,7 @@ async fn a_page_that_is_reloaded_burns_no_attempts_of_a_webhook_that_fails() {
     assert_eq!(events[0].due, stored.due);
 }
 
-/// A Stripe that keeps everybody waiting.
+/// A Stripe that never answers.
 #[derive(Clone, Default)]
 struct Slow(Arc<AtomicU32>);
 
@@ -349,7 +352,8 @@ impl Transport for Slow {
     }
 }
 
-/// After a restart an inbox that forgets does not know who has paid, so it asks; but whoever guesses must not use up the shop's rate limit.
+/// After a restart, an inbox that forgets does not know which orders are paid, so it asks Stripe.
+/// Guesses must not use up the shop's rate limit.
 #[tokio::test]
 async fn an_inbox_that_forgets_asks_for_what_it_does_not_know_and_for_few_at_a_time() {
     let (stripe, ship) = (Slow::default(), Ship::default());
@@ -370,7 +374,8 @@ async fn an_inbox_that_forgets_asks_for_what_it_does_not_know_and_for_few_at_a_t
     assert_eq!(stripe.0.load(Ordering::SeqCst), 4);
 }
 
-/// Only what Stripe itself confirms tells that the secret is wrong: anyone can post a bad webhook.
+/// Only confirmations by Stripe itself show that the secret is wrong: anyone can post a bad
+/// webhook.
 #[tokio::test]
 async fn payments_without_webhooks_are_an_alert_and_refused_webhooks_alone_are_none() {
     let folder = tempfile::tempdir().unwrap();
@@ -406,7 +411,7 @@ async fn a_webhook_that_another_process_accepted_is_none_that_is_missing() {
     let shop = checkout(sqlite(folder.path()).await, &stripe, &ship);
     comes_back(&shop, 1).await;
     later(HOUR).await;
-    // How many minutes before the find another process noted its webhooks.
+    // The minutes between another process's note of a webhook and the find.
     for (minutes, is_missing) in [(120, true), (61, true), (58, false), (0, false)] {
         let (database, note) = (folder.path().to_owned(), now() - minutes * 60);
         std::thread::spawn(move || note_webhook(&database, note))
@@ -424,7 +429,7 @@ async fn a_webhook_that_another_process_accepted_is_none_that_is_missing() {
     }
 }
 
-/// Another process, whose clock did not move, notes that it accepted a webhook then.
+/// Notes an accepted webhook at this time, like another process whose clock did not move.
 fn note_webhook(folder: &Path, at: i64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -45,7 +45,7 @@ fn order(reference: &str) -> PaymentRequest {
     PaymentRequest::new(reference, PRICE)
 }
 
-/// Every hook that ran, in order.
+/// The calls of the hooks.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -150,7 +150,7 @@ impl World {
             .unwrap()
     }
 
-    /// Any other request, past the checkout.
+    /// Sends any other request to the sandbox, past the checkout.
     async fn post(&self, path: &str, form: &str) -> Value {
         post(&self.sandbox, path, form).await
     }
@@ -178,19 +178,19 @@ impl World {
         self.checkout.charge_saved(&charge).await
     }
 
-    /// How often the bank declined.
+    /// Returns how often the bank declined.
     async fn declines(&self) -> usize {
         let events = self.get("/events?limit=100&type=charge.failed").await;
         events["data"].as_array().unwrap().len()
     }
 
-    /// How often the bank was asked.
+    /// Returns how often the bank was asked.
     async fn asked(&self) -> usize {
         let charges = self.get("/charges?limit=100").await;
         charges["data"].as_array().unwrap().len()
     }
 
-    /// Restores a backup of a time before the order.
+    /// Restores a backup from before the order.
     async fn restore(&self) {
         for table in ["operations", "intents", "orders_of_payments"] {
             let delete =
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// How many charges took money.
+    /// Returns how many charges took money.
     async fn money_taken(&self) -> usize {
         let charges = self.get("/charges?limit=100").await;
         let charges = charges["data"].as_array().unwrap();
@@ -215,7 +215,7 @@ impl World {
         customers["data"].as_array().unwrap().len()
     }
 
-    /// Every event of Stripe's, delivered twice.
+    /// Delivers each of Stripe's events twice.
     async fn deliver_all(&self) {
         let list = self.get("/events?limit=100").await;
         assert_eq!(list["has_more"], false);
@@ -227,9 +227,9 @@ impl World {
         }
     }
 
-    /// What the buyer tells his bank.
+    /// Answers the bank as the buyer.
     async fn bank(&self, intent: &str, client_secret: &str) {
-        // Not a part of Stripe's API, so without its client.
+        // This is not a part of Stripe's API, so the request does not use its client.
         let address = self.sandbox.url().trim_start_matches("http://").to_owned();
         let form = format!("outcome=succeed&client_secret={client_secret}");
         let request = format!(
@@ -297,7 +297,7 @@ async fn a_lost_answer_makes_no_second_customer() {
     let ada = world.user("ada").await;
     assert_eq!(world.user("ada").await.id(), ada.id());
     assert_eq!(world.customers().await, 1);
-    // An answer that Stripe keeps, and that says no, is not the last word.
+    // A failure that Stripe keeps is not the final answer.
     world.sandbox.faults().next(1, Fault::StatusAndKeep(500));
     let bob = world.checkout.customer(&CustomerRequest::new("bob")).await;
     let bob = match bob {
@@ -362,7 +362,7 @@ async fn what_is_known_of_a_user_is_kept_up_to_date_and_what_was_deleted_is_made
         json!({ "checkout_application": "tea", "checkout_user": "ada" })
     );
 
-    // Deleted in the Dashboard.
+    // The merchant deletes the customer in the Dashboard.
     delete(&world.sandbox, &format!("/v1/customers/{}", first.id())).await;
     let second = world.checkout.customer(&ada).await.unwrap();
     assert_ne!(second.id(), first.id());
@@ -424,7 +424,7 @@ async fn another_customers_card_is_neither_charged_nor_detached() {
         still.iter().map(PaymentMethod::id).collect::<Vec<_>>(),
         [&bobs]
     );
-    // No intent was made for a charge that cannot be.
+    // Stripe got no intent for a charge that is not possible.
     let intents = world.get("/payment_intents").await;
     assert_eq!(intents["data"], json!([]));
 
@@ -474,14 +474,14 @@ async fn an_order_is_charged_once_however_often_and_by_how_many_it_is_asked() {
             Ok(SavedChargeOutcome::Succeeded(payment)) => {
                 paid.insert(payment.id().to_owned());
             }
-            // Stripe works on the same request at this moment: to be asked again.
+            // Stripe works on the same request at this moment: the caller has to ask again.
             Err(PaymentError::InFlight | PaymentError::Api(_)) => {}
             other => panic!("{other:?}"),
         }
     }
     assert_eq!(paid.len(), 1, "{paid:?}");
     assert_eq!(world.money_taken().await, 1);
-    // Also with the card gone, and with another attempt: the order is paid.
+    // The order stays paid without the card, and with another attempt.
     world.checkout.detach(&ada, &method).await.unwrap();
     let again = SavedCharge::new(order("order-1"), &ada, &method).attempt(2);
     let again = world.checkout.charge_saved(&again).await.unwrap();
@@ -509,7 +509,8 @@ async fn a_charge_whose_answer_is_lost_is_one_charge() {
     {
         let reference = format!("order-{n}");
         let mut charged = None;
-        // The n-th request of the call is hit, then the call is repeated: nobody knows at which of them a connection breaks.
+        // The fault hits the n-th request of the call, and then the test repeats the call. A
+        // connection may break at any of the requests.
         for healthy in 0..5 {
             for _ in 0..healthy {
                 world.sandbox.faults().next(1, Fault::Slow(Duration::ZERO));
@@ -539,7 +540,7 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
     let SavedChargeOutcome::AuthenticationRequired(waiting) = outcome else {
         panic!("{outcome:?}");
     };
-    // Asked again, it is told again, and no second intent is made.
+    // The same call again returns the same answer, and makes no second intent.
     let again = world.charge("order-1", &ada, &method).await.unwrap();
     assert!(
         matches!(&again, SavedChargeOutcome::AuthenticationRequired(same) if same.id() == waiting.id())
@@ -547,7 +548,7 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
 
     world.deliver_all().await;
 
-    // The page, with the merchant's own idea of the order, for the customer who is signed in.
+    // The page, with the merchant's own parameters of the order, for the customer who is signed in.
     for request in [
         order("order-1").customer(ada.id()),
         order("order-1").customer(ada.id()).description("Tea"),
@@ -555,7 +556,7 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
         let page = world.checkout.create_intent(&request).await.unwrap();
         assert_eq!(page.id(), waiting.id());
     }
-    // The buyer confirms with the saved card, and answers his bank.
+    // The buyer confirms with the saved card, and answers their bank.
     let form = format!("payment_method={method}&return_url=https://shop.example/");
     let path = format!("/payment_intents/{}/confirm", waiting.id());
     let asked = world.post(&path, &form).await;
@@ -599,11 +600,11 @@ async fn a_declined_charge_is_repeated_only_when_it_is_asked_anew() {
     let anew = SavedCharge::new(order("order-1"), &ada, &bad).attempt(2);
     declined(&world.checkout.charge_saved(&anew).await.unwrap());
     assert_eq!(failures().await, 2);
-    // Another card of the customer's, on the same intent.
+    // Another card of the customer, on the same intent.
     let good = world.attached(&ada, "pm_card_visa").await;
     let paid = world.charge("order-1", &ada, &good).await.unwrap();
     assert!(matches!(&paid, SavedChargeOutcome::Succeeded(payment) if payment.id() == first));
-    // The first call again: the order is paid, and it says so.
+    // The first call again returns that the order is paid.
     let late = world.charge("order-1", &ada, &bad).await.unwrap();
     assert!(matches!(late, SavedChargeOutcome::Succeeded(_)));
     assert_eq!(world.money_taken().await, 1);
@@ -735,7 +736,7 @@ async fn a_payment_on_its_way_is_told_and_not_made_twice() {
         matches!(outcome, SavedChargeOutcome::Succeeded(_)),
         "{outcome:?}"
     );
-    // The inbox was told, before any webhook came.
+    // The handler was called before any webhook came.
     assert_eq!(world.told.count()["paid order-1"], 1);
 }
 
@@ -817,7 +818,7 @@ async fn a_card_is_set_up_and_every_hook_runs_once() {
     assert_eq!(setup.customer(), Some(ada.id()));
     let secret = setup.client_secret().unwrap();
 
-    // The buyer: first a card that is declined, then a good one.
+    // The buyer first tries a card that is declined, then a good one.
     let path = format!("/setup_intents/{}/confirm", setup.id());
     let gateway = Gateway::new(&world.sandbox.config()).unwrap();
     let key: IdempotencyKey = "bad-card".parse().unwrap();
@@ -857,7 +858,7 @@ async fn a_card_is_set_up_and_every_hook_runs_once() {
     let told = world.told.count();
     let expected: BTreeMap<String, usize> = [
         (format!("set up {}", setup.id()), 1),
-        // Two event objects of one failure cannot be told from two failures.
+        // Two event objects of one failure look like two failures.
         (format!("setup failed {} generic_decline", setup.id()), 2),
         (format!("attached {method} {}", ada.id()), 1),
         (format!("detached {method} {}", ada.id()), 1),
@@ -884,7 +885,8 @@ async fn a_customer_session_is_of_one_customer() {
     assert!(!format!("{secret:?}").contains("cuss_secret_"));
 }
 
-/// A Stripe that gives whichever payment method it is asked for, and says that it is somebody else's.
+/// A Stripe that returns any requested payment method, and says that it belongs to another
+/// customer.
 #[derive(Clone, Default)]
 struct Liar(Arc<Mutex<Vec<String>>>);
 

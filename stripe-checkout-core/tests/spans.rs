@@ -1,4 +1,5 @@
-//! In which spans the log's lines stand: whatever the merchant's hook says carries the event that it is about.
+//! The spans of the log's lines: every line of the merchant's hook carries the event that it is
+//! about.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,15 +25,15 @@ const NOTE: &str = "hidden words of the buyer's";
 
 type Fields = BTreeMap<&'static str, String>;
 
-/// What the log got to hear.
+/// A subscriber that keeps the spans and the hook's lines.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Heard>>);
 
 #[derive(Default)]
 struct Heard {
-    /// Each span that is over, with its fields.
+    /// Each finished span, with its fields.
     spans: Vec<(&'static str, Fields)>,
-    /// Each line of the hook's, with the spans in which it stands, the outermost first.
+    /// Each line of the hook, with its spans, the outermost first.
     lines: Vec<(String, Vec<(&'static str, Fields)>)>,
 }
 
@@ -84,21 +85,22 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
 }
 
 impl Log {
-    /// Listens to this thread, where a test's runtime runs all that is spawned, while the guard lives.
+    /// Listens to this thread while the guard lives. A test's runtime runs all spawned tasks on it.
     fn listen() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = Registry::default().with(log.clone());
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The spans of this name that are over, each as `field=value`s.
+    /// Returns the finished spans of this name, each as `field=value`s.
     fn spans(&self, name: &str) -> Vec<String> {
         let heard = self.0.lock().unwrap();
         let spans = heard.spans.iter().filter(|(known, _)| *known == name);
         spans.map(|(_, fields)| print(fields)).collect()
     }
 
-    /// The same, as soon as there are so many: the database's own thread may keep a span a little longer.
+    /// Returns the same, as soon as there are `count` spans. The database's own thread may keep a
+    /// span a little longer.
     async fn ended(&self, name: &str, count: usize) -> Vec<String> {
         let ended = async {
             while self.spans(name).len() < count {
@@ -175,7 +177,8 @@ async fn send(shop: &Checkout, event: &str, payment: &str) {
 
 const ABOUT_1: &str = "event=evt_1 event_type=payment_intent.succeeded";
 
-/// The hook's lines stand in the attempt, that in the delivery, and that in whatever the framework had around the request; though it all ran as another task.
+/// Checks the nesting: the hook's lines are in the attempt, the attempt is in the delivery, and the
+/// delivery is in the framework's span. All of it runs as another task.
 async fn nested<I: Inbox>(inbox: I) {
     let (log, _listening) = Log::listen();
     let shop = shop(inbox, |builder| builder);

@@ -1,5 +1,5 @@
-//! What the inbox in SQLite promises, on a database file, with a handler that writes into a table of its own. That table only grows and has no unique key, so that
-//! nothing in it can hide a second effect.
+//! The promises of the inbox in SQLite, on a database file. The handler writes into its own table.
+//! That table only grows and has no unique key, so it cannot hide a second effect.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// A database file in a folder of its own, which goes when the test ends.
+/// A database file in its own folder, which is deleted when the test ends.
 struct File(PathBuf);
 
 impl File {
@@ -67,7 +67,7 @@ impl Drop for File {
     }
 }
 
-/// How `payment_succeeded` behaves, after it wrote its effect.
+/// The behaviour of `payment_succeeded` after it wrote its effect.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Behave {
     Well,
@@ -94,7 +94,7 @@ struct Shop {
     started: Arc<Semaphore>,
     release: Arc<Semaphore>,
     pool: SqlitePool,
-    /// What the handler was told of the connection's settings.
+    /// The connection's setting that the handler saw.
     synchronous: Arc<AtomicU64>,
 }
 
@@ -207,7 +207,7 @@ struct Running {
     webhook: Endpoint,
 }
 
-/// A process with a pool of its own on this file.
+/// Starts a process with its own pool on this file.
 async fn process(
     file: &File,
     more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
@@ -239,7 +239,7 @@ async fn on(
         .ours(Ours::All)
         .fulfillment(inbox.clone(), shop.clone());
     let checkout = more(builder).build().unwrap();
-    // It writes its birth down, with a connection that a test may need.
+    // The checkout writes its birth, with a connection that a test may need.
     checkout.drain().await;
     let webhook = checkout.only(Group::Webhook).endpoints()[0].clone();
     Arc::new(Running {
@@ -261,7 +261,7 @@ impl Running {
         self.checkout.handle(call).await.status()
     }
 
-    /// Sends it, and does not wait for the answer.
+    /// Sends an event, and does not wait for the answer.
     fn sending(self: &Arc<Self>, event: EventBody) -> tokio::task::JoinHandle<u16> {
         let running = Arc::clone(self);
         tokio::spawn(async move { running.send(event).await })
@@ -286,7 +286,7 @@ impl Running {
         self.inbox.payment(&scope(), id).await.unwrap().unwrap()
     }
 
-    /// As if the event's lease or pause were over.
+    /// Makes the event due, as if its lease or pause were over.
     async fn let_it_be_due(&self, id: &str) {
         let done = sqlx::query("UPDATE stripe_checkout_events SET due = 1 WHERE id = ?1")
             .bind(id)
@@ -339,7 +339,7 @@ fn terms() -> Terms {
     Terms::new(LONG, LONG, 3)
 }
 
-/// A dispatch that writes an effect, and then does as it is told.
+/// A dispatch that writes an effect, and then behaves as the test says.
 struct Told {
     verdict: Verdict,
     hangs: bool,
@@ -471,7 +471,7 @@ async fn forty_payments_at_once_in_two_processes_are_forty_effects() {
     for delivery in deliveries {
         *answers.entry(delivery.await.unwrap()).or_default() += 1;
     }
-    // A machine may be so slow that a delivery is sent away; whoever is, delivers again.
+    // A slow machine may refuse a delivery with 503. The sender then delivers it again.
     assert!(
         answers.keys().all(|status| [200, 503].contains(status)),
         "{answers:?}"
@@ -583,7 +583,7 @@ async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
     shop.checkout.replay(&dead[1]).await.unwrap();
     shop.checkout.discard(&dead[0]).await.unwrap();
     assert_eq!(shop.send(back).await, 200);
-    // A late copy of what was dropped is not fulfilled.
+    // A late copy of a discarded success is not fulfilled.
     assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 200);
     assert_eq!(shop.send(paid("evt_3", "pi_2", "order-2")).await, 200);
     assert_eq!(shop.effects().await, ["succeeded pi_1", "refunded re_2"]);
@@ -641,7 +641,7 @@ async fn a_refund_before_its_success_waits_and_goes_on() {
     assert_eq!(shop.effects().await, ["succeeded pi_1", "refunded re_1"]);
     assert_eq!(shop.send(back()).await, 200);
     assert_eq!(shop.effects().await.len(), 2);
-    // All of it: it is not shipped.
+    // The whole payment is refunded, so it is not shipped.
     let all = EventBody::new("refund.created", refund("re_2", "pi_2", PRICE));
     shop.send(all).await;
     assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 200);
@@ -651,7 +651,8 @@ async fn a_refund_before_its_success_waits_and_goes_on() {
     );
 }
 
-/// Events that are done are pruned one day; what they said of money that went back must not go with them.
+/// The inbox prunes finished events one day. Their information about refunds and disputes must
+/// stay.
 #[tokio::test]
 async fn what_an_event_said_outlives_it() {
     let file = File::new();
@@ -674,7 +675,7 @@ async fn what_an_event_said_outlives_it() {
         .await
         .unwrap();
     assert_eq!(shop.payment("pi_1").await.returned(), 1999);
-    // Won after it was opened, and the later one is gone.
+    // The dispute was won after it was opened, and the later event is gone.
     for (id, status) in [
         ("evt_2", DisputeStatus::NeedsResponse),
         ("evt_3", DisputeStatus::Won),
@@ -789,7 +790,7 @@ async fn events_and_orders_survive_a_restart() {
             ..row(Some("pi_9"))
         }
     );
-    // One open intent per order: who does not know the row's version does not write it.
+    // One open intent per order: a writer that does not know the row's version does not write it.
     for wrong in [None, Some(1), Some(3)] {
         let put = shop
             .inbox
@@ -804,7 +805,7 @@ async fn events_and_orders_survive_a_restart() {
     assert_eq!(of_payment("pi_9").await, Some((order("order-9"), 2)));
     assert_eq!(of_payment("pi_8").await, Some((of_account, 1)));
     assert_eq!(of_payment("pi_x").await, None);
-    // Deliveries of what was done are known; what failed goes on.
+    // Deliveries of finished events are known. The failed event goes on.
     assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 200);
     assert_eq!(shop.send(paid("evt_3", "pi_2", "order-2")).await, 200);
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 200);
@@ -837,7 +838,7 @@ async fn of_many_who_write_an_order_at_once_one_does() {
 #[tokio::test]
 async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     let file = File::new();
-    // Its only connection is the one that it dies with.
+    // The process dies with its only connection.
     let dying = on(file.pool(1).await, |builder| builder).await;
     let heir = process(&file, |builder| builder).await;
     dying
@@ -855,7 +856,7 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     assert!(task.await.unwrap_err().is_cancelled());
 
     let done = Told::done();
-    // What it wrote is gone, its lock too, and its attempt counts.
+    // Its writes and its lock are gone, and its attempt counts.
     let nobody = heir.inbox.step(&scope(), Which::Due, terms(), &*done).await;
     assert!(nobody.unwrap().is_none(), "its lease is not over");
     let record = heir.record("evt_1").await;
@@ -866,7 +867,7 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
     assert_eq!(heir.effects().await, ["ran evt_1"]);
     assert_eq!(heir.record("evt_1").await.attempts, 2);
-    // The connections of the one that died work.
+    // The connections of the dead process work.
     dying
         .inbox
         .receive(new_event("evt_2", "pi_2"))
@@ -879,7 +880,7 @@ async fn what_a_dead_process_had_is_due_when_its_lease_is_over() {
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
 }
 
-/// A process that is killed in the middle of a handler, and one that goes on with what it left.
+/// A process is killed in the middle of a handler, and another one continues with its data.
 #[tokio::test]
 async fn a_killed_process_leaves_nothing_half_done() {
     const FOLDER: &str = "STRIPE_CHECKOUT_TEST_FOLDER";
@@ -941,7 +942,7 @@ async fn an_event_that_is_known_is_not_stored_again() {
         (first.state, first.order),
         (EventState::Pending, Some(order("order-1")))
     );
-    // From then on it is known whose payment it is.
+    // From now on, the inbox knows to which order the payment belongs.
     let order_1 = order("order-1");
     let made = shop.inbox.put_intent(&order_1, None, row(None)).await;
     assert!(made.unwrap());
@@ -988,7 +989,7 @@ async fn an_event_that_takes_its_process_with_it_each_time_dies_without_running_
         assert_eq!(shop.record("evt_1").await.attempts, attempt);
     }
     let done = Told::done();
-    // It may be alive, and about to begin with its last attempt.
+    // The other process may be alive, and about to begin its last attempt.
     let early = shop
         .inbox
         .step(&scope(), Which::Now("evt_1"), impatient, &*done)
@@ -1051,7 +1052,7 @@ async fn an_attempt_without_a_hook_is_given_back() {
             assert!(began.elapsed() < Duration::from_secs(4));
         }
     }
-    // Who only reads does not wait.
+    // A reader does not wait.
     let after = shop.record("evt_2").await;
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
     let discarded = shop.inbox.discard(&scope(), "evt_2", NOW).await;
@@ -1076,7 +1077,7 @@ async fn an_attempt_without_a_hook_is_given_back() {
     }
 }
 
-/// As if another process took the event between our taking and our beginning.
+/// As if another process claimed the event between our claim and the start of our transaction.
 #[tokio::test]
 async fn an_event_that_was_taken_by_somebody_else_meanwhile_is_theirs() {
     let file = File::new();
@@ -1104,7 +1105,7 @@ async fn an_event_that_was_taken_by_somebody_else_meanwhile_is_theirs() {
         "only the thief's counts"
     );
     assert!(record.due > SystemTime::now());
-    // The thief died.
+    // The other process died.
     let step = shop.inbox.step(&scope(), turn, terms(), &*done).await;
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
     assert_eq!(shop.effects().await, ["ran evt_1"]);
@@ -1152,7 +1153,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
         assert!(matches!(step, Err(InboxError::Unavailable(_))), "{step:?}");
         let after = shop.record("evt_1").await;
         assert_eq!((after.state, after.attempts), (EventState::Pending, 0));
-        // It lets others go first.
+        // The event lets others go first.
         assert!(after.due > SystemTime::now());
         sqlx::raw_sql("UPDATE stripe_checkout_events SET due = received")
             .execute(&shop.pool)
@@ -1167,7 +1168,7 @@ async fn an_event_whose_payment_cannot_be_read_has_not_been_tried() {
     assert_eq!(step.unwrap().unwrap().did, Stepped::Now(EventState::Done));
 }
 
-/// Who waits, waits without a connection, so that the rest of the shop goes on.
+/// A delivery waits without a connection, so that the rest of the shop goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn waiting_takes_nothing_of_the_pool() {
     let file = File::new();
@@ -1183,7 +1184,7 @@ async fn waiting_takes_nothing_of_the_pool() {
         )));
     }
     let began = Instant::now();
-    // Each delivery has looked whether its event is known, and had a connection for that.
+    // Each delivery has used a connection to check whether its event is known.
     for _ in 0..200 {
         assert!(shop.effects().await.is_empty());
     }
@@ -1329,7 +1330,7 @@ async fn queued_events_are_answered_at_once_and_run_by_workers() {
     assert_eq!(effects, expected);
 }
 
-/// Waits until it is so; fails after a time in which it should long have been.
+/// Waits until the condition holds. Fails after far longer than that should take.
 async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is_so().await {
@@ -1381,7 +1382,8 @@ async fn a_handler_that_breaks_its_transaction_leaves_nothing_but_a_dead_letter(
             );
             assert!(shop.effects().await.is_empty(), "{behave:?}");
             assert_eq!(shop.payment("pi_1").await.success, FulfillmentStatus::Dead);
-            // It is not run again by itself, all connections work, and an operator can run it.
+            // The event does not run again by itself, all connections work, and an operator can run
+            // it.
             assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 500);
             assert!(!shop.checkout.run_due().await.unwrap());
             assert_eq!(shop.shop.calls.load(Ordering::Relaxed), 1, "{behave:?}");
@@ -1415,7 +1417,7 @@ async fn a_transaction_inside_of_the_handlers_is_welcome() {
     shop.behave(Behave::Nested);
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 200);
     assert_eq!(shop.effects().await, ["succeeded pi_1", "inner, kept"]);
-    // A plain BEGIN inside of a transaction is refused by SQLite, and breaks nothing.
+    // SQLite refuses a plain BEGIN inside a transaction, and that breaks nothing.
     shop.behave(Behave::Say("BEGIN"));
     assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 500);
     let record = shop.record("evt_2").await;
@@ -1539,7 +1541,7 @@ async fn applications_and_modes_on_one_database_do_not_see_each_other() {
     for (application, mode, shop) in &shops {
         let webhook = shop.only(Group::Webhook).endpoints()[0].clone();
         let payment = format!("pi_{application}_{mode}");
-        // The same event id and the same order in each.
+        // Each has the same event id and the same order.
         let body = EventBody::new(
             "payment_intent.succeeded",
             PaymentIntent::new(&payment, PRICE)
@@ -1565,7 +1567,7 @@ async fn applications_and_modes_on_one_database_do_not_see_each_other() {
         assert_eq!((events.len(), events[0].state), (1, EventState::Done));
         assert_eq!(events[0].scope.application, *application);
     }
-    // Without keys an application has both modes, but no other application's events.
+    // An application without keys has both modes, but no other application's events.
     let all = tea.checkout.events(EventFilter::default()).await.unwrap();
     let mut all: Vec<_> = all.into_iter().map(|event| event.scope).collect();
     all.sort_by_key(|scope| scope.mode.is_live());
@@ -1608,7 +1610,7 @@ async fn bodies_go_when_their_event_is_over_and_no_client_secret_is_ever_stored(
     shop.send(with_secret("evt_1", "pi_1")).await;
     assert_eq!(shop.record("evt_1").await.state, EventState::Dead);
     assert!(!body("evt_1").await.is_empty(), "it may be replayed");
-    // Nowhere in the files, however they are named.
+    // The secret is in none of the files, whatever their names are.
     for entry in std::fs::read_dir(&file.0).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         let found = bytes
@@ -1666,7 +1668,8 @@ async fn migrations_may_run_twice_by_many_at_once_and_by_hand() {
                 .await
                 .unwrap();
         assert_eq!(versions, [1]);
-        // A later version of this crate was here. A process that runs goes on, and none begins.
+        // A later version of this crate migrated the file. A running process goes on, and no
+        // process starts.
         sqlx::raw_sql("INSERT INTO stripe_checkout_migrations VALUES (99)")
             .execute(&shop.pool)
             .await
@@ -1710,7 +1713,7 @@ async fn a_migration_waits_for_whoever_reads() {
         let inbox = inbox.clone();
         async move { inbox.migrate().await }
     });
-    // The mode of the file cannot change while somebody reads.
+    // The mode of the file cannot change while another connection reads.
     let early = tokio::time::timeout(Duration::from_millis(300), &mut migrating).await;
     assert!(early.is_err(), "{early:?}");
     sqlx::raw_sql("COMMIT").execute(&reading).await.unwrap();
@@ -1788,7 +1791,7 @@ async fn what_is_acknowledged_is_on_the_disk_and_the_pool_gets_its_settings_back
     shop.behave(Behave::Fail);
     assert_eq!(shop.send(paid("evt_2", "pi_2", "order-2")).await, 500);
     assert_eq!(settings(&shop.pool).await, (0, 1234));
-    // Also where its work ends between two transactions.
+    // The same holds if the work ends between two transactions.
     shop.inbox
         .receive(new_event("evt_3", "pi_3"))
         .await
@@ -1801,7 +1804,7 @@ async fn what_is_acknowledged_is_on_the_disk_and_the_pool_gets_its_settings_back
     assert_eq!(settings(&shop.pool).await, (0, 1234));
 }
 
-/// How a connection of the pool is set: `synchronous` and `busy_timeout`.
+/// Returns the settings of a connection of the pool: `synchronous` and `busy_timeout`.
 async fn settings(pool: &SqlitePool) -> (i64, i64) {
     sqlx::query_as(
         "SELECT (SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout)",
@@ -1811,7 +1814,7 @@ async fn settings(pool: &SqlitePool) -> (i64, i64) {
     .unwrap()
 }
 
-/// Its transaction reads before it writes.
+/// The transaction of such an event reads before it writes.
 #[tokio::test]
 async fn an_event_without_a_payment_keeps_others_from_writing() {
     let file = File::new();
@@ -1871,7 +1874,7 @@ async fn a_client_that_hangs_up_does_not_cut_off_a_fulfilment() {
     assert_eq!(shop.record("evt_1").await.state, EventState::Done);
 }
 
-/// A later version of this crate may have written it.
+/// A later version of this crate may have written the row.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
     let file = File::new();
@@ -1895,7 +1898,7 @@ async fn a_row_that_cannot_be_read_does_not_stop_the_queue() {
     assert_eq!(shop.record("evt_2").await.state, EventState::Done);
 }
 
-/// It is cut off for us, not for SQLite: there it waits for our lock.
+/// We cut off the handler's write, but SQLite does not: there it waits for our lock.
 #[tokio::test]
 async fn what_a_handler_began_by_its_own_pool_is_not_committed_after_it_failed() {
     let file = File::new();
@@ -1905,7 +1908,7 @@ async fn what_a_handler_began_by_its_own_pool_is_not_committed_after_it_failed()
     .await;
     shop.behave(Behave::OwnPool);
     assert_eq!(shop.send(paid("evt_1", "pi_1", "order-1")).await, 500);
-    // What it left behind ends, one way or the other, within the time that SQLite waits.
+    // The remaining write ends, one way or the other, within the time that SQLite waits.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(shop.effects().await, Vec::<String>::new());
 }

@@ -1,4 +1,5 @@
-//! What must never happen: a wrong success, a panic, a genuine event refused, a secret in a message.
+//! Results that must never happen: a wrong success, a panic, a refused genuine event, a secret in a
+//! message.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -125,7 +126,8 @@ fn the_future_is_taken_and_so_is_a_clock_before_1970() {
 
 #[test]
 fn now_is_this_machines_clock() {
-    // Signed in September 2026: either in the future or too old, never refused for another reason.
+    // The header was signed in September 2026: either in the future or too old, never refused for
+    // another reason.
     let verdict = Verifier::new([&secret("whsec_old")]).verify(BODY, HEADER);
     assert!(
         matches!(
@@ -188,7 +190,7 @@ fn an_old_signature_that_is_wrong_is_wrong_first() {
 
 // --- Success
 
-/// An event of this type about this object.
+/// Makes an event of this type about this object.
 fn event(event_type: &str, object: Value) -> Event {
     let body = json!({"id": "evt_1", "object": "event", "type": event_type, "livemode": false, "data": {"object": object}});
     Event::parse(body.to_string()).unwrap()
@@ -211,7 +213,7 @@ fn without(mut object: Value, field: &str) -> Value {
     object
 }
 
-/// Neither a success nor anything else that a shop would act on.
+/// Whether the event is unreadable: neither a success nor another event on which a shop would act.
 fn unreadable(event: &Event) -> bool {
     matches!(
         Outcome::of(event),
@@ -399,7 +401,7 @@ fn amounts_that_are_none() {
             &format!(r#""amount_received":{amount}"#),
         );
         let body = format!(r#"{{"id":"evt_1","type":"{SUCCEEDED}","data":{{"object":{object}}}}}"#);
-        // `1999 ` is 1999; what is no JSON is no event.
+        // `1999 ` is 1999. Text that is not JSON is not an event.
         if let Ok(event) = Event::parse(body) {
             let paid = matches!(Outcome::of(&event), Outcome::Succeeded(_));
             assert_eq!(paid, amount == "1999 ", "{amount}");
@@ -551,7 +553,7 @@ fn a_thin_notification_is_never_a_success() {
     assert!(unreadable(&Event::parse(body.to_string()).unwrap()));
 }
 
-// --- What must not be refused
+// --- Events that must be accepted
 
 #[test]
 fn what_is_good_to_know_may_be_anything() {
@@ -905,7 +907,7 @@ fn nothing_secret_is_printed() {
     let verifier = Verifier::new([&secret("whsec_HUSH")]);
     printed += &format!("{verifier:?} {:?}", verifier.verify(BODY, b"t=1,v1=HUSH"));
 
-    // serde_json quotes the value that it does not like.
+    // serde_json quotes a value that it refuses.
     for field in ["amount", "currency", "status", "livemode", "object", "id"] {
         for value in [json!("HUSH"), json!(["HUSH"]), json!({"HUSH": "HUSH"})] {
             let outcome = Outcome::of(&self::event(SUCCEEDED, with(object.clone(), field, value)));
@@ -959,7 +961,7 @@ proptest! {
         prop_assert!(Verifier::new([&secret("whsec_x")]).verify_ignoring_timestamp(BODY, header.as_bytes()).is_err());
     }
 
-    /// No single wrong byte turns a payment that is on its way into one that is paid.
+    /// One wrong byte never turns a payment that is on its way into a paid one.
     #[test]
     fn a_changed_byte_is_no_other_success(position in 0_usize..400, byte in any::<u8>()) {
         let body = event("payment_intent.processing", intent("processing")).body().to_owned();
@@ -971,7 +973,7 @@ proptest! {
         }
     }
 
-    /// Whatever is kept without its secrets is still the same event.
+    /// An event without its secrets is still the same event.
     #[test]
     fn an_event_without_secrets_is_the_same_event(object in any_json()) {
         let event = event("moon.rose", object);
@@ -979,7 +981,7 @@ proptest! {
         prop_assert_eq!(stored.body(), event.body());
     }
 
-    /// Any JSON at all under any of our types of events is read or is unreadable.
+    /// Any JSON, under any of our event types, is read or is unreadable.
     #[test]
     fn any_json_is_read_or_unreadable(object in any_json(), kind in 0_usize..6) {
         let event_type = [SUCCEEDED, "payment_intent.payment_failed", "charge.refunded", "refund.created", "charge.dispute.closed", "moon.rose"][kind];
@@ -987,7 +989,7 @@ proptest! {
     }
 }
 
-/// JSON that resembles objects of Stripe's, but never a PaymentIntent that succeeded.
+/// Makes JSON that resembles Stripe's objects, but never a PaymentIntent that succeeded.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -32,14 +32,16 @@ pub fn routes(checkout: Checkout) -> Vec<Route> {
         let (checkout, endpoint) = (checkout.clone(), endpoint.clone());
         let path = endpoint.path().to_owned();
         let mut route = Route::new(verb, &path, Mounted { checkout, endpoint });
-        // To Rocket `/checkout/` is `/checkout`, so the one that is rarer is asked first whether it is meant.
+        // For Rocket, `/checkout/` is `/checkout`. So the rarer path is tried first.
         route.rank -= isize::from(path.ends_with('/'));
         route
     };
     checkout.endpoints().iter().map(route).collect()
 }
 
-/// One endpoint with its checkout: no managed state that an application could forget, or that two checkouts would fight for.
+/// One endpoint with its checkout.
+///
+/// It needs no managed state, which an application could forget, or two checkouts would share.
 #[derive(Clone)]
 struct Mounted {
     checkout: Checkout,
@@ -66,12 +68,15 @@ impl Handler for Mounted {
     }
 }
 
-/// A genuine event, for whoever writes the webhook's route by hand: a data guard. Rocket must manage a [`Checkout`], and does not launch without it; where it
-/// manages another type, or you have more than one, use [`verify`].
+/// A genuine event, as a data guard for a webhook route that you write yourself.
 ///
-/// Take it as `Result<VerifiedEvent, Answer>` to answer anything else as the ready-made route does:
-/// 400, 413 for a body above the checkout's limit, or 408 for one that is too slow. As a bare
-/// `VerifiedEvent` the status is the same, and the body that of your error catcher.
+/// Rocket must manage a [`Checkout`], and does not launch without it. If it manages another type,
+/// or you have several checkouts, use [`verify`].
+///
+/// Use `Result<VerifiedEvent, Answer>` to respond to anything else as the ready-made route does:
+/// with 400, with 413 for a body above the checkout's limit, or with 408 for a body that is too
+/// slow. With a bare `VerifiedEvent`, the status is the same, and your error catcher provides the
+/// body.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
@@ -99,11 +104,12 @@ impl Sentinel for VerifiedEvent {
     }
 }
 
-/// Reads a request's body up to the checkout's limit and deadline, and verifies it against its
-/// `Stripe-Signature` header.
+/// Reads a request's body and verifies it against its `Stripe-Signature` header.
+///
+/// It reads up to the checkout's limit and deadline.
 ///
 /// # Errors
-/// The answer to give: 400, 408 or 413.
+/// The response to send: 400, 408 or 413.
 pub async fn verify(
     checkout: &Checkout,
     request: &Request<'_>,
@@ -135,16 +141,16 @@ impl<'r> Responder<'r, 'static> for Answer {
     }
 }
 
-/// How many bytes of a body Rocket reads before it calls a route: `_method=delete` is as long.
+/// The bytes of a body that Rocket reads before it calls a route: the length of `_method=delete`.
 const PEEKED: usize = 14;
 
-/// The whole body up to the limit and the deadline, also above Rocket's own limits.
+/// Reads the whole body up to the limit and the deadline, also above Rocket's own limits.
 async fn read(request: &Request<'_>, data: Data<'_>, limit: usize, deadline: Duration) -> Body {
-    // Rocket peeks before it calls a route. A shorter piece that is not the end was cut off by an
-    // error, which Rocket forgets.
+    // Rocket peeks before it calls a route. If a shorter piece is not the end, an error cut it off,
+    // and Rocket forgets that error.
     let ended = data.peek_complete();
-    // One byte more than allowed: a body that is too large shows by its size, and one that was cut
-    // off at the limit cannot look whole.
+    // One byte more than allowed: a body that is too large shows by its size, and a body that was
+    // cut off at the limit cannot look complete.
     let mut incoming = data.open(ByteUnit::from(limit.saturating_add(1)));
     let is_cut_off = !ended && incoming.hint() < PEEKED.min(limit);
     let mut room = [0; 4096];

@@ -1,4 +1,4 @@
-//! For whoever writes the webhook's route by hand.
+//! Tests of a webhook route that is written by hand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// Counts what it ships.
+/// Makes a checkout that counts its shipments.
 fn checkout(shipped: &Arc<AtomicUsize>) -> Checkout {
     let shipped = Arc::clone(shipped);
     let handler = on_paid(move |_| {
@@ -53,7 +53,7 @@ fn own(status: Status, _: &Request<'_>) -> String {
     format!("the shop says {status}")
 }
 
-/// A checkout that is a part of another type, and an event that is verified by a guard of its own.
+/// A checkout that is a part of another type. A custom guard verifies the event.
 struct Mine {
     checkout: Checkout,
 }
@@ -104,7 +104,7 @@ async fn only_genuine_events_reach_a_route_written_by_hand() {
     assert_eq!(status, 400);
     assert!(answer.contains("invalid_webhook"), "{answer}");
     assert_eq!(post("/called", good.clone(), huge.clone()).await.0, 413);
-    // A bare guard has the same status, and the body is the catcher's.
+    // A bare guard returns the same status, and the catcher makes the body.
     let answer = post("/extracted", forged, body.clone()).await;
     assert_eq!(answer, (400, "the shop says 400 Bad Request".to_owned()));
     assert_eq!(post("/extracted", good.clone(), huge).await.0, 413);
@@ -117,7 +117,7 @@ async fn only_genuine_events_reach_a_route_written_by_hand() {
     assert_eq!(shipped.load(Ordering::SeqCst), 1);
 }
 
-/// As the README has it.
+/// As in the README.
 #[post("/fallible", data = "<event>")]
 fn fallible(event: Result<VerifiedEvent, Answer>) -> Result<String, Answer> {
     Ok(event?.0.event_type().to_owned())

@@ -1,4 +1,5 @@
-//! The shop on actix-web: only what is actix-web's own. What the shop does stands in `examples/shop`.
+//! The shop on actix-web: only the part that is specific to actix-web. The shop itself is in
+//! `examples/shop`.
 
 use std::{any::Any, pin::Pin, process::ExitCode, sync::Arc, thread, time::Instant};
 
@@ -36,7 +37,7 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     // A connection takes two descriptors: see `take_place`.
     let connections = Connections::of_this_process(2);
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    // A few more than that, for those that had to give way and are being closed.
+    // A quarter more, for connections that had to give way and are still closing.
     let most = connections.most() + connections.most() / 4;
     let server = HttpServer::new(move || {
         actix_web::App::new()
@@ -56,8 +57,10 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     app.run(server).await
 }
 
-/// Gives a connection its place. actix-web keeps the socket to itself, so the place has a
-/// descriptor of its own, by which it can shut the socket down.
+/// Gives a connection its place.
+///
+/// actix-web keeps the socket to itself. So the place has its own descriptor, with which it can
+/// shut the socket down.
 fn take_place(connections: &Connections, stream: &dyn Any, data: &mut Extensions) {
     #[cfg(unix)]
     if let Some(stream) = stream.downcast_ref::<actix_web::rt::net::TcpStream>() {
@@ -71,7 +74,7 @@ fn take_place(connections: &Connections, stream: &dyn Any, data: &mut Extensions
     let _ = (connections, stream, data);
 }
 
-/// The shop's own routes, and those of the checkout beside them.
+/// Adds the shop's own routes and those of the checkout.
 fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
     let checkout = stripe_checkout_actix::routes(shop.checkout().clone());
     config
@@ -123,7 +126,7 @@ fn routes(config: &mut ServiceConfig, shop: &Data<Shop>) {
         .service(checkout);
 }
 
-/// GET, and HEAD with it.
+/// Accepts GET and HEAD.
 fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
@@ -256,7 +259,7 @@ async fn not_found(shop: Data<Shop>) -> Page {
     Page(shop.problem(Problem::NotFound))
 }
 
-/// A request, as the shop wants it.
+/// A request in the form that the shop needs.
 struct Visit(shop::Visit);
 
 impl FromRequest for Visit {
@@ -294,7 +297,7 @@ impl FromRequest for Visit {
     }
 }
 
-/// An answer, as actix-web sends it.
+/// A response of the shop, as actix-web sends it.
 struct Page(Answer);
 
 impl Responder for Page {
@@ -306,7 +309,7 @@ impl Responder for Page {
         let mut response = HttpResponse::with_body(status, BoxBody::new(self.0.body));
         for (name, value) in self.0.headers {
             if let Ok(value) = HeaderValue::try_from(value) {
-                // Appended, not replaced: a page may set two cookies.
+                // Appended and not replaced, because a page may set two cookies.
                 response
                     .headers_mut()
                     .append(HeaderName::from_static(name), value);
@@ -316,7 +319,10 @@ impl Responder for Page {
     }
 }
 
-/// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
+/// Logs one line for each request.
+///
+/// It names the route and not the address: an order's id is a key, and Stripe's redirect has the
+/// client secret in its query.
 async fn log(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

@@ -1,4 +1,4 @@
-//! The shop on axum: only what is axum's own. What the shop does stands in `examples/shop`.
+//! The shop on axum: only the part that is specific to axum. The shop itself is in `examples/shop`.
 
 mod serve;
 
@@ -35,7 +35,7 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     app.run(server).await
 }
 
-/// The shop's own routes, and those of the checkout beside them.
+/// Returns the shop's own routes and those of the checkout.
 fn routes(shop: Shop) -> Router {
     let checkout = stripe_checkout_axum::router(shop.checkout().clone());
     Router::new()
@@ -200,7 +200,7 @@ async fn not_found(State(shop): State<Shop>) -> Page {
     Page(shop.problem(Problem::NotFound))
 }
 
-/// A request, as the shop wants it.
+/// A request in the form that the shop needs.
 struct Visit(shop::Visit);
 
 impl FromRequest<Shop> for Visit {
@@ -237,7 +237,7 @@ impl FromRequest<Shop> for Visit {
     }
 }
 
-/// An answer, as axum sends it.
+/// A response of the shop, as axum sends it.
 struct Page(Answer);
 
 impl IntoResponse for Page {
@@ -247,7 +247,7 @@ impl IntoResponse for Page {
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         for (name, value) in self.0.headers {
             if let Ok(value) = HeaderValue::try_from(value) {
-                // Appended, not replaced: a page may set two cookies.
+                // Appended and not replaced, because a page may set two cookies.
                 response
                     .headers_mut()
                     .append(HeaderName::from_static(name), value);
@@ -257,7 +257,10 @@ impl IntoResponse for Page {
     }
 }
 
-/// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
+/// Logs one line for each request.
+///
+/// It names the route and not the address: an order's id is a key, and Stripe's redirect has the
+/// client secret in its query.
 async fn log(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let (begin, method) = (Instant::now(), request.method().clone());
     let response = next.run(request).await;

@@ -1,4 +1,5 @@
-//! Kills the shop while it sells, and counts what was shipped: see `shop::testing::crash`. The long one, of ten minutes and more for each variant:
+//! Kills the shop while it sells, and counts the shipments: see `shop::testing::crash`. The long
+//! test takes ten minutes or more for each variant:
 //!
 //! ```text
 //! CRASH=long cargo test -p shop-axum --test crash -- --nocapture

@@ -1,4 +1,5 @@
-//! The program itself, asked over HTTP and told to stop. What is asked is the same for every example application: see `shop::testing::program`.
+//! Starts the program itself, sends it HTTP requests, and stops it with a signal. Every example
+//! application passes the same tests: see `shop::testing::program`.
 
 use shop::testing::program::Manners;
 

@@ -1,4 +1,5 @@
-//! A webhook with a route and answers of your own, on actix-web; the ready-made one is `stripe_checkout_actix::routes`.
+//! A webhook with your own route and responses, on actix-web. The ready-made one is
+//! `stripe_checkout_actix::routes`.
 //!
 //! ```sh
 //! stripe listen --forward-to 127.0.0.1:3000/hooks/stripe # prints the secret: whsec_…
@@ -6,10 +7,10 @@
 //! stripe trigger payment_intent.succeeded
 //! ```
 //!
-//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled
-//! again. So it refuses live events. Live money needs `SqliteInbox` or `PostgresInbox`, also beside
-//! a store of your own, and a unique key on the order in the transaction in which your handler
-//! writes.
+//! The inbox in memory forgets its events at a restart, and then handles an event again that Stripe
+//! repeats. So it refuses live events. For live money you need `SqliteInbox` or `PostgresInbox`,
+//! even beside your own store. You also need a unique key on the order, in the transaction in which
+//! your handler writes.
 
 use actix_web::{App, HttpServer, http::StatusCode, post, web::Data};
 use stripe_checkout_actix::VerifiedEvent;
@@ -30,7 +31,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(server.listen(listener)?.run().await?)
 }
 
-/// What is no genuine event never gets here: it was answered with 400, or 413.
+/// Receives genuine events only. The extractor has answered all other requests with 400 or 413.
 #[post("/hooks/stripe")]
 async fn webhook(
     checkout: Data<Checkout>,
@@ -41,13 +42,13 @@ async fn webhook(
             ("thank you", StatusCode::OK)
         }
         Ok(Received::Duplicate(_)) => ("seen before", StatusCode::OK),
-        // Whatever is not 2xx, Stripe sends again, for three days.
+        // Stripe sends the event again after any status but 2xx, for three days.
         Ok(_) => ("that failed", StatusCode::INTERNAL_SERVER_ERROR),
         Err(_) => ("not now", StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
-/// Runs once for each payment that succeeds. Yours ships.
+/// Runs once for each payment that succeeds. Yours ships the order.
 async fn ship(payment: Payment) -> Result<(), BoxError> {
     println!("paid: {} ({})", payment.amount_received(), payment.id());
     Ok(())

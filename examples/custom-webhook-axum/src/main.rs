@@ -1,4 +1,5 @@
-//! A webhook with a route and answers of your own, on axum; the ready-made one is `stripe_checkout_axum::router`.
+//! A webhook with your own route and responses, on axum. The ready-made one is
+//! `stripe_checkout_axum::router`.
 //!
 //! ```sh
 //! stripe listen --forward-to 127.0.0.1:3000/hooks/stripe # prints the secret: whsec_…
@@ -6,10 +7,10 @@
 //! stripe trigger payment_intent.succeeded
 //! ```
 //!
-//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled
-//! again. So it refuses live events. Live money needs `SqliteInbox` or `PostgresInbox`, also beside
-//! a store of your own, and a unique key on the order in the transaction in which your handler
-//! writes.
+//! The inbox in memory forgets its events at a restart, and then handles an event again that Stripe
+//! repeats. So it refuses live events. For live money you need `SqliteInbox` or `PostgresInbox`,
+//! even beside your own store. You also need a unique key on the order, in the transaction in which
+//! your handler writes.
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use stripe_checkout_axum::VerifiedEvent;
@@ -31,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// What is no genuine event never gets here: it was answered with 400, or 413.
+/// Receives genuine events only. The extractor has answered all other requests with 400 or 413.
 async fn webhook(
     State(checkout): State<Checkout>,
     VerifiedEvent(event): VerifiedEvent,
@@ -41,13 +42,13 @@ async fn webhook(
             (StatusCode::OK, "thank you")
         }
         Ok(Received::Duplicate(_)) => (StatusCode::OK, "seen before"),
-        // Whatever is not 2xx, Stripe sends again, for three days.
+        // Stripe sends the event again after any status but 2xx, for three days.
         Ok(_) => (StatusCode::INTERNAL_SERVER_ERROR, "that failed"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not now"),
     }
 }
 
-/// Runs once for each payment that succeeds. Yours ships.
+/// Runs once for each payment that succeeds. Yours ships the order.
 async fn ship(payment: Payment) -> Result<(), BoxError> {
     println!("paid: {} ({})", payment.amount_received(), payment.id());
     Ok(())

@@ -1,4 +1,5 @@
-//! A webhook with a route and answers of your own, on Rocket; the ready-made one is `stripe_checkout_rocket::routes`.
+//! A webhook with your own route and responses, on Rocket. The ready-made one is
+//! `stripe_checkout_rocket::routes`.
 //!
 //! ```sh
 //! stripe listen --forward-to 127.0.0.1:8000/hooks/stripe # prints the secret: whsec_…
@@ -6,10 +7,10 @@
 //! stripe trigger payment_intent.succeeded
 //! ```
 //!
-//! The inbox in memory forgets at a restart, and then an event that Stripe repeats is handled
-//! again. So it refuses live events. Live money needs `SqliteInbox` or `PostgresInbox`, also beside
-//! a store of your own, and a unique key on the order in the transaction in which your handler
-//! writes.
+//! The inbox in memory forgets its events at a restart, and then handles an event again that Stripe
+//! repeats. So it refuses live events. For live money you need `SqliteInbox` or `PostgresInbox`,
+//! even beside your own store. You also need a unique key on the order, in the transaction in which
+//! your handler writes.
 
 use rocket::{State, http::Status, post, routes};
 use stripe_checkout_core::fulfillment::{MemoryInbox, Received, on_paid};
@@ -28,7 +29,9 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// What is no genuine event is an answer already: 400, or 413. Taken as a bare `VerifiedEvent` it would be your catcher's to answer.
+/// A request without a genuine event arrives as an `Answer` with status 400 or 413.
+///
+/// With a bare `VerifiedEvent` as the parameter, your catcher would have to answer it.
 #[post("/stripe", data = "<event>")]
 async fn webhook(
     checkout: &State<Checkout>,
@@ -38,13 +41,13 @@ async fn webhook(
     Ok(match checkout.receive(event).await {
         Ok(Received::Done(_) | Received::Queued | Received::Ignored) => (Status::Ok, "thank you"),
         Ok(Received::Duplicate(_)) => (Status::Ok, "seen before"),
-        // Whatever is not 2xx, Stripe sends again, for three days.
+        // Stripe sends the event again after any status but 2xx, for three days.
         Ok(_) => (Status::InternalServerError, "that failed"),
         Err(_) => (Status::ServiceUnavailable, "not now"),
     })
 }
 
-/// Runs once for each payment that succeeds. Yours ships.
+/// Runs once for each payment that succeeds. Yours ships the order.
 async fn ship(payment: Payment) -> Result<(), BoxError> {
     println!("paid: {} ({})", payment.amount_received(), payment.id());
     Ok(())

@@ -1,4 +1,5 @@
-//! HTTP by hand: what is asked here needs no client, and a client would not send everything that strangers do.
+//! A minimal HTTP client. It needs no library, and sends requests that a library would refuse to
+//! send.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,33 +10,33 @@ use serde_json::Value;
 
 use crate::PATIENCE;
 
-/// An answer that was read whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
-    /// The headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
 impl Answer {
-    /// The first header of this name.
+    /// Returns the first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known == name);
         found.next().map(|(_, value)| value.as_str())
     }
 
-    /// The body, which is JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the body is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The value of a cookie that it sets.
+    /// Returns the value of a cookie that the response sets.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         let cookies = self
             .headers
@@ -47,10 +48,10 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// The value of an attribute in a page.
+    /// Returns the value of an attribute in the page.
     ///
     /// # Panics
-    /// If it is not there.
+    /// If the page has no such attribute.
     pub fn attribute(&self, name: &str) -> String {
         let (_, rest) = self
             .body
@@ -61,7 +62,7 @@ impl Answer {
     }
 }
 
-/// A connection that is kept, for several requests or half of one.
+/// A connection that stays open for several requests, or for a part of one.
 #[derive(Debug)]
 pub struct Connection(BufReader<TcpStream>);
 
@@ -69,19 +70,19 @@ impl Connection {
     /// Connects.
     ///
     /// # Panics
-    /// If nobody is there. So does every other method if nobody answers.
+    /// If nothing listens there. Every other method panics if the other side does not answer.
     pub fn open(host: &str) -> Self {
         let stream = TcpStream::connect(host).expect("somebody listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         Self(BufReader::new(stream))
     }
 
-    /// Sends these bytes, whatever they are.
+    /// Sends any bytes.
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).expect("it is sent");
     }
 
-    /// Reads an answer; one to a `HEAD` has no body.
+    /// Reads a response. The response to a `HEAD` request has no body.
     pub fn answer(&mut self, head: bool) -> Answer {
         let mut lines = std::iter::from_fn(|| {
             let mut line = String::new();
@@ -111,16 +112,16 @@ impl Connection {
         answer
     }
 
-    /// Whether the other side has closed it, without another word.
+    /// Whether the other side has closed the connection without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 ///
 /// # Panics
-/// If there is no answer.
+/// If there is no response.
 pub fn ask(
     host: &str,
     method: &str,

@@ -1,6 +1,8 @@
-//! The examples' programs as their users run them: started, asked over HTTP, told to stop.
+//! Runs the examples' programs as their users do: starts them, sends them HTTP requests, and stops
+//! them.
 //!
-//! Small, and with nothing in it that a webhook-only application would not have: what is tested with it is built as it is built for its users.
+//! It is small, and has no dependency that a webhook-only application does not have. So the
+//! programs under test are built as they are for their users.
 
 mod http;
 mod webhook;
@@ -19,10 +21,10 @@ pub use self::{
     webhook::custom_webhook,
 };
 
-/// Longer than anything takes on a busy machine: a test that fails says so, instead of hanging.
+/// Longer than anything takes on a busy machine, so that a test fails instead of hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running program; killed if a test ends without stopping it.
+/// A running program. If a test ends without stopping it, it is killed.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -31,20 +33,22 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program at this path, with nothing of this machine's own settings: neither its environment nor a `.env` of a folder above.
+    /// Returns the command of the program at this path, without this machine's own settings.
+    ///
+    /// It uses neither the environment nor a `.env` file of a parent folder.
     pub fn command(path: impl AsRef<OsStr>, folder: &std::path::Path) -> Command {
         let mut command = Command::new(path);
         command.env_clear().current_dir(folder);
         command
     }
 
-    /// Starts it on any free port, and waits until it says where it is.
+    /// Starts the program on any free port, and waits until it prints its address.
     ///
     /// # Panics
-    /// If it does not.
+    /// If it prints none.
     pub fn start(mut command: Command) -> Self {
         let mut child = command
-            // Rocket reads its own.
+            // Rocket reads its own variable.
             .envs([("PORT", "0"), ("ROCKET_PORT", "0"), ("NO_COLOR", "1")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -67,30 +71,30 @@ impl Program {
         program
     }
 
-    /// Its address, as in `127.0.0.1:3000`.
+    /// Returns its address, as in `127.0.0.1:3000`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The id of its process.
+    /// Returns its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         ask(&self.host, method, path, headers, body.as_bytes())
     }
 
-    /// What it has printed so far.
+    /// Returns the lines that it has printed so far.
     pub fn lines(&self) -> Vec<String> {
         lock(&self.lines).clone()
     }
 
-    /// Waits until it has printed a line with this in it, and gives that line.
+    /// Waits until it has printed a line that contains this part, and returns that line.
     ///
     /// # Panics
-    /// If it does not, or ends before.
+    /// If it prints no such line in time, or ends before.
     pub fn wait_for_line(&mut self, part: &str) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -116,7 +120,7 @@ impl Program {
         assert!(sent.expect("kill").success(), "the program ended before");
     }
 
-    /// Waits until it has ended; how long that took is told as well.
+    /// Waits until it has ended. Returns its status and how long the wait took.
     pub fn wait(&mut self) -> (ExitStatus, Duration) {
         let begin = Instant::now();
         loop {
@@ -128,7 +132,7 @@ impl Program {
         }
     }
 
-    /// Asks it to stop, as systemd and Docker do, and waits until it has.
+    /// Asks it to stop, as systemd and Docker do, and waits until it has ended.
     #[cfg(unix)]
     pub fn stop(mut self) {
         self.signal("TERM");
@@ -144,7 +148,7 @@ impl Drop for Program {
     }
 }
 
-/// Reads to the end, so that the program never waits for somebody to take what it prints.
+/// Reads the stream to its end, so that the program never blocks on its output.
 fn keep(stream: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<Vec<String>>>) {
     let (stream, lines) = (
         BufReader::new(stream.expect("it is piped")),

@@ -1,4 +1,4 @@
-//! What an application with a webhook's route of its own is asked.
+//! The checks of an application with its own webhook route.
 
 use stripe_checkout_core::{
     Amount, Currency, WebhookSecret,
@@ -7,10 +7,12 @@ use stripe_checkout_core::{
 
 use crate::{Answer, Program, ask};
 
-/// Runs the program at this path with a signing secret, sends it events as Stripe would and as a forger would, and looks at its answers and at what it prints.
+/// Runs the program at this path with a signing secret, and checks its responses and output.
+///
+/// It sends events as Stripe would, and as a forger would.
 ///
 /// # Panics
-/// If anything is not as it should be.
+/// If any check fails.
 pub fn custom_webhook(path: &str) {
     let folder = std::env::temp_dir();
     let without = Program::command(path, &folder).output().expect("it runs");
@@ -38,11 +40,11 @@ pub fn custom_webhook(path: &str) {
     assert_eq!((answer.status, answer.body.as_str()), (200, "thank you"));
     program.wait_for_line("paid: 19.99 EUR (pi_1)");
 
-    // Stripe sends it again: taken, and nothing happens.
+    // Stripe sends the event again. The program accepts it, and nothing happens.
     let answer = deliver(&program, &body, &body);
     assert_eq!((answer.status, answer.body.as_str()), (200, "seen before"));
 
-    // Somebody else changes the amount.
+    // A forger changes the amount.
     let payment = PaymentIntent::new("pi_2", Amount::new(1, Currency::EUR)).status("succeeded");
     let forged = testing::event("payment_intent.succeeded", payment.object());
     let answer = deliver(&program, &body, &forged);
@@ -50,12 +52,12 @@ pub fn custom_webhook(path: &str) {
     let answer = program.ask("POST", "/hooks/stripe", &[], "{}");
     refused(&answer, 400);
 
-    // One byte more than a webhook may have, signed or not.
+    // One byte more than a webhook may have. Its signature does not matter.
     let large = vec![b' '; 1024 * 1024 + 1];
     let answer = deliver(&program, &large, &large);
     refused(&answer, 413);
 
-    // An event of no interest is Stripe's to send and ours to thank for.
+    // Stripe may send an event that this application does not need. It is acknowledged.
     let other = EventBody::new("product.created", serde_json::json!({"id": "prod_1"})).body();
     let answer = deliver(&program, &other, &other);
     assert_eq!((answer.status, answer.body.as_str()), (200, "thank you"));
@@ -67,7 +69,7 @@ pub fn custom_webhook(path: &str) {
     }
 }
 
-/// As the ready-made route refuses.
+/// Checks that the program refuses as the ready-made route does.
 #[track_caller]
 fn refused(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");

@@ -1,4 +1,4 @@
-//! The shop on Rocket: only what is Rocket's own. What the shop does stands in `examples/shop`.
+//! The shop on Rocket: only the Rocket-specific part. The shop itself is in `examples/shop`.
 
 use std::{
     future,
@@ -30,9 +30,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(mut settings: Settings) -> Result<(), BoxError> {
-    // Rocket 0.5 bounds neither connections nor heads: a proxy has to.
+    // Rocket 0.5 limits neither connections nor request heads, so a proxy has to.
     settings.require_proxy()?;
-    // Rocket binds its address itself, and the way back from Stripe's page is to be known before.
+    // Rocket binds its address itself, but the shop needs the return address from Stripe's page
+    // earlier.
     settings
         .choose_port()
         .map_err(StartError::at(settings.address))?;
@@ -52,7 +53,8 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
         .ignite()
         .await?;
     let (told, shutdown) = (app.told_to_stop(), rocket.shutdown());
-    // Both in one task: told by another one, Rocket may stop without waiting for anything.
+    // Both run in one task. If another task notifies it, Rocket may stop without waiting for
+    // anything.
     let server = async {
         let notify = async {
             told.await;
@@ -67,8 +69,9 @@ async fn run(mut settings: Settings) -> Result<(), BoxError> {
     app.run(server).await
 }
 
-/// Rocket looks only once whether connections are left, and then waits for the whole of its grace: so what is under way, and connections that do nothing,
-/// first get the moment that they need to end.
+/// Waits a moment before Rocket shuts down, so that requests and idle connections can end.
+///
+/// Rocket looks only once whether connections are left, and then waits for its whole grace period.
 async fn close(rocket: &Rocket<Orbit>) {
     if let Some(shop) = rocket.state::<Shop>() {
         shop.checkout().drain().await;
@@ -76,13 +79,15 @@ async fn close(rocket: &Rocket<Orbit>) {
     tokio::time::sleep(Duration::from_millis(250)).await;
 }
 
-/// All of Rocket's settings that matter here; it reads no Rocket.toml and no ROCKET_ variables.
+/// Returns all Rocket settings that matter here. Rocket reads no Rocket.toml and no ROCKET_
+/// variables.
 fn config(address: SocketAddr) -> Config {
     Config {
         address: address.ip(),
         port: address.port(),
         ident: Ident::none(),
-        // The log is ours: Rocket's own has whole addresses, with the keys and secrets in them. While you add routes, `Normal` says which of them collide.
+        // The shop logs by itself. Rocket's own log contains whole addresses, with the keys and
+        // secrets in them. While you add routes, set `Normal` to see which of them collide.
         log_level: LogLevel::Off,
         shutdown: Shutdown {
             ctrlc: false,
@@ -95,7 +100,7 @@ fn config(address: SocketAddr) -> Config {
     }
 }
 
-/// The shop's own routes, and those of the checkout beside them.
+/// Mounts the shop's own routes and those of the checkout.
 fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
     let checkout = stripe_checkout_rocket::routes(shop.checkout().clone());
     let shop_routes = routes![
@@ -136,7 +141,7 @@ fn routes(rocket: Rocket<Build>, shop: Shop) -> Rocket<Build> {
         .register("/", catchers![malformed, not_found, too_large, too_slow])
         .manage(shop)
         .mount("/", checkout)
-        // Each answer has its own headers already.
+        // Each response has its own headers already.
         .attach(Shield::new())
         .attach(AdHoc::on_request("begin", |request, _| {
             Box::pin(async move {
@@ -327,10 +332,10 @@ fn too_slow(request: &Request<'_>) -> Option<Page> {
     Some(Page(shop.problem(Problem::TooSlow)))
 }
 
-/// How many bytes of a body Rocket reads before it calls a route: `_method=delete` is as long.
+/// How many bytes of a body Rocket reads before it calls a route: the length of `_method=delete`.
 const PEEKED: usize = 14;
 
-/// A request, as the shop wants it.
+/// A request in the form that the shop needs.
 struct Visit(shop::Visit);
 
 #[rocket::async_trait]
@@ -341,7 +346,7 @@ impl<'r> FromData<'r> for Visit {
         request: &'r Request<'_>,
         data: Data<'r>,
     ) -> rocket::data::Outcome<'r, Self> {
-        // Rocket has read the first bytes already, and forgets an error among them.
+        // Rocket has already read the first bytes, and does not report an error among them.
         let ended = data.peek_complete();
         let body = data.open(shop::Visit::BODY_LIMIT.bytes());
         if !ended && body.hint() < PEEKED {
@@ -362,7 +367,7 @@ impl<'r> FromData<'r> for Visit {
     }
 }
 
-/// An answer, as Rocket sends it.
+/// A response of the shop, as Rocket sends it.
 struct Page(Answer);
 
 impl<'r> Responder<'r, 'static> for Page {
@@ -372,19 +377,22 @@ impl<'r> Responder<'r, 'static> for Page {
             .status(Status::new(self.0.status))
             .sized_body(self.0.body.len(), Cursor::new(self.0.body));
         for (name, value) in self.0.headers {
-            // Added, not replaced: a page may set two cookies.
+            // Added and not replaced, because a page may set two cookies.
             response.raw_header_adjoin(name, value);
         }
         response.ok()
     }
 }
 
-/// When a request began, and its method, which Rocket changes to answer HEAD.
+/// Returns the start of a request and its method, which Rocket changes to answer HEAD.
 fn begin<'r>(request: &'r Request<'_>) -> &'r (Instant, Method) {
     request.local_cache(|| (Instant::now(), request.method()))
 }
 
-/// One line for each request. The route instead of the address: an order's id is a key, and Stripe's redirect carries the client secret in the query.
+/// Logs one line for each request.
+///
+/// It names the route and not the address: an order's id is a key, and Stripe's redirect has the
+/// client secret in its query.
 fn log(request: &Request<'_>, response: &Response<'_>) {
     let (begin, method) = begin(request);
     let route = request.route().map_or("(none)", |route| route.uri.as_str());

@@ -1,5 +1,8 @@
-//! A Stripe of your own for several shops at once: `cargo run -p shop --example sandbox -- 3000 3001` prints what to put into their environment, and delivers its
-//! webhooks to the shops on these ports in turns, as a load balancer would.
+//! A Stripe sandbox for several shops at once.
+//!
+//! `cargo run -p shop --example sandbox -- 3000 3001` prints the variables for the environment of
+//! the shops. It delivers its webhooks to the shops on these ports in turns, as a load balancer
+//! would.
 //!
 //! A single shop needs none of this: without keys it starts a sandbox by itself.
 
@@ -25,7 +28,7 @@ async fn main() -> Result<(), BoxError> {
         .address(SocketAddr::from((Ipv4Addr::LOCALHOST, 12111)))
         .start()
         .await?;
-    // One endpoint, as at Stripe: a second one would double every event.
+    // One endpoint, as at Stripe. A second one would double every event.
     let balancer = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     sandbox.webhook_endpoint(&format!("http://{}/webhook", balancer.local_addr()?))?;
     let config = sandbox.config();
@@ -51,7 +54,7 @@ async fn main() -> Result<(), BoxError> {
         let first = next.fetch_add(1, Ordering::Relaxed);
         let shops = shops.clone();
         tokio::spawn(async move {
-            // One that is closed is passed over.
+            // Skips a shop that is closed.
             for turn in 0..shops.len() {
                 let port = shops[(first + turn) % shops.len()];
                 if let Ok(mut to) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {

@@ -1,8 +1,11 @@
-//! Subscribes a shop to the events that it needs: `cargo run -p shop --example webhook-endpoint -- https://shop.example/webhook` makes the webhook endpoint at
-//! Stripe, or brings the one with this address up to date, and prints the signing secret, which Stripe tells only once.
+//! Subscribes a shop to the events that it needs.
 //!
-//! It takes the shop's `STRIPE_SECRET_KEY` and `STRIPE_PUBLISHABLE_KEY` from the environment, or
-//! from a `.env` file in the working folder. The signing secret may still be missing.
+//! `cargo run -p shop --example webhook-endpoint -- https://shop.example/webhook` creates the
+//! webhook endpoint at Stripe, or updates the one with this address. It prints the signing secret,
+//! which Stripe returns only once.
+//!
+//! It reads the shop's `STRIPE_SECRET_KEY` and `STRIPE_PUBLISHABLE_KEY` from the environment, or
+//! from a `.env` file in the working folder. The signing secret may be missing.
 
 use shop::BoxError;
 use stripe_checkout_core::{Config, DotEnv, stripe::Gateway};

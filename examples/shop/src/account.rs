@@ -1,7 +1,9 @@
-//! A buyer's account: signing up, logging in and out, the cards that he saved, and his orders. Nobody needs one to buy.
+//! A buyer's account: sign-up, log-in and log-out, saved cards and orders. Buying needs no account.
 //!
-//! The simplest that is honest: an e-mail address and a password. That the address is the buyer's own is not checked, so nothing is told or given because of it: an
-//! order is in an account because whoever ordered was logged in. A shop of your own takes the log-in that its framework has, and keeps the rest.
+//! It is the simplest honest solution: an e-mail address and a password. The shop does not check
+//! that the address belongs to the buyer, so the address alone reveals nothing and gives no access.
+//! An order belongs to an account because its buyer was logged in. In a shop of your own, use your
+//! framework's log-in and keep the rest.
 
 mod buyer;
 mod device;
@@ -38,12 +40,12 @@ use crate::{
 
 const ENTRY: &str = "entry";
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// How long a page waits for Stripe to say which cards somebody saved.
+/// How long a page waits for Stripe to list the buyer's saved cards.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A longer password is somebody's idea of a joke; nothing is cut off.
+/// The longest password, in characters. A longer one is refused, not cut off.
 const LONGEST: usize = 1000;
 
-/// What the form at the door is for.
+/// The purpose of the form on the log-in page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     LogIn,
@@ -115,7 +117,7 @@ impl Shop {
         self.with_buyers_cookie(Answer::see_other("/"), SESSION, "", Duration::ZERO)
     }
 
-    /// `POST /account/cards/{id}/remove`: one of the buyer's own, and no other.
+    /// `POST /account/cards/{id}/remove`: removes one of the buyer's own cards, and no other.
     pub async fn remove_card(&self, visit: &Visit, card: &str) -> Answer {
         let (buyer, _) = match self.buyers_form(visit).await {
             Ok(found) => found,
@@ -165,8 +167,10 @@ impl Shop {
         Ok(self.with_buyers_cookie(answer, ENTRY, &csrf, HOUR))
     }
 
-    /// The fields, if they are of our own form. There is no session yet that could know a token, so the form and a cookie have to agree: another site can write
-    /// neither of both.
+    /// The fields, if they are from our own form.
+    ///
+    /// No session exists yet that could hold a token. So the form and a cookie have to agree:
+    /// another site can write neither of them.
     fn entry_form(&self, visit: &Visit) -> Result<Vec<(String, String)>, Answer> {
         let form = visit.form();
         if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(ENTRY)) {
@@ -200,7 +204,7 @@ impl Shop {
                 self.let_buyer_in(account, &hash).await
             }
             _ => {
-                // Which of both is wrong is nobody's business.
+                // The message must not reveal which of the two is wrong.
                 let message = "We know no account with this e-mail address and this password.";
                 self.entry_page(visit, Entry::LogIn, 403, &email, Some(message))
             }
@@ -251,7 +255,7 @@ impl Shop {
         Ok(self.with_buyers_cookie(answer, ENTRY, "", Duration::ZERO))
     }
 
-    /// Who posts, and what, if it is a form of his own page.
+    /// The buyer and the form's fields, if the form is from the buyer's own page.
     async fn buyers_form(&self, visit: &Visit) -> Result<(Buyer, Vec<(String, String)>), Answer> {
         let buyer = match self.inner.store.buyer_of(visit).await {
             Ok(Some(buyer)) => buyer,
@@ -291,7 +295,8 @@ impl Shop {
         )
     }
 
-    /// The buyer as Stripe's customer, and what he saved. Nothing if Stripe does not say so soon.
+    /// The buyer as Stripe's customer, and their saved cards. `None` if Stripe does not answer
+    /// soon.
     async fn cards_of(
         &self,
         visit: &Visit,
@@ -305,7 +310,7 @@ impl Shop {
         };
         match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(found)) => Some(found),
-            // The visitor asks too often.
+            // This visitor causes too many calls.
             Ok(Err(PaymentError::Api(ApiError::TooManyCalls { .. }))) => None,
             Ok(Err(error)) => {
                 tracing::error!(error = %crate::causes(&error), "saved cards cannot be shown");
@@ -325,7 +330,8 @@ impl Shop {
         value: &str,
         lifetime: Duration,
     ) -> Answer {
-        // Not strict: who comes back from the bank's page, or from Stripe's, is still logged in.
+        // Not strict: a buyer who returns from the bank's page, or from Stripe's, is still logged
+        // in.
         answer.with_cookie(&Cookie {
             name,
             value,
@@ -337,19 +343,19 @@ impl Shop {
     }
 }
 
-/// The address, if an account may have it: what Stripe would not take as its customer's is none.
+/// The address, if an account may have it: Stripe has to accept it for a customer.
 fn account_of(email: &str) -> Option<&str> {
     let request = CustomerRequest::new("new").email(email);
     let is_one = !email.is_empty() && !email.contains(char::is_control);
     (is_one && request.validate().is_ok()).then_some(email)
 }
 
-/// One account for each address, however it is typed.
+/// The stored form of an address: one account for each address, however the buyer types it.
 fn normal(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-/// Why Stripe did not answer.
+/// The problem to show if Stripe did not answer.
 fn unanswered(error: PaymentError) -> Problem {
     match error {
         PaymentError::Api(ApiError::TooManyCalls { retry_after }) => Problem::TooMany(retry_after),
@@ -366,7 +372,7 @@ impl From<HashError> for Problem {
     }
 }
 
-/// What may be shown of a payment method.
+/// The part of a payment method that a page may show.
 fn shown(method: &PaymentMethod) -> Value {
     let id = method.id();
     match method.card() {
@@ -380,7 +386,7 @@ fn shown(method: &PaymentMethod) -> Value {
     }
 }
 
-/// As a buyer knows it: `Visa •••• 4242`.
+/// The name that a buyer knows: `Visa •••• 4242`.
 fn named(method: &PaymentMethod) -> String {
     let title = |word: &str| {
         let mut letters = word.chars();
@@ -394,7 +400,9 @@ fn named(method: &PaymentMethod) -> String {
     }
 }
 
-/// Whether a card's last month has passed. By the calendar of UTC; somewhere it is still yesterday, and the bank has the last word.
+/// Whether a card's last month has passed, by the calendar of UTC.
+///
+/// Elsewhere it may still be the day before, so the bank has the last word.
 fn is_over(year: u16, month: u8) -> bool {
     OffsetDateTime::from_unix_timestamp(db::now())
         .is_ok_and(|today| (i32::from(year), month) < (today.year(), u8::from(today.month())))

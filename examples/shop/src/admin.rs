@@ -1,8 +1,10 @@
-//! Who may look into the back room: one password, sessions, and tokens against forged forms.
+//! Access to the admin pages: one password, sessions, and tokens against forged forms.
 //!
-//! Small enough to read, and complete: the password is compared in constant time, guesses are slowed down (by each process for itself), the session's cookie is
-//! nowhere stored in the clear, and every form that changes something carries a token that another site cannot know. Sessions are rows in the database, so
-//! that one that was opened in one process holds in all. For more than one person take a log-in crate of your framework.
+//! It is small enough to read, and complete. The password is compared in constant time. Each
+//! process slows down guesses for itself. The session's cookie is nowhere stored in the clear.
+//! Every form that changes something carries a token that another site cannot know. Sessions are
+//! rows in the database, so a session that one process opened is valid in all. For more than one
+//! person, use a log-in crate of your framework.
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
@@ -14,21 +16,21 @@ use crate::{
     random,
 };
 
-/// How long a session lasts, whatever happens in it.
+/// How long a session lasts. Activity does not extend it.
 pub const SESSION: Duration = Duration::from_secs(8 * 60 * 60);
 
-/// So many tries a minute for each network.
+/// How many tries each network has in a minute.
 const TRIES: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 type Fingerprint = [u8; 32];
 
-/// Why nobody was let in.
+/// The reason why a log-in failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogInError {
     /// The password is wrong.
     #[error("wrong password")]
     Wrong,
-    /// Too many wrong passwords from there.
+    /// Too many wrong passwords from this network.
     #[error("too many tries")]
     TooMany {
         /// How long to wait.
@@ -36,14 +38,14 @@ pub enum LogInError {
     },
 }
 
-/// The lock on the door.
+/// The log-in of the admin pages.
 pub struct Admin {
     password: Fingerprint,
     tries: PerNetwork,
 }
 
 impl Admin {
-    /// Guards with this password.
+    /// Creates the log-in with this password.
     pub fn new(password: &str) -> Self {
         Self {
             password: fingerprint(password),
@@ -56,11 +58,13 @@ impl Admin {
     /// # Errors
     /// [`LogInError`].
     pub fn log_in(&self, from: Option<IpAddr>, password: &str) -> Result<(), LogInError> {
-        // Counted before the password is looked at, so that many tries at once cannot slip through together.
+        // The try counts before the password is compared. This keeps many tries at once from
+        // slipping through together.
         let counted = self.tries.count(from);
         counted.map_err(|retry_after| LogInError::TooMany { retry_after })?;
         let network = limit::network(from);
-        // Both sides are hashed first: what is compared is always 32 bytes long, so the time tells neither the text nor its length.
+        // Both sides are hashed first, so the compared values always have 32 bytes. The time then
+        // reveals neither the text nor its length.
         if !bool::from(fingerprint(password).ct_eq(&self.password)) {
             tracing::warn!(%network, "wrong admin password");
             return Err(LogInError::Wrong);
@@ -70,8 +74,10 @@ impl Admin {
         Ok(())
     }
 
-    /// The id under which the session of this cookie is stored. Who reads the database learns no cookie from it, and how far a guess comes in the table's index
-    /// says nothing about any real one.
+    /// The id under which the session of this cookie is stored.
+    ///
+    /// A reader of the database learns no cookie from it. How far a guess matches in the table's
+    /// index says nothing about any real cookie.
     pub(crate) fn session_id(&self, cookie: &str) -> String {
         let hash = Sha256::new()
             .chain_update(self.password)
@@ -86,7 +92,7 @@ impl std::fmt::Debug for Admin {
     }
 }
 
-/// Whether two tokens are the same, in a time that does not tell how much of them is.
+/// Whether two tokens are the same. The time does not reveal how much of them is the same.
 pub fn same(left: &str, right: &str) -> bool {
     !left.is_empty() && bool::from(left.as_bytes().ct_eq(right.as_bytes()))
 }
@@ -112,7 +118,7 @@ mod tests {
                 Err(LogInError::Wrong)
             ));
         }
-        // A log-in that succeeds ends the count, however often there is one.
+        // A successful log-in resets the count, however often there is one.
         for _ in 0..20 {
             assert!(admin.log_in(here(), "correct horse").is_ok());
         }
@@ -127,7 +133,7 @@ mod tests {
         assert_ne!(id, Admin::new("correct horse").session_id("cookie2"));
     }
 
-    /// Guesses from there until one is refused.
+    /// How many guesses from this address get through before one is refused.
     fn guess(admin: &Admin, from: &str) -> usize {
         let from = Some(from.parse().expect("an address"));
         let guesses =
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn guessing_is_slowed_down_for_the_guesser_only() {
         let admin = Admin::new("correct horse");
-        // More than five come through only with time.
+        // More than five guesses get through only over time.
         let guesses = guess(&admin, "127.0.0.1");
         assert!((5..10).contains(&guesses), "{guesses}");
         let refused = at(&admin, "127.0.0.1");

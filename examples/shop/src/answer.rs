@@ -1,19 +1,20 @@
-//! What a framework is given to send: status, headers and body, decided once for all three.
+//! The response for a framework to send: status, headers and body, the same for every framework.
 
 use serde_json::Value;
 
-/// An answer that every framework can send.
+/// A response that every framework can send.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Names in lower case, values in visible ASCII. A name may come twice (`set-cookie`).
+    /// Names in lower case, values in visible ASCII. A name may be there twice (`set-cookie`).
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// The pages load their own style, script and pictures, and nothing else; nobody frames them; forms go home only.
+/// The pages load only the shop's own style sheet, script and pictures. They cannot be framed, and
+/// their forms lead to the shop only.
 const PAGE: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const FORMS: &str = "form-action 'self'";
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -30,7 +31,8 @@ impl Answer {
             ("content-type", content_type.to_owned()),
             ("cache-control", cache.to_owned()),
             ("content-security-policy", policy.to_owned()),
-            // An order's address is its key, so other sites do not get it. (`no-referrer` would take the origin from our own forms, too.)
+            // An order's address is its key, so other sites do not get it. (`no-referrer` would
+            // also remove the origin from our own forms.)
             ("referrer-policy", "same-origin".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
             // For browsers that do not know `frame-ancestors`.
@@ -47,7 +49,7 @@ impl Answer {
         Self::new(status, "text/html; charset=utf-8", PAGE, "no-store", html)
     }
 
-    /// Prometheus's own type of text.
+    /// Text in Prometheus's format.
     pub(crate) fn text(text: String) -> Self {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self::new(200, content_type, NOTHING, "no-store", text)
@@ -63,7 +65,8 @@ impl Answer {
         )
     }
 
-    /// A part of the program: it may be kept for as long as its address stays the same.
+    /// A static file. Browsers keep it for a year if its address has a fingerprint, or for 5
+    /// minutes.
     pub(crate) fn asset(content_type: &str, body: &'static str, fingerprinted: bool) -> Self {
         let cache = if fingerprinted {
             "public, max-age=31536000, immutable"
@@ -73,19 +76,19 @@ impl Answer {
         Self::new(200, content_type, NOTHING, cache, body)
     }
 
-    /// To another page, by GET.
+    /// A redirect to another page, by GET.
     pub(crate) fn see_other(location: impl Into<String>) -> Self {
         Self::new(303, "text/plain; charset=utf-8", NOTHING, "no-store", "")
             .with("location", location)
     }
 
-    /// To another page, by the same POST.
+    /// A redirect to another page, by the same POST.
     pub(crate) fn post_again(location: impl Into<String>) -> Self {
         Self::new(307, "text/plain; charset=utf-8", NOTHING, "no-store", "")
             .with("location", location)
     }
 
-    /// Lets the page's forms lead to this origin, too.
+    /// Lets the page's forms also lead to this origin.
     pub(crate) fn with_forms_to(mut self, origin: &str) -> Self {
         for (name, value) in &mut self.headers {
             if *name == "content-security-policy" {
@@ -95,7 +98,7 @@ impl Answer {
         self
     }
 
-    /// Tells browsers to come by HTTPS only, for a year.
+    /// Tells browsers to use HTTPS only, for a year.
     pub(crate) fn by_https_only(self) -> Self {
         self.with("strict-transport-security", "max-age=31536000")
     }
@@ -110,7 +113,8 @@ impl Answer {
     }
 }
 
-/// A cookie of ours. No script can read it; whether other sites' links carry it along is `strict`.
+/// A cookie of the shop. No script can read it. If `strict` is false, links from other sites carry
+/// it along.
 pub(crate) struct Cookie<'a> {
     pub(crate) name: &'static str,
     /// Letters, digits, `-` and `.` only.

@@ -1,4 +1,6 @@
-//! The back room: what a merchant sees, and may do, behind the log-in. It shows ids, amounts and states, and neither names nor addresses: those are at Stripe.
+//! The admin pages: everything that a merchant sees, and may do, after the log-in.
+//!
+//! They show ids, amounts and states, but no names or addresses: those are at Stripe.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,7 +34,7 @@ use crate::{
 const SESSION: &str = "admin";
 const LOG_IN: &str = "login";
 
-/// The states in which an event needs somebody to look, and in which it can be replayed or dropped.
+/// The states in which an event needs attention, and in which it can be replayed or discarded.
 const OPEN: [EventState; 3] = [EventState::Mismatch, EventState::Dead, EventState::Pending];
 
 /// All states, in the order in which their counts are shown.
@@ -45,13 +47,13 @@ const STATES: [EventState; 6] = [
     EventState::Dropped,
 ];
 
-/// After how many seconds without an answer somebody has to ask Stripe again.
+/// After this many seconds without an answer, the merchant has to ask Stripe again.
 const UNANSWERED: i64 = 60;
 
-/// So many seconds before the end of a reservation somebody has to decide.
+/// How many seconds before an authorisation ends the merchant has to decide.
 const SOON: i64 = 24 * 60 * 60;
 
-/// What a merchant decides of an event that is open.
+/// The merchant's decision about an open event.
 #[derive(Clone, Copy)]
 enum Decision {
     Replay,
@@ -59,7 +61,7 @@ enum Decision {
 }
 
 impl Shop {
-    /// `GET /admin`: what needs a look, orders, events.
+    /// `GET /admin`: alerts, orders and events.
     pub async fn admin(&self, visit: &Visit) -> Answer {
         match self.csrf(visit).await {
             Ok(Some(csrf)) => self.page(self.admin_page(&csrf, 200, None).await),
@@ -68,7 +70,7 @@ impl Shop {
         }
     }
 
-    /// `GET /admin/payments/{id}`: what happened to a payment, and to its order.
+    /// `GET /admin/payments/{id}`: the history of a payment and of its order.
     pub async fn payment(&self, visit: &Visit, id: &str) -> Answer {
         match self.csrf(visit).await {
             Ok(Some(csrf)) => self.page(self.payment_page(&csrf, id, 200, None).await),
@@ -77,7 +79,7 @@ impl Shop {
         }
     }
 
-    /// `GET /admin/days/{day}`: how a day went, like `2030-01-31`, in UTC.
+    /// `GET /admin/days/{day}`: the figures of one day in UTC. The day is like `2030-01-31`.
     pub async fn day(&self, visit: &Visit, day: &str) -> Answer {
         match self.csrf(visit).await {
             Ok(Some(_)) => self.page(self.day_page(day).await),
@@ -98,7 +100,8 @@ impl Shop {
     /// `POST /admin/login`.
     pub async fn log_in(&self, visit: &Visit) -> Answer {
         let form = visit.form();
-        // There is no session yet that could know a token, so the form and a cookie have to agree: another site can write neither of both.
+        // No session exists yet that could hold a token. So the form and a cookie have to agree:
+        // another site can write neither of them.
         if visit.is_cross_site() || !admin::same(field(&form, "csrf"), visit.cookie(LOG_IN)) {
             return self.problem(Problem::ForgedForm);
         }
@@ -127,12 +130,12 @@ impl Shop {
         )
     }
 
-    /// `POST /admin/events/{id}/replay`: handles an event again that failed, or did not fit.
+    /// `POST /admin/events/{id}/replay`: handles an event again that failed or was a mismatch.
     pub async fn replay(&self, visit: &Visit, id: &str) -> Answer {
         self.decide(visit, id, Decision::Replay).await
     }
 
-    /// `POST /admin/events/{id}/drop`: gives an event up that failed, or did not fit.
+    /// `POST /admin/events/{id}/drop`: discards an event that failed or was a mismatch.
     pub async fn drop_event(&self, visit: &Visit, id: &str) -> Answer {
         self.decide(visit, id, Decision::Drop).await
     }
@@ -169,9 +172,9 @@ impl Shop {
     }
 }
 
-/// What the pages are made of.
+/// The content of the pages.
 impl Shop {
-    /// One event: of the payment that the page's form names, or one of those on the first page.
+    /// One event: of the payment that the page's form names, or one from the first page.
     async fn event(&self, payment: &str, id: &str) -> Result<Option<EventRecord>, InboxError> {
         let events = if payment.is_empty() {
             let mut events = self.to_look_at().await?;
@@ -188,7 +191,9 @@ impl Shop {
         self.inner.checkout.events(filter).await
     }
 
-    /// The events that need somebody, however old they are. One that was just received, and is being worked on, is among them for a moment.
+    /// The events that need attention, however old they are.
+    ///
+    /// An event that was just received, and is being handled, is among them for a moment.
     async fn to_look_at(&self) -> Result<Vec<EventRecord>, InboxError> {
         let mut events = Vec::new();
         for state in OPEN {
@@ -217,7 +222,7 @@ impl Shop {
         };
         let mut alerts = alerts;
         for request in store.unanswered().await? {
-            // One that is being asked at this moment is no alarm.
+            // A request that Stripe is answering at this moment raises no alert.
             if seconds(now) - request.created > UNANSWERED {
                 alerts.push(format!(
                     "{} was asked for, payment {}, and Stripe has not answered: ask again there.",
@@ -311,7 +316,7 @@ impl Shop {
         let notices = store.newest_notices(Some(id), 100).await?;
         let mut order = store.order_of(id).await?;
         if order.is_none() {
-            // A second payment, or one that did not fit: its events and notices know the order.
+            // This is a second payment, or a mismatch: its events and notices know the order.
             let named = events.iter().find_map(|event| event.order.as_ref());
             let named = named.map(|order| order.reference.as_str());
             let named = named.or(notices.iter().find_map(|notice| notice.order_id.as_deref()));
@@ -361,7 +366,7 @@ impl Shop {
         )
     }
 
-    /// What became of a payment's money, and what can be done with it.
+    /// The state of a payment's money, and the actions that are possible.
     async fn money(
         &self,
         payment: &str,
@@ -392,7 +397,7 @@ impl Shop {
                 when => (refund.created > 0).then(|| utc(refund.created)),
             }
         });
-        // What was asked for, and what no event has told of yet, or never will.
+        // The requests that no event has confirmed yet, or never will.
         let asked = balance.requests.iter().filter(|request| {
             request.progress != Progress::Done
                 || balance.on_the_way().any(|open| open.id == request.id)
@@ -428,7 +433,8 @@ impl Shop {
             disputes.collect(),
             entries.collect(),
         );
-        // Each page has forms of its own: what is sent from another page is another operation.
+        // Each page has new forms with a new reference. A form that is sent from another page is
+        // another operation.
         let reference = random::token()?;
         let capture_asked = balance
             .requests
@@ -479,7 +485,7 @@ impl Shop {
         Ok(self.with_admin_cookie(answer, LOG_IN, "", Duration::ZERO))
     }
 
-    /// The token for the forms, if this is somebody who logged in.
+    /// The token for the forms, if the visitor is logged in.
     async fn csrf(&self, visit: &Visit) -> Result<Option<String>, Problem> {
         let cookie = visit.cookie(SESSION);
         if cookie.is_empty() {
@@ -489,7 +495,7 @@ impl Shop {
         Ok(self.inner.store.session(id).await?)
     }
 
-    /// Whether this is a form of the session's own page; if so, the session's token.
+    /// Checks that this is a form from the session's own page, and returns the session's token.
     pub(crate) async fn authorised(&self, visit: &Visit) -> Result<String, Answer> {
         let csrf = match self.csrf(visit).await {
             Ok(Some(csrf)) => csrf,
@@ -521,7 +527,7 @@ impl Shop {
     }
 }
 
-/// In a sentence, what this payment needs of a person, and how urgent that looks.
+/// One sentence about the action that this payment needs, and how urgent it looks.
 fn verdict(
     payment: &str,
     events: &[EventRecord],
@@ -635,7 +641,7 @@ fn verdict(
     context! { look, text }
 }
 
-/// Everything that happened, the oldest first: what the shop wrote, what Stripe told, and what became of that.
+/// The whole history, the oldest first: the shop's own records, Stripe's events and their results.
 fn time_line(
     events: &[EventRecord],
     notices: &[Notice],
@@ -649,7 +655,7 @@ fn time_line(
     if let Some(order) = order {
         line.push(own(order.created, "Order made".to_owned(), None));
     }
-    // What is listed the newest first.
+    // Both lists have the newest first.
     for event in events.iter().rev() {
         let at = seconds(event.received);
         line.push((at, context! { when => utc(at), ..shown(event, now) }));
@@ -662,7 +668,7 @@ fn time_line(
         let title = format!("Parcel no. {} written", shipment.id);
         line.push(own(shipment.created, title, None));
     }
-    // Stable: within a second, the cause stays before what it caused.
+    // The sort is stable: within a second, the cause stays before its effect.
     line.sort_by_key(|(at, _)| *at);
     line.into_iter().map(|(_, entry)| entry).collect()
 }
@@ -685,7 +691,7 @@ fn shown(event: &EventRecord, now: SystemTime) -> Value {
     }
 }
 
-/// When the next attempt is.
+/// When the next attempt is due.
 fn due(event: &EventRecord, now: SystemTime) -> String {
     match event.due.duration_since(now) {
         Ok(wait) if wait.as_secs() > 0 => format!("in {}", span(wait)),
@@ -693,7 +699,7 @@ fn due(event: &EventRecord, now: SystemTime) -> String {
     }
 }
 
-/// A time that something has to be done before, with how long that is.
+/// A deadline for the merchant, with the time that is left.
 fn deadline(until: i64) -> String {
     let left = until.saturating_sub(now());
     let when = utc(until);
@@ -704,7 +710,7 @@ fn deadline(until: i64) -> String {
     }
 }
 
-/// Where a refund stands, and how that looks.
+/// The look of a refund's status, and its text.
 fn refund_state(status: &RefundStatus) -> (&'static str, &'static str) {
     match status {
         RefundStatus::Pending => ("processing", "on its way"),
@@ -750,7 +756,7 @@ fn dispute_shown(dispute: &OrderDispute) -> Value {
     }
 }
 
-/// Whether evidence can be handed in.
+/// Whether the merchant can submit evidence.
 fn is_answerable(dispute: &OrderDispute) -> bool {
     matches!(
         dispute.status,
@@ -758,12 +764,12 @@ fn is_answerable(dispute: &OrderDispute) -> bool {
     )
 }
 
-/// A word of Stripe's for a person: `product_not_received`.
+/// One of Stripe's words, like `product_not_received`, in readable form.
 fn spaced(word: &str) -> String {
     word.replace('_', " ")
 }
 
-/// What a state means, in a merchant's words.
+/// The name of a state in a merchant's words.
 fn name(state: EventState) -> &'static str {
     match state {
         EventState::Pending => "to be done",

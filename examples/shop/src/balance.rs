@@ -1,4 +1,4 @@
-//! What became of one payment's money, by the shop's own rows: what the events told, and what was asked for since.
+//! One payment's money, by the shop's own rows: the reports of events, and the requests since then.
 
 use stripe_checkout_core::{Amount, Currency, webhook::DisputeStatus, webhook::RefundStatus};
 
@@ -10,25 +10,25 @@ use crate::{
     store::{self, Store, StoreError, is_stripes_id},
 };
 
-/// A dispute, as the last event told of it.
+/// A dispute, as the last event reported it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderDispute {
     /// Its id at Stripe, like `dp_…`.
     pub id: String,
-    /// What is disputed.
+    /// The disputed amount.
     pub amount: Amount,
-    /// Why, as the bank says.
+    /// The reason that the bank gives.
     pub reason: Option<String>,
-    /// Where it stands.
+    /// Its status.
     pub status: DisputeStatus,
-    /// Until when evidence is taken, in seconds since 1970, UTC; none if the bank takes none.
+    /// Until when the bank accepts evidence, in seconds since 1970, UTC; `None` if it accepts none.
     pub due_by: Option<i64>,
 }
 
-/// All that is known of a payment's money.
+/// Everything that the shop knows of a payment's money.
 #[derive(Debug)]
 pub(crate) struct Balance {
-    /// The order that it is for.
+    /// The order that the payment is for.
     pub(crate) order: String,
     pub(crate) currency: Currency,
     pub(crate) entries: Vec<Entry>,
@@ -38,12 +38,12 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    /// What was charged.
+    /// The charged amount.
     pub(crate) fn charged(&self) -> Amount {
         self.sum(|kind| matches!(kind, Kind::Taking | Kind::Capture))
     }
 
-    /// What is reserved, and can be taken.
+    /// The amount that is authorised and can be captured.
     pub(crate) fn reserved(&self) -> Amount {
         let over = |entry: &Entry| matches!(entry.kind, Kind::Capture | Kind::Released);
         if self.entries.iter().any(over) {
@@ -52,7 +52,7 @@ impl Balance {
         self.sum(|kind| kind == Kind::Reserved)
     }
 
-    /// What went back, is on its way, or was asked for.
+    /// The amount that was refunded, is on its way back, or was requested.
     pub(crate) fn gone(&self) -> Amount {
         let refunds = self.refunds.iter().filter(|refund| {
             !matches!(refund.status, RefundStatus::Failed | RefundStatus::Canceled)
@@ -62,13 +62,13 @@ impl Balance {
         self.of(refunds.chain(requests))
     }
 
-    /// What can still go back. Stripe counts at the end.
+    /// The amount that can still be refunded. Stripe's own count decides.
     pub(crate) fn left(&self) -> Amount {
         let left = self.charged().minor().saturating_sub(self.gone().minor());
         Amount::new(left, self.currency)
     }
 
-    /// The refunds that were asked for, and of which no event has told.
+    /// The requested refunds that no event has reported.
     pub(crate) fn on_the_way(&self) -> impl Iterator<Item = &Request> {
         self.requests.iter().filter(|request| {
             request.wish == Wish::Refund
@@ -86,7 +86,7 @@ impl Balance {
             .any(|known| Some(known.id.as_str()) == refund)
     }
 
-    /// The dispute that is not decided.
+    /// A dispute that is not decided.
     pub(crate) fn open_dispute(&self) -> Option<&OrderDispute> {
         let mut open = self
             .disputes
@@ -95,7 +95,10 @@ impl Balance {
         open.next()
     }
 
-    /// Whether the buyer's bank holds the money, or has taken it for good: then Stripe gives nothing back. Of an inquiry it does, and all of it ends the inquiry.
+    /// Whether the buyer's bank holds the money, or has taken it for good. Stripe then refunds
+    /// nothing.
+    ///
+    /// During an inquiry Stripe still refunds, and a full refund ends the inquiry.
     pub(crate) fn is_withheld(&self) -> bool {
         use DisputeStatus::{Lost, NeedsResponse, UnderReview};
         let withholds = |status: &_| matches!(status, NeedsResponse | UnderReview | Lost);
@@ -116,7 +119,7 @@ impl Balance {
 }
 
 impl Store {
-    /// What is known of a payment's money; none if no order knows the payment.
+    /// The money of a payment; `None` if no order knows the payment.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -157,7 +160,9 @@ impl Store {
         }))
     }
 
-    /// The disputes that are not decided, with their payments: the one that has to be answered first comes first.
+    /// The disputes that are not decided, with their payments; 100 at most.
+    ///
+    /// The one with the earliest deadline comes first.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,7 +1,7 @@
 //! The cart: articles and quantities, never a price.
 //!
-//! It lives in a cookie, so that it works without JavaScript and costs the server nothing. There is nothing in it worth signing: whoever edits the cookie
-//! only puts other articles into their own cart.
+//! It is in a cookie, so it works without JavaScript and costs the server nothing. The cookie needs
+//! no signature: buyers who edit it only put other articles into their own cart.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use stripe_checkout_core::{Amount, AmountError};
 
 use crate::catalogue::{self, CURRENCY, PRODUCTS, Product};
 
-/// The most of one article in one order.
+/// The largest quantity of one article in one order.
 pub const MAX_QUANTITY: u32 = 99;
 
-/// What a buyer wants: one line for each article, in the catalogue's order.
+/// The articles that a buyer wants: one line for each article, in the catalogue's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cart {
-    // By place in the catalogue, so that every page shows the lines in the same order.
+    // The key is the place in the catalogue, so that every page shows the lines in the same order.
     quantities: BTreeMap<usize, u32>,
 }
 
@@ -25,7 +25,7 @@ pub struct Cart {
 pub struct Line {
     /// The article.
     pub product: &'static Product,
-    /// How many.
+    /// The quantity.
     pub quantity: u32,
     /// The price of the whole line.
     pub amount: Amount,
@@ -37,26 +37,29 @@ pub struct Line {
 pub struct Item {
     /// The article.
     pub sku: String,
-    /// How many: 1 to [`MAX_QUANTITY`].
+    /// The quantity: 1 to [`MAX_QUANTITY`].
     pub quantity: u32,
 }
 
-/// Why a cart cannot become an order. The texts are for the buyer.
+/// The reason why a cart cannot become an order. The texts are for the buyer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CartError {
-    /// Nothing in it.
+    /// The cart is empty.
     #[error("There is nothing in the cart.")]
     Empty,
-    /// An article that is not in the catalogue.
+    /// The article is not in the catalogue.
     #[error("We do not sell \u{201c}{0}\u{201d}.")]
     UnknownArticle(String),
-    /// None, or too many, of one article.
+    /// The quantity of an article is 0 or too large.
     #[error("Please order between 1 and {MAX_QUANTITY} of each article.")]
     Quantity,
 }
 
 impl Cart {
-    /// Reads the cookie. What is no longer sold, or was never a cart, is left out: an old cookie must not break the page.
+    /// Reads the cookie.
+    ///
+    /// It skips articles that are no longer sold, and text that was never a cart: an old cookie
+    /// must not break the page.
     pub fn from_cookie(value: &str) -> Self {
         let mut cart = Self::default();
         for part in value.split('.').take(PRODUCTS.len()) {
@@ -82,7 +85,8 @@ impl Cart {
     /// Reads the items that an API client sends.
     ///
     /// # Errors
-    /// [`CartError`] where an item cannot be ordered like this. Unlike the cookie, whoever writes this wants to be told.
+    /// [`CartError`] if an item cannot be ordered like this. Unlike a cookie, a bad request from an
+    /// API client is an error.
     pub fn from_items(items: &[Item]) -> Result<Self, CartError> {
         let mut cart = Self::default();
         for item in items {
@@ -101,7 +105,7 @@ impl Cart {
         }
     }
 
-    /// Puts `quantity` of an article into the cart, whatever was there before; 0 takes it out. Above the limit the limit holds.
+    /// Sets the quantity of an article; 0 removes it. A quantity above the limit becomes the limit.
     pub fn set(&mut self, sku: &str, quantity: u32) {
         let Some(place) = place(sku) else { return };
         if quantity == 0 {
@@ -119,12 +123,12 @@ impl Cart {
         }
     }
 
-    /// How many articles there are in all.
+    /// How many pieces there are in all.
     pub fn count(&self) -> u32 {
         self.quantities.values().sum()
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the cart is empty.
     pub fn is_empty(&self) -> bool {
         self.quantities.is_empty()
     }
@@ -148,7 +152,7 @@ impl Cart {
     }
 }
 
-/// What the lines cost together.
+/// The total of the lines.
 ///
 /// # Errors
 /// [`AmountError`] if the sum is too large to compute with.
@@ -160,7 +164,7 @@ fn place(sku: &str) -> Option<usize> {
     PRODUCTS.iter().position(|product| product.sku == sku)
 }
 
-/// The fields of the cart's form: the quantity by article, as [`catalogue::product`] knows it, and the button that was pressed.
+/// The fields of the cart's form: the quantity of each article, and the button that was pressed.
 #[derive(Debug, Default)]
 pub struct CartForm {
     quantities: Vec<(String, u32)>,
@@ -169,8 +173,10 @@ pub struct CartForm {
 }
 
 impl CartForm {
-    /// Sorts the form's fields. A field that is not the cart's is ignored, as browsers' add-ons may add some; a quantity that is not a number counts as one
-    /// that was not changed.
+    /// Reads the form's fields.
+    ///
+    /// It ignores fields that are not the cart's, because browser add-ons may add some. A quantity
+    /// that is not a number changes nothing.
     pub fn from_fields(fields: &[(String, String)]) -> Self {
         let mut form = Self::default();
         for (name, value) in fields {
@@ -188,7 +194,7 @@ impl CartForm {
         form
     }
 
-    /// The cart as it is after the form.
+    /// The cart after the changes of the form.
     pub fn apply(&self, mut cart: Cart) -> Cart {
         for (sku, quantity) in &self.quantities {
             cart.set(sku, *quantity);

@@ -1,11 +1,11 @@
-//! What is sold, and for how much: the one place that knows a price.
+//! The articles and their prices. No other place knows a price.
 //!
-//! A real shop would read this from its database. What matters is the direction: the browser names articles and quantities, the server looks the price up
-//! here, and nobody else can name one.
+//! A real shop would read this from its database. The direction is important: the browser names
+//! articles and quantities, and the server looks the price up here. The browser cannot set a price.
 
 use stripe_checkout_core::{Amount, Currency};
 
-/// One currency for the whole catalogue, because one payment has one.
+/// The currency of the whole catalogue: one currency, because one payment has one.
 pub const CURRENCY: Currency = Currency::EUR;
 
 /// An article.
@@ -13,19 +13,20 @@ pub const CURRENCY: Currency = Currency::EUR;
 pub struct Product {
     /// The stock keeping unit: the article's name in forms, cookies and the API.
     pub sku: &'static str,
-    /// What the buyer reads.
+    /// The name for the buyer.
     pub name: &'static str,
     /// One sentence about it.
     pub about: &'static str,
     /// The price of one, tax included.
     pub price: Amount,
-    /// Whether it is made only after it was ordered: its money is reserved when it is ordered, and taken when it is ready.
+    /// Whether it is made to order. Its money is authorised with the order, and captured when the
+    /// article is ready.
     pub on_order: bool,
     /// The drawing, as SVG.
     pub picture: &'static str,
 }
 
-/// Everything on the shelf, in the order in which it stands there.
+/// All articles, in the order in which the shop shows them.
 pub const PRODUCTS: &[Product] = &[
     Product {
         sku: "mug",

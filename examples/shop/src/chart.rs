@@ -1,46 +1,49 @@
-//! Small charts, drawn by the server: the places of bars and words, for `chart.html` to write as SVG. No script, no style of their own, and a table behind each.
+//! Small charts, drawn by the server: the positions of the bars and texts.
+//!
+//! `chart.html` writes them as SVG. They need no script and no styles of their own, and each has a
+//! table behind it.
 
 use minijinja::{Value, context};
 
-/// All lengths are in the units of the drawing's own `viewBox`, about a pixel each.
+/// All lengths are in units of the drawing's own `viewBox`, about a pixel each.
 const WIDTH: f64 = 260.0;
 const HEIGHT: f64 = 120.0;
 const TOP: f64 = 20.0;
 const BOTTOM: f64 = 98.0;
 const ROW: f64 = 34.0;
-/// A bar that is not nothing can be seen.
+/// The least length of a bar above zero, so that it can be seen.
 const LEAST: f64 = 2.5;
-/// The most rows of a chart with words; what is rarer is one row together.
+/// The most rows of a chart with words. One last row stands for all rarer values.
 const ROWS: usize = 5;
 
 /// One bar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bar {
-    /// What it stands for: an hour, a day, a code.
+    /// The label: an hour, a day, a code.
     pub(crate) label: String,
-    /// How long it is, in any unit.
+    /// The value, in any unit.
     pub(crate) value: u64,
-    /// What is said of the value.
+    /// The value as text.
     pub(crate) said: String,
-    /// Whether it is the one that is looked at.
+    /// Whether the bar is emphasised.
     pub(crate) marked: bool,
 }
 
-/// What a chart says in words.
+/// The words of a chart.
 #[derive(Debug)]
 pub(crate) struct Words<'a> {
-    /// A name that no other chart of the page has, for the page's own references.
+    /// A name that is unique on the page, for the page's own references.
     pub(crate) id: &'a str,
     pub(crate) title: String,
     /// The column of the bars' labels in the table.
     pub(crate) column: &'a str,
-    /// What to say if there is no bar.
+    /// The text if there is no bar.
     pub(crate) nothing: &'a str,
-    /// The style's name of the colour.
+    /// The name of the colour in the style sheet.
     pub(crate) look: &'a str,
 }
 
-/// Bars that stand side by side; under some of them is their label, at these places.
+/// A chart with bars side by side. The bars at the places in `labelled` have their label below.
 pub(crate) fn upright(words: &Words<'_>, bars: &[Bar], labelled: &[usize]) -> Value {
     let highest = bars.iter().map(|bar| bar.value).max().unwrap_or_default();
     let slot = WIDTH / float(bars.len().max(1));
@@ -62,7 +65,7 @@ pub(crate) fn upright(words: &Words<'_>, bars: &[Bar], labelled: &[usize]) -> Va
         .iter()
         .filter_map(|index| {
             let bar = bars.get(*index)?;
-            // The first and the last word keep inside.
+            // The first and the last label stay inside the drawing.
             let (x, anchor) = match *index {
                 0 => (0.0, "start"),
                 index if index + 1 == bars.len() => (WIDTH, "end"),
@@ -81,7 +84,7 @@ pub(crate) fn upright(words: &Words<'_>, bars: &[Bar], labelled: &[usize]) -> Va
     }
 }
 
-/// Bars that lie one below the other, the longest first, each with its label above it.
+/// A chart with bars one below the other, the longest first, each with its label above.
 pub(crate) fn lying(words: &Words<'_>, bars: Vec<Bar>) -> Value {
     let all = bars.clone();
     let bars = fewer(bars);
@@ -105,7 +108,7 @@ pub(crate) fn lying(words: &Words<'_>, bars: Vec<Bar>) -> Value {
     context! { ticks, baseline => number(BOTTOM), ..common(words, &all, drawn, height) }
 }
 
-/// What every chart has: its words, its bars, and the rows of its table.
+/// The values that every chart has: its words, its bars, and the rows of its table.
 fn common(words: &Words<'_>, bars: &[Bar], drawn: Vec<Value>, height: f64) -> Value {
     let said: Vec<String> = bars
         .iter()
@@ -136,7 +139,7 @@ fn common(words: &Words<'_>, bars: &[Bar], drawn: Vec<Value>, height: f64) -> Va
     }
 }
 
-/// The longest bars, and one for all others.
+/// The longest bars, and one bar for all others.
 fn fewer(mut bars: Vec<Bar>) -> Vec<Bar> {
     bars.sort_by(|left, right| {
         right
@@ -168,12 +171,12 @@ fn rect(bar: &Bar, [x, y, width, height]: [f64; 4]) -> Value {
     }
 }
 
-/// What part of the whole it is, between 0 and 1.
+/// The part of the whole, between 0 and 1.
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 0.0;
     }
-    // What a drawing cannot show need not be exact.
+    // The rounding is too small for a drawing to show.
     part as f64 / whole as f64
 }
 
@@ -181,7 +184,7 @@ fn float(count: usize) -> f64 {
     count as f64
 }
 
-/// With one digit after the point, which is more than a screen shows.
+/// A length with one digit after the point, which is more than a screen shows.
 fn number(length: f64) -> String {
     format!("{length:.1}")
 }

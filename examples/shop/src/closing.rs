@@ -1,18 +1,18 @@
-//! How a program learns that it shall end, the same under every framework.
+//! The signal to close, the same under every framework.
 
 use std::{future, process, time::Duration};
 
 use tokio::{signal, sync::watch};
 
-/// How long requests that are under way may take once the shop is told to close.
+/// How long open requests may take after the signal to close.
 pub const GRACE: Duration = Duration::from_secs(20);
 
-/// The word that the shop shall close.
+/// The signal that the shop should close.
 #[derive(Debug, Clone)]
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
-    /// Listens for it from now on.
+    /// Listens for the signal from now on.
     pub(crate) fn listen() -> Self {
         let (tell, told) = watch::channel(false);
         tokio::spawn(async move {
@@ -26,31 +26,32 @@ impl Closing {
                 println!("Closing. Press Ctrl-C again to leave at once.");
                 let _ = tell.send(true);
             };
-            // In this order: who reads the line may press at once.
+            // In this order: a person who reads the line may press at once.
             tokio::join!(biased; again, say);
         });
         Self(told)
     }
 
-    /// Ends when the shop is told to close.
+    /// Ends when the shop should close.
     pub(crate) async fn told(mut self) {
         if self.0.wait_for(|told| *told).await.is_err() {
             future::pending().await
         }
     }
 
-    /// Ends when the shop was told to close, and the time for that is over.
+    /// Ends when the shop should close and the time for that has passed.
     pub(crate) async fn overdue(self) {
         self.told().await;
         tokio::time::sleep(GRACE).await;
     }
 }
 
-/// Ctrl-C, or what `kill`, systemd and Docker send.
+/// Ends with Ctrl-C, or with the signal that `kill`, systemd and Docker send.
 async fn told_to_stop() {
     let interrupt = async {
         if signal::ctrl_c().await.is_err() {
-            // Without the signal there is nothing to wait for; the shop stays open until it is killed.
+            // Without the signal there is nothing to wait for. The shop stays open until it is
+            // killed.
             future::pending::<()>().await;
         }
     };

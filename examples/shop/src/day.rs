@@ -1,4 +1,6 @@
-//! How the day goes: takings, refunds, disputes and failures, added up from the ledger. Days and hours are those of UTC; each currency is counted for itself.
+//! The figures of a day: takings, refunds, disputes and failures, added up from the ledger.
+//!
+//! Days and hours are in UTC. Each currency is counted for itself.
 
 use minijinja::{Value, context};
 use stripe_checkout_core::{Amount, Currency};
@@ -12,11 +14,11 @@ use crate::{
     money,
 };
 
-/// How many days are looked back upon, the day itself included.
+/// How many days the charts show, the day itself included.
 const DAYS: usize = 14;
 const DAY: i64 = 24 * 60 * 60;
 
-/// Reads a day as it stands in an address: `2030-01-31`.
+/// Reads a day from an address: `2030-01-31`.
 pub(crate) fn parse(text: &str) -> Option<Date> {
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
@@ -30,7 +32,7 @@ pub(crate) fn parse(text: &str) -> Option<Date> {
     date.ok().filter(|date| address(*date) == text)
 }
 
-/// How a day stands in an address.
+/// Writes a day for an address.
 pub(crate) fn address(day: Date) -> String {
     let (year, month, day) = day.to_calendar_date();
     format!("{year:04}-{:02}-{day:02}", u8::from(month))
@@ -42,7 +44,7 @@ pub(crate) fn today() -> Date {
     now.unwrap_or(OffsetDateTime::UNIX_EPOCH).date()
 }
 
-/// From when to when the ledger is read for this day, in seconds since 1970.
+/// The period of the ledger for this day's page: its start and its end, in seconds since 1970.
 pub(crate) fn span(day: Date) -> (i64, i64) {
     let begin = begin(day);
     (begin - DAY * (DAYS as i64 - 1), begin + DAY)
@@ -75,7 +77,7 @@ struct Money {
     taken: [u64; DAYS],
     refunded: [u64; DAYS],
     withdrawn: [u64; DAYS],
-    /// Of the day itself.
+    /// Of the day itself, like the fields below.
     reinstated: u64,
     refunds: u64,
     refunds_pending: u64,
@@ -145,7 +147,7 @@ impl Money {
         money::price(Amount::new(minor, self.currency))
     }
 
-    /// The chart of a figure over the days.
+    /// The chart of one figure over the days.
     fn days(&self, words: &Words<'_>, days: &[u64; DAYS], last: Date) -> Value {
         let bars: Vec<Bar> = days
             .iter()
@@ -247,10 +249,10 @@ impl Money {
     }
 }
 
-/// All of it, for the page.
+/// The values for the page of a day.
 pub(crate) fn shown(day: Date, sums: &[Sum]) -> Value {
     let (from, _) = span(day);
-    // The shop's own first, and there even if nothing was sold.
+    // The shop's own currency comes first, even if nothing was sold.
     let mut currencies = vec![Money::new(CURRENCY)];
     let mut codes: Vec<(String, u64)> = Vec::new();
     for sum in sums {

@@ -1,7 +1,8 @@
-//! The two databases that the shop runs on: SQLite for one machine, PostgreSQL for as many as you like.
+//! The databases of the shop: SQLite for one machine, PostgreSQL for as many as you like.
 //!
-//! Their SQL is one and the same here, down to the `$1`; only sqlx's types differ. So a statement stands once, and [`on!`](crate::db::on) compiles it for both. A
-//! shop with a database of its own choice needs nothing of this file: it has a `PgPool`, and its handler is one for `PgConnection`.
+//! Their SQL is the same here, down to the `$1`; only sqlx's types differ. So each statement is
+//! there once, and [`on!`](crate::db::on) compiles it for both. A shop that has chosen one database
+//! needs nothing of this file: it has a `PgPool`, and its handler is one for `PgConnection`.
 
 use std::{
     ops::DerefMut,
@@ -10,7 +11,7 @@ use std::{
 
 use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 
-/// The same thing of either database.
+/// A value for one of the two databases.
 #[derive(Debug, Clone)]
 pub enum Either<S, P> {
     /// SQLite's.
@@ -33,7 +34,7 @@ impl Pool {
 
 /// A connection to either database, with the transaction that is open on it.
 pub trait Connection: Send {
-    /// Which one it is.
+    /// The connection of the database that this is.
     fn either(&mut self) -> Either<&mut SqliteConnection, &mut PgConnection>;
 }
 
@@ -62,7 +63,9 @@ where
     }
 }
 
-/// `on!(db, sqlx::query("…").execute(db).await)`: whichever database `db` is of, inside it is that one's own pool or connection.
+/// Runs code for the database that `db` belongs to: `on!(db, sqlx::query("…").execute(db).await)`.
+///
+/// In the code, `db` is that database's own pool or connection.
 macro_rules! on {
     ($db:ident, $body:expr) => {
         match $db.either() {
@@ -73,7 +76,8 @@ macro_rules! on {
 }
 pub(crate) use on;
 
-/// The time for a row: seconds since 1970, UTC. SQL has no function for it that both databases know.
+/// The current time for a row, in seconds since 1970, UTC. No SQL function gives it in both
+/// databases.
 pub(crate) fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_secs().cast_signed())

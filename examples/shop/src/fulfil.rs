@@ -1,9 +1,9 @@
 //! Changes an order when something happens to its payment.
 //!
-//! The handler writes through the connection that it is given. That is the transaction of the
-//! inbox, so the order, its shipment and the mark that the event is done commit together, or none
-//! of them does. Each `UPDATE` says from which states it may come, and checks how many rows it
-//! touched: none is a mistake, and must show.
+//! The handler writes through the connection that it receives. This is the inbox's transaction, so
+//! the order, its shipment and the mark that the event is done commit together, or none of them
+//! does. Each `UPDATE` names the states that it may change, and checks how many rows it changed. If
+//! no row changed, that is a mistake, and it must be visible.
 
 use std::sync::Arc;
 
@@ -28,13 +28,13 @@ pub struct Fulfil {
 }
 
 impl Fulfil {
-    /// Rings when there is something in the outbox.
+    /// Creates the handler. It notifies `outbox` when the outbox has a new row.
     pub fn new(outbox: Arc<Notify>) -> Self {
         Self { outbox }
     }
 }
 
-/// A shop on one database writes `impl FulfillmentHandler<PgConnection> for Fulfil` (or `SqliteConnection`), and needs no `on!`.
+/// A shop on one database implements it for `PgConnection` or `SqliteConnection`, without `on!`.
 impl<C: Connection> FulfillmentHandler<C> for Fulfil {
     async fn payment_succeeded(&self, payment: &Payment, db: &mut C) -> Result<(), BoxError> {
         let order = order_of(payment)?;
@@ -64,7 +64,8 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
                 .await
                 .map(drop)
         )?;
-        // The e-mail is not sent from here: if the commit fails, it would thank for nothing; and the mail server would hold up the database.
+        // The e-mail is not sent from here. If the commit fails, the e-mail would thank for
+        // nothing; and the mail server would hold up the database.
         on!(
             db,
             sqlx::query("INSERT INTO outbox (kind, order_id) VALUES ('order_paid', $1)")
@@ -78,7 +79,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
             payment = payment.id(),
             "order paid, shipment written"
         );
-        // It may look before the commit, and find nothing: it looks again soon.
+        // The task may look before the commit, and find nothing. It looks again soon.
         self.outbox.notify_one();
         Ok(())
     }
@@ -87,7 +88,7 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
         let order = order_of(payment)?;
         let row: Option<(i64, String)> = on!(
             db,
-            // Always the price of the order. The library knows how much of it a capture was to
+            // Always the price of the order. The library knows which part of it a capture should
             // take.
             sqlx::query_as("SELECT amount, currency FROM orders WHERE id = $1")
                 .bind(order)
@@ -131,7 +132,9 @@ impl<C: Connection> FulfillmentHandler<C> for Fulfil {
 }
 
 impl Fulfil {
-    /// No row was touched: the order does not exist, or it was paid before, by this payment or by another one.
+    /// Handles an update that changed no row.
+    ///
+    /// The order does not exist, or it was paid before, by this payment or by another one.
     async fn paid_before(
         &self,
         payment: &Payment,
@@ -158,7 +161,7 @@ impl Fulfil {
     }
 }
 
-/// The payment is on its way.
+/// Handles a payment that is on its way.
 async fn processing(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let order = order_of(payment)?;
     let updated = on!(
@@ -177,14 +180,14 @@ async fn processing(payment: &Payment, db: &mut impl Connection) -> Result<(), B
     one_or_overtaken(updated, payment, db).await
 }
 
-/// An attempt to pay failed.
+/// Handles a failed attempt to pay.
 async fn failed(
     payment: &Payment,
     failure: &Failure,
     db: &mut impl Connection,
 ) -> Result<(), BoxError> {
     let order = order_of(payment)?;
-    // An older intent of the order may be declined while a newer one is on its way: the newer one
+    // An older intent of the order may be declined while a newer one is on its way. The newer one
     // decides.
     let updated = on!(
         db,
@@ -218,10 +221,10 @@ async fn failed(
     Ok(())
 }
 
-/// The payment was canceled: it can no longer pay the order.
+/// Handles a canceled payment: it can no longer pay the order.
 async fn canceled(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let order = order_of(payment)?;
-    // An older intent of the order may be canceled while a newer one is on its way: the newer one
+    // An older intent of the order may be canceled while a newer one is on its way. The newer one
     // decides.
     let updated = on!(
         db,
@@ -237,7 +240,7 @@ async fn canceled(payment: &Payment, db: &mut impl Connection) -> Result<(), Box
         .rows_affected()
     );
     one_or_overtaken(updated, payment, db).await?;
-    // The authorised money is free again: the shop released it, or its time was over.
+    // The authorised money is free again: the shop released it, or its time has passed.
     on!(
         db,
         sqlx::query(
@@ -256,7 +259,7 @@ async fn canceled(payment: &Payment, db: &mut impl Connection) -> Result<(), Box
     Ok(())
 }
 
-/// Money is authorised, or more of it than before.
+/// Handles money that is authorised, or more of it than before.
 async fn authorised(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let order = order_of(payment)?;
     let reserved = on!(
@@ -273,7 +276,7 @@ async fn authorised(payment: &Payment, db: &mut impl Connection) -> Result<(), B
         .rows_affected()
     );
     one_or_overtaken(reserved, payment, db).await?;
-    // Only by how much it grew: the lines of one payment are added up.
+    // Only the increase: the lines of one payment are added up.
     let before: i64 = on!(
         db,
         sqlx::query_scalar(
@@ -300,7 +303,7 @@ async fn authorised(payment: &Payment, db: &mut impl Connection) -> Result<(), B
     Ok(())
 }
 
-/// A second payment of an order came.
+/// Handles a second payment of an order.
 async fn paid_twice(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     taken(payment, db).await?;
     let detail = format!(
@@ -318,7 +321,7 @@ async fn paid_twice(payment: &Payment, db: &mut impl Connection) -> Result<(), B
     Ok(())
 }
 
-/// The payment does not fit its order.
+/// Handles a payment that does not match its order.
 async fn does_not_fit(
     payment: &Payment,
     mismatch: &Mismatch,
@@ -337,7 +340,7 @@ async fn does_not_fit(
     Ok(())
 }
 
-/// The money went back before anything was shipped.
+/// Handles a payment that was refunded or disputed before anything was shipped.
 async fn refunded_early(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     review(payment, db).await?;
     taken(payment, db).await?;
@@ -353,14 +356,14 @@ async fn refunded_early(payment: &Payment, db: &mut impl Connection) -> Result<(
     Ok(())
 }
 
-/// The order that the checkout wrote into the payment when it made it.
+/// The order that the checkout wrote into the payment when it created it.
 fn order_of(payment: &Payment) -> Result<&str, BoxError> {
     payment
         .order_id()
         .ok_or_else(|| format!("the payment {} names no order", payment.id()).into())
 }
 
-// An error, not a shrug: somebody paid, and this database does not know for what.
+// This must be an error: a buyer paid, and this database does not know the order.
 fn unknown_order(payment: &Payment) -> BoxError {
     format!(
         "the order of the payment {} is not in this database",
@@ -369,7 +372,9 @@ fn unknown_order(payment: &Payment) -> BoxError {
     .into()
 }
 
-/// One row was meant. None is right only if the order is there and later news has overtaken this.
+/// Checks that one row changed.
+///
+/// Zero rows are right only if the order exists and later news has overtaken this event.
 async fn one_or_overtaken(
     updated: u64,
     payment: &Payment,
@@ -394,7 +399,7 @@ async fn one_or_overtaken(
     }
 }
 
-/// Keeps the buyer from paying again until somebody has looked.
+/// Keeps the buyer from paying again until a person has looked.
 async fn review(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let order = order_of(payment)?;
     let updated = on!(
@@ -413,7 +418,7 @@ async fn review(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxEr
     one_or_overtaken(updated, payment, db).await
 }
 
-/// A line of the ledger about this payment, which can be there once.
+/// A line of the ledger about this payment. It can be there once.
 fn line(kind: Kind, payment: &Payment) -> Line<'_> {
     Line {
         kind,
@@ -425,7 +430,7 @@ fn line(kind: Kind, payment: &Payment) -> Line<'_> {
     }
 }
 
-/// Money came, whatever it was for.
+/// Records that money arrived, whether or not it matches the order.
 async fn taken(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxError> {
     let kind = if payment.captures_manually() {
         Kind::Capture
@@ -435,7 +440,7 @@ async fn taken(payment: &Payment, db: &mut impl Connection) -> Result<(), BoxErr
     ledger::write(line(kind, payment), db).await
 }
 
-/// Writes something for a person to look at, once.
+/// Writes a notice for a person to look at, once.
 pub(crate) async fn note(
     db: &mut impl Connection,
     kind: &str,
@@ -443,7 +448,7 @@ pub(crate) async fn note(
     payment: Option<&str>,
     detail: &str,
 ) -> Result<(), sqlx::Error> {
-    // Without an order in the event, the payment tells.
+    // If the event has no order, the payment gives it.
     on!(
         db,
         sqlx::query(

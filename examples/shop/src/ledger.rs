@@ -1,7 +1,8 @@
-//! The ledger: every movement of money, as the shop heard of it, in rows that are added and never changed.
+//! The ledger: every movement of money that the shop knows of. Rows are added and never changed.
 //!
-//! A row is written in the transaction of the event that tells of it, so it is there if and only if the rest of what the event did is. An order's state says how
-//! things are; the ledger says how they came to be, and what a day was like.
+//! A row is written in the transaction of the event that reports the movement. So it exists if and
+//! only if the event's other changes exist. An order's status shows the present; the ledger shows
+//! the history, and the figures of a day.
 
 use std::fmt;
 
@@ -12,23 +13,23 @@ use crate::{
     store::{self, Store, StoreError, to_sql},
 };
 
-/// What happened to money.
+/// A kind of movement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A payment came.
+    /// A payment arrived.
     Taking,
-    /// Reserved money, or a part of it, was taken.
+    /// The shop captured authorised money, or a part of it.
     Capture,
-    /// Money was reserved.
+    /// Money was authorised.
     Reserved,
-    /// Reserved money was let go.
+    /// Authorised money was released.
     Released,
     /// An attempt to pay failed.
     Failure,
     /// A refund is on its way.
     RefundPending,
-    /// A refund arrived, or will soon.
+    /// A refund arrived, or will arrive soon.
     RefundSucceeded,
     /// A refund did not arrive.
     RefundFailed,
@@ -38,13 +39,13 @@ pub enum Kind {
     DisputeOpened,
     /// The bank took the money.
     FundsWithdrawn,
-    /// The bank gave the money back.
+    /// The bank returned the money.
     FundsReinstated,
     /// The dispute was decided for the shop.
     DisputeWon,
     /// The dispute was decided for the buyer.
     DisputeLost,
-    /// The dispute came to nothing.
+    /// The dispute ended without a decision.
     DisputeClosed,
 }
 
@@ -88,7 +89,7 @@ impl Kind {
         }
     }
 
-    /// What a merchant reads.
+    /// The title for the merchant.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Taking => "Paid",
@@ -124,22 +125,23 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What is to be written down.
+/// A line to write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
     pub(crate) kind: Kind,
-    /// None where only the payment is known: then what was written of it before tells.
+    /// `None` if only the payment is known. Earlier lines, or `orders`, then name the order.
     pub(crate) order: Option<&'a str>,
     pub(crate) payment: &'a str,
-    /// What can be of this kind only once.
+    /// A key that can have only one line of this kind.
     pub(crate) object: Option<&'a str>,
     pub(crate) amount: Amount,
     pub(crate) detail: Option<&'a str>,
 }
 
-/// Adds a line. One whose object is there under the same kind is there already: the same news has come on two ways.
+/// Adds a line. If a line of this kind already has the same object, it adds nothing: the same news
+/// arrived in two ways.
 pub(crate) async fn write(line: Line<'_>, db: &mut impl Connection) -> Result<(), BoxError> {
-    // An order that was free moves nothing.
+    // A free order moves no money.
     if line.amount.is_zero() {
         return Ok(());
     }
@@ -170,32 +172,32 @@ pub(crate) async fn write(line: Line<'_>, db: &mut impl Connection) -> Result<()
 /// A line of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// What happened.
+    /// The kind of movement.
     pub kind: Kind,
-    /// To how much money.
+    /// How much money.
     pub amount: Amount,
-    /// A decline code, the reason of a dispute, why a refund failed.
+    /// A decline code, the reason of a dispute, or the reason why a refund failed.
     pub detail: Option<String>,
-    /// When the shop heard of it, in seconds since 1970, UTC.
+    /// When the shop recorded it, in seconds since 1970, UTC.
     pub created: i64,
 }
 
-/// What the ledger has of one hour, or of one kind of it.
+/// The lines of one hour that have the same kind, currency and code, added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) kind: Kind,
-    /// All lines' together.
+    /// The sum of all these lines.
     pub(crate) amount: Amount,
-    /// How many lines.
+    /// How many lines these are.
     pub(crate) count: u64,
-    /// The beginning of the hour, in seconds since 1970, UTC.
+    /// The start of the hour, in seconds since 1970, UTC.
     pub(crate) hour: i64,
-    /// The decline code, of a failure.
+    /// The decline code of a failure.
     pub(crate) code: Option<String>,
 }
 
 impl Store {
-    /// What happened to a payment's money, the oldest first.
+    /// The movements of a payment's money, the oldest first.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -226,7 +228,9 @@ impl Store {
         .await
     }
 
-    /// What happened from one second to before another one, added up by hour, kind and currency; failures by their code, too. The oldest first.
+    /// The movements from one second to just before another, the oldest first.
+    ///
+    /// They are added up by hour, kind and currency; failures also by their code.
     ///
     /// # Errors
     /// [`StoreError`].

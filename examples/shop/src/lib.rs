@@ -1,7 +1,8 @@
-//! The shop that the example applications share: everything about it that is not a framework's.
+//! The shop that the example applications share: everything that is independent of a framework.
 //!
-//! A framework's own program has the routing, the state, the answers, the start and the end; it makes a [`Visit`] of a request, calls a method of
-//! [`Shop`], and sends the [`Answer`]. Read `catalogue.rs`, `prices.rs` and `fulfil.rs` for what a shop of your own has to bring.
+//! Each framework's own program has the routing, the state, the responses, the start and the end.
+//! It makes a [`Visit`] from a request, calls a method of [`Shop`], and sends the [`Answer`]. Read
+//! `catalogue.rs`, `prices.rs` and `fulfil.rs` to see the parts that your own shop needs.
 
 mod abandoned;
 mod account;
@@ -72,17 +73,19 @@ pub const NAME: &str = "Crab & Kettle";
 
 /// Writes the log to the terminal: from `info` upwards, or as `RUST_LOG` says.
 ///
-/// Only what is said to `tracing`. To the older `log` some frameworks say the whole address of a request, and Stripe's redirect carries the client secret in the query.
+/// The log has only records of `tracing`. Some frameworks write the whole address of a request to
+/// the
+/// older `log`, and Stripe's redirect carries the client secret in the query.
 pub fn log() {
-    // actix-web calls each malformed request of a stranger an error.
+    // actix-web reports each malformed request of a stranger as an error.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,actix_http::h1::dispatcher=off".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).finish();
-    // Whoever called twice has a log already.
+    // After a second call, the first log stays.
     let _ = tracing::subscriber::set_global_default(log);
 }
 
-/// An error and its causes in one line, for whoever runs the shop.
+/// An error and its causes in one line, for the operator of the shop.
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

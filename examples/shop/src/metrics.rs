@@ -1,4 +1,5 @@
-//! What is counted: the checkout says it to the crate `metrics`, which knows nobody's format; here it becomes Prometheus's text.
+//! The metrics. The checkout reports them to the crate `metrics`, which has no format of its own;
+//! this module turns them into Prometheus's text.
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use sha2::{Digest as _, Sha256};
@@ -6,10 +7,11 @@ use subtle::ConstantTimeEq as _;
 
 use crate::settings::Password;
 
-/// Upper bounds of the histograms' buckets, in seconds: a handler takes milliseconds, and 20 s at most.
+/// Upper bounds of the histograms' buckets, in seconds. A handler takes milliseconds, and 20 s at
+/// most.
 const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 20.0];
 
-/// The counts of this process, for whoever has the token.
+/// The metrics of this process, for readers that have the token.
 #[derive(Clone)]
 pub struct Metrics {
     counts: PrometheusHandle,
@@ -17,10 +19,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts from now on, for the whole process: once.
+    /// Starts to count, for the whole process. Call it once.
     ///
     /// # Errors
-    /// [`BuildError`] if something else counts already.
+    /// [`BuildError`] if another recorder is installed already.
     pub fn install(token: &Password) -> Result<Self, BuildError> {
         Ok(Self {
             counts: PrometheusBuilder::new()
@@ -30,13 +32,15 @@ impl Metrics {
         })
     }
 
-    /// All counts as text, if this is the token. Compared as hashes: the time it takes tells nothing of it.
+    /// All metrics as text, if this is the token. It compares hashes, so the time reveals nothing
+    /// about the token.
     pub(crate) fn read(&self, token: &str) -> Option<String> {
         let token: [u8; 32] = Sha256::digest(token).into();
         bool::from(token.ct_eq(&self.token)).then(|| self.counts.render())
     }
 
-    /// Sorts what was measured into the buckets, so that it takes no more and more memory where nobody reads.
+    /// Sorts measurements into the buckets. Otherwise memory would grow where `/metrics` is not
+    /// read.
     pub(crate) fn tidy(&self) {
         self.counts.run_upkeep();
     }

@@ -2,9 +2,11 @@
 
 use stripe_checkout_core::{Amount, Currency};
 
-/// An amount for a page in English: `€1,234.50`, or with the code where the sign is not known everywhere: `CHF 12.00`.
+/// An amount for a page in English: `€1,234.50`, or with a code: `CHF 12.00`.
 ///
-/// The digits come from [`Amount::to_major`], which is exact; here they only get commas and a sign.
+/// The code is for currencies whose sign is not known everywhere.
+///
+/// The digits come from [`Amount::to_major`], which is exact. This only adds commas and a sign.
 pub fn price(amount: Amount) -> String {
     let major = amount.to_major();
     let (whole, fraction) = match major.split_once('.') {

@@ -1,4 +1,4 @@
-//! Money that is moved from the back room: given back, taken, let go.
+//! Money that the admin moves: refunds, captures and canceled orders.
 
 use std::time::Duration;
 
@@ -22,12 +22,12 @@ use crate::{
     visit::{Visit, field},
 };
 
-/// How long a page waits for Stripe to tell until when reserved money can be taken.
+/// How long a page waits for Stripe's answer about the capture deadline of authorised money.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Why nothing was moved, or nobody knows.
+/// Why nothing was moved, or why the result is not known.
 enum Stop {
-    /// A sentence for the page, with its status.
+    /// A sentence for the page, with the HTTP status.
     Said(u16, String),
     Problem(Problem),
 }
@@ -44,17 +44,23 @@ fn said<T>(status: u16, sentence: impl Into<String>) -> Result<T, Stop> {
 
 /// The routes.
 impl Shop {
-    /// `POST /admin/payments/{id}/refund` with `reference`, `amount` and `reason`: gives money back, once per reference.
+    /// `POST /admin/payments/{id}/refund` with `reference`, `amount` and `reason`: refunds money.
+    ///
+    /// It refunds once for each reference.
     pub async fn refund(&self, visit: &Visit, payment: &str) -> Answer {
         self.move_money(visit, payment, Wish::Refund).await
     }
 
-    /// `POST /admin/payments/{id}/capture` with `reference` and `amount`: takes reserved money, or a part of it. Once.
+    /// `POST /admin/payments/{id}/capture` with `reference` and `amount`: captures a payment.
+    ///
+    /// It captures the authorised money, or a part of it, once.
     pub async fn capture(&self, visit: &Visit, payment: &str) -> Answer {
         self.move_money(visit, payment, Wish::Capture).await
     }
 
-    /// `POST /admin/orders/{id}/call-off`: sees to it that nobody can pay an order any more, and lets go what was reserved for it.
+    /// `POST /admin/orders/{id}/call-off`: cancels an order.
+    ///
+    /// The order can no longer be paid, and Stripe releases the money that is authorised for it.
     pub async fn call_off(&self, visit: &Visit, order: &str) -> Answer {
         let csrf = match self.authorised(visit).await {
             Ok(csrf) => csrf,
@@ -92,9 +98,9 @@ impl Shop {
     }
 }
 
-/// What they do.
+/// The work behind the routes.
 impl Shop {
-    /// First the row, then Stripe.
+    /// Writes the row first, then asks Stripe.
     async fn ask(&self, payment: &str, wish: Wish, form: &[(String, String)]) -> Result<(), Stop> {
         let store = &self.inner.store;
         let balance = store.balance(payment).await?.ok_or(Problem::NotFound)?;
@@ -121,7 +127,8 @@ impl Shop {
         if reason_of(&request).is_err() {
             return said(422, "Choose one of the reasons in the list.");
         }
-        // What was written down before is judged already: sent twice, or asked again because nobody heard the answer.
+        // A stored request was checked before. It comes a second time if the form was sent twice,
+        // or if the merchant asks again because no answer arrived.
         let stored = match store.request(reference).await? {
             Some(stored) => stored,
             None => {
@@ -153,7 +160,7 @@ impl Shop {
         self.carry_out(&request, &balance).await
     }
 
-    /// Asks Stripe, and writes down what it says.
+    /// Asks Stripe, and records the answer.
     async fn carry_out(&self, request: &Request, balance: &Balance) -> Result<(), Stop> {
         let (store, checkout) = (&self.inner.store, &self.inner.checkout);
         let answered = match request.wish {
@@ -205,7 +212,7 @@ impl Shop {
         }
     }
 
-    /// Gives the payment whose page tells more, if the order has one.
+    /// Cancels an order. Returns its payment, if it has one: that payment's page shows more.
     async fn give_up(&self, id: &str) -> Result<Option<String>, Stop> {
         let store = &self.inner.store;
         let order = store.order(id).await?.ok_or(Problem::NotFound)?;
@@ -220,7 +227,7 @@ impl Shop {
             Status::Pending | Status::Processing | Status::Failed | Status::Reserved => {}
         }
         match self.inner.checkout.expire(id).await {
-            // Of a payment that was canceled Stripe tells, too.
+            // Stripe also sends an event when a payment is canceled.
             Ok(Expired::Expired(_) | Expired::NothingOpen) => {
                 store.called_off(id).await?;
                 tracing::info!(order = short(id), "order called off");
@@ -250,7 +257,10 @@ impl Shop {
     }
 }
 
-/// Until when the reserved money of an order can be taken: as it is written down, or else as Stripe says, and written down then. None if nobody knows.
+/// Until when the authorised money of an order can be captured, in seconds since 1970, UTC.
+///
+/// This reads the stored time. If there is none, it asks Stripe and stores the answer. `None` if
+/// the time is not known.
 pub(crate) async fn capture_before(
     checkout: &Checkout,
     store: &Store,
@@ -267,23 +277,24 @@ pub(crate) async fn capture_before(
     if totals.capturable.is_zero() {
         return Ok(None);
     }
-    // Not every way to pay says it: it is not asked again.
+    // Not every payment method has such a time. The stored 0 keeps the shop from asking again.
     let until = totals.capture_before.unwrap_or(0);
     store.reserved_until(&reserved.order, until).await?;
     Ok(known(until))
 }
 
-/// An order whose money is reserved.
+/// An order whose money is authorised.
 #[derive(Debug, Clone)]
 pub(crate) struct Reserved {
     pub(crate) order: String,
     pub(crate) payment: String,
     pub(crate) total: Amount,
-    /// Until when it can be taken; 0 if Stripe does not say, none if it was not asked.
+    /// Until when it can be captured, in seconds since 1970, UTC. 0 if Stripe does not say; `None`
+    /// if the shop has not asked.
     pub(crate) until: Option<i64>,
 }
 
-/// Says what cannot be without asking Stripe, in numbers that the page shows too.
+/// Refuses impossible requests without asking Stripe, by numbers that the page also shows.
 fn possible(balance: &Balance, request: &Request) -> Result<(), Stop> {
     match request.wish {
         Wish::Refund => {
@@ -338,7 +349,7 @@ const NOTHING_LEFT: &str =
 const NOTHING_RESERVED: &str =
     "Nothing is reserved any more: it was taken, let go, or its time is over.";
 
-/// What Stripe takes as a reason.
+/// The reason as Stripe knows it. An error if it is not one of Stripe's reasons.
 fn reason_of(request: &Request) -> Result<Option<RefundReason>, ()> {
     Ok(match request.reason.as_deref() {
         None => None,
@@ -361,7 +372,7 @@ fn is_final(error: &PaymentError) -> bool {
     }
 }
 
-/// What went wrong, for the merchant.
+/// A sentence for the merchant about the failure.
 fn sentence(error: &PaymentError, request: &Request, balance: &Balance) -> String {
     let unheard = |what: &str| {
         format!(
@@ -419,7 +430,7 @@ fn sentence(error: &PaymentError, request: &Request, balance: &Balance) -> Strin
 }
 
 impl Store {
-    /// Nobody can pay this order any more.
+    /// Marks an order as canceled: it can no longer be paid.
     pub(crate) async fn called_off(&self, order: &str) -> Result<(), StoreError> {
         let (pool, order) = (self.pool().clone(), order.to_owned());
         self.to_the_end(async move {
@@ -440,7 +451,7 @@ impl Store {
         .await
     }
 
-    /// The orders whose money is reserved, the oldest first.
+    /// The orders whose money is authorised, the oldest first; 1,000 at most.
     pub(crate) async fn reserved(&self) -> Result<Vec<Reserved>, StoreError> {
         type Row = (String, String, i64, String, Option<i64>);
         let pool = self.pool().clone();
@@ -468,7 +479,7 @@ impl Store {
         .await
     }
 
-    /// What Stripe said of the end of a reservation.
+    /// Stores until when Stripe says the money can be captured; 0 if Stripe does not say.
     async fn reserved_until(&self, order: &str, until: i64) -> Result<(), StoreError> {
         let (pool, order) = (self.pool().clone(), order.to_owned());
         self.to_the_end(async move {

@@ -5,24 +5,26 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 use stripe_checkout_core::{Amount, webhook::RefundStatus};
 
-/// Where an order stands. Only the payment's events move it (see `fulfil.rs`), never a page.
+/// The status of an order. The payment's events change it (see `fulfil.rs`).
+///
+/// The shop itself only cancels orders: at the merchant's request, or if they stay unpaid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Made, not paid.
+    /// Created, not paid.
     Pending,
-    /// The buyer has done their part; the bank takes its time.
+    /// The buyer has done their part; the bank has not confirmed the payment yet.
     Processing,
-    /// The last try failed. The buyer may try again.
+    /// The last attempt failed. The buyer may try again.
     Failed,
-    /// Money came that does not fit the order: a person has to look.
+    /// A person has to look: a mismatch, or a refund or dispute before anything was shipped.
     Review,
-    /// Authorised: the bank keeps the money for the shop, which takes it when everything is ready.
+    /// Authorised: the bank holds the money until the shop captures it, when everything is ready.
     Reserved,
-    /// Paid. The shipment is written.
+    /// Paid. The shipment is recorded.
     Paid,
-    /// The payment was canceled; nothing was taken.
+    /// The payment was canceled; nothing was charged.
     Canceled,
-    /// Paid, and given back in full.
+    /// Paid, and refunded in full.
     Refunded,
 }
 
@@ -62,7 +64,7 @@ impl Status {
         matches!(self, Self::Pending | Self::Failed)
     }
 
-    /// Whether the buyer has done their part, so that the same things need not be bought again.
+    /// Whether the buyer has done their part, so that they need not buy the same things again.
     pub const fn is_bought(self) -> bool {
         matches!(
             self,
@@ -70,7 +72,7 @@ impl Status {
         )
     }
 
-    /// Whether the page may stop asking: what follows (a refund) is not a matter of seconds.
+    /// Whether the page may stop asking: what follows (a refund) takes longer than seconds.
     pub const fn is_settled(self) -> bool {
         matches!(self, Self::Paid | Self::Canceled | Self::Refunded)
     }
@@ -112,7 +114,7 @@ impl Status {
     }
 }
 
-/// As much of an order's id as a log may show: enough to find it, too little to open its page.
+/// The part of an order's id that a log may show: enough to find it, too little to open its page.
 pub(crate) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
@@ -120,27 +122,31 @@ pub(crate) fn short(id: &str) -> &str {
 /// An order as the buyer sees it.
 #[derive(Debug, Clone)]
 pub struct Order {
-    /// 128 random bits: who knows the id may see the order.
+    /// The id, 128 random bits: anyone who knows it may see the order.
     pub id: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// What it costs, as it was computed when it was made.
+    /// The total, as it was computed when the order was created.
     pub total: Amount,
-    /// The PaymentIntent that paid it, once there is one.
+    /// The PaymentIntent that pays it, once there is one.
     pub payment_intent: Option<String>,
-    /// Whether something in it is not ready yet: then its money is only reserved until it is.
+    /// Whether something in it is made to order. Its money is then only authorised until it is
+    /// ready.
     pub on_order: bool,
-    /// Until when reserved money can be taken, in seconds since 1970, UTC; none if it is not known.
+    /// Until when the authorised money can be captured, in seconds since 1970, UTC.
+    ///
+    /// 0 if Stripe does not say; `None` if the time is not known.
     pub capture_before: Option<i64>,
-    /// What was charged by that PaymentIntent: after a part of reserved money was taken, less than the total.
+    /// The amount that the PaymentIntent charged. It is less than the total after a partial
+    /// capture.
     pub charged: Option<Amount>,
-    /// What went back of it, is on its way back, or was to: the oldest first.
+    /// The refunds, the oldest first: those that arrived, are on their way, or did not arrive.
     pub refunds: Vec<OrderRefund>,
-    /// What was ordered.
+    /// The ordered articles.
     pub items: Vec<OrderItem>,
-    /// What left the house: none, or one.
+    /// The shipments: none, or one.
     pub shipments: Vec<Shipment>,
-    /// When it was made, in seconds since 1970, UTC.
+    /// When it was created, in seconds since 1970, UTC.
     pub created: i64,
 }
 
@@ -151,7 +157,7 @@ pub struct OrderItem {
     pub sku: String,
     /// Its name when it was ordered.
     pub name: String,
-    /// How many.
+    /// The quantity.
     pub quantity: u64,
     /// The price of one when it was ordered.
     pub unit: Amount,
@@ -162,20 +168,20 @@ pub struct OrderItem {
 pub struct OrderRefund {
     /// Its id at Stripe, like `re_…`.
     pub id: String,
-    /// How much.
+    /// The refunded amount.
     pub amount: Amount,
-    /// Where it stands.
+    /// Its status.
     pub status: RefundStatus,
-    /// Why, as whoever made it said.
+    /// The reason that was given when the refund was created.
     pub reason: Option<String>,
-    /// Why it failed, as Stripe says.
+    /// The reason of a failure, as Stripe gives it.
     pub failure_reason: Option<String>,
-    /// When the shop heard of it, in seconds since 1970, UTC; 0 if that was not written down.
+    /// When the shop recorded it, in seconds since 1970, UTC; 0 if the time was not recorded.
     pub created: i64,
 }
 
 impl OrderRefund {
-    /// What the buyer reads of it.
+    /// The text for the buyer.
     pub fn for_buyer(&self) -> &'static str {
         match self.status {
             RefundStatus::Succeeded => "Went back to you",
@@ -195,12 +201,12 @@ impl OrderRefund {
 pub struct Shipment {
     /// Its number.
     pub id: i64,
-    /// When it was written, in seconds since 1970, UTC.
+    /// When it was recorded, in seconds since 1970, UTC.
     pub created: i64,
 }
 
 impl Order {
-    /// How long ago it was made.
+    /// How long ago it was created.
     pub fn age(&self) -> Duration {
         let created = Duration::from_secs(self.created.max(0).unsigned_abs());
         UNIX_EPOCH
@@ -209,7 +215,9 @@ impl Order {
             .saturating_sub(created)
     }
 
-    /// The body of `GET /api/orders/{id}`. The amount is in minor units, the currency in lower case, as in Stripe's own API.
+    /// The body of `GET /api/orders/{id}`.
+    ///
+    /// The amount is in minor units, and the currency in lower case, as in Stripe's own API.
     pub fn to_json(&self) -> Value {
         let shipments: Vec<Value> = self
             .shipments

@@ -1,7 +1,8 @@
-//! What is done after an order was paid, outside the database.
+//! Work after an order was paid, outside the database.
 //!
-//! The fulfilment only writes down *that* an e-mail is due, in the same transaction as the order. This task sends it: at least once, never for an order
-//! that was rolled back, and without keeping Stripe waiting.
+//! The fulfilment only records *that* an e-mail is due, in the same transaction as the order. This
+//! task sends it: at least once, never for an order that was rolled back, and without keeping
+//! Stripe waiting.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +16,8 @@ use crate::{
 
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a row is somebody's, in seconds: longer than it takes to hand over an e-mail. Who dies in between leaves the row to the others after that.
+/// How long a process owns a row, in seconds: longer than it takes to hand over an e-mail. If the
+/// process dies in between, the others take the row after that time.
 const TAKEN: i64 = 60;
 
 /// The running task.
@@ -25,7 +27,9 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Starts to work off what is due: now, whenever `bell` rings, and every second: the bell rings before the commit.
+    /// Starts to send everything that is due: at once, whenever `bell` rings, and every second.
+    ///
+    /// The task looks every second because the bell rings before the commit.
     pub fn start(store: Store, bell: Arc<Notify>) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         tokio::spawn(async move {
@@ -43,7 +47,8 @@ impl Outbox {
         Self { stop }
     }
 
-    /// Lets it finish what it is doing. What is still due stays in the database for the next start.
+    /// Stops the task after its current work. E-mails that are still due stay in the database for
+    /// the next start.
     pub async fn stop(&self) {
         let _ = self.stop.send(true);
         // The task has the only receiver, and drops it at its end.
@@ -51,16 +56,19 @@ impl Outbox {
     }
 }
 
-/// Sends everything that is due, the oldest first, and gives how much that was. Any number of processes may do so at once: each row is one's alone.
+/// Sends everything that is due, the oldest first, and returns how many e-mails it sent.
+///
+/// Any number of processes may do so at once: each row belongs to one process.
 ///
 /// # Errors
-/// [`StoreError`]; what was not marked as sent is sent again.
+/// [`StoreError`]. An e-mail that was not marked as sent is sent again.
 pub async fn work(store: &Store) -> Result<u64, StoreError> {
     let pool = store.pool();
     let mut sent = 0;
     loop {
         let now = now();
-        // The condition stands twice: two processes may have found the same row, and the one that comes second looks again, at what the first one made of it.
+        // The condition is there twice, because two processes may find the same row. The second
+        // process then checks the row again, with the first one's changes.
         let taken: Option<(i64, String, String)> = on!(
             pool,
             sqlx::query_as(
@@ -77,7 +85,8 @@ pub async fn work(store: &Store) -> Result<u64, StoreError> {
         let Some((id, kind, order)) = taken else {
             return Ok(sent);
         };
-        // Here a real shop hands its e-mail over, with the row's id as the key by which the mail service knows a repetition.
+        // A real shop hands its e-mail over here. The row's id is the key by which the mail service
+        // detects duplicates.
         tracing::info!(
             outbox = id,
             kind,

@@ -1,4 +1,4 @@
-//! The pages: templates beside the code, values escaped by the engine.
+//! The pages. The templates are beside the code, and the engine escapes their values.
 
 use minijinja::{Environment, Value, context};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use crate::{NAME, random};
 pub(crate) const CSS: &str = include_str!("../static/shop.css");
 /// The script of the order page.
 pub(crate) const ORDER_JS: &str = include_str!("../static/order.js");
-/// The crab.
+/// The logo.
 pub(crate) const LOGO: &str = include_str!("../pictures/logo.svg");
 
 /// The compiled templates.
@@ -22,9 +22,9 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Compiles the templates; `sandbox` says so on every page.
+    /// Compiles the templates. With `sandbox`, every page says that this is a sandbox.
     pub(crate) fn new(sandbox: bool) -> Result<Self, minijinja::Error> {
-        // Names that end in .html are escaped by the engine.
+        // The engine escapes values in templates whose names end in .html.
         let mut templates = Environment::new();
         for (name, source) in [
             ("base.html", include_str!("../templates/base.html")),
@@ -45,7 +45,7 @@ impl Pages {
         ] {
             templates.add_template(name, source)?;
         }
-        // A typing error in a template shows in the first test, not as a hole in a page.
+        // A typing error in a template shows in the first test, not as a gap on a page.
         templates.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
         Ok(Self {
             templates,
@@ -55,7 +55,7 @@ impl Pages {
         })
     }
 
-    /// Fills a template: its own values, and those that every page has.
+    /// Renders a template with its own values, and those that every page has.
     pub(crate) fn render(
         &self,
         template: &str,
@@ -73,7 +73,7 @@ impl Pages {
     }
 }
 
-/// An asset's address with a fingerprint of what is in it, so that browsers may keep it until it changes.
+/// A file's address with a fingerprint of its content. Browsers may keep the file until it changes.
 fn address(name: &str, content: &str) -> String {
     let hash = Sha256::digest(content.as_bytes());
     format!("/static/{name}?v={}", random::hex(&hash[..6]))

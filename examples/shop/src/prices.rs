@@ -1,4 +1,4 @@
-//! What an order costs: read from its row, whatever the browser thinks.
+//! The price of an order. It comes from the order's row, whatever the browser sends.
 
 use std::time::Duration;
 
@@ -11,16 +11,18 @@ use crate::{
     store::Store,
 };
 
-/// Stripe keeps idempotency keys for 24 hours at least; an hour is left to be on the safe side.
+/// Stripe keeps idempotency keys for at least 24 hours; one hour is left as a margin.
 const STRIPE_REMEMBERS: Duration = Duration::from_secs(23 * 60 * 60);
 
-/// The prices of orders that were made before: the checkout asks when it shows the page, and again when the buyer presses *Pay*.
+/// The prices of orders that exist already.
+///
+/// The checkout asks when it shows the page, and again when the buyer presses *Pay*.
 #[derive(Debug, Clone)]
 pub struct OrderPrices {
     store: Store,
 }
 
-/// All that the browser may say.
+/// Everything that the browser may send.
 #[derive(Debug, Deserialize)]
 pub struct OrderReference {
     /// The order's id.
@@ -47,10 +49,11 @@ impl Pricing for OrderPrices {
             PricingError::refused("We do not know this order. Please go back to your cart.")
         })?;
         match order.status {
-            // The intent of an order that failed is still open; the buyer tries again with another card.
+            // The intent of a failed order is still open. The buyer tries again with another card.
             Status::Pending | Status::Failed => {}
-            // The checkout asks Stripe how the payment stands. After a restart Stripe finds it by its idempotency key, for a day; a debit that takes longer is
-            // known by the order's row alone.
+            // The checkout asks Stripe for the payment's status. After a restart, Stripe finds the
+            // payment by its idempotency key, for a day. After that, only the order's row knows a
+            // debit that takes longer.
             Status::Processing if order.age() < STRIPE_REMEMBERS => {}
             Status::Processing | Status::Reserved => {
                 return Err(PricingError::Processing {
@@ -77,7 +80,7 @@ impl Pricing for OrderPrices {
     }
 }
 
-/// What is asked for an order, whichever way it is paid.
+/// The payment request for an order, whichever way the buyer pays.
 pub(crate) fn request(order: &Order) -> Result<PaymentRequest, AmountError> {
     let mut request = PaymentRequest::new(&order.id, order.total)
         .description(format!("{NAME}, order {}", &order.id[..8]));

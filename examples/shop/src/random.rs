@@ -1,8 +1,8 @@
-//! Ids, passwords and tokens that nobody can guess, straight from the operating system.
+//! Ids, passwords and tokens that cannot be guessed, straight from the operating system.
 
 use std::fmt::Write as _;
 
-/// The operating system has no random numbers to give: nothing safe can be done without.
+/// The operating system gives no random numbers, and nothing is safe without them.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random numbers")]
 pub struct NoRandom(#[source] getrandom::Error);
@@ -17,7 +17,7 @@ pub(crate) fn token() -> Result<String, NoRandom> {
     Ok(hex(&bytes))
 }
 
-/// Whether a text has the form of a [`token`], so that anything else need not be looked up.
+/// Whether a text has the form of a [`token`]. Anything else need not be looked up.
 pub(crate) fn is_token(text: &str) -> bool {
     text.len() == 32
         && text
@@ -25,7 +25,7 @@ pub(crate) fn is_token(text: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A password that can be typed: 20 characters, 100 bits, none of them easily taken for another.
+/// A password that can be typed: 20 characters, 100 bits. No two characters are easily confused.
 ///
 /// # Errors
 /// [`NoRandom`].

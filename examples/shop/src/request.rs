@@ -1,8 +1,9 @@
-//! What the shop asks of Stripe that moves money: written down before it is asked.
+//! Requests to Stripe that move money. Each one is stored before Stripe is asked.
 //!
-//! The row's id is the operation's own reference. The page makes it up with its form, so a form that is sent twice (a double click, a reload) is one operation, and the
-//! form of a new page is another one. If the shop dies between the row and Stripe's answer, the row shows that something was asked, and it can be asked again: it is done
-//! once.
+//! The row's id is the operation's own reference. The page generates it with its form. So a form
+//! that is sent twice (a double click, a reload) is one operation, and the form of a new page is
+//! another one. If the shop dies between the row and Stripe's answer, the row shows the request.
+//! The merchant can then ask again: the operation runs once.
 
 use stripe_checkout_core::Amount;
 
@@ -11,12 +12,12 @@ use crate::{
     store::{self, Store, StoreError, to_sql},
 };
 
-/// What is asked for.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// Money back.
+    /// A refund.
     Refund,
-    /// Reserved money.
+    /// A capture of authorised money.
     Capture,
 }
 
@@ -29,10 +30,10 @@ impl Wish {
     }
 }
 
-/// What became of it.
+/// The progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It was asked, or is about to be; Stripe has not answered.
+    /// It was sent, or is about to be; Stripe has not answered.
     Asked,
     /// Stripe did it.
     Done,
@@ -50,7 +51,7 @@ impl Progress {
     }
 }
 
-/// One of them.
+/// A request that moves money.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     /// The operation's reference.
@@ -61,7 +62,7 @@ pub(crate) struct Request {
     pub(crate) amount: Amount,
     pub(crate) reason: Option<String>,
     pub(crate) progress: Progress,
-    /// What came of it: the refund's id, or why it was refused.
+    /// The result: the id of the refund or of the captured payment, or the reason of the refusal.
     pub(crate) answer: Option<String>,
     pub(crate) created: i64,
 }
@@ -108,14 +109,14 @@ impl Request {
         })
     }
 
-    /// Whether both ask for the same.
+    /// Whether both ask for the same operation.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.wish, &self.payment, self.amount, &self.reason)
             == (other.wish, &other.payment, other.amount, &other.reason)
     }
 }
 
-/// A statement that reads whole rows.
+/// A statement that reads whole rows, 1,000 at most.
 macro_rules! select {
     ($condition:literal) => {
         concat!(
@@ -127,7 +128,9 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Writes it down, unless it is written down already, and gives it as it stands then. None if another capture of the same payment is in the way.
+    /// Stores a request unless it is stored already, and returns it as it is stored then.
+    ///
+    /// `None` if another capture of the same payment is in the way.
     pub(crate) async fn ask(&self, request: Request) -> Result<Option<Request>, StoreError> {
         let pool = self.pool().clone();
         let id = request.id.clone();
@@ -157,19 +160,19 @@ impl Store {
         self.request(&id).await
     }
 
-    /// The one with this reference.
+    /// The request with this reference.
     pub(crate) async fn request(&self, id: &str) -> Result<Option<Request>, StoreError> {
         let found = self.requests(select!("id = $1"), id.to_owned()).await?;
         Ok(found.into_iter().next())
     }
 
-    /// Those of a payment, the oldest first.
+    /// The requests of a payment, the oldest first.
     pub(crate) async fn requests_of(&self, payment: &str) -> Result<Vec<Request>, StoreError> {
         self.requests(select!("payment_intent = $1"), payment.to_owned())
             .await
     }
 
-    /// Those that Stripe has not answered, the oldest first.
+    /// The requests that Stripe has not answered, the oldest first.
     pub(crate) async fn unanswered(&self) -> Result<Vec<Request>, StoreError> {
         let asked = Progress::Asked.as_str().to_owned();
         self.requests(select!("state = $1"), asked).await
@@ -184,7 +187,8 @@ impl Store {
         .await
     }
 
-    /// Writes down what came of it. What is done stays done: the event may have said so already.
+    /// Records the result. A request that is done stays done: the event may have reported it
+    /// already.
     pub(crate) async fn answered(
         &self,
         id: &str,

@@ -1,5 +1,5 @@
-//! Refunds, also those made in the Dashboard, and disputes. The handler calls these functions in
-//! the inbox's own transaction.
+//! Refunds, also those from the Dashboard, and disputes. The handler calls these functions in the
+//! inbox's own transaction.
 
 use stripe_checkout_core::{
     BoxError,
@@ -14,7 +14,7 @@ use crate::{
     store::to_sql,
 };
 
-/// Writes down how a refund stands, and what that makes of its order.
+/// Records the status of a refund, and updates its order.
 pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<(), BoxError> {
     let payment = refund
         .payment_intent()
@@ -32,7 +32,7 @@ pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<
             .await?
     );
     let had_arrived = before.is_some_and(|(status,)| status == RefundStatus::Succeeded.as_str());
-    // Each status comes once, and "pending" never after another one.
+    // Each status comes once, and "pending" never comes after another one.
     let amount = to_sql(refund.amount())?;
     on!(
         db,
@@ -53,7 +53,7 @@ pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<
         .await
         .map(drop)
     )?;
-    // If the shop asked for it and never heard the answer, this is the answer.
+    // If the shop requested this refund and the answer never arrived, this is the answer.
     if let Some(reference) = refund.reference() {
         on!(
             db,
@@ -109,8 +109,10 @@ pub(crate) async fn refund(refund: &Refund, db: &mut impl Connection) -> Result<
     Ok(())
 }
 
-/// An order of which all that was charged went back is refunded. A refund can still fail after it had succeeded: then the order is merely paid again; or, if nothing was
-/// ever shipped for it, somebody has to look again.
+/// Marks an order as refunded if everything that was charged went back.
+///
+/// A refund can still fail after it had succeeded. Then the order is paid again, or under review if
+/// nothing was ever shipped for it.
 async fn turn(order: &str, db: &mut impl Connection) -> Result<(), BoxError> {
     on!(
         db,
@@ -132,7 +134,9 @@ async fn turn(order: &str, db: &mut impl Connection) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The order of a payment, and whether it is paid by this one. A second payment of an order is known by what was written when it came.
+/// The order of a payment, and whether this payment paid it.
+///
+/// If this is a second payment of an order, the ledger and the notices give the order.
 async fn order_of(
     payment: &str,
     db: &mut impl Connection,
@@ -160,7 +164,7 @@ async fn order_of(
     Ok(row.map(|(order,)| (order, false)))
 }
 
-/// The buyer's bank takes a payment back, or asks about it.
+/// Records that the buyer's bank takes a payment back, or asks about it.
 pub(crate) async fn dispute_created(
     dispute: &Dispute,
     db: &mut impl Connection,
@@ -170,14 +174,15 @@ pub(crate) async fn dispute_created(
     dispute_note("dispute", dispute, db).await
 }
 
-/// A dispute changed, or moved money.
+/// Records that a dispute changed, or moved money.
 pub(crate) async fn dispute_updated(
     dispute: &Dispute,
     change: DisputeChange,
     db: &mut impl Connection,
 ) -> Result<(), BoxError> {
     keep(dispute, db).await?;
-    // The bank may take the money a second time, so nothing makes one of two movements: each is told once.
+    // The bank may take the money a second time, so nothing merges two movements. Each event comes
+    // once.
     match change {
         DisputeChange::FundsWithdrawn => enter(Kind::FundsWithdrawn, dispute, None, db).await,
         DisputeChange::FundsReinstated => enter(Kind::FundsReinstated, dispute, None, db).await,
@@ -185,7 +190,7 @@ pub(crate) async fn dispute_updated(
     }
 }
 
-/// A dispute was decided.
+/// Records that a dispute is closed.
 pub(crate) async fn dispute_closed(
     dispute: &Dispute,
     db: &mut impl Connection,
@@ -200,9 +205,12 @@ pub(crate) async fn dispute_closed(
     dispute_note("dispute closed", dispute, db).await
 }
 
-/// Writes down how a dispute stands. Movements of money may be told after the decision, and say how it stood when the money moved: what is decided stays so.
+/// Records the status of a dispute.
+///
+/// A movement of money may be reported after the decision, with the status at the time of the
+/// movement. A decided status therefore stays.
 async fn keep(dispute: &Dispute, db: &mut impl Connection) -> Result<(), BoxError> {
-    // Of a charge that was made without a PaymentIntent, by another program, only the note is kept.
+    // A charge of another program, without a PaymentIntent, only has a notice.
     let Some(payment) = dispute.payment_intent() else {
         return Ok(());
     };

@@ -1,4 +1,6 @@
-//! What the environment says, and a `.env` file beside it: read once, at start, and refused at once if it makes no sense.
+//! The settings: environment variables, and a `.env` file beside them.
+//!
+//! The shop reads them once, at the start. It does not start if a value is invalid.
 
 use std::{
     ffi::OsString,
@@ -8,39 +10,52 @@ use std::{
 
 use stripe_checkout_core::{Config, ConfigError, DotEnv, Mode};
 
-/// Everything that can be set. An empty variable counts as absent. `Debug` shows no password.
+/// All settings. An empty variable counts as absent. `Debug` shows no password.
 pub struct Settings {
-    /// `BIND_ADDRESS` (default `127.0.0.1`) and `PORT` (default 3000; 0 takes any that is free).
+    /// `BIND_ADDRESS` (default `127.0.0.1`) and `PORT` (default 3000; 0 takes any free port).
     pub address: SocketAddr,
-    /// `DATABASE_URL`, default `sqlite://shop.db`: a file that is made if there is none. Or `postgres://…`: a database that is there.
+    /// `DATABASE_URL`: `sqlite://…` or `postgres://…`; default `sqlite://shop.db`.
+    ///
+    /// SQLite's file is created if it does not exist. PostgreSQL's database has to exist.
     pub database_url: String,
-    /// `QUEUED`: whether a webhook is answered as soon as its event is stored, and the worker runs it; by default it is answered when it was run.
+    /// `QUEUED`: whether a webhook is answered as soon as its event is stored; default no.
+    ///
+    /// The worker then runs the event. By default, the shop answers after it ran the event.
     pub queued: bool,
-    /// `RECONCILE`: whether Stripe is asked at the start, and each hour, for what was lost on the way; by default it is.
+    /// `RECONCILE`: whether the shop asks Stripe for missed events and payments; default yes.
+    ///
+    /// It asks at the start, and each hour.
     pub reconcile: bool,
-    /// `ADMIN_PASSWORD`; where it is not set, one is made up and printed.
+    /// `ADMIN_PASSWORD`. If it is not set, the shop generates a password and prints it.
     pub admin_password: Option<Password>,
-    /// `METRICS_TOKEN`: with it `/metrics` may be read; where it is not set, nobody may.
+    /// `METRICS_TOKEN`: the token that reads `/metrics`. If it is not set, the route is 404.
     pub metrics_token: Option<Password>,
-    /// `PAYMENTS_PER_MINUTE`: how many orders may be made, and how many payments begun, from one
-    /// address; default 20. `None` (0) is no limit.
+    /// `PAYMENTS_PER_MINUTE`: how many payments one network may begin in a minute; default 20.
+    ///
+    /// It also limits how many orders the network may create. `None` (0) is no limit.
     pub payments_per_minute: Option<NonZeroU32>,
-    /// `PROXY_HEADER`: the header, like `X-Forwarded-For`, in which the proxy before the shop writes the visitor's address; without it the connection's counts.
+    /// `PROXY_HEADER`: the header in which a proxy writes the visitor's address.
+    ///
+    /// An example is `X-Forwarded-For`. Without it, the connection's address counts.
     pub proxy_header: Option<String>,
-    /// `BEHIND_PROXY`: whether buyers reach the shop through a proxy only, which bounds connections
-    /// and heads of requests. It needs `PROXY_HEADER`.
+    /// `BEHIND_PROXY`: whether buyers reach the shop only through a proxy. It needs `PROXY_HEADER`.
+    ///
+    /// The proxy then bounds connections and request heads.
     pub behind_proxy: bool,
-    /// `SITE_URL`: the shop's address as buyers know it, like `https://shop.example`, for the way back from Stripe's own page. Where it is not set it is the one that the
-    /// shop listens at; but with live keys nobody is sent to Stripe's page then.
+    /// `SITE_URL`: the shop's address as buyers know it, like `https://shop.example`. Stripe's own
+    /// page sends buyers back there.
+    ///
+    /// If it is not set, the shop uses the address that it listens at. With live keys, no buyer is
+    /// then sent to Stripe's page.
     pub site: Option<String>,
-    /// Whose Stripe to use.
+    /// Stripe itself, or the sandbox.
     pub stripe: Stripe,
 }
 
-/// Whose Stripe to use.
+/// Stripe itself, or the sandbox.
 #[derive(Debug)]
 pub enum Stripe {
-    /// The one that these keys and addresses belong to.
+    /// The Stripe account, or the server, that these keys and addresses belong to.
     Keys(Box<Config>),
     /// A sandbox in this process.
     Sandbox,
@@ -56,35 +71,35 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What is wrong with the environment. Names the variable, never its value.
+/// A mistake in the settings. It names the variable, never its value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// The value is not what belongs there.
+    /// The value is not valid for this variable.
     #[error("{variable} must be {expected}")]
     Invalid {
         /// The variable.
         variable: &'static str,
-        /// What belongs there.
+        /// The values that are valid.
         expected: &'static str,
     },
     /// The keys are wrong or incomplete.
     #[error(transparent)]
     Stripe(#[from] ConfigError),
-    /// Both were asked for, and guessing would be about money.
+    /// Both the sandbox and keys are set. The shop does not guess where money is concerned.
     #[error("STRIPE_SANDBOX=1 and STRIPE_SECRET_KEY are both set: choose the sandbox or the keys")]
     SandboxAndKeys,
-    /// All visitors would be one, and share one limit.
+    /// All visitors would look like one visitor, and share one limit.
     #[error(
         "BEHIND_PROXY=1 needs PROXY_HEADER: the header in which the proxy writes the visitor's address"
     )]
     ProxyWithoutHeader,
-    /// Strangers could take all connections.
+    /// Without a proxy, strangers could take all connections.
     #[error(
         "with live keys this shop needs a proxy in front, because its framework bounds neither connections nor the heads of requests: see examples/rocket/README.md, and set BEHIND_PROXY=1 and PROXY_HEADER"
     )]
     NeedsProxy,
-    /// A deployment that forgot its keys must not hand goods out for play money.
+    /// Without keys, a deployment must not hand out goods for play money.
     #[error(
         "STRIPE_SECRET_KEY is not set. Set it, STRIPE_PUBLISHABLE_KEY and STRIPE_WEBHOOK_SECRET to take payments, or STRIPE_SANDBOX=1 to try the shop without Stripe (debug builds do that by themselves)"
     )]
@@ -92,7 +107,7 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Reads the environment, and behind it a `.env` file in the working folder.
+    /// Reads the environment, and then a `.env` file in the working folder.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -114,7 +129,8 @@ impl Settings {
         }
     }
 
-    /// Reads variables from wherever `variable` finds them; `debug` says whether the sandbox may start without being asked for.
+    /// Reads the variables that `variable` returns. With `debug`, the sandbox also starts if
+    /// neither keys nor `STRIPE_SANDBOX` are set.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -132,7 +148,7 @@ impl Settings {
                     expected,
                 };
                 let value = value.into_string().map_err(invalid)?;
-                // Empty counts as absent: so do Compose files and CI write "not set".
+                // Empty counts as absent: Compose files and CI write "not set" like this.
                 Ok(Some(value.trim().to_owned()).filter(|value| !value.is_empty()))
             };
         let port: u16 = parse(text("PORT", PORT)?, "PORT", PORT)?.unwrap_or(3000);
@@ -185,11 +201,13 @@ impl Settings {
         })
     }
 
-    /// Takes a port that is free, if any will do: for a framework that binds its address itself, and says only then which one it is. Somebody else may be quicker, in
-    /// a moment that is short.
+    /// Chooses a free port if the port is 0.
+    ///
+    /// It is for a framework that binds its address itself and reports the port only then. For a
+    /// short moment, another program may take the port.
     ///
     /// # Errors
-    /// The system's, if there is no listening at this address.
+    /// The system's error, if it is not possible to listen at this address.
     pub fn choose_port(&mut self) -> std::io::Result<()> {
         if self.address.port() == 0 {
             self.address = TcpListener::bind(self.address)?.local_addr()?;
@@ -319,7 +337,7 @@ mod tests {
                 ..
             })
         ));
-        // Other keys alone are a slip, and are not taken for keys.
+        // The other keys alone are a mistake, and do not count as keys.
         assert!(matches!(
             read(&KEYS[1..], false),
             Err(SettingsError::NoKeys)

@@ -1,4 +1,6 @@
-//! The shop: one method for each route, from plain values to a plain answer. What a framework adds is only how both are carried.
+//! The shop: one method for each route, from plain values to a plain response.
+//!
+//! A framework only decides how both are transported.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
@@ -28,7 +30,7 @@ const CART: &str = "cart";
 const LAST_ORDER: &str = "order";
 const MONTH: u64 = 30 * 24 * 60 * 60;
 
-/// The shop. Cheap to clone; clones are one and the same.
+/// The shop. Cloning is cheap; all clones share the same state.
 #[derive(Clone)]
 pub struct Shop {
     pub(crate) inner: Arc<Inner>,
@@ -47,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) lock: Lock,
     orders: Option<PerNetwork>,
     proxy_header: Option<ProxyHeader>,
-    /// Where Stripe's own page is, if orders can be paid there.
+    /// The origin of Stripe's own page, if orders can be paid there.
     hosted: Option<String>,
     pub(crate) secure_cookies: bool,
     pub(crate) sandbox: bool,
@@ -55,27 +57,30 @@ pub(crate) struct Inner {
     pages: Pages,
 }
 
-/// What a shop is made of.
+/// The parts of a shop.
 #[derive(Debug)]
 pub struct Parts {
-    /// Its orders.
+    /// The database with the orders.
     pub store: Store,
-    /// Its till, whose events the admin sees.
+    /// The checkout, whose events the admin page shows.
     pub checkout: Checkout,
-    /// The lock of the back room.
+    /// The log-in of the admin pages.
     pub admin: Admin,
-    /// The origin of Stripe's own page, if the till lets orders be paid there: see [`hosted_page`](crate::hosted_page).
+    /// The origin of Stripe's own page, if the checkout lets orders be paid there. See
+    /// [`hosted_page`](crate::hosted_page).
     pub hosted: Option<String>,
-    /// In which header the proxy before the shop writes where a visitor is, if there is one: then no connection tells.
+    /// The header in which a proxy in front of the shop writes the visitor's address.
+    ///
+    /// Set it only if there is a proxy: the address of the connection then does not count.
     pub proxy_header: Option<String>,
-    /// How many orders may be made from one address in a minute; none is no limit.
+    /// How many orders each network may create in a minute; `None` is no limit.
     pub orders_per_minute: Option<NonZeroU32>,
     /// Whether every page says that nothing costs money here.
     pub sandbox: bool,
-    /// Whether pages and cookies travel over HTTPS only: true wherever real money is taken, as
-    /// Stripe.js itself demands HTTPS there.
+    /// Whether pages and cookies travel over HTTPS only. True wherever real money is taken, because
+    /// Stripe.js itself requires HTTPS there.
     pub secure_cookies: bool,
-    /// What is counted, and who may see it; without it nobody may.
+    /// The metrics and the token that reads them. Without it, `/metrics` is not available.
     pub metrics: Option<Metrics>,
 }
 
@@ -115,19 +120,21 @@ impl Shop {
         })
     }
 
-    /// The till, whose routes stand beside the shop's.
+    /// The checkout. Its routes are served beside the shop's routes.
     pub fn checkout(&self) -> &Checkout {
         &self.inner.checkout
     }
 
-    /// The till for calls to Stripe that this visitor causes: they share the bound of all visitors.
+    /// The checkout for calls to Stripe that this visitor causes: all visitors share one bound.
     pub(crate) fn till_of(&self, visit: &Visit) -> Checkout {
         let client = visit.address().map(|address| address.to_string());
         self.inner.checkout.for_client(client.as_deref())
     }
 
-    /// Where a visitor is: at the other end of the connection, or where the proxy before the shop says. `last` gives the last header of a name, if there is one: those
-    /// before it the visitor may have made up.
+    /// The visitor's IP address: the address of the connection, or the one in the proxy's header.
+    ///
+    /// `last` returns the last header of a name, if there is one. The visitor may have made up the
+    /// headers before it.
     pub fn visitors_address<'a>(
         &self,
         peer: Option<IpAddr>,
@@ -136,7 +143,7 @@ impl Shop {
         ProxyHeader::address(self.inner.proxy_header.as_ref(), peer, last)
     }
 
-    /// `GET /`: what there is to buy.
+    /// `GET /`: the products.
     pub fn home(&self, visit: &Visit) -> Answer {
         let products: Vec<Value> = PRODUCTS
             .iter()
@@ -160,7 +167,7 @@ impl Shop {
         }
     }
 
-    /// `POST /cart`: adds, changes or removes, and shows the cart.
+    /// `POST /cart`: adds, changes or removes articles, and shows the cart.
     pub fn change_cart(&self, visit: &Visit) -> Answer {
         if visit.is_cross_site() {
             return self.problem(Problem::CrossSite);
@@ -169,12 +176,13 @@ impl Shop {
         self.with_cart(Answer::see_other("/cart"), &cart)
     }
 
-    /// `POST /orders`: makes an order of the cart as the buyer sees it, and goes on to the till.
+    /// `POST /orders`: creates an order from the cart as the buyer sees it, and goes to the
+    /// checkout.
     pub async fn place_order(&self, visit: &Visit) -> Answer {
         if visit.is_cross_site() {
             return self.problem(Problem::CrossSite);
         }
-        // The form has the quantities that the buyer sees; the cookie may have been changed in another tab.
+        // The form has the quantities that the buyer sees. Another tab may have changed the cookie.
         let cart = CartForm::from_fields(&visit.form()).apply(cart_of(visit));
         if cart.is_empty() {
             return Answer::see_other("/cart");
@@ -203,14 +211,15 @@ impl Shop {
         }
     }
 
-    /// `GET /orders/{id}`: where the order stands.
+    /// `GET /orders/{id}`: the order and its status.
     pub async fn order(&self, visit: &Visit, id: &str) -> Answer {
         let order = match self.find(id).await {
             Ok(order) => order,
             Err(problem) => return self.problem(problem),
         };
         let mut cart = cart_of(visit);
-        // What was paid is no longer to be bought. Only once, and only by whoever ordered: a bookmark must not empty a new cart.
+        // Empty the cart of a bought order: once, and only in the browser that ordered. Opening a
+        // bookmark must not empty a new cart.
         let bought = visit.cookie(LAST_ORDER) == order.id && order.status.is_bought();
         if bought {
             cart = Cart::default();
@@ -223,7 +232,7 @@ impl Shop {
         answer
     }
 
-    /// A page that says what is wrong; for adapters also what the framework itself finds wrong.
+    /// A page that describes a problem. Adapters also use it for problems that the framework finds.
     pub fn problem(&self, problem: Problem) -> Answer {
         let (back, back_text) = match problem {
             Problem::ForgedForm | Problem::TooMany(_) => ("/admin", "Back"),
@@ -233,7 +242,7 @@ impl Shop {
         self.problem_at(problem, back, back_text)
     }
 
-    /// The same, with another way to go on.
+    /// The same, with another link back.
     pub(crate) fn problem_at(&self, problem: Problem, back: &str, back_text: &str) -> Answer {
         log(&problem);
         let (status, _, title, message) = problem.parts();
@@ -252,7 +261,7 @@ impl Shop {
         with_retry_after(answer, &problem)
     }
 
-    /// `GET /pictures/{name}`: the drawings, and the crab.
+    /// `GET /pictures/{name}`: the drawings of the products, and the logo.
     pub fn picture(&self, name: &str) -> Answer {
         let drawing = match name.strip_suffix(".svg") {
             Some("logo") => Some(pages::LOGO),
@@ -265,7 +274,9 @@ impl Shop {
         }
     }
 
-    /// `GET /metrics`: what is counted, for Prometheus. For whoever has `METRICS_TOKEN`, and for nobody where that is not set.
+    /// `GET /metrics`: the metrics of this process, for Prometheus.
+    ///
+    /// The request needs the token `METRICS_TOKEN`. If it is not set, the response is 404.
     pub fn metrics(&self, visit: &Visit) -> Answer {
         let Some(metrics) = &self.inner.metrics else {
             return self.problem(Problem::NotFound);
@@ -276,7 +287,7 @@ impl Shop {
         }
     }
 
-    /// `GET /static/{name}`: style and script, whose addresses change with what is in them.
+    /// `GET /static/{name}`: style sheet and script. Their addresses change with their content.
     pub fn asset(&self, name: &str) -> Answer {
         match name {
             "shop.css" => Answer::asset("text/css; charset=utf-8", pages::CSS, true),
@@ -297,7 +308,9 @@ impl Shop {
         Answer::json(200, &products.collect())
     }
 
-    /// `POST /api/orders` with `{"items": [{"sku", "quantity"}]}`: 201 with `{"id", "checkout_url"}`.
+    /// `POST /api/orders` with `{"items": [{"sku", "quantity"}]}`: creates an order.
+    ///
+    /// The response is 201 with `{"id", "checkout_url"}`.
     pub async fn api_create_order(&self, visit: &Visit) -> Answer {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -324,7 +337,10 @@ impl Shop {
             .unwrap_or_else(|problem| self.api_problem(problem))
     }
 
-    /// `GET /api/orders/{id}`: `{"id", "status", "amount", "currency", "payment_intent", "shipments": [{"id", "created"}]}`.
+    /// `GET /api/orders/{id}`: one order.
+    ///
+    /// The response is
+    /// `{"id", "status", "amount", "currency", "payment_intent", "shipments": [{"id", "created"}]}`
     pub async fn api_order(&self, id: &str) -> Answer {
         match self.find(id).await {
             Ok(order) => Answer::json(200, &order.to_json()),
@@ -332,7 +348,7 @@ impl Shop {
         }
     }
 
-    /// What is wrong, as `{"error": "<sentence>", "code": "<snake_case>"}`.
+    /// A problem as JSON: `{"error": "<sentence>", "code": "<snake_case>"}`.
     pub fn api_problem(&self, problem: Problem) -> Answer {
         log(&problem);
         api_problem(&problem)
@@ -344,7 +360,7 @@ impl Shop {
         self.inner.store.order(id).await?.ok_or(Problem::NotFound)
     }
 
-    /// Counts an order from this visitor's address: each one is a row that stays.
+    /// Counts an order from this visitor's address: each order is a row that stays in the database.
     pub(crate) fn count_order(&self, visit: &Visit) -> Result<(), Problem> {
         match &self.inner.orders {
             Some(orders) => orders.count(visit.address()).map_err(Problem::TooMany),
@@ -371,7 +387,7 @@ impl Shop {
         page.unwrap_or_else(|problem| self.problem(problem))
     }
 
-    /// The cart, with a word about it, and with what a buyer who is logged in may do there.
+    /// The page of the cart, with a message. Buyers who are logged in also get one-click options.
     pub(crate) async fn cart_page(
         &self,
         visit: &Visit,
@@ -414,7 +430,8 @@ impl Shop {
         Ok(self.letting_forms_go_to_stripe(page))
     }
 
-    /// A form that is answered with a redirect to Stripe's page is one that goes there, as browsers see it.
+    /// Lets the page's forms lead to Stripe's page. Browsers check `form-action` for redirects,
+    /// too.
     fn letting_forms_go_to_stripe(&self, page: Answer) -> Answer {
         match &self.inner.hosted {
             Some(origin) => page.with_forms_to(origin),
@@ -422,7 +439,7 @@ impl Shop {
         }
     }
 
-    /// Keeps the cart until the order is paid.
+    /// Keeps the cart, and the order's id, in cookies until the order is paid.
     pub(crate) fn remember(&self, answer: Answer, cart: &Cart, order: &str) -> Answer {
         let answer = self.with_cart(answer, cart);
         self.with_cookie(answer, LAST_ORDER, order, MONTH)
@@ -437,12 +454,12 @@ impl Shop {
                 quantity => item.quantity,
                 unit => money::price(item.unit),
                 amount => money::price(item.unit.times(item.quantity)?),
-                // What is no longer sold has no picture any more.
+                // An article that is no longer sold has no picture.
                 picture => catalogue::product(&item.sku).is_some(),
             });
         }
         let shipments: Vec<i64> = order.shipments.iter().map(|shipment| shipment.id).collect();
-        // Of reserved money only a part may have been taken.
+        // The shop may have captured only a part of the authorised money.
         let charged = order.charged.filter(|charged| *charged != order.total);
         let refunds: Vec<Value> = order
             .refunds
@@ -478,7 +495,7 @@ impl Shop {
     }
 
     fn with_cookie(&self, answer: Answer, name: &'static str, value: &str, seconds: u64) -> Answer {
-        // Not strict: who comes back from the bank's 3-D Secure page still has a cart.
+        // Not strict: a buyer who returns from the bank's 3-D Secure page still has a cart.
         answer.with_cookie(&Cookie {
             name,
             value,

@@ -1,4 +1,4 @@
-//! Puts the shop together: database, Stripe (or the sandbox), till, fulfilment.
+//! Assembles the shop: database, Stripe (or the sandbox), checkout, fulfilment.
 
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode, sync::Arc};
 
@@ -30,10 +30,11 @@ use crate::{
     upkeep,
 };
 
-/// A shop that opens, is open, and closes. Cheap to clone; clones are one and the same.
+/// The running shop: it opens, serves and closes. Cloning is cheap; all clones share the same
+/// state.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// Its routes' methods.
+    /// The shop, with a method for each route.
     pub shop: Shop,
     inner: Arc<Inner>,
 }
@@ -43,45 +44,45 @@ struct Inner {
     made_up_password: Option<Password>,
     store: Store,
     outbox: Outbox,
-    // It ends when this is dropped.
+    // The sandbox ends when this is dropped.
     sandbox: Option<Sandbox>,
     closing: Closing,
 }
 
-/// Why the shop did not open.
+/// The reason why the shop did not open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// There is no serving at this address.
+    /// The shop cannot serve at this address.
     #[error("{address} (BIND_ADDRESS, PORT)")]
     Address {
         /// The address.
         address: SocketAddr,
-        /// What the framework or the system says.
+        /// The error of the framework or of the system.
         source: BoxError,
     },
-    /// The database.
+    /// The database cannot be opened.
     #[error("the database cannot be opened (DATABASE_URL)")]
     Store(#[from] StoreError),
-    /// The checkout.
+    /// The checkout cannot be built.
     #[error(transparent)]
     Checkout(#[from] BuildError),
-    /// The sandbox.
+    /// The sandbox cannot start.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The templates.
+    /// A template does not compile.
     #[error("a template does not compile")]
     Templates(#[from] minijinja::Error),
-    /// Nothing can be counted.
+    /// The metrics cannot be installed.
     #[error(transparent)]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// No password could be made up.
+    /// No password could be generated.
     #[error(transparent)]
     Random(#[from] NoRandom),
 }
 
 impl StartError {
-    /// Says which address an error is about.
+    /// Adds the address to an error.
     pub fn at<E: Into<BoxError>>(address: SocketAddr) -> impl FnOnce(E) -> Self {
         move |error| Self::Address {
             address,
@@ -90,7 +91,9 @@ impl StartError {
     }
 }
 
-/// Opens a shop: reads the settings, writes the log, and runs the framework's program. What goes wrong is told in one line.
+/// Runs a shop: starts the log, reads the settings and runs the framework's program.
+///
+/// It reports an error in one line.
 pub fn open(run: impl FnOnce(Settings) -> Result<(), BoxError>) -> ExitCode {
     crate::log();
     let opened = Settings::from_env().map_err(BoxError::from).and_then(run);
@@ -104,10 +107,12 @@ pub fn open(run: impl FnOnce(Settings) -> Result<(), BoxError>) -> ExitCode {
 }
 
 impl App {
-    /// Prepares the shop: all but its address, which some frameworks know only when they listen. See [`open_at`](Self::open_at).
+    /// Prepares the shop, all but its address. See [`open_at`](Self::open_at).
+    ///
+    /// Some frameworks know their address only when they listen.
     ///
     /// # Errors
-    /// [`StartError`]: it fails closed, before anybody can order.
+    /// [`StartError`]. The shop then fails closed, before any buyer can order.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let closing = Closing::listen();
         let Settings {
@@ -124,7 +129,7 @@ impl App {
             stripe,
         } = settings;
         let limit = payments_per_minute.map(|limit| PerAddress::new(limit, proxy_header.clone()));
-        // Both are one path from here on: the sandbox only is another place with other keys.
+        // Both take one path from here on: the sandbox is only another address with other keys.
         let (config, sandbox) = match stripe {
             Stripe::Keys(config) => (*config, None),
             Stripe::Sandbox => {
@@ -203,7 +208,9 @@ impl App {
         })
     }
 
-    /// Opens the shop at the address where the framework listens now: says so, and lets the sandbox send its webhooks there.
+    /// Opens the shop at the address where the framework now listens.
+    ///
+    /// It prints the address, and the sandbox sends its webhooks there.
     pub fn open_at(&self, address: SocketAddr) {
         if let Some(sandbox) = &self.inner.sandbox
             && let Err(error) = sandbox.webhook_endpoint(&webhook_url(address))
@@ -216,16 +223,19 @@ impl App {
         println!("{}", banner(address, sandbox, password));
     }
 
-    /// Ends when the shop is told to close: then the framework should take no more connections.
+    /// Ends when the shop receives the signal to close. The framework should then accept no more
+    /// connections.
     pub fn told_to_stop(&self) -> impl Future<Output = ()> + Send + 'static {
         self.inner.closing.clone().told()
     }
 
-    /// Stays while the framework's server runs, then ends what began and closes the database. Once told to stop, the server has the time of
-    /// [`GRACE`](crate::GRACE): a browser that keeps its connection busy must not keep the shop from closing.
+    /// Runs the framework's server. Then finishes the work that began, and closes the database.
+    ///
+    /// After the signal to close, the server has the time of [`GRACE`](crate::GRACE). A browser
+    /// that keeps its connection busy must not keep the shop from closing.
     ///
     /// # Errors
-    /// The server's own.
+    /// The server's error.
     pub async fn run<T, E: Into<BoxError>>(
         self,
         server: impl IntoFuture<Output = Result<T, E>>,
@@ -242,11 +252,13 @@ impl App {
     }
 }
 
-/// The ten lines that a checkout needs, and the choice of a database that yours has made already. With the address of the site orders can be paid on Stripe's own page,
-/// too.
+/// Builds the checkout: the ten lines that it needs, and a choice of database.
+///
+/// Your own shop has made that choice already. If `site` is set, buyers can also pay on Stripe's
+/// own page.
 ///
 /// # Errors
-/// [`BuildError`], most likely for keys that are missing.
+/// [`BuildError`], most likely because keys are missing.
 pub fn checkout(
     config: Config,
     store: &Store,
@@ -263,7 +275,8 @@ pub fn checkout(
         .account_url("/account")
         .pricing(OrderPrices::new(store.clone()))
         .customers(Buyers(store.clone()));
-    // The inbox beside the orders: an order, its shipment and the mark that its event is done commit together.
+    // The inbox is beside the orders. So an order, its shipment and the mark that its event is done
+    // commit together.
     let handler = Fulfil::new(outbox);
     builder = match store.pool() {
         Either::Sqlite(pool) => builder.fulfillment(SqliteInbox::new(pool.clone()), handler),
@@ -283,7 +296,7 @@ pub fn checkout(
         builder = builder.guard(limit);
     }
     if let Some(header) = proxy_header {
-        // Behind a proxy all visitors come from its address: its header tells them apart.
+        // Behind a proxy, all visitors have the proxy's address: its header tells them apart.
         let header = ProxyHeader::new(header.to_owned());
         builder = builder.client_key(move |visitor| {
             let address = ProxyHeader::of_visitor(Some(&header), visitor)?;
@@ -296,7 +309,8 @@ pub fn checkout(
     builder.build()
 }
 
-/// The origin of the page that Stripe sends buyers to. Who has another Stripe than Stripe's has its page where its API is.
+/// The origin of Stripe's own page. With another API address than Stripe's, the page is at the
+/// origin of that API.
 pub fn hosted_page(config: &Config) -> String {
     let api = config.api_base();
     if api == "https://api.stripe.com" {
@@ -307,7 +321,9 @@ pub fn hosted_page(config: &Config) -> String {
     format!("{scheme}://{host}")
 }
 
-/// Who listens everywhere is reached at home.
+/// The address at which this machine reaches the shop.
+///
+/// This is the loopback address if the shop listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {

@@ -27,32 +27,32 @@ use crate::{
     random::{self, NoRandom},
 };
 
-/// What can go wrong with the orders.
+/// An error of the order database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The address is of no database that the shop knows.
+    /// The address is of no supported database.
     #[error("it is neither sqlite://… nor postgres://…")]
     Address,
-    /// The database cannot be reached, or refused.
+    /// The database is unreachable, or refused a statement.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    /// The tables could not be made.
+    /// The tables could not be created or updated.
     #[error("the database could not be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// The inbox's tables could not be made.
+    /// The inbox's tables could not be created or updated.
     #[error("the inbox could not be migrated")]
     Inbox(#[from] InboxError),
-    /// The cart is too dear to compute with.
+    /// The cart's amount is too large to compute with.
     #[error(transparent)]
     Amount(#[from] AmountError),
-    /// No order id could be made.
+    /// No order id could be generated.
     #[error(transparent)]
     Random(#[from] NoRandom),
-    /// The program ends.
+    /// The program is shutting down.
     #[error("the work was cut off")]
     CutOff(#[from] JoinError),
-    /// Somebody wrote into the database what this program does not understand.
+    /// A row has a value that this program does not understand.
     #[error("the row of {table} cannot be read: {column} is not what it should be")]
     Row {
         /// The table.
@@ -69,53 +69,57 @@ pub struct Store {
     runtime: Handle,
 }
 
-/// One line of the admin's list.
+/// One line of the admin's list of orders.
 #[derive(Debug)]
 pub struct OrderSummary {
     /// The order's id.
     pub id: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// What it costs.
+    /// The total price.
     pub total: Amount,
     /// The PaymentIntent, once there is one.
     pub payment_intent: Option<String>,
-    /// How many shipments were written. More than one is a bug.
+    /// How many shipments were recorded. More than one is a bug.
     pub shipments: i64,
-    /// When it was made, in seconds since 1970, UTC.
+    /// When it was created, in seconds since 1970, UTC.
     pub created: i64,
 }
 
 /// Something that a person has to look at.
 #[derive(Debug)]
 pub struct Notice {
-    /// What it is: `duplicate_payment`, `mismatch`, `dispute`, …
+    /// The kind: `duplicate payment`, `mismatch`, `dispute`, …
     pub kind: String,
     /// The order, if one is known.
     pub order_id: Option<String>,
     /// The payment.
     pub payment_intent: Option<String>,
-    /// What is known about it.
+    /// Details for the merchant.
     pub detail: String,
     /// When it was written, in seconds since 1970, UTC.
     pub created: i64,
 }
 
 impl Store {
-    /// Opens the database and brings its tables up to date: any number of processes may do so at once. SQLite's file is made if there is none; PostgreSQL's
-    /// database has to be there.
+    /// Opens the database and brings its tables up to date.
     ///
-    /// Call it inside of the tokio runtime that runs as long as the shop.
+    /// Any number of processes may do so at once. SQLite's file is created if it does not exist;
+    /// PostgreSQL's database has to exist.
+    ///
+    /// Call it inside the tokio runtime that runs as long as the shop.
     ///
     /// # Errors
-    /// [`StoreError`] if the address is of neither database, it cannot be opened, or its tables were made by a newer version of the shop.
+    /// [`StoreError`] if the address is of neither database, if the database cannot be opened, or
+    /// if a newer version of the shop created its tables.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let pool = match url.split(':').next() {
             Some("sqlite") => Either::Sqlite(
                 open_sqlite(
                     SqliteConnectOptions::from_str(url)?
                         .create_if_missing(true)
-                        // Readers do not wait for the writer, and what was answered with 200 survives a power cut.
+                        // Readers do not wait for the writer, and events that were answered with
+                        // 200 survive a power cut.
                         .journal_mode(SqliteJournalMode::Wal)
                         .synchronous(SqliteSynchronous::Full)
                         .foreign_keys(true)
@@ -135,7 +139,8 @@ impl Store {
         };
         match &pool {
             Either::Sqlite(pool) => {
-                // PostgreSQL's are run one process after the other; SQLite has to be asked for that.
+                // PostgreSQL runs the migrations of one process after the other. SQLite needs this
+                // lock for that.
                 let mut alone = pool.begin_with("BEGIN IMMEDIATE").await?;
                 migrations(SQLITE)
                     .run_direct(None, &mut *alone, false)
@@ -154,12 +159,12 @@ impl Store {
         })
     }
 
-    /// The pool, for what goes on outside of the checkout.
+    /// The pool, for work outside the checkout.
     pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// A connection on which each statement is a transaction.
+    /// A connection on which each statement is its own transaction.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -172,15 +177,18 @@ impl Store {
         })
     }
 
-    /// Closes it properly: what is still in SQLite's write-ahead log moves into the file.
+    /// Closes the database properly: SQLite moves the rest of its write-ahead log into the file.
     pub async fn close(&self) {
         let pool = &self.pool;
         on!(pool, pool.close().await);
     }
 
-    /// Does this to its end, on the runtime on which the store was opened, whoever asks and however long they wait: a buyer who hangs up ends the future that waits
-    /// here, not the work. A `begin` that is dropped half-way would leave its connection in a transaction that nobody ends (sqlx 0.9.0, transact-rs/sqlx#4393), and
-    /// a connection that is opened on one of actix-web's runtimes dies with it.
+    /// Runs this work to its end, on the runtime that opened the store.
+    ///
+    /// If a buyer hangs up, only the future that waits here ends, not the work. A `begin` that is
+    /// dropped half-way would leave its connection in a transaction that nothing ends (sqlx 0.9.0,
+    /// transact-rs/sqlx#4393). And a connection that is opened on one of actix-web's runtimes dies
+    /// with it.
     pub(crate) async fn to_the_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -188,7 +196,7 @@ impl Store {
         self.runtime.spawn(work).await?
     }
 
-    /// Makes an order of what is in the cart, at today's prices, and gives its id.
+    /// Creates an order from the cart, at today's prices, and returns its id.
     ///
     /// # Errors
     /// [`StoreError`]. Nothing is written then.
@@ -196,7 +204,10 @@ impl Store {
         self.create_order_of(cart, None, None).await
     }
 
-    /// Makes an order of this account's. With a wish it is made once: the same wish again gives the id of the order that was made for it.
+    /// Creates an order of this account.
+    ///
+    /// With a wish, the order is created once: the same wish again returns the id of the first
+    /// order.
     pub(crate) async fn create_order_of(
         &self,
         cart: &Cart,
@@ -209,7 +220,7 @@ impl Store {
         let on_order = lines.iter().any(|line| line.product.on_order);
         let pool = self.pool.clone();
         self.to_the_end(async move {
-            // SQLite's writer takes its turn at once: later, when it has read already, it could only fail.
+            // SQLite takes the write lock at once. Later, after it has read, it could only fail.
             let begin = match pool {
                 Either::Sqlite(_) => "BEGIN IMMEDIATE",
                 Either::Postgres(_) => "BEGIN",
@@ -350,7 +361,7 @@ impl Store {
         self.summaries(None, limit).await
     }
 
-    /// The newest orders: all of them, or those of one account.
+    /// The newest orders: of all accounts, or of one account.
     pub(crate) async fn summaries(
         &self,
         account: Option<String>,
@@ -367,7 +378,7 @@ impl Store {
                 )
             };
         }
-        // One statement for both would use neither index.
+        // One statement for both cases would use neither index.
         let select = match account {
             Some(_) => select!("account_id = $2"),
             None => select!("CAST($2 AS TEXT) IS NULL"),
@@ -401,7 +412,7 @@ impl Store {
         .await
     }
 
-    /// The order that this payment paid, or is about to.
+    /// The order that this payment paid, or is about to pay.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -427,7 +438,7 @@ impl Store {
         }
     }
 
-    /// The newest notices, for the admin: all of them, or those of one payment.
+    /// The newest notices, for the admin: of all payments, or of one payment.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -464,7 +475,7 @@ impl Store {
         .await
     }
 
-    /// Opens a session of the back room for so long, and forgets those that are over.
+    /// Opens an admin session for `lifetime`, and deletes the sessions that have ended.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -494,7 +505,7 @@ impl Store {
         .await
     }
 
-    /// The token for the forms of this session, if it lives.
+    /// The token for the forms of this session, if the session has not ended.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -535,11 +546,14 @@ impl Store {
     }
 }
 
-/// How long somebody waits for a connection, and in SQLite for the turn to write. Both together end well before a webhook's handler has to (20 s).
+/// The longest wait for a connection, and in SQLite for the write lock. Both waits together end
+/// well before a webhook's handler has to (20 s).
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A file that is new gets its write-ahead log with the first connection, and of several processes that give it one SQLite lets one alone, without a wait: the others
-/// try again.
+/// Opens SQLite's file, and retries while another process creates it.
+///
+/// The first connection to a new file creates the write-ahead log. If several processes do that at
+/// once, SQLite lets one succeed and does not let the others wait: they try again.
 async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     const LOCKED: &str = "5";
     let file = options.get_filename();
@@ -563,7 +577,8 @@ async fn open_sqlite(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::
     }
 }
 
-/// The migrations are a part of the program: it needs no files beside it, and no database while it is compiled.
+/// The migrations are a part of the program. It needs no files beside it, and no database when it
+/// is compiled.
 const SQLITE: &[&str] = &[
     include_str!("../migrations/sqlite/1_shop.sql"),
     include_str!("../migrations/sqlite/2_processes.sql"),
@@ -614,7 +629,7 @@ pub(crate) async fn refunds(
         .collect()
 }
 
-/// Whether a text may be an id of Stripe's, so that anything else need not be looked up: PostgreSQL
+/// Whether a text may be one of Stripe's ids. Anything else need not be looked up: PostgreSQL
 /// refuses some characters, like NUL, with an error.
 pub(crate) fn is_stripes_id(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

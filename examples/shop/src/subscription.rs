@@ -1,4 +1,5 @@
-//! Which events Stripe sends to the shop: a webhook endpoint of Stripe's, made or brought up to date.
+//! The webhook endpoint at Stripe that sends events to the shop: it is created or brought up to
+//! date.
 
 use std::fmt;
 
@@ -11,22 +12,22 @@ use stripe_checkout_core::{
 
 use crate::random;
 
-/// What became of the subscription.
+/// The result of [`subscribe`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Subscribed {
-    /// The endpoint was made, and this is its signing secret, which Stripe never tells again.
+    /// The endpoint was created. Stripe shows its signing secret only this once.
     Created {
         /// `whsec_…`.
         secret: String,
     },
-    /// There was one with this address, and it did not get all that is needed. Its secret stays.
+    /// An endpoint with this address did not get all required events, or was off. Its secret stays.
     Updated {
-        /// The types of events that were missing.
+        /// The event types that were missing.
         missing: Vec<&'static str>,
-        /// Whether it was switched off: Stripe does that with an endpoint that fails for days.
+        /// Whether it was disabled: Stripe disables an endpoint that fails for days.
         was_off: bool,
     },
-    /// There was one that gets all that is needed.
+    /// An endpoint with this address already gets all required events.
     Unchanged,
 }
 
@@ -70,10 +71,13 @@ struct Endpoint {
     secret: Option<String>,
 }
 
-/// Has Stripe send all events that the checkout reads to this address. What an endpoint gets besides, it goes on to get.
+/// Makes Stripe send all events that the checkout reads to this address.
+///
+/// An existing endpoint keeps its other events.
 ///
 /// # Errors
-/// Stripe's, or of the way to it. It can be asked again: what was made is found.
+/// Stripe's error, or one on the way to Stripe. You can call it again: it finds an endpoint that
+/// was created.
 pub async fn subscribe(gateway: &Gateway, url: &str) -> Result<Subscribed, BoxError> {
     let Some(known) = find(gateway, url).await? else {
         let mut form = vec![("url", url), ("api_version", API_VERSION)];
@@ -122,7 +126,7 @@ async fn find(gateway: &Gateway, url: &str) -> Result<Option<Endpoint>, BoxError
 }
 
 async fn post(gateway: &Gateway, path: &str, form: &[(&str, &str)]) -> Result<Endpoint, BoxError> {
-    // Of this run alone: the next one finds what this one made.
+    // This key is for this run only: the next run finds the endpoint that this one created.
     let key: IdempotencyKey = random::token()?.parse()?;
     let form = serde_html_form::to_string(form)?;
     let answer = gateway.post(path, &form, &key, None).await?;
@@ -141,7 +145,7 @@ mod tests {
     async fn an_endpoint_is_made_once_and_then_brought_up_to_date() {
         let sandbox = Sandbox::start().await.expect("a port");
         let gateway = Gateway::new(&sandbox.config()).expect("keys");
-        // Others are there before.
+        // Other endpoints exist before.
         for port in 1..=3 {
             let url = format!("http://127.0.0.1:{port}/webhook");
             sandbox.webhook_endpoint(&url).expect("a local address");

@@ -2,7 +2,7 @@
 
 use stripe_checkout_core::{Amount, AmountError, Currency};
 
-/// Why what was typed is no amount of this currency. The texts are for whoever typed it.
+/// The reason why a text is not an amount of this currency. The texts are for the merchant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TypedError {
     #[error("Write how much, like {like}.")]
@@ -27,7 +27,7 @@ fn places(allowed: u8) -> String {
     }
 }
 
-/// The signs that stand for one currency only where it is that one.
+/// The currency signs. A sign counts only if the payment is in its currency.
 const SIGNS: [(char, Currency); 4] = [
     ('€', Currency::EUR),
     ('$', Currency::USD),
@@ -35,7 +35,7 @@ const SIGNS: [(char, Currency); 4] = [
     ('¥', Currency::JPY),
 ];
 
-/// Reads `12`, `12.50`, `1,234.50`, each also with the currency's sign or code before or behind it.
+/// Reads `12`, `12.50`, `1,234.50`, each also with the currency's sign or code before or after it.
 pub(crate) fn read(text: &str, currency: Currency) -> Result<Amount, TypedError> {
     let like = Amount::new(12_50, Currency::EUR).to_major();
     let like = if currency.decimals() == 0 {
@@ -87,7 +87,9 @@ pub(crate) fn read(text: &str, currency: Currency) -> Result<Amount, TypedError>
     }
 }
 
-/// Without the commas that stand between thousands, as the pages write them; none if one stands elsewhere: `12,50` is not twelve hundred and fifty.
+/// Removes the commas between thousands, as the pages write them.
+///
+/// `None` if a comma is elsewhere: `12,50` is not twelve hundred and fifty.
 fn ungrouped(digits: &str) -> Option<String> {
     let (whole, fraction) = match digits.split_once('.') {
         Some((whole, fraction)) => (whole, Some(fraction)),

@@ -1,4 +1,4 @@
-//! What the shop does by itself while it is open, in each of its processes; it ends when the shop closes.
+//! The background work of an open shop, in each of its processes. It ends when the shop closes.
 
 use std::{pin::Pin, time::Duration};
 
@@ -13,13 +13,14 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// A payment that is older and not fulfilled needs somebody: a handler that failed has been tried again several times by then.
+/// A payment that is older than this and not fulfilled needs attention. By then, a handler that
+/// failed has been retried several times.
 pub(crate) const UNFULFILLED: Duration = Duration::from_secs(15 * 60);
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Begins all of it. What is running when the shop closes is waited for by [`Checkout::drain`].
+/// Starts all of it. [`Checkout::drain`] waits for the work that runs when the shop closes.
 pub(crate) fn start(
     checkout: &Checkout,
     store: &Store,
@@ -27,9 +28,9 @@ pub(crate) fn start(
     metrics: Option<Metrics>,
     closing: &Closing,
 ) {
-    // What failed is tried again, whether or not Stripe repeats it.
+    // The worker retries failed events, whether or not Stripe repeats them.
     tokio::spawn(checkout.worker().run(closing.clone().told()));
-    // What was lost on the way is asked for, once an hour.
+    // Once an hour, the shop asks Stripe for events and payments that it missed.
     if reconcile {
         tokio::spawn(checkout.reconcile().run(closing.clone().told()));
     }
@@ -85,7 +86,9 @@ async fn cancel_abandoned(checkout: Checkout, store: Store, closing: Closing) {
     }
 }
 
-/// Says in the log what somebody has to look at, each kind once until it is gone. Asking also brings the counts of what is stored up to date.
+/// Logs the problems that need attention, each kind once until it is gone.
+///
+/// This call also updates the counts of the stored events.
 async fn watch(checkout: &Checkout, known: Vec<&'static str>) -> Vec<&'static str> {
     let alerts = match checkout.alerts(UNFULFILLED).await {
         Ok(alerts) => alerts,
@@ -102,7 +105,9 @@ async fn watch(checkout: &Checkout, known: Vec<&'static str>) -> Vec<&'static st
     alerts.iter().map(|alert| alert.as_str()).collect()
 }
 
-/// Learns until when the money of pre-orders is reserved: no event tells. A few at a time.
+/// Asks Stripe until when the money of pre-orders is authorised, because no event reports it.
+///
+/// It asks for ten orders at most.
 async fn learn(checkout: &Checkout, store: &Store) -> Result<(), StoreError> {
     let unknown = store.reserved().await?.into_iter();
     for reserved in unknown.filter(|reserved| reserved.until.is_none()).take(10) {
@@ -111,7 +116,7 @@ async fn learn(checkout: &Checkout, store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Now, and then each time that so much time has passed, until the shop closes.
+/// Ticks at once, and then after each pause, until the shop closes.
 struct Ticks {
     interval: Interval,
     told: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -1,8 +1,8 @@
-//! What a framework tells of a request: plain values, so that the shop knows none of them.
+//! A request from a framework as plain values, so that the shop depends on no framework.
 
 use std::{net::IpAddr, time::Duration};
 
-/// A request that was read whole.
+/// A request whose body has been read completely.
 #[derive(Default)]
 pub struct Visit {
     host: Option<String>,
@@ -16,15 +16,19 @@ pub struct Visit {
 }
 
 impl Visit {
-    /// The largest body in bytes: adapters read no more of it and answer [`Problem::TooLarge`](crate::Problem::TooLarge).
+    /// The largest body, in bytes. Adapters read no more, and answer
+    /// [`Problem::TooLarge`](crate::Problem::TooLarge).
     pub const BODY_LIMIT: usize = 16 * 1024;
 
     /// How long the whole body may take to arrive. After that, adapters answer
     /// [`Problem::TooSlow`](crate::Problem::TooSlow).
     pub const BODY_DEADLINE: Duration = Duration::from_secs(15);
 
-    /// Takes what the shop needs of a request. `header` gives the first header of that name, in lower case, if there is one; what is no text is as if it were
-    /// not there. Where the visitor is says [`Shop::visitors_address`](crate::Shop::visitors_address).
+    /// Reads the parts of a request that the shop needs.
+    ///
+    /// `header` returns the first header of a name in lower case, if there is one. A value that is
+    /// not text counts as absent. `address` comes from
+    /// [`Shop::visitors_address`](crate::Shop::visitors_address).
     pub fn new<'a>(
         header: impl Fn(&str) -> Option<&'a [u8]>,
         address: Option<IpAddr>,
@@ -47,12 +51,12 @@ impl Visit {
         cookie(&self.cookies, name)
     }
 
-    /// Where the visitor is, if that is known.
+    /// The visitor's IP address, if it is known.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
 
-    /// The token of `Authorization: Bearer …`.
+    /// The token of `Authorization: Bearer …`; empty if there is none.
     pub(crate) fn bearer(&self) -> &str {
         let value = self.authorization.as_deref().unwrap_or_default();
         match value.split_once(' ') {
@@ -79,7 +83,9 @@ impl Visit {
         serde_html_form::from_bytes(&self.body).unwrap_or_default()
     }
 
-    /// Whether another site's page made the browser send this. Programs that are no browsers send neither header and carry nobody's cookies.
+    /// Whether another site's page made the browser send this.
+    ///
+    /// Programs that are not browsers send neither header, and carry no other person's cookies.
     pub(crate) fn is_cross_site(&self) -> bool {
         if let Some(site) = &self.fetch_site {
             return !matches!(site.as_str(), "same-origin" | "none");
@@ -91,7 +97,7 @@ impl Visit {
     }
 }
 
-/// A form's field; nothing if it is not there.
+/// A form's field; empty if it is not there.
 pub(crate) fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter()
         .find(|(known, _)| known == name)
@@ -112,7 +118,7 @@ pub(crate) fn cookie<'a>(cookies: &'a str, name: &str) -> &'a str {
 }
 
 impl std::fmt::Debug for Visit {
-    // Cookies and passwords travel in here.
+    // The request contains cookies and passwords.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Visit")

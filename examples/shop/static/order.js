@@ -1,5 +1,6 @@
-// Makes the order page turn to "paid" by itself. Nothing is decided here: it asks the API, and when the status there is another than the one shown,
-// it fetches the page again and shows that.
+// Updates the order page when the order's status changes, for example to "paid". This script
+// decides nothing. It asks the API for the status. If that differs from the shown one, it fetches
+// the page again and shows it.
 "use strict";
 
 (() => {
@@ -17,10 +18,10 @@
     if (!order) return;
     shown()?.replaceWith(order);
     document.title = next.title;
-    // The cart is emptied once it is paid.
+    // The shop empties the cart once it is paid.
     const cart = next.querySelector(".cart-link");
     if (cart) document.querySelector(".cart-link")?.replaceWith(cart);
-    // A live region that was there before the change is read out; one that comes with the change is not.
+    // Screen readers announce a live region only if it existed before the change.
     const news = document.getElementById("news");
     if (news) news.textContent = order.querySelector(".state")?.textContent?.trim().replace(/\s+/g, " ") ?? "";
   }
@@ -35,7 +36,7 @@
         wait = FIRST;
       }
     } catch {
-      // Offline, or the shop is starting again: the next question will tell.
+      // Offline, or the shop is restarting. The next request may succeed.
     }
     setTimeout(ask, wait);
     wait = Math.min(wait * 1.1, LONGEST);

@@ -1,4 +1,5 @@
-//! The shop's side of step 5: orders and shipments in SQLite, in the file in which the inbox keeps the events.
+//! The shop's side of step 5: orders and shipments in SQLite, in the same file as the inbox's
+//! events.
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{SqliteConnection, SqlitePool};
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{Cart, OrderId, teapots};
 
-/// The orders, and how they are paid.
+/// The orders and their payment status.
 #[derive(Debug, Clone)]
 pub struct Database(SqlitePool);
 
@@ -20,10 +21,10 @@ const TABLES: &str = "
 ";
 
 impl Database {
-    /// Opens the file, or makes it, with the shop's tables and the inbox's.
+    /// Opens or creates the file, with the shop's tables and the inbox's.
     ///
     /// # Errors
-    /// The file's.
+    /// The file cannot be opened, or its tables cannot be created.
     pub async fn open(file: &str) -> anyhow::Result<(Self, SqliteInbox)> {
         let file = SqliteConnectOptions::new()
             .filename(file)
@@ -34,10 +35,10 @@ impl Database {
         Ok((Self(pool), inbox))
     }
 
-    /// A new order of these.
+    /// Places a new order and returns its id.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn place(&self, cart: Cart) -> sqlx::Result<Uuid> {
         let id = Uuid::new_v4();
         sqlx::query("INSERT INTO orders (id, teapots, currency) VALUES (?, ?, ?)")
@@ -49,10 +50,10 @@ impl Database {
         Ok(id)
     }
 
-    /// How an order stands, in words; `None` if there is no such order.
+    /// Returns the status of an order in words, or `None` if there is no such order.
     ///
     /// # Errors
-    /// The database's.
+    /// The database fails.
     pub async fn status(&self, id: Uuid) -> sqlx::Result<Option<String>> {
         sqlx::query_scalar(
             "SELECT status || ', shipments: ' || (SELECT count(*) FROM shipments WHERE order_id = id) FROM orders WHERE id = ?",
@@ -122,7 +123,7 @@ async fn set_status(db: &mut SqliteConnection, order: &str, status: &str) -> Res
         .bind(order)
         .execute(db)
         .await?;
-    // An order that is not there is somebody's mistake: it must show.
+    // A missing order is a mistake that must not go unnoticed.
     match updated.rows_affected() {
         1 => Ok(()),
         _ => Err("an unknown order".into()),

@@ -1,4 +1,5 @@
-//! What the steps share. What a step is about stands in `src/bin`, and is explained in `examples/README.md`.
+//! Code that the steps share. The code that a step introduces is in `src/bin`, and
+//! `examples/README.md` explains it.
 
 mod database;
 mod log_in;

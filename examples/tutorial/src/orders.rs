@@ -1,4 +1,5 @@
-//! The shop's own side: what is in an order, and what that costs. The orders of steps 2 to 4 are in memory; those of step 5 are in `database.rs`.
+//! The shop's own side: the contents of an order and its price. The orders of steps 2 to 4 are in
+//! memory. Those of step 5 are in `database.rs`.
 
 use std::collections::HashMap;
 use std::num::NonZeroU8;
@@ -8,19 +9,20 @@ use serde::Deserialize;
 use stripe_checkout_core::{Amount, Currency};
 use uuid::Uuid;
 
-/// What the browser may say when it orders: how many, in which currency. Whatever else it sends is not even read.
+/// The order as the browser sends it: how many teapots, and in which currency. The server ignores
+/// everything else.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Cart {
     /// At least one, at most 255.
     pub teapots: NonZeroU8,
-    /// One that the shop has a price in.
+    /// A currency in which the shop has a price.
     pub currency: Currency,
 }
 
-/// What the browser may say when it pays: which order.
+/// The payment request as the browser sends it: which order to pay.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct OrderId {
-    /// Random, so that nobody finds another one's order by counting.
+    /// A random id, so that a buyer cannot find another buyer's order by counting.
     pub order: Uuid,
 }
 
@@ -35,38 +37,38 @@ pub fn teapots(cart: Cart) -> Option<Amount> {
     one.times(cart.teapots.get().into()).ok()
 }
 
-/// An order, and what happened to it.
+/// An order, and what has happened to it.
 #[derive(Debug, Clone)]
 struct Order {
     cart: Cart,
     news: Vec<String>,
 }
 
-/// All orders, until the program ends.
+/// All orders, in memory until the program ends.
 #[derive(Debug, Clone, Default)]
 pub struct Orders(Arc<Mutex<HashMap<Uuid, Order>>>);
 
 impl Orders {
-    /// A new order of these.
+    /// Places a new order and returns its id.
     pub fn place(&self, cart: Cart) -> Uuid {
         let (id, news) = (Uuid::new_v4(), Vec::new());
         self.all().insert(id, Order { cart, news });
         id
     }
 
-    /// What is in an order.
+    /// Returns the contents of an order.
     pub fn cart(&self, id: Uuid) -> Option<Cart> {
         Some(self.all().get(&id)?.cart)
     }
 
-    /// The buyer thinks again. `false` if there is no such order.
+    /// Changes the contents of an order. Returns `false` if there is no such order.
     pub fn change(&self, id: Uuid, cart: Cart) -> bool {
         let mut all = self.all();
         let order = all.get_mut(&id);
         order.map(|order| order.cart = cart).is_some()
     }
 
-    /// Writes down what happened to an order. `false` if there is no such order.
+    /// Records what happened to an order. Returns `false` if there is no such order.
     pub fn note(&self, id: Uuid, news: String) -> bool {
         println!("order {id}: {news}");
         let mut all = self.all();
@@ -74,7 +76,7 @@ impl Orders {
         order.map(|order| order.news.push(news)).is_some()
     }
 
-    /// What happened to an order, a line each.
+    /// Returns what happened to an order, one line for each event.
     pub fn news(&self, id: Uuid) -> Vec<String> {
         let all = self.all();
         all.get(&id)

@@ -1,4 +1,4 @@
-//! What every step begins and ends with: where the keys are from, and how a server starts and stops.
+//! The beginning and end of every step: reading the keys, and starting and stopping a server.
 
 use std::net::SocketAddr;
 
@@ -13,23 +13,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Stripe, by the keys that are set; or a sandbox in this process, where none are.
+/// Stripe with the keys that are set. Without keys, it is a sandbox in this process.
 #[derive(Debug)]
 pub struct Stripe {
     config: Config,
-    // It ends when this is dropped.
+    // It ends when this value is dropped.
     sandbox: Option<Sandbox>,
     port: u16,
 }
 
 impl Stripe {
-    /// Reads the environment, and behind it a `.env` file in the working folder.
+    /// Reads the environment, and for missing variables a `.env` file in the working folder.
     ///
-    /// Without `STRIPE_SECRET_KEY` it starts a sandbox, in debug builds or with `STRIPE_SANDBOX=1`: a deployment that forgot its keys must not hand goods out
-    /// for play money.
+    /// Without `STRIPE_SECRET_KEY` it starts a sandbox, but only in debug builds or with
+    /// `STRIPE_SANDBOX=1`. A deployment without its keys must not deliver goods for play money.
     ///
     /// # Errors
-    /// A key that is missing, of the wrong kind or of another mode than the others. The variable is named, its value is not.
+    /// A key is missing, of the wrong kind, or of another mode than the others. The message names
+    /// the variable and not its value.
     pub async fn from_env() -> anyhow::Result<Self> {
         log();
         let file = DotEnv::read()?;
@@ -58,15 +59,15 @@ impl Stripe {
         })
     }
 
-    /// The keys and addresses.
+    /// Returns the keys and addresses.
     pub fn config(&self) -> Config {
         self.config.clone()
     }
 
-    /// Serves as [`serve`] does, and tells the sandbox, if there is one, where its webhooks go.
+    /// Serves as [`serve`] does, and gives the webhook's address to the sandbox, if there is one.
     ///
     /// # Errors
-    /// The port's.
+    /// The port cannot be opened.
     pub async fn serve(self, app: Router, checkout: Checkout) -> anyhow::Result<()> {
         let listener = listen(self.port).await?;
         if let Some(sandbox) = &self.sandbox {
@@ -81,10 +82,11 @@ impl Stripe {
     }
 }
 
-/// Serves on this port of this machine until Ctrl-C, or until the system says so; then what is under way comes to its end.
+/// Serves on this port of this machine until Ctrl-C or a signal to stop. Then it finishes open
+/// requests.
 ///
 /// # Errors
-/// The port's: most likely another program has it.
+/// The port cannot be opened: most likely another program uses it.
 pub async fn serve(port: u16, app: Router, checkout: Checkout) -> anyhow::Result<()> {
     serve_on(listen(port).await?, app, checkout).await
 }
@@ -105,12 +107,12 @@ async fn serve_on(listener: TcpListener, app: Router, checkout: Checkout) -> any
     Ok(())
 }
 
-/// Warnings, and which file the keys are from.
+/// Logs warnings, and which file the keys are from.
 fn log() {
     let filter = Targets::new()
         .with_default(LevelFilter::WARN)
         .with_target("stripe_checkout_core::config", LevelFilter::INFO);
-    // A second call finds a log already.
+    // Fails if there already is a log.
     let _ = tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer())
         .with(filter)

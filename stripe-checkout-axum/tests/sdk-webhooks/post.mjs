@@ -1,4 +1,5 @@
-// Posts an event that the official Node SDK signed, and then everything that differs from it by one bit.
+// Posts an event that the official Node SDK signed, and then everything that differs from it by one
+// bit.
 
 import assert from "node:assert/strict";
 import { Agent, request } from "node:http";
@@ -34,7 +35,10 @@ function* flips(data) {
     }
   }
 }
-/** Whether HTTP can carry it: visible ASCII and spaces, and none at the ends, where they mean nothing. */
+/**
+ * Whether HTTP can carry it: visible ASCII and spaces, and none at the ends, where they mean
+ * nothing.
+ */
 const carried = (header) => header.every((byte) => byte >= 0x20 && byte < 0x7f) && header.toString().trim().length === header.length;
 
 const intent = {
@@ -56,7 +60,8 @@ const body = Buffer.from(payload);
 const header = stripe.webhooks.generateTestHeaderString({ payload, secret });
 stripe.webhooks.constructEvent(payload, header, secret);
 
-// All that is refused comes first: if one of them were taken, the order would be shipped before its time.
+// The changed deliveries come first: if the shop accepted one of them, it would ship the order too
+// early.
 let bodies = 0;
 for (const changed of flips(body)) {
   await expect(400, changed, header, `the body ${changed}`);

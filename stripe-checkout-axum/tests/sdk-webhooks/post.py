@@ -62,7 +62,8 @@ body = text.encode()
 header = stripe.WebhookSignature.generate_signature_header(text, SECRET)
 stripe.Webhook.construct_event(text, header, SECRET)
 
-# All that is refused comes first: if one of them were taken, the order would be shipped before its time.
+# The changed deliveries come first: if the shop accepted one of them, it would ship the order too
+# early.
 bodies = 0
 for changed in flips(body):
     expect(400, changed, header, f"the body {changed}")

@@ -1,4 +1,5 @@
-//! An application on a loopback port, and raw HTTP to it: what no well-behaved client would send can be sent too.
+//! An application on a loopback port, and raw HTTP to it. Tests can send bytes that no well-behaved
+//! client sends.
 #![allow(dead_code)] // Each test uses its part.
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) const PRICE: Amount = Amount::new(1999, Currency::EUR);
 
-/// Starts the application and answers its address.
+/// Starts the application, and returns its address.
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -23,7 +24,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// A listener whose address is known before its application is made.
+/// Returns a listener whose address is known before its application is made.
 pub(crate) async fn reserve() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +48,7 @@ impl Answer {
 /// Sends bytes and reads until the server closes.
 pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The server may answer, and close, before it has read everything.
+    // The server may answer and close before it has read everything.
     let _ = stream.write_all(request).await;
     read(&mut stream).await
 }
@@ -101,7 +102,7 @@ pub(crate) async fn post_json(address: SocketAddr, target: &str, body: &str) -> 
     .await
 }
 
-/// Every order costs the same.
+/// A price list with the same price for every order.
 pub(crate) struct OnePrice;
 
 #[derive(Deserialize)]
@@ -123,7 +124,7 @@ impl Pricing for OnePrice {
 #[derive(Debug)]
 pub(crate) struct Member;
 
-/// Writes down each order that it ships, however often.
+/// A handler that writes each order that it ships, however often.
 #[derive(Clone, Default)]
 pub(crate) struct Ship(pub(crate) Arc<Mutex<Vec<String>>>);
 

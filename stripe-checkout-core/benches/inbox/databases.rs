@@ -1,4 +1,5 @@
-//! Where it is stored: a database of PostgreSQL's or a file of SQLite's, new for each measurement; and the tool that PostgreSQL is measured with.
+//! The databases: a schema in PostgreSQL or a file of SQLite, new for each measurement, and
+//! PostgreSQL's benchmark tool.
 
 use std::path::PathBuf;
 use std::process::{Command, id};
@@ -21,7 +22,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Nothing if there is no PostgreSQL.
+    /// `None` if there is no PostgreSQL.
     pub(crate) async fn new(connections: u32) -> Option<Self> {
         let database = Database::new().await?;
         let pool = database.pool(connections, "").await;
@@ -34,7 +35,7 @@ impl Postgres {
         })
     }
 
-    /// The same tables by a pool of another size, with all of its connections open.
+    /// Returns the same tables with a pool of another size, with all of its connections open.
     pub(crate) async fn inbox_with(&self, connections: u32) -> PostgresInbox {
         let pool = self.database.pool(connections, "").await;
         let mut open = Vec::new();
@@ -53,14 +54,15 @@ impl Postgres {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Every run begins with tables that are as empty, and with the same work for the server ahead.
+    /// Empties the tables, so that every run begins with the same state and the same work for the
+    /// server.
     pub(crate) async fn empty(&self) {
         self.run("TRUNCATE stripe_checkout_events, stripe_checkout_payments, stripe_checkout_intents, stripe_checkout_orders_of_payments")
             .await;
         self.checkpoint().await;
     }
 
-    /// The server knows how full the inbox's tables are.
+    /// Updates the server's statistics of the inbox's tables.
     pub(crate) async fn vacuum(&self) {
         for table in ["events", "payments", "intents", "orders_of_payments"] {
             let vacuum = format!("VACUUM ANALYZE stripe_checkout_{table}");
@@ -70,11 +72,12 @@ impl Postgres {
     }
 
     pub(crate) async fn checkpoint(&self) {
-        // Not everybody may; it only makes runs more alike.
+        // Not every role may do this. It only makes runs more alike.
         let _ = sqlx::raw_sql("CHECKPOINT").execute(&self.pool).await;
     }
 
-    /// Transactions a second of this script, by so many clients, in this schema.
+    /// Returns the transactions per second of this script, with this number of clients, in this
+    /// schema.
     pub(crate) fn pgbench(&self, script: &str, body: Option<&str>, clients: u32) -> f64 {
         let program = find("pgbench").expect("pgbench is beside the server's programs");
         let file = env::temp_dir().join(format!("stripe-checkout-pgbench-{}", id()));
@@ -115,7 +118,7 @@ impl Postgres {
     }
 }
 
-/// A folder for files of SQLite's, which goes with it.
+/// A folder for SQLite files, which is deleted when it is dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,5 @@
-//! What is received: events of about 2.5 KB, as Stripe sends them for a payment that succeeded, each of a payment and an order of its own.
+//! The events of the benches: about 2.5 KB each, as Stripe sends them for a payment that succeeded.
+//! Each has its own payment and order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -16,7 +17,7 @@ use stripe_checkout_core::{
 const SUCCEEDED: &str =
     include_str!("../../tests/events/payment_intent.succeeded.2026-09-30.endive.json");
 
-/// All numbers of events that this process makes are different.
+/// The number of the next event. All events of this process have different numbers.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn scope() -> Scope {
@@ -30,7 +31,7 @@ pub(crate) fn event_id(number: u64) -> String {
     format!("evt_3S0aBcLkdIwHu7ix{number:08}")
 }
 
-/// The body of the next event, and its number.
+/// Returns the number of the next event, and its body.
 pub(crate) fn body() -> (u64, Vec<u8>) {
     let number = MADE.fetch_add(1, Ordering::Relaxed);
     let lines: String = (1..=4)
@@ -55,7 +56,7 @@ pub(crate) fn body() -> (u64, Vec<u8>) {
     (number, body.into_bytes())
 }
 
-/// The next event, as it is stored.
+/// Returns the next event, as the inbox stores it.
 pub(crate) fn new_event() -> NewEvent {
     let (number, body) = body();
     NewEvent {
@@ -87,7 +88,7 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()
 }
 
-/// An application that only hears of payments, with the keys of one mode.
+/// Builds an application that receives only payments, with the keys of one mode.
 pub(crate) fn checkout<I, H>(
     inbox: I,
     handler: H,
@@ -111,7 +112,7 @@ where
     more(builder).build().unwrap()
 }
 
-/// A signed event on its way into this checkout.
+/// Returns a signed event, verified by this checkout.
 pub(crate) fn delivered(checkout: &Checkout) -> Event {
     let (_, body) = body();
     let header = sign(&body, &secret(), now());

@@ -1,5 +1,5 @@
-//! How many payments a second are fulfilled, to the same work by hand: on the task that brought
-//! them, or from the queue by workers. The handler writes one row.
+//! Fulfilled payments per second, relative to the same work by hand: on the task of the delivery,
+//! or by workers from the queue. The handler writes one row.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ const QUEUED: usize = 2000;
 const WORKERS: u32 = 4;
 const SHIPMENTS: &str = "CREATE TABLE shipments (payment text NOT NULL)";
 
-/// Ships, and counts what it shipped.
+/// A handler that counts its shipments.
 #[derive(Clone, Default)]
 struct Ship {
     shipped: Arc<AtomicUsize>,
@@ -72,7 +72,7 @@ ships!(PgConnection, |payment, db| {
         .await?
 });
 
-/// A database of PostgreSQL's in which both ways have worked for a while.
+/// Returns a PostgreSQL database in which both sides have worked for a while.
 async fn warm_postgres() -> Option<Postgres> {
     let server = Postgres::new(4).await?;
     server.run(SHIPMENTS).await;
@@ -122,7 +122,7 @@ pub(crate) async fn inline_table() {
             let inbox = sqlite.inbox.clone();
             pairs.push(by_hand, fulfilments(&with_ship(inbox), tasks).await);
         }
-        // By hand it is one task always: SQLite has one writer.
+        // By hand there is always one task: SQLite has one writer.
         println!("| SQLite, tasks: {tasks} | {} |", pairs.cells());
     }
     for tasks in [1, 16] {
@@ -182,7 +182,8 @@ pub(crate) async fn queued_table() {
     println!("| SQLite, workers: {WORKERS} | {} |", pairs.cells());
 }
 
-/// Events a second that so many workers, each with one event at a time, take from a full queue.
+/// Returns the events per second that this number of workers, each with one event at a time, take
+/// from a full queue.
 async fn drained<I: Inbox>(inbox: I, workers: u32) -> f64
 where
     Ship: FulfillmentHandler<I::Connection>,
@@ -204,7 +205,7 @@ where
     let time = start.elapsed();
     stop.add_permits(workers.len());
     for worker in workers {
-        // A worker that is told to stop ends the event that it runs.
+        // A worker that gets the signal to stop completes its present event.
         tokio::time::timeout(Duration::from_secs(30), worker)
             .await
             .unwrap()

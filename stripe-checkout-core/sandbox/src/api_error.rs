@@ -1,15 +1,18 @@
-//! Stripe's error bodies. One type for all of them, because clients tell them apart by `type`, `code` and the status, never by the text.
+//! Stripe's error bodies.
+//!
+//! One type covers all of them, because clients distinguish them by `type`, `code` and the status,
+//! never by the text.
 //!
 //! See <https://docs.stripe.com/api/errors>.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// A request that is answered with an error.
+/// An error that answers a request.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) status: StatusCode,
-    /// Whether execution had begun: only then is the answer kept under the idempotency key.
+    /// Whether execution had begun. Only then is the answer kept under the idempotency key.
     pub(crate) executed: bool,
     fields: Map<String, Value>,
 }
@@ -26,17 +29,17 @@ impl ApiError {
         }
     }
 
-    /// 400: something is wrong with the parameters.
+    /// 400: the parameters are invalid.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// Another status, of the type `invalid_request_error`.
+    /// Another status, with the type `invalid_request_error`.
     pub(crate) fn invalid_with_status(status: StatusCode, message: impl Into<String>) -> Self {
         Self::new(status, "invalid_request_error", message)
     }
 
-    /// 404, or 400 where the identifier stood in a parameter.
+    /// 404, or 400 if the identifier was in a parameter.
     pub(crate) fn no_such(
         status: StatusCode,
         what: &str,
@@ -74,7 +77,7 @@ impl ApiError {
         )
     }
 
-    /// Names the parameter at fault.
+    /// Names the invalid parameter.
     pub(crate) fn param(self, param: impl Into<String>) -> Self {
         self.with("param", Value::String(param.into()))
     }
@@ -85,18 +88,18 @@ impl ApiError {
         self
     }
 
-    /// Says that execution had begun.
+    /// Marks that execution had begun.
     pub(crate) fn executed(mut self) -> Self {
         self.executed = true;
         self
     }
 
-    /// The error as an object shows it.
+    /// Returns the error as an object shows it.
     pub(crate) fn fields(self) -> Value {
         Value::Object(self.fields)
     }
 
-    /// The body, with the request's id in the place where Stripe has it.
+    /// Returns the body, with the request's id in the same place as Stripe.
     pub(crate) fn body(&self, request_id: &str) -> Value {
         let mut fields = self.fields.clone();
         fields.insert(

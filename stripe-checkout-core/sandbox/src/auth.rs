@@ -1,4 +1,4 @@
-//! Who sent a request, by its key. See <https://docs.stripe.com/api/authentication>.
+//! Identifies the sender of a request by its key. See <https://docs.stripe.com/api/authentication>.
 
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
@@ -10,27 +10,27 @@ use super::{
     objects::{payment_intent::PaymentIntent, setup_intent::SetupIntent},
 };
 
-/// What a key may do.
+/// The permissions of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// The merchant's server.
     Secret,
-    /// A browser, which must name the client secret of what it asks for.
+    /// A browser, which must name the client secret of the object that it asks for.
     Publishable,
 }
 
-/// A request's sender, and what the events that the request causes say about it.
+/// The sender of a request, with the details that the request's events carry.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) role: Role,
-    /// `Stripe-Account`.
+    /// The header `Stripe-Account`.
     pub(crate) account: Option<String>,
     pub(crate) request_id: String,
     pub(crate) idempotency_key: Option<String>,
 }
 
 impl Caller {
-    /// The intent with the fields that this caller may see.
+    /// Renders the intent with the fields that this caller may see.
     pub(crate) fn render(&self, intent: &PaymentIntent) -> Value {
         match self.role {
             Role::Secret => intent.render(),
@@ -38,7 +38,7 @@ impl Caller {
         }
     }
 
-    /// The same of a SetupIntent.
+    /// Renders a SetupIntent with the fields that this caller may see.
     pub(crate) fn render_setup(&self, intent: &SetupIntent) -> Value {
         match self.role {
             Role::Secret => intent.render(),
@@ -65,7 +65,7 @@ impl Caller {
 pub(crate) struct Keys<'a> {
     pub(crate) secret: &'a str,
     pub(crate) publishable: &'a str,
-    /// Whether every other key that looks like one of Stripe's test keys is accepted too.
+    /// Whether any other key that looks like one of Stripe's test keys is accepted too.
     pub(crate) any_test_key: bool,
 }
 
@@ -85,7 +85,8 @@ impl Keys<'_> {
     }
 }
 
-/// Stripe's keys have letters and digits behind their prefix, and a few have underscores.
+/// Returns whether a key looks like a test key. Stripe's keys have letters and digits after their
+/// prefix, and a few have underscores.
 fn is_test_key(key: &str, prefixes: &[&str]) -> bool {
     let mut rest = prefixes
         .iter()
@@ -98,8 +99,8 @@ fn is_test_key(key: &str, prefixes: &[&str]) -> bool {
     })
 }
 
-/// The role of a request's key, if its head has one: in the header, or else in the parameter `key`
-/// of the query. It needs no body.
+/// Returns the role of a request's key, if its head has one. It looks in the header, then in the
+/// parameter `key` of the query, and never needs the body.
 pub(crate) fn role_of_head(
     keys: Keys<'_>,
     headers: &HeaderMap,
@@ -112,7 +113,7 @@ pub(crate) fn role_of_head(
     }
 }
 
-/// The refusal of a request without a key.
+/// Returns the refusal of a request without a key.
 pub(crate) fn no_key() -> ApiError {
     unauthorized(
         "You did not provide an API key. You need to provide your API key in the Authorization header, \
@@ -121,7 +122,7 @@ pub(crate) fn no_key() -> ApiError {
     )
 }
 
-/// The role of a key.
+/// Returns the role of a key.
 pub(crate) fn judge(keys: Keys<'_>, headers: &HeaderMap, key: &str) -> Result<Role, ApiError> {
     if key.contains("_live_") {
         return Err(unauthorized(
@@ -132,7 +133,7 @@ pub(crate) fn judge(keys: Keys<'_>, headers: &HeaderMap, key: &str) -> Result<Ro
         .role_of(key)
         .ok_or_else(|| unauthorized(format!("Invalid API Key provided: {}", masked(key))))?;
     if role == Role::Secret && host_check::is_from_page(headers) {
-        // Everyone knows this key: without this, any page that a developer opens could use it.
+        // This key is public. Without this check, any page that a developer opens could use it.
         return Err(ApiError::invalid_with_status(
             StatusCode::FORBIDDEN,
             "The sandbox takes its secret key from servers only, and this request comes from a browser. Use the publishable key there.",
@@ -145,13 +146,13 @@ fn unauthorized(message: impl Into<String>) -> ApiError {
     ApiError::invalid_with_status(StatusCode::UNAUTHORIZED, message)
 }
 
-/// Takes the parameter `key` out. The last one counts.
+/// Removes the parameter `key` and returns it. If there are several, the last one counts.
 pub(crate) fn take_key(pairs: &mut Pairs) -> Option<String> {
     let found = pairs.extract_if(.., |(name, _)| name == "key");
     found.last().map(|(_, key)| key)
 }
 
-/// Bearer, or Basic with the key as the user's name and no password.
+/// Reads the key from Bearer, or from Basic with the key as the user name and no password.
 fn from_header(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
@@ -168,7 +169,7 @@ fn from_header(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Stripe shows the beginning and the last four characters.
+/// Masks a key as Stripe does: the beginning and the last four characters stay visible.
 fn masked(key: &str) -> String {
     let characters: Vec<char> = key.chars().collect();
     let (Some(start), Some(end)) = (
@@ -188,7 +189,8 @@ fn masked(key: &str) -> String {
     )
 }
 
-/// The standard alphabet, with or without padding: one header is not worth a dependency.
+/// Decodes the standard alphabet, with or without padding. One header does not justify a
+/// dependency.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let (mut bits, mut held) = (0_u32, 0_u32);

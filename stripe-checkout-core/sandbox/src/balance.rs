@@ -1,4 +1,4 @@
-//! What became of a payment's money.
+//! The state of a payment's money.
 
 use stripe_checkout_core::Currency;
 
@@ -11,19 +11,20 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PaymentBalance {
-    /// The currency of all of it.
+    /// The currency of all amounts.
     pub currency: Currency,
-    /// What was taken from the buyer.
+    /// The amount charged to the buyer.
     pub charged: u64,
-    /// What was given back, and has not come back.
+    /// The amount of the refunds that succeeded and have not failed since.
     pub refunded: u64,
-    /// What is on its way back to the buyer.
+    /// The amount of the pending refunds.
     pub refunding: u64,
-    /// What the buyer's bank holds or has, because of a dispute that is open or lost.
+    /// The amount that the buyer's bank holds because of an open dispute or keeps after a lost one.
     pub disputed: u64,
-    /// What Stripe keeps.
+    /// The fees that Stripe keeps.
     pub fees: u64,
-    /// What is left in the merchant's balance; below zero if it cost more than it brought.
+    /// The amount left in the merchant's balance. It is below zero if the payment cost more than it
+    /// earned.
     pub net: i64,
 }
 

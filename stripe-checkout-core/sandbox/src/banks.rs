@@ -1,8 +1,8 @@
-//! Stripe's test bank accounts for SEPA Direct Debit, and what each does.
+//! Stripe's test bank accounts for SEPA Direct Debit, and the outcome of each.
 //!
 //! `testing-cards.json` lists every IBAN of
-//! <https://docs.stripe.com/testing?payment-method=sepa-direct-debit>. Any other IBAN is refused,
-//! because it could be a real one.
+//! <https://docs.stripe.com/testing?payment-method=sepa-direct-debit>. The sandbox refuses any
+//! other IBAN, because it could be a real one.
 
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ pub struct TestAccount {
     code: Option<&'static str>,
 }
 
-/// The outcome of a debit, as the list names it.
+/// The outcome of a debit, with its name in the list.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Does {
@@ -31,17 +31,17 @@ enum Does {
 }
 
 impl TestAccount {
-    /// The IBAN, without spaces.
+    /// Returns the IBAN, without spaces.
     pub fn iban(&self) -> &'static str {
         self.iban
     }
 
-    /// The ready-made PaymentMethod with this account, like `pm_sepaDebit_success_de`.
+    /// Returns the ready-made PaymentMethod of this account, like `pm_sepaDebit_success_de`.
     pub fn payment_method(&self) -> &'static str {
         self.payment_method
     }
 
-    /// What paying with it does, in a few words.
+    /// Returns a short description of the outcome of a payment with this account.
     pub fn description(&self) -> &'static str {
         self.description
     }
@@ -50,12 +50,13 @@ impl TestAccount {
         self.iban.get(range).unwrap_or_default()
     }
 
-    /// The two letters that an IBAN begins with.
+    /// Returns the two letters at the beginning of the IBAN.
     pub(crate) fn country(&self) -> &'static str {
         self.part(0..2)
     }
 
-    /// The number of the bank. Its length depends on the country (the registry of ISO 13616).
+    /// Returns the number of the bank. Its length depends on the country (the registry of ISO
+    /// 13616).
     pub(crate) fn bank_code(&self) -> &'static str {
         let length = match self.country() {
             "EE" => 2,
@@ -68,7 +69,7 @@ impl TestAccount {
         self.part(4..4 + length)
     }
 
-    /// What a debit of the account comes to.
+    /// Returns the outcome of a debit of this account.
     pub(crate) fn debit(&self) -> Debit {
         let why = FAILURES
             .into_iter()
@@ -83,26 +84,26 @@ impl TestAccount {
         }
     }
 
-    /// The last four digits.
+    /// Returns the last four digits.
     pub(crate) fn last4(&self) -> &'static str {
         self.part(self.iban.len().saturating_sub(4)..self.iban.len())
     }
 }
 
-/// What a debit of an account comes to, after a while.
+/// The outcome of a debit of an account, after a while.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Debit {
     Settle,
     /// Settles, and the buyer's bank then takes the money back.
     Dispute,
     Fail(&'static Decline),
-    /// Like the others, three minutes later.
+    /// Settles three minutes later than others.
     SettleLate,
     FailLate(&'static Decline),
 }
 
 impl Debit {
-    /// How it ends, and whether three minutes later than others.
+    /// Returns the outcome, and whether it comes three minutes later than for others.
     pub(crate) fn end(self) -> (Result<(), &'static Decline>, bool) {
         match self {
             Self::Settle | Self::Dispute => (Ok(()), false),
@@ -125,7 +126,7 @@ const fn failed(code: &'static str, message: &'static str) -> Decline {
     }
 }
 
-/// A debit that did not come through for no reason that the bank tells.
+/// A failed debit for which the bank gives no reason.
 pub(crate) static FAILED: Decline = failed(
     "payment_intent_payment_attempt_failed",
     "The payment failed: the debit was refused by the customer's bank.",
@@ -143,29 +144,29 @@ static WEEKLY_LIMIT: Decline = failed(
     "This payment exceeds the transaction limit of the customer's account.",
 );
 
-/// The failures that the bank gives a reason for.
+/// The failures for which the bank gives a reason.
 static FAILURES: [&Decline; 3] = [&INSUFFICIENT_FUNDS, &SOURCE_LIMIT, &WEEKLY_LIMIT];
 
-/// Every bank account that the sandbox simulates. All are Stripe's.
+/// Returns every bank account that the sandbox simulates. All are Stripe's.
 pub fn test_accounts() -> &'static [TestAccount] {
     &LISTED.ibans
 }
 
-/// The account with this IBAN, which has no spaces.
+/// Returns the account with this IBAN, which must have no spaces.
 pub(crate) fn by_iban(iban: &str) -> Option<&'static TestAccount> {
     test_accounts()
         .iter()
         .find(|account| account.iban.eq_ignore_ascii_case(iban))
 }
 
-/// The account of a ready-made PaymentMethod. Stripe has them under a shorter name too.
+/// Returns the account of a ready-made PaymentMethod. Stripe also has a shorter name for each.
 pub(crate) fn by_payment_method(id: &str) -> Option<&'static TestAccount> {
     test_accounts().iter().find(|account| {
         account.payment_method == id || account.payment_method.replace("sepaDebit_", "") == id
     })
 }
 
-/// The check digits of every IBAN (ISO 7064, modulo 97).
+/// Checks the check digits of an IBAN (ISO 7064, modulo 97).
 pub(crate) fn has_valid_check_digits(iban: &str) -> bool {
     let Some((head, rest)) = iban.split_at_checked(4) else {
         return false;

@@ -1,10 +1,10 @@
-//! What somebody who has just started a sandbox pastes into a terminal.
+//! The lines to paste into a terminal after a sandbox has started.
 
 use stripe_checkout_core::Config;
 
 use super::{PUBLISHABLE_KEY, SECRET_KEY};
 
-/// For whom, and the line.
+/// Returns each line with the tool that it is for.
 pub(crate) fn lines(config: &Config) -> [(&'static str, String); 3] {
     let url = config.api_base();
     let secret = first_secret(config);
@@ -48,7 +48,7 @@ pub(crate) fn text(config: &Config) -> String {
     text
 }
 
-/// The signing secret of the endpoint that is registered first.
+/// Returns the signing secret of the first endpoint to be registered.
 fn first_secret(config: &Config) -> &str {
     config
         .webhook_secrets()

@@ -1,4 +1,4 @@
-//! A TCP connection that can be cut hard: with a reset, as a failing machine or network would, instead of a polite end.
+//! A TCP connection that can end with a reset, as after a failure of a machine or network.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Says that a connection is to end with a reset.
+/// Marks a connection to end with a reset.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cut(Arc<AtomicBool>);
 
@@ -40,7 +40,8 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.cut.0.load(Ordering::Acquire) {
-            // With no time to linger the kernel answers with RST. If it cannot, the connection ends politely: still without an answer.
+            // With no time to linger the kernel sends RST. If that fails, the connection ends
+            // normally, still without an answer.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,6 +1,8 @@
-//! The sandbox's own page, `/sandbox`: what is paid, which events that made, how they travel, live, with a switch for everything that otherwise needs bad luck.
+//! The sandbox's own page, `/sandbox`. It shows payments, their events and the deliveries live, and
+//! has a switch for everything that otherwise needs bad luck.
 //!
-//! It shows the keys, so it is for this machine's own browser, and its addresses are for that page alone: see [`host_check`](super::host_check).
+//! The page shows the keys, so it is for browsers on this machine only. Its addresses are for the
+//! page alone: see [`host_check`](super::host_check).
 
 mod actions;
 mod state;
@@ -23,13 +25,13 @@ const PAGE: &str = include_str!("dashboard/dashboard.html");
 const SCRIPT: &str = include_str!("dashboard/dashboard.js");
 const STYLE: &str = include_str!("dashboard/dashboard.css");
 
-/// Nothing but the sandbox's own files, and in nobody's frame.
+/// Allows only the sandbox's own files, and no page may frame it.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; img-src data:; script-src 'self'; style-src 'self'";
 
-/// For so long a question for news stays open: less than what proxies and browsers bear.
+/// How long a request for changes stays open: less than the limits of proxies and browsers.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Whether an address is one of the page's.
+/// Returns whether an address belongs to the page.
 pub(crate) fn is_here(path: &str) -> bool {
     matches!(
         path,
@@ -41,7 +43,7 @@ pub(crate) fn is_here(path: &str) -> bool {
     ) || path.starts_with("/sandbox/event/")
 }
 
-/// Whether a request may ask this, by its head: the page and its files are for everyone on this
+/// Checks by its head whether a request is allowed. The page and its files are for everyone on this
 /// machine, the rest is for the page alone.
 pub(crate) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
     if matches!(
@@ -56,7 +58,7 @@ pub(crate) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<
         kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
     });
     if *method == Method::POST && !json {
-        // A form of another page could send anything else without asking the browser's leave.
+        // A form on another page can send any other content type without a preflight request.
         return Err(ApiError::invalid_with_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "This address takes application/json.",
@@ -65,8 +67,8 @@ pub(crate) fn check(method: &Method, path: &str, headers: &HeaderMap) -> Result<
     Ok(())
 }
 
-/// Answers the page, its files and its script. For a request that may not ask this, the body is
-/// the refusal.
+/// Answers requests for the page, for its files and from its script. For a request that is not
+/// allowed, the body is the refusal.
 pub(crate) async fn route(
     shared: &Shared,
     method: &Method,
@@ -143,15 +145,16 @@ async fn ask(
     }
 }
 
-/// How everything stands: at once to who does not know yet, otherwise when something happens, or after a while.
+/// Returns the current state. It answers at once if the caller does not know this version.
+/// Otherwise it answers after a change or after a while.
 async fn state(shared: &Shared, after: Option<u64>) -> Response {
     let mut changes = shared.changes.subscribe();
     if let Some(after) = after {
         let news = changes.wait_for(|version| *version != after);
-        // Without news the answer is the same again.
+        // Without a change the answer is the same again.
         let _ = tokio::time::timeout(PATIENCE, news).await;
     }
-    // Before the look at the store: what happens between the two is news once more.
+    // Read the version before the store, so that a change between the two counts as new.
     let version = *changes.borrow();
     Response::json(StatusCode::OK, &state::show(shared, version))
 }

@@ -1,4 +1,5 @@
-//! Deliveries: every event goes to every endpoint that wants it until it is acknowledged, in no promised order, each attempt signed anew.
+//! Webhook delivery. Every event goes to every endpoint that wants it until the endpoint
+//! acknowledges it. The order is not guaranteed, and each attempt has a new signature.
 //!
 //! See <https://docs.stripe.com/webhooks#behaviors>.
 
@@ -23,14 +24,14 @@ use tokio::{
 
 use super::{ids, objects::event::Event, shared::Shared, store::event_body};
 
-/// Attempts that are on their way to one endpoint at the same time: one that hangs does not hold up the others.
+/// The most attempts to one endpoint at the same time. One that hangs does not delay the others.
 const MAX_IN_FLIGHT: usize = 32;
-/// Of an endpoint's answer no more than this is read.
+/// The most bytes of an endpoint's answer that are read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Attempts that are remembered.
+/// The most attempts that are remembered.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// One try to deliver one event to one endpoint.
+/// One attempt to deliver one event to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeliveryAttempt {
@@ -40,19 +41,20 @@ pub struct DeliveryAttempt {
     pub event_type: String,
     /// The endpoint's address.
     pub endpoint: String,
-    /// 1 for the first try.
+    /// The number of the attempt; the first is 1.
     pub attempt: u32,
     /// The `t` of the signature, in seconds since 1970.
     pub timestamp: i64,
-    /// How it went.
+    /// The result of the attempt.
     pub result: DeliveryResult,
 }
 
-/// How a try went.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeliveryResult {
-    /// The endpoint answered with this status. Any 2xx acknowledges the event; everything else, redirects too, is tried again.
+    /// The endpoint answered with this status. Any 2xx acknowledges the event. The sandbox retries
+    /// after every other status, including redirects.
     Answered(u16),
     /// The endpoint did not answer in time.
     TimedOut,
@@ -61,36 +63,36 @@ pub enum DeliveryResult {
 }
 
 impl DeliveryResult {
-    /// Whether the event is acknowledged by this.
+    /// Returns whether this result acknowledges the event.
     pub fn is_acknowledged(&self) -> bool {
         matches!(self, Self::Answered(200..=299))
     }
 }
 
-/// How deliveries behave.
+/// The settings of deliveries.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    /// The wait before each further attempt. After the last one the event is given up.
+    /// The wait before each further attempt. After the last attempt the event is given up.
     pub(crate) retry_after: Vec<Duration>,
     /// The wait before the first attempt.
     pub(crate) delay: Duration,
-    /// How many times more every event is delivered, at the same time.
+    /// How many additional times every event is delivered, at the same time.
     pub(crate) copies: usize,
-    /// Events that are made within this time of each other are delivered in another order than they were made.
+    /// Events made within this time of each other are delivered in a different order.
     pub(crate) shuffle: Option<Duration>,
     /// How long an endpoint may take to answer.
     pub(crate) timeout: Duration,
-    /// The next changes that get two event objects.
+    /// How many of the next changes get two event objects.
     pub(crate) doubled: usize,
-    /// The next changes that get no event object.
+    /// How many of the next changes get no event object.
     pub(crate) lost: usize,
-    /// The next attempts that never reach their endpoint.
+    /// How many of the next attempts never reach their endpoint.
     pub(crate) deliveries_to_lose: usize,
-    /// The next attempts after them that reach their endpoint, and whose answer is lost.
+    /// How many attempts after those reach their endpoint but lose the answer.
     pub(crate) answers_to_lose: usize,
 }
 
-/// What becomes of one attempt on its way.
+/// The fate of one attempt on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Arrives,
@@ -125,7 +127,7 @@ impl Controls {
         }
     }
 
-    /// How many event objects the next change gets: nearly always one.
+    /// Returns how many event objects the next change gets: nearly always one.
     pub(crate) fn events_for_next_change(&mut self) -> usize {
         if self.lost > 0 {
             self.lost -= 1;
@@ -139,14 +141,14 @@ impl Controls {
     }
 }
 
-/// An event that is to be delivered to an endpoint.
+/// An event that waits for delivery to an endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) event: String,
     event_type: &'static str,
     endpoint: String,
     body: Bytes,
-    // As they were told when the event was made, so that later events can be told otherwise.
+    // The settings at the time of the event, so that they can differ for later events.
     delay: Duration,
     copies: usize,
     shuffle: Option<Duration>,
@@ -166,7 +168,7 @@ impl Job {
     }
 }
 
-/// Takes jobs until the sandbox is dropped.
+/// Delivers jobs until the sandbox is dropped.
 pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<Job>) {
     let courier = Arc::new(Courier {
         shared,
@@ -207,7 +209,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<J
     }
 }
 
-/// A random order that is never the one of before.
+/// Shuffles the jobs into a random order that is never the original one.
 fn shuffle_for_certain(batch: &mut [Job]) {
     let before: Vec<String> = batch.iter().map(|job| job.event.clone()).collect();
     fastrand::shuffle(batch);
@@ -219,12 +221,14 @@ fn shuffle_for_certain(batch: &mut [Job]) {
 struct Courier {
     shared: Arc<Shared>,
     client: Client<HttpConnector, Full<Bytes>>,
-    /// By endpoint.
+    /// The free places for attempts, by endpoint.
     in_flight: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl Courier {
-    /// Each waits for the answer to the one before, so that the receiver sees just this order. What fails is tried again apart.
+    /// Delivers the jobs one after another, each after the answer to the one before.
+    ///
+    /// So the receiver sees exactly this order. A separate task retries each job that fails.
     async fn deliver_one_after_another(self: Arc<Self>, batch: Vec<Job>) {
         let mut again = JoinSet::new();
         for job in batch {
@@ -247,7 +251,7 @@ impl Courier {
         }
     }
 
-    /// Goes on from the second attempt until the event is acknowledged or given up.
+    /// Retries from the second attempt on, until the event is acknowledged or given up.
     async fn retry(self: Arc<Self>, job: Job) {
         let mut attempt = 2;
         while let Some(wait) = self.wait_before(attempt) {
@@ -281,7 +285,7 @@ impl Courier {
         Arc::clone(places)
     }
 
-    /// One try. Whether the delivery is over.
+    /// Makes one attempt. Returns whether the delivery is over.
     async fn attempt(&self, job: &Job, attempt: u32) -> bool {
         let Ok(_permit) = self.place_for(job).acquire_owned().await else {
             return true;
@@ -295,7 +299,7 @@ impl Courier {
                 .find(|endpoint| endpoint.id == job.endpoint)
                 .cloned()
             else {
-                // It was removed meanwhile, and waits for nothing.
+                // The endpoint was removed meanwhile, so the event does not wait for it any more.
                 store.acknowledge(&job.event, &job.endpoint);
                 return true;
             };
@@ -355,7 +359,8 @@ impl Courier {
             .ok()?;
         let response = self.client.request(request).await.ok()?;
         let status = response.status();
-        // Read to its end, so that the connection can be used again. What it says does not matter.
+        // Reads the body to its end, so that the connection can be used again. Its content does not
+        // matter.
         let _ = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await;

@@ -1,6 +1,7 @@
 //! Webhook endpoints, and Stripe's signature: <https://docs.stripe.com/webhooks/signature>.
 //!
-//! This signs with code of its own. If it shared the library's, one mistake in both would look like agreement.
+//! This module signs with its own code. If it shared the library's code, one mistake in both would
+//! look like agreement.
 
 use std::{
     collections::BTreeMap,
@@ -16,30 +17,30 @@ use sha2::Sha256;
 use super::ids;
 use stripe_checkout_core::API_VERSION;
 
-/// The accounts whose events an endpoint gets.
+/// The accounts whose events an endpoint receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Accounts {
-    /// Those of the sandbox's own account and of the connected ones. The API has no such endpoint;
-    /// a test or the command line makes it.
+    /// The sandbox's own account and the connected ones. The API makes no such endpoint; a test,
+    /// the dashboard or the command line makes it.
     All,
     Own,
-    /// `connect=true`.
+    /// The connected accounts: `connect=true`.
     Connected,
 }
 
-/// Where events go.
+/// A webhook endpoint.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) url: Uri,
-    /// What it was registered as: `Uri` would add a slash.
+    /// The address as it was registered: `Uri` would add a slash.
     pub(crate) address: String,
-    /// The active signing secrets, the newest first. There are two for a while after one was rolled.
+    /// The active signing secrets, newest first. There are two for a while after one was rolled.
     pub(crate) secrets: Vec<String>,
     /// Names of event types, or `*`.
     pub(crate) enabled_events: Vec<String>,
     pub(crate) accounts: Accounts,
-    /// Gets nothing for now.
+    /// Whether the endpoint is disabled and receives no events.
     pub(crate) disabled: bool,
     pub(crate) created: i64,
     pub(crate) description: Option<String>,
@@ -58,7 +59,7 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint that has no secret yet.
+    /// Makes an endpoint that has no secret yet.
     pub(crate) fn new(url: Uri, address: String, enabled_events: Vec<String>) -> Self {
         Self {
             id: ids::id("we"),
@@ -104,7 +105,10 @@ impl Endpoint {
                 .any(|enabled| enabled == "*" || enabled == event_type)
     }
 
-    /// The `Stripe-Signature` of a body sent at a time: one `v1` for each active secret, and the `v0` that Stripe adds in test mode, which verifies nothing.
+    /// Returns the `Stripe-Signature` of a body sent at this time.
+    ///
+    /// It has one `v1` for each active secret. It also has the `v0` that Stripe adds in test mode,
+    /// which verifies nothing.
     pub(crate) fn signature(&self, timestamp: i64, body: &[u8]) -> String {
         let mut header = format!("t={timestamp}");
         for secret in &self.secrets {
@@ -122,7 +126,7 @@ impl Endpoint {
 
 fn hmac_hex(key: &[u8], timestamp: i64, body: &[u8]) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
-        // HMAC takes keys of every length.
+        // HMAC accepts keys of any length.
         return String::new();
     };
     mac.update(timestamp.to_string().as_bytes());
@@ -135,16 +139,18 @@ fn hmac_hex(key: &[u8], timestamp: i64, body: &[u8]) -> String {
     hex
 }
 
-/// An address that a sandbox may send to: plain http on this machine. Test payments must never reach a stranger's server.
+/// Parses an address that a sandbox may send to: plain http on this machine. Test payments must
+/// never reach a stranger's server.
 pub(crate) fn parse(address: &str) -> Option<Uri> {
     let uri: Uri = address.parse().ok()?;
     let is_local = is_this_machine(uri.authority()?.as_str());
     (uri.scheme_str() == Some("http") && is_local).then_some(uri)
 }
 
-/// Whether an authority is this machine whatever any name server says: `localhost`, an IPv4
-/// address or an IPv6 address in brackets, with or without a port. Nothing else may stand there:
-/// no user, no zone, no dot behind the name.
+/// Returns whether an authority is this machine, independent of any name server.
+///
+/// It may be `localhost`, an IPv4 address or an IPv6 address in brackets, with or without a port.
+/// Nothing else is allowed: no user, no zone, no dot after the name.
 pub(crate) fn is_this_machine(authority: &str) -> bool {
     let (is_loopback, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => {

@@ -1,4 +1,4 @@
-//! What can go wrong between a merchant and Stripe, on demand.
+//! Faults between a merchant and Stripe, on demand.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,46 +6,50 @@ use http::StatusCode;
 
 use super::api_error::ApiError;
 
-/// What happens to a request to the sandbox's API instead of an answer, or before it.
+/// A fault of a request to the sandbox's API, before its answer or instead of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Answers with this status. Nothing is executed and nothing is kept under the idempotency key: the same request can succeed a moment later.
+    /// Answers with this status. The sandbox executes nothing and keeps nothing under the
+    /// idempotency key, so the same request can succeed a moment later.
     Status(u16),
-    /// Answers 403 and names the permission that a restricted key lacks, like
-    /// `rak_charge_read`. Nothing is executed.
+    /// Answers 403 and names the permission that a restricted key lacks, like `rak_charge_read`.
+    /// The sandbox executes nothing.
     Denied(String),
     /// Like [`Status`](Self::Status), with headers such as `Retry-After` or `Stripe-Should-Retry`.
     StatusWith {
         /// The status.
         status: u16,
-        /// Names and values of headers.
+        /// The names and values of the headers.
         headers: Vec<(String, String)>,
     },
-    /// Stripe fails in the middle: nothing is done, and the answer, with this status, is kept under the idempotency key and replayed for it. Only another key
-    /// can succeed.
+    /// Fails in the middle of the request. The sandbox executes nothing, keeps an answer with this
+    /// status under the idempotency key, and replays it for that key. Only another key can succeed.
     StatusAndKeep(u16),
-    /// Stripe fails at the end: the request is executed, and the answer, with this status, is kept under the idempotency key and replayed for it. Whoever takes another
-    /// key without looking does it a second time.
+    /// Fails at the end of the request. The sandbox executes the request, keeps an answer with this
+    /// status under the idempotency key, and replays it for that key. A client that retries with
+    /// another key without looking does the work a second time.
     StatusAfterExecution(u16),
-    /// Never answers. Nothing is executed.
+    /// Never answers. The sandbox executes nothing.
     Hang,
-    /// Executes the request and never answers: whoever waits cannot know that it was done.
+    /// Executes the request and never answers. The client cannot know that it was done.
     HangAfterExecution,
-    /// Resets the connection (TCP RST). Nothing is executed.
+    /// Resets the connection (TCP RST). The sandbox executes nothing.
     Reset,
-    /// Executes the request and resets the connection: whoever sent it cannot know that it was done.
+    /// Executes the request and resets the connection. The client cannot know that it was done.
     ResetAfterExecution,
-    /// Waits before the request is executed. Until then its idempotency key is in use. It is executed even if the client hangs up meanwhile.
+    /// Waits before it executes the request. Until then its idempotency key is in use. The sandbox
+    /// executes the request even if the client hangs up meanwhile.
     Slow(Duration),
-    /// Answers 200 with a body that is not JSON, as a proxy in between may. Nothing is executed.
+    /// Answers 200 with a body that is not JSON, as a proxy in between may. The sandbox executes
+    /// nothing.
     NotJson,
 }
 
-/// Faults that wait for a request, first come first served.
+/// Faults that wait for a request, in the order in which they apply.
 pub(crate) type Queue = VecDeque<Fault>;
 
-/// The body that Stripe sends where a restricted key lacks a permission.
+/// Returns the error that Stripe sends when a restricted key lacks a permission.
 pub(crate) fn denial(permission: &str) -> ApiError {
     ApiError::invalid_with_status(
         StatusCode::FORBIDDEN,
@@ -56,7 +60,7 @@ pub(crate) fn denial(permission: &str) -> ApiError {
     )
 }
 
-/// The body that Stripe sends with a status.
+/// Returns the error that Stripe sends with a status.
 pub(crate) fn refusal(status: u16) -> ApiError {
     let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match status {

@@ -1,23 +1,27 @@
-//! Form bodies with bracketed keys, as every Stripe client sends them: `metadata[order_id]=7&expand[]=latest_charge`.
+//! Form bodies with bracketed keys, as every Stripe client sends them.
+//!
+//! An example is `metadata[order_id]=7&expand[]=latest_charge`.
 
 use std::collections::BTreeMap;
 
 use super::api_error::ApiError;
 
-/// Deeper than any parameter that Stripe has; a bound for what a stranger may send.
+/// The deepest nesting that is accepted. It is deeper than any parameter of Stripe and limits the
+/// input of strangers.
 const MAX_DEPTH: usize = 10;
 
-/// A value, or a group of named values. A list is a group whose names are numbers, so `a[]=x` and `a[0]=x` are the same request.
+/// A value, or a group of named values. A list is a group whose names are numbers, so `a[]=x` and
+/// `a[0]=x` are the same request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     Text(String),
     Group(Tree),
 }
 
-/// Named values in a fixed order, so that two requests can be compared whatever order their parameters came in.
+/// Named values in a fixed order. Two requests compare equal regardless of their parameters' order.
 pub(crate) type Tree = BTreeMap<String, Node>;
 
-/// Names and values in the order in which they came, brackets and all.
+/// Names and values in their original order, including brackets.
 pub(crate) type Pairs = Vec<(String, String)>;
 
 /// Reads a body or a query.
@@ -34,11 +38,11 @@ pub(crate) fn pairs(bytes: &[u8]) -> Result<Pairs, ApiError> {
     })
 }
 
-/// Resolves the brackets. It takes time in proportion to the length of the pairs.
+/// Resolves the brackets, in time proportional to the length of the pairs.
 pub(crate) fn tree(pairs: Pairs) -> Result<Tree, ApiError> {
     let mut group = Group::default();
     for (key, value) in pairs {
-        // The paginator of async-stripe sends one pair without name and value.
+        // The paginator of async-stripe sends one pair without a name or a value.
         if key.is_empty() && value.is_empty() {
             continue;
         }
@@ -73,7 +77,7 @@ fn segments(key: &str) -> Option<Vec<&str>> {
     Some(path)
 }
 
-/// A group while it is read. It knows the next index, so that `a[]` needs no search.
+/// A group while it is being read. It knows the next index, so that `a[]` needs no search.
 #[derive(Default)]
 struct Group {
     named: BTreeMap<String, Value>,
@@ -86,8 +90,8 @@ enum Value {
 }
 
 impl Group {
-    /// Adds a value. Of two values with one name the last counts. Refuses a name that is both a
-    /// value and a group, and an index behind the largest one.
+    /// Adds a value. Of two values with the same name the last one counts. Refuses a name that is
+    /// both a value and a group, and an index after the largest possible one.
     fn insert(&mut self, path: Vec<&str>, value: String) -> Option<()> {
         let mut group = self;
         let (last, groups) = path.split_last()?;
@@ -106,7 +110,7 @@ impl Group {
         }
     }
 
-    /// The name of a segment: an empty one stands for the next index.
+    /// Returns the name of a segment. An empty segment means the next index.
     fn name(&mut self, segment: &str) -> Option<String> {
         let index = match segment {
             "" => Some(self.next_index),
@@ -190,8 +194,8 @@ mod tests {
         assert!(decode(deep.as_bytes()).is_err());
     }
 
-    /// A body of 512 KiB takes half a second. A search through the group for each pair takes about
-    /// ten minutes.
+    /// A body of 512 KiB takes half a second. With a search through the group for each pair it
+    /// would take about ten minutes.
     const SOON: Duration = Duration::from_secs(60);
 
     /// Decodes a body, and fails if that takes too long.

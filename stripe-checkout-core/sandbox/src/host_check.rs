@@ -1,5 +1,8 @@
-//! Whose requests are answered. The sandbox listens on loopback, but every page that a developer opens in a browser can send requests there: neither a name that
-//! was bent to this machine (DNS rebinding) nor another origin may see or change anything that it should not.
+//! Checks which requests may be answered.
+//!
+//! The sandbox listens on loopback, but every page that a developer opens in a browser can send
+//! requests there. A name that points to this machine by DNS rebinding must not give access, and no
+//! other origin may see or change more than it should.
 
 use http::{HeaderMap, StatusCode, Uri, header};
 
@@ -7,8 +10,8 @@ use super::{api_error::ApiError, endpoint::is_this_machine};
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// Refuses a request that was sent to any other name than this machine's own. A target such as
-/// `http://localhost/v1/events` names a host too.
+/// Refuses a request to any name other than this machine's own. A target such as
+/// `http://localhost/v1/events` also names a host.
 pub(crate) fn host(target: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     let target = target.authority();
     if target.is_none_or(|target| is_this_machine(target.as_str())) && named(headers).is_some() {
@@ -19,13 +22,15 @@ pub(crate) fn host(target: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     ))
 }
 
-/// Whether a page in a browser sent the request. A person who types an address did not.
+/// Returns whether a page in a browser sent the request. If a user types the address, no page sent
+/// it.
 pub(crate) fn is_from_page(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     headers.contains_key(header::ORIGIN) || sites.any(|site| site.as_bytes() != b"none")
 }
 
-/// Refuses what another page sends to the sandbox's own: its keys and its switches are for that page alone. A program that is no browser sends neither header.
+/// Refuses requests from other pages to the sandbox's own page: its keys and switches are for that
+/// page alone. A program that is not a browser sends neither header.
 pub(crate) fn own_page(headers: &HeaderMap) -> Result<(), ApiError> {
     let own = named(headers).map(|host| format!("http://{host}"));
     let origin = headers.get_all(header::ORIGIN).iter().all(|origin| {
@@ -43,7 +48,7 @@ pub(crate) fn own_page(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The one host of the request, if it is this machine, as it was written.
+/// Returns the request's only host, as it was written, if it is this machine.
 fn named(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -141,7 +146,7 @@ mod tests {
             ("http://evil.example/v1/events", false),
             ("http://127.0.0.1:1.evil.example/v1/events", false),
         ] {
-            // The parser of targets may refuse it first.
+            // The parser of targets may refuse the target first.
             if let Ok(uri) = target.parse::<Uri>() {
                 assert_eq!(super::host(&uri, &local).is_ok(), good, "{target}");
             }

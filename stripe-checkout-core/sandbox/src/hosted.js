@@ -1,13 +1,20 @@
-// The page of a Checkout Session: shows what is to be paid, lets the buyer change what may be changed, and pays with the card form of the stand-in for Stripe.js.
+// The page of a Checkout Session. It shows the items and the total and lets the buyer change what
+// they may change. It pays with the card form of the stand-in for Stripe.js.
 
 (() => {
   "use strict";
 
   /**
-   * @typedef {{status: string, paid: boolean, currency: string, decimals: number, subtotal: number, discount: number, shipping: number, tax: number, taxed: boolean,
-   *   total: number, items: {name: string, description: ?string, quantity: number, amount: number, unit: number}[], shipping_options: {name: string, amount: number}[],
-   *   shipping_chosen: ?number, codes: boolean, email: ?string, countries: string[], phone: boolean, cancel_url: ?string, after: ?string, embedded: boolean,
-   *   redirect: string, last_error: ?string}} State
+   * @typedef {{
+   *   status: string, paid: boolean, currency: string, decimals: number, subtotal: number,
+   *   discount: number, shipping: number, tax: number, taxed: boolean, total: number,
+   *   items: {
+   *     name: string, description: ?string, quantity: number, amount: number, unit: number
+   *   }[],
+   *   shipping_options: {name: string, amount: number}[], shipping_chosen: ?number,
+   *   codes: boolean, email: ?string, countries: string[], phone: boolean, cancel_url: ?string,
+   *   after: ?string, embedded: boolean, redirect: string, last_error: ?string
+   * }} State
    */
 
   const base = location.pathname.replace(/\/$/, "");
@@ -34,7 +41,10 @@
   /** @type {any} */
   let elements;
 
-  /** An amount in the currency's own form; the digits as text, never through a float. @param {number} minor */
+  /**
+   * Formats an amount for its currency. The digits stay text and never become a float.
+   * @param {number} minor
+   */
   function money(minor) {
     const digits = String(minor).padStart(state.decimals + 1, "0");
     const whole = digits.slice(0, digits.length - state.decimals);
@@ -102,7 +112,7 @@
       return;
     }
     if (state.status === "expired") return over("This page has expired", "Nobody can pay here any more. Please go back to the shop.");
-    // No payment method of the sandbox sends the buyer elsewhere: `if_required` is like `never`.
+    // No payment method of the sandbox redirects the buyer, so `if_required` works like `never`.
     if (state.after && state.redirect === "always") {
       over("Thank you", "You are taken back to the shop.");
       if (state.embedded && parent !== window) tell({ go: state.after });
@@ -113,7 +123,7 @@
     tell({ complete: true });
   }
 
-  /** What a browser may ask once: the fields that do not change. */
+  /** Fills in the parts that do not change, and mounts the card form. */
   function begin() {
     if (state.email) {
       field("email").value = state.email;
@@ -143,7 +153,7 @@
   }
 
   /**
-   * Shows what came back: how the session stands, or what is wrong.
+   * Shows the answer: the state of the session, or the error.
    * @param {any} answer
    * @param {string} place
    */
@@ -193,7 +203,7 @@
     const wrong = document.querySelector(`#pay-form [name="${CSS.escape(answer.error.param ?? "")}"]`);
     wrong?.setAttribute("aria-invalid", "true");
     if (wrong instanceof HTMLElement) wrong.focus();
-    // Another tab, or the merchant, may have ended it meanwhile.
+    // Another tab or the merchant may have ended the session meanwhile.
     const now = await ask("state");
     if (!now.error && now.status !== "open") take(now, "error");
   });
@@ -203,7 +213,7 @@
     at("page").setAttribute("aria-busy", "false");
     if (answer.error) return over("There is no such page", answer.error.message);
     state = answer;
-    // What Stripe's redirect from the bank adds is of no use here.
+    // The page does not need the parameters that Stripe's redirect from the bank adds.
     if (location.search) history.replaceState(null, "", base);
     begin();
     show();

@@ -1,6 +1,8 @@
-//! The sandbox's stand-in for Stripe's own page: what a buyer of a Checkout Session sees, and the addresses that the page's script asks.
+//! The sandbox's stand-in for Stripe's own page: the page that the buyer of a Checkout Session
+//! sees, and the addresses that the page's script calls.
 //!
-//! The address is enough to pay, as at Stripe. That of an embedded page is its client secret.
+//! As with Stripe, anyone who knows the address can pay. The address of an embedded page contains
+//! its client secret.
 
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::Value;
@@ -19,10 +21,11 @@ const PAGE: &str = include_str!("hosted.html");
 const SCRIPT: &str = include_str!("hosted.js");
 const STYLE: &str = include_str!("hosted.css");
 
-/// Nothing but the sandbox's own files. An embedded page may be framed by any shop on this machine, a hosted one by nobody.
+/// Allows only the sandbox's own files. Any shop on this machine may frame an embedded page; no
+/// page may frame a hosted one.
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; connect-src 'self'; img-src data:; script-src 'self'; style-src 'self'";
 
-/// Whether a request may ask this, by its head: only the page itself pays.
+/// Checks by its head whether a request is allowed: only the page itself can pay.
 pub(crate) fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     match *method {
         Method::POST => host_check::own_page(headers),
@@ -30,7 +33,7 @@ pub(crate) fn check(method: &Method, headers: &HeaderMap) -> Result<(), ApiError
     }
 }
 
-/// `/sandbox/checkout…`; `rest` is what follows.
+/// Answers `/sandbox/checkout…`. `rest` is the part after that.
 pub(crate) fn route(shared: &Shared, method: &Method, rest: &str, body: &[u8]) -> Response {
     let segments: Vec<&str> = rest.trim_start_matches('/').split('/').collect();
     let result = match (method.as_str(), segments.as_slice()) {
@@ -60,8 +63,8 @@ fn asset(content_type: &'static str, content: &'static str) -> Response {
     Response::new(StatusCode::OK, content_type, content).header(header::CACHE_CONTROL, "no-cache")
 }
 
-/// The id of the session that an address names: a hosted one by its id, an embedded one by its
-/// whole client secret.
+/// Returns the id of the session that an address names: a hosted session by its id, an embedded one
+/// by its whole client secret.
 fn admitted<'a>(store: &Store, name: &'a str) -> Result<&'a str, ApiError> {
     let id = name.split_once("_secret_").map_or(name, |(id, _)| id);
     let session = store.sessions.find(id).ok_or_else(|| no_such(id))?;

@@ -1,7 +1,8 @@
 //! Idempotency keys: <https://docs.stripe.com/api/idempotent_requests>.
 //!
-//! What matters to a client: a key's first answer comes again, the same key with other parameters is a mistake that is told, and while the first request still
-//! runs a second does not start. After a day a key is forgotten, as with Stripe, which keeps it for at least that long.
+//! A repeated request gets the first answer of its key. The same key with other parameters is an
+//! error. While the first request still runs, a second one with its key does not start. The sandbox
+//! forgets a key after a day; Stripe keeps it for at least that long.
 
 use std::collections::HashMap;
 
@@ -9,13 +10,13 @@ use http::StatusCode;
 
 use super::{api_error::ApiError, form::Tree, ids, response::Response};
 
-/// Longer keys are refused.
+/// The longest allowed key, in characters.
 const MAX_LENGTH: usize = 255;
 
-/// For how long a key is known, in seconds.
+/// How long a key is known, in seconds.
 const KEPT: i64 = 24 * 60 * 60;
 
-/// What a key stands for: each connected account has its own keys.
+/// The identity of a key: each connected account has its own keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     pub(crate) account: Option<String>,
@@ -32,21 +33,21 @@ struct Entry {
     answer: Option<Response>,
 }
 
-/// What is to be done with a request.
+/// How to handle a request.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It is the first with its key: the key is now taken.
+    /// It is the first with its key, and the key is now in use.
     Execute,
-    /// The first one's answer.
+    /// Replays the answer of the first request.
     Replay(Response),
 }
 
-/// Every key used.
+/// All keys that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct Idempotency(HashMap<Key, Entry>);
 
 impl Idempotency {
-    /// Decides, and takes the key if the request is the first with it.
+    /// Decides how to handle a request, and registers the key if the request is the first with it.
     pub(crate) fn begin(
         &mut self,
         key: &Key,
@@ -64,7 +65,7 @@ impl Idempotency {
             )));
         }
         let forgotten = ids::now().saturating_sub(KEPT);
-        // One whose first request still runs is not forgotten.
+        // A key whose first request still runs is never forgotten.
         self.0
             .retain(|_, entry| entry.answer.is_none() || entry.created > forgotten);
         let Some(entry) = self.0.get(key) else {
@@ -119,7 +120,7 @@ impl Idempotency {
         }
     }
 
-    /// Keeps the answer of the first request, or frees the key if nothing had been executed.
+    /// Keeps the answer of the first request, or frees the key if nothing was executed.
     pub(crate) fn end(&mut self, key: &Key, answer: Option<Response>) {
         match answer {
             Some(answer) => {

@@ -1,20 +1,21 @@
-//! Identifiers that look like Stripe's, so that code which checks a prefix or a length works against both.
+//! Identifiers that look like Stripe's. Code that checks a prefix or a length works with both.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A new identifier: the prefix, an underscore, 24 letters and digits.
+/// Makes a new identifier: the prefix, an underscore, 24 letters and digits.
 pub(crate) fn id(prefix: &str) -> String {
     format!("{prefix}_{}", random(24))
 }
 
-/// Letters and digits. Good enough for a server that only this machine reaches; nothing here guards money.
+/// Makes a random text of letters and digits. This is good enough for a server that only this
+/// machine reaches: nothing here protects money.
 pub(crate) fn random(length: usize) -> String {
     std::iter::repeat_with(fastrand::alphanumeric)
         .take(length)
         .collect()
 }
 
-/// Seconds since 1970, Stripe's only unit of time.
+/// Returns the current time in seconds since 1970, Stripe's only unit of time.
 pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,25 +1,34 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # What it has
-//! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that cards can be saved and charged while the buyer is away.
-//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, disputes, charges, mandates, balance transactions, events;
-//!   `expand`; idempotency keys; webhook endpoints (to be created, changed, deleted); connected
-//!   accounts by `Stripe-Account`; tokens of cards. Parameters are checked as Stripe checks them.
-//!   The sandbox refuses each parameter, value and route that it does not implement.
-//! - The [test cards](test_cards), 3-D Secure among them, and [test bank accounts](test_accounts) for SEPA Direct Debit, whose payments are `processing` for as
-//!   long as [the banks](Sandbox::banks) are told to take.
-//! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and embedded, with a page of the sandbox's own; coupons and promotion codes,
-//!   of which `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) are there from the start; ways to ship; a tax of 10 %.
-//! - Refunds that are pending or come back, and disputes from the first question to the decision.
+//! # Features
+//! - Customers, PaymentMethods (attach, detach, list), SetupIntents and CustomerSessions, so that a
+//!   merchant can save cards and charge them while the buyer is away.
+//! - PaymentIntents (create, retrieve, update, confirm, capture, cancel, list), refunds, disputes,
+//!   charges, mandates, balance transactions, events; `expand`; idempotency keys; webhook endpoints
+//!   (create, change, delete); connected accounts by `Stripe-Account`; card tokens. The sandbox
+//!   checks parameters as Stripe does. It refuses each parameter, value and route that it does not
+//!   implement.
+//! - The [test cards](test_cards), with 3-D Secure among them, and [test bank
+//!   accounts](test_accounts) for SEPA Direct Debit. Their payments stay `processing` for the time
+//!   that you set for [the banks](Sandbox::banks).
+//! - Checkout Sessions in payment mode (create, retrieve, list, expire, line items), hosted and
+//!   embedded, with the sandbox's own payment page; coupons and promotion codes, of which
+//!   `SANDBOX10` (10 %) and `SANDBOXFREE` (100 %) exist from the start; shipping options; a tax of
+//!   10 %.
+//! - Refunds that are pending or fail, and disputes from the first inquiry to the decision.
 //! - `/stripe.js`, a stand-in for Stripe.js with the Payment Element, the classic card Elements and
 //!   embedded Checkout. The other Elements are placeholders.
 //! - Signed [webhooks](Sandbox::webhook_endpoint), and their [misbehaviour](Sandbox::webhooks).
 //! - [Faults](Sandbox::faults) of the API.
-//! - [A page of its own](Sandbox::page) that shows all of it live, and does on demand what these functions do; and the program `stripe-sandbox`, for other languages.
+//! - [A dashboard](Sandbox::page) that shows all of it live and offers the same actions as these
+//!   functions.
+//! - The program `stripe-sandbox`, for other languages.
 //!
-//! It listens on this machine only, answers to this machine's own names only, sends webhooks to this machine only, and refuses live keys. It keeps everything in memory until it is dropped.
+//! The sandbox listens on this machine only and answers only to this machine's own names. It sends
+//! webhooks to this machine only and refuses live keys. It keeps everything in memory until it is
+//! dropped.
 
-// The largest of Stripe's objects are one `json!` each.
+// Each of Stripe's largest objects is one `json!`.
 #![recursion_limit = "256"]
 #![cfg_attr(
     not(test),
@@ -96,7 +105,7 @@ use self::{
     shared::Shared, store::Store,
 };
 
-/// The secret key of every sandbox. It guards nothing: it opens toy money on one's own machine.
+/// The secret key of every sandbox. It protects nothing but play money on your own machine.
 pub const SECRET_KEY: &str = "sk_test_sandbox";
 /// The publishable key of every sandbox.
 pub const PUBLISHABLE_KEY: &str = "pk_test_sandbox";
@@ -104,14 +113,15 @@ pub const PUBLISHABLE_KEY: &str = "pk_test_sandbox";
 /// The platform's Connect application, as payments on connected accounts name it.
 pub const CONNECT_APPLICATION: &str = "ca_sandbox";
 
-/// Stripe waits for hours between attempts in test mode; here three more follow within a few seconds.
+/// Stripe waits for hours between attempts in test mode. The sandbox makes three more attempts
+/// within a few seconds.
 const RETRY_AFTER: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
 
-/// How a sandbox is started. See [`Sandbox::builder`].
+/// Configures a sandbox before it starts. See [`Sandbox::builder`].
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct SandboxBuilder {
@@ -121,32 +131,37 @@ pub struct SandboxBuilder {
 }
 
 impl SandboxBuilder {
-    /// Listens here: an address of this machine's own. Port 0 is any free one, which is the default.
+    /// Sets the address to listen on, which must be a loopback address. Port 0, the default, picks
+    /// any free port.
     pub fn address(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// The waits between the attempts to deliver an event; there is one attempt more than waits. By default three, of 0.5, 2 and 5 seconds. Stripe itself tries
-    /// three times in a few hours in test mode, and for three days in live mode.
+    /// Sets the waits between the attempts to deliver an event.
+    ///
+    /// There is one more attempt than there are waits. The default is three waits, of 0.5, 2 and 5
+    /// seconds. In test mode Stripe itself retries three times over a few hours; in live mode it
+    /// retries for three days.
     pub fn retry_after(mut self, waits: impl Into<Vec<Duration>>) -> Self {
         self.retry_after = waits.into();
         self
     }
 
-    /// Accepts every key that looks like a test key of Stripe's (`sk_test_…`, `rk_test_…`,
-    /// `pk_test_…`), so that a program keeps the keys that it has. All keys open the same account.
-    /// By default the sandbox accepts [`SECRET_KEY`] and [`PUBLISHABLE_KEY`] only, so that a test
-    /// notices a wrong key.
+    /// Accepts every key that looks like a Stripe test key (`sk_test_…`, `rk_test_…`, `pk_test_…`).
+    ///
+    /// A program can then keep its own keys. All keys open the same account. By default the sandbox
+    /// accepts [`SECRET_KEY`] and [`PUBLISHABLE_KEY`] only, so that a test notices a wrong key.
     pub fn accept_any_test_key(mut self) -> Self {
         self.any_test_key = true;
         self
     }
 
-    /// Starts it, on the runtime that this is called in.
+    /// Starts the sandbox on the current runtime.
     ///
     /// # Errors
-    /// [`SandboxError::NotLoopback`] for an address that others could reach, [`SandboxError::Listen`] if the port cannot be opened.
+    /// [`SandboxError::NotLoopback`] for an address that other machines could reach,
+    /// [`SandboxError::Listen`] if the port cannot be opened.
     pub async fn start(self) -> Result<Sandbox, SandboxError> {
         let address = self.address;
         if !address.ip().is_loopback() {
@@ -195,7 +210,7 @@ impl SandboxBuilder {
 /// A running sandbox. It stops when it is dropped.
 pub struct Sandbox {
     shared: Arc<Shared>,
-    // Server, deliveries and banks; they end when this is dropped.
+    // The server, the deliveries and the banks. They end when this is dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -216,7 +231,7 @@ impl Sandbox {
         Self::builder().start().await
     }
 
-    /// Starts one otherwise.
+    /// Returns a builder for a sandbox with other settings.
     pub fn builder() -> SandboxBuilder {
         SandboxBuilder {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -225,28 +240,40 @@ impl Sandbox {
         }
     }
 
-    /// Its address, like `http://127.0.0.1:12111`: what `STRIPE_API_BASE` is for Stripe.
+    /// Returns the sandbox's address, like `http://127.0.0.1:12111`. Use it as `STRIPE_API_BASE`.
     pub fn url(&self) -> &str {
         &self.shared.url
     }
 
-    /// Everything that a checkout needs to use it: its keys, its addresses, and the signing secret of the endpoint that will be registered first.
+    /// Returns everything that a checkout needs to use the sandbox.
+    ///
+    /// That is the keys, the addresses, and the signing secret of the first endpoint to be
+    /// registered.
     pub fn config(&self) -> Config {
         self.shared.config.clone()
     }
 
-    /// Its own page, to be opened in a browser of this machine: payments, events and deliveries, live, and a switch for everything that goes wrong.
+    /// Returns the address of the sandbox's dashboard, for a browser on this machine.
+    ///
+    /// It shows payments, events and deliveries live, and has a switch for everything that can go
+    /// wrong.
     pub fn page(&self) -> String {
         format!("{}/sandbox", self.shared.url)
     }
 
-    /// In plain text: its address, its keys, its page, and a line each to paste for curl, for Stripe's SDK for Python and for this library.
+    /// Returns a plain text that explains how to connect to the sandbox.
+    ///
+    /// It names the address, the keys and the dashboard. It has one line each to paste for curl,
+    /// for Stripe's Python SDK and for this library.
     pub fn how_to_use(&self) -> String {
         banner::text(&self.shared.config)
     }
 
-    /// Registers a webhook endpoint for every type of event. The first one gets the secret that [`config`](Self::config) carries, so that a configuration can be
-    /// made before the shop knows its own address; each further one gets a secret of its own, as with Stripe.
+    /// Registers a webhook endpoint for every type of event.
+    ///
+    /// The first endpoint gets the secret that [`config`](Self::config) carries, so that you can
+    /// make a configuration before the shop knows its own address. Each further endpoint gets its
+    /// own secret, as with Stripe.
     ///
     /// # Errors
     /// [`SandboxError::EndpointNotLocal`] for anything but plain `http` to this machine.
@@ -272,8 +299,10 @@ impl Sandbox {
         Ok(WebhookSecret::new(secret)?)
     }
 
-    /// Gives an endpoint a new signing secret. The old one stays valid beside it, as with Stripe for up to a day, so each signature has a `v1` for both.
-    /// `None` if no endpoint has this address.
+    /// Gives an endpoint a new signing secret. Returns `None` if no endpoint has this address.
+    ///
+    /// The old secret stays valid, as it does with Stripe for up to a day. Each signature then has
+    /// a `v1` for both secrets.
     pub fn roll_webhook_secret(&self, url: &str) -> Option<WebhookSecret> {
         let secret = WebhookSecret::new(format!("whsec_{}", ids::random(32))).ok()?;
         let mut store = self.shared.store();
@@ -285,39 +314,44 @@ impl Sandbox {
         Some(secret)
     }
 
-    /// What goes wrong with requests to the API.
+    /// Controls how requests to the API fail.
     pub fn faults(&self) -> Faults<'_> {
         Faults { sandbox: self }
     }
 
-    /// How webhooks are delivered.
+    /// Controls how the sandbox delivers webhooks.
     pub fn webhooks(&self) -> Webhooks<'_> {
         Webhooks { sandbox: self }
     }
 
-    /// Every attempt to deliver an event so far, in the order in which they ended (the last ten thousand, if there were more).
+    /// Returns every attempt to deliver an event so far, in the order in which the attempts ended.
+    ///
+    /// It remembers at most the last ten thousand. At that limit it drops the oldest thousand.
     pub fn deliveries(&self) -> Vec<DeliveryAttempt> {
         self.shared.store().attempts.clone()
     }
 
-    /// The attempts that [`deliveries`](Self::deliveries) gives, which it then forgets: who asks again and again can count more of them than are remembered.
+    /// Returns the attempts that [`deliveries`](Self::deliveries) returns, and then forgets them.
+    ///
+    /// With repeated calls you can count more attempts than the sandbox remembers.
     pub fn take_deliveries(&self) -> Vec<DeliveryAttempt> {
         std::mem::take(&mut self.shared.store().attempts)
     }
 
-    /// Every request to the API so far, in the order in which they came. Of many it returns the
-    /// last: at most ten thousand, and at most 64 MiB of them. A request without a valid key stands
-    /// here without its body.
+    /// Returns every request to the API so far, in the order in which the requests arrived.
+    ///
+    /// It remembers the last ten thousand requests, and at most 64 MiB of them. A request without a
+    /// valid key appears without its body.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.shared.store().requests.all()
     }
 
-    /// The number of TCP connections accepted so far.
+    /// Returns the number of TCP connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.store().connections
     }
 
-    /// The events made so far, oldest first: id and type.
+    /// Returns the id and type of each event so far, oldest first.
     pub fn events(&self) -> Vec<(String, String)> {
         self.shared
             .store()
@@ -327,36 +361,44 @@ impl Sandbox {
             .collect()
     }
 
-    /// Delivers an event again to every endpoint that wants its type, as the Dashboard's "resend" does. `false` if there is no such event.
+    /// Delivers an event again to every endpoint that wants its type. Returns `false` if there is
+    /// no such event.
+    ///
+    /// It works like "resend" in Stripe's Dashboard.
     pub fn redeliver(&self, event_id: &str) -> bool {
         self.duplicate(event_id, 1)
     }
 
-    /// Delivers an event again so many times, all at the same time. `false` if there is no such event.
+    /// Delivers an event again `times` times, all at the same time. Returns `false` if there is no
+    /// such event.
     pub fn duplicate(&self, event_id: &str, times: usize) -> bool {
         let done = self.shared.store().redeliver(event_id, times);
         self.shared.changed();
         done
     }
 
-    /// Ends a payment that is `processing`, with success or with a failure. `false` if the intent is not processing.
+    /// Ends a payment that is `processing`, with success or with a failure. Returns `false` if the
+    /// intent is not processing.
     pub fn settle(&self, payment_intent: &str, paid: bool) -> bool {
         let done = self.shared.store().settle(payment_intent, paid);
         self.shared.changed();
         done
     }
 
-    /// How long the buyers' banks take for what takes days in life.
+    /// Controls how long the buyers' banks take for work that takes days in reality.
     pub fn banks(&self) -> Banks<'_> {
         Banks { sandbox: self }
     }
 
-    /// Has the buyer's bank dispute the payment of an intent. `false` if there is nothing to dispute.
+    /// Makes the buyer's bank dispute the payment of an intent. Returns `false` if there is nothing
+    /// to dispute.
     pub fn dispute(&self, payment_intent: &str) -> bool {
         self.open_dispute(payment_intent, Opening::Chargeback("fraudulent"))
     }
 
-    /// Has the buyer's bank ask about the payment of an intent, which moves no money yet. `false` if there is nothing to ask about.
+    /// Makes the buyer's bank open an inquiry about the payment of an intent. No money moves yet.
+    ///
+    /// Returns `false` if there is nothing to inquire about.
     pub fn inquire(&self, payment_intent: &str) -> bool {
         self.open_dispute(payment_intent, Opening::Inquiry)
     }
@@ -367,13 +409,15 @@ impl Sandbox {
         done
     }
 
-    /// Closes the dispute of a payment, won or lost; an inquiry is closed either way. `false` if none is open.
+    /// Closes the dispute of a payment as won or lost. An inquiry is closed either way. Returns
+    /// `false` if none is open.
     pub fn decide_dispute(&self, payment_intent: &str, won: bool) -> bool {
         let decision = if won { Decision::Won } else { Decision::Lost };
         self.decide(payment_intent, decision)
     }
 
-    /// Makes a dispute of an inquiry: the money is withdrawn. `false` if no inquiry is open.
+    /// Escalates an inquiry to a dispute, which withdraws the money. Returns `false` if no inquiry
+    /// is open.
     pub fn escalate_inquiry(&self, payment_intent: &str) -> bool {
         self.decide(payment_intent, Decision::Escalated)
     }
@@ -384,29 +428,35 @@ impl Sandbox {
         done
     }
 
-    /// Gives money back, in minor units, as the merchant does in the Dashboard: all that is left if no amount is named. The refund's id, or `None` if Stripe would
-    /// refuse it: nothing was paid, or less is left.
+    /// Refunds a payment, as the merchant does in Stripe's Dashboard, and returns the refund's id.
+    ///
+    /// The amount is in minor units; `None` refunds everything that is left. Returns `None` if
+    /// Stripe would refuse the refund because nothing was paid or less is left.
     pub fn refund(&self, payment_intent: &str, amount: Option<u64>) -> Option<String> {
         let refund = self.shared.store().refund_payment(payment_intent, amount);
         self.shared.changed();
         refund.ok()
     }
 
-    /// Has a pending refund arrive, or a pending or succeeded one come back. `false` if there is no such refund in such a state.
+    /// Makes a pending refund succeed, or makes a pending or succeeded refund fail. Returns `false`
+    /// if there is no such refund in such a state.
     pub fn settle_refund(&self, refund: &str, arrives: bool) -> bool {
         let done = self.shared.store().settle_refund(refund, arrives);
         self.shared.changed();
         done
     }
 
-    /// What became of a payment's money, in minor units of its currency. `None` if there is no such intent.
+    /// Returns where a payment's money is now, in minor units of its currency. Returns `None` if
+    /// there is no such intent.
     pub fn balance(&self, payment_intent: &str) -> Option<PaymentBalance> {
         self.shared.store().balance_of(payment_intent)
     }
 
-    /// Makes everything that happened so far older by this much, in whole seconds, as if so much time had passed. Events older than 30 days are then unknown,
-    /// as with Stripe, and idempotency keys are forgotten after 24 hours. What banks do in that time they have done when this returns. What is on its way to an endpoint
-    /// stays as it is.
+    /// Makes everything so far older by this much, in whole seconds, as if that time had passed.
+    ///
+    /// As with Stripe, events older than 30 days are then unknown. Idempotency keys are forgotten
+    /// after 24 hours. When this function returns, the banks have done everything that was due in
+    /// that time. Deliveries that are on their way to an endpoint stay as they are.
     pub fn pass_time(&self, time: Duration) {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let mut store = self.shared.store();
@@ -424,7 +474,8 @@ impl Sandbox {
         let _ = unfinished.wait_for(|count| *count == 0).await;
     }
 
-    /// Waits until the condition holds. It is judged again after every request, answer and delivery.
+    /// Waits until the condition holds. It checks the condition after every request, answer and
+    /// delivery.
     pub async fn wait_for(&self, mut condition: impl FnMut(&Self) -> bool) {
         let mut changes = self.shared.changes.subscribe();
         while !condition(self) {
@@ -435,61 +486,68 @@ impl Sandbox {
     }
 }
 
-/// What goes wrong with requests to the API. See [`Sandbox::faults`].
+/// Controls how requests to the API fail. See [`Sandbox::faults`].
 #[derive(Debug, Clone, Copy)]
 pub struct Faults<'a> {
     sandbox: &'a Sandbox,
 }
 
 impl Faults<'_> {
-    /// Has the fault happen to the next `count` requests under `/v1`, after those that wait already.
+    /// Applies the fault to the next `count` requests under `/v1`. Faults that already wait come
+    /// first.
     pub fn next(&self, count: usize, fault: Fault) {
         let mut store = self.sandbox.shared.store();
         store.faults.extend(std::iter::repeat_n(fault, count));
     }
 
-    /// Forgets the faults that still wait.
+    /// Removes the faults that still wait.
     pub fn clear(&self) {
         self.sandbox.shared.store().faults.clear();
     }
 
-    /// How many faults still wait for a request.
+    /// Returns how many faults still wait for a request.
     pub fn waiting(&self) -> usize {
         self.sandbox.shared.store().faults.len()
     }
 }
 
-/// How long the buyers' banks take. See [`Sandbox::banks`]. What is set here holds for what begins afterwards; [`Sandbox::pass_time`] shortens every wait.
+/// Controls how long the buyers' banks take. See [`Sandbox::banks`].
+///
+/// A new value applies to work that begins afterwards. [`Sandbox::pass_time`] shortens every wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Banks<'a> {
     sandbox: &'a Sandbox,
 }
 
 impl Banks<'_> {
-    /// A debit of a bank account settles or fails after this time; 10 seconds by default.
+    /// Sets how long a debit of a bank account takes to settle or fail. The default is 10 seconds.
     pub fn settle_debits_after(&self, wait: Duration) {
         self.set(|patience| patience.debit = Some(wait));
     }
 
-    /// Shows the balance transaction of a captured payment after this time; 5 seconds by default.
-    /// The event `charge.updated` tells of it. This delay is for the `capture_method`
-    /// `automatic_async` only, which is Stripe's default.
+    /// Sets how long a captured payment has no balance transaction. The default is 5 seconds.
+    ///
+    /// The event `charge.updated` then reports the balance transaction. This delay applies to the
+    /// `capture_method` `automatic_async` only, which is Stripe's default.
     pub fn book_payments_after(&self, wait: Duration) {
         self.set(|patience| patience.booking = Some(wait));
     }
 
-    /// A refund that is pending, or will come back, does so after this time; 5 seconds by default.
+    /// Sets how long a refund takes that is pending or will fail. The default is 5 seconds.
     pub fn settle_refunds_after(&self, wait: Duration) {
         self.set(|patience| patience.refund = Some(wait));
     }
 
-    /// A dispute is decided this long after evidence that says how; 5 seconds by default.
+    /// Sets how long a dispute takes to be decided after evidence that names the decision. The
+    /// default is 5 seconds.
     pub fn decide_disputes_after(&self, wait: Duration) {
         self.set(|patience| patience.decision = Some(wait));
     }
 
-    /// Nothing ends by itself: every debit waits for [`Sandbox::settle`], every refund for [`Sandbox::settle_refund`], every dispute for
-    /// [`Sandbox::decide_dispute`], or for its deadline. No late balance transaction appears.
+    /// Keeps everything open until you end it. No late balance transaction appears.
+    ///
+    /// Every debit waits for [`Sandbox::settle`] and every refund for [`Sandbox::settle_refund`].
+    /// Every dispute waits for [`Sandbox::decide_dispute`] or for its deadline.
     pub fn wait_to_be_told(&self) {
         self.set(|patience| *patience = BankDelays::FOR_EVER);
     }
@@ -500,19 +558,26 @@ impl Banks<'_> {
     }
 }
 
-/// How webhooks are delivered. See [`Sandbox::webhooks`]. What is set here holds from the next event on.
+/// Controls how the sandbox delivers webhooks. See [`Sandbox::webhooks`].
+///
+/// [`duplicate`](Self::duplicate), [`shuffle`](Self::shuffle) and [`delay`](Self::delay) apply from
+/// the next event or redelivery on. [`retry_after`](Self::retry_after) and
+/// [`timeout`](Self::timeout) apply from the next attempt on.
 #[derive(Debug, Clone, Copy)]
 pub struct Webhooks<'a> {
     sandbox: &'a Sandbox,
 }
 
 impl Webhooks<'_> {
-    /// Delivers every event this many times more than once, all at the same time. 0 stops that.
+    /// Delivers every event this many additional times, all at the same time. 0 stops that.
     pub fn duplicate(&self, times: usize) {
         self.set(|controls| controls.copies = times);
     }
 
-    /// Gathers the events of this much time and delivers them to each endpoint one after another, in a random order that is never their own. Zero stops that.
+    /// Delivers the events of this much time in a random order, which is never the original one.
+    ///
+    /// It collects the events and delivers them to each endpoint one after another. Zero stops
+    /// that.
     pub fn shuffle(&self, window: Duration) {
         self.set(|controls| controls.shuffle = (!window.is_zero()).then_some(window));
     }
@@ -522,32 +587,37 @@ impl Webhooks<'_> {
         self.set(|controls| controls.delay = wait);
     }
 
-    /// The waits between attempts, as in [`SandboxBuilder::retry_after`].
+    /// Sets the waits between attempts, as in [`SandboxBuilder::retry_after`].
     pub fn retry_after(&self, waits: impl Into<Vec<Duration>>) {
         self.set(|controls| controls.retry_after = waits.into());
     }
 
-    /// How long an endpoint may take to answer; 20 seconds by default.
+    /// Sets how long an endpoint may take to answer. The default is 20 seconds.
     pub fn timeout(&self, timeout: Duration) {
         self.set(|controls| controls.timeout = timeout);
     }
 
-    /// Makes two event objects, with two ids, for each of the next `changes` changes: rarely Stripe does that.
+    /// Makes two event objects, with two ids, for each of the next `changes` changes. Stripe rarely
+    /// does that.
     pub fn double_events(&self, changes: usize) {
         self.set(|controls| controls.doubled = changes);
     }
 
-    /// Makes no event object for each of the next `changes` changes: then only a list of the objects tells. Rarely Stripe fails that way.
+    /// Makes no event object for each of the next `changes` changes. Only a list of the objects
+    /// then shows the change. Stripe rarely fails that way.
     pub fn lose_events(&self, changes: usize) {
         self.set(|controls| controls.lost = changes);
     }
-    /// Has each of the next `attempts` attempts fail on the way: the endpoint never sees them. They are tried again like any other.
+    /// Makes each of the next `attempts` attempts fail on the way, so the endpoint never sees them.
+    /// The sandbox retries them like any other failed attempt.
     pub fn lose_deliveries(&self, attempts: usize) {
         self.set(|controls| controls.deliveries_to_lose = attempts);
     }
 
-    /// Has each of the next `attempts` attempts reach its endpoint, and loses the answer: the endpoint did its work and is asked again. Where
-    /// [`lose_deliveries`](Self::lose_deliveries) is set too, that comes first.
+    /// Delivers each of the next `attempts` attempts to its endpoint, but loses the answer. The
+    /// endpoint has done its work and receives the event again.
+    ///
+    /// If [`lose_deliveries`](Self::lose_deliveries) is set too, it applies first.
     pub fn lose_answers(&self, attempts: usize) {
         self.set(|controls| controls.answers_to_lose = attempts);
     }

@@ -1,4 +1,4 @@
-//! What a test has the sandbox do, or a person on its page: what nobody asks Stripe's API for.
+//! Actions that a test or a person on the page starts, and that Stripe's API does not offer.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,14 @@ use super::{
 };
 
 impl Store {
-    /// Registers a webhook endpoint; its signing secret, or nothing if the sandbox may not send there.
+    /// Registers a webhook endpoint. Returns its signing secret, or `None` if the sandbox may not
+    /// send to the address.
     pub(crate) fn listen(&mut self, url: &str, event_types: Vec<String>) -> Option<String> {
         let endpoint = Endpoint::new(endpoint::parse(url)?, url.to_owned(), event_types);
         Some(self.register(endpoint))
     }
 
-    /// Delivers an event again, so many times at once. Whether there is such an event.
+    /// Delivers an event again `times` times at once. Returns whether there is such an event.
     pub(crate) fn redeliver(&mut self, event: &str, times: usize) -> bool {
         let Some(event) = self.events.find_mut(event) else {
             return false;
@@ -36,7 +37,7 @@ impl Store {
                 continue;
             }
             if !event.sent_to.contains(&endpoint.id) {
-                // It came later than the event did.
+                // The endpoint was registered after the event.
                 event.sent_to.push(endpoint.id.clone());
                 event.waiting.push(endpoint.id.clone());
             }
@@ -47,7 +48,7 @@ impl Store {
         true
     }
 
-    /// The buyer's bank begins. Whether there is a payment to dispute.
+    /// Makes the buyer's bank open a dispute. Returns whether there is a payment to dispute.
     pub(crate) fn dispute_payment(&mut self, payment_intent: &str, opening: Opening) -> bool {
         let charge = self
             .intents
@@ -56,13 +57,13 @@ impl Store {
         charge.is_some_and(|charge| self.dispute(&charge, opening))
     }
 
-    /// The buyer's bank decides. Whether it had anything to decide.
+    /// Makes the buyer's bank decide a dispute. Returns whether there was anything to decide.
     pub(crate) fn decide_payment(&mut self, payment_intent: &str, decision: Decision) -> bool {
         self.open_dispute_of(payment_intent)
             .is_some_and(|dispute| self.decide(&dispute, decision))
     }
 
-    /// The merchant gives money back in the Dashboard; the refund's id.
+    /// Refunds a payment as the merchant does in Stripe's Dashboard. Returns the refund's id.
     pub(crate) fn refund_payment(
         &mut self,
         payment_intent: &str,
@@ -93,7 +94,7 @@ impl Store {
         Ok(id.unwrap_or_default().to_owned())
     }
 
-    /// The buyer's bank takes a refund, or sends it back. Whether the refund waited for that.
+    /// Makes a refund succeed or fail. Returns whether the refund was in a state that allows it.
     pub(crate) fn settle_refund(&mut self, refund: &str, arrives: bool) -> bool {
         if arrives {
             self.refund_arrives(refund)

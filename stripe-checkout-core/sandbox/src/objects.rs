@@ -1,4 +1,5 @@
-//! Stripe's objects, with every field that Stripe's own have: a client that was generated from Stripe's specification refuses anything less.
+//! Stripe's objects, with all of Stripe's fields. A client that was generated from Stripe's
+//! specification refuses objects without them.
 
 pub(crate) mod balance_transaction;
 pub(crate) mod charge;

@@ -1,4 +1,5 @@
-//! Parameters, read one by one: each reader takes its parameter out, so that what is left at the end is unknown, which Stripe refuses.
+//! Parameters, read one by one. Each reader removes its parameter, so that the remaining ones are
+//! unknown at the end, and Stripe refuses those.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Params {
     tree: Tree,
-    /// The names of the groups around, for error messages: `shipping[address]`.
+    /// The names of the enclosing groups, for error messages: `shipping[address]`.
     within: Option<String>,
 }
 
@@ -25,7 +26,7 @@ impl Params {
         Self::new(Tree::new())
     }
 
-    /// The parameters of a group of this name.
+    /// The parameters of a group with this name.
     pub(crate) fn within(tree: Tree, name: &str) -> Self {
         Self {
             tree,
@@ -33,19 +34,19 @@ impl Params {
         }
     }
 
-    /// A group as it came, or a list, whose names are numbers.
+    /// Reads a group as it came, or a list, whose names are numbers.
     pub(crate) fn take_group(&mut self, name: &str) -> Result<Option<Tree>, ApiError> {
         Ok(self.group(name)?.flatten().map(|group| group.tree))
     }
 
-    /// How Stripe writes the parameter's full name.
+    /// Returns the parameter's full name as Stripe writes it.
     pub(crate) fn full_name(&self, name: &str) -> String {
         self.within
             .as_ref()
             .map_or_else(|| name.to_owned(), |outer| format!("{outer}[{name}]"))
     }
 
-    /// A text. An empty one is refused, as Stripe does where nothing can be unset.
+    /// Reads a text. Refuses an empty one, as Stripe does for values that cannot be unset.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.setting(name)? {
             Some(None) => {
@@ -61,7 +62,7 @@ impl Params {
         }
     }
 
-    /// A text that an empty one unsets: `Some(None)`.
+    /// Reads a text. An empty one unsets the value: `Some(None)`.
     pub(crate) fn setting(&mut self, name: &str) -> Result<Option<Option<String>>, ApiError> {
         match self.tree.remove(name) {
             None => Ok(None),
@@ -74,7 +75,7 @@ impl Params {
         }
     }
 
-    /// A text of at most so many characters, that an empty one unsets.
+    /// Reads a text of at most `limit` characters. An empty one unsets the value.
     pub(crate) fn setting_up_to(
         &mut self,
         name: &str,
@@ -94,17 +95,17 @@ impl Params {
         Ok(given)
     }
 
-    /// A whole number that must be given and be at least `least`.
+    /// Reads a required whole number, at least `least`.
     pub(crate) fn required_integer(&mut self, name: &str, least: u64) -> Result<u64, ApiError> {
         self.integer(name, least)?.ok_or_else(|| self.missing(name))
     }
 
-    /// A text that must be given.
+    /// Reads a required text.
     pub(crate) fn required_text(&mut self, name: &str) -> Result<String, ApiError> {
         self.text(name)?.ok_or_else(|| self.missing(name))
     }
 
-    /// The refusal for a parameter that is not there.
+    /// Returns the refusal for a missing parameter.
     pub(crate) fn missing(&self, name: &str) -> ApiError {
         let full = self.full_name(name);
         ApiError::invalid(format!("Missing required param: {full}."))
@@ -112,13 +113,13 @@ impl Params {
             .param(full)
     }
 
-    /// A whole number, at least `least`.
+    /// Reads a whole number, at least `least`.
     pub(crate) fn integer(&mut self, name: &str, least: u64) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
         let full = self.full_name(name);
-        // Wider than an amount, so that a negative one gets its own message.
+        // Wider than an amount, so that a negative number gets its own message.
         let number: i128 = text.parse().map_err(|_| {
             ApiError::invalid(format!("Invalid integer: {text}"))
                 .code("parameter_invalid_integer")
@@ -134,7 +135,7 @@ impl Params {
         }
     }
 
-    /// `true` or `false`. The Python SDK before 12.0.1 writes them with a capital letter.
+    /// Reads `true` or `false`. The Python SDK before 12.0.1 writes them with a capital letter.
     pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.text(name)?.as_deref() {
             None => Ok(None),
@@ -147,7 +148,7 @@ impl Params {
         }
     }
 
-    /// One of a few words.
+    /// Reads one of a few words.
     pub(crate) fn choice(
         &mut self,
         name: &str,
@@ -173,7 +174,7 @@ impl Params {
             })
     }
 
-    /// One of a few words, that an empty text unsets.
+    /// Reads one of a few words. An empty text unsets the value.
     pub(crate) fn choice_setting(
         &mut self,
         name: &str,
@@ -186,7 +187,7 @@ impl Params {
         Ok(self.choice(name, choices)?.map(Some))
     }
 
-    /// A parameter of which the sandbox implements only the default. It refuses other values.
+    /// Accepts only the default of a parameter. The sandbox implements no other value.
     pub(crate) fn only(&mut self, name: &str, default: &str) -> Result<(), ApiError> {
         match self.setting(name)?.flatten() {
             None => Ok(()),
@@ -195,7 +196,7 @@ impl Params {
         }
     }
 
-    /// A switch that the sandbox has only in its off position: `name[enabled]=false`.
+    /// Accepts a switch only in its off position: `name[enabled]=false`.
     pub(crate) fn only_disabled(&mut self, name: &str) -> Result<(), ApiError> {
         if let Some(Some(mut group)) = self.group(name)? {
             group.only("enabled", "false")?;
@@ -204,8 +205,9 @@ impl Params {
         Ok(())
     }
 
-    /// Refuses one parameter that the sandbox does not implement. For a group in which the parameter
-    /// stands in for a mandatory one.
+    /// Refuses one parameter that the sandbox does not implement.
+    ///
+    /// For a group in which the parameter takes the place of a mandatory one.
     pub(crate) fn refuse(&self, name: &str) -> Result<(), ApiError> {
         match self.tree.get_key_value(name) {
             None => Ok(()),
@@ -220,7 +222,7 @@ impl Params {
         }
     }
 
-    /// The refusal of a value that Stripe takes and the sandbox does not.
+    /// Returns the refusal of a value that Stripe accepts and the sandbox does not.
     pub(crate) fn unimplemented(&self, name: &str, value: &str) -> ApiError {
         let full = self.full_name(name);
         ApiError::invalid(format!(
@@ -229,7 +231,7 @@ impl Params {
         .param(full)
     }
 
-    /// A list of texts, in the order of their indices.
+    /// Reads a list of texts, in the order of their indices.
     pub(crate) fn list(&mut self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
         let not_a_list = |full: String| ApiError::invalid("Invalid array").param(full);
         match self.tree.remove(name) {
@@ -250,17 +252,17 @@ impl Params {
         }
     }
 
-    /// Whether the parameter is a plain value, where it could also be a group.
+    /// Returns whether the parameter is a plain value, where a group is possible too.
     pub(crate) fn is_text(&self, name: &str) -> bool {
         matches!(self.tree.get(name), Some(Node::Text(_)))
     }
 
-    /// Whether the parameter is there and empty: that unsets it.
+    /// Returns whether the parameter is present and empty, which unsets it.
     fn is_empty_text(&self, name: &str) -> bool {
         matches!(self.tree.get(name), Some(Node::Text(text)) if text.is_empty())
     }
 
-    /// A group of parameters. An empty text in its place unsets it: `Some(None)`.
+    /// Reads a group of parameters. An empty text in its place unsets it: `Some(None)`.
     pub(crate) fn group(&mut self, name: &str) -> Result<Option<Option<Params>>, ApiError> {
         let full = self.full_name(name);
         match self.tree.remove(name) {
@@ -277,7 +279,7 @@ impl Params {
         }
     }
 
-    /// Metadata: `None` for a key means that the key is to be unset; `Some(None)` that all are.
+    /// Reads metadata. `None` for a key unsets that key; `Some(None)` unsets all keys.
     pub(crate) fn metadata(&mut self) -> Result<Option<Option<MetadataChange>>, ApiError> {
         let Some(given) = self.group("metadata")? else {
             return Ok(None);
@@ -314,8 +316,8 @@ impl Params {
         Ok(Some(Some(change)))
     }
 
-    /// Refuses every parameter that is left. The sandbox ignores none, because Stripe would act on
-    /// it or refuse it.
+    /// Refuses all remaining parameters. The sandbox ignores none, because Stripe would act on it
+    /// or refuse it.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         let mut unknown = Vec::new();
         for (name, node) in &self.tree {
@@ -337,7 +339,7 @@ impl Params {
     }
 }
 
-/// The full names of the values in a group, as Stripe writes them.
+/// Finds the full names of the values in a group, as Stripe writes them.
 fn leaves(name: &str, node: &Node, found: &mut Vec<String>) {
     match node {
         Node::Group(group) if !group.is_empty() => {
@@ -349,5 +351,5 @@ fn leaves(name: &str, node: &Node, found: &mut Vec<String>) {
     }
 }
 
-/// A change of metadata that a request asks for.
+/// A change of metadata in a request.
 pub(crate) type MetadataChange = BTreeMap<String, Option<String>>;

@@ -1,11 +1,11 @@
-//! What was asked of the sandbox: tests read here what a client really sent.
+//! The log of requests to the sandbox, where tests read what a client really sent.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// The largest number of requests that are remembered.
+/// The most requests that are remembered.
 const MAX_REQUESTS: usize = 10_000;
-/// The largest number of their bytes. Any page in a browser of this machine can send some.
+/// The most bytes that they may have. Any page in a browser on this machine can send some.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The newest requests, oldest first.
@@ -28,7 +28,7 @@ impl RequestLog {
         }
     }
 
-    /// Notes the answer to a request.
+    /// Records the answer to a request.
     pub(crate) fn answered(&mut self, request_id: &str, status: u16, replayed: bool) {
         let mut newest_first = self.requests.iter_mut().rev();
         if let Some(logged) = newest_first.find(|logged| logged.request_id == request_id) {
@@ -47,34 +47,34 @@ impl RequestLog {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoggedRequest {
-    /// The verb, upper-case.
+    /// The method, upper-case.
     pub method: String,
     /// The path, without the query.
     pub path: String,
-    /// The query as it came; empty where there is none.
+    /// The query as received; empty if there is none.
     pub query: String,
-    /// `Idempotency-Key`.
+    /// The header `Idempotency-Key`.
     pub idempotency_key: Option<String>,
-    /// `Stripe-Version` as the client sent it.
+    /// The header `Stripe-Version` as the client sent it.
     pub stripe_version: Option<String>,
-    /// `Stripe-Account`.
+    /// The header `Stripe-Account`.
     pub account: Option<String>,
-    /// The body as it came: with whatever the client put there.
+    /// The body as received, unchecked.
     pub body: bytes::Bytes,
     /// The id that the answer carries in `Request-Id`.
     pub request_id: String,
-    /// The status of the answer; `None` while there is none, and for ever where a fault kept it back.
+    /// The status of the answer. `None` before the answer, and forever if a fault withheld it.
     pub status: Option<u16>,
-    /// Whether the answer was an earlier one of the same idempotency key.
+    /// Whether the answer replays an earlier one of the same idempotency key.
     pub replayed: bool,
-    /// When the request was there.
+    /// When the request arrived.
     pub received: Instant,
-    /// When its answer was ready; `None` while there is none.
+    /// When its answer was ready; `None` before that.
     pub answered: Option<Instant>,
 }
 
 impl LoggedRequest {
-    /// Everything that a client chose.
+    /// The size of everything that the client chose.
     fn bytes(&self) -> usize {
         let headers = [&self.idempotency_key, &self.stripe_version, &self.account];
         let headers: usize = headers.into_iter().flatten().map(String::len).sum();
@@ -82,7 +82,8 @@ impl LoggedRequest {
     }
 }
 
-// By hand, without the query and the body: client secrets and buyers' addresses are in them.
+// Written by hand, without the query and the body: they contain client secrets and buyers'
+// addresses.
 impl std::fmt::Debug for LoggedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LoggedRequest")

@@ -1,4 +1,5 @@
-//! What happens by itself after a while: a debit settles, a refund arrives, a bank decides a dispute. In life that takes days, here as long as it is told to.
+//! Actions that the banks take after a while: a debit settles, a refund arrives, a bank decides a
+//! dispute. In reality that takes days; here it takes as long as the settings say.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,14 +7,14 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::{objects::dispute::Decision, shared::Shared};
 
-/// Something that a bank does in its own time.
+/// An action that a bank takes on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// The attempt that this charge is ends.
+    /// The debit of this charge ends.
     Debit { charge: String, paid: bool },
     /// The balance transaction of a charge appears.
     Booking { charge: String },
-    /// A refund arrives at the buyer's bank, or comes back.
+    /// A refund arrives at the buyer's bank, or fails.
     Refund { id: String, arrived: bool },
     /// The bank has read the evidence.
     Decision { dispute: String, decision: Decision },
@@ -21,7 +22,7 @@ pub(crate) enum Due {
     Deadline { dispute: String },
 }
 
-/// How long banks take; `None` is until they are told.
+/// How long banks take. `None` means until a test or the page ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BankDelays {
     /// How long a captured charge of `automatic_async` has no balance transaction.
@@ -52,11 +53,11 @@ impl Default for BankDelays {
     }
 }
 
-/// What waits for its time.
+/// The actions that wait for their time.
 #[derive(Debug)]
 pub(crate) struct Agenda {
     start: Instant,
-    /// How much time was made to pass besides the time that passed.
+    /// How much time [`pass`](Self::pass) added to the real time.
     passed: Duration,
     waiting: Vec<(Duration, Due)>,
     changed: Arc<Notify>,
@@ -83,13 +84,14 @@ impl Agenda {
         self.changed.notify_one();
     }
 
-    /// Lets time pass at once.
+    /// Lets this much time pass at once.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.passed = self.passed.saturating_add(time);
         self.changed.notify_one();
     }
 
-    /// Takes what is due next, in the order of time, and of two with the same time the one that was added first.
+    /// Takes the next due action, in the order of time. Of two actions with the same time, the one
+    /// that was added first comes first.
     pub(crate) fn take_due(&mut self) -> Option<Due> {
         let now = self.now();
         let (place, _) = self
@@ -101,14 +103,14 @@ impl Agenda {
         Some(self.waiting.remove(place).1)
     }
 
-    /// How long nothing is due.
+    /// Returns how long it takes until the next action is due.
     fn quiet_for(&self) -> Option<Duration> {
         let next = self.waiting.iter().map(|(at, _)| *at).min()?;
         Some(next.saturating_sub(self.now()))
     }
 }
 
-/// Does what is due until the sandbox is dropped.
+/// Does the due actions until the sandbox is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let changed = Arc::clone(&shared.store().agenda.changed);
     loop {
@@ -120,7 +122,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.changed();
         }
         match quiet {
-            // Either ends the wait, and neither is anything else than a reason to look again.
+            // Both the timeout and a change end the wait, and both only mean to look again.
             Some(quiet) => {
                 let _ = tokio::time::timeout(quiet, changed.notified()).await;
             }

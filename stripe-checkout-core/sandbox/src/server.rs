@@ -1,4 +1,4 @@
-//! The HTTP server: from a connection to an answer, or to the fault that stands in for one.
+//! The HTTP server: from a connection to an answer, or to the fault that replaces it.
 
 use std::{
     convert::Infallible,
@@ -42,7 +42,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const STRIPE_CONTEXT: HeaderName = HeaderName::from_static("stripe-context");
 const STRIPE_ACCOUNT: HeaderName = HeaderName::from_static("stripe-account");
 
-/// The connection is to be cut without an answer.
+/// The error that cuts the connection without an answer.
 #[derive(Debug)]
 struct CutOff;
 
@@ -62,7 +62,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors, most likely: the next moment may be better.
+                // The process has most likely run out of file descriptors, so a retry may work.
                 tracing::warn!(%error, "the sandbox could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -86,7 +86,7 @@ pub(crate) async fn run(listener: TcpListener, shared: Arc<Shared>) {
                     answered
                 }
             });
-            // A client that hangs up is not worth a word.
+            // A client that hangs up needs no log line.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(wire), service)
                 .await;
@@ -106,7 +106,7 @@ async fn handle(
         return Ok(Response::refusal(&refusal, &ids::id("req")).into_response());
     }
     if dashboard::is_here(&path) {
-        // No other origin may ask, so nothing here says that it could.
+        // No other origin may use these addresses, so their answers have no CORS headers.
         let allowed = dashboard::check(&parts.method, &path, &parts.headers);
         let body = read_if(allowed, body).await;
         let answer = dashboard::route(&shared, &parts.method, &path, &query, body);
@@ -137,7 +137,7 @@ async fn handle(
     Ok(with_cors(answer).into_response())
 }
 
-/// A request to Stripe's API.
+/// Answers a request to Stripe's API.
 async fn api(
     shared: &Arc<Shared>,
     method: &Method,
@@ -155,7 +155,7 @@ async fn api(
             Ok(Bytes::new())
         }
     };
-    // A copy: the bytes that arrived are a part of a larger buffer.
+    // A copy, because the received bytes are part of a larger buffer.
     let remembered = Bytes::copy_from_slice(body.as_deref().unwrap_or_default());
     let keyed = head.and_then(|head| Keyed::check(shared, head, method, &headers, body));
     let fault = {
@@ -174,7 +174,7 @@ async fn api(
             received: Instant::now(),
             answered: None,
         });
-        // Faults are for the merchant's requests, not for those of strangers.
+        // Faults apply only to the merchant's requests, not to those of strangers.
         match keyed {
             Ok(_) => store.faults.pop_front(),
             Err(_) => None,
@@ -210,7 +210,8 @@ async fn api(
                 headers: headers.clone(),
                 request_id: request_id.clone(),
             };
-            // In a task of its own: what Stripe has begun it ends, whether or not the client still waits.
+            // A separate task, because Stripe finishes a request even if the client no longer
+            // waits.
             let work = tokio::spawn(execute(Arc::clone(shared), keyed, request, fault.clone()));
             let answer = work.await.unwrap_or_else(|_| {
                 let refusal = ApiError::api(
@@ -244,11 +245,11 @@ async fn forever() -> Response {
     match never {}
 }
 
-/// The head of a request, as far as it decides whether the body is read.
+/// The parts of a request's head that decide whether its body is read.
 struct Head {
     /// The query's parameters, without the key.
     query: Pairs,
-    /// The role of the key; `None` if only the body can have it.
+    /// The role of the key; `None` if only the body can contain it.
     role: Option<Role>,
 }
 
@@ -268,7 +269,7 @@ impl Head {
     }
 }
 
-/// A request whose key is known. The brackets in its parameters are not resolved yet.
+/// A request with a known key. The brackets in its parameters are not resolved yet.
 struct Keyed {
     role: Role,
     query: Pairs,
@@ -301,7 +302,7 @@ impl Keyed {
     }
 }
 
-/// The parameters in the body of a POST.
+/// Reads the parameters in the body of a POST.
 fn posted(headers: &HeaderMap, body: &[u8]) -> Result<Pairs, ApiError> {
     let content_type = text(headers, &header::CONTENT_TYPE).unwrap_or_default();
     if !body.is_empty() && content_type.starts_with("application/json") {
@@ -320,7 +321,7 @@ struct ApiRequest {
     request_id: String,
 }
 
-/// Judges and executes a request, under its idempotency key if it has one.
+/// Checks and executes a request, under its idempotency key if it has one.
 async fn execute(
     shared: Arc<Shared>,
     keyed: Result<Keyed, ApiError>,
@@ -332,7 +333,7 @@ async fn execute(
         Ok(admitted) => admitted,
         Err(refusal) => return refused(&refusal),
     };
-    // Only POST changes anything, so only there does the key count.
+    // Only POST changes anything, so the key counts only there.
     let key = caller
         .idempotency_key
         .clone()
@@ -385,7 +386,7 @@ async fn execute(
     answer
 }
 
-/// The sender, and the parameters.
+/// Returns the sender and the parameters.
 fn admit(keyed: Result<Keyed, ApiError>, request: &ApiRequest) -> Result<(Caller, Tree), ApiError> {
     let Keyed { role, query, body } = keyed?;
     let mut params = form::tree(query)?;
@@ -420,7 +421,7 @@ fn admit(keyed: Result<Keyed, ApiError>, request: &ApiRequest) -> Result<(Caller
     Ok((caller, params))
 }
 
-/// Reads the body of a request that is allowed, and returns the refusal of another one.
+/// Reads the body of a request that is allowed. Otherwise discards it and returns the refusal.
 async fn read_if(allowed: Result<(), ApiError>, body: Incoming) -> Result<Bytes, ApiError> {
     match allowed {
         Ok(()) => read(body).await,
@@ -431,8 +432,8 @@ async fn read_if(allowed: Result<(), ApiError>, body: Incoming) -> Result<Bytes,
     }
 }
 
-/// Lets the body of a refused request arrive and keeps nothing of it. Without this the connection
-/// would end before a client that still sends has read the answer.
+/// Receives the body of a refused request and keeps nothing of it. Otherwise the connection would
+/// end before a client that still sends has read the answer.
 async fn discard(body: Incoming) {
     let mut body = Limited::new(body, MAX_BODY);
     while let Some(Ok(_)) = body.frame().await {}
@@ -455,7 +456,8 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Pages of other origins may ask, as they may Stripe: the publishable key and the client secret are what counts.
+/// Lets pages of other origins use the API, as Stripe does. The publishable key and the client
+/// secret protect it.
 fn with_cors(answer: Response) -> Response {
     answer
         .header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")

@@ -1,4 +1,4 @@
-//! What the server, the deliveries and the handle share.
+//! The state that the server, the deliveries and the handle share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     any_test_key: bool,
     store: Mutex<Store>,
-    /// Counts up whenever something happened that a test may wait for.
+    /// Counts up after every change that a test may wait for.
     pub(crate) changes: watch::Sender<u64>,
     /// Deliveries that are neither acknowledged nor given up.
     pub(crate) unfinished: watch::Sender<usize>,
@@ -35,12 +35,13 @@ impl Shared {
         }
     }
 
-    /// The store, locked. A panic elsewhere leaves it usable: nothing is ever half-written for long in a sandbox.
+    /// Locks the store. A panic elsewhere leaves it usable: in a sandbox nothing stays half-written
+    /// for long.
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes whoever waits for a condition.
+    /// Wakes the tasks that wait for a condition.
     pub(crate) fn changed(&self) {
         self.changes
             .send_modify(|count| *count = count.wrapping_add(1));

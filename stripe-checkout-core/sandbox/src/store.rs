@@ -1,4 +1,5 @@
-//! Everything that the sandbox remembers, behind one lock that is held only for as long as one request's work takes.
+//! Everything that the sandbox remembers, behind one lock. Each request holds the lock only while
+//! it does its work.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -38,10 +39,10 @@ use super::{
 };
 use stripe_checkout_core::API_VERSION;
 
-/// For how long Stripe knows an event, in seconds: 30 days.
+/// How long Stripe keeps an event, in seconds: 30 days.
 const EVENTS_KEPT: i64 = 30 * 24 * 60 * 60;
 
-/// What caused an event.
+/// The cause of an event.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cause {
     pub(crate) account: Option<String>,
@@ -50,7 +51,7 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// An API request.
+    /// An API request as the cause.
     pub(crate) fn request(caller: &Caller) -> Self {
         Self {
             account: caller.account.clone(),
@@ -59,7 +60,7 @@ impl Cause {
         }
     }
 
-    /// Something that nobody asked the API for.
+    /// A cause other than an API request.
     pub(crate) fn outside(account: Option<String>) -> Self {
         Self {
             account,
@@ -68,7 +69,7 @@ impl Cause {
     }
 }
 
-/// The objects, and what is to happen to requests and deliveries.
+/// The objects, and the planned treatment of requests and deliveries.
 #[derive(Debug)]
 pub(crate) struct Store {
     /// The sandbox's own address.
@@ -93,13 +94,13 @@ pub(crate) struct Store {
     pub(crate) idempotency: Idempotency,
     pub(crate) faults: faults::Queue,
     pub(crate) endpoints: Vec<Endpoint>,
-    /// The signing secret of the endpoint that is registered first.
+    /// The signing secret for the first endpoint to be registered.
     pub(crate) first_secret: Option<String>,
     pub(crate) controls: Controls,
     pub(crate) requests: RequestLog,
     pub(crate) attempts: Vec<DeliveryAttempt>,
     pub(crate) connections: usize,
-    /// Deliveries of each event that are neither acknowledged nor given up.
+    /// For each event, the deliveries that are neither acknowledged nor given up.
     pub(crate) on_their_way: HashMap<String, usize>,
     jobs: mpsc::UnboundedSender<Job>,
     unfinished: watch::Sender<usize>,
@@ -148,12 +149,12 @@ impl Store {
         store
     }
 
-    /// Makes an event of the object as it is now, and sends it to every endpoint that wants it.
+    /// Makes an event of the object in its current state. Sends it to every endpoint that wants it.
     pub(crate) fn emit(&mut self, cause: &Cause, event_type: &'static str, object: Value) {
         self.emit_change(cause, event_type, object, None);
     }
 
-    /// Like [`emit`](Self::emit), with what the changed fields were before.
+    /// Like [`emit`](Self::emit), with the former values of the changed fields.
     pub(crate) fn emit_change(
         &mut self,
         cause: &Cause,
@@ -189,7 +190,7 @@ impl Store {
         }
     }
 
-    /// Makes everything that happened older. Of events Stripe knows those of the last 30 days only.
+    /// Makes everything so far older. Like Stripe, it keeps only the events of the last 30 days.
     pub(crate) fn age(&mut self, seconds: i64) {
         self.intents.age(seconds);
         self.charges.age(seconds);
@@ -213,14 +214,14 @@ impl Store {
             .forget_before(ids::now().saturating_sub(EVENTS_KEPT));
     }
 
-    /// The endpoint has the event.
+    /// Notes that the endpoint has acknowledged the event.
     pub(crate) fn acknowledge(&mut self, event: &str, endpoint: &str) {
         if let Some(event) = self.events.find_mut(event) {
             event.waiting.retain(|waiting| waiting != endpoint);
         }
     }
 
-    /// Hands deliveries to the dispatcher. They count as unfinished from this moment on.
+    /// Hands deliveries to the dispatcher. They count as unfinished from now on.
     pub(crate) fn enqueue(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             self.under_way(&job.event);
@@ -231,13 +232,13 @@ impl Store {
         }
     }
 
-    /// A delivery of this event begins.
+    /// Counts one more unfinished delivery of this event.
     pub(crate) fn under_way(&mut self, event: &str) {
         *self.on_their_way.entry(event.to_owned()).or_default() += 1;
         self.unfinished.send_modify(|count| *count += 1);
     }
 
-    /// A delivery of this event is acknowledged or given up.
+    /// Counts one delivery of this event as acknowledged or given up.
     pub(crate) fn arrived(&mut self, event: &str) {
         if let Some(count) = self.on_their_way.get_mut(event) {
             *count = count.saturating_sub(1);
@@ -249,7 +250,7 @@ impl Store {
             .send_modify(|count| *count = count.saturating_sub(1));
     }
 
-    /// The object with this id, of any kind, for `expand`.
+    /// Returns the object with this id, of any kind, for `expand`.
     pub(crate) fn object(&self, caller: &Caller, id: &str) -> Option<Value> {
         let account = caller.account.as_deref();
         let (prefix, _) = id.split_once('_')?;
@@ -292,7 +293,8 @@ impl Store {
     }
 }
 
-/// What goes over the wire for an event: Stripe indents it, and sends the same bytes at every attempt.
+/// Returns the bytes that are sent for an event. Stripe indents the JSON, and every attempt sends
+/// the same bytes.
 pub(crate) fn event_body(event: &Event) -> Bytes {
     Bytes::from(format!("{:#}\n", event.render(API_VERSION)))
 }

@@ -1,4 +1,4 @@
-//! Rows in the order in which they were made, found by their id.
+//! Rows in the order of their creation, found by their id.
 
 use std::collections::HashMap;
 
@@ -19,10 +19,10 @@ use super::objects::{
     token::Token,
 };
 
-/// What every object has.
+/// The fields that every object has.
 pub(crate) trait Row {
     fn id(&self) -> &str;
-    /// The connected account that it belongs to; `None` is the sandbox's own.
+    /// The object's connected account; `None` is the sandbox's own account.
     fn account(&self) -> Option<&str>;
     fn created(&self) -> i64;
     fn created_mut(&mut self) -> &mut i64;
@@ -86,14 +86,14 @@ impl<T: Row> Table<T> {
         self.rows.push(row);
     }
 
-    /// The row with this id, if it belongs to this account: one account's objects do not exist for another.
+    /// Returns the row with this id, if it belongs to this account. Other accounts do not see it.
     pub(crate) fn get(&self, account: Option<&str>, id: &str) -> Option<&T> {
         self.rows
             .get(*self.places.get(id)?)
             .filter(|row| row.account() == account)
     }
 
-    /// The row with this id, whichever account it belongs to.
+    /// Returns the row with this id, of any account.
     pub(crate) fn find(&self, id: &str) -> Option<&T> {
         self.rows.get(*self.places.get(id)?)
     }
@@ -114,7 +114,7 @@ impl<T: Row> Table<T> {
         self.rows.iter_mut().for_each(change);
     }
 
-    /// Forgets the rows that were made before.
+    /// Forgets the rows that were made before this time.
     pub(crate) fn forget_before(&mut self, created: i64) {
         self.rows.retain(|row| row.created() >= created);
         self.places = self
@@ -125,7 +125,7 @@ impl<T: Row> Table<T> {
             .collect();
     }
 
-    /// Newest first, as Stripe lists.
+    /// Iterates over an account's rows, newest first, as Stripe lists them.
     pub(crate) fn newest_first(&self, account: Option<&str>) -> impl Iterator<Item = &T> {
         self.rows
             .iter()
@@ -133,7 +133,7 @@ impl<T: Row> Table<T> {
             .filter(move |row| row.account() == account)
     }
 
-    /// The newest first, of every account.
+    /// Iterates over the rows of every account, newest first.
     pub(crate) fn newest(&self) -> impl Iterator<Item = &T> {
         self.rows.iter().rev()
     }
@@ -142,7 +142,7 @@ impl<T: Row> Table<T> {
         self.rows.len()
     }
 
-    /// Oldest first, of every account.
+    /// Iterates over the rows of every account, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.rows.iter()
     }

@@ -1,4 +1,5 @@
-//! The buyer's bank: a page with two buttons, and the address to which the stand-in for Stripe.js posts the buyer's choice.
+//! The buyer's bank: a page with two buttons, and the address to which the stand-in for Stripe.js
+//! posts the buyer's choice.
 
 use http::{Method, StatusCode, header};
 use serde_json::Value;
@@ -19,7 +20,7 @@ use stripe_checkout_core::Amount;
 
 const PAGE: &str = include_str!("three_d_secure.html");
 
-/// `/sandbox/3ds/{intent}`.
+/// Answers `/sandbox/3ds/{intent}`.
 pub(crate) fn route(
     shared: &Shared,
     method: &Method,
@@ -38,13 +39,13 @@ pub(crate) fn route(
     result.unwrap_or_else(|refusal| Response::refusal(&refusal, &ids::id("req")))
 }
 
-/// What waits for the buyer's bank: a PaymentIntent or a SetupIntent.
+/// An intent that waits for the buyer's bank: a PaymentIntent or a SetupIntent.
 struct Waiting {
     client_secret: String,
     account: Option<String>,
     challenge: Option<Challenge>,
     status: Status,
-    /// What is paid; nothing where a card is only saved.
+    /// The amount to pay, or `None` if a card is only saved.
     amount: Option<Amount>,
 }
 
@@ -69,7 +70,7 @@ impl Waiting {
         })
     }
 
-    /// Stripe's name for it, in addresses and in its list of errors.
+    /// Returns Stripe's name for the object, as addresses and error codes use it.
     fn name(&self) -> &'static str {
         match self.amount {
             Some(_) => "payment_intent",
@@ -166,7 +167,8 @@ fn seen_by_browser(store: &Store, id: &str) -> Result<Value, ApiError> {
     setup.or_else(payment).ok_or_else(|| no_such(id))
 }
 
-/// The return address with what Stripe adds to it, in front of a fragment if it has one.
+/// Returns the return address with the parameters that Stripe adds. They go before a fragment if
+/// the address has one.
 fn returning(return_url: &str, id: &str, now: &Waiting) -> String {
     let (address, fragment) = match return_url.split_once('#') {
         Some((address, fragment)) => (address, format!("#{fragment}")),
@@ -178,7 +180,7 @@ fn returning(return_url: &str, id: &str, now: &Waiting) -> String {
         Status::Processing => "pending",
         _ => "failed",
     };
-    // Ids and secrets are letters, digits and underscores: nothing to encode.
+    // Ids and secrets contain only letters, digits and underscores, so they need no encoding.
     format!(
         "{address}{joint}{name}={id}&{name}_client_secret={}&redirect_status={status}{fragment}",
         now.client_secret,

@@ -1,13 +1,13 @@
-//! The sandbox, asked by independent clients: the official SDKs for Python and Node, the official
+//! The sandbox, tested by independent clients: the official SDKs for Python and Node, the official
 //! React wrapper in Chromium, and the types of Stripe.js.
 //!
-//! How to install them: `tests/sdk/README.md`. Without them these tests say so and pass.
+//! To install them, see `tests/sdk/README.md`. Without them these tests print a note and pass.
 
 use std::{ffi::OsString, path::PathBuf, process::Command, time::Duration};
 
 use stripe_checkout_sandbox::Sandbox;
 
-/// Where an SDK is. CI always has it.
+/// Returns the path of an SDK, if it is installed. CI always has it.
 fn installed(variable: &str) -> Option<OsString> {
     let installed = std::env::var_os(variable);
     if installed.is_none() {
@@ -17,8 +17,8 @@ fn installed(variable: &str) -> Option<OsString> {
     installed
 }
 
-/// Runs an SDK's script against a sandbox of its own. The script gets the sandbox's address and
-/// keys, and fails if anything is not as the SDK expects.
+/// Runs an SDK's script against its own sandbox. The script gets the sandbox's address and keys,
+/// and fails if anything differs from what the SDK expects.
 async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBuf) -> Command) {
     let Some(installed) = installed(variable) else {
         return;
@@ -28,7 +28,8 @@ async fn ask(variable: &str, script: &str, command: impl FnOnce(OsString, PathBu
         .start()
         .await
         .unwrap();
-    // What takes days in life must not end before the answer to what began it, and not much later.
+    // Work that takes days in reality must end soon, but not before the answer to the request that
+    // started it.
     let soon = Duration::from_millis(10);
     sandbox.banks().book_payments_after(soon);
     sandbox.banks().settle_debits_after(soon);
@@ -121,7 +122,7 @@ async fn types_of_stripe_js() {
     ask_node("types.mjs").await;
 }
 
-/// The card Element and the methods that take it.
+/// The card Element and the methods that accept it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn classic_elements() {
     ask_node("classic.mjs").await;
@@ -133,7 +134,7 @@ async fn integration_errors() {
     ask_node("refusals.mjs").await;
 }
 
-/// A shop in Flask with a card Element. The script starts the shop with the SDK for Python.
+/// A Flask shop with a card Element. The script starts the shop with the Python SDK.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flask_shop() {
     if installed("STRIPE_SDK_PYTHON").is_some() {

@@ -1,4 +1,4 @@
-//! The program `stripe-sandbox`, as somebody meets it in a terminal.
+//! The program `stripe-sandbox`, as a user runs it in a terminal.
 
 use std::{
     ffi::OsString,
@@ -15,7 +15,7 @@ fn program() -> Command {
     command
 }
 
-/// Runs it with arguments that it cannot run with.
+/// Runs the program with arguments that make it exit. Returns its exit code, output and errors.
 fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
@@ -26,11 +26,11 @@ fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-/// The program, running. It ends with the test, however that ends.
+/// The running program. It ends with the test, however the test ends.
 struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
-    /// What it printed until it was ready.
+    /// The text that it printed until it was ready.
     text: String,
 }
 
@@ -56,7 +56,7 @@ impl Running {
         Self { child, out, text }
     }
 
-    /// What stands behind a word at the beginning of a line.
+    /// Returns the text after a word at the beginning of a line.
     fn printed(&self, name: &str) -> &str {
         let mut lines = self.text.lines().map(str::trim);
         lines
@@ -65,7 +65,7 @@ impl Running {
             .trim()
     }
 
-    /// The line below a headline.
+    /// Returns the line below a headline.
     fn line_for(&self, whom: &str) -> &str {
         let mut lines = self.text.lines();
         lines.find(|line| *line == format!("# {whom}")).unwrap();
@@ -76,12 +76,12 @@ impl Running {
         self.printed("address").strip_prefix("http://").unwrap()
     }
 
-    /// An answer, whole.
+    /// Returns a complete answer.
     fn get(&self, path: &str) -> String {
         self.get_as("", path)
     }
 
-    /// An answer to a request with this key, as a whole.
+    /// Returns the complete answer to a request with this key.
     fn get_as(&self, key: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
         let host = self.authority();
@@ -96,7 +96,7 @@ impl Running {
     }
 }
 
-/// Waits for one webhook: head and body.
+/// Waits for one webhook and returns its head and body.
 fn webhook(listener: &TcpListener) -> (String, Vec<u8>) {
     let mut stream = BufReader::new(listener.accept().unwrap().0);
     let mut head = String::new();
@@ -150,7 +150,7 @@ fn it_prints_all_that_is_needed_and_what_it_prints_is_true() {
         sandbox.printed("webhook secret")
     );
 
-    // The line for this library makes a configuration of it.
+    // The line for this library sets the variables of a configuration.
     let pasted = shell(&format!("{}; env", sandbox.line_for("stripe-checkout")));
     let pasted = String::from_utf8(pasted.stdout).unwrap();
     let variables: Vec<(&str, &str)> = pasted
@@ -177,7 +177,7 @@ fn it_prints_all_that_is_needed_and_what_it_prints_is_true() {
         .unwrap();
     assert!(sandbox.get(script).starts_with("HTTP/1.1 200 "));
 
-    // The line for curl pays, and the shop hears of it, signed with that secret.
+    // The line for curl pays, and the shop receives the event, signed with that secret.
     let paid = shell(sandbox.line_for("curl"));
     if paid.status.code() == Some(127) {
         assert!(std::env::var("CI").is_err(), "there is no curl");
@@ -221,7 +221,7 @@ fn told_to_end_it_ends_at_once_and_cleanly() {
     for signal in ["INT", "TERM"] {
         let mut sandbox = Running::start(&["--port", "0"]);
         let authority = sandbox.authority().to_owned();
-        // A page that is open holds nobody up.
+        // An open page does not delay the end.
         let mut page = TcpStream::connect(&authority).unwrap();
         write!(
             page,
@@ -238,7 +238,7 @@ fn told_to_end_it_ends_at_once_and_cleanly() {
         assert_eq!(last, "\nThe sandbox has ended.\n", "{signal}");
         assert_eq!(sandbox.child.wait().unwrap().code(), Some(0), "{signal}");
         assert!(TcpStream::connect(&authority).is_err());
-        // The same port can be used again at once.
+        // The port is free again at once.
         let port = authority.rsplit_once(':').unwrap().1;
         Running::start(&["--port", port]);
     }
@@ -248,7 +248,7 @@ fn told_to_end_it_ends_at_once_and_cleanly() {
 fn whoever_started_it_need_not_listen() {
     let (read, write) = std::io::pipe().unwrap();
     drop(read);
-    // Nobody reads what it says; it answers all the same.
+    // The program answers although its output goes nowhere.
     let port = {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap().port()
@@ -281,7 +281,7 @@ fn any_test_key_works_unless_only_its_own_do() {
         ("sk_test_sandbox", "200", "200"),
         ("sk_test_51Hxyz", "200", "401"),
         ("rk_test_51Hxyz", "200", "401"),
-        // Well-formed keys that may not list payments.
+        // Well-formed keys without permission to list payments.
         ("pk_test_sandbox", "403", "403"),
         ("pk_test_51Hxyz", "403", "401"),
         ("sk_live_51Hxyz", "401", "401"),
@@ -299,7 +299,7 @@ fn the_variable_port_names_the_port_and_the_flag_overrides_it() {
     drop(free);
     let by_variable = Running::from(program().env("PORT", &port));
     assert_eq!(by_variable.authority(), format!("127.0.0.1:{port}"));
-    // The port is in use: a sandbox starts only if the flag counts.
+    // The port is in use, so a sandbox starts only if the flag overrides the variable.
     Running::from(program().env("PORT", &port).arg("--port=0"));
     Running::from(program().env("PORT", "not a port").arg("--port=0"));
     let output = program().env("PORT", "http").output().unwrap();
@@ -388,7 +388,7 @@ fn help_and_version() {
     }
 }
 
-/// The first block behind a sentence of a README.
+/// Returns the first code block after a sentence of a README.
 fn block<'a>(readme: &'a str, behind: &str) -> &'a str {
     let (_, rest) = readme
         .split_once(behind)

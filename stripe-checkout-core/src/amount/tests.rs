@@ -91,7 +91,7 @@ fn isk_and_ugx_have_no_fractions() {
             );
         }
     }
-    // That the last digit of three decimals must be 0 is advice only.
+    // It is only advice that the last of three decimals must be 0.
     assert_eq!(parsed("5.124", KWD), Ok(5124));
 }
 
@@ -241,7 +241,7 @@ fn shares_of_isk_can_be_charged() {
         minors(&Amount::new(1000, ISK).split(3).unwrap()),
         [400, 300, 300]
     );
-    // What is no multiple cannot be charged anyway, and is divided exactly.
+    // An amount that is not a multiple cannot be charged anyway, and is divided exactly.
     assert_eq!(
         minors(&Amount::new(1000, KWD).split(3).unwrap()),
         [340, 330, 330]

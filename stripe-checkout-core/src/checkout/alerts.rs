@@ -1,61 +1,68 @@
-//! What somebody must look at, now: money that came and was not earned, and what keeps it from being.
+//! Problems that an operator must look at now: paid orders that are not fulfilled, and their
+//! causes.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::fulfillment::{EventState, Stats};
 
-/// Something that does not mend itself. Prints as a sentence that says what is wrong and what to do.
+/// A problem that does not go away by itself.
+///
+/// It prints as a sentence that says what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alert {
-    /// Buyers have paid, and got nothing for longer than is normal.
+    /// Buyers have paid and received nothing for longer than is normal.
     Unfulfilled {
-        /// How many payments are paid and not fulfilled, however long.
+        /// How many payments are paid and not fulfilled, regardless of their age.
         payments: u64,
-        /// When the success of the oldest was received.
+        /// When the success of the oldest payment was received.
         since: SystemTime,
-        /// How long ago that was when this was asked.
+        /// The age of that success at the time of this call.
         oldest: Duration,
     },
-    /// Events that failed at every attempt; they are not run again by themselves.
+    /// Events that failed at every attempt. They do not run again by themselves.
     DeadLetters {
-        /// How many.
+        /// The number of events.
         events: u64,
     },
-    /// Money that does not fit its order, or events about a payment that cannot be read: nothing
-    /// was fulfilled. Also refunds that may stand for a part that was never captured.
+    /// Payments that do not match their order, or events about a payment that cannot be read.
+    ///
+    /// Nothing was fulfilled. It also covers refunds that may represent a part that was never
+    /// captured.
     Mismatches {
-        /// How many events.
+        /// The number of events.
         events: u64,
     },
-    /// Payments of orders that were paid already, of which nothing was refunded.
+    /// Payments of orders that were already paid, if nothing was refunded.
     DuplicatePayments {
-        /// How many.
+        /// The number of payments.
         payments: u64,
     },
     /// Payments that were refunded or disputed before they were fulfilled: nothing was shipped.
+    ///
     /// They count for 24 hours.
     RefundedBeforeFulfillment {
-        /// How many.
+        /// The number of payments.
         payments: u64,
     },
-    /// The return page or the reconciler found payments by asking Stripe, while no webhook was
-    /// accepted for an hour.
+    /// Payments that were found by asking Stripe, while no webhook was accepted for an hour.
+    ///
+    /// The return page or the reconciler found them.
     NoWebhooks {
-        /// How many payments were found since the last webhook.
+        /// The number of payments that were found since the last webhook.
         payments: u64,
     },
-    /// This machine's clock and Stripe's are a minute or more apart, or further than a shorter tolerance of yours.
+    /// This machine's clock and Stripe's differ by a minute or more, or by your shorter tolerance.
     ClockSkew {
-        /// How many seconds this machine's is ahead; negative if it is behind. See
+        /// By how many seconds this machine's clock is ahead, or behind if negative. See
         /// [`Checkout::clock_skew`](crate::Checkout::clock_skew).
         ahead_seconds: i64,
     },
 }
 
 impl Alert {
-    /// Its stable name, for metrics, pagers and style sheets.
+    /// Returns the stable name of the alert, for metrics, pagers and style sheets.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unfulfilled { .. } => "unfulfilled",
@@ -137,7 +144,7 @@ impl fmt::Display for Alert {
     }
 }
 
-/// Seconds as one says them.
+/// Prints seconds as a short text, such as `15 min`.
 struct Words(u64);
 
 impl fmt::Display for Words {
@@ -153,10 +160,10 @@ impl fmt::Display for Words {
     }
 }
 
-/// What the statistics tell.
+/// Returns the alerts of these statistics.
 pub(super) fn of(stats: &Stats, unfulfilled_after: Duration, now: SystemTime) -> Vec<Alert> {
     let unfulfilled = stats.unfulfilled_since.and_then(|since| {
-        // A clock that was put back since then has no age to tell.
+        // If the clock was set back since then, the age is zero.
         let oldest = now.duration_since(since).unwrap_or_default();
         (oldest >= unfulfilled_after).then_some(Alert::Unfulfilled {
             payments: stats.unfulfilled,

@@ -1,4 +1,4 @@
-//! Builds a checkout, and refuses at start what would fail with somebody's money later.
+//! Builds a checkout, and refuses configurations that would later fail with real money.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,18 +22,24 @@ use crate::secret::{Mode, SecretKey};
 use crate::telemetry;
 use crate::webhook::{Payment, Verifier};
 
-/// Which payments are this application's. The events of all others come to the handler as
-/// [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other).
+/// Which payments belong to this application. The handler receives the events of all other payments
+/// as [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Ours {
-    /// Those that this application made: known by their row in the inbox, or by the metadata that is added to each. The default with prices.
+    /// Only payments that this application made. This is the default with prices.
+    ///
+    /// The inbox has a row for such a payment, or its metadata names this application. The library
+    /// adds that metadata to each payment.
     #[default]
     Marked,
-    /// Every payment of the Stripe account, but not those of accounts connected to it. The default of an application that has no prices and only hears of
+    /// Every payment of the Stripe account, but no payment of an account connected to it.
+    ///
+    /// This is the default of an application that has no prices and only receives events of
     /// payments.
     All,
-    /// Those for which this says so; [`Payment::account`] tells on which connected account.
+    /// The payments for which this function returns `true`. [`Payment::account`] returns the
+    /// connected account of a payment.
     By(Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 
@@ -47,7 +53,9 @@ impl fmt::Debug for Ours {
     }
 }
 
-/// Makes a [`Checkout`]. Not generic, so that it can be made in branches and the inbox chosen at run time.
+/// Builds a [`Checkout`].
+///
+/// The builder is not generic: you can set it up in branches and choose the inbox at run time.
 #[must_use = "nothing is built before `.build()`"]
 pub struct CheckoutBuilder {
     config: Config,
@@ -56,7 +64,7 @@ pub struct CheckoutBuilder {
     ours: Option<Ours>,
     connect_application: Option<String>,
     #[allow(clippy::type_complexity)]
-    // One closure that waits for the deadline: a name would not say more.
+    // One closure that waits for the deadline. A type alias would not say more.
     fulfillment:
         Option<Box<dyn FnOnce(Settings, Option<Box<dyn Lookup>>) -> Arc<dyn Fulfillment> + Send>>,
     deadline: Option<Duration>,
@@ -70,7 +78,7 @@ pub struct CheckoutBuilder {
     pricing: Option<Arc<dyn crate::pricing::ErasedPricing>>,
     #[cfg(feature = "intent")]
     #[allow(clippy::type_complexity)]
-    // Makes the gateway, which is then the only place that knows the transport's type.
+    // Makes the gateway. Only this closure knows the transport's type.
     gateway: Option<Box<dyn FnOnce(&Config) -> Result<crate::stripe::Gateway, BuildError> + Send>>,
     #[cfg(feature = "intent")]
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
@@ -158,21 +166,27 @@ impl CheckoutBuilder {
         }
     }
 
-    /// The merchant's prices: with them come the page and the PaymentIntents. Needs the secret and the publishable key.
+    /// Sets the merchant's prices, which add the checkout page and the PaymentIntents.
+    ///
+    /// Needs the secret key and the publishable key.
     #[cfg(feature = "intent")]
     pub fn pricing(mut self, pricing: impl crate::pricing::Pricing) -> Self {
         self.pricing = Some(Arc::new(pricing));
         self
     }
 
-    /// Lets orders be paid on Stripe's own page: with it comes the route `POST /create-checkout-session`. Needs prices.
+    /// Lets buyers pay on Stripe's own page.
+    ///
+    /// Adds the route `POST /create-checkout-session`. Needs prices.
     #[cfg(feature = "sessions")]
     pub fn hosted_checkout(mut self, hosted: crate::requests::HostedCheckout) -> Self {
         self.hosted = Some(hosted);
         self
     }
 
-    /// Where events are kept, and what is done with them: a pair, so that the handler's connection is the inbox's.
+    /// Sets the inbox that stores events, and the handler that fulfils them.
+    ///
+    /// They are set as a pair, because the handler uses a connection of the inbox.
     pub fn fulfillment<I, H>(mut self, inbox: I, handler: H) -> Self
     where
         I: Inbox,
@@ -184,91 +198,113 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The application's name, needed with prices and with an inbox in a database, which several applications may share: it marks the application's PaymentIntents and is a part of their idempotency keys, so that two applications
-    /// on one Stripe account never share a PaymentIntent and never fulfil each other's orders. Do not change it while payments are open, or name the old one
-    /// with [`former_application`](Self::former_application).
+    /// Sets the application's name. Needed with prices, and with an inbox in a database.
+    ///
+    /// Several applications may share one database. The name marks the application's PaymentIntents
+    /// and is a part of their idempotency keys. So two applications on one Stripe account never
+    /// share a PaymentIntent and never fulfil each other's orders.
+    ///
+    /// Do not change the name while payments are open. If you must, pass the old name to
+    /// [`former_application`](Self::former_application).
     pub fn application(mut self, name: impl Into<String>) -> Self {
         self.application = Some(name.into());
         self
     }
 
-    /// A name that the application had before: payments marked with it are still its own. Name the oldest one first: under that name the inbox goes on to keep what
-    /// it knows, so that nothing is forgotten, and processes of both names can run side by side.
+    /// Adds a name that the application had before. Payments marked with it still belong to it.
+    ///
+    /// Add the oldest name first: the inbox keeps its data under that name. So no data is lost, and
+    /// processes with either name can run side by side.
     pub fn former_application(mut self, name: impl Into<String>) -> Self {
         self.former.push(name.into());
         self
     }
 
-    /// Which payments are this application's.
+    /// Decides which payments belong to this application. See [`Ours`].
     pub fn ours(mut self, ours: Ours) -> Self {
         self.ours = Some(ours);
         self
     }
 
-    /// Your Connect application (`ca_…`, in the Dashboard's Connect settings; test mode and live
-    /// mode have one each). Needed only if an inbox that forgets at a restart holds payments on
-    /// connected accounts.
+    /// Sets your Connect application (`ca_…`, in the Dashboard's Connect settings).
     ///
-    /// After a restart such an inbox does not know its orders. A payment counts as yours if Stripe
-    /// says that your Connect application made it, and if its metadata bears the mark of this
-    /// application. Metadata alone does not count: a connected account can write any.
+    /// Test mode and live mode have one each. You need it only if your inbox forgets its data at a
+    /// restart and your orders are on connected accounts.
+    ///
+    /// After a restart such an inbox does not know its orders. A payment then counts as yours if
+    /// both are true: Stripe says that your Connect application made it, and its metadata carries
+    /// the mark of this application. Metadata alone does not count, because a connected account can
+    /// write any metadata.
     pub fn connect_application(mut self, id: impl Into<String>) -> Self {
         self.connect_application = Some(id.into());
         self
     }
 
-    /// How long a handler may run (default 20 s; with a [`SqliteInbox`](crate::fulfillment::SqliteInbox) 2 s). One that passes it counts as failed.
-    /// At least 1 ms, at most one day: any other duration counts as the nearer of the two.
+    /// Sets how long a handler may run. The default is 20 s, or 2 s with a
+    /// [`SqliteInbox`](crate::fulfillment::SqliteInbox).
+    ///
+    /// A handler that exceeds the deadline counts as failed. The deadline is at least 1 ms and at
+    /// most one day. A duration outside of these bounds counts as the nearer bound.
     pub fn handler_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How many attempts an event has before it is a dead letter (default 20, at least 1). Stripe's repetitions count, and those of a
-    /// [`worker`](Checkout::worker), which begin after a second and come to one an hour.
+    /// Sets how many attempts an event has before it is a dead letter (default 20, at least 1).
+    ///
+    /// Stripe's redeliveries count, and so do the retries of a [`worker`](Checkout::worker). A
+    /// worker pauses before each retry: at first up to one second, later up to one hour.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts.max(1);
         self
     }
 
-    /// Answers a webhook as soon as its event is stored; a [`worker`](Checkout::worker) runs it. For handlers that take long, and for peaks. Needs an inbox that
-    /// survives a restart, because Stripe does not deliver again what was acknowledged.
+    /// Answers a webhook as soon as its event is stored.
+    ///
+    /// A [`worker`](Checkout::worker) runs the event later. Use this for slow handlers and for
+    /// peaks of traffic. Needs an inbox that survives a restart, because Stripe does not redeliver
+    /// an event that was acknowledged.
     pub fn queued(mut self) -> Self {
         self.queued = true;
         self
     }
 
-    /// How old a webhook's signature may be (default 300 s, Stripe's own).
+    /// Sets how old a webhook's signature may be (default 300 s, which is Stripe's default).
     pub fn webhook_tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = tolerance;
         self
     }
 
-    /// How large a webhook's body may be, in bytes (default 1 MiB). On every other route a body has
-    /// at most 16 KiB.
+    /// Sets the size limit of a webhook's body in bytes (default 1 MiB).
+    ///
+    /// On every other route the limit is 16 KiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// How long the whole body of a request may take to arrive (default 15 s). Then the answer is
-    /// 408, on every route. At least 1 ms, at most one day: any other duration counts as the nearer
-    /// of the two.
+    /// Sets how long the whole body of a request may take to arrive (default 15 s).
     ///
-    /// It does not bound the time before the body: the adapter's documentation gives the lines that
-    /// bound heads and connections.
+    /// A slower request gets the status 408, on every route. The deadline is at least 1 ms and at
+    /// most one day. A duration outside of these bounds counts as the nearer bound.
+    ///
+    /// The deadline does not bound the time before the body. The adapter's documentation shows the
+    /// lines that bound the time for heads and connections.
     pub fn body_deadline(mut self, deadline: Duration) -> Self {
         self.body_deadline = deadline.clamp(SHORTEST_BODY, LONGEST_BODY);
         self
     }
 
-    /// The webhook's path (default `/webhook`), for endpoints that the dashboard knows already. None of the checkout's other paths.
+    /// Sets the webhook's path (default `/webhook`).
+    ///
+    /// Use this for an endpoint that the Dashboard already has. The path must differ from the
+    /// checkout's other paths.
     pub fn webhook_path(mut self, path: impl Into<String>) -> Self {
         self.webhook_path = path.into();
         self
     }
 
-    /// Another way to Stripe than the pooled HTTPS client: a recorder, a fake.
+    /// Replaces the pooled HTTPS client to Stripe, for example by a recorder or a fake.
     #[cfg(feature = "intent")]
     pub fn transport(mut self, transport: impl crate::stripe::Transport) -> Self {
         self.gateway = Some(Box::new(move |config| {
@@ -277,20 +313,18 @@ impl CheckoutBuilder {
         self
     }
 
-    /// How many calls to Stripe may be under way at the same time because of visitors: 16 unless
-    /// set, 1 to 100.
+    /// Sets how many calls to Stripe visitors may cause at the same time (default 16, 1 to 100).
     ///
     /// All calls that the pages and their routes cause share this bound, and the bound of
     /// [`max_visitor_calls_per_second`](Self::max_visitor_calls_per_second). One client takes at
-    /// most a quarter of both, and the clients of one /48 network of IPv6 half: see
-    /// [`client_key`](Self::client_key). Look-ups of ids that a
-    /// stranger may have made up take at most a quarter, too. A second try of a call counts as
-    /// another call.
-    /// A second look-up of one payment within a second is answered from memory.
+    /// most a quarter of both. The clients of one /48 network of IPv6 together take at most half:
+    /// see [`client_key`](Self::client_key). Look-ups of ids that a stranger may have made up also
+    /// take at most a quarter. A retried call counts as another call. A second look-up of one
+    /// payment within a second is answered from memory.
     ///
-    /// A call beyond the bound waits for its turn, up to 2 s, and clients take turns. Then the
-    /// visitor gets 429, the code `rate_limited` and `Retry-After`. Webhooks, workers and the
-    /// reconciler never wait here. Neither do your own calls of this [`Checkout`].
+    /// A call beyond the bound waits for up to 2 s, and clients take turns. Then the visitor gets
+    /// 429, the code `rate_limited` and `Retry-After`. Webhooks, workers and the reconciler never
+    /// wait here. Neither do your own calls of this [`Checkout`].
     ///
     /// Each process counts for itself: divide both bounds by the number of your processes.
     #[cfg(feature = "intent")]
@@ -299,25 +333,27 @@ impl CheckoutBuilder {
         self
     }
 
-    /// How many calls visitors may cause to each of Stripe's endpoints within any second: 20 unless
-    /// set, 1 to 100.
+    /// Sets how many calls a second visitors may cause to each endpoint (default 20, 1 to 100).
     ///
-    /// An endpoint is a method and a path, whatever the ids in it: all look-ups of PaymentIntents
-    /// count together. Stripe allows 25 a second for each endpoint
-    /// ([rate limits](https://docs.stripe.com/rate-limits)), so 5 are left for your own calls. It
-    /// allows 20 searches, so visitors cause at most 15 of them.
+    /// The bound holds within any second. An endpoint of Stripe is a method and a path, regardless
+    /// of the ids in the path: all look-ups of PaymentIntents count together. Stripe allows 25
+    /// calls a second for each endpoint ([rate limits](https://docs.stripe.com/rate-limits)), so 5
+    /// are left for your own calls. Stripe allows 20 searches a second, so visitors cause at most
+    /// 15 of them.
     #[cfg(feature = "intent")]
     pub fn max_visitor_calls_per_second(mut self, calls: u32) -> Self {
         self.visitor_calls.per_second = crate::stripe::CallLimits::bounded(calls);
         self
     }
 
-    /// Names the client of a visitor. Clients share the bound of
-    /// [`max_visitor_calls`](Self::max_visitor_calls) fairly. Without a name, a client is the
-    /// address at the other end of the connection: one IPv4 address, or one /64 network of IPv6.
-    /// An address of this machine, such as 127.0.0.1, is no name.
+    /// Identifies the client of a visitor.
     ///
-    /// Behind a proxy that address is the proxy's, and visitors cannot be told apart. Return the
+    /// Clients share the bound of [`max_visitor_calls`](Self::max_visitor_calls) fairly. Without
+    /// this function, or if it returns `None`, the client is the address at the other end of the
+    /// connection: one IPv4 address, or one /64 network of IPv6. An address of this machine, such
+    /// as 127.0.0.1, does not identify a client.
+    ///
+    /// Behind a proxy that address is the proxy's, and all visitors look the same. Return the
     /// address that your proxy adds:
     ///
     /// ```
@@ -329,8 +365,8 @@ impl CheckoutBuilder {
     /// ```
     ///
     /// # Security warning
-    /// Read only a header that the proxy overwrites. Of `X-Forwarded-For` only the last address is
-    /// the proxy's: a visitor can write the others.
+    /// Read only a header that the proxy overwrites. In `X-Forwarded-For` only the last address
+    /// comes from the proxy: a visitor can write the others.
     #[cfg(feature = "intent")]
     pub fn client_key(
         mut self,
@@ -340,8 +376,10 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Decides which visitor may start a payment: a limit per address, a captcha. Without one, all
-    /// visitors may. It is also asked before each look-up of a payment: see
+    /// Sets the guard, which decides which visitor may start a payment.
+    ///
+    /// A guard is a limit per address or a captcha, for example. Without one, all visitors may
+    /// start payments. The guard also runs before each look-up of a payment: see
     /// [`Attempt`](crate::Attempt).
     #[cfg(feature = "intent")]
     pub fn guard(mut self, guard: impl crate::guard::Guard) -> Self {
@@ -349,41 +387,51 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Who the visitor is: with it come the page to save a card without paying, and saved cards on the checkout page; on Stripe's own page he is this customer too. Needs
-    /// [`pricing`](Self::pricing).
+    /// Sets how to find out which of your users a visitor is. Needs [`pricing`](Self::pricing).
+    ///
+    /// This adds the page that saves a card without a payment, and saved cards on the checkout
+    /// page. On Stripe's own page the visitor pays as the same customer.
     #[cfg(feature = "intent")]
     pub fn customers(mut self, customers: impl crate::customers::Customers) -> Self {
         self.customers = Some(Arc::new(customers));
         self
     }
 
-    /// How many attempts to pay one order may be declined (default 10, at least 1). Then its PaymentIntent is canceled, and no other one is made: whoever needs more is
-    /// no buyer, or better off with a word from the shop. A new order has a new reference, and attempts of its own.
+    /// Sets how many attempts to pay one order may be declined (default 10, at least 1).
+    ///
+    /// After that the library cancels the order's PaymentIntent and makes no other one. A visitor
+    /// with more declines is no real buyer, or needs help from the shop. A new order has a new
+    /// reference and a new count.
     #[cfg(feature = "intent")]
     pub fn max_declines(mut self, attempts: u32) -> Self {
         self.max_declines = attempts.max(1);
         self
     }
 
-    /// The largest amount in minor units (default [`DEFAULT_CAP`](crate::DEFAULT_CAP)): an order above it is refused with 422.
+    /// Sets the largest amount in minor units (default [`DEFAULT_CAP`](crate::DEFAULT_CAP)).
+    ///
+    /// The library refuses an order above it with 422.
     #[cfg(feature = "intent")]
     pub fn max_amount(mut self, minor_units: u64) -> Self {
         self.cap = minor_units;
         self
     }
 
-    /// The account's prefix of statement descriptors (the "shortened descriptor" in the Dashboard):
-    /// 2 to 10 characters. With it the length of each
-    /// [suffix](crate::requests::PaymentRequest::statement_descriptor_suffix) is checked exactly,
-    /// before a buyer presses the button. Payments on a connected account have
-    /// that account's prefix, and are checked as if the prefix were not known.
+    /// Sets the account's prefix of statement descriptors, which has 2 to 10 characters.
+    ///
+    /// The Dashboard calls it the "shortened descriptor". With the prefix, the library checks the
+    /// exact length of each [suffix](crate::requests::PaymentRequest::statement_descriptor_suffix)
+    /// before a buyer presses the button. Payments on a connected account use that account's
+    /// prefix. The library checks them as if the prefix were not known.
     #[cfg(feature = "intent")]
     pub fn statement_descriptor_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.descriptor_prefix = Some(prefix.into());
         self
     }
 
-    /// An origin whose pages may start payments besides the host that was asked, like `https://shop.example`. Needed only behind a proxy that changes
+    /// Allows the pages of another origin to start payments, such as `https://shop.example`.
+    ///
+    /// The host of the request is always allowed. You need this only behind a proxy that changes
     /// the `Host` header, for browsers that send no `Sec-Fetch-Site`.
     #[cfg(feature = "intent")]
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
@@ -391,41 +439,51 @@ impl CheckoutBuilder {
         self
     }
 
-    /// The shop's name, as the pages show it.
+    /// Sets the shop's name, which the pages show.
     #[cfg(feature = "checkout")]
     pub fn shop_name(mut self, name: impl Into<String>) -> Self {
         self.shop = name.into();
         self
     }
 
-    /// Where the buyer sees the order: a path or address in which `{reference}` stands for the order's reference, like `/orders/{reference}`.
+    /// Sets the page where the buyer sees the order, such as `/orders/{reference}`.
+    ///
+    /// It is a path or a URL. The library replaces `{reference}` by the order's reference.
     #[cfg(feature = "checkout")]
     pub fn order_url(mut self, template: impl Into<String>) -> Self {
         self.order_url = Some(template.into());
         self
     }
 
-    /// Where a buyer sees the cards that he saved: a path or address, offered after one was saved.
+    /// Sets the page where buyers see the cards that they saved.
+    ///
+    /// It is a path or a URL. The page offers it after a card was saved.
     #[cfg(feature = "checkout")]
     pub fn account_url(mut self, url: impl Into<String>) -> Self {
         self.account_url = Some(url.into());
         self
     }
 
-    /// Another template for a page (`checkout.html`, `complete.html`, `setup.html`, `setup_complete.html`, `problem.html`, `layout.html`), in Jinja's syntax.
+    /// Replaces the template of a page, in Jinja's syntax.
     ///
-    /// The scripts need some ids and attributes: [`build`](Self::build) fails if one is missing.
+    /// The names are `checkout.html`, `complete.html`, `setup.html`, `setup_complete.html`,
+    /// `problem.html` and `layout.html`. The scripts need some ids and attributes:
+    /// [`build`](Self::build) fails if one is missing.
     #[cfg(feature = "checkout")]
     pub fn template(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.templates.push((name.into(), source.into()));
         self
     }
 
-    /// Builds it, inside of the tokio runtime that runs as long as the application: it is where [`Checkout::handle`] works. Once that runtime is dropped, every
-    /// answer is 500; one that nobody drives any more never answers. Built outside of any runtime, a checkout works on that of each caller.
+    /// Builds the checkout and checks its configuration.
+    ///
+    /// Call it inside the tokio runtime that runs as long as the application: [`Checkout::handle`]
+    /// does its work on that runtime. Once that runtime is dropped, every answer is 500. If the
+    /// runtime is no longer driven, calls never return. A checkout that is built outside of any
+    /// runtime works on the runtime of each caller.
     ///
     /// # Errors
-    /// [`BuildError`]: whatever is missing or does not fit, so that it is found at start.
+    /// [`BuildError`] if a setting is missing, or invalid. So you find the mistake at start.
     pub fn build(self) -> Result<Checkout, BuildError> {
         let mode = self.config.mode();
         let fulfillment = self.fulfillment.ok_or(BuildError::NoFulfillment)?;
@@ -564,7 +622,8 @@ impl CheckoutBuilder {
             self.body_limit,
             self.body_deadline,
         );
-        // Frameworks differ in what two routes of one path mean: axum panics or tells them apart by verb, in actix-web the first one hides the second.
+        // Frameworks disagree about two routes with one path. axum panics, or tells them apart by
+        // verb. In actix-web the first route hides the second.
         let webhooks = endpoints
             .iter()
             .filter(|endpoint| endpoint.path() == self.webhook_path);
@@ -620,14 +679,15 @@ const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
-    /// Begins a checkout with this configuration; see the crate's documentation for the ten lines
-    /// that follow.
+    /// Starts a checkout with this configuration.
+    ///
+    /// The crate's documentation shows the ten lines that follow.
     pub fn builder(config: Config) -> CheckoutBuilder {
         CheckoutBuilder::new(config)
     }
 
-    /// Writes the birth down as soon as the checkout is built in a runtime. Otherwise the first
-    /// call does it, and also where this fails.
+    /// Records the inbox's birth as soon as the checkout is built inside a runtime. Without a
+    /// runtime, or if this fails, the first call records it.
     fn be_born(&self) {
         if tokio::runtime::Handle::try_current().is_err() {
             return;
@@ -636,7 +696,7 @@ impl Checkout {
         drop(self.inner.tasks.spawn(async move {
             for scope in checkout.scopes() {
                 match checkout.inner.fulfillment.birth(&scope).await {
-                    // It is an error in the log by now.
+                    // The log has this error already.
                     Ok(_) | Err(InboxError::OtherAccount { .. }) => {}
                     Err(error) => {
                         tracing::warn!(error = %crate::error::Chain(&error), "the inbox does not answer yet: the first call reads its birth again");
@@ -647,7 +707,10 @@ impl Checkout {
     }
 }
 
-/// A path that every framework and every client takes literally: none of the characters that one of them reads as a parameter, no segment that one resolves.
+/// Whether every framework and every client takes this path literally.
+///
+/// The path has no character that one of them reads as a parameter, and no segment that one of them
+/// resolves.
 fn is_path(path: &str) -> bool {
     path.len() > 1
         && path.starts_with('/')

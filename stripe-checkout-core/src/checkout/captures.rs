@@ -1,4 +1,4 @@
-//! Money that is reserved: taken or let go, once; and what became of a payment's money.
+//! Captures or releases authorised money once, and reports the totals of a payment's money.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,34 +19,40 @@ use crate::requests::{CancelRequest, CaptureRequest, RequestError, check_referen
 use crate::stripe::{ApiError, Gateway, IdempotencyKey, Post, Unsuccessful, check_id};
 use crate::webhook::{Dispute, Payment, PaymentStatus, RefundStatus};
 
-/// How often an order's row may change while it learns what is captured.
+/// How often an order's row may change while the captured amount is written to it.
 const ROUNDS: usize = 8;
 
-/// After which time somebody who wanted to capture is not waited for any more: no request is on its way for so long.
+/// After this time a capture that was started no longer blocks another one.
+///
+/// No request is on its way for so long.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What became of the money of one payment, as Stripe says it now: see [`Checkout::totals`]. All amounts are in the payment's currency.
+/// The amounts of one payment as Stripe reports them now: see [`Checkout::totals`].
+///
+/// All amounts are in the payment's currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// What was asked for.
+    /// The requested amount.
     pub asked: Amount,
-    /// What is reserved, and can be captured.
+    /// The authorised amount that can be captured.
     pub capturable: Amount,
-    /// Until when it can be captured, in seconds since 1970; afterwards Stripe lets it go. None if nothing is reserved, or the payment method does not say.
+    /// Until when it can be captured, in seconds since 1970. After that Stripe releases it.
+    ///
+    /// `None` if nothing is authorised, or if the payment method does not report it.
     pub capture_before: Option<i64>,
-    /// What was charged.
+    /// The amount that was charged.
     pub charged: Amount,
-    /// What went back to the buyer, or is on its way.
+    /// The amount of all refunds, including refunds that are on their way.
     pub refunded: Amount,
-    /// What of that is only on its way: it may still fail.
+    /// The part of the refunds that is still on its way, and may fail.
     pub pending: Amount,
-    /// What the buyer's bank took back in disputes that are open or lost.
+    /// The amount that the buyer's bank took back in disputes that are open or lost.
     pub disputed: Amount,
 }
 
 impl Totals {
-    /// What you have of it: what was charged, less what went back and what was taken back.
+    /// The amount that you keep: the charged amount less refunds and disputes.
     pub fn kept(&self) -> Amount {
         let gone = self.refunded.minor().saturating_add(self.disputed.minor());
         let minor = self.charged.minor().saturating_sub(gone);
@@ -55,12 +61,16 @@ impl Totals {
 }
 
 impl Checkout {
-    /// Takes the money that was [reserved](crate::requests::PaymentRequest::capture_manually) for a payment, all of it or a part; the rest is let go. Once for each
-    /// [reference](CaptureRequest::reference), also after Stripe's 24 hours. The payment is then paid, and [`payment_succeeded`] runs when Stripe says so.
+    /// Captures the authorised money of a payment: all of it or a part.
     ///
-    /// The library writes the amount down before it sends it, and all of it must arrive. The answer
-    /// of [`amount_due`] stays the price of the order. That also holds for a part, and for more
-    /// than was authorised where Stripe allows it.
+    /// The payment was [authorised only](crate::requests::PaymentRequest::capture_manually). Stripe
+    /// releases the rest. Each [reference](CaptureRequest::reference) captures once, even after the
+    /// 24 hours for which Stripe remembers a request. The payment is then paid, and
+    /// [`payment_succeeded`] runs when Stripe confirms it.
+    ///
+    /// The library writes the amount down before it sends it, and all of it must arrive.
+    /// [`amount_due`] still returns the price of the order. That also holds for a part, and for
+    /// more than was authorised where Stripe allows it.
     ///
     /// See <https://docs.stripe.com/payments/place-a-hold-on-a-payment-method>.
     ///
@@ -68,32 +78,39 @@ impl Checkout {
     /// [`amount_due`]: crate::fulfillment::FulfillmentHandler::amount_due
     ///
     /// # Errors
-    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if nothing is reserved (any
-    /// more), [`MoreThanLeft`](PaymentError::MoreThanLeft) if less is,
-    /// [`InFlight`](PaymentError::InFlight) while a capture with another reference is on its way:
-    /// a payment is captured once.
+    /// [`PaymentError`], in particular:
+    /// - [`WrongState`](PaymentError::WrongState) if nothing is authorised, or nothing any more.
+    /// - [`MoreThanLeft`](PaymentError::MoreThanLeft) if less is authorised.
+    /// - [`InFlight`](PaymentError::InFlight) while a capture with another reference is on its way:
+    ///   a payment is captured once.
     pub async fn capture(&self, request: &CaptureRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.take(&request).await })
             .await
     }
 
-    /// Gives up a payment that is not paid, and lets go what was reserved for it. One that is canceled already is what you want: whoever canceled it, that is no error.
+    /// Cancels a payment that is not paid, and releases the money that was authorised for it.
     ///
-    /// The handler receives [`PaymentCanceled`] when Stripe says so. The order may be paid by
-    /// another PaymentIntent afterwards: to cancel an order see [`expire`](Self::expire).
+    /// It also succeeds if the payment is canceled already, no matter who canceled it.
+    ///
+    /// The handler receives [`PaymentCanceled`] when Stripe confirms it. Another PaymentIntent may
+    /// pay the order afterwards: use [`expire`](Self::expire) to cancel an order.
     ///
     /// [`PaymentCanceled`]: crate::fulfillment::PaymentEvent::PaymentCanceled
     ///
     /// # Errors
-    /// [`PaymentError`]; [`WrongState`](PaymentError::WrongState) if it is paid, or on its way.
+    /// [`PaymentError`]. It is [`WrongState`](PaymentError::WrongState) if the payment is paid, or
+    /// on its way.
     pub async fn cancel(&self, request: &CancelRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.let_go(&request).await })
             .await
     }
 
-    /// What became of the money of a payment: asked of Stripe, so that what happened in the Dashboard counts too. Two requests, and a third one if it is disputed.
+    /// Returns the amounts of a payment, as Stripe reports them now.
+    ///
+    /// They include changes from the Dashboard. It makes two requests, and a third one if the
+    /// payment is disputed.
     ///
     /// # Errors
     /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::NoPricing`].
@@ -126,10 +143,11 @@ impl Checkout {
             }
         }
         let charged = found.amount_received();
-        // Money that can still be captured is not released.
+        // Stripe has not released money that can still be captured.
         let left = found.amount().minor().saturating_sub(charged.minor());
         let released = left.saturating_sub(found.amount_capturable().minor());
-        // Our own capture is of a version that does not count the released part as refunded.
+        // Our own captures use a version of the API that does not count the released part as
+        // refunded.
         let counted = returned.refunded;
         let refunded = match found.metadata().get(CAPTURE) {
             _ if charged.is_zero() => 0,
@@ -181,10 +199,10 @@ impl Checkout {
             form: work.post.form.clone(),
         };
         if *found.status() == PaymentStatus::RequiresCapture {
-            // Another amount under this reference must not change what is expected.
+            // Another amount under this reference must not change the expected amount.
             doing.prepare().await?;
             self.claim(request, account).await?;
-            // First the row, then Stripe: all of this must arrive.
+            // The row is written before the call to Stripe: all of this amount must arrive.
             let amount = request.partial_amount();
             let amount = amount.unwrap_or(found.amount_capturable()).minor();
             let before = found.amount_received().minor();
@@ -192,7 +210,7 @@ impl Checkout {
             self.write_expected(&found, expected).await?;
         }
         let captured = doing.run(&work).await.map_err(refused)?;
-        // The row may be that of a backup, from before this capture.
+        // The row may come from a backup that is older than this capture.
         let received = captured.amount_received().minor();
         if *captured.status() == PaymentStatus::Succeeded && captured.is_captured_by_us() {
             self.write_expected(&captured, received).await?;
@@ -200,7 +218,10 @@ impl Checkout {
         Ok(captured)
     }
 
-    /// A payment is captured once. Of two captures with two references only one may say what is asked for it, until Stripe has refused that one.
+    /// Claims the payment for this capture, because a payment is captured once.
+    ///
+    /// If two captures have two references, only one may set the expected amount, until Stripe
+    /// refuses it.
     async fn claim(
         &self,
         request: &CaptureRequest,
@@ -211,7 +232,7 @@ impl Checkout {
         for _ in 0..ROUNDS {
             let claim = fulfillment.operation(&key).await?;
             let holder = claim.as_ref().and_then(|claim| claim.subject.as_deref());
-            // The holder renews its claim: another reference takes over only an old one.
+            // The holder renews its claim. Another reference may take over only an old claim.
             let other = holder.filter(|holder| *holder != request.reference());
             if let Some((claim, holder)) = claim.as_ref().zip(other) {
                 let other = self.operation_key(OperationKind::Capture, holder, account);
@@ -220,7 +241,8 @@ impl Checkout {
                 let idle = claim.begun.elapsed().unwrap_or_default() > GIVEN_UP_AFTER;
                 match state {
                     Some(OperationState::Refused) => {}
-                    // Written down before it is sent, and whoever wrote it was never heard of again.
+                    // The claim was written before the request was sent, and its process never came
+                    // back.
                     Some(OperationState::Sending) | None if idle => {}
                     Some(OperationState::Done) => return Err(PaymentError::WrongState),
                     _ => return Err(PaymentError::InFlight),
@@ -244,8 +266,8 @@ impl Checkout {
         Err(PaymentError::InFlight)
     }
 
-    /// Writes into the row of the order which amount our capture brings a payment to. It makes the
-    /// row if the inbox forgot it.
+    /// Writes the amount that our capture charges into the order's row. Makes the row if the inbox
+    /// lost it.
     async fn write_expected(&self, payment: &Payment, expected: u64) -> Result<(), InboxError> {
         let fulfillment = &self.inner.fulfillment;
         for _ in 0..ROUNDS {
@@ -271,7 +293,7 @@ impl Checkout {
         Err(InboxError::Busy)
     }
 
-    /// Finds the order of a payment by the rows, or else by its marks, and the order's row.
+    /// Finds the order of a payment and its row: by the rows, or else by the payment's marks.
     async fn row_of_authorised(
         &self,
         payment: &Payment,
@@ -316,7 +338,7 @@ impl Checkout {
     }
 }
 
-/// What Stripe says no to, in words of our own.
+/// Translates a refusal of Stripe into our own error.
 fn refused(error: PaymentError) -> PaymentError {
     let PaymentError::Api(ApiError::InvalidRequest { code, .. }) = &error else {
         return error;
@@ -411,7 +433,7 @@ impl Work for Canceling<'_> {
 }
 
 impl Gateway {
-    /// The disputes of a payment: hardly ever more than one.
+    /// Returns the disputes of a payment. There is hardly ever more than one.
     pub(crate) async fn disputes_of(
         &self,
         payment: &str,

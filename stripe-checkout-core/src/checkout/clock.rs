@@ -1,8 +1,12 @@
-//! How far this machine's clock is from Stripe's: one that is wrong by minutes refuses every webhook, or takes old ones for new.
+//! Measures how far this machine's clock is from Stripe's.
 //!
-//! Every attempt of a delivery is signed anew with the time at which it is sent, so now less that time is how far this clock is ahead, plus the time on the way. The
-//! way only ever adds to it, and so does whoever sends an old delivery again: nobody can sign an earlier difference without the secret. So of the last minutes the
-//! *smallest* difference counts, of refused deliveries too: when the clock is wrong, there are no others.
+//! A clock that is wrong by minutes refuses every webhook, or accepts old webhooks as new.
+//!
+//! Stripe signs every attempt of a delivery with the time at which it is sent. So now less that
+//! time is how far this clock is ahead, plus the time that the delivery takes. That time only adds
+//! to the difference. A sender that replays an old delivery also only adds to it. Without the
+//! secret, no sender can sign a smaller difference. So the *smallest* difference of the last
+//! minutes counts. Refused deliveries count too: if the clock is wrong, there are no others.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,11 +16,12 @@ use crate::quiet::Quiet;
 use crate::webhook::Signed;
 use crate::webhook::signature::SignatureError;
 
-/// A difference counts for one to two of these. When nothing comes any more, the last ones stay.
+/// A difference counts for one to two windows. If no webhooks arrive any more, the last differences
+/// stay.
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 
 pub(super) struct Clock {
-    /// From how many seconds on it is worth telling.
+    /// A difference of this many seconds or more raises an alert.
     limit: u64,
     heard: Mutex<Heard>,
     quiet: Quiet,
@@ -26,21 +31,22 @@ pub(super) struct Clock {
 struct Heard {
     /// When the present window began, and its smallest difference.
     now: Option<(Instant, i64)>,
-    /// That of the window before.
+    /// The smallest difference of the window before.
     before: Option<i64>,
 }
 
 impl Clock {
     pub(super) fn new(tolerance: Duration) -> Self {
         Self {
-            // A minute is far more than any way takes; with a tolerance of less, less refuses webhooks.
+            // No delivery takes as long as a minute. With a tolerance below a minute, a smaller
+            // difference already refuses webhooks.
             limit: tolerance.as_secs().clamp(2, 60),
             heard: Mutex::default(),
             quiet: Quiet::default(),
         }
     }
 
-    /// Seconds by which this clock is ahead, as far as is known.
+    /// Returns by how many seconds this clock is ahead, if known.
     pub(super) fn ahead(&self) -> Option<i64> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.ahead()
@@ -55,7 +61,8 @@ impl Clock {
         far.then_some(Alert::ClockSkew { ahead_seconds })
     }
 
-    /// A webhook was verified at this time, or refused. What is not genuine tells nothing.
+    /// Notes the time of a webhook that was verified, or refused as too old. A webhook that is not
+    /// genuine has no effect.
     pub(super) fn heard(&self, signed: &Result<Signed, SignatureError>, now: SystemTime) {
         let (difference, refused) = match signed {
             Ok(signed) => (seconds(now).saturating_sub(signed.timestamp), false),
@@ -85,7 +92,7 @@ impl Clock {
         }
     }
 
-    /// Adds a difference, and gives what counts now.
+    /// Adds a difference, and returns the difference that counts now.
     fn note(&self, difference: i64, at: Instant) -> i64 {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.now = Some(match heard.now {
@@ -109,7 +116,7 @@ impl Heard {
     }
 }
 
-/// Seconds since 1970, also of a clock that has not heard of them.
+/// Seconds since 1970. Negative if the clock is set to a time before that.
 fn seconds(now: SystemTime) -> i64 {
     match now.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! Calls an order off: first no buyer can pay it any more, then its goods are free for another one.
+//! Cancels an order: no buyer can pay it any more, and then its goods are free for another buyer.
 
 use super::open_payment::{OpenPayment, Standing, is_called_off};
 use super::payment_error::PaymentError;
@@ -9,22 +9,24 @@ use crate::fulfillment::{IntentRecord, IntentState, OrderKey, RequestState, is_s
 use crate::stripe::{ApiError, IdempotencyKey, check_id};
 use crate::webhook::{Intent, Payment, PaymentStatus};
 
-/// How often the order's row may change under one call.
+/// How often the order's row may change during one call.
 const ROUNDS: usize = 8;
 
-/// What [`Checkout::expire`] found.
+/// The result of [`Checkout::expire`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expired {
-    /// Its PaymentIntent is canceled now, or its Checkout Session expired: nobody can pay it any more.
+    /// The PaymentIntent is canceled now, or the Checkout Session expired: no one can pay it any
+    /// more.
     Expired(Payment),
-    /// There was none to be paid, and there will be none.
+    /// There was no open payment, and there will be none.
     NothingOpen,
-    /// Somebody paid it before: the order is not to be called off, or the money is to go back.
+    /// The order was paid before. Either do not cancel it, or refund the payment.
     Paid(Payment),
-    /// A payment is on its way, like a bank debit. It cannot be stopped, and may take days. Its end
-    /// comes to [`payment_succeeded`] or as [`PaymentFailed`]; after a failure the buyer could
-    /// try again, so call [`Checkout::expire`] again then.
+    /// A payment is on its way, such as a bank debit. You cannot stop it, and it may take days.
+    ///
+    /// The handler then receives [`payment_succeeded`] or [`PaymentFailed`]. After a failure the
+    /// buyer could try again, so call [`Checkout::expire`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
     /// [`PaymentFailed`]: crate::fulfillment::PaymentEvent::PaymentFailed
@@ -32,13 +34,16 @@ pub enum Expired {
 }
 
 impl Checkout {
-    /// Calls an order off, so that its goods are free for another buyer. It cancels the open
-    /// PaymentIntent or expires the Checkout Session, and releases the money that was authorised
-    /// on either page. From then on [`create_intent`](Self::create_intent) and the checkout page
-    /// refuse the order ([`PaymentError::CalledOff`]), unless the
-    /// [request](crate::requests::PaymentRequest::reopen) says that it is open again.
+    /// Cancels an order, so that its goods are free for another buyer.
     ///
-    /// It can be called as often as you like. After an error nothing is certain, except that no new payment begins: call it again.
+    /// It cancels the open PaymentIntent or expires the Checkout Session. It also releases the
+    /// money that was authorised on either page. From then on
+    /// [`create_intent`](Self::create_intent) and the checkout page refuse the order
+    /// ([`PaymentError::CalledOff`]), unless a [request](crate::requests::PaymentRequest::reopen)
+    /// reopens it.
+    ///
+    /// You can call it as often as you like. After an error only one thing is certain: no new
+    /// payment begins. So call it again.
     ///
     /// # Errors
     /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::InFlight`],
@@ -48,10 +53,12 @@ impl Checkout {
         self.call_off(&order).await
     }
 
-    /// The same of an order that is paid [on a connected account](crate::requests::PaymentRequest::on_account).
+    /// Cancels an order that is paid on a connected account, as [`expire`](Self::expire) does.
+    ///
+    /// See [`PaymentRequest::on_account`](crate::requests::PaymentRequest::on_account).
     ///
     /// # Errors
-    /// As [`expire`](Self::expire).
+    /// The same as for [`expire`](Self::expire).
     pub async fn expire_on_account(
         &self,
         reference: &str,
@@ -74,7 +81,8 @@ impl Checkout {
             IntentRecord {
                 payment: Some(id), ..
             } => id,
-            // One that is being made at this moment is canceled by whoever makes it: the row's attempt is another one now.
+            // A call that is making a PaymentIntent at this moment cancels it: the row now has
+            // another attempt.
             _ => return Ok(Expired::NothingOpen),
         };
         if is_session(id) {
@@ -83,10 +91,10 @@ impl Checkout {
         }
         check_id(id, "pi_")?;
         if row.state != IntentState::Paid {
-            // To cancel twice does no harm, and an answer of another day would.
+            // A second cancel does no harm. A stored answer to an earlier call would.
             let key = IdempotencyKey::once();
             match gateway.cancel_intent(id, &key, account).await {
-                // Several captures: a part of the money was taken before.
+                // With several captures, a part of the money was captured before.
                 Ok(payment) if !payment.amount_received().is_zero() => {
                     return Ok(Expired::Paid(payment));
                 }
@@ -94,7 +102,7 @@ impl Checkout {
                     self.mark_canceled(order, row).await?;
                     return Ok(Expired::Expired(payment));
                 }
-                // Paid, on its way, canceled already, or unknown.
+                // The payment is paid, on its way, already canceled, or unknown.
                 Err(ApiError::InvalidRequest { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -118,12 +126,12 @@ impl Checkout {
                 Ok(Expired::Expired(payment))
             }
             PaymentStatus::Processing => Ok(Expired::Processing(payment)),
-            // It could not be canceled a moment ago, and now it could.
+            // A moment ago it could not be canceled, but now it could.
             _ => Err(PaymentError::InFlight),
         }
     }
 
-    /// Ends the session of an order that was called off, or says that a buyer paid in it.
+    /// Expires the session of a canceled order, or reports that a buyer paid in it.
     async fn call_off_session(
         &self,
         order: &OrderKey,
@@ -132,10 +140,10 @@ impl Checkout {
     ) -> Result<Expired, PaymentError> {
         let gateway = self.gateway()?;
         let account = order.account.as_deref();
-        // To expire twice does no harm, and an answer of another day would.
+        // A second expiry does no harm. A stored answer to an earlier call would.
         let key = IdempotencyKey::once();
         match gateway.expire_session(id, &key, account).await {
-            // Over, paid, or unknown: it is looked up.
+            // The session is over, paid, or unknown: look it up.
             Ok(_) | Err(ApiError::InvalidRequest { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -172,12 +180,14 @@ impl Checkout {
             }
             Err(PaymentError::AlreadyPaid) => Ok(Expired::Paid(payment)),
             Err(_) => Ok(Expired::Processing(payment)),
-            // It could not be expired a moment ago, and now it could.
+            // A moment ago it could not be expired, but now it could.
             Ok(Standing::Open) => Err(PaymentError::InFlight),
         }
     }
 
-    /// First the row: from here on nobody makes a PaymentIntent for the order. Gives it as it is stored.
+    /// Marks the order as canceled and returns the stored row.
+    ///
+    /// The row is written first: from then on no call creates a PaymentIntent for the order.
     async fn mark_called_off(&self, order: &OrderKey) -> Result<IntentRecord, PaymentError> {
         let fulfillment = &self.inner.fulfillment;
         for _ in 0..ROUNDS {
@@ -187,9 +197,9 @@ impl Checkout {
                     return Ok(row.clone());
                 }
                 Some(row) => IntentRecord {
-                    // A payment that is being made now belongs to an earlier attempt, and its maker
-                    // cancels it. A payment that exists stays this attempt's, so that its end is
-                    // told.
+                    // A call that is making a payment now belongs to an earlier attempt, and
+                    // cancels it. A payment that exists stays in this attempt, so that the handler
+                    // receives its end.
                     attempt: match &row.payment {
                         Some(_) => row.attempt,
                         None => row.attempt.saturating_add(1),
@@ -223,7 +233,9 @@ impl Checkout {
         Err(PaymentError::InFlight)
     }
 
-    /// What the event will say too. If the row changed meanwhile, the event has said so, or somebody opened the order again.
+    /// Writes the state that the event will also write.
+    ///
+    /// If the row changed meanwhile, the event has written it, or a request reopened the order.
     async fn mark_canceled(&self, order: &OrderKey, row: IntentRecord) -> Result<(), PaymentError> {
         if row.state != IntentState::Canceled {
             let version = row.version;
@@ -240,7 +252,7 @@ impl Checkout {
     }
 }
 
-/// Whether money is authorised, and nothing of it was captured.
+/// Whether money is authorised, and none of it was captured.
 fn is_authorised(intent: &Intent) -> bool {
     intent.status == PaymentStatus::RequiresCapture && intent.amount_received.is_zero()
 }

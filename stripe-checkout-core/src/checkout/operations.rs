@@ -1,14 +1,14 @@
-//! Calls to Stripe under the caller's own reference: a refund, a capture, a charge, a customer.
+//! Calls to Stripe with the caller's own reference: a refund, a capture, a charge, a customer.
 //!
-//! Each is done once, also after a retry, a second click, a crash or a restored backup.
+//! Each is done only once, even after a retry, a second click, a crash or a restored backup.
 //!
-//! A call writes its row first. Then it looks at Stripe, before every send: the object that an
-//! earlier attempt made bears the reference in its metadata. Then it sends, with a key that is
-//! derived from the row.
+//! A call first writes its row. Before every send it searches Stripe for the object that an earlier
+//! attempt made, which has the reference in its metadata. Then it sends, with a key that is derived
+//! from the row.
 //!
-//! No clock decides. Two calls that look at the same time find nothing and send the same key, so
-//! Stripe does the work once. The key changes only after Stripe repeated a stored failure: the old
-//! key can then bring nothing else.
+//! No clock decides. Two concurrent calls find nothing and send the same key, so Stripe does the
+//! work once. The key changes only if the old key can bring nothing else: Stripe repeated a stored
+//! failure, it refused the key for other parameters, or the object that it made is gone.
 
 use std::time::SystemTime;
 
@@ -20,42 +20,45 @@ use crate::error::InboxError;
 use crate::fulfillment::{OperationKey, OperationKind, OperationRecord, OperationState};
 use crate::stripe::{ApiError, IdempotencyKey, Operation, Unsuccessful};
 
-/// How often the row may change under one call before it gives up.
+/// How often the row may change during one call before the call fails.
 const ROUNDS: usize = 8;
 
-/// The way to Stripe of one operation.
+/// How one operation talks to Stripe.
 pub(super) trait Work: Sync {
     /// The object that Stripe makes or changes.
     type Made: Send;
 
-    /// Asks Stripe for it. Also returns whether Stripe repeated an earlier answer.
+    /// Sends the operation to Stripe. Also returns whether Stripe repeated an earlier answer.
     fn send(
         &self,
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<(Self::Made, bool), Unsuccessful>> + Send;
 
-    /// Looks at Stripe for the object of an earlier attempt, by the reference in its metadata.
+    /// Searches Stripe for the object of an earlier attempt, by the reference in its metadata.
     ///
     /// # Errors
-    /// [`PaymentError::Differs`] if the reference stands there with other parameters.
+    /// [`PaymentError::Differs`] if Stripe has the reference with other parameters.
     fn find(&self) -> impl Future<Output = Result<Option<Self::Made>, PaymentError>> + Send;
 
-    /// Retrieves the object under this id. `None` if it is gone and another one may be made. Never
-    /// `None` for money.
+    /// Retrieves the object with this id.
+    ///
+    /// `None` if it is gone and another one may be made. Never `None` for money.
     fn get(&self, id: &str) -> impl Future<Output = Result<Option<Self::Made>, ApiError>> + Send;
 
-    /// The id under which it is found again.
+    /// Returns the id that finds the object again.
     fn id(made: &Self::Made) -> &str;
 }
 
-/// One operation, as it is asked for.
+/// One operation, as the caller requests it.
 pub(super) struct Doing<'a> {
     pub(super) checkout: &'a Checkout,
     pub(super) key: OperationKey,
-    /// The object at Stripe on which it is done.
+    /// The object at Stripe that the operation changes.
     pub(super) subject: Option<String>,
     pub(super) amount: Option<Amount>,
-    /// All parameters, always in the same order: another form under the same reference is another operation.
+    /// All parameters, always in the same order.
+    ///
+    /// The same reference with another form is another operation.
     pub(super) form: String,
 }
 
@@ -79,7 +82,7 @@ impl Doing<'_> {
                 self.finish(W::id(&made)).await?;
                 return Ok(made);
             }
-            // A change since the look may be another key, or the end of the work: look again.
+            // A change since the search may be another key, or the end of the work: search again.
             let Some(row) = self.row().await?.filter(|now| *now == row) else {
                 continue;
             };
@@ -89,18 +92,19 @@ impl Doing<'_> {
                     if !replayed {
                         return Ok(made);
                     }
-                    // The object may have changed since.
+                    // The object may have changed since then.
                     return Ok(work.get(W::id(&made)).await?.unwrap_or(made));
                 }
                 Err(failed) => {
-                    // Stripe may refuse because another process has just done it.
+                    // Stripe may refuse because another process has just done the operation.
                     if is_refusal(&failed.error)
                         && let Ok(Some(made)) = work.find().await
                     {
                         self.finish(W::id(&made)).await?;
                         return Ok(made);
                     }
-                    // A refusal that an earlier call received too: this call is another attempt.
+                    // An earlier call received this refusal too, so this call makes another
+                    // attempt.
                     let repeated = failed.replayed && row.state == OperationState::Refused;
                     self.note_failure(&row, &failed).await?;
                     if !repeated {
@@ -112,7 +116,7 @@ impl Doing<'_> {
         Err(PaymentError::InFlight)
     }
 
-    /// Writes the row, or checks that it was written for the same parameters. Nothing is sent.
+    /// Writes the row, or checks that it has the same parameters. Sends nothing.
     pub(super) async fn prepare(&self) -> Result<(), PaymentError> {
         for _ in 0..ROUNDS {
             match self.row().await? {
@@ -128,7 +132,7 @@ impl Doing<'_> {
         self.checkout.inner.fulfillment.operation(&self.key).await
     }
 
-    /// Writes down that the next attempt begins. If another call was first, its row is as good.
+    /// Writes that the next attempt begins. If another call was first, its row is as good.
     async fn begin(&self, before: Option<&OperationRecord>) -> Result<(), PaymentError> {
         let next = OperationRecord {
             attempt: before.map_or(1, |row| row.attempt.saturating_add(1)),
@@ -138,7 +142,7 @@ impl Doing<'_> {
         Ok(())
     }
 
-    /// Writes down that Stripe did not do it, and takes another key if this one is used up.
+    /// Writes that Stripe did not do the operation. Changes to another key if this one is used up.
     async fn note_failure(
         &self,
         row: &OperationRecord,
@@ -157,7 +161,7 @@ impl Doing<'_> {
         Ok(())
     }
 
-    /// Writes down that it is done, whatever somebody else wrote meanwhile.
+    /// Writes that the operation is done, even if another process changed the row meanwhile.
     async fn finish(&self, id: &str) -> Result<(), PaymentError> {
         for _ in 0..ROUNDS {
             let row = self.row().await?;
@@ -210,7 +214,7 @@ impl Doing<'_> {
         }
     }
 
-    /// What is done, and to what: Stripe refuses a key that comes back on another path.
+    /// Returns the operation and its object: Stripe refuses a key that is reused on another path.
     fn name(&self) -> String {
         match &self.subject {
             Some(subject) => format!("{} {subject}", self.key.kind.as_str()),
@@ -236,7 +240,7 @@ impl Doing<'_> {
 }
 
 impl Checkout {
-    /// The row's key of an operation on the account of the keys themselves, or on a connected one.
+    /// Returns the key of an operation's row, on the account of the API keys or on a connected one.
     pub(super) fn operation_key(
         &self,
         kind: OperationKind,
@@ -251,7 +255,8 @@ impl Checkout {
         }
     }
 
-    /// Work that is not cut off half-way if whoever asked for it goes away: what Stripe did must be written down.
+    /// Runs work to its end even if the caller goes away: the result of Stripe must be written
+    /// down.
     pub(super) async fn operate<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, PaymentError>> + Send + 'static,
@@ -262,7 +267,9 @@ impl Checkout {
     }
 }
 
-/// Whether Stripe looked at the parameters and said no. A key that is not valid, or may not do this, is no answer to the operation.
+/// Whether Stripe checked the parameters and refused.
+///
+/// An API key that is invalid or lacks a permission is not an answer to the operation.
 fn is_refusal(error: &ApiError) -> bool {
     matches!(
         error,

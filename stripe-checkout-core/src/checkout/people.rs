@@ -1,4 +1,6 @@
-//! The merchant's users as Stripe's customers, and what they saved. Who a user is the merchant's own code says, and nobody else.
+//! Stripe's customers for the merchant's users, and their saved payment methods.
+//!
+//! Only the merchant's own code says which user a visitor is.
 
 use std::borrow::Cow;
 
@@ -18,8 +20,10 @@ use crate::stripe::{
 use crate::webhook::{PaymentMethod, SetupIntent};
 
 impl Checkout {
-    /// Stripe's customer for one of the merchant's users: found, or made. One user is one customer, also under concurrent calls, after a crash, and when Stripe's own
-    /// memory of the request is gone. One that was deleted in the Dashboard is made anew.
+    /// Returns Stripe's customer for one of the merchant's users, and creates it if there is none.
+    ///
+    /// One user has one customer, even under concurrent calls, after a crash, and after Stripe
+    /// forgot the request. If the customer was deleted in the Dashboard, this creates a new one.
     ///
     /// See <https://docs.stripe.com/api/customers>.
     ///
@@ -40,7 +44,8 @@ impl Checkout {
     async fn one_customer(&self, request: &CustomerRequest) -> Result<Customer, PaymentError> {
         let payments = self.payments()?;
         let (gateway, refused) = (self.gateway()?, &payments.refused_emails);
-        // The application's first name, as in the inbox: under another one the user would become another customer.
+        // The application's oldest name, as in the inbox. Under another name the user would get
+        // another customer.
         let application = &self.inner.stored_as;
         let form = customer_form(application, request.user());
         let doing = Doing {
@@ -48,7 +53,8 @@ impl Checkout {
             key: self.operation_key(OperationKind::Customer, request.user(), request.account()),
             subject: None,
             amount: None,
-            // What changes in a user's life is not in it: an address is no other customer.
+            // Changing data, such as an address, is not in the form: it does not make another
+            // customer.
             form: form.clone(),
         };
         let work = MakeCustomer {
@@ -75,7 +81,7 @@ impl Checkout {
         }
     }
 
-    /// The payment methods that a customer saved, the newest first; at most 500 of them.
+    /// Returns the payment methods that a customer saved, the newest first, at most 500.
     ///
     /// See <https://docs.stripe.com/api/payment_methods/customer_list>.
     ///
@@ -88,14 +94,16 @@ impl Checkout {
         Ok(self.gateway()?.payment_methods(customer).await?)
     }
 
-    /// Takes a payment method from this customer: it can never be charged again. Who asks is the customer himself, or somebody who may speak for him: that is for the
-    /// caller to make sure. Another customer's payment method is never touched, whatever its id.
+    /// Removes a payment method from this customer: it can never be charged again.
+    ///
+    /// You must make sure that the caller is this customer, or may act for them. Another customer's
+    /// payment method is never touched, whatever its id is.
     ///
     /// See <https://docs.stripe.com/api/payment_methods/detach>.
     ///
     /// # Errors
-    /// [`PaymentError::NotTheirs`] if it is not this customer's, or not any more;
-    /// [`PaymentError::Api`].
+    /// [`PaymentError::NotTheirs`] if the payment method is not this customer's, or not any more.
+    /// [`PaymentError::Api`] if the call to Stripe fails.
     pub async fn detach(
         &self,
         customer: &Customer,
@@ -109,11 +117,16 @@ impl Checkout {
         Ok(gateway.detach(customer, &method).await?)
     }
 
-    /// A [customer session](https://docs.stripe.com/api/customer_sessions): with its client secret, good for half an hour, the Payment Element in the customer's own
-    /// browser shows the payment methods that he saved, offers to save a new one, and to remove one.
+    /// Opens a [customer session](https://docs.stripe.com/api/customer_sessions) and returns its
+    /// client secret.
+    ///
+    /// The secret is valid for half an hour. With it the Payment Element in the customer's own
+    /// browser shows the saved payment methods. It also offers to save a new one, and to remove
+    /// one.
     ///
     /// # Security warning
-    /// Whoever has it sees and uses what the customer saved. Give it to nobody but the customer.
+    /// The secret lets its holder see and use the customer's saved payment methods. Give it only to
+    /// the customer.
     ///
     /// # Errors
     /// [`PaymentError::Api`], [`PaymentError::NoPricing`].
@@ -129,10 +142,10 @@ impl Checkout {
     /// Opens the customer session of a payment that sets
     /// [`setup_future_usage`](crate::requests::PaymentRequest::setup_future_usage).
     ///
-    /// Stripe.js refuses a usage in both places, so this session names none.
+    /// Stripe.js refuses a usage in both places, so this session sets none.
     ///
     /// # Errors
-    /// As for [`customer_session`](Self::customer_session).
+    /// The same as for [`customer_session`](Self::customer_session).
     pub async fn customer_session_of_saving_payment(
         &self,
         customer: &Customer,
@@ -141,9 +154,10 @@ impl Checkout {
         Ok(gateway.customer_session(customer, None).await?)
     }
 
-    /// Makes the SetupIntent with which a customer's browser saves a payment method without paying.
+    /// Creates a SetupIntent, with which a customer saves a payment method without paying.
     ///
-    /// It moves no money, and one too many does no harm; so there is no row for it, and the same reference gives the same SetupIntent for a day.
+    /// The customer's browser uses it. A SetupIntent moves no money, and an extra one does no harm.
+    /// So the inbox has no row for it. The same reference returns the same SetupIntent for a day.
     ///
     /// See <https://docs.stripe.com/api/setup_intents/create>.
     ///
@@ -177,7 +191,7 @@ impl Checkout {
         };
         let key = IdempotencyKey::derive(&operation, form.as_bytes());
         match gateway.create_setup_intent(&form, &key, account).await {
-            // The key brings nothing else any more.
+            // The key can only bring this error again.
             Err(
                 ApiError::IdempotencyMismatch { .. } | ApiError::Unavailable { replayed: true, .. },
             ) => {
@@ -188,7 +202,10 @@ impl Checkout {
         }
     }
 
-    /// The SetupIntent of the buyer who knows its client secret. `None` if there is none, or if the secret is another's: who asks cannot tell which.
+    /// Returns the SetupIntent whose client secret the buyer knows.
+    ///
+    /// `None` if there is no such SetupIntent, or if the secret belongs to another one. The caller
+    /// cannot tell which.
     ///
     /// # Errors
     /// [`PaymentError::Api`].
@@ -197,7 +214,7 @@ impl Checkout {
         setup: &str,
         client_secret: &str,
     ) -> Result<Option<SetupIntent>, PaymentError> {
-        // Stripe's client secrets begin with the id: what does not is worth no call.
+        // Stripe's client secrets begin with the id. Any other secret is not worth a call.
         if !client_secret.starts_with(setup) {
             return Ok(None);
         }
@@ -214,7 +231,7 @@ impl Checkout {
 const NO_EMAIL: &str =
     "Stripe refuses the e-mail address of a customer: the customer goes on without it";
 
-/// The customer, after Stripe was told what is new.
+/// Sends the customer's changed data to Stripe, and returns the customer.
 async fn told(
     gateway: &Gateway,
     request: &CustomerRequest,
@@ -245,7 +262,7 @@ impl Work for MakeCustomer<'_> {
         let (user, account) = (self.request.user(), self.request.account());
         let found = self.gateway.find_customer(self.application, user, account);
         match found.await? {
-            // The search is some seconds behind: the customer may be deleted.
+            // The search lags by some seconds, so the customer may have been deleted.
             Some(found) => Ok(self.gateway.customer(found.id(), account).await?),
             None => Ok(None),
         }

@@ -1,11 +1,15 @@
-//! The reconciler: asks Stripe for what never came.
+//! The reconciler: asks Stripe for payments and events that the application missed.
 //!
-//! Webhooks are lost: an endpoint was down for longer than Stripe repeats, a secret was wrong, Stripe made no event at all. So now and then Stripe is asked, twice over:
-//! for its list of events, and for every order that may still be paid. What it tells goes the way of every webhook, by the same ids, so that nothing happens twice,
-//! whoever else is at it.
+//! Webhooks get lost: the endpoint was down for longer than Stripe retries, the secret was wrong,
+//! or Stripe made no event at all. So the reconciler asks Stripe at intervals, in two ways. It asks
+//! for the list of events, and for every order that may still be paid. It handles the answers as it
+//! handles webhooks, with the same ids. So nothing happens twice, even if other processes handle
+//! the same payment.
 //!
-//! Stripe lists the newest first, but a refund must not come before its success. So events are taken in oldest first, a stretch of time after the other, and how far
-//! that has come is kept as a time. A time does not expire, as the id of an event does after 30 days.
+//! Stripe lists the newest events first, but the handler must not receive a refund before its
+//! success. So the reconciler receives the oldest events first, one stretch of time after the
+//! other. It stores its progress as a time. A time does not expire, while the id of an event
+//! expires after 30 days.
 
 mod accounts;
 mod event_list;
@@ -36,25 +40,26 @@ use crate::stripe::ApiError;
 use crate::telemetry::Origin;
 use crate::webhook::{Event, Payment, PaymentStatus, SessionStatus};
 
-/// How far back Stripe lists events, and for how long it is asked for an order that waits for its buyer.
+/// How far back Stripe lists events. The reconciler also asks for this long for an order that waits
+/// for its buyer.
 const REACH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long before its birth an inbox is told of events: those that were on their way then.
+/// How long before its birth an inbox receives events. They were on their way at the birth.
 const BEFORE_BIRTH: Duration = Duration::from_secs(60 * 60);
 
-/// About how many requests a run makes, unless the builder says otherwise.
+/// About how many requests a run makes by default.
 const REQUESTS: u32 = 2_000;
 
-/// After how many calls in a row without an answer a part of a run ends.
+/// A part of a run ends after this many calls in a row without an answer.
 const NO_ANSWERS: u32 = 8;
 
-/// How many events that are due a run tries again at most; what is left is the next one's, or the worker's.
+/// How many due events a run retries at most. The next run or the worker takes the rest.
 const REDRIVEN: u64 = 1000;
 
-/// How soon a run that failed is repeated first; then twice that, up to the interval.
+/// The pause after a first failed run. Each further failure doubles it, up to the interval.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Asks Stripe for what never came. See [`Checkout::reconcile`].
+/// Asks Stripe for events and payments that the inbox missed. See [`Checkout::reconcile`].
 #[derive(Debug, Clone)]
 #[must_use = "it asks nothing before `once` or `run` is awaited"]
 pub struct Reconciler {
@@ -64,8 +69,8 @@ pub struct Reconciler {
     max_requests: u32,
 }
 
-/// A time that the merchant asked for, and how far the runs since it have come. The bookmarks are
-/// behind that time, so they do not tell.
+/// A time that the merchant asked for, and how far the runs since that time have come. The
+/// bookmarks are later than that time, so they do not show this progress.
 #[derive(Debug, Clone, Default)]
 struct Since {
     /// In seconds since 1970.
@@ -97,31 +102,36 @@ impl Since {
 }
 
 impl Checkout {
-    /// Asks Stripe for what never came: a webhook that was lost, an event that Stripe never made, a debit of days ago. Run it once an hour beside the server, in any
-    /// number of processes; nothing happens twice. It needs prices with their keys, and an inbox that survives a restart.
+    /// Asks Stripe for events and payments that the inbox missed.
     ///
-    /// A run has four parts. Each works without the others: a part that fails keeps none of the
-    /// others from its work, and the error of the run names it.
+    /// Examples are a webhook that was lost, an event that Stripe never made, or a debit that
+    /// settled days later. Run it once an hour beside the server, in any number of processes:
+    /// nothing happens twice. It needs prices with their keys, and an inbox that survives a
+    /// restart.
+    ///
+    /// A run has four parts. They are independent: if a part fails, the others still do their work,
+    /// and the error of the run names the failed part.
     /// 1. It runs events that failed and are due, as a [`worker`](Self::worker) does.
-    /// 2. It receives Stripe's list of events of the merchant's own account (the types of
-    ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES)), the oldest first, from an hour before the
-    ///    newest that it received last time.
+    /// 2. It receives Stripe's list of events of the merchant's own account, of the types in
+    ///    [`EVENT_TYPES`](crate::webhook::EVENT_TYPES). The oldest come first. The list begins an
+    ///    hour before the newest event that the last run received.
     /// 3. It receives the same list of each connected account that has an order which changed
-    ///    within 180 days. A disconnected account is counted as `unknown`. A list that fails is
-    ///    counted, and the run goes on with the next account. The handler's `event` receives the
+    ///    within 180 days. It counts a disconnected account as `unknown`. If a list fails, it
+    ///    counts the failure and goes on with the next account. The handler's `event` receives the
     ///    account's other events of these types.
-    /// 4. It looks at every PaymentIntent and Checkout Session that the inbox takes to be unpaid,
-    ///    on its connected account: payments that are being processed, however old, and those that
-    ///    wait for their buyer and whose order was changed within 30 days. An order that fails is
-    ///    counted, and the run goes on with the next one.
+    /// 4. It looks up every PaymentIntent and Checkout Session that is unpaid according to the
+    ///    inbox, on its connected account. These are payments that are being processed, however old
+    ///    they are. They are also payments that wait for their buyer, if their order changed within
+    ///    30 days. If an order fails, it counts the failure and goes on with the next order.
     ///
     /// The first run on an inbox begins one hour before the inbox's birth: the first start of this
-    /// application and mode on it. The inbox does not know what was fulfilled before.
-    /// [`since`](Reconciler::since) asks for more. See [`guide::moving`](crate::guide::moving).
+    /// application and mode on it. The inbox does not know what was fulfilled before. Use
+    /// [`since`](Reconciler::since) to go further back. See
+    /// [`guide::moving`](crate::guide::moving).
     ///
-    /// With a restricted key, the lists of events need read access to Events, and the orders need
-    /// read access to PaymentIntents, Checkout Sessions and Charges. For connected accounts the key
-    /// needs the same access there.
+    /// A restricted key needs read access to Events for the lists of events. For the orders it
+    /// needs read access to PaymentIntents, Checkout Sessions and Charges. For connected accounts
+    /// the key needs the same access there.
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -148,16 +158,19 @@ impl Checkout {
 }
 
 impl Reconciler {
-    /// How long [`run`](Self::run) pauses between two runs (default 1 hour, at least 1 s). After a run that failed it is a minute, and twice that each further time,
-    /// up to the interval.
+    /// Sets the pause of [`run`](Self::run) between two runs (default 1 hour, at least 1 s).
+    ///
+    /// After a failed run the pause is one minute. Each further failure doubles it, up to the
+    /// interval.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_secs(1));
         self
     }
 
-    /// Also receives events and looks at orders from before the inbox's birth, back to this time
-    /// and at most 30 days. [`run`](Self::run) does so until a run succeeds, and then goes on as
-    /// usual.
+    /// Also receives events and looks up orders from before the inbox's birth.
+    ///
+    /// It goes back to this time, but at most 30 days. [`run`](Self::run) does so until a run
+    /// succeeds. After that it works as usual.
     ///
     /// # Warning
     /// An inbox knows nothing of what another inbox fulfilled before its birth: those orders are
@@ -170,9 +183,11 @@ impl Reconciler {
         self
     }
 
-    /// About how many requests to Stripe a run makes (default 2,000, at least 100). It counts each
-    /// page of a list of events, and one request for each order. It does not count repeated
-    /// requests, or the look-ups that an event or an order causes, such as that of a charge.
+    /// Sets about how many requests to Stripe a run makes (default 2,000, at least 100).
+    ///
+    /// Each page of a list of events counts as one request, and so does each order. Retried
+    /// requests do not count. Look-ups that an event or an order causes, such as that of a charge,
+    /// do not count either.
     ///
     /// Half of the requests are kept for orders, and a quarter for connected accounts, if there are
     /// any. An account without news takes two. The next run goes on where this one stopped.
@@ -181,7 +196,10 @@ impl Reconciler {
         self
     }
 
-    /// Runs once. Where nobody waits for it any more, it ends with what it is at, and the next run goes on there.
+    /// Runs once.
+    ///
+    /// If you drop the future, the run finishes its current step and then stops. The next run goes
+    /// on there.
     ///
     /// # Errors
     /// [`ReconcileError`].
@@ -191,10 +209,13 @@ impl Reconciler {
         self.begin(&stop.0).await.0
     }
 
-    /// Runs at once, and then each [`interval`](Self::interval), until `stop` ends; then what it is at comes to its end.
+    /// Runs at once and then after each [`interval`](Self::interval), until `stop` ends.
+    ///
+    /// Then the current step comes to its end.
     ///
     /// # Errors
-    /// [`ReconcileError::NoPricing`] and [`ReconcileError::Forgetful`], at once: that will not pass. All others go to the log.
+    /// [`ReconcileError::NoPricing`] and [`ReconcileError::Forgetful`], both at once, because a
+    /// retry cannot help. The log has all other errors.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), ReconcileError> {
         let mut stop = pin!(stop);
         if let Err(error) = self.checkout.reconcilable() {
@@ -208,7 +229,7 @@ impl Reconciler {
             let mut run = pin!(turn.begin(&halt.0));
             let Some((ended, since)) = unless(stop.as_mut(), run.as_mut()).await else {
                 halt.0.store(true, Ordering::Relaxed);
-                // The run's own log tells how it went.
+                // The run's own log shows how it ended.
                 let _ = run.await;
                 return Ok(());
             };
@@ -222,8 +243,10 @@ impl Reconciler {
         }
     }
 
-    /// Runs once in a schedule that others share. Returns the pause after it and how many runs in a
-    /// row failed, or `None` if nothing can be reconciled.
+    /// Runs once in a schedule that others share.
+    ///
+    /// Returns the pause after the run and how many runs in a row failed. Returns `None` if nothing
+    /// can be reconciled.
     pub(super) async fn turn(
         &self,
         halt: &Arc<AtomicBool>,
@@ -245,7 +268,7 @@ impl Reconciler {
         soon.max(asked.unwrap_or_default()).min(self.interval)
     }
 
-    /// A run, as a task of its own: what it does with the inbox must not be cut off.
+    /// Starts a run as a task of its own: its work with the inbox must not be cut off.
     async fn begin(
         &self,
         stop: &Arc<AtomicBool>,
@@ -271,7 +294,7 @@ fn lost(error: JoinError) -> ReconcileError {
     InboxError::Unavailable(error.into()).into()
 }
 
-/// How long Stripe asks to wait.
+/// How long Stripe asks the caller to wait.
 fn retry_after(error: &ReconcileError) -> Option<Duration> {
     match error {
         ReconcileError::Api(ApiError::RateLimited { retry_after, .. }) => *retry_after,
@@ -283,7 +306,7 @@ fn retry_after(error: &ReconcileError) -> Option<Duration> {
     }
 }
 
-/// Tells a run to end, also where whoever asked for it went away.
+/// Tells a run to end, even if its caller dropped the future.
 #[derive(Default)]
 struct StopWhenDropped(Arc<AtomicBool>);
 
@@ -293,7 +316,10 @@ impl Drop for StopWhenDropped {
     }
 }
 
-/// What the work gives, or `None` if `stop` was first. By hand, because `tokio::select!` would bring tokio's macros to everybody.
+/// Returns the result of the work, or `None` if `stop` ended first.
+///
+/// It is written by hand, because `tokio::select!` would force tokio's macros on every user of this
+/// crate.
 async fn unless<T>(
     mut stop: Pin<&mut impl Future<Output = ()>>,
     mut work: Pin<&mut impl Future<Output = T>>,
@@ -311,7 +337,7 @@ struct Run {
     checkout: Checkout,
     scope: Scope,
     stop: Arc<AtomicBool>,
-    /// From when on the merchant asked for more than the bookmark and the birth give.
+    /// The merchant asked to go back to this time, beyond the bookmark and the birth.
     since: Option<Since>,
     /// How many requests are left.
     requests: u32,
@@ -375,7 +401,7 @@ impl Run {
         })
     }
 
-    /// Each part works without the others.
+    /// Runs all parts. They are independent.
     async fn work(&mut self) -> Result<(), ReconcileError> {
         let birth = self.checkout.inner.fulfillment.birth(&self.scope).await?;
         if let Err(error) = self.redrive().await {
@@ -429,7 +455,7 @@ impl Run {
         }
     }
 
-    /// Takes one of the requests that are left, if one is.
+    /// Uses one of the requests that are left. Returns `false` if none is left.
     fn may_ask(&mut self) -> bool {
         let left = self.requests.checked_sub(1);
         self.report.limited |= left.is_none();
@@ -437,8 +463,8 @@ impl Run {
         left.is_some()
     }
 
-    /// Whether the run begins at the first account and the first order, wherever the last one
-    /// stopped: the last one did not look back as far.
+    /// Whether the run begins at the first account and the first order. It then ignores where the
+    /// last run stopped, because that run did not look back as far.
     fn begins_anew(&self) -> bool {
         self.since.as_ref().is_some_and(|since| !since.begun)
     }
@@ -447,8 +473,9 @@ impl Run {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// Writes how far a part has come. Returns the note as it stands now: another process may have
-    /// written another one.
+    /// Writes how far a part has come.
+    ///
+    /// Returns the stored note: another process may have written another one.
     async fn put_bookmark(
         &self,
         name: &str,
@@ -463,14 +490,14 @@ impl Run {
         }
     }
 
-    /// Runs what is due.
+    /// Runs the events that are due.
     async fn redrive(&mut self) -> Result<(), ReconcileError> {
         let mut busy = 0;
         while self.report.redriven < REDRIVEN && !self.is_stopped() {
             match self.checkout.run_due().await {
                 Ok(true) => self.report.redriven += 1,
                 Ok(false) => break,
-                // Others may be due behind it, but each of these takes its time.
+                // Other events may be due behind it, but each busy one takes time.
                 Err(InboxError::Busy) if busy < 3 => busy += 1,
                 Err(InboxError::Busy) => break,
                 Err(error) => return Err(error.into()),
@@ -491,7 +518,7 @@ impl Run {
     }
 }
 
-/// Whether an error says that nothing answers now, so that the next call waits as long.
+/// Whether an error means that nothing answers now, so that the next call would wait as long.
 fn is_no_answer(error: &ReconcileError) -> bool {
     matches!(
         error,
@@ -500,30 +527,32 @@ fn is_no_answer(error: &ReconcileError) -> bool {
     )
 }
 
-/// What became of something that Stripe told.
+/// The result of an event or a payment that Stripe reported.
 struct Taken {
     is_new: bool,
     how: How,
 }
 
 enum How {
-    /// It was dealt with before.
+    /// It was handled before.
     Known,
     Run,
     Failed,
     Waits,
 }
 
-/// What Stripe says of an order that may still be paid.
+/// Stripe's answer about an order that may still be paid.
 enum Look {
     FulfillmentStatus(Taken),
     Changed,
     Unknown,
-    /// What the inbox knows.
+    /// The inbox knows it already.
     Same,
 }
 
-/// Takes an event in as a webhook does, but never before it is due. `settled`: it is one that [`event_of`] made.
+/// Receives an event as the webhook route does, but never before it is due.
+///
+/// `settled` means that [`event_of`] made the event.
 async fn taken(checkout: &Checkout, event: Event, settled: bool) -> Result<Taken, InboxError> {
     let scope = checkout.scope(Mode::from_livemode(event.livemode()));
     let fulfillment = &checkout.inner.fulfillment;
@@ -545,7 +574,7 @@ async fn taken(checkout: &Checkout, event: Event, settled: bool) -> Result<Taken
         Ok(Received::Failed) => How::Failed,
         Ok(Received::Queued | Received::Waiting) => How::Waits,
         Ok(Received::Duplicate(_) | Received::Ignored) => How::Known,
-        // Busy may be the payment, whose event is stored then, or the whole inbox.
+        // Either the payment is busy, and its event is stored, or the whole inbox is busy.
         Err(InboxError::Busy) if fulfillment.event(&scope, &id).await?.is_some() => How::Waits,
         Err(error) => return Err(error),
     };
@@ -554,7 +583,7 @@ async fn taken(checkout: &Checkout, event: Event, settled: bool) -> Result<Taken
     Ok(Taken { is_new, how })
 }
 
-/// Asks for one order's PaymentIntent, and takes in what is settled.
+/// Asks for one order's PaymentIntent, and receives it if it is settled.
 async fn look(
     checkout: &Checkout,
     order: OrderKey,
@@ -591,7 +620,9 @@ async fn look(
     settle(checkout, order, row, &payment, event, true).await
 }
 
-/// Takes in what is settled, and writes down how an order stands whose payment is not. `open`: the buyer may still pay.
+/// Receives a settled payment, or writes the state of an order whose payment is not settled.
+///
+/// `open` means that the buyer may still pay.
 async fn settle(
     checkout: &Checkout,
     order: OrderKey,
@@ -616,7 +647,7 @@ async fn settle(
     };
     let version = row.version;
     let next = IntentRecord { state, ..row };
-    // Who was first knows better.
+    // A row that changed meanwhile is newer than this look-up, so it stays.
     let put = checkout
         .inner
         .fulfillment
@@ -627,17 +658,21 @@ async fn settle(
     })
 }
 
-/// Whether another PaymentIntent may fare better.
+/// Whether the error concerns only this PaymentIntent, so that another one may succeed.
 fn is_about_this_one(error: &ApiError, account: Option<&str>) -> bool {
     match error {
         ApiError::InvalidRequest { status: 404, .. } | ApiError::UnexpectedAnswer { .. } => true,
-        // The account is not connected any more. Of the merchant's own it is the key that may not.
+        // The account is not connected any more. For the merchant's own account, the key lacks the
+        // permission.
         ApiError::Permission { .. } => account.is_some(),
         _ => false,
     }
 }
 
-/// Where an order stands whose PaymentIntent is not settled. On its way it is watched for as long as it takes, and waiting for its buyer not.
+/// Returns the state of an order whose PaymentIntent is not settled.
+///
+/// The reconciler watches a payment on its way for as long as it takes. It watches a payment that
+/// waits for its buyer only for [`REACH`].
 fn state_of(payment: &Payment, open: bool) -> Option<IntentState> {
     match payment.status() {
         PaymentStatus::Processing => Some(IntentState::Processing),
@@ -650,7 +685,7 @@ fn state_of(payment: &Payment, open: bool) -> Option<IntentState> {
     }
 }
 
-/// Who reconciles has them; that is checked before anything else.
+/// Returns the payments settings. A reconciler always has them, because they are checked first.
 fn payments(checkout: &Checkout) -> Result<&Payments, ApiError> {
     checkout
         .inner

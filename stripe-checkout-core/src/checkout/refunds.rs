@@ -1,4 +1,4 @@
-//! Money back.
+//! Refunds: they return money to the buyer.
 
 use serde::Deserialize;
 
@@ -14,16 +14,19 @@ use crate::stripe::{ApiError, Gateway, IdempotencyKey, Post, Unsuccessful, check
 use crate::webhook::{Refund, RefundStatus};
 
 impl Checkout {
-    /// Gives money back: all that is left of a payment, or a part. Once for each [reference](RefundRequest::reference): a retried call, a double click or a reload gets the
-    /// refund that was made, as it stands now, also after Stripe's 24 hours.
+    /// Refunds a payment: all that is left of it, or a part.
     ///
-    /// The answer is the refund, not its end. The money of a [`pending`] refund is on its way. The
-    /// handler receives [`RefundSucceeded`] or [`RefundFailed`] later. Stripe never refunds more
-    /// than was paid.
+    /// Each [reference](RefundRequest::reference) makes one refund. A retried call, a double click
+    /// or a reload returns the refund that was made, with its current status. That also holds after
+    /// the 24 hours for which Stripe remembers a request.
     ///
-    /// After [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox) call it again with the
-    /// same request. Do not call it inside the handler. Let the handler write down the refund that
-    /// it wants, and call this afterwards.
+    /// The answer is the refund, not its final result. The money of a [`pending`] refund is on its
+    /// way. The handler receives [`RefundSucceeded`] or [`RefundFailed`] later. Stripe never
+    /// refunds more than was paid.
+    ///
+    /// After [`Api`](PaymentError::Api) or [`Inbox`](PaymentError::Inbox), call it again with the
+    /// same request. Do not call it inside the handler. Instead let the handler write down the
+    /// refund, and call this method afterwards.
     ///
     /// [`pending`]: crate::webhook::RefundStatus::Pending
     /// [`RefundSucceeded`]: crate::fulfillment::PaymentEvent::RefundSucceeded
@@ -40,9 +43,9 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`PaymentError`]; [`NothingLeft`](PaymentError::NothingLeft),
-    /// [`MoreThanLeft`](PaymentError::MoreThanLeft) and [`Disputed`](PaymentError::Disputed) where
-    /// Stripe refuses it. After a refusal you can ask again with the same reference.
+    /// [`PaymentError`]. It is [`NothingLeft`](PaymentError::NothingLeft),
+    /// [`MoreThanLeft`](PaymentError::MoreThanLeft) or [`Disputed`](PaymentError::Disputed) if
+    /// Stripe refuses the refund. After a refusal you can try again with the same reference.
     pub async fn refund(&self, request: &RefundRequest) -> Result<Refund, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.give_back(&request).await })
@@ -61,7 +64,7 @@ impl Checkout {
                 .currency_of(request.payment(), account.as_deref())
                 .await?;
             if currency != amount.currency() {
-                // Stripe takes minor units of whatever the payment was in.
+                // Stripe reads the amount as minor units of the payment's currency.
                 let mixed = AmountError::CurrencyMismatch {
                     left: amount.currency(),
                     right: currency,
@@ -93,7 +96,7 @@ impl Checkout {
         doing.run(&work).await.map_err(refused)
     }
 
-    /// The connected account that a payment is on: as its order's row says, or else as the caller does.
+    /// Returns the connected account of a payment: from its order's row, or else from the caller.
     pub(super) async fn account_of(
         &self,
         payment: &str,
@@ -125,7 +128,7 @@ impl Checkout {
     }
 }
 
-/// What Stripe says no to, in words of our own.
+/// Translates a refusal of Stripe into our own error.
 fn refused(error: PaymentError) -> PaymentError {
     let PaymentError::Api(ApiError::InvalidRequest { code, param, .. }) = &error else {
         return error;
@@ -133,7 +136,7 @@ fn refused(error: PaymentError) -> PaymentError {
     match (code.as_deref(), param.as_deref()) {
         (Some("charge_already_refunded"), _) => PaymentError::NothingLeft,
         (Some("charge_disputed"), _) => PaymentError::Disputed,
-        // Stripe has no code for this one.
+        // Stripe has no code for this refusal.
         (None | Some("amount_too_large"), Some("amount")) => PaymentError::MoreThanLeft,
         _ => error,
     }
@@ -173,7 +176,7 @@ impl Work for Refunding<'_> {
         refunds.retain(|refund| {
             operation_of(refund.metadata(), self.application) == Some(self.request.reference())
         });
-        // One that failed was made too: another refund has another reference.
+        // A failed refund counts as made too: another refund has another reference.
         let moves_money = |refund: &Refund| {
             !matches!(
                 refund.status(),
@@ -206,7 +209,7 @@ impl Work for Refunding<'_> {
 }
 
 impl Gateway {
-    /// All refunds of a payment, the newest first.
+    /// Returns all refunds of a payment, the newest first.
     pub(super) async fn refunds_of(
         &self,
         payment: &str,

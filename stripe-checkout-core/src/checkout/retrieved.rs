@@ -1,7 +1,8 @@
-//! What Stripe says of a payment when it is asked, taken in as if it had sent an event.
+//! Receives a payment that was retrieved from Stripe, as if Stripe had sent an event.
 //!
-//! The buyer is often back before the webhook, and some events never come. So a payment that was retrieved, and is settled, goes the way of every event: an id of its
-//! own, stored first, one effect. The webhook that follows is another event object of the same success.
+//! The buyer often returns before the webhook arrives, and some events never come. So a retrieved
+//! payment that is settled is handled as an event: it has an id of its own, it is stored first, and
+//! it has one effect. The webhook that follows is another event object of the same success.
 
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
@@ -26,9 +27,13 @@ use crate::webhook::{
 };
 
 impl Checkout {
-    /// Takes a retrieved payment in, if it is settled. What goes wrong is the log's affair: the buyer is told how the payment went, whoever packs the parcel.
+    /// Receives a retrieved payment if it is settled.
     ///
-    /// Only where the inbox remembers for good: one that forgets at a restart would ship again for a page of last week that somebody reloads.
+    /// Errors only go to the log: the buyer sees the payment's status, whether or not the order is
+    /// fulfilled now.
+    ///
+    /// This needs an inbox that survives a restart. Another inbox would ship again if a buyer
+    /// reloads a page of last week.
     pub(super) async fn take_in_retrieved(&self, payment: &Payment, whole: &[u8]) {
         if !self.inner.fulfillment.survives_restart() {
             return;
@@ -43,7 +48,7 @@ impl Checkout {
         }
     }
 
-    /// Takes in what a retrieved Checkout Session says, if it is settled or waits for its capture.
+    /// Receives a retrieved Checkout Session if it is settled or waits for its capture.
     pub(super) async fn take_in_retrieved_session(
         &self,
         gateway: &Gateway,
@@ -69,8 +74,10 @@ impl Checkout {
         }
     }
 
-    /// The names that the application has and had. Without marks to go by, the present one and the
-    /// one that its rows stand under.
+    /// Returns the present and former names of the application.
+    ///
+    /// If marks do not decide which payments are ours, it returns the present name and the name of
+    /// the rows.
     pub(super) fn names(&self) -> Vec<&str> {
         match &self.inner.ours {
             OursRule::Marked(names) => names.iter().map(String::as_str).collect(),
@@ -80,7 +87,8 @@ impl Checkout {
         }
     }
 
-    /// Whether the payment bears the mark of this application, by one of its names.
+    /// Whether the payment is marked with one of this application's names, or the merchant's rule
+    /// accepts it.
     pub(super) fn bears_our_mark(&self, payment: &Payment) -> bool {
         let marks = Marks::of(payment.metadata());
         match &self.inner.ours {
@@ -92,9 +100,10 @@ impl Checkout {
         }
     }
 
-    /// Receives the event that [`event_of`] made. If Stripe's own event is here already and its
-    /// handler fails, there is nothing new: that event has its attempts and its pauses, and another
-    /// event object would have as many again.
+    /// Receives the event that [`event_of`] made.
+    ///
+    /// If Stripe's own event is stored already and its handler fails, nothing is new. That event
+    /// has its own attempts and pauses, and another event object would have as many again.
     pub(super) async fn take_in_settled(&self, event: Event) -> Result<Received, InboxError> {
         let fulfillment = &self.inner.fulfillment;
         let event = self.read(event);
@@ -103,8 +112,8 @@ impl Checkout {
         filter.scope = Some(self.scope(Mode::from_livemode(event.livemode())));
         let told = fulfillment.events(&filter).await?;
         let told = told.iter().find(|told| {
-            // Events of one type may tell different things: a session completes paid or unpaid. A
-            // success that is told already is one that settles.
+            // Events of one type may report different things: a session completes paid or unpaid.
+            // The stored event reports the same success if it settles a payment.
             let same = match outcome.settled() {
                 Some(_) => told.settles,
                 None => !told.settles && told.event_type == event.event_type(),
@@ -128,7 +137,10 @@ fn not_taken(payment: &Payment, error: &InboxError) {
     }
 }
 
-/// The event that Stripe sends, or has sent, when a payment comes to this status; none if more is to come.
+/// Returns the event that Stripe sends, or has sent, when a payment reaches this status.
+///
+/// It covers payments that succeeded, were canceled, or are authorised. `None` for any other
+/// status: more events follow.
 pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     #[derive(Serialize)]
     struct Envelope<'a> {
@@ -162,7 +174,8 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     let mut object: BTreeMap<String, &RawValue> = serde_json::from_slice(whole).ok()?;
     let mut charge = None;
     if let (Some(id), Some(returned)) = (payment.latest_charge(), payment.returned()) {
-        // Of the charge only what decides: the rest is the buyer's name, address and card.
+        // Keep only the fields of the charge that decide. The rest is the buyer's name, address and
+        // card.
         let kept = Charge {
             id,
             object: "charge",
@@ -187,8 +200,10 @@ pub(super) fn event_of(payment: &Payment, whole: &[u8]) -> Option<Event> {
     Event::parse(serde_json::to_vec(&envelope).ok()?).ok()
 }
 
-/// The id of the event: the same each time, so that a page that is reloaded brings nothing new, and
-/// no id of Stripe's. An authorisation that grew is another event.
+/// Returns the id of the event. An authorisation that grew is another event.
+///
+/// The id is the same each time, so that a reloaded page adds nothing new. It is never an id of
+/// Stripe's.
 fn retrieved_id(payment: &Payment) -> String {
     let id = format!("retrieved_{}_{}", payment.id(), payment.status().as_str());
     match payment.status() {
@@ -199,10 +214,11 @@ fn retrieved_id(payment: &Payment) -> String {
     }
 }
 
-/// As of when the event tells how the payment stands, in seconds since 1970. Where the payment was
-/// read with its charge, that is now, less the second for which an answer is remembered. Where the
-/// key may not read charges, a refund is not seen. The event then counts as old as the payment, so
-/// that an old one is checked before it is fulfilled.
+/// Returns as of when the event reports the payment, in seconds since 1970.
+///
+/// If the payment was read with its charge, that is now, less the second for which an answer is
+/// remembered. If the key may not read charges, a refund is not visible. The event then counts as
+/// old as the payment, so that an old event is checked before it is fulfilled.
 fn known_since(payment: &Payment) -> u64 {
     match payment.returned() {
         Some(_) => {
@@ -213,9 +229,10 @@ fn known_since(payment: &Payment) -> u64 {
     }
 }
 
-/// Returns the event of a session that is settled, or that waits for its capture. A session does
-/// not know how much was captured of authorised money. So its PaymentIntent decides, as if it had
-/// been retrieved alone.
+/// Returns the event of a session that is settled, or that waits for its capture.
+///
+/// A session does not know how much of the authorised money was captured. So its PaymentIntent
+/// decides, as if it had been retrieved alone.
 pub(super) async fn event_of_session(
     gateway: &Gateway,
     session: &CheckoutSession,
@@ -229,23 +246,26 @@ pub(super) async fn event_of_session(
             let (intent, whole) = found.await?;
             Ok(event_of(&intent, &whole))
         }
-        // The key may not see the PaymentIntent.
+        // The key may not read the PaymentIntent.
         None if session.payment_intent().is_some() && !over => Ok(None),
         _ => Ok(event_told_by_session(payment)),
     }
 }
 
-/// The event that Stripe sends, or has sent, when a Checkout Session comes to where it stands; none if more is to come. It is made of what was read of the session: the
+/// Returns the event that Stripe sends, or has sent, when a Checkout Session reaches its status.
+///
+/// `None` if more events follow. The event has only the fields that were read from the session: the
 /// rest is the buyer's name and address.
 fn event_told_by_session(payment: &Payment) -> Option<Event> {
     let session = payment.session()?;
     let over = match payment.status() {
-        // Its PaymentIntent may be a moment ahead of it: the next look sees both.
+        // Its PaymentIntent may be a moment ahead of it: the next look-up sees both.
         PaymentStatus::Succeeded if *session.payment_status() == SessionPaymentStatus::Unpaid => {
             return None;
         }
         PaymentStatus::Succeeded => "checkout.session.completed",
-        // Of one that is complete, the PaymentIntent has failed; one that is open waits for its buyer.
+        // If the session is complete, the PaymentIntent failed. If it is open, it waits for its
+        // buyer.
         PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled
             if session.status() == Some(&SessionStatus::Complete) =>
         {
@@ -255,7 +275,7 @@ fn event_told_by_session(payment: &Payment) -> Option<Event> {
         _ => return None,
     };
     let charge = payment.latest_charge().zip(payment.returned());
-    // The amounts received and refunded decide.
+    // The received and refunded amounts decide.
     let charge = charge.map(|(id, returned)| {
         json!({
             "id": id,
@@ -277,7 +297,8 @@ fn event_told_by_session(payment: &Payment) -> Option<Event> {
     });
     let metadata: BTreeMap<_, _> = session.metadata().iter().collect();
     let event = json!({
-        // The same each time, so that a page that is reloaded brings nothing new; and no id of Stripe's.
+        // The id is the same each time, so that a reloaded page adds nothing new. It is never an id
+        // of Stripe's.
         "id": format!("retrieved_{}_{}", session.id(), payment.status().as_str()),
         "object": "event",
         "api_version": API_VERSION,

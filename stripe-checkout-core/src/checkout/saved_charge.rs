@@ -1,7 +1,9 @@
 //! Charges a saved payment method while the buyer is away.
 //!
-//! It is the order's own PaymentIntent that is confirmed, the one that its page would give to the buyer: so an order is paid once, by whoever is first, and a buyer
-//! whose bank wants to ask him finds it waiting on the page. A PaymentIntent succeeds once, however often it is confirmed.
+//! The charge confirms the order's own PaymentIntent, which the checkout page would also use. So an
+//! order is paid only once, by the first of the two. If the buyer's bank asks for authentication,
+//! the buyer finds the PaymentIntent waiting on the page. A PaymentIntent succeeds only once, no
+//! matter how often it is confirmed.
 
 use serde::Deserialize;
 
@@ -17,12 +19,14 @@ use crate::stripe::{ApiError, Gateway, IdempotencyKey, Unsuccessful, check_id, f
 use crate::webhook::{Failure, Payment, PaymentStatus};
 
 impl Checkout {
-    /// Charges a payment method that a customer saved, while he is away: a renewal, a part that is due, one click.
+    /// Charges a saved payment method while the customer is away: for a renewal or an instalment.
     ///
-    /// An order is paid once: if it is paid already, in whichever way, that is the outcome, and
-    /// nothing is charged. The same [attempt](SavedCharge::attempt) of the same payment method asks
-    /// the bank once, also after a crash, after a year, or after a restored backup: a second call
-    /// returns how the attempt went. The key needs read access to charges.
+    /// It also serves purchases with one click. An order is paid once. If it is already paid, in
+    /// any way, that is the outcome, and nothing is charged.
+    ///
+    /// The library sends the same [attempt](SavedCharge::attempt) with the same payment method to
+    /// the bank only once. That also holds after a crash, after a year, or after a restored backup:
+    /// a second call returns the result of the attempt. The key needs read access to charges.
     ///
     /// Deliver in `payment_succeeded`, as for every payment. See
     /// <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
@@ -43,14 +47,14 @@ impl Checkout {
     ///
     /// # Errors
     /// [`PaymentError::NotTheirs`] if the payment method is not this customer's: nothing was
-    /// charged. Else as [`create_intent`](Self::create_intent). After [`PaymentError::Api`] and
-    /// [`PaymentError::Inbox`] it is not known whether it was charged: call it again with the
-    /// same attempt.
+    /// charged. Otherwise the errors of [`create_intent`](Self::create_intent). After
+    /// [`PaymentError::Api`] and [`PaymentError::Inbox`] the payment method may have been charged:
+    /// call it again with the same attempt.
     pub async fn charge_saved(
         &self,
         charge: &SavedCharge,
     ) -> Result<SavedChargeOutcome, PaymentError> {
-        // What Stripe did must be told to the inbox, even if whoever asked goes away.
+        // The inbox must learn what Stripe did, even if the caller goes away.
         let (checkout, charge) = (self.clone(), charge.clone());
         let task = self
             .inner
@@ -69,13 +73,14 @@ impl Checkout {
             .clone()
             .customer(customer.id())
             .saving_nothing();
-        // A customer is one of his account's, and so is what he pays.
+        // A customer belongs to one account, and so do the customer's payments.
         let request = match account {
             Some(account) => request.on_account(account),
             None => request,
         };
         let order = self.order_key_on(request.reference(), account);
-        // Paid already, perhaps with this very card, which may be gone since: not to be asked again.
+        // The order may be paid already, even with this card, which may be removed by now. Do not
+        // charge it again.
         if let Some(paid) = self.settled(&order).await? {
             return Ok(outcome(paid));
         }
@@ -124,14 +129,14 @@ impl Checkout {
         let doing = Doing {
             checkout: self,
             key,
-            // The order may get another PaymentIntent: the attempt stays the same one.
+            // The order may get another PaymentIntent, but the attempt stays the same.
             subject: None,
             amount: Some(request.amount()),
             form: work.form.clone(),
         };
         match doing.run(&work).await {
             Ok(made) => self.told(gateway, made, account).await,
-            // The buyer is confirming it in this moment.
+            // The buyer is confirming it at this moment.
             Err(PaymentError::Api(ApiError::InvalidRequest {
                 code: Some(code), ..
             })) if code == "payment_intent_unexpected_state" => {
@@ -142,7 +147,7 @@ impl Checkout {
         }
     }
 
-    /// Returns how an attempt went, and takes the payment in if it is settled.
+    /// Returns the result of an attempt, and receives the payment if it is settled.
     async fn told(
         &self,
         gateway: &Gateway,
@@ -162,7 +167,7 @@ impl Checkout {
         })
     }
 
-    /// The payment of an order that is paid, or on its way.
+    /// Returns the payment of an order that is paid, or whose payment is on its way.
     async fn settled(&self, order: &OrderKey) -> Result<Option<Payment>, PaymentError> {
         let Some(row) = self.inner.fulfillment.intent(order).await? else {
             return Ok(None);
@@ -192,16 +197,16 @@ struct Attempt<'a> {
     gateway: &'a Gateway,
     customer: &'a Customer,
     method: &'a str,
-    /// All names of the application.
+    /// All names of the application, present and former.
     names: Vec<&'a str>,
     order: &'a str,
-    /// The caller's own number of the attempt.
+    /// The caller's number of the attempt.
     number: String,
 }
 
-/// How an attempt went.
+/// The result of an attempt.
 struct Charged {
-    /// The charge. The PaymentIntent, where Stripe made no charge.
+    /// The id of the charge, or of the PaymentIntent if Stripe made no charge.
     id: String,
     payment: String,
     failure: Option<Failure>,
@@ -218,15 +223,15 @@ impl Charged {
 }
 
 impl Attempt<'_> {
-    /// The reference of the attempt's row. Only the order's reference may hold a `#`.
+    /// Returns the reference of the attempt's row. Only the order's reference may contain a `#`.
     fn reference(&self) -> String {
         let (customer, method) = (self.customer.id(), self.method);
         format!("{}#{}#{customer}#{method}", self.order, self.number)
     }
 
-    /// Looks at the customer's charges: one of this attempt, or one that paid the order.
+    /// Searches the customer's charges for a charge of this attempt, or one that paid the order.
     ///
-    /// A charge bears the metadata that its PaymentIntent had when it was made.
+    /// A charge has the metadata that its PaymentIntent had when the charge was made.
     async fn find(&self) -> Result<Option<Charged>, ApiError> {
         let account = self.customer.account();
         let mut charges = self.gateway.charges_of(self.customer).await?;
@@ -266,7 +271,7 @@ impl Attempt<'_> {
     }
 }
 
-/// The attempt, on the PaymentIntent that is open for the order.
+/// One attempt on the order's open PaymentIntent.
 struct Charging<'a> {
     attempt: Attempt<'a>,
     open: &'a str,
@@ -280,7 +285,7 @@ impl Work for Charging<'_> {
         let attempt = &self.attempt;
         let (gateway, account) = (attempt.gateway, attempt.customer.account());
         // A confirmation takes no metadata: the charge takes it from the PaymentIntent. Two
-        // attempts at once may swap their marks. The PaymentIntent succeeds once all the same.
+        // concurrent attempts may swap their marks, but the PaymentIntent still succeeds only once.
         let mark = [(CHARGE, &*attempt.number)];
         gateway.add_metadata(self.open, &mark, account).await?;
         let confirmed = gateway.confirm_off_session(self.open, &self.form, key, account);
@@ -293,7 +298,7 @@ impl Work for Charging<'_> {
                 };
                 Ok((made, replayed))
             }
-            // A decline is an answer, for good: the next attempt has another number.
+            // A decline is a final answer: the next attempt has another number.
             Err(Unsuccessful {
                 error:
                     ApiError::Declined {
@@ -323,7 +328,7 @@ impl Work for Charging<'_> {
     }
 }
 
-/// A charge, as far as it tells of an attempt. See <https://docs.stripe.com/api/charges/object>.
+/// The fields of a charge that show an attempt. See <https://docs.stripe.com/api/charges/object>.
 #[derive(Deserialize)]
 struct Charge {
     id: String,
@@ -358,7 +363,7 @@ impl Charge {
 }
 
 impl Gateway {
-    /// All charges of a customer, the newest first.
+    /// Returns all charges of a customer, the newest first.
     async fn charges_of(&self, customer: &Customer) -> Result<Vec<Charge>, ApiError> {
         #[derive(Deserialize)]
         struct List {

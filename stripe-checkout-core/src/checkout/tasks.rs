@@ -1,4 +1,4 @@
-//! Work that ends, whoever hangs up.
+//! Runs work to its end, even if the caller hangs up.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
-/// The calls that are under way.
+/// The calls that are running.
 pub(super) struct Tasks {
     running: watch::Sender<usize>,
-    /// Where they run: the runtime in which the checkout was built, if it was built in one.
+    /// The runtime that runs them: the one in which the checkout was built, if any.
     runtime: Option<Handle>,
 }
 
@@ -26,8 +26,10 @@ impl Tasks {
         }
     }
 
-    /// Runs it to its end, also if the caller goes away meanwhile. Work that never waits for
-    /// anything ends here, without a task: a task costs more than a webhook that is stored in memory.
+    /// Runs the work to its end, even if the caller goes away.
+    ///
+    /// Work that never waits for anything ends here, without a task: a task costs more than storing
+    /// a webhook in memory.
     ///
     /// # Errors
     /// [`Unfinished`].
@@ -39,7 +41,7 @@ impl Tasks {
         if self.is_at_home() {
             let running = Running::new(&self.running);
             let begun = std::future::poll_fn(|context| {
-                // Nothing of the work is looked at after a panic, so no broken invariant can be seen.
+                // The work is not used after a panic, so no broken invariant can be seen.
                 let poll = AssertUnwindSafe(|| work.as_mut().poll(context));
                 Poll::Ready(catch_unwind(poll))
             });
@@ -48,7 +50,7 @@ impl Tasks {
                 Ok(Poll::Pending) => {}
                 Err(_) => return Err(Unfinished::Panicked),
             }
-            // The task counts before this call no longer does.
+            // The task counts before this call stops counting.
             let task = self.spawn(work);
             drop(running);
             return Ok(task.await?);
@@ -56,7 +58,7 @@ impl Tasks {
         Ok(self.spawn(work).await?)
     }
 
-    /// Whether this is a task of the runtime on which the work runs, on one of its worker threads.
+    /// Whether this is a task of the runtime that runs the work, on one of its worker threads.
     fn is_at_home(&self) -> bool {
         if tokio::task::try_id().is_none() {
             return false;
@@ -67,7 +69,8 @@ impl Tasks {
         })
     }
 
-    /// Runs it to its end, in the current span, whether or not somebody waits for what it gives.
+    /// Runs the work to its end, in the current span, whether or not the caller waits for the
+    /// result.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -84,17 +87,17 @@ impl Tasks {
         }
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing is running.
     pub(super) async fn drain(&self) {
-        // The sender is ours, so the channel cannot close meanwhile.
+        // We own the sender, so the channel cannot close meanwhile.
         let _ = self.running.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 
-/// Why work did not come to its end.
+/// Why work did not reach its end.
 #[derive(Debug, Error)]
 pub(super) enum Unfinished {
-    /// Not with the panic's message, which may hold anything.
+    /// The error omits the panic's message, which may contain anything.
     #[error("the work panicked")]
     Panicked,
     #[error("the runtime ended")]
@@ -111,7 +114,7 @@ impl From<JoinError> for Unfinished {
     }
 }
 
-/// Counts while it lives, also in a task that panics or is dropped before it ran.
+/// Counts while it exists, even in a task that panics or is dropped before it ran.
 struct Running(watch::Sender<usize>);
 
 impl Running {
@@ -207,7 +210,7 @@ mod tests {
                 ended.send(()).unwrap();
             };
             let mut work = std::pin::pin!(inner.run(work));
-            // It began, and then the caller goes away.
+            // The work began, and then the caller goes away.
             std::future::poll_fn(|context| {
                 assert!(work.as_mut().poll(context).is_pending());
                 Poll::Ready(())
@@ -240,7 +243,8 @@ mod tests {
         tasks.drain().await;
     }
 
-    /// As in actix-web: the call comes in on a worker's own runtime, which ends before the work does.
+    /// As in actix-web: the call arrives on a worker's own runtime, which ends before the work
+    /// does.
     #[tokio::test]
     async fn what_began_on_a_runtime_that_ends_goes_on() {
         let tasks = Tasks::new();

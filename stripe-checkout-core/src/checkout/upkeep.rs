@@ -1,4 +1,4 @@
-//! What an operator asks, and what is to be done now and then.
+//! Reports for operators, and regular maintenance of the inbox.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,19 +9,22 @@ use crate::error::InboxError;
 use crate::fulfillment::{EventFilter, EventRecord, Received, Stats};
 use crate::telemetry;
 
-/// How long events are remembered that are done or superseded: a little longer than Stripe lists them, which is 30 days.
+/// How long the inbox keeps events that are done or superseded.
+///
+/// It is a little longer than the 30 days for which Stripe lists them.
 const REMEMBERED: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
-/// How many events are forgotten at a time: few, so that nobody waits for it.
+/// How many events one batch deletes: few, so that no other work waits for it.
 const BATCH: usize = 500;
 
 impl Checkout {
-    /// The events received, the newest first, for an operator's page.
+    /// Returns the received events, the newest first, for an operator's page.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].
     pub async fn events(&self, mut filter: EventFilter) -> Result<Vec<EventRecord>, InboxError> {
-        // Without keys in both modes, but never another application's on the same database.
+        // Without keys it lists both modes, but never the events of another application on the same
+        // database.
         let mut events = Vec::new();
         for scope in self.scopes() {
             filter.scope = Some(scope);
@@ -32,36 +35,38 @@ impl Checkout {
         Ok(events)
     }
 
-    /// Runs an event that is pending, dead or mismatched again, from its first attempt. A pending
-    /// event ends as it would have ended by itself, only sooner.
+    /// Runs a pending, dead or mismatched event again, from its first attempt.
+    ///
+    /// A pending event ends as it would have ended without this call, only sooner.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or
-    /// dropped; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]. [`InboxError::WrongState`] if the event is done, superseded or
+    /// discarded. [`InboxError::Busy`].
     pub async fn replay(&self, event: &EventRecord) -> Result<Received, InboxError> {
         let (checkout, event) = (self.clone(), event.clone());
         self.to_the_end(async move { checkout.inner.fulfillment.replay(&event).await })
             .await
     }
 
-    /// Discards an event for good: the handler never receives it, and refunds that waited for it go
-    /// on.
+    /// Discards an event for good: the handler never receives it.
+    ///
+    /// Refunds that waited for the event go on.
     ///
     /// # Errors
-    /// [`InboxError::UnknownEvent`]; [`InboxError::WrongState`] if it is done, superseded or
-    /// dropped; [`InboxError::Busy`].
+    /// [`InboxError::UnknownEvent`]. [`InboxError::WrongState`] if the event is done, superseded or
+    /// discarded. [`InboxError::Busy`].
     pub async fn discard(&self, event: &EventRecord) -> Result<(), InboxError> {
         let (checkout, event) = (self.clone(), event.clone());
         self.to_the_end(async move { checkout.inner.fulfillment.discard(&event).await })
             .await
     }
 
-    /// The problems that an operator must look at, the most urgent first; none if all is well.
+    /// Returns the problems that an operator must look at, the most urgent first.
     ///
-    /// A payment counts as unfulfilled when its success was received longer ago than
-    /// `unfulfilled_after` and is not fulfilled: a quarter of an hour leaves room for a few
-    /// attempts. It counts all events that are stored, as [`stats`](Self::stats) does: ask once a
-    /// minute, not once a request.
+    /// It returns an empty list if all is well. A payment counts as unfulfilled if its success was
+    /// received longer ago than `unfulfilled_after` and is not fulfilled. A quarter of an hour
+    /// leaves room for a few attempts. It counts all stored events, as [`stats`](Self::stats) does:
+    /// call it once a minute, not once a request.
     ///
     /// ```no_run
     /// # use stripe_checkout_core::{Checkout, InboxError};
@@ -74,7 +79,7 @@ impl Checkout {
     /// ```
     ///
     /// # Errors
-    /// [`InboxError::Unavailable`]: that is one, too.
+    /// [`InboxError::Unavailable`]. This is a problem for the operator too.
     pub async fn alerts(&self, unfulfilled_after: Duration) -> Result<Vec<Alert>, InboxError> {
         let stats = self.stats().await?;
         let clock = self.inner.clock.alert();
@@ -84,18 +89,17 @@ impl Checkout {
         Ok(alerts)
     }
 
-    /// By how many seconds this machine's clock is ahead of Stripe's, or behind if negative; `None`
-    /// before the first webhook.
+    /// Returns how many seconds this machine's clock is ahead of Stripe's (negative: behind).
     ///
-    /// It is the smallest difference between now and the time of a genuine signature in the last
-    /// five to ten minutes. A second or two of it is the way. A single old delivery that is sent
-    /// again does not pass for a wrong clock, unless nothing else came meanwhile. Refused
-    /// deliveries count if their signature is good.
+    /// `None` before the first webhook. It is the smallest difference between now and the time of a
+    /// genuine signature in the last five to ten minutes. The delivery itself takes a second or two
+    /// of it. A single old delivery that is sent again does not look like a wrong clock, unless no
+    /// other delivery came in that time. Refused deliveries count if their signature is valid.
     pub fn clock_skew(&self) -> Option<i64> {
         self.inner.clock.ahead()
     }
 
-    /// Whether payments were found while no process had accepted a webhook for an hour.
+    /// Reports payments that were found while no process had accepted a webhook for an hour.
     async fn silence(&self) -> Result<Option<Alert>, InboxError> {
         let Some(found) = self.inner.deliveries.overdue() else {
             return Ok(None);
@@ -109,14 +113,18 @@ impl Checkout {
         Ok(is_silent.then_some(Alert::NoWebhooks { payments }))
     }
 
-    /// How many events are in which state, and what somebody should look at. It counts all events that are stored: ask once a minute, not once a request.
+    /// Returns how many events are in each state, and the counts that an operator should look at.
     ///
-    /// With the feature `metrics` it also sets the gauges: call it whenever they are read, or once a minute. Without it they stand still.
+    /// It counts all stored events: call it once a minute, not once a request.
+    ///
+    /// With the feature `metrics` it also sets the gauges. Call it whenever they are read, or once
+    /// a minute: otherwise they keep their old values.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`].
     pub async fn stats(&self) -> Result<Stats, InboxError> {
-        // A recorder that was installed after this checkout was built does not know what the metrics mean.
+        // A recorder that was installed after this checkout was built lacks the descriptions of the
+        // metrics.
         telemetry::describe();
         let mut stats = Stats::default();
         for scope in self.scopes() {
@@ -130,11 +138,13 @@ impl Checkout {
         Ok(stats)
     }
 
-    /// Forgets events that are done or superseded and older than 35 days, in small batches, and says how many. Call it once a day. What is pending, dead, mismatched
-    /// or dropped stays, and so does what is known of each payment: a success is never run again.
+    /// Deletes events that are done or superseded and older than 35 days, and returns how many.
+    ///
+    /// It works in small batches. Call it once a day. Pending, dead, mismatched and discarded
+    /// events stay. The record of each payment stays too, so that a success never runs again.
     ///
     /// # Errors
-    /// [`InboxError`]: what was forgotten until then is forgotten.
+    /// [`InboxError`]. The events that were deleted before the error stay deleted.
     pub async fn prune(&self) -> Result<usize, InboxError> {
         let before = SystemTime::now() - REMEMBERED;
         let checkout = self.clone();

@@ -1,6 +1,6 @@
 //! The webhook: from the raw body of Stripe's request to the inbox.
 //!
-//! The body is parsed once. The parsed [`Event`] goes on as it is, and reads its outcome once.
+//! The library parses the body once, and reads the outcome of the parsed [`Event`] once.
 
 use std::time::SystemTime;
 
@@ -18,14 +18,16 @@ use crate::telemetry::{self, Origin, Refusal};
 use crate::webhook::signature::SignatureError;
 use crate::webhook::{Event, ReadEvent};
 
-/// Why a delivery could not be turned into an event: one error for a webhook route by hand.
+/// Why a delivery could not be turned into an event.
+///
+/// It is the one error type for a webhook route that you write by hand.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The signature is refused.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// The payload is genuine, but no event.
+    /// The payload is genuine, but it is not an event.
     #[error(transparent)]
     Event(#[from] EventError),
     /// The body is larger than the limit.
@@ -37,7 +39,7 @@ pub enum VerifyError {
     /// The body did not arrive within its deadline.
     #[error("the body did not arrive in time")]
     TooSlow,
-    /// The body did not arrive whole.
+    /// The body did not arrive completely.
     #[error("the body did not arrive whole")]
     Incomplete,
 }
@@ -53,7 +55,7 @@ impl From<&VerifyError> for Problem {
     }
 }
 
-/// For routes written by hand: the answer of the webhook route.
+/// For routes that you write by hand: the response of the webhook route.
 impl From<VerifyError> for Reply {
     fn from(error: VerifyError) -> Self {
         Problem::from(&error).json()
@@ -61,10 +63,10 @@ impl From<VerifyError> for Reply {
 }
 
 impl Checkout {
-    /// The header in which Stripe signs a webhook, in lower case.
+    /// The name of the header with Stripe's signature of a webhook, in lower case.
     pub const SIGNATURE_HEADER: &'static str = "stripe-signature";
 
-    /// Answers the webhook's route.
+    /// Handles a request to the webhook's route.
     pub(super) async fn webhook(&self, call: Call) -> Reply {
         let Call { visitor, body, .. } = call;
         match self.verify(body, visitor.headers(Self::SIGNATURE_HEADER)) {
@@ -73,11 +75,14 @@ impl Checkout {
         }
     }
 
-    /// Verifies a webhook's raw body against its `Stripe-Signature` headers, for a route that you
-    /// write by hand. The event is *not* stored: [`receive`](Self::receive) does that.
+    /// Verifies a webhook's raw body against its `Stripe-Signature` headers.
+    ///
+    /// Use it in a route that you write by hand. It does *not* store the event:
+    /// [`receive`](Self::receive) does that.
     ///
     /// # Errors
-    /// [`VerifyError`]: `Reply::from` makes the answer, which tells the sender nothing more.
+    /// [`VerifyError`]. `Reply::from` turns it into the response, which tells the sender nothing
+    /// more.
     pub fn verify<'a>(
         &self,
         body: Body,
@@ -110,11 +115,12 @@ impl Checkout {
         Ok(Event::parse(payload)?)
     }
 
-    /// Receives a verified event and calls the handler, as the webhook route does. Use it in a
-    /// route of your own.
+    /// Receives a verified event and calls the handler, as the webhook route does.
+    ///
+    /// Use it in a route that you write by hand.
     ///
     /// # Errors
-    /// [`InboxError`]: nothing was stored, so answer with 503 and Stripe delivers again.
+    /// [`InboxError`]. The event may not be stored: answer with 503, and Stripe delivers it again.
     pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
         let checkout = self.clone();
         self.to_the_end(async move { checkout.take_in(event, Origin::Webhook).await })
@@ -136,8 +142,9 @@ impl Checkout {
         self.take_in_read(&self.read(event), origin).await
     }
 
-    /// The event as it is stored, on the account that it is of. An organisation names the account of
-    /// the keys too.
+    /// Returns the event as it is stored, with the account that it belongs to.
+    ///
+    /// An organisation's events also name the account of the API keys.
     pub(super) fn read(&self, event: Event) -> ReadEvent {
         let own = self.inner.own_account.as_deref();
         let event = event.unless_own(|account| own == Some(account));
@@ -170,10 +177,10 @@ impl Checkout {
         received
     }
 
-    /// A buyer who comes back does not see how the payment stood before this event.
+    /// Forgets remembered look-ups, so that a returning buyer sees the payment after this event.
     #[cfg(feature = "intent")]
     fn forget_look_ups(&self, event: &ReadEvent, origin: Origin) {
-        // A look-up is no news to itself.
+        // An event from a look-up tells that look-up nothing new.
         if origin != Origin::Webhook {
             return;
         }
@@ -229,11 +236,11 @@ impl Checkout {
             .await
     }
 
-    /// Notes that an event came from this origin, and how it ended.
+    /// Records that an event came from this origin, and its result.
     fn watch_delivery(&self, event: &ReadEvent, origin: Origin, received: &Received) {
         match origin {
             Origin::Webhook if self.inner.deliveries.accepted() => {
-                // The webhook does not wait for it. The next note follows in five minutes.
+                // The webhook does not wait for this. The next note follows in five minutes.
                 let checkout = self.clone();
                 self.inner.tasks.spawn(async move {
                     if let Err(error) = checkout.note_webhook(SystemTime::now()).await {
@@ -254,14 +261,14 @@ impl Checkout {
         let scope = self.watched();
         let now = seconds(now).to_string();
         let before = inbox.bookmark(&scope, NOTE).await?;
-        // Else another process has just noted it.
+        // If the note changed meanwhile, another process has just written it.
         inbox
             .put_bookmark(&scope, NOTE, before.as_deref(), &now)
             .await?;
         Ok(())
     }
 
-    /// Under which application and mode the note stands.
+    /// Returns the application and mode of the note.
     pub(super) fn watched(&self) -> Scope {
         self.scope(self.inner.mode.unwrap_or(Mode::Test))
     }

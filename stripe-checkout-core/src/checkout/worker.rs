@@ -1,8 +1,8 @@
-//! The worker: runs what is due, in any number of processes.
+//! The worker: runs due events, in any number of processes.
 //!
-//! It asks each inbox once in a while which applications have something due. For each of these it
-//! takes a ticket, and each ticket is one turn at one event. Tickets stand in one queue, so an
-//! application with ten thousand events keeps no other one waiting for longer than a few turns.
+//! At each interval it asks each inbox which applications have due events. It issues a ticket for
+//! each of these applications, and each ticket is one turn at one event. All tickets wait in one
+//! queue. So an application with ten thousand events delays the others only by a few turns.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
@@ -20,21 +20,26 @@ use super::wake::{Wake, wake};
 use crate::error::InboxError;
 use crate::fulfillment::Scope;
 
-/// Runs events that failed before, and with [`queued`](crate::CheckoutBuilder::queued) all of them. See [`Checkout::worker`].
+/// Retries failed events. If events are [`queued`](crate::CheckoutBuilder::queued), it runs all.
+///
+/// See [`Checkout::worker`].
 #[derive(Debug)]
 #[must_use = "a worker works while `run` is awaited"]
 pub struct Worker {
     tenants: Tenants,
-    /// Keeps the checkout of a worker that serves one.
+    /// Keeps the checkout alive if the worker serves only one.
     _one: Option<Checkout>,
     concurrency: usize,
     interval: Duration,
 }
 
 impl Checkout {
-    /// A worker for what is due: events that failed, after a pause that doubles up to an hour; and all events, if they are
-    /// [`queued`](crate::CheckoutBuilder::queued). Any number may run, in any number of processes on one database.
-    /// For many checkouts on one inbox, use [`Tenants::worker`].
+    /// Returns a worker for due events.
+    ///
+    /// It retries failed events after a pause: at first up to one second, later up to one hour. It
+    /// runs all events if they are [`queued`](crate::CheckoutBuilder::queued). Any number of
+    /// workers may run, in any number of processes on one database. For many checkouts on one
+    /// inbox, use [`Tenants::worker`].
     ///
     /// ```no_run
     /// # async fn work(checkout: stripe_checkout_core::Checkout, stop: impl Future<Output = ()> + Send + 'static) {
@@ -50,10 +55,12 @@ impl Checkout {
         }
     }
 
-    /// Runs the event that has been due for the longest time, if one is due, and says whether one was: one turn of a [`worker`](Self::worker).
+    /// Runs the event that has been due for the longest time, and returns whether one was due.
+    ///
+    /// This is one turn of a [`worker`](Self::worker).
     ///
     /// # Errors
-    /// [`InboxError`]: nothing is lost, and the event is due again later.
+    /// [`InboxError`]. Nothing is lost: the event is due again later.
     pub async fn run_due(&self) -> Result<bool, InboxError> {
         let checkout = self.clone();
         self.to_the_end(async move {
@@ -61,7 +68,7 @@ impl Checkout {
             for scope in checkout.scopes() {
                 match checkout.inner.fulfillment.step_due(&scope).await {
                     Ok(false) => {}
-                    // Work on one payment holds up nobody of the other mode.
+                    // Work on one payment does not delay the other mode.
                     Err(InboxError::Busy) => busy = Some(InboxError::Busy),
                     ended => return ended,
                 }
@@ -73,11 +80,11 @@ impl Checkout {
 }
 
 impl Tenants {
-    /// One worker for all tenants, as [`Checkout::worker`] is for one. Tenants that are added later
-    /// are served too.
+    /// Returns one worker for all tenants, as [`Checkout::worker`] does for one.
     ///
-    /// All tenants share its [`concurrency`](Worker::concurrency). They take turns: a tenant with
-    /// many events does not keep the others waiting.
+    /// It also serves tenants that are added later. All tenants share its
+    /// [`concurrency`](Worker::concurrency). They take turns: a tenant with many events does not
+    /// delay the others.
     pub fn worker(&self) -> Worker {
         Worker {
             tenants: self.clone(),
@@ -93,27 +100,30 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Worker {
-    /// How many events it runs at the same time (default 4, at least 1). An inbox on a database takes no more than half of its pool, whatever is said here.
+    /// Sets how many events it runs at the same time (default 4, at least 1).
+    ///
+    /// An inbox on a database uses at most half of its pool, even if you set more.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.concurrency = events.max(1);
         self
     }
 
-    /// How often it looks whether something is due when nothing was (default 1 s, at least 1 ms,
-    /// at most one day).
+    /// Sets how often the worker checks for due events when nothing was due (default 1 s).
+    ///
+    /// The interval is at least 1 ms and at most one day.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Works until `stop` ends, and then lets what it runs come to its end.
+    /// Works until `stop` ends, and then finishes the events that are running.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut running = Running::new();
         let mut tickets = Tickets::new(self.concurrency);
-        // The inboxes that are asked at present.
+        // The inboxes that the worker is asking now.
         let mut asked = HashSet::new();
-        // An interval of nothing would panic, and so would one that leads out of time.
+        // `interval` panics on a period of zero, and on a period that is too long.
         let mut looks = interval(self.interval.clamp(SHORTEST, LONGEST));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -121,7 +131,8 @@ impl Worker {
                 Wake::Stop => break,
                 Wake::Look => ask(&self.tenants, &mut asked, &mut running),
                 Wake::Ended(Ok(Ended::Looked(store, due))) => {
-                    // Also while others run: a handler that hangs holds up only its own payment.
+                    // Even while other events run: a handler that hangs delays only its own
+                    // payment.
                     for member in members_with(&self.tenants, &store, due) {
                         tickets.add(&member);
                     }
@@ -129,7 +140,7 @@ impl Worker {
                 }
                 Wake::Ended(Ok(Ended::Turn(member, ended))) => {
                     tickets.end(&member);
-                    // Where one finds something, there may be more.
+                    // If a turn found something, there may be more.
                     if found(&ended) {
                         tickets.add(&member);
                         tickets.add(&member);
@@ -140,7 +151,8 @@ impl Worker {
                         panicked = error.is_panic(),
                         "the worker lost a turn; it goes on"
                     );
-                    // It may have been a look, and an inbox is not asked again while it is asked.
+                    // The lost turn may have been a look, and an inbox is not asked again while it
+                    // is being asked.
                     asked.clear();
                 }
             }
@@ -155,15 +167,16 @@ impl Worker {
 
 type Running = JoinSet<Ended>;
 
-/// What a task of the worker's came to.
+/// The result of a task of the worker.
 enum Ended {
-    /// The inbox of this name was asked which applications have something due.
+    /// The worker asked the inbox of this name which applications have due events.
     Looked(String, Result<Vec<Scope>, InboxError>),
     Turn(Arc<Member>, Result<bool, InboxError>),
 }
 
-/// Turns that wait, in the order in which they run. A tenant has at most as many tickets, waiting
-/// and running, as the worker runs turns at once.
+/// Turns that wait, in the order in which they run.
+///
+/// A tenant has at most as many tickets, waiting and running, as the worker runs turns at once.
 struct Tickets {
     most: usize,
     running: usize,
@@ -190,7 +203,7 @@ impl Tickets {
         }
     }
 
-    /// The next turn, if one may begin. A tenant that left has none any more.
+    /// Returns the next turn, if one may begin. A tenant that left has no more turns.
     fn next(&mut self) -> Option<(Arc<Member>, Checkout)> {
         while self.running < self.most {
             let member = self.waiting.pop_front()?;
@@ -219,7 +232,7 @@ impl Tickets {
     }
 }
 
-/// Asks each inbox which applications have something due, unless it is being asked.
+/// Asks each inbox which applications have due events, unless it is being asked.
 fn ask(tenants: &Tenants, asked: &mut HashSet<String>, running: &mut Running) {
     for member in tenants.members() {
         if asked.contains(&member.store) {
@@ -239,7 +252,7 @@ fn ask(tenants: &Tenants, asked: &mut HashSet<String>, running: &mut Running) {
     }
 }
 
-/// The tenants on this inbox that have something due.
+/// Returns the tenants on this inbox that have due events.
 fn members_with(
     tenants: &Tenants,
     store: &str,
@@ -265,7 +278,7 @@ fn members_with(
 fn found(ended: &Result<bool, InboxError>) -> bool {
     match ended {
         Ok(found) => *found,
-        // The payment of one event is worked on elsewhere: the next event may be of another.
+        // Other work holds this payment, but the next event may belong to another payment.
         Err(InboxError::Busy) => true,
         Err(error) => {
             tracing::error!(error = %crate::error::Chain(error), "the worker could not take an event; it goes on");

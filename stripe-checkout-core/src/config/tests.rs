@@ -12,7 +12,7 @@ const ALL: [(&str, &str); 5] = [
     ("STRIPE_JS_URL", "https://js.stripe.com/v3/"),
 ];
 
-/// A configuration from the complete set with some variables changed, or taken out.
+/// A configuration from the complete set with some variables changed or removed.
 fn with(changes: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
     let mut variables: HashMap<&str, &str> = ALL.into();
     for (name, value) in changes {
@@ -62,7 +62,7 @@ fn addresses_default_to_stripes() {
         "https://js.stripe.com/endive/stripe.js"
     );
     assert_eq!(API_VERSION, "2026-09-30.endive");
-    // The defaults pass the checks that others have to pass.
+    // The defaults pass the same checks as other values.
     assert_eq!(base(DEFAULT_API_BASE).as_deref(), Ok(DEFAULT_API_BASE));
     assert_eq!(
         base(DEFAULT_STRIPE_JS_URL).as_deref(),
@@ -164,7 +164,7 @@ fn a_test_key_may_travel_over_plain_http_where_it_is_allowed() {
             variable: "STRIPE_ALLOW_PLAIN_HTTP"
         }
     );
-    // Stripe.js is another matter: a buyer's browser loads it.
+    // Stripe.js differs: a buyer's browser loads it.
     let script = with(&[
         ("STRIPE_JS_URL", Some("http://sandbox:12111/v3/")),
         ("STRIPE_ALLOW_PLAIN_HTTP", Some("1")),
@@ -238,7 +238,7 @@ fn a_live_key_never_travels_over_plain_http_whatever_comes_first() {
     };
     assert_eq!(keys(elsewhere(bare()).unwrap()).unwrap_err(), refused);
     assert_eq!(elsewhere(keys(bare()).unwrap()).unwrap_err(), refused);
-    // This machine, and TLS, are as before.
+    // This machine and TLS work as before.
     for address in ["http://127.0.0.1:12111", "https://proxy.example"] {
         let config = bare().with_plain_http_api_base(address).unwrap();
         assert!(keys(config).is_ok(), "{address}");
@@ -513,7 +513,7 @@ fn what_is_no_address_is_refused() {
             }),
             "{address:?}"
         );
-        // Stripe.js takes a query.
+        // Stripe.js may have a query.
         if address.ends_with("?x=1") {
             continue;
         }
@@ -579,7 +579,7 @@ fn the_own_account_is_known_by_its_keys() {
 
 #[test]
 fn the_process_environment_is_read() {
-    // Variables cannot be set safely in a test, so this only says that both agree on what is there.
+    // A test cannot set variables safely, so this only compares the two functions.
     let expected =
         Config::from_vars(|name| std::env::var_os(name)).map(|config| format!("{config:?}"));
     assert_eq!(
@@ -610,7 +610,7 @@ proptest! {
         if let Ok(kept) = base(&address) {
             prop_assert!(kept.starts_with("https://") || kept.starts_with("http://"));
             prop_assert!(!kept.contains(['?', '#', ';', ',', '\'', '"', '<', '\\', ' ']));
-            // What was accepted once is accepted again, and stays as it is.
+            // An accepted value is accepted again, and does not change.
             prop_assert_eq!(base(&kept), Ok(kept.clone()));
         }
     }

@@ -1,4 +1,4 @@
-//! How records stand in a database's columns: words, numbers, and one list as JSON.
+//! The form of records in a database's columns: words, numbers, and maps and notes as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use crate::error::{BoxError, InboxError};
 use crate::secret::Mode;
 use crate::webhook::DisputeStatus;
 
-/// A column that no version of this crate has written: somebody else did.
+/// The error for a value that no version of this crate writes: something else wrote it.
 fn strange(column: &'static str, value: &str) -> InboxError {
     InboxError::Unavailable(format!("the column {column} holds {value:?}").into())
 }
@@ -21,7 +21,7 @@ pub(super) fn unavailable(error: impl Into<BoxError>) -> InboxError {
     InboxError::Unavailable(error.into())
 }
 
-/// The words of a column, written and read by one table.
+/// The words of a column. One table serves both writing and reading.
 macro_rules! words {
     ($column:literal, $type:ty, $write:ident, $read:ident, $($value:path = $word:literal,)*) => {
         pub(super) fn $write(value: $type) -> &'static str {
@@ -91,7 +91,7 @@ pub(super) fn read_scope((application, mode): (String, String)) -> Result<Scope,
     Ok(Scope { application, mode })
 }
 
-/// An amount in two columns, both empty where there is none.
+/// Reads an amount from two columns. Both are empty if there is none.
 pub(super) fn read_amount(
     minor: Option<i64>,
     currency: Option<&str>,
@@ -122,7 +122,7 @@ pub(super) fn read_disputes(json: &str) -> Result<BTreeMap<String, DisputeStatus
     serde_json::from_str(json).map_err(|_| strange("disputes", json))
 }
 
-/// What was told, by id, as a JSON object of lists of words.
+/// The news that the handler received, by id, as a JSON object of lists of words.
 pub(super) fn notified(notified: &BTreeMap<String, BTreeSet<String>>) -> String {
     serde_json::to_string(notified).unwrap_or_default()
 }
@@ -131,7 +131,7 @@ pub(super) fn read_notified(json: &str) -> Result<BTreeMap<String, BTreeSet<Stri
     serde_json::from_str(json).map_err(|_| strange("notified", json))
 }
 
-/// Of how many payments nothing was refunded: a refund that failed is none.
+/// The number of payments without a refund. A failed refund does not count.
 pub(super) fn not_refunded(payments: &[String]) -> Result<u64, InboxError> {
     payments.iter().try_fold(0, |count, refunds| {
         let refunded = read_refunds(refunds)?.values().any(|amount| *amount > 0);
@@ -174,7 +174,7 @@ pub(super) fn read_note(json: &str) -> Result<PendingNote, InboxError> {
     note.ok_or_else(strange)
 }
 
-/// Notes, with a comma between each two.
+/// Reads notes that are separated by commas.
 pub(super) fn read_notes(notes: Option<&str>) -> Result<Vec<PendingNote>, InboxError> {
     let Some(notes) = notes else {
         return Ok(Vec::new());
@@ -198,7 +198,7 @@ pub(super) fn read_time(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros.max(0).unsigned_abs())
 }
 
-/// Minor units and counters: a database's integers have a sign.
+/// Minor units and counters as signed numbers, because a database's integers have a sign.
 pub(super) fn number(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

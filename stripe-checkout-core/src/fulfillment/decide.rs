@@ -1,4 +1,5 @@
-//! What to do with an event, decided only from what is stored: pure, so that every inbox decides alike and every rule can be tested without one.
+//! Decides how an event is handled, only from what is stored. It is pure, so that every inbox
+//! decides alike and every rule can be tested without an inbox.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use crate::webhook::{
     CheckoutSession, Dispute, DisputeChange, Event, Outcome, Payment, Refund, RefundStatus,
 };
 
-/// What is to be done.
+/// The way in which an event is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// Check the amounts, then fulfil.
     Fulfill,
-    /// The order is paid by another PaymentIntent.
+    /// Another PaymentIntent has paid the order.
     Duplicate,
-    /// The money went back already.
+    /// The money has already gone back.
     RefundedBefore,
     /// Give the handler the event that fits the outcome.
     Tell,
@@ -26,16 +27,18 @@ pub(crate) enum Decision {
     TellAsEvent,
     /// Show a refund to a person: it may stand for money that was never captured.
     Unclear,
-    /// Write it down, and call no handler: it received the same by another event.
+    /// Write it down, and do not call the handler: the handler received the same news by another
+    /// event.
     WriteDown,
-    /// Old news.
+    /// Do not call the handler: other events report the same or later news.
     Superseded,
-    /// Its turn has not come.
+    /// Its turn has not come: it waits for the success of its payment.
     Wait,
 }
 
-/// How long a refund or a dispute waits for a success that nobody has heard of. One that overtook its success did so by seconds; after an hour the success
-/// was dealt with before this inbox began to remember.
+/// How long a refund or a dispute waits for a success that this inbox has not received. A refund or
+/// a dispute can overtake its success by seconds. After an hour, the missing success was handled
+/// before this inbox began to keep records.
 const OVERTAKEN: Duration = Duration::from_secs(60 * 60);
 
 /// Decides about an event of a payment that is ours; `age` is the event's.
@@ -56,7 +59,8 @@ pub(super) fn decide(
     match outcome {
         Outcome::Succeeded(news) if session_tells_success(news) => Decision::Superseded,
         Outcome::Processing(news) if news.is_told_by_session() => Decision::Superseded,
-        // The session tells that a payment that was on its way has failed; a card that is declined on its page it does not tell.
+        // The session's events report that a payment in processing has failed. They do not report a
+        // card that is declined on the session's page.
         Outcome::Failed(news, _)
             if news.is_told_by_session()
                 && matches!(
@@ -66,13 +70,14 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
-        // A session that failed or expired does not come back to life.
+        // A session that failed or expired does not become active again.
         Outcome::Processing(news) | Outcome::Failed(news, _)
             if news.session().is_some() && state(news) == Some(IntentState::Canceled) =>
         {
             Decision::Superseded
         }
-        // A dead success that comes as another event object gets its chance; all others were dealt with.
+        // A success that is a dead letter gets another chance when another event object reports it.
+        // All other successes were handled.
         Outcome::Succeeded(_) if settled && payment.success != FulfillmentStatus::Dead => {
             Decision::Superseded
         }
@@ -89,7 +94,7 @@ pub(super) fn decide(
         Outcome::Free(_) if settled && payment.success != FulfillmentStatus::Dead => {
             Decision::Superseded
         }
-        // Nothing is to be given back, and nothing to be delivered twice.
+        // There is nothing to refund, and nothing must be delivered twice.
         Outcome::Free(free)
             if intent
                 .and_then(|intent| intent.paid_by.as_deref())
@@ -99,7 +104,8 @@ pub(super) fn decide(
         }
         Outcome::Free(_) => Decision::Fulfill,
         Outcome::Canceled(_) if payment.canceled || settled => Decision::Superseded,
-        // One that was, or is being, replaced: the order goes on with another PaymentIntent, which is not canceled.
+        // This PaymentIntent was replaced, or is being replaced. The order continues with another
+        // PaymentIntent, which is not canceled.
         Outcome::Canceled(canceled)
             if intent.is_some_and(|intent| {
                 intent.state == IntentState::Creating
@@ -121,7 +127,8 @@ pub(super) fn decide(
         {
             Decision::Superseded
         }
-        // Nothing of these is about a payment. Each SetupIntent and each payment method has a row of its own, and comes to each end once.
+        // None of these is about a payment. Each SetupIntent and each payment method has a row of
+        // its own, and reaches each end once.
         Outcome::SetupSucceeded(_) | Outcome::SetupFailed(..) if settled => Decision::Superseded,
         Outcome::PaymentMethodAttached(_) if settled || payment.canceled => Decision::Superseded,
         Outcome::PaymentMethodDetached(_) if payment.canceled => Decision::Superseded,
@@ -146,7 +153,7 @@ pub(super) fn decide(
             _ if payment.stands_for_release(refund) == Release::Unclear => Decision::Unclear,
             Some(news) if news.is_old(told_of(payment, refund.id())) => Decision::Superseded,
             Some(_) => Decision::Tell,
-            // A status that nobody knows.
+            // A status that this version does not know.
             None => Decision::TellAsEvent,
         },
         _ => match outcome.dispute() {
@@ -158,7 +165,8 @@ pub(super) fn decide(
     }
 }
 
-/// Whether the news are of what the order's row has now: of its PaymentIntent, of its Checkout Session, or of the PaymentIntent that was made in that.
+/// Whether the news is about the PaymentIntent or the Checkout Session that the order's row has
+/// now, or about the PaymentIntent of that session.
 pub(crate) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
     let Some(now) = row.payment.as_deref() else {
         return false;
@@ -166,7 +174,7 @@ pub(crate) fn is_present(row: &IntentRecord, news: &Payment) -> bool {
     let session = news.session().map(CheckoutSession::id);
     now == news.id()
         || session == Some(now)
-        // The PaymentIntent does not know its session, but which attempt it was.
+        // The PaymentIntent does not name its session, but it names the attempt.
         || (is_session(now) && session.is_none() && news.session_attempt() == Some(row.attempt))
 }
 
@@ -175,13 +183,13 @@ pub(crate) fn is_session(id: &str) -> bool {
     id.starts_with("cs_")
 }
 
-/// Whether the session tells the success of this PaymentIntent, with what was taken off and added.
-/// No session tells the capture of money that was authorised first.
+/// Whether the session reports the success of this PaymentIntent, with the amounts taken off and
+/// added. No session reports the capture of money that was authorised first.
 fn session_tells_success(news: &Payment) -> bool {
     news.is_told_by_session() && !news.captures_manually()
 }
 
-/// Whether all that was captured went back.
+/// Whether all the captured money went back.
 pub(super) fn went_back(
     known: &PaymentRecord,
     paid: &Payment,
@@ -190,15 +198,15 @@ pub(super) fn went_back(
     known.went_back(paid.amount_received().minor(), released(paid, intent))
 }
 
-/// Minor units that our own capture was to bring the payment to. The row says it before the call is
-/// sent, so it counts only if Stripe accepted the call.
+/// The amount in minor units that our own capture was to bring the payment to. The row has it
+/// before the call is sent, so it counts only if Stripe accepted the call.
 pub(super) fn own_capture(row: &IntentRecord, paid: &Payment) -> Option<u64> {
     row.capture
         .filter(|_| paid.is_captured_by_us() && is_present(row, paid))
 }
 
-/// Minor units of this payment that were authorised and not captured. None after our own capture:
-/// its API version makes no refund of them.
+/// Minor units of this payment that were authorised and not captured. Zero after our own capture:
+/// the API version of that call makes no refund of them.
 fn released(paid: &Payment, intent: Option<&IntentRecord>) -> u64 {
     let own = intent.and_then(|row| own_capture(row, paid));
     match own {
@@ -210,7 +218,7 @@ fn released(paid: &Payment, intent: Option<&IntentRecord>) -> u64 {
     }
 }
 
-/// The payment's row with the figures that its success brings.
+/// The payment's row with the figures of its success.
 pub(super) fn with_figures(
     known: &PaymentRecord,
     paid: &Payment,
@@ -223,13 +231,13 @@ pub(super) fn with_figures(
     }
 }
 
-/// The events of a refund: each comes once, and no earlier one comes after a later one.
+/// The news of a refund. Each comes once, and no earlier one comes after a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefundNews {
     Pending,
     RequiresAction,
     Succeeded,
-    /// Or canceled.
+    /// Failed, or canceled.
     Failed,
 }
 
@@ -241,7 +249,7 @@ impl RefundNews {
         Self::Failed,
     ];
 
-    /// None where the status is unknown.
+    /// None if the status is unknown.
     pub(super) fn of(refund: &Refund) -> Option<Self> {
         Some(match refund.status()? {
             RefundStatus::Pending => Self::Pending,
@@ -261,7 +269,8 @@ impl RefundNews {
         }
     }
 
-    /// A refund that succeeded may still fail, when the buyer's bank sends the money back. Nothing else goes backwards.
+    /// The order of the news. A refund that succeeded may still fail, when the buyer's bank sends
+    /// the money back. Nothing else goes backwards.
     fn rank(self) -> u8 {
         match self {
             Self::Pending | Self::RequiresAction => 0,
@@ -281,7 +290,7 @@ impl RefundNews {
 }
 
 /// The word for an event of a dispute: the same for two event objects of one change, and for no
-/// other change. An update may bring anything, so it has none.
+/// other change. An update may contain any change, so it has no word.
 fn dispute_word(outcome: &Outcome, dispute: &Dispute) -> Option<String> {
     let movements = dispute.movements();
     match outcome {
@@ -330,7 +339,7 @@ fn authorised(row: &PaymentRecord, payment: &Payment) -> Option<u64> {
     amounts.max()
 }
 
-/// Whose news was told, and the word for it.
+/// The id of the object whose news the handler received, and the word for that news.
 fn notified(outcome: &Outcome) -> Option<(&str, String)> {
     match outcome {
         Outcome::Refunded(refund) => {
@@ -398,7 +407,7 @@ pub(crate) fn payment_event<'a>(
     }
 }
 
-/// The payment's row after the event was dealt with.
+/// The payment's row after the event was handled.
 pub(super) fn payment_after(
     outcome: &Outcome,
     decision: Decision,
@@ -428,7 +437,8 @@ pub(super) fn payment_after(
     after
 }
 
-/// The order's row after the event was dealt with. News of an earlier PaymentIntent does not touch the present one, except that it paid.
+/// The order's row after the event was handled. News of an earlier PaymentIntent does not touch the
+/// present one, with one exception: the earlier one may have paid the order.
 pub(super) fn intent_after(
     outcome: &Outcome,
     decision: Decision,
@@ -440,7 +450,7 @@ pub(super) fn intent_after(
         None => before.payment.as_deref() == outcome.payment_id(),
     };
     let paid = before.state == IntentState::Paid;
-    // Also of an earlier one: it is the order that is tried out.
+    // A failure of an earlier PaymentIntent counts too: the limit protects the order.
     if matches!(outcome, Outcome::Failed(..)) && decision != Decision::WriteDown {
         after.declines = after.declines.saturating_add(1);
     }
@@ -453,11 +463,11 @@ pub(super) fn intent_after(
         }
         _ if !present || paid => {}
         Outcome::Processing(_) | Outcome::Capturable(_) => after.state = IntentState::Processing,
-        // Its session is over: the buyer needs another one.
+        // The session is over: the buyer needs another one.
         Outcome::Failed(payment, _) if payment.session().is_some() => {
             after.state = IntentState::Canceled;
         }
-        // One that is being replaced is not opened again by news that come late.
+        // Late news does not reopen a PaymentIntent that is being replaced.
         Outcome::Failed(..) | Outcome::RequiresAction(_)
             if before.state != IntentState::Creating =>
         {
@@ -469,7 +479,7 @@ pub(super) fn intent_after(
     (after != *before).then_some(after)
 }
 
-/// What an event says that must be known before its turn comes.
+/// The facts of an event that must be known before its turn comes.
 pub(super) fn note(outcome: &Outcome) -> Option<PendingNote> {
     match outcome {
         Outcome::Refunded(refund) | Outcome::ChargeRefundUpdated(refund) => {

@@ -1,6 +1,6 @@
-//! An order that was declined too often: its PaymentIntent is canceled, because whoever has its client secret could go on to try cards on it without asking us.
-//! A decline may be processed late, when the payment is authorised or paid: such a payment stays as
-//! it is.
+//! Cancels the PaymentIntent of an order that was declined too often. Otherwise anyone with its
+//! client secret could go on to try cards on it without asking us. A decline may be processed late,
+//! when the payment is authorised or paid: such a payment stays as it is.
 
 use super::BoxFuture;
 use super::decide::is_session;
@@ -13,14 +13,15 @@ use crate::error::BoxError;
 pub(crate) type Cancel =
     Box<dyn Fn(String, Option<String>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
 
-/// How many attempts an order has, and what ends them.
+/// The number of declined attempts that an order may have, and the call that ends them.
 pub(crate) struct DeclineLimit {
     pub(crate) max: u32,
     pub(crate) cancel: Cancel,
 }
 
 impl DeclineLimit {
-    /// After this event was dealt with. Whatever fails here is done again after the next attempt, or when the buyer asks for the PaymentIntent.
+    /// Applies the limit after this event was handled. If anything fails here, it is done again
+    /// after the next attempt, or when the buyer asks for the PaymentIntent.
     pub(super) async fn after<I: Inbox>(&self, inbox: &I, event: &EventRecord) {
         if event.event_type != "payment_intent.payment_failed" {
             return;
@@ -42,7 +43,8 @@ impl DeclineLimit {
             declines,
             "too many attempts to pay an order were declined: its PaymentIntent is canceled"
         );
-        // In a Checkout Session the PaymentIntent is the session's own.
+        // In a Checkout Session, the PaymentIntent belongs to the session, so the session is
+        // canceled.
         let open = row.payment.as_deref().filter(|open| is_session(open));
         let open = open.unwrap_or(payment).to_owned();
         if let Err(error) = (self.cancel)(open, order.account).await {

@@ -1,4 +1,4 @@
-//! Joins an inbox and a handler: runs one event, and what waited for it.
+//! Joins an inbox and a handler: runs one event, and the events that waited for it.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::error::InboxError;
 use crate::webhook::{Payment, ReadEvent};
 
-/// Which payments are this application's.
+/// The rule that says which payments belong to this application.
 #[derive(Clone)]
 pub(crate) enum OursRule {
     Marked(Vec<String>),
@@ -25,17 +25,18 @@ pub(crate) enum OursRule {
     By(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 
-/// A verified event on its way in.
+/// A verified event on its way into the inbox.
 pub(crate) struct Delivery {
     pub(crate) scope: Scope,
-    /// On the account that it is of: none for the account of the keys.
+    /// It names the account that it belongs to: none for the account of the keys.
     pub(crate) event: ReadEvent,
     pub(crate) received: SystemTime,
-    /// Whether it runs although its next attempt is due later: it does when Stripe repeats it, and not when a buyer reloads a page.
+    /// Whether it runs although its next attempt is due later. It does when Stripe repeats it, and
+    /// does not when a buyer reloads a page.
     pub(crate) at_once: bool,
 }
 
-/// How an inbox is worked through, as the merchant said.
+/// The merchant's settings for the work on an inbox.
 pub(crate) struct Settings {
     pub(crate) deadline: Option<Duration>,
     pub(crate) max_attempts: u32,
@@ -43,7 +44,7 @@ pub(crate) struct Settings {
     pub(crate) declines: Option<DeclineLimit>,
     pub(crate) config: Config,
     pub(crate) connect_application: Option<String>,
-    /// Whether orders are paid on Stripe's own page.
+    /// Whether orders can be paid on Stripe's own page.
     pub(crate) has_sessions: bool,
 }
 
@@ -56,24 +57,27 @@ pub(crate) struct Engine<I, H> {
     pub(super) patience: Duration,
     /// After how many failed attempts an event is a dead letter.
     pub(super) max_attempts: u32,
-    /// Whether a delivery is answered as soon as it is stored.
+    /// Whether a delivery is acknowledged as soon as it is stored.
     pub(super) queued: bool,
     declines: Option<DeclineLimit>,
     pub(super) births: Births,
     pub(super) recheck: Recheck,
-    /// Tells by its keys which account is the merchant's own.
+    /// Its keys tell which account is the merchant's own.
     pub(super) config: Config,
-    /// Made the payments on connected accounts that a restart forgot.
+    /// The Connect application of the payments on connected accounts. It identifies the payments
+    /// that an inbox in memory forgot at a restart.
     pub(super) connect_application: Option<String>,
     pub(super) has_sessions: bool,
 }
 
-/// The bounds of a handler's deadline. A process that dies leaves its event for that long.
+/// The bounds of a handler's deadline. The event of a process that dies stays claimed for at least
+/// that long.
 const SHORTEST_DEADLINE: Duration = Duration::from_millis(1);
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
-    /// With a look-up at Stripe for what takes a payment back without saying whose it was, and for a success that comes late.
+    /// Creates an engine. The look-up asks Stripe about a refund or a dispute that does not say
+    /// whose payment it takes back, and about a late success.
     pub(crate) fn new(
         inbox: I,
         handler: H,
@@ -87,7 +91,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 .clamp(SHORTEST_DEADLINE, LONGEST_DEADLINE),
             inbox,
             handler,
-            // A second delivery of the same payment waits a little less than Stripe waits for its answer.
+            // A second delivery of the same payment waits a little less than Stripe waits for the
+            // response.
             patience: Duration::from_secs(8),
             max_attempts: settings.max_attempts,
             queued: settings.queued,
@@ -100,7 +105,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         }
     }
 
-    /// Runs one event, and then whatever of the same payment had waited for it.
+    /// Runs one event, and then the events of the same payment that waited for it.
     pub(super) async fn step(
         &self,
         scope: &Scope,
@@ -114,7 +119,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         Ok(received)
     }
 
-    /// Runs the event that is due, if one is, and says whether one was.
+    /// Runs the event that is due, if there is one, and returns whether there was one.
     pub(super) async fn step_due(&self, scope: &Scope) -> Result<bool, InboxError> {
         let Some(step) = self.watched_step(scope, Start::Which(Which::Due)).await? else {
             return Ok(false);
@@ -131,7 +136,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         start: Start<'_, I::Session>,
     ) -> Result<Option<Step>, InboxError> {
         let mut step = self.one_step(scope, start).await?;
-        // A success waits for nobody but Stripe.
+        // A success waits for nothing but Stripe's answer.
         let waits = |step: &&Step| step.did == Stepped::Waiting;
         if let Some(waiting) = step.as_ref().filter(waits)
             && self.look(&waiting.event).await
@@ -147,7 +152,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         Ok(step)
     }
 
-    /// Asks Stripe about a success that waits to be checked, and says whether it was asked.
+    /// Asks Stripe about a success that waits for its check. Returns whether it asked.
     async fn look(&self, waiting: &EventRecord) -> bool {
         match stored_event(waiting, &self.config) {
             Ok(event) => self.recheck.look(&event, self.patience).await,
@@ -191,7 +196,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         Terms::new(self.patience, lease, self.max_attempts)
     }
 
-    /// At once, if the success came to its end now. What failed has its own time: a page that is reloaded must not use up its attempts.
+    /// Runs the events that waited for this success: at once, if the success was finished in this
+    /// step. A failed event keeps its own due time, so that a reloaded page does not use up its
+    /// attempts.
     pub(super) async fn step_those_who_waited(&self, success: &Step) {
         if !success.awaited {
             return;
@@ -217,14 +224,15 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 }
 
-/// Whether the event came to its end now.
+/// Whether the event was finished in this step.
 fn is_now(step: &Step) -> bool {
     matches!(step.did, Stepped::Now(_))
 }
 
 fn received(step: &Step) -> Received {
     match step.did {
-        // A dead letter stays loud: until it is discarded or replayed, Stripe receives an error.
+        // A dead letter keeps failing: Stripe receives an error until the event is discarded or
+        // replayed.
         Stepped::Now(EventState::Dead) | Stepped::Already(EventState::Dead) => Received::Failed,
         Stepped::Failed => Received::Failed,
         Stepped::Now(state) => Received::Done(state),

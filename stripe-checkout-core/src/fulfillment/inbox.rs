@@ -1,4 +1,5 @@
-//! What an inbox stores and locks. It decides nothing: the engine does, once for every inbox.
+//! The storage and the locks of an inbox. An inbox decides nothing: the engine does, once for every
+//! inbox.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use crate::error::InboxError;
 /// Stores events, payments, orders and operations.
 ///
 /// # Promises
-/// 1. **One event id, one effect.** What the handler wrote through [`Connection`](Self::Connection)
+/// 1. **One event id, one effect.** The handler's writes through [`Connection`](Self::Connection)
 ///    and the event's new state commit together, or neither does.
 /// 2. **One at a time.** [`Session::begin`] locks the payment, the order and the event, in this
 ///    order, and reads them under these locks.
@@ -23,15 +24,15 @@ use crate::error::InboxError;
 ///
 /// The trait is sealed. The feature `unstable-inbox` opens it, without any promise of stability.
 pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
-    /// What a handler may write through: the inbox's own transaction, or `()`.
+    /// The connection on which a handler may write: the inbox's own transaction, or `()`.
     type Connection: Send;
     /// The work on one event.
     type Session: Session<Connection = Self::Connection>;
 
-    /// Returns what the inbox can promise.
+    /// Returns the limits of what the inbox promises.
     fn limits(&self) -> Limits;
 
-    /// Tells one store from another: inboxes of the same identity hold the same rows.
+    /// Identifies the store: inboxes of the same identity hold the same rows.
     fn identity(&self) -> String;
 
     /// Starts the work on one event. It touches the store only when it is used.
@@ -78,11 +79,11 @@ pub trait Inbox: sealed::Sealed + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = Result<Vec<Scope>, InboxError>> + Send;
 
-    /// Lists the applications and modes that have a pending event which is due. It is asked once a
-    /// second, so its cost does not grow with the events.
+    /// Lists the applications and modes that have a pending event which is due. The worker asks
+    /// once a second, so the cost must not grow with the number of events.
     fn due_scopes(&self) -> impl Future<Output = Result<Vec<Scope>, InboxError>> + Send;
 
-    /// Counts events, and what an operator should look at.
+    /// Counts events, and payments that an operator should look at.
     fn stats(&self, scope: &Scope) -> impl Future<Output = Result<Stats, InboxError>> + Send;
 
     /// Deletes up to about `most` events that are done or superseded and were received before
@@ -132,7 +133,7 @@ pub trait Session: Send {
     ) -> impl Future<Output = Result<Option<Stored>, InboxError>> + Send;
 
     /// Gives back an attempt that ran no handler. If the claim still holds, the event is due after
-    /// `again`, or at the time that `claimed` names.
+    /// `again`, or at the due time of `claimed`.
     fn give_back(
         &mut self,
         claimed: &Stored,
@@ -151,7 +152,7 @@ pub trait Session: Send {
     fn finish(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The transaction in which the handler writes. One that is dropped is rolled back.
+/// The transaction in which the handler writes. If it is dropped, it is rolled back.
 pub trait Transaction: Send {
     /// See [`Inbox::Connection`].
     type Connection: Send;
@@ -162,8 +163,8 @@ pub trait Transaction: Send {
         event: &EventRecord,
     ) -> impl Future<Output = Result<Vec<EventState>, InboxError>> + Send;
 
-    /// Sets the handler's work apart, so that it can be undone. Statements and pauses of the handler
-    /// end after `limit`.
+    /// Puts the handler's work into a savepoint, so that it can be undone. Statements and pauses of
+    /// the handler end after `limit`.
     fn protect(&mut self, limit: Duration) -> impl Future<Output = Result<(), InboxError>> + Send;
 
     /// The connection on which the handler writes, after [`protect`](Self::protect).
@@ -199,7 +200,7 @@ pub struct Limits {
     /// How long a handler may run, unless
     /// [`handler_deadline`](crate::CheckoutBuilder::handler_deadline) says otherwise.
     pub handler_deadline: Duration,
-    /// Whether a handler that runs keeps all others from writing.
+    /// Whether a running handler keeps all others from writing.
     pub has_one_writer: bool,
 }
 
@@ -219,8 +220,8 @@ impl Limits {
 pub enum Key<'a> {
     /// An order.
     Order(&'a OrderKey),
-    /// The order to which a payment belongs: its present one, an earlier one, or one that an event
-    /// named.
+    /// The order to which a payment belongs. The payment is the order's present one, an earlier
+    /// one, or one that an event named.
     OrderOf(&'a Scope, &'a str),
     /// A payment.
     Payment(&'a Scope, &'a str),
@@ -228,7 +229,7 @@ pub enum Key<'a> {
     Event(&'a Scope, &'a str),
     /// An operation at Stripe.
     Operation(&'a OperationKey),
-    /// A bookmark: how far the core has read something.
+    /// A bookmark: the position up to which the core has read something.
     Bookmark(&'a Scope, &'a str),
 }
 
@@ -250,7 +251,8 @@ pub enum Row {
     Bookmark(String),
 }
 
-/// Which row to write, and over which one. `None` expects that there is no row.
+/// The row to write, and the version or value that it replaces. `None` expects that there is no
+/// row.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Swap<'a> {
@@ -275,7 +277,7 @@ pub enum Claim<'a> {
     Due,
 }
 
-/// What an attempt decides from, read under the locks.
+/// The facts on which an attempt bases its decision, read under the locks.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Locked {
@@ -289,13 +291,13 @@ pub struct Locked {
     pub transaction: Option<i64>,
 }
 
-/// What an attempt changes.
+/// The changes of an attempt.
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Changes {
     /// The event as it is from now on: `state`, `attempts` and `last_error`. The claim ends.
     pub event: EventRecord,
-    /// The event is due after this time. `None`: as before.
+    /// The time after which the event is due. `None`: as before.
     pub due: Option<Duration>,
     /// The payment as it is from now on.
     pub payment: PaymentRecord,
@@ -303,16 +305,17 @@ pub struct Changes {
     pub order: Option<IntentRecord>,
 }
 
-/// Why the handler's work could not be kept or undone.
+/// The reason why the handler's work could not be kept or undone.
 #[derive(Debug)]
 pub enum CommitError {
-    /// The database refused the handler's work. It is undone, and the transaction is still there.
+    /// The database refused the handler's work. The work is undone, and the transaction is still
+    /// open.
     Refused(String),
     /// The connection or the transaction is lost, and nothing was kept.
     Lost(String),
     /// The handler ended the transaction. The database says that nothing was kept.
     Ended(String),
-    /// The transaction is not there any more. This number tells later whether it was kept.
+    /// The transaction no longer exists. This number tells later whether it was kept.
     Gone(Option<i64>),
 }
 

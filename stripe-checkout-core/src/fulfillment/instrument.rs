@@ -1,4 +1,4 @@
-//! What the log and the metrics hear of each turn of an event.
+//! Reports each attempt of an event to the log and the metrics.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,13 @@ use super::verdict::{Dispatch, Step, Stepped, Verdict};
 use crate::error::InboxError;
 use crate::telemetry;
 
-/// Runs an event in a span of its own, so that whatever the handler says to the log carries the event; and counts what became of it.
+/// Runs an event in a span of its own, so that every log line of the handler names the event. It
+/// also counts the outcome.
 ///
-/// What the handler did is not yet what became of it: only the inbox knows, when it has committed.
+/// The handler's result is not yet the outcome: only the inbox knows the outcome, after its commit.
 pub(super) struct Watched<'a, C> {
     dispatch: &'a dyn Dispatch<C>,
-    /// In which span it ran, if it ran.
+    /// The span in which it ran, if it ran.
     ran: OnceLock<(Span, Scope)>,
     paid_twice: AtomicBool,
 }
@@ -32,13 +33,13 @@ impl<'a, C> Watched<'a, C> {
         }
     }
 
-    /// The step is over, and this came of it.
+    /// Reports the result of the step.
     pub(super) fn ended(self, step: &Result<Option<Step>, InboxError>) {
         let step = step.as_ref().ok().and_then(Option::as_ref);
         let did = step.map(|step| step.did);
         if let (Some(step), Some(Stepped::Now(state))) = (step, did) {
             match state {
-                // Also one whose process ended each time, and that did not run now.
+                // This includes an event whose process died each time, and that did not run now.
                 EventState::Dead => telemetry::died(&step.event.scope),
                 EventState::Mismatch => telemetry::mismatched(&step.event.scope),
                 _ => {}
@@ -50,7 +51,7 @@ impl<'a, C> Watched<'a, C> {
         let outcome = match did {
             Some(Stepped::Now(state)) => state.as_str(),
             Some(Stepped::Waiting) => "waiting",
-            // Ended by somebody else while its failure was written down.
+            // Other work ended it while its failure was being written.
             Some(Stepped::Failed | Stepped::Already(_)) => "failed",
             // It ran, and then the inbox was lost.
             None => "unknown",
@@ -79,7 +80,7 @@ impl<C: Send> Dispatch<C> for Watched<'_, C> {
             attempt = event.attempts,
             outcome = field::Empty,
         );
-        // Before it runs: what is cut off ran too.
+        // Set before it runs: an attempt that is cut off counts as run.
         let (span, _) = self.ran.get_or_init(|| (span, event.scope.clone()));
         let before = payment.success;
         Box::pin(async move {

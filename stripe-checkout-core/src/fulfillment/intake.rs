@@ -1,4 +1,4 @@
-//! How an event comes in: whose it is, and that it is stored before anything else.
+//! Receives an event: finds its owner, and stores it before anything else happens.
 
 use super::decide::{is_session, note, settles};
 use super::engine::{Delivery, Engine};
@@ -40,7 +40,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             Some(order) => order,
             None => {
                 if delivery.event.account().is_some() || takes_back(outcome) {
-                    // No connection is held while Stripe is asked.
+                    // No connection is held during the request to Stripe.
                     session = self.inbox.session();
                 }
                 self.owner(&delivery, outcome, ours).await?
@@ -56,7 +56,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             order: order.flatten(),
             ours: is_ours,
             settles: is_ours && settles(outcome),
-            // Also of what is not known as ours, yet: a note only ever stops a delivery.
+            // Also for a payment that is not known as ours yet: a note only ever stops a delivery.
             note: note(outcome),
             body: event.body().to_owned().into(),
             received: delivery.received,
@@ -74,7 +74,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                     )
                     .await;
             }
-            // It came by two ways at once.
+            // It arrived by two ways at once.
             let found = session.find(&new.scope, &new.id, [None; 2]).await?;
             if let Some(known) = found.event {
                 return self.stored(session, known, at).await;
@@ -101,13 +101,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let start = Start::Found(session, event.into(), at);
         let received = self.step(&scope, start).await?;
         if let (Received::Queued, Some(success)) = (received, success) {
-            // Its own time has not come, but other events of its payment may be due.
+            // The success is not due yet, but other events of its payment may be due.
             self.step_those_who_waited(&Step::not_due(success)).await;
         }
         Ok(received)
     }
 
-    /// Whose the payment is, where the rows tell: `None` if they do not.
+    /// The owner of the payment, if the rows name it. `None` if they do not.
     fn known_owner(
         &self,
         delivery: &Delivery,
@@ -117,13 +117,13 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         let event = &delivery.event;
         let account = event.account();
         if let Some((order, _)) = found.order {
-            // An event of another account is not about our money. An organisation names the own
-            // account too, and ids of Stripe's are unique.
+            // An event of another account is not about our money. But an organisation names the
+            // merchant's own account too, and Stripe's ids are unique.
             let own = order.account.is_none() && self.may_name_own(event);
             let same = order.account.as_deref() == account;
             return Some((same || own).then_some(Some(order)));
         }
-        // With its order: who fulfils it must also write down that the order is paid.
+        // With the order, because its fulfilment must also record that the order is paid.
         let order = || {
             outcome
                 .payment()
@@ -132,8 +132,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         found.is_known.then(|| Some(order()))
     }
 
-    /// Whether the payment is this application's (`None` if not), and its order, as far as it has
-    /// one. The rows do not tell.
+    /// Whether the payment is this application's (`None` if not), and its order, if it has one. It
+    /// is used when the rows do not name the owner.
     async fn owner(
         &self,
         delivery: &Delivery,
@@ -180,7 +180,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             names.iter().any(|name| application == Some(name.as_str()))
         };
         let is_ours = match ours {
-            // A payment method has no mark, and a rule about payments says nothing of a card that is saved.
+            // A payment method has no mark, and a rule about payments says nothing about a saved
+            // card.
             _ if is_a_method(outcome) => account.is_none(),
             OursRule::By(_) if is_a_setup(outcome) => account.is_none(),
             OursRule::All => account.is_none(),
@@ -209,16 +210,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 
     /// Whether an organisation's event names an account that may be the merchant's own. Keys from
-    /// before 2019, and no keys, do not tell.
+    /// before 2019 do not name the merchant's account, and neither does a setup without keys.
     fn may_name_own(&self, event: &Event) -> bool {
         event.is_named_by_context() && self.config.account().is_none()
     }
 
     /// The order of a PaymentIntent that was made in a Checkout Session on a connected account.
     ///
-    /// Until the session is complete, the order's row has the session only. A connected account
-    /// writes any metadata itself, so the marks only tell which row to look at. Stripe tells which
-    /// session the PaymentIntent was made in, and that must be a session of this application.
+    /// Until the session is complete, the order's row has the session only. A connected account can
+    /// write any metadata itself, so the marks only say which row to look at. Stripe says in which
+    /// session the PaymentIntent was made, and that must be a session of this application.
     async fn order_of_session(
         &self,
         scope: &Scope,
@@ -244,8 +245,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
                 let open = row.payment.as_deref().is_some_and(is_session);
                 Some((order, open && row.attempt == attempt))
             }
-            // A refund or a dispute bears no marks. Without Stripe's page there is no session, and
-            // the key may not look for one.
+            // A refund or a dispute has no marks. Without Stripe's page there is no session, and
+            // the key may not be allowed to look for one.
             None if !self.has_sessions => return Ok(None),
             None => None,
         };
@@ -264,7 +265,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
 
     /// The order of a payment on a connected account that an inbox in memory forgot at a restart.
     ///
-    /// Stripe writes into a PaymentIntent which Connect application made it. The connected account
+    /// Stripe records in a PaymentIntent which Connect application made it. The connected account
     /// cannot choose that, so the marks of such a PaymentIntent are this application's own.
     async fn forgotten_order(
         &self,
@@ -304,8 +305,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     }
 }
 
-/// The payment that an event is about, and the Checkout Session in which it is made: before a buyer
-/// pays, the order knows the session only.
+/// The payment of an event, and its Checkout Session. Before a buyer pays, the order knows the
+/// session only.
 fn ids<'a>(event: &'a Event, outcome: &'a Outcome) -> [Option<&'a str>; 2] {
     let unreadable = matches!(outcome, Outcome::Unreadable(_)).then(|| event.object_id());
     let id = outcome.payment_id().or(unreadable.flatten());
@@ -347,7 +348,7 @@ fn takes_back(outcome: &Outcome) -> bool {
     ) || outcome.dispute().is_some()
 }
 
-/// The metadata of an object that cannot be read otherwise.
+/// The metadata of an object that is not read in any other way.
 #[derive(serde::Deserialize)]
 struct MetadataOnly {
     #[serde(default)]

@@ -26,11 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// An inbox in memory, for tests and for learning.
 ///
 /// It keeps every promise of [`Inbox`] but one: **a restart forgets everything**, and a second
-/// process knows nothing of the first. So live keys are refused.
+/// process knows nothing of the first. So it refuses live keys.
 ///
 /// # Live money
 /// Live money needs an inbox that does not forget: `SqliteInbox` or `PostgresInbox`. If your orders
-/// are in another kind of database, put the inbox beside your own store: a SQLite file if all
+/// are in another kind of database, put the inbox beside your own store. Use a SQLite file if all
 /// processes run on one machine, else a small PostgreSQL for all of them. Then also write a unique
 /// key **on the order** in the transaction in which your handler writes, because the two stores do
 /// not commit together.
@@ -42,11 +42,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// - The order's own state does not know that a payment was refunded or disputed. After a restart
 ///   the success of a refunded payment ships, if it is delivered again.
 ///
-/// It is bounded: at [`capacity`](Self::capacity) entries of a kind the oldest that is dealt with goes, and a warning in the log says so; after
-/// [`time_to_live`](Self::time_to_live) they go anyway. What is pending or needs somebody to look is never forgotten: if nothing else is left, new
-/// events are refused, and Stripe keeps them.
+/// The inbox is bounded. At [`capacity`](Self::capacity) entries of a kind, it deletes the oldest
+/// finished entries, and logs a warning. After [`time_to_live`](Self::time_to_live) it deletes
+/// finished entries in any case. It never deletes entries that are pending or that an operator must
+/// look at. If no other entries are left, it refuses new events, and Stripe keeps them.
 ///
-/// Clones share what they hold.
+/// Clones share their content.
 #[derive(Clone)]
 pub struct MemoryInbox {
     store: Store,
@@ -68,7 +69,8 @@ impl std::fmt::Debug for MemoryInbox {
 }
 
 impl MemoryInbox {
-    /// An empty inbox with a capacity of 100,000 entries of a kind and a time to live of 35 days.
+    /// Creates an empty inbox with a capacity of 100,000 entries of a kind and a time to live of 35
+    /// days.
     pub fn new() -> Self {
         Self {
             store: Store::default(),
@@ -76,14 +78,14 @@ impl MemoryInbox {
         }
     }
 
-    /// How many events, payments and orders it holds, each.
+    /// Sets how many events, payments and orders it holds, each.
     #[must_use]
     pub fn capacity(self, entries: usize) -> Self {
         self.store.state().limits.capacity = entries.max(1);
         self
     }
 
-    /// How long what is dealt with is remembered.
+    /// Sets how long finished entries are kept.
     #[must_use]
     pub fn time_to_live(self, time: Duration) -> Self {
         self.store.state().limits.time_to_live = time;

@@ -1,16 +1,18 @@
-//! What the merchant asked of Stripe under a reference of his own: written down before it is sent, so that whoever asks again asks for the same.
+//! The operations that the merchant requests from Stripe under a reference of their own. Each is
+//! stored before it is sent, so that a repeat requests the same operation.
 
 use std::time::SystemTime;
 
 use super::records::Scope;
 use crate::amount::Amount;
 
-/// Which operation at Stripe, of which application, mode and connected account. The same reference may stand for a refund and for a capture: those are two.
+/// The key of an operation at Stripe, with its application, mode and connected account. If a refund
+/// and a capture have the same reference, they are two operations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OperationKey {
     /// The application and the mode.
     pub scope: Scope,
-    /// The connected account on which it is done, if any; never empty.
+    /// The connected account of the operation, if any; never empty.
     pub account: Option<String>,
     /// The kind of operation.
     pub kind: OperationKind,
@@ -26,13 +28,13 @@ pub enum OperationKind {
     Refund,
     /// Captures an authorised payment.
     Capture,
-    /// Says which capture of a payment may be sent. The payment's id is the reference.
+    /// Names the capture of a payment that may be sent. The payment's id is the reference.
     CaptureClaim,
     /// Cancels a payment.
     Cancel,
     /// Charges a saved payment method while the buyer is away.
     Charge,
-    /// Makes a customer.
+    /// Creates a customer.
     Customer,
 }
 
@@ -47,7 +49,7 @@ impl OperationKind {
         Self::Customer,
     ];
 
-    /// The word that stands in a database, and in the idempotency key.
+    /// The word for the kind in a database, and in the idempotency key.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Refund => "refund",
@@ -59,13 +61,14 @@ impl OperationKind {
         }
     }
 
-    /// The kind of this word. `None` if no version of this crate writes it.
+    /// The kind of this word. `None` if no version of this crate writes the word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
-/// One operation's row, kept for good: who asks again in a year must not get a second one.
+/// The row of one operation. It is kept permanently: a repeat in a year must not make a second
+/// operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct OperationRecord {
@@ -73,25 +76,26 @@ pub struct OperationRecord {
     pub version: u64,
     /// The number of the attempt, from 1: a part of the idempotency key.
     pub attempt: u32,
-    /// SHA-256 of what was asked, in hex, so that another one under the same reference is seen without storing personal data. Up to 80 characters.
+    /// SHA-256 of the request, in hex. It reveals a different request under the same reference,
+    /// without personal data in the row. Up to 80 characters.
     pub fingerprint: String,
-    /// The object at Stripe on which it is done, if there is one: the `pi_…` of a refund.
+    /// The object of the operation at Stripe, if there is one: the `pi_…` of a refund.
     pub subject: Option<String>,
-    /// The amount that it is about, if it is about one and the caller named it.
+    /// The amount of the operation, if it has one and the caller named it.
     pub amount: Option<Amount>,
-    /// How far it is.
+    /// The progress of the operation.
     pub state: OperationState,
-    /// What Stripe made of it: `re_…`, `cus_…`, `seti_…`, `pi_…`.
+    /// The object that Stripe created or changed: `re_…`, `cus_…`, `seti_…`, `pi_…`.
     pub result: Option<String>,
     /// When this attempt began, to the microsecond. For people: it never decides about a key.
     pub begun: SystemTime,
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OperationState {
-    /// Written down, and perhaps sent: whether Stripe did it, Stripe knows.
+    /// It is stored, and perhaps sent: only Stripe knows whether it did the operation.
     Sending,
     /// Stripe did it.
     Done,

@@ -1,7 +1,8 @@
-//! The inbox in PostgreSQL. An attempt is two transactions on one connection: a statement that takes
-//! the event and counts the attempt, so that it stays counted if the process dies; and a transaction
-//! in which the handler writes, and the event's new state with it. Rows are always locked in one
-//! order: the payment, the order, the event. All decisions are made from what is read after that.
+//! The inbox in PostgreSQL. An attempt has two transactions on one connection. The first is a
+//! single statement: it claims the event and counts the attempt, so that the attempt stays counted
+//! if the process dies. In the second, the handler writes, and the event's new state is written
+//! with it. Rows are always locked in one order: the payment, the order, the event. All decisions
+//! are based on data that is read after that.
 
 #[macro_use]
 mod transaction;
@@ -35,17 +36,18 @@ use super::sql::statement::Dialect;
 use super::sql::tables::{tables, tables_are_known, tables_are_new_enough};
 use crate::error::InboxError;
 
-/// How long a server may say nothing: its machine may have lost power, or a firewall the connection. What is done then is as with a connection that broke.
+/// How long a server may be silent: its machine may have lost power, or a firewall may have dropped
+/// the connection. After this time the connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// The error then.
+/// The error text after that time.
 const SILENT: &str = "the database does not answer";
 
 /// The schema of the tables.
 const SCHEMA: &str = "stripe_checkout";
 
-/// The roles that may write to one of the tables or create in their schema. Of all roles, if
-/// `PUBLIC` may, only that.
+/// The roles that may write to one of the tables or create objects in their schema. If `PUBLIC`
+/// may, it lists only `PUBLIC`.
 const WRITERS: &str = "WITH it AS (SELECT c.oid AS tab, c.relowner, n.oid AS schema, n.nspowner \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND c.relname ~ '^stripe_checkout_'), \
@@ -61,25 +63,28 @@ const FOUND_ELSEWHERE: &str = "SELECT n.nspname::text AS schema, COALESCE(c.oid 
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relname = 'stripe_checkout_events' AND c.relkind IN ('r', 'p') AND n.nspname <> $1 ORDER BY on_path DESC, schema LIMIT 1";
 
-/// How often processes that start at once may get into each other's way while they migrate.
+/// How often a migration is tried. Processes that start at once may get in each other's way.
 const MIGRATIONS_TRIED: u32 = 20;
 
 /// An inbox in PostgreSQL 11 or later, for any number of processes on one database.
 ///
-/// The handler is given the connection on which the event is marked as done: what it writes there and the mark commit together, or neither does. It
-/// must leave the transaction open: a `COMMIT` or `ROLLBACK` of its own is detected, and the event becomes a dead letter that is never run again by
-/// itself, because nobody can know what was written. Transactions nested by [`begin`](sqlx::Connection::begin) are fine.
+/// The handler receives the connection on which the event is marked as done. The handler's writes
+/// there and the mark commit together, or neither does. The handler must leave the transaction
+/// open. The inbox detects a `COMMIT` or `ROLLBACK` by the handler. The event then becomes a dead
+/// letter that is never retried automatically, because it is unknown what was written. Transactions
+/// nested by [`begin`](sqlx::Connection::begin) are fine.
 ///
-/// At most half of the pool's connections (at least one) run handlers at the same time; the rest is yours.
+/// At most half of the pool's connections (at least one) run handlers at the same time. The rest is
+/// yours.
 ///
 /// # Session state
-/// The connection goes back to your pool after the handler. So a handler changes nothing that
+/// The connection goes back to your pool after the handler. So a handler must change nothing that
 /// outlives its transaction:
 /// - It uses `SET LOCAL`, or `set_config(…, true)`, never a plain `SET`. This matters most for
 ///   settings of your own such as `app.tenant`: the next user of the connection would find them.
 /// - It locks with `pg_advisory_xact_lock`, and creates temporary tables `ON COMMIT DROP`.
 ///
-/// As a guard, the inbox sets these settings of the session back after each handler: `role`,
+/// As a guard, the inbox restores these settings of the session after each handler: `role`,
 /// `search_path`, `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout`. It
 /// also releases all advisory locks of the session. Other state of the session stays.
 ///
@@ -88,7 +93,7 @@ const MIGRATIONS_TRIED: u32 = 20;
 /// - PgBouncer 1.21 or later with `max_prepared_statements` above zero needs no option here, and
 ///   costs no round trips.
 /// - All other transaction poolers need [`transaction_pooler`](Self::transaction_pooler). So does
-///   PgBouncer before 1.21, which knows no prepared statements.
+///   PgBouncer before 1.21, which does not support prepared statements.
 ///
 /// In both cases:
 /// - Set `ignore_startup_parameters = extra_float_digits` in PgBouncer, or
@@ -96,15 +101,15 @@ const MIGRATIONS_TRIED: u32 = 20;
 /// - Set nothing for the session in `after_connect`: the next statement may run in another session.
 ///   Use `ALTER ROLE … SET` or `ALTER DATABASE … SET`.
 /// - Each running handler keeps one connection of the server. Let the pooler have at least as many
-///   (`default_pool_size`) as all your processes run handlers. Time in the pooler's queue is no
-///   part of the inbox's own limits: set `query_wait_timeout` to a few seconds.
+///   (`default_pool_size`) as all your processes run handlers. Time in the pooler's queue does not
+///   count towards the inbox's own limits: set `query_wait_timeout` to a few seconds.
 /// - Pause and statement limits of PostgreSQL end connections of the server. The pooler must then
 ///   end the client's connection too, as PgBouncer does.
 ///
-/// # Who may write
-/// A role that may write to its tables can insert an event, which is then fulfilled without a
+/// # Write access
+/// A role that may write to the tables can insert an event, which is then fulfilled without a
 /// payment. So the tables have a schema of their own, `stripe_checkout` unless
-/// [`schema`](Self::schema) names another, in which no other role has any right by default.
+/// [`schema`](Self::schema) names another. In that schema no other role has any right by default.
 /// [`migrate`](Self::migrate) revokes nothing. It logs a warning if another role may write to the
 /// tables or create anything in their schema.
 ///
@@ -128,11 +133,11 @@ pub struct PostgresInbox {
     steps: Arc<Semaphore>,
 }
 
-/// The inbox whose text both databases share.
+/// The inbox type in the code that both databases share.
 type Store = PostgresInbox;
 
 impl PostgresInbox {
-    /// The connection for reads. Behind a transaction pooler they stand in a transaction.
+    /// The connection for reads. Behind a transaction pooler, reads run in a transaction.
     async fn read_on<'a>(&self, db: &'a mut Connection) -> Result<Read<'a>, InboxError> {
         Ok(match self.pooler {
             Pooler::None => Read::Connection(db),
@@ -156,23 +161,23 @@ impl fmt::Debug for PostgresInbox {
 }
 
 impl PostgresInbox {
-    /// The statements that make its tables, a step each, to be run in this order, if you run
-    /// migrations by yourself. They create the tables in the first schema of the connection's
-    /// `search_path`: create `stripe_checkout` and name it there. Each may be run again and changes
-    /// nothing then.
+    /// The statements that create the tables, one for each step, if you run migrations yourself.
+    /// Run them in this order. They create the tables in the first schema of the connection's
+    /// `search_path`: create `stripe_checkout` and name it there. You can run each one again: then
+    /// it changes nothing.
     pub const MIGRATIONS: &[&str] = &[tables! {
         text: "text COLLATE \"C\"",
         integer: "bigint",
         flag: "boolean",
         bytes: "bytea",
         end: "",
-        // A usual body stands in its row. To compress it costs more than to write it, and it is
-        // there for a short time only. Pages of 4 KB take this number, too.
+        // A typical body is stored in its row. Compression costs more than the write, and the body
+        // is stored for a short time only. Pages of 4 KB accept this number, too.
         bodies: " WITH (toast_tuple_target = 4000)",
         keyed: "",
     }];
 
-    /// An inbox on this pool, with its tables in the schema `stripe_checkout`: see
+    /// Creates an inbox on this pool, with its tables in the schema `stripe_checkout`: see
     /// [`migrate`](Self::migrate).
     ///
     /// # Errors
@@ -183,7 +188,7 @@ impl PostgresInbox {
         Ok(inbox)
     }
 
-    /// An inbox on this pool whose tables are already there, in the schema `stripe_checkout`: see
+    /// Opens an inbox on this pool whose tables already exist, in the schema `stripe_checkout`: see
     /// [`check`](Self::check).
     ///
     /// # Errors
@@ -194,8 +199,9 @@ impl PostgresInbox {
         Ok(inbox)
     }
 
-    /// An inbox on this pool. It does not touch the database yet: call [`migrate`](Self::migrate)
-    /// at start, or [`check`](Self::check) if you run the migrations by yourself.
+    /// Creates an inbox on this pool. It does not touch the database yet: call
+    /// [`migrate`](Self::migrate) at start, or [`check`](Self::check) if you run the migrations
+    /// yourself.
     pub fn new(pool: PgPool) -> Self {
         let half = pool.options().get_max_connections() / 2;
         Self {
@@ -208,8 +214,8 @@ impl PostgresInbox {
         }
     }
 
-    /// In this schema instead of `stripe_checkout`. With a schema that you name,
-    /// [`migrate`](Self::migrate) also makes an inbox beside another one in the same database.
+    /// Uses this schema instead of `stripe_checkout`. With a schema that you name,
+    /// [`migrate`](Self::migrate) also creates an inbox beside another one in the same database.
     #[must_use]
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         let schema: Arc<str> = schema.into().into();
@@ -219,18 +225,18 @@ impl PostgresInbox {
         self
     }
 
-    /// Behind a pooler that gives each transaction another connection of the server, and keeps no
-    /// prepared statements: PgBouncer before 1.21 in transaction mode. See
-    /// [Behind a pooler](Self#behind-a-pooler).
+    /// Supports a pooler that gives each transaction another connection of the server, and keeps no
+    /// prepared statements: PgBouncer before 1.21 in transaction mode. See [Behind a
+    /// pooler](Self#behind-a-pooler).
     ///
     /// The inbox then prepares each statement each time, inside an explicit transaction. That costs
     /// round trips to the pooler.
     ///
     /// # Handlers
-    /// A statement of a handler must not stay prepared either, because its name may be taken on the
-    /// server's connection. Call [`persistent(false)`](sqlx::query::Query::persistent) on each
-    /// query with parameters. A statement cache of capacity zero does not help: the driver names
-    /// the statements nevertheless.
+    /// A statement of a handler must not stay prepared either, because its name may already be in
+    /// use on the server's connection. Call [`persistent(false)`](sqlx::query::Query::persistent)
+    /// on each query with parameters. A statement cache of capacity zero does not help: the driver
+    /// names the statements nevertheless.
     ///
     /// Use the pool itself only inside of transactions, for the same reason.
     #[must_use]
@@ -240,13 +246,13 @@ impl PostgresInbox {
         self
     }
 
-    /// Creates what is missing: the schema and the tables. Any number of processes may do so at
-    /// once. It needs the right `CREATE` on the database to create the schema, and none if it finds
-    /// everything.
+    /// Creates what is missing: the schema and the tables. Any number of processes may call it at
+    /// once. It needs the right `CREATE` on the database to create the schema. It needs no right if
+    /// everything is there.
     ///
-    /// It makes no second, empty inbox by mistake. If another schema of the database has the tables
-    /// of an inbox, you must name the [`schema`](Self::schema). If the `search_path` of the
-    /// connection finds these other tables, a warning in the log says so.
+    /// It creates no second, empty inbox by mistake. If another schema of the database has the
+    /// tables of an inbox, you must name the [`schema`](Self::schema). If the `search_path` of the
+    /// connection finds these other tables, the inbox logs a warning.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`], [`InboxError::NewerTables`], [`InboxError::OtherInbox`].
@@ -254,7 +260,8 @@ impl PostgresInbox {
         let mut tried = 1;
         loop {
             match self.migrate_once().await {
-                // `IF NOT EXISTS` looks first and creates then: who is second gets an error, and finds all of it the next time.
+                // `IF NOT EXISTS` checks first and creates then. The slower of two processes gets
+                // an error, and finds everything the next time.
                 Err(error @ InboxError::Unavailable(_)) if tried < MIGRATIONS_TRIED => {
                     tracing::debug!(error = %crate::error::Chain(&error), tried, "the inbox's tables could not be made yet");
                     tried += 1;
@@ -269,7 +276,7 @@ impl PostgresInbox {
         }
     }
 
-    /// Looks at the tables and changes nothing.
+    /// Checks the tables and changes nothing.
     ///
     /// # Errors
     /// [`InboxError::OlderTables`] if they are missing or were made by an older version of this
@@ -300,7 +307,8 @@ impl PostgresInbox {
         tx.commit().await
     }
 
-    /// How many migrations the database has seen: more than there are, if a later version of this crate was there.
+    /// The number of migrations that the database has. It exceeds this crate's number if a later
+    /// version of the crate migrated the database.
     async fn version(&self, conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
         let sql = &self.dialect;
         let exists: bool = sql
@@ -333,7 +341,7 @@ impl PostgresInbox {
             .bind(self.schema.to_string())
             .execute(&mut *conn)
             .await?;
-        // What the other one just created is told by notices, which are nobody's worry.
+        // Another process may just have created these objects. Notices about that are not useful.
         sqlx::raw_sql("SET LOCAL client_min_messages = warning")
             .execute(&mut *conn)
             .await?;
@@ -343,8 +351,8 @@ impl PostgresInbox {
         Ok(())
     }
 
-    /// Refuses an empty inbox beside another one, unless the schema was named: perhaps the tables
-    /// were to be moved, or stand in the schema of a `search_path`.
+    /// Refuses an empty inbox beside another one, unless the schema was named. Perhaps the merchant
+    /// meant to move the tables, or they are in the schema of a `search_path`.
     async fn may_be_made(&self, conn: &mut PgConnection) -> Result<(), InboxError> {
         let other = self.dialect.query_as::<Postgres, _>(FOUND_ELSEWHERE);
         let other = other
@@ -404,8 +412,8 @@ impl PostgresInbox {
         roles.map_err(unavailable)
     }
 
-    /// A connection of the pool. The pool itself may wait for half a minute, which is longer than
-    /// Stripe waits for an answer.
+    /// A connection of the pool. The pool's own limit may be half a minute, which is longer than
+    /// Stripe waits for a response.
     async fn reader(&self) -> Result<PoolConnection<Postgres>, InboxError> {
         let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
@@ -418,7 +426,7 @@ impl PostgresInbox {
     }
 }
 
-/// Ends work that waits for a server which says nothing any more.
+/// Ends work that waits for a silent server.
 async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, InboxError>>,

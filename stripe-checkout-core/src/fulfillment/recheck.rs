@@ -1,7 +1,9 @@
-//! How a payment stands at Stripe now, where its success is no news any more.
+//! Asks Stripe how a payment stands now, if its success is no longer recent.
 //!
-//! An event says how things stood when Stripe made it. One that comes late may be about money that went back since, and the event that said so may be lost. So before
-//! an old success is fulfilled Stripe is asked again: outside of the inbox's transaction, in which nobody else can write while somebody waits for the network.
+//! An event says how things stood when Stripe made it. A late event may be about money that has
+//! since gone back, and the event that reported this may be lost. So before an old success is
+//! fulfilled, Stripe is asked again. This happens outside the inbox's transaction, because others
+//! cannot write while that transaction waits for the network.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,19 +14,19 @@ use super::records::{PaymentRecord, PendingNote};
 use crate::error::{BoxError, Chain};
 use crate::webhook::{DisputeStatus, Event, Outcome, Payment};
 
-/// For how long a success is news.
+/// The age up to which a success is recent.
 const NEWS: Duration = Duration::from_secs(15 * 60);
 
-/// The shortest and the longest pause before Stripe is asked again, where it did not answer.
+/// The shortest and the longest pause before Stripe is asked again after it did not answer.
 const AGAIN: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(10 * 60)];
 
-/// For how long what it answered is how things stand: long enough to wait for a payment's turn.
+/// How long Stripe's answer counts as current: long enough to wait for a payment's turn.
 const HOLDS: Duration = Duration::from_secs(60);
 
-/// How many answers are kept at most. Whoever finds none asks again.
+/// The largest number of stored answers. A success without a stored answer asks again.
 const KEPT: usize = 1000;
 
-/// Asks Stripe, and keeps what it answered for a moment.
+/// Asks Stripe, and keeps its answers for a moment.
 pub(super) struct Recheck {
     lookup: Option<Box<dyn Lookup>>,
     answers: Mutex<HashMap<String, Answer>>,
@@ -35,7 +37,7 @@ pub(super) struct Recheck {
 pub(super) enum Known {
     /// How its money stands, and the payment in its Checkout Session.
     Standing(Vec<PendingNote>, Payment),
-    /// Only the payment in its Checkout Session: its success is news.
+    /// Only the payment in its Checkout Session: its success is recent.
     Session(Payment),
     /// Nothing, for this reason.
     Nothing(String),
@@ -46,16 +48,16 @@ struct Answer {
     known: Known,
 }
 
-/// Whether a success may be fulfilled, as far as Stripe must be asked about it.
+/// Whether a success may be fulfilled, as far as this depends on Stripe's answer.
 pub(super) enum Check {
-    /// It may. In its Checkout Session, if Stripe was asked for that.
+    /// It may be fulfilled. The payment has its Checkout Session, if Stripe was asked for that.
     Passed(Box<Payment>),
-    /// It waits. The reason is known as soon as Stripe was asked in vain.
+    /// It waits. The reason is known once a request to Stripe has failed.
     Waits(Option<String>),
 }
 
 impl Recheck {
-    /// Without a look-up, of an application that has no keys, every event is taken at its word.
+    /// Without a look-up (the application has no keys), every event is trusted.
     pub(super) fn new(lookup: Option<Box<dyn Lookup>>) -> Self {
         Self {
             lookup,
@@ -68,11 +70,11 @@ impl Recheck {
     }
 
     /// Whether this success may be fulfilled. It may if
-    /// - it is news, and no charge came with it that is disputed; or
-    /// - Stripe said a moment ago what of its charge went back, and how each dispute stands.
+    /// - it is recent, and did not come with a disputed charge; or
+    /// - Stripe said a moment ago how much of its charge went back, and how each dispute stands.
     ///
     /// A payment that was authorised in a Checkout Session needs its session too: no event of the
-    /// session tells that it was captured.
+    /// session reports its capture.
     pub(super) fn check(&self, seen: Option<&Known>, event: &Event, payment: &Payment) -> Check {
         if self.lookup.is_none() {
             return Check::Passed(Box::new(payment.clone()));
@@ -91,8 +93,8 @@ impl Recheck {
         }
     }
 
-    /// Whether this success counts as disputed. If it is no news, the end of the dispute may have
-    /// been lost, and Stripe is asked first.
+    /// Whether this success counts as disputed. If it is not recent, the event of the dispute's end
+    /// may be lost, so Stripe is asked first.
     pub(super) fn check_dispute(
         &self,
         seen: Option<&Known>,
@@ -105,7 +107,8 @@ impl Recheck {
         }
     }
 
-    /// What is known of the payment, with what Stripe says of it now, or said when it was retrieved.
+    /// The known facts of the payment, with Stripe's answer of now, or from the time of its
+    /// retrieval.
     pub(super) fn known(
         &self,
         seen: Option<&Known>,
@@ -129,8 +132,8 @@ impl Recheck {
         known
     }
 
-    /// Asks Stripe about a success that waits to be checked, within this time, and says whether it
-    /// was asked.
+    /// Asks Stripe about a success that waits for its check, within this time. Returns whether it
+    /// asked.
     pub(super) async fn look(&self, event: &Event, patience: Duration) -> bool {
         let Some(lookup) = self.lookup() else {
             return false;
@@ -166,8 +169,8 @@ impl Recheck {
         true
     }
 
-    /// Returns Stripe's answer about this payment, if it is a moment old. A decision reads it once:
-    /// another delivery may ask meanwhile.
+    /// Returns Stripe's answer about this payment, if the answer is at most a moment old. A
+    /// decision reads it once, because another delivery may ask meanwhile.
     pub(super) fn seen(&self, payment: &Payment) -> Option<Known> {
         let answers = self.answers();
         let answer = answers.get(&payment.idempotency_key());
@@ -188,21 +191,22 @@ impl Answer {
 }
 
 /// The pause before Stripe is asked again about a success that was received at this time. It grows
-/// with the wait, so that a key without permission does not cost a request a minute for each.
+/// with the wait, so that a key without permission does not cost one request a minute for each
+/// success.
 pub(super) fn again(received: SystemTime) -> Duration {
     let [shortest, longest] = AGAIN;
     let waited = received.elapsed().unwrap_or_default();
     (waited / 10).clamp(shortest, longest)
 }
 
-/// Whether the event alone does not say how the payment's money stands. A charge that was ever
-/// disputed says only that.
+/// Whether the event alone does not say how the payment's money stands. A charge with any dispute,
+/// even a past one, says only that it was disputed.
 fn needs_standing(event: &Event, payment: &Payment) -> bool {
     let disputed = payment.returned().is_some_and(|charge| charge.disputed);
     event.age() > NEWS || disputed
 }
 
-/// The payment of the event, in the session that Stripe told.
+/// The payment of the event, with the session that Stripe named.
 fn in_session(payment: &Payment, now: &Payment) -> Payment {
     match payment.is_told_by_session() && now.session().is_some() {
         true => now.clone(),
@@ -233,7 +237,7 @@ mod tests {
     use super::*;
     use crate::webhook::CheckoutSession;
 
-    /// Stripe, which never answers.
+    /// A Stripe that never answers.
     struct Silent;
 
     impl Lookup for Silent {

@@ -1,4 +1,4 @@
-//! The rows that an inbox keeps: events, payments, orders, and what is counted of them.
+//! The rows that an inbox keeps: events, payments, orders, and their counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Scope {
     pub mode: Mode,
 }
 
-/// Which order, of which application, mode and connected account.
+/// The key of an order, with its application, mode and connected account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OrderKey {
     /// The application and the mode.
@@ -31,7 +31,7 @@ pub struct OrderKey {
     pub reference: String,
 }
 
-/// One order's row: the PaymentIntent that is open for it, or that paid it.
+/// The row of one order: the PaymentIntent that is open for it, or that paid it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct IntentRecord {
@@ -39,29 +39,30 @@ pub struct IntentRecord {
     pub version: u64,
     /// The number of the attempt, from 1: a part of the idempotency key.
     pub attempt: u32,
-    /// SHA-256 of all parameters of the last request to Stripe: a change is seen without personal
-    /// data in the row. Up to 80 characters.
+    /// SHA-256 of all parameters of the last request to Stripe. It reveals a change without
+    /// personal data in the row. Up to 80 characters.
     pub fingerprint: String,
-    /// The price that was asked for, before discount, shipping and tax.
+    /// The requested price, before discount, shipping and tax.
     pub asked: Amount,
     /// The minor units that our own capture brings the payment to, in the currency of `asked`. It
-    /// is written before the capture is sent; none without one.
+    /// is written before the capture is sent. None without a capture of ours.
     pub capture: Option<u64>,
-    /// The PaymentIntent, as soon as Stripe made it.
+    /// The PaymentIntent, once Stripe has created it.
     pub payment: Option<String>,
-    /// SHA-256 of its client secret, in hex: enough to check one, not enough to use it.
+    /// SHA-256 of the PaymentIntent's client secret, in hex: enough to check a secret, not enough
+    /// to use it.
     pub secret_hash: Option<String>,
     /// Whether Stripe has the parameters of the fingerprint.
     pub request: RequestState,
-    /// How far it is.
+    /// The progress of the intent.
     pub state: IntentState,
-    /// The PaymentIntent that paid the order: a second one is a duplicate payment.
+    /// The PaymentIntent that paid the order. A second one is a duplicate payment.
     pub paid_by: Option<String>,
-    /// How many attempts to pay the order failed, with all its PaymentIntents.
+    /// How many attempts to pay the order failed, over all its PaymentIntents.
     pub declines: u32,
 }
 
-/// Whether Stripe has the parameters that an order's row stands for.
+/// Whether Stripe has the parameters of an order's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestState {
@@ -69,23 +70,23 @@ pub enum RequestState {
     Sent,
     /// They are on their way: Stripe may or may not have them.
     Sending,
-    /// The order is canceled: nothing may be asked of Stripe until the order is open again.
+    /// The order is canceled: no request may be sent to Stripe until the order is open again.
     OrderCanceled,
 }
 
-/// How far an order's intent is.
+/// The progress of an order's intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IntentState {
-    /// Written down before Stripe is asked for one, or for another one.
+    /// Stored before a PaymentIntent is requested from Stripe, or a replacement for one.
     Creating,
-    /// Made, and waiting for the buyer.
+    /// Created, and waiting for the buyer.
     Open,
-    /// On its way.
+    /// The payment is on its way.
     Processing,
     /// Paid.
     Paid,
-    /// Canceled: the next attempt makes another.
+    /// Canceled: the next attempt creates another.
     Canceled,
 }
 
@@ -93,9 +94,9 @@ pub enum IntentState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PaymentRecord {
-    /// How its success was dealt with.
+    /// The status of its success.
     pub success: FulfillmentStatus,
-    /// Whether it was authorised: a late `processing` or `payment_failed` is then old news.
+    /// Whether it was authorised. A late `processing` or `payment_failed` is then superseded.
     pub capturable: bool,
     /// Whether it was canceled.
     pub canceled: bool,
@@ -105,18 +106,18 @@ pub struct PaymentRecord {
     pub refunded_total: u64,
     /// Minor units received, as its success says.
     pub received: u64,
-    /// Minor units that were authorised and not captured, where the capture was not our own call.
-    /// A request of an API version before 2025-03-31.basil makes a refund object of them.
+    /// Minor units that were authorised and not captured, if the capture was not our own call. A
+    /// request of an API version before 2025-03-31.basil makes a refund object of them.
     pub released: u64,
     /// The last status of each dispute, by its id.
     pub disputes: BTreeMap<String, DisputeStatus>,
-    /// The news of its refunds and disputes that the handler received, by their ids, in words of
-    /// the core's own. So the handler receives each once, and old news not at all.
+    /// The news of its refunds and disputes that the handler received, by their ids, in the core's
+    /// own words. So the handler receives each news once, and superseded news not at all.
     pub notified: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl PaymentRecord {
-    /// Minor units that went back, by whichever count knows of more.
+    /// Minor units that went back. Of the two counts, the larger one counts.
     pub fn returned(&self) -> u64 {
         let sum = self
             .refunds
@@ -130,10 +131,10 @@ impl PaymentRecord {
         self.disputes.values().any(DisputeStatus::stops_fulfillment)
     }
 
-    /// Says whether all that was received went back. `released` was authorised and not captured, by
-    /// a call that is not ours.
+    /// Returns whether all the received money went back. `released` was authorised and not
+    /// captured, by a call that is not ours.
     ///
-    /// Stripe does not count the released part as refunded since API version 2025-03-31.basil.
+    /// Since API version 2025-03-31.basil, Stripe does not count the released part as refunded.
     /// After a request of an older version it does, and makes a refund object of it. A count above
     /// `received` proves the older version, and a count below `released` proves the newer one.
     pub(super) fn went_back(&self, received: u64, released: u64) -> WentBack {
@@ -161,8 +162,8 @@ impl PaymentRecord {
         }
     }
 
-    /// Says whether this refund object stands for the part that was never captured. `No` if Stripe
-    /// cannot have made it for that.
+    /// Returns whether this refund object stands for the part that was never captured. `No` if
+    /// Stripe cannot have made it for that.
     pub(super) fn stands_for_release(&self, refund: &Refund) -> Release {
         let amount = refund.amount().minor();
         let possible = self.released > 0
@@ -183,7 +184,7 @@ impl PaymentRecord {
         }
     }
 
-    /// Writes down what a new event says, although its turn has not come.
+    /// Writes down the facts of a new event, although its turn has not come.
     pub fn note_event(&mut self, event: &NewEvent) {
         if event.settles && self.success == FulfillmentStatus::No {
             self.success = FulfillmentStatus::Pending;
@@ -196,7 +197,8 @@ impl PaymentRecord {
     pub(super) fn note(&mut self, note: &PendingNote) {
         match note {
             PendingNote::Refund { id, amount } => {
-                // A refund only ever changes to nothing, when it fails; news that come late change nothing back.
+                // A refund's amount only ever changes to zero, when the refund fails. Late news
+                // does not change it back.
                 let known = self.refunds.entry(id.clone()).or_insert(*amount);
                 *known = (*known).min(*amount);
             }
@@ -217,7 +219,7 @@ impl PaymentRecord {
 pub(super) enum WentBack {
     NotAll,
     All,
-    /// The figures fit a full refund, and the release of a part that was never captured.
+    /// The figures fit both a full refund and the release of a part that was never captured.
     Unclear,
 }
 
@@ -234,7 +236,7 @@ pub(super) enum Release {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PendingNote {
-    /// A refund of this id has this many minor units (none if it failed).
+    /// A refund of this id has this many minor units (zero if it failed).
     Refund {
         /// The refund's id.
         id: String,
@@ -252,34 +254,35 @@ pub enum PendingNote {
     },
 }
 
-/// How the success of a payment was dealt with.
+/// The status of a payment's success.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FulfillmentStatus {
-    /// It has not come.
+    /// The success has not arrived.
     #[default]
     No,
-    /// It has come, and waits for its turn or for another attempt.
+    /// The success has arrived, and waits for its turn or for another attempt.
     Pending,
-    /// `payment_succeeded` ran.
+    /// `payment_succeeded` ran. For a SetupIntent or a payment method: the handler received its
+    /// event.
     Fulfilled,
-    /// `duplicate_payment` ran.
+    /// The handler received `DuplicatePayment`.
     Duplicate,
-    /// `refunded_before_fulfillment` ran.
+    /// The handler received `RefundedBeforeFulfillment`.
     Refunded,
-    /// `mismatch` ran.
+    /// The handler received `Mismatch`.
     Mismatch,
     /// All attempts failed.
     Dead,
-    /// The handler ended the transaction that it was given, so its work may be kept or lost. No
-    /// other event of the same success runs it again. An operator must look, and replay or
-    /// discard the event.
+    /// The handler ended the transaction that it received, so its work may be kept or lost. No
+    /// other event of the same success runs it again. An operator must look, and replay or discard
+    /// the event.
     Broken,
     /// An operator discarded the event.
     GivenUp,
 }
 
-/// An event to be stored.
+/// A new event for the inbox.
 #[derive(Clone)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct NewEvent {
@@ -289,23 +292,24 @@ pub struct NewEvent {
     pub id: String,
     /// The event's type.
     pub event_type: String,
-    /// The PaymentIntent that it is about.
+    /// The PaymentIntent of the event.
     pub payment: Option<String>,
     /// The order of that payment.
     pub order: Option<OrderKey>,
-    /// Whether the payment is this application's: otherwise it goes to the hook `event`.
+    /// Whether the payment is this application's. If not, the handler receives the event as
+    /// `Other`.
     pub ours: bool,
-    /// Whether it is the success of its payment, which refunds and disputes wait for.
+    /// Whether it is the success of its payment. Refunds and disputes wait for that.
     pub settles: bool,
     /// News that counts before its turn comes.
     pub note: Option<PendingNote>,
     /// The payload, without client secrets.
     pub body: Bytes,
-    /// When it came.
+    /// When it was received.
     pub received: SystemTime,
 }
 
-// By hand, here and below: in the body are the buyer's name and address.
+// Written by hand, here and below, because the body holds the buyer's name and address.
 impl fmt::Debug for NewEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEvent")
@@ -331,7 +335,7 @@ pub struct EventRecord {
     pub id: String,
     /// The event's type.
     pub event_type: String,
-    /// The PaymentIntent that it is about.
+    /// The PaymentIntent of the event.
     pub payment: Option<String>,
     /// The order of that payment.
     pub order: Option<OrderKey>,
@@ -342,15 +346,15 @@ pub struct EventRecord {
     /// The payload, without client secrets. An inbox may delete it when the event is done or
     /// superseded.
     pub body: Bytes,
-    /// When it came first.
+    /// When it was first received.
     pub received: SystemTime,
-    /// How far it is.
+    /// The state of the event.
     pub state: EventState,
-    /// How often it was dispatched; while it is, this time counts.
+    /// How many attempts it has had. A running attempt counts.
     pub attempts: u32,
-    /// Not before this is its next attempt due, as long as it is pending.
+    /// When its next attempt is due, as long as it is pending.
     pub due: SystemTime,
-    /// What went wrong last, or what does not fit.
+    /// The last error, or the reason of a mismatch.
     pub last_error: Option<String>,
 }
 
@@ -393,14 +397,14 @@ impl fmt::Debug for EventRecord {
     }
 }
 
-/// A stored event, and who has it.
+/// A stored event, and its claim.
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "unstable-inbox"), non_exhaustive)]
 pub struct Stored {
     /// The event.
     pub record: EventRecord,
-    /// Rises with each claim and each verdict, so that a process that was away for long finds that
-    /// the event is not its own any more.
+    /// Rises with each claim and each verdict. So a process that was away for long finds that it no
+    /// longer holds the event.
     pub claim: i64,
     /// Whether a process has claimed it and given no verdict.
     pub taken: bool,
@@ -411,7 +415,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// After how many attempts one has failed that began after this look.
+    /// The event's number of attempts once an attempt that begins after this look has failed.
     pub(super) fn failed_at(&self) -> u32 {
         self.record.attempts + u32::from(!self.taken)
     }
@@ -434,15 +438,15 @@ pub struct Found {
     pub is_known: bool,
 }
 
-/// How far an event is.
+/// The state of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum EventState {
-    /// To be dispatched, again if it failed.
+    /// It waits for its turn, or for another attempt after a failure.
     Pending,
-    /// Its hook ran.
+    /// It was handled. The handler ran, or had received the same news by another event.
     Done,
-    /// Old news: no hook ran.
+    /// Other events report the same or later news. The handler did not run.
     Superseded,
     /// Money that does not fit its order, or an event about a payment that cannot be read. An
     /// operator must look.
@@ -463,7 +467,7 @@ impl EventState {
         Self::Dropped,
     ];
 
-    /// Whether nothing is to be done about the event any more.
+    /// Whether nothing remains to do for the event.
     pub(super) const fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Superseded | Self::Dropped)
     }
@@ -481,21 +485,21 @@ impl EventState {
     }
 }
 
-/// How many events there are, and what an operator should look at.
+/// Counts of events, and of payments that an operator should look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many events are in each state; none of those that are missing.
+    /// How many events are in each state. A state that is missing has none.
     pub events: BTreeMap<EventState, u64>,
-    /// How many of the pending ones are due. An event that runs is not due.
+    /// How many pending events are due. An event that runs is not due.
     pub due: u64,
-    /// When the oldest of the pending ones was received.
+    /// When the oldest pending event was received.
     pub oldest_pending: Option<SystemTime>,
     /// How many payments are paid at Stripe and not fulfilled: their success is pending or dead.
     pub unfulfilled: u64,
     /// When the success of the oldest of these was received.
     pub unfulfilled_since: Option<SystemTime>,
-    /// How many payments paid an order that was paid already, and nothing of them was refunded yet.
+    /// How many payments paid an order that was paid already, without any refund yet.
     pub duplicate_payments: u64,
     /// How many payments were refunded or disputed before they were fulfilled, with a success that
     /// was received in the last 24 hours.
@@ -511,7 +515,7 @@ impl Stats {
         self.events.get(&state).copied().unwrap_or_default()
     }
 
-    /// Adds what another one counted elsewhere.
+    /// Adds the counts of another inbox.
     pub(crate) fn add(&mut self, other: Self) {
         for (state, count) in other.events {
             *self.events.entry(state).or_default() += count;
@@ -529,22 +533,22 @@ fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemT
     one.into_iter().chain(other).min()
 }
 
-/// Which events to list.
+/// Selects the events to list.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EventFilter {
-    /// Of this application and mode only.
+    /// Only events of this application and mode.
     pub scope: Option<Scope>,
-    /// Of this PaymentIntent only.
+    /// Only events of this PaymentIntent.
     pub payment: Option<String>,
-    /// In this state only.
+    /// Only events in this state.
     pub state: Option<EventState>,
     /// The largest number of events.
     pub limit: usize,
 }
 
 impl Default for EventFilter {
-    /// The newest hundred, of whatever kind.
+    /// The newest hundred events of any kind.
     fn default() -> Self {
         Self {
             scope: None,
@@ -556,21 +560,21 @@ impl Default for EventFilter {
 }
 
 impl EventFilter {
-    /// Of this PaymentIntent only.
+    /// Lists only events of this PaymentIntent.
     #[must_use]
     pub fn payment(mut self, payment: impl Into<String>) -> Self {
         self.payment = Some(payment.into());
         self
     }
 
-    /// In this state only.
+    /// Lists only events in this state.
     #[must_use]
     pub fn state(mut self, state: EventState) -> Self {
         self.state = Some(state);
         self
     }
 
-    /// The largest number of events.
+    /// Sets the largest number of events.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
@@ -607,7 +611,7 @@ mod tests {
         assert_eq!(payment.returned(), u64::MAX);
     }
 
-    /// Every order of these.
+    /// Every permutation of these.
     fn orders<T: Clone>(all: &[T]) -> Vec<Vec<T>> {
         if all.is_empty() {
             return vec![Vec::new()];

@@ -1,4 +1,4 @@
-//! When what failed is tried again.
+//! Decides when a failed event is retried.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -6,26 +6,30 @@ use std::time::Duration;
 
 use crate::error::InboxError;
 
-/// The pause after a first failure is between nothing and this; it doubles with every further one.
+/// The longest pause after a first failure. The pause is random, from zero up to this limit, which
+/// doubles with every further failure.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// How long who may take any event waits for the payment of the one that it took.
+/// How long a worker waits for the payment of a due event that it claimed. Other events may be due
+/// too.
 pub(super) const PATIENCE_WHEN_DUE: Duration = Duration::from_millis(200);
 
-/// When an event that was taken because it was due, and did not run, is due again: not at once, so that it does not stand before all others for ever.
+/// When a due event that was claimed, but did not run, is due again. It is not due at once, so that
+/// it does not stay ahead of all others forever.
 pub(super) fn after_no_attempt(error: &InboxError) -> Duration {
     match error {
-        // Its payment is worked on.
+        // Other work on its payment is running.
         InboxError::Busy => Duration::from_secs(1),
-        // Something is wrong with it, which somebody has to mend.
+        // Something is wrong with it, which a person has to fix.
         _ => Duration::from_secs(30),
     }
 }
 
-/// How long to wait after this many failed attempts: anything up to a limit that doubles, so that what failed together does not come back together.
+/// How long to wait after this many failed attempts: a random time up to a limit that doubles. So
+/// events that failed together do not return together.
 pub(super) fn pause(attempts: u32) -> Duration {
-    // The standard library's own random keys: nobody is harmed who guesses a pause.
+    // The standard library's own random keys are enough: a guessed pause does no harm.
     let random = RandomState::new().build_hasher().finish();
     limit(attempts).mul_f64(random as f64 / u64::MAX as f64)
 }

@@ -27,8 +27,10 @@ use super::sql::statement::Dialect;
 use super::sql::tables::{tables, tables_are_known, tables_are_new_enough};
 use crate::error::InboxError;
 
-/// An inbox in a SQLite database, in the same file as the merchant's own tables, so that what a handler writes and the mark that its event is done are one
-/// transaction.
+/// An inbox in a SQLite database.
+///
+/// It uses the same file as the merchant's own tables. So the writes of a handler and the mark that
+/// its event is done are one transaction.
 ///
 /// ```no_run
 /// # use stripe_checkout_core::fulfillment::SqliteInbox;
@@ -38,20 +40,28 @@ use crate::error::InboxError;
 /// # Ok(()) }
 /// ```
 ///
-/// Its tables begin with `stripe_checkout_`. The file must be in WAL mode, which [`migrate`](Self::migrate) sets; an inbox in memory would forget at a restart, and is refused.
-/// What it commits it writes with `synchronous = FULL`, whatever the pool's connections are set to.
+/// Its tables begin with `stripe_checkout_`. The file must be in WAL mode, which
+/// [`migrate`](Self::migrate) sets. The inbox refuses a database in memory, because that would lose
+/// everything at a restart. The inbox commits with `synchronous = FULL`, whatever the settings of
+/// the pool's connections are.
 ///
 /// # Handlers
-/// SQLite has one writer at a time, in all processes together. While a handler runs, nobody else writes: no other event, no webhook that is to be stored, no order of
-/// the shop's. So a handler should take milliseconds: no network in it. Its [deadline](crate::CheckoutBuilder::handler_deadline) is 2 s unless you set another.
-/// Who waits, waits in the order of asking, and no more than a few seconds.
+/// SQLite has one writer at a time, across all processes. While a handler runs, nothing else can
+/// write: no other event, no webhook that waits to be stored, no order of the shop. So a handler
+/// should take milliseconds and make no network calls. Its
+/// [deadline](crate::CheckoutBuilder::handler_deadline) is 2 s unless you set another. Other
+/// writers wait in the order in which they asked, for a few seconds at most.
 ///
-/// A handler uses the connection that it is given, and no other one to the same database: that one waits until the handler ends, which waits for it. It must not end
-/// the transaction (`COMMIT`, `ROLLBACK`, `ON CONFLICT ROLLBACK`): then nothing of it is kept, and the event is a dead letter that begins with `broken_transaction`. A
-/// transaction inside of it, by `begin()` of the connection, is a savepoint, and welcome. While the handler runs, the connection's commit hook and progress handler
-/// are the inbox's.
+/// A handler must use the connection that it receives, and no other connection to the same
+/// database. Another connection would wait for the handler to end, while the handler waits for that
+/// connection. The handler must not end the transaction (`COMMIT`, `ROLLBACK`, `ON CONFLICT
+/// ROLLBACK`). If it does, none of its writes are kept, and the event becomes a dead letter whose
+/// error begins with `broken_transaction`. A nested transaction, by `begin()` of the connection, is
+/// a savepoint and is allowed. While the handler runs, the inbox uses the commit hook and the
+/// progress handler of the connection.
 ///
-/// At most one connection of the pool is used for writing at any time. Clones share their place in the queue: make one inbox for each file in a process and clone it.
+/// At most one connection of the pool writes at any time. Clones share one queue: make one inbox
+/// for each file in a process, and clone it.
 #[derive(Clone)]
 pub struct SqliteInbox {
     pool: SqlitePool,
@@ -60,7 +70,7 @@ pub struct SqliteInbox {
 }
 
 impl SqliteInbox {
-    /// The connection for reads. Each statement reads what was true at one moment.
+    /// The connection for reads. Each statement reads the state of one moment.
     async fn read_on<'a>(&self, db: &'a mut Connection) -> Result<&'a mut Connection, InboxError> {
         Ok(db)
     }
@@ -75,21 +85,22 @@ impl std::fmt::Debug for SqliteInbox {
     }
 }
 
-/// The inbox whose text both databases share.
+/// The inbox type in the code that both databases share.
 type Store = SqliteInbox;
 
-/// How long a migration waits for others.
+/// How long a migration waits for other writers.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The pause before a migration looks again.
+/// The pause before a migration tries again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The time when the statement began, in microseconds: SQLite counts milliseconds.
+/// The time when the statement began, in microseconds. SQLite's own resolution is a millisecond.
 const CLOCK: &str = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
 impl SqliteInbox {
-    /// The statements that make its tables, a step each, to be run in this order: for whoever runs migrations by himself. Each may be run again and changes nothing then.
-    /// The file must be in WAL mode besides.
+    /// The statements that create the tables, one for each step, if you run migrations yourself.
+    /// Run them in this order. You can run each one again: then it changes nothing. The file must
+    /// also be in WAL mode.
     pub const MIGRATIONS: &[&str] = &[tables! {
         text: "TEXT",
         integer: "INTEGER",
@@ -100,8 +111,8 @@ impl SqliteInbox {
         keyed: " STRICT, WITHOUT ROWID",
     }];
 
-    /// An inbox in the database of this pool, with its tables and the file in WAL mode: see
-    /// [`migrate`](Self::migrate).
+    /// Creates an inbox in the database of this pool, makes its tables and sets the file to WAL
+    /// mode: see [`migrate`](Self::migrate).
     ///
     /// # Errors
     /// As [`migrate`](Self::migrate).
@@ -111,7 +122,8 @@ impl SqliteInbox {
         Ok(inbox)
     }
 
-    /// An inbox whose tables are already in the database of this pool: see [`check`](Self::check).
+    /// Opens an inbox whose tables are already in the database of this pool: see
+    /// [`check`](Self::check).
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -121,7 +133,8 @@ impl SqliteInbox {
         Ok(inbox)
     }
 
-    /// An inbox in the database of this pool, which it does not touch yet: see [`migrate`](Self::migrate).
+    /// Creates an inbox in the database of this pool, without any access to it yet: see
+    /// [`migrate`](Self::migrate).
     pub fn new(pool: SqlitePool) -> Self {
         Self {
             pool,
@@ -131,7 +144,7 @@ impl SqliteInbox {
                 now: CLOCK,
                 clock: CLOCK,
                 skip_locked: "",
-                // At once for writing: see `Writer::begin`.
+                // Begins as a writer at once: see `Writer::begin`.
                 settings: "BEGIN IMMEDIATE; ",
                 from_settings: "",
                 end: "; COMMIT",
@@ -142,7 +155,8 @@ impl SqliteInbox {
         }
     }
 
-    /// Makes its tables, or what is new in them, and sets the file to WAL mode. It may be run at every start, by several processes at once.
+    /// Creates the tables, or the missing part of them, and sets the file to WAL mode. You can call
+    /// it at every start, from several processes at once.
     ///
     /// # Errors
     /// [`InboxError::Unavailable`]; [`InboxError::NewerTables`]; [`InboxError::Busy`] if the
@@ -160,7 +174,7 @@ impl SqliteInbox {
         }
     }
 
-    /// Looks at the tables and the file's mode, and changes nothing.
+    /// Checks the tables and the file's mode, and changes nothing.
     ///
     /// # Errors
     /// [`InboxError::OlderTables`] if the tables are missing or were made by an older version of
@@ -183,7 +197,7 @@ impl SqliteInbox {
             .fetch_one(&mut *connection)
             .await
             .map_err(failed)?;
-        // Most times nothing is to be done: then nobody is waited for.
+        // Usually there is nothing to do. Then the migration waits for no other writer.
         let found = version(&mut connection).await?;
         tables_are_known(found, Self::MIGRATIONS.len())?;
         if found == Self::MIGRATIONS.len() {
@@ -205,8 +219,8 @@ impl SqliteInbox {
         Ok(())
     }
 
-    /// A connection for reading. The pool itself may wait for half a minute, which is longer than
-    /// Stripe waits for an answer.
+    /// A connection for reading. The pool's own limit may be half a minute, which is longer than
+    /// Stripe waits for a response.
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, InboxError> {
         let acquired = tokio::time::timeout(PATIENCE, self.pool.acquire()).await;
         let acquired = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut));
@@ -219,13 +233,14 @@ impl SqliteInbox {
         format!("SQLite {}", options.get_filename().display())
     }
 
-    /// A connection for writing, in the order of asking.
+    /// A connection for writing. Callers get it in the order in which they asked.
     async fn hold(&self) -> Result<Writer, InboxError> {
         Writer::new(&self.pool, &self.queue, None, end_of(PATIENCE)).await
     }
 }
 
-/// How many migrations the database has seen: more than there are, if a later version of this crate was there.
+/// The number of migrations that the database has. It exceeds this crate's number if a later
+/// version of the crate migrated the database.
 async fn version(db: &mut SqliteConnection) -> Result<usize, InboxError> {
     let any: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stripe_checkout_migrations')",

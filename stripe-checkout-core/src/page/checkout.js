@@ -1,9 +1,12 @@
-// The checkout page: mounts Stripe's Payment Element and pays. Also the page that saves a card without paying, which differs in little: there is no price, and it
-// is a SetupIntent that is confirmed.
+// The checkout page: mounts Stripe's Payment Element and pays. It is also the page that saves a
+// card without paying. That page differs only a little: it has no price, and it confirms a
+// SetupIntent.
 //
-// The flow is Stripe's "collect payment details before creating an intent": Elements are made from the amount alone, so that who only looks makes no
-// intent. Every press of the button asks the server for the order's intent anew. The server answers with the same one as long as it is open, but it prices
-// the order each time and knows when it is paid meanwhile, in another tab for example; a client secret kept from the first press would know neither.
+// The flow is Stripe's "collect payment details before creating an intent". Elements need only the
+// amount, so that visitors who only look create no intent. Every press of the button requests the
+// order's intent from the server again. The server returns the same intent as long as it is open.
+// It also prices the order each time and knows whether it was paid meanwhile, for example in
+// another tab. A client secret from the first press would miss both.
 
 (() => {
   "use strict";
@@ -13,7 +16,10 @@
   /** @typedef {Terms & {clientSecret: string, amount: number, currency: string}} Intent */
   /** @typedef {"automatic" | "manual"} CaptureMethod */
   /** @typedef {"off_session" | "on_session"} FutureUsage */
-  /** @typedef {Partial<import("@stripe/stripe-js").PaymentIntentResult & import("@stripe/stripe-js").SetupIntentResult>} Result */
+  /**
+   * @typedef {Partial<import("@stripe/stripe-js").PaymentIntentResult
+   *   & import("@stripe/stripe-js").SetupIntentResult>} Result
+   */
 
   /**
    * @template {HTMLElement} T
@@ -36,26 +42,26 @@
   const texts = element("texts", HTMLTemplateElement);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  /** Whether a card is only saved here, and nothing is paid. */
+  /** Whether the page only saves a card, without a payment. */
   const saving = form.dataset.mode === "setup";
-  /** When the money is taken. Elements and the intent must agree. */
+  /** When the money is collected. Elements and the intent must agree. */
   const captureMethod = /** @type {CaptureMethod} */ (form.dataset.captureMethod || "automatic");
   /** The usage of the payment method, if it is saved. Elements and the intent must agree. */
   const setupFutureUsage = /** @type {FutureUsage | undefined} */ (form.dataset.setupFutureUsage || undefined);
   /** The connected account that is the business of record. Elements and the intent must agree. */
   const onBehalfOf = form.dataset.onBehalfOf || undefined;
-  /** This page's wish to save a card: the button pressed again is the same wish. */
+  /** The reference of the request to save a card. Each press of the button uses the same one. */
   const wish = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-  /** How long the form may take before the buyer is offered another try, in milliseconds. */
+  /** The time for the form to load before the buyer can try again, in milliseconds. */
   const SLOW = 10000;
-  /** How long the form may take to say that it is ready before the button works without that, in milliseconds. */
+  /** The time for the form to report that it is ready, in ms. Then the button works anyway. */
   const GRACE = 2000;
-  /** How long the server may take. Its own deadline towards Stripe is shorter. In milliseconds. */
+  /** The server's time to respond, in milliseconds. Its own deadline for Stripe is shorter. */
   const PATIENCE = 30000;
   /** The longest return address that carries the page's query, in characters. */
   const LONGEST_RETURN = 2000;
-  /** The codes that end the page, and those of them that are good news. */
+  /** The codes after which this page closes, and those of them that are not errors. */
   const CLOSED = ["order_paid", "payment_processing", "order_called_off", "too_many_declines"];
   const SETTLED = ["order_paid", "payment_processing"];
 
@@ -63,14 +69,14 @@
   let stripe;
   /** @type {import("@stripe/stripe-js").StripeElements | undefined} */
   let elements;
-  /** Whether a payment is under way: one at a time. */
+  /** Whether a payment is in progress: only one at a time. */
   let busy = false;
   /** Whether Stripe has been asked to pay since the button was pressed. */
   let confirming = false;
-  /** Whether the form says itself what is wrong with its fields, as Stripe's does. */
+  /** Whether the form itself shows what is wrong with its fields, as Stripe's does. */
   let showsFlaws = false;
 
-  /** Something from outside did not arrive. */
+  /** Stripe.js or its form did not load. */
   class LoadError extends Error {}
 
   /**
@@ -87,7 +93,7 @@
   // ---- Words and amounts ----
 
   /**
-   * A sentence of the template.
+   * Returns a sentence of the template.
    * @param {string} name
    * @param {string} [total]
    */
@@ -108,7 +114,7 @@
   }
 
   /**
-   * The total that a document shows.
+   * Returns the total that a document shows.
    * @param {Document} page
    */
   function totalOf(page) {
@@ -135,7 +141,7 @@
   }
 
   /**
-   * The button is not disabled while it works: that would throw the keyboard's focus away.
+   * Marks the page as busy. The button stays enabled: disabling it would lose the keyboard's focus.
    * @param {boolean} now
    * @param {string} [sentence]
    */
@@ -146,7 +152,7 @@
     progress.textContent = sentence;
   }
 
-  /** Nothing more to pay here. */
+  /** Closes the form: there is nothing more to pay here. */
   function close() {
     button.hidden = true;
     elements?.getElement?.("payment")?.destroy?.();
@@ -173,7 +179,7 @@
         colorTextPlaceholder: value("--placeholder"),
         colorDanger: value("--danger"),
         fontFamily: value("--font"),
-        // Below 16 px a telephone zooms in when a field is touched.
+        // Below 16 px, a phone zooms in when the buyer touches a field.
         fontSizeBase: "16px",
         borderRadius: value("--radius"),
         spacingUnit: "4px",
@@ -197,7 +203,8 @@
   }
 
   /**
-   * What Stripe.js needs to show the cards that this visitor saved. Without it the page is as good, but for these.
+   * Returns what Stripe.js needs to show the visitor's saved cards. Without it, the rest of the
+   * page works.
    * @returns {Promise<string | undefined>}
    */
   async function customerSession() {
@@ -212,13 +219,13 @@
   function showFailure(reason) {
     failure.hidden = reason === "";
     for (const paragraph of failure.querySelectorAll("p")) paragraph.hidden = paragraph.dataset.reason !== reason;
-    // While it is only slow the form may still come.
+    // While the form is only slow, it may still appear.
     if (reason === "failed" || reason === "broken") loading.hidden = true;
   }
 
   async function start() {
     showFailure("");
-    // Not over a form that works already.
+    // Do not cover a form that already works.
     loading.hidden = !button.disabled;
     const slow = setTimeout(() => showFailure("slow"), SLOW);
     try {
@@ -235,7 +242,7 @@
             mode: "payment",
             amount: price.minor,
             currency: price.currency,
-            // Our intents name no capture method unless it is manual. Elements do the same.
+            // Our intents name a capture method only if it is manual. Elements do the same.
             ...(captureMethod === "manual" && { captureMethod }),
             ...(setupFutureUsage && { setupFutureUsage }),
             ...(onBehalfOf && { onBehalfOf }),
@@ -255,7 +262,7 @@
     }
   }
 
-  /** The form can be filled in. */
+  /** Opens the form for input. */
   function open() {
     loading.hidden = true;
     button.disabled = false;
@@ -271,7 +278,8 @@
         open();
         resolve(undefined);
       };
-      // Stripe.js says when it is ready. Another implementation may be silent, or know no events at all: that must not keep a form that is there from being used.
+      // Stripe.js reports when the form is ready. Another implementation may report nothing, or
+      // have no events at all. The buyer must still be able to use a form that is there.
       payment.on?.("ready", ready);
       payment.on?.("loaderstart", () => {
         loading.hidden = true;
@@ -345,7 +353,7 @@
   }
 
   /**
-   * The order's intent, or what to tell the buyer.
+   * Requests the order's intent. Returns it, or a message for the buyer.
    * @returns {Promise<Intent | {error: string, code: string}>}
    */
   async function createIntent() {
@@ -374,7 +382,8 @@
   }
 
   /**
-   * The price is not what the page shows. The summary is fetched anew; what the buyer has typed stays.
+   * Shows the new price, because the page shows another one. The summary is loaded again. The
+   * buyer's input stays.
    * @param {Intent} intent
    * @returns {Promise<"staying" | "reloading">}
    */
@@ -387,7 +396,7 @@
     if (fresh && summary && Number(fresh.value) === intent.amount && fresh.dataset.currency === intent.currency) {
       document.getElementById("summary")?.replaceWith(document.importNode(summary, true));
     } else if (shownPrice().currency !== intent.currency) {
-      // How many decimals the new currency has only the server knows.
+      // Only the server knows how many decimals the new currency has.
       return showNewOrder();
     } else {
       document.getElementById("lines")?.remove();
@@ -407,7 +416,8 @@
   }
 
   /**
-   * Stripe's redirect, done by ourselves: the intent turned out to be settled before this press.
+   * Does Stripe's redirect itself. Either the intent was settled before this press of the button,
+   * or another implementation of Stripe.js leaves the redirect to this page.
    * @param {string} id
    * @param {string} clientSecret
    */
@@ -434,7 +444,8 @@
   }
 
   /**
-   * Whether the intent has the terms of the form on this page: capture, saving, account.
+   * Whether the intent has the terms of this page's form: capture method, usage, business of
+   * record.
    * @param {Intent} intent
    */
   function agreesWith(intent) {
@@ -443,7 +454,8 @@
   }
 
   /**
-   * Whether the buyer stays on this page, leaves it for the receipt, or sees it reloaded.
+   * Pays. Returns whether the buyer stays on this page, leaves it for the receipt, or sees it
+   * reloaded.
    * @returns {Promise<"staying" | "leaving" | "reloading">}
    */
   async function pay() {
@@ -453,12 +465,12 @@
     try {
       invalid = (await elements.submit())?.error;
     } catch (error) {
-      // Nothing has been asked of anybody yet: the form was not ready for it.
+      // No request was sent yet: the form was not ready.
       console.error("The payment form could not be read:", error);
       invalid = { message: text("incomplete") };
     }
     if (invalid) {
-      // Stripe's form says beside its field what is missing. Twice is once too often.
+      // Stripe's form shows beside the field what is missing. Do not show it twice.
       const isShown = showsFlaws && "type" in invalid && invalid.type === "validation_error";
       if (!isShown) say(invalid.message ?? text("incomplete"));
       return "staying";
@@ -476,7 +488,8 @@
     }
     /** @type {Result | undefined} */
     const result = await confirm(stripe, elements, intent.clientSecret);
-    // From Stripe.js only a failure comes back, because whatever succeeds has left the page. Another implementation may leave the redirect to us.
+    // Stripe.js returns only failures, because a success leaves the page. Another implementation
+    // may leave the redirect to this page.
     const error = result?.error;
     const settled = error?.payment_intent ?? error?.setup_intent ?? result?.paymentIntent ?? result?.setupIntent;
     if (settled && ["succeeded", "processing", "requires_capture"].includes(settled.status)) {
@@ -513,7 +526,7 @@
 
   element("retry", HTMLButtonElement).addEventListener("click", start);
 
-  // On the document, because a changed price brings another summary.
+  // The listener is on the document, because a changed price replaces the summary.
   document.addEventListener("click", (event) => {
     const toggle = event.target instanceof Element && event.target.closest("#summary-toggle");
     if (!toggle) return;
@@ -521,17 +534,18 @@
     toggle.setAttribute("aria-expanded", String(!folded));
   });
 
-  // Back from the receipt or the bank, a browser may show this page as it was left. What it shows may be paid by now.
+  // If the buyer comes back from the receipt or the bank, a browser may show this page as it was.
+  // The order may be paid by now.
   addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
   });
 
-  // Its newer name is unknown to Safari before 14.
+  // Safari before 14 does not know its newer name.
   dark.addListener(() => elements?.update({ appearance: appearance() }));
 
   writeAmounts(document);
   explainReload();
   start();
-  // For old-browser.js.
+  // old-browser.js checks this.
   document.documentElement.dataset.script = "runs";
 })();

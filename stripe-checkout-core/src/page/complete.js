@@ -1,30 +1,36 @@
-// The page that a buyer comes back to: hides the client secret, and asks until the payment is settled.
+// The page that a buyer comes back to: hides the client secret, and asks until the outcome is
+// final.
 
 (() => {
   "use strict";
 
-  /** @typedef {Record<string, string>} Ticket the id and the client secret of a PaymentIntent, or of a SetupIntent where a card was saved; or the id of a Checkout Session */
+  /**
+   * The id and the client secret of a PaymentIntent, or of a SetupIntent if a card was saved; or
+   * the id of a Checkout Session.
+   * @typedef {Record<string, string>} Ticket
+   */
   /** @typedef {{ticket: Ticket, order?: string}} Kept */
   /** @typedef {{status?: string, message?: string, code?: string}} Answer */
 
   const SETTLED = ["succeeded", "requires_capture", "requires_payment_method", "canceled"];
   const RETRYABLE = ["requires_payment_method", "requires_action", "canceled"];
 
-  /** The first wait between two questions and the longest, and when to stop asking, in milliseconds. */
+  /** The first wait between two requests, the longest one, and when to stop, in milliseconds. */
   const FIRST_WAIT = 1000;
   const LONGEST_WAIT = 10000;
   const PATIENCE = 5 * 60000;
-  /** The codes of answers that will not change. */
+  /** The codes of final errors. */
   const UNKNOWN = ["unknown_payment", "invalid_request"];
 
   /**
-   * Stripe's redirect puts the client secret into the address. It is taken out before the page is even there, and kept where only this entry of the tab's
-   * history has it, so that a reload can ask again.
+   * Stripe's redirect puts the client secret into the address. This function removes it before the
+   * page is rendered. It keeps the secret only in this entry of the tab's history, so that a reload
+   * can ask again.
    * @returns {Kept | undefined}
    */
   function takeTicket() {
     const query = new URLSearchParams(location.search);
-    // That of Stripe's own page is no secret: it stays, so that a reload shows the same.
+    // The id of Stripe's own page is no secret: it stays, so that a reload shows the same.
     const session_id = query.get("session_id");
     if (session_id) return { ticket: { session_id } };
     for (const name of ["payment_intent", "setup_intent"]) {
@@ -32,7 +38,7 @@
       const secret = query.get(`${name}_client_secret`);
       if (!id || !secret) continue;
       const kept = { ticket: { [name]: id, [`${name}_client_secret`]: secret } };
-      // The page that the buyer left stays in it: the way back, also after a reload.
+      // The query of the page that the buyer left stays: it is the way back, also after a reload.
       const shown = new URLSearchParams({ [name]: id });
       const left = query.get("checkout_query");
       if (left) shown.set("checkout_query", left);
@@ -56,7 +62,10 @@
     if (retry) retry.hidden = !retry.getAttribute("href") || !RETRYABLE.includes(state);
   }
 
-  /** To a reload, which has no secret to show, the server does not tell the order: its address is kept beside the ticket. */
+  /**
+   * Keeps the order's address beside the ticket. After a reload the address has no secret, and then
+   * the server does not reveal the order.
+   */
   function offerOrder() {
     const order = link("view-order");
     if (!order || !kept) return;
@@ -70,14 +79,14 @@
   }
 
   /**
-   * Shows one outcome of those that the page holds.
+   * Shows one of the outcomes that the page contains.
    * @param {string} state
    * @param {string} [message]
    */
   function show(state, message) {
     const outcome = document.getElementById("outcome");
     const chosen = outcome?.querySelector(`[data-outcome="${CSS.escape(state)}"]`);
-    // A status that the page has no words for changes nothing.
+    // A status for which the page has no text changes nothing.
     if (!outcome || !chosen || outcome.dataset.state === state) return;
     outcome.dataset.state = state;
     for (const section of outcome.querySelectorAll("section")) section.hidden = section !== chosen;
@@ -91,7 +100,7 @@
   function wait(milliseconds) {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, milliseconds);
-      // Who comes back from the bank's application wants to know now.
+      // Buyers who come back from their bank's application want the status at once.
       document.addEventListener(
         "visibilitychange",
         () => {
@@ -105,8 +114,8 @@
   }
 
   /**
-   * Asks our own server how the payment stands. Returns nothing if the server cannot be reached or
-   * something else answers.
+   * Asks our own server for the payment's status. Returns nothing if the server cannot be reached
+   * or something else responds.
    * @param {Ticket} ticket
    * @returns {Promise<{answer: Answer, retryAfter: number} | undefined>}
    */
@@ -154,7 +163,7 @@
     const state = document.getElementById("outcome")?.dataset.state ?? "unknown";
     offerOrder();
     offerRetry(state);
-    // For old-browser.js.
+    // old-browser.js checks this.
     document.documentElement.dataset.script = "runs";
     if (SETTLED.includes(state)) return;
     if (!kept) return show("not_found");

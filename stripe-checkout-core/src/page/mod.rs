@@ -1,11 +1,12 @@
 //! The checkout page.
 //!
 //! A browser gets files: templates, three scripts and one style sheet. A web developer can read and
-//! change them without knowing Rust. No script and
-//! no style stands inside the HTML, so that the Content-Security-Policy can forbid both; and every word that a buyer reads stands in a template, none in a
-//! script, so that a shop that replaces the templates can speak its own language.
+//! change them without knowing Rust. The HTML contains no script and no style, so that the
+//! Content-Security-Policy can forbid both. All text for buyers is in the templates and none in a
+//! script. So a shop can replace the templates and use its own language.
 //!
-//! Card details never pass through here: Stripe.js puts its own frames into the page, and they talk to Stripe alone.
+//! Card details never pass through here: Stripe.js puts its own frames into the page, and they
+//! communicate with Stripe only.
 
 mod policy;
 mod view;
@@ -22,7 +23,7 @@ pub(crate) use self::view::{
 use crate::build_error::BuildError;
 use crate::error::BoxError;
 
-/// A script with money.js in front, in a function of their own: the page around it has names too.
+/// A script with money.js in front, in one function: the page around it has names too.
 macro_rules! with_money {
     ($script:literal) => {
         concat!(
@@ -38,7 +39,7 @@ macro_rules! with_money {
 pub(crate) const CHECKOUT_JS: &str = with_money!("checkout.js");
 /// Runs the page that a buyer comes back to.
 pub(crate) const COMPLETE_JS: &str = with_money!("complete.js");
-/// Tells a buyer whose browser cannot read the other two.
+/// Tells buyers that their browser cannot read the other two scripts.
 pub(crate) const OLD_BROWSER_JS: &str = include_str!("old-browser.js");
 /// Styles all pages.
 pub(crate) const CHECKOUT_CSS: &str = include_str!("checkout.css");
@@ -67,7 +68,7 @@ const FORM_IDS: [&str; 10] = [
     "old-browser",
 ];
 
-/// The ids of the order, which a page that only saves a card does not have.
+/// The ids of the order, which the page that only saves a card does not have.
 const ORDER_IDS: [&str; 2] = ["summary", "total"];
 
 /// The templates, compiled once.
@@ -76,10 +77,11 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Compiles the templates, the merchant's in place of ours where the names are the same. Other names are the merchant's own parts, to be included.
+    /// Compiles the templates, with the merchant's instead of the default ones of the same name.
     ///
-    /// Each page is also made once from a sample of everything that it can show: an unknown filter, a part that is not there, a misspelt variable would
-    /// otherwise wait for the first buyer.
+    /// Templates with other names are the merchant's own parts, for inclusion. Each page is also
+    /// rendered once from a sample of all its data. Otherwise only the first buyer would find an
+    /// unknown filter, a missing part or a misspelt variable.
     ///
     /// # Errors
     /// [`BuildError::Template`] names the template that does not compile, or whose sample fails.
@@ -107,7 +109,7 @@ impl Pages {
         self.render("checkout.html", view)
     }
 
-    /// The page that a buyer comes back to after paying, or not paying.
+    /// The page that a buyer comes back to after the payment, successful or not.
     pub(crate) fn complete(&self, view: &CompleteView<'_>) -> Result<String, BoxError> {
         self.render("complete.html", view)
     }
@@ -117,12 +119,12 @@ impl Pages {
         self.render("setup.html", view)
     }
 
-    /// The page that a buyer comes back to after saving a card, or not.
+    /// The page that a buyer comes back to after saving a card, successful or not.
     pub(crate) fn setup_complete(&self, view: &SetupCompleteView<'_>) -> Result<String, BoxError> {
         self.render("setup_complete.html", view)
     }
 
-    /// The page that says what is wrong, where there is no form to show.
+    /// The page that explains a problem, if there is no form to show.
     pub(crate) fn problem(&self, view: &ProblemView<'_>) -> Result<String, BoxError> {
         self.render("problem.html", view)
     }
@@ -179,12 +181,12 @@ fn need(template: &str, page: &str, name: &str, value: Option<&str>) -> Result<(
     ))
 }
 
-/// The values that a page gives to an attribute, in quotes of either kind or in none.
+/// The values that a page gives to an attribute, with single, double or no quotes.
 fn attribute_values<'p>(page: &'p str, name: &'p str) -> impl Iterator<Item = &'p str> {
     page.match_indices(name).filter_map(move |(at, _)| {
         let before = page.get(..at)?;
         let after = page.get(at + name.len()..)?;
-        // The end of a longer name is another attribute.
+        // The end of a longer name belongs to another attribute.
         before
             .ends_with(|before: char| before.is_ascii_whitespace())
             .then_some(())?;

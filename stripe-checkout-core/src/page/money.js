@@ -1,10 +1,10 @@
-// Writes amounts. It travels in front of checkout.js and of complete.js, in the same file.
+// Formats amounts. It is in front of checkout.js and of complete.js, in the same file.
 
 /**
- * An amount in the currency's own form. The digits are moved as text, never through a float.
+ * Formats an amount as its currency is written. Digits move as text, never through a float.
  * @param {string} minor
  * @param {string} currency
- * @param {number} decimals as Stripe counts them, which for some currencies is not what their notation shows
+ * @param {number} decimals as Stripe counts them; some currencies are written with fewer or more
  */
 function money(minor, currency, decimals) {
   const digits = minor.padStart(decimals + 1, "0");

@@ -1,16 +1,16 @@
-//! The Content-Security-Policy: which hosts the page may use, and nothing else.
+//! The Content-Security-Policy: the hosts that the page may use, and nothing else.
 
-/// For pages without Stripe.js: only our own files.
+/// The policy of pages without Stripe.js: only our own files.
 pub(crate) const PLAIN_POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      connect-src 'self'; img-src 'self' data:; script-src 'self'; style-src 'self'";
 
 const STRIPE: &str = "https://js.stripe.com";
 
-/// The policy of the checkout page, for the address that Stripe.js comes from and the base of Stripe's API.
+/// The policy of the checkout page, for an address of Stripe.js and an address of Stripe's API.
 ///
-/// For Stripe's own, the hosts are [those that Stripe names][hosts], without `maps.googleapis.com`:
-/// only an Address Element needs it, and the page has none. Another implementation of Stripe.js
-/// gets its own origin and that of the API that it talks to.
+/// For Stripe's own Stripe.js, the hosts are [those that Stripe lists][hosts], without
+/// `maps.googleapis.com`: only an Address Element needs it, and the page has none. Another
+/// implementation of Stripe.js gets its own origin and the origin of its API.
 ///
 /// [hosts]: https://docs.stripe.com/security/guide#content-security-policy
 pub(crate) fn content_security_policy(stripe_js_url: &str, api_base: &str) -> String {

@@ -1,4 +1,4 @@
-//! What the templates are told. A merchant's own templates rely on these names: add, never rename.
+//! The data of the templates. A merchant's own templates rely on these names: add, never rename.
 
 use serde::{Serialize, Serializer};
 
@@ -8,135 +8,142 @@ use crate::currency::Currency;
 /// One line of the order's summary.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct LineView<'a> {
-    /// What is bought.
+    /// The name of the goods.
     pub(crate) name: &'a str,
-    /// How many of it.
+    /// The number of pieces.
     pub(crate) quantity: u64,
-    /// What the whole line costs.
+    /// The price of the whole line.
     #[serde(serialize_with = "money")]
     pub(crate) amount: Amount,
 }
 
-/// Everything that `checkout.html` shows.
+/// The data of `checkout.html`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct CheckoutView<'a> {
     /// The shop's name.
     pub(crate) shop: &'a str,
-    /// What is to pay.
+    /// The amount to pay.
     #[serde(serialize_with = "money")]
     pub(crate) amount: Amount,
-    /// What the order consists of. None at all makes a page with a total only.
+    /// The lines of the order. Without lines the page shows a total only.
     pub(crate) lines: &'a [LineView<'a>],
-    /// For Stripe.js. A test key makes the page say so.
+    /// For Stripe.js. With a test key, the page says that it is in test mode.
     pub(crate) publishable_key: &'a str,
-    /// The connected account on which is paid, for Stripe.js too.
+    /// The connected account of a direct charge, for Stripe.js too.
     pub(crate) stripe_account: Option<&'a str>,
-    /// Where Stripe.js is.
+    /// The address of Stripe.js.
     pub(crate) stripe_js_url: &'a str,
-    /// Where the order can be seen: offered when it turns out to be paid already.
+    /// The page of the order. The page offers this link if the order is already paid.
     pub(crate) order_url: Option<&'a str>,
-    /// Where the buyer came from.
+    /// The page that the buyer came from.
     pub(crate) back_url: Option<&'a str>,
-    /// Whether the shop knows its visitors: then checkout.js asks for the cards that this one saved.
+    /// Whether the shop knows its visitors. If so, checkout.js requests the visitor's saved cards.
     pub(crate) saved_cards: bool,
     /// When the money is taken, for Stripe.js: `automatic` or `manual`.
     pub(crate) capture_method: &'static str,
-    /// The usage of a payment method that is saved, for Stripe.js: `off_session`, `on_session`, or
-    /// none.
+    /// The usage of a saved payment method, for Stripe.js: `off_session`, `on_session`, or none.
     pub(crate) setup_future_usage: Option<&'static str>,
     /// The connected account that is the business of record, for Stripe.js.
     pub(crate) on_behalf_of: Option<&'a str>,
 }
 
-/// Everything that `setup.html` shows.
+/// The data of `setup.html`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct SetupView<'a> {
     /// The shop's name.
     pub(crate) shop: &'a str,
-    /// For Stripe.js. A test key makes the page say so.
+    /// For Stripe.js. With a test key, the page says that it is in test mode.
     pub(crate) publishable_key: &'a str,
-    /// Where Stripe.js is.
+    /// The address of Stripe.js.
     pub(crate) stripe_js_url: &'a str,
-    /// Where the buyer sees the cards that he saved.
+    /// The page where buyers see their saved cards.
     pub(crate) account_url: Option<&'a str>,
     /// The usage of the card, for Stripe.js: `off_session` or `on_session`.
     pub(crate) usage: &'static str,
 }
 
-/// How it stands with a card when its buyer comes back: the status of the SetupIntent.
+/// The state of a card when its buyer comes back: the status of the SetupIntent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SetupState {
     /// Saved.
     Succeeded,
-    /// On its way; the page asks until it is settled.
+    /// In progress; the page asks until the outcome is final.
     Processing,
-    /// Declined, or the buyer's bank did not confirm it: another try is possible.
+    /// Declined, or the buyer's bank did not confirm it. The buyer can try again.
     RequiresPaymentMethod,
-    /// The buyer's bank still waits for the buyer.
+    /// The bank still waits for the buyer.
     RequiresAction,
-    /// Called off.
+    /// Canceled.
     Canceled,
     /// The address has no client secret, as in [`CompleteState::Unknown`].
     Unknown,
 }
 
-/// Everything that `setup_complete.html` shows.
+/// The data of `setup_complete.html`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct SetupCompleteView<'a> {
     /// The shop's name.
     pub(crate) shop: &'a str,
-    /// How it stands with the card.
+    /// The state of the card.
     pub(crate) state: SetupState,
-    /// Why it failed, as a sentence that the buyer may read.
+    /// The reason of a failure, as a sentence for the buyer.
     pub(crate) message: Option<&'a str>,
-    /// Where the buyer sees the cards that he saved.
+    /// The page where buyers see their saved cards.
     pub(crate) account_url: Option<&'a str>,
-    /// Where the buyer can try again.
+    /// The page where the buyer can try again.
     pub(crate) retry_url: &'a str,
 }
 
-/// How a payment stands when its buyer comes back. The templates see the status of the PaymentIntent, which is also what `POST status` answers.
+/// The state of a payment when its buyer comes back.
+///
+/// The templates see the status of the PaymentIntent, which `POST status` also returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CompleteState {
     /// Paid.
     Succeeded,
-    /// On its way; the page asks until it is settled.
+    /// In progress; the page asks until the outcome is final.
     Processing,
-    /// Declined, or the buyer's bank did not confirm it: another try is possible.
+    /// Declined, or the buyer's bank did not confirm it. The buyer can try again.
     RequiresPaymentMethod,
-    /// The buyer's bank still waits for the buyer.
+    /// The bank still waits for the buyer.
     RequiresAction,
     /// Authorised; the shop collects the money later.
     RequiresCapture,
-    /// Called off.
+    /// Canceled.
     Canceled,
-    /// The address has no client secret: someone reloaded the page after `complete.js` had taken it out. The script asks again with the one that it kept.
+    /// The address has no client secret.
+    ///
+    /// The buyer reloaded the page after `complete.js` removed the secret from the address. The
+    /// script asks again with the secret that it kept.
     Unknown,
 }
 
-/// Everything that `complete.html` shows.
+/// The data of `complete.html`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct CompleteView<'a> {
     /// The shop's name.
     pub(crate) shop: &'a str,
-    /// How the payment stands.
+    /// The state of the payment.
     pub(crate) state: CompleteState,
-    /// What was, or would have been, paid.
+    /// The amount that was, or would have been, paid.
     #[serde(serialize_with = "optional_money")]
     pub(crate) amount: Option<Amount>,
     /// The order's reference.
     pub(crate) reference: Option<&'a str>,
-    /// Why it failed, as a sentence that the buyer may read.
+    /// The reason of a failure, as a sentence for the buyer.
     pub(crate) message: Option<&'a str>,
-    /// Where the order can be seen.
+    /// The page of the order.
     pub(crate) order_url: Option<&'a str>,
-    /// Where the buyer can try again.
+    /// The page where the buyer can try again.
     pub(crate) retry_url: Option<&'a str>,
 }
 
-/// Which page's address an error page stands at. The paths of scripts and styles are relative to it, so that all routes can be mounted under any prefix.
+/// The page at whose address an error page appears.
+///
+/// The paths of scripts and styles are relative to it, so that all routes can be mounted under any
+/// prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// `…/checkout`.
@@ -149,23 +156,23 @@ pub(crate) enum Place {
     SetupComplete,
 }
 
-/// Everything that `problem.html` shows.
+/// The data of `problem.html`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct ProblemView<'a> {
     /// The shop's name.
     pub(crate) shop: &'a str,
-    /// The address that it stands at; for the templates the path from there to the scripts and styles.
+    /// The address of the page. The templates see the path from there to the scripts and styles.
     #[serde(rename = "assets")]
     pub(crate) place: Place,
     /// The problem's code, which the JSON routes use too.
     pub(crate) code: &'a str,
-    /// What is wrong, in a few words.
+    /// The problem in a few words.
     pub(crate) title: &'a str,
-    /// What is wrong and what to do, as a sentence that the buyer may read.
+    /// The problem and what to do about it, as a sentence for the buyer.
     pub(crate) message: &'a str,
-    /// Where the order can be seen.
+    /// The page of the order.
     pub(crate) order_url: Option<&'a str>,
-    /// Where to go from here.
+    /// The page to go to next.
     pub(crate) back_url: Option<&'a str>,
 }
 
@@ -179,7 +186,10 @@ impl Serialize for Place {
     }
 }
 
-/// An amount as the templates see it. The exact parts go to the browser beside the text, because only the browser knows how its language writes a currency.
+/// An amount in the format of the templates.
+///
+/// The exact parts go to the browser beside the text, because only the browser knows how its
+/// language writes a currency.
 #[derive(Serialize)]
 struct Money<'a> {
     minor: u64,
@@ -214,7 +224,8 @@ fn optional_money<S: Serializer>(
     }
 }
 
-// Samples for the check at start: each page once with everything, and once without anything that can be left out.
+// Samples for the check at start: each page once with all data, and once with only the required
+// data.
 
 const SAMPLE: Amount = Amount::new(300, Currency::EUR);
 

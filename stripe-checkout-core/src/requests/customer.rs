@@ -11,7 +11,9 @@ use crate::metadata::Metadata;
 /// Stripe's limit for a name, in characters.
 const MAX_NAME: usize = 256;
 
-/// One of the merchant's users, to be found or made as a customer at Stripe: see [`Checkout::customer`](crate::Checkout::customer).
+/// One of the merchant's users, who becomes a customer at Stripe.
+///
+/// [`Checkout::customer`](crate::Checkout::customer) finds or creates the customer.
 ///
 /// ```
 /// use stripe_checkout_core::requests::CustomerRequest;
@@ -28,7 +30,10 @@ pub struct CustomerRequest {
 }
 
 impl CustomerRequest {
-    /// The user with this id of the merchant's own: 1 to 200 characters, no control character, for ever the same. Not an e-mail address, which changes.
+    /// A user with this id of the merchant's own.
+    ///
+    /// The id has 1 to 200 characters and no control character. It never changes, so do not use an
+    /// e-mail address.
     pub fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
@@ -38,21 +43,25 @@ impl CustomerRequest {
         }
     }
 
-    /// The user's e-mail address, shown in the Dashboard. Another one than Stripe has replaces it.
+    /// Sets the user's e-mail address, which the Dashboard shows.
+    ///
+    /// If Stripe has another one, this address replaces it.
     #[must_use]
     pub fn email(mut self, address: impl Into<String>) -> Self {
         self.email = Some(address.into());
         self
     }
 
-    /// The user's name, shown in the Dashboard: at most 256 characters. Another one than Stripe has replaces it.
+    /// Sets the user's name, which the Dashboard shows: at most 256 characters.
+    ///
+    /// If Stripe has another one, this name replaces it.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// On this connected account (`acct_…`): each account has customers of its own.
+    /// Names the connected account (`acct_…`): each account has its own customers.
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
@@ -85,7 +94,7 @@ impl CustomerRequest {
         Ok(())
     }
 
-    /// The parameters that Stripe does not know yet of this user.
+    /// The parameters of this user that differ from what Stripe knows.
     pub(crate) fn news(&self, known: &Customer) -> Vec<(&'static str, &str)> {
         let wanted = [
             ("email", &self.email, &known.email),
@@ -99,7 +108,7 @@ impl CustomerRequest {
             .collect()
     }
 
-    /// Whether the e-mail address can be none.
+    /// Whether the e-mail address is invalid.
     pub(crate) fn has_bad_email(&self) -> bool {
         let address = self.email.as_deref();
         address.is_some_and(|address| !is_email(address))
@@ -110,14 +119,14 @@ impl CustomerRequest {
         self.email.as_deref()
     }
 
-    /// The same, without an e-mail address.
+    /// The same request, without an e-mail address.
     pub(crate) fn without_email(mut self) -> Self {
         self.email = None;
         self
     }
 }
 
-// The address and the name are the buyer's: neither is for logs.
+// The address and the name are the buyer's personal data: neither belongs in logs.
 impl fmt::Debug for CustomerRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CustomerRequest")
@@ -149,12 +158,12 @@ impl Customer {
         &self.id
     }
 
-    /// The e-mail address that Stripe has. Personal data.
+    /// The e-mail address at Stripe. Personal data.
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
 
-    /// The name that Stripe has. Personal data.
+    /// The name at Stripe. Personal data.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -164,7 +173,7 @@ impl Customer {
         &self.metadata
     }
 
-    /// The connected account that the customer is of; none for your own.
+    /// The connected account of the customer; none for your own account.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
@@ -179,7 +188,7 @@ impl Customer {
     }
 }
 
-/// Nothing personal.
+/// Shows no personal data.
 impl fmt::Debug for Customer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Customer")

@@ -1,23 +1,24 @@
 //! The settings of Stripe's own page, on which the buyer pays, or of a frame with it.
 //!
-//! A session cannot be changed once it is made, as a PaymentIntent can. So whatever is different
-//! the next time makes another one, and the first is expired.
+//! Unlike a PaymentIntent, an existing session cannot be changed. So if anything differs the next
+//! time, the checkout creates another session and expires the first one.
 
 use super::shipping::ShippingOption;
 use super::tax::TaxBehavior;
 use crate::amount::Amount;
 
-/// What Stripe puts the session's id in place of.
+/// The placeholder that Stripe replaces with the session's id.
 const SESSION_ID: &str = "{CHECKOUT_SESSION_ID}";
 
-/// How orders are paid on Stripe's own page: with
-/// [`CheckoutBuilder::hosted_checkout`](crate::CheckoutBuilder::hosted_checkout) comes the route
+/// The settings for payments on Stripe's own page.
+///
+/// [`CheckoutBuilder::hosted_checkout`](crate::CheckoutBuilder::hosted_checkout) adds the route
 /// `POST /create-checkout-session`, which sends the buyer there.
 ///
-/// The page is in the buyer's language, takes every payment method that is switched on in the
-/// Dashboard, and can take promotion codes, offer ways to ship and add tax. What these change about
-/// the price the merchant need not know beforehand: what is compared with the order is the
-/// [subtotal](crate::webhook::CheckoutSession::subtotal).
+/// The page is in the buyer's language and accepts every payment method that is switched on in the
+/// Dashboard. It can accept promotion codes, offer ways to ship and add tax. The merchant need not
+/// know beforehand how these change the price. The checkout compares the
+/// [subtotal](crate::webhook::CheckoutSession::subtotal) with the order.
 ///
 /// ```
 /// use stripe_checkout_core::requests::HostedCheckout;
@@ -42,10 +43,11 @@ pub struct HostedCheckout {
 }
 
 impl HostedCheckout {
-    /// `site` is the address under which the checkout's routes are mounted, like
-    /// `https://shop.example` or `https://shop.example/pay`: the buyer comes back to
-    /// `checkout/complete` below it, where the session is looked up and taken in, whether or not
-    /// its webhook has come.
+    /// Settings for the site under which the checkout's routes are mounted.
+    ///
+    /// `site` is an address like `https://shop.example` or `https://shop.example/pay`. The buyer
+    /// comes back to `checkout/complete` below it. That page looks up the session and receives it,
+    /// whether or not its webhook has come.
     pub fn new(site: impl AsRef<str>) -> Self {
         let site = site.as_ref().trim_end_matches('/');
         Self {
@@ -60,48 +62,54 @@ impl HostedCheckout {
         }
     }
 
-    /// Another address to come back to. In it Stripe replaces `{CHECKOUT_SESSION_ID}`, and
-    /// `{reference}` is the order's reference. A page there that looks at the order should also ask
-    /// [`Checkout::retrieve_session`](crate::Checkout::retrieve_session), so that the buyer does not
-    /// notice a lost webhook.
+    /// Sets another address for the buyer's return.
+    ///
+    /// Stripe replaces `{CHECKOUT_SESSION_ID}` in it, and `{reference}` is the order's reference.
+    /// If a page there shows the order, it should also call
+    /// [`Checkout::retrieve_session`](crate::Checkout::retrieve_session), so that the buyer does
+    /// not notice a lost webhook.
     #[must_use]
     pub fn success_url(mut self, url: impl Into<String>) -> Self {
         self.return_url = url.into();
         self
     }
 
-    /// Where the buyer gets from Stripe's page without having paid; without it the page has no way
-    /// back. `{reference}` is the order's reference. Has no meaning for an
-    /// [embedded](Self::embedded) page.
+    /// Sets the address to which the buyer leaves Stripe's page without paying.
+    ///
+    /// Without it, the page has no way back. `{reference}` is the order's reference. It has no
+    /// effect on an [embedded](Self::embedded) page.
     #[must_use]
     pub fn cancel_url(mut self, url: impl Into<String>) -> Self {
         self.cancel_url = Some(url.into());
         self
     }
 
-    /// Shows the page in a frame of a page of the merchant's: the route answers `{"clientSecret":
-    /// …}`, which is for
-    /// [`stripe.createEmbeddedCheckoutPage`](https://docs.stripe.com/checkout/embedded/quickstart),
-    /// and not `{"url": …}`.
+    /// Shows the page in a frame of one of the merchant's pages.
+    ///
+    /// The route returns `{"clientSecret": …}` instead of `{"url": …}`. Pass the secret to
+    /// [`stripe.createEmbeddedCheckoutPage`](https://docs.stripe.com/checkout/embedded/quickstart).
     #[must_use]
     pub fn embedded(mut self) -> Self {
         self.embedded = true;
         self
     }
 
-    /// Lets buyers enter promotion codes, which you make in the Dashboard. After a code of 100 %
-    /// there is nothing to pay: see [`Payment::is_free`](crate::webhook::Payment::is_free).
+    /// Lets buyers enter promotion codes, which you create in the Dashboard.
+    ///
+    /// After a code of 100 % there is nothing to pay: see
+    /// [`Payment::is_free`](crate::webhook::Payment::is_free).
     #[must_use]
     pub fn promotion_codes(mut self) -> Self {
         self.promotion_codes = true;
         self
     }
 
-    /// Has Stripe Tax compute the tax, as the Dashboard says how. The addresses that a known
-    /// customer enters are saved on the customer, because Stripe taxes by those. See Stripe's [tax
-    /// in Checkout](https://docs.stripe.com/tax/checkout).
+    /// Lets Stripe Tax compute the tax, with the settings of the Dashboard.
     ///
-    /// Stripe refuses a line or a way to ship that has no [tax behavior](Self::tax_behavior) if the
+    /// Stripe saves the addresses that a known customer enters on the customer, because it taxes by
+    /// those addresses. See Stripe's [tax in Checkout](https://docs.stripe.com/tax/checkout).
+    ///
+    /// Stripe refuses a line or a way to ship without a [tax behavior](Self::tax_behavior) if the
     /// account has no default either.
     #[must_use]
     pub fn automatic_tax(mut self) -> Self {
@@ -109,23 +117,27 @@ impl HostedCheckout {
         self
     }
 
-    /// Whether prices contain the tax: of all lines and ways to ship that do not say so themselves.
+    /// Sets whether prices contain the tax.
+    ///
+    /// This applies to all lines and ways to ship without their own setting.
     #[must_use]
     pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
         self.tax_behavior = Some(behavior);
         self
     }
 
-    /// Offers a way to ship, at most five; the first is chosen beforehand. Those in another
-    /// currency than the order's are not offered. The price is added to that of the order, so an
-    /// order that is shipped this way has no shipping among its lines.
+    /// Offers a way to ship, at most five; the first one is preselected.
+    ///
+    /// Ways to ship in a currency other than the order's are not offered. The price is added to the
+    /// order's price, so an order that is shipped this way has no shipping among its lines.
     #[must_use]
     pub fn shipping_option(self, name: impl Into<String>, price: Amount) -> Self {
         self.offer_shipping(ShippingOption::new(name, price))
     }
 
-    /// Offers a way to ship that says how it is taxed; else as
-    /// [`shipping_option`](Self::shipping_option).
+    /// Offers a way to ship with its own tax settings.
+    ///
+    /// Otherwise as [`shipping_option`](Self::shipping_option).
     #[must_use]
     pub fn offer_shipping(mut self, option: ShippingOption) -> Self {
         self.shipping_options.push(option);
@@ -144,7 +156,9 @@ impl HostedCheckout {
         self.embedded
     }
 
-    /// What no session could be made with, whatever the order: found at start.
+    /// The reason why these settings are invalid for every order.
+    ///
+    /// It is checked at start.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
         let absolute = |url: &str| {
             let host = url

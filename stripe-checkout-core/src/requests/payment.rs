@@ -1,6 +1,6 @@
-//! What the merchant asks to be paid, checked before Stripe is asked.
+//! The payment that the merchant requests, checked before the request goes to Stripe.
 //!
-//! Stripe would refuse most of these mistakes too, but at the moment when a buyer has typed in the card.
+//! Stripe would refuse most of these mistakes too, but only after the buyer has typed in the card.
 
 use std::fmt;
 
@@ -19,10 +19,11 @@ use crate::metadata::Metadata;
 /// Stripe's limit for a description, in characters.
 const MAX_DESCRIPTION: usize = 1000;
 
-/// One payment that an order needs: what [`Pricing`](crate::Pricing) answers.
+/// One payment for an order, as returned by [`Pricing`](crate::Pricing).
 ///
-/// The reference is the order's id, unique among the merchant's orders: it is what makes sure that an order is paid once, however often its page is opened. The amount
-/// is the whole of it, taxes and shipping included; lines are only shown.
+/// The reference is the order's id, unique among the merchant's orders. It makes sure that an order
+/// is paid once, however often its page is opened. The amount is the total, including taxes and
+/// shipping. Lines are for display only.
 ///
 /// ```
 /// use stripe_checkout_core::requests::PaymentRequest;
@@ -54,7 +55,10 @@ pub struct PaymentRequest {
 }
 
 impl PaymentRequest {
-    /// A payment of `amount` for the order `reference`: 1 to 200 characters, no control character, unique among the merchant's orders.
+    /// A payment of `amount` for the order `reference`.
+    ///
+    /// The reference has 1 to 200 characters and no control character. It is unique among the
+    /// merchant's orders.
     pub fn new(reference: impl Into<String>, amount: Amount) -> Self {
         Self {
             reference: reference.into(),
@@ -73,13 +77,16 @@ impl PaymentRequest {
         }
     }
 
-    /// Adds a line to the summary that the buyer sees. `amount` is that of the whole line, not of one piece; all lines must add up to the payment's amount.
+    /// Adds a line to the summary that the buyer sees.
+    ///
+    /// `amount` is the price of the whole line, not of one piece. All lines must add up to the
+    /// payment's amount.
     #[must_use]
     pub fn line(self, name: impl Into<String>, quantity: u64, amount: Amount) -> Self {
         self.line_item(Line::new(name, quantity, amount))
     }
 
-    /// Adds a line that says how it is taxed.
+    /// Adds a line with its tax settings.
     ///
     /// ```
     /// use stripe_checkout_core::requests::{Line, PaymentRequest, TaxBehavior};
@@ -97,68 +104,78 @@ impl PaymentRequest {
         self
     }
 
-    /// The merchant's own metadata. It comes back in every event of the payment. `order_id` (the reference) and up to four keys that begin with `checkout_` are added, and
-    /// win over the merchant's own of the same name.
+    /// Sets the merchant's own metadata, which comes back in every event of the payment.
+    ///
+    /// This crate adds `order_id` (the reference) and up to four keys that begin with `checkout_`.
+    /// They replace the merchant's own keys of the same name.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// Where Stripe sends its receipt. In live mode it does so even if receipts are switched off in
-    /// the Dashboard. If Stripe refuses the address, the checkout logs that, and makes the payment
-    /// without a receipt.
+    /// Sets the address to which Stripe sends its receipt.
+    ///
+    /// In live mode Stripe sends it even if receipts are switched off in the Dashboard. If Stripe
+    /// refuses the address, the checkout logs that and creates the payment without a receipt.
     #[must_use]
     pub fn receipt_email(mut self, address: impl Into<String>) -> Self {
         self.receipt_email = Some(address.into());
         self
     }
 
-    /// What the payment is for, shown in the Dashboard and on Stripe's receipt: at most 1000 characters.
+    /// Sets a description of the payment: at most 1000 characters.
+    ///
+    /// The Dashboard and Stripe's receipt show it.
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = Some(text.into());
         self
     }
 
-    /// The end of the line on the buyer's card statement, behind the account's prefix and `* `,
-    /// like `O #7`. All three have 5 to 22 characters together. The suffix has ASCII characters
-    /// only, at least one letter, and none of `< > \ ' " *`. If you tell the prefix to the
-    /// [builder](crate::CheckoutBuilder::statement_descriptor_prefix), the length is checked
-    /// exactly. See Stripe's
-    /// [statement descriptors](https://docs.stripe.com/get-started/account/statement-descriptors).
+    /// Sets the end of the line on the buyer's card statement.
+    ///
+    /// It follows the account's prefix and `* `, like `O #7`. All three have 5 to 22 characters
+    /// together. The suffix has ASCII characters only, at least one letter, and none of `< > \ ' "
+    /// *`. If the [builder](crate::CheckoutBuilder::statement_descriptor_prefix) knows the prefix,
+    /// the length is checked exactly. See Stripe's [statement
+    /// descriptors](https://docs.stripe.com/get-started/account/statement-descriptors).
     #[must_use]
     pub fn statement_descriptor_suffix(mut self, text: impl Into<String>) -> Self {
         self.statement_descriptor_suffix = Some(text.into());
         self
     }
 
-    /// The customer who pays (`cus_…`), so that their saved payment methods can be used, and new
-    /// ones be saved. The checkout page needs no more than
+    /// Sets the customer who pays (`cus_…`).
+    ///
+    /// They can use their saved payment methods and save new ones. The checkout page needs only
     /// [`customers`](crate::CheckoutBuilder::customers).
     ///
-    /// An open payment of a customer is only for this customer. If a guest or another customer asks
-    /// for the order, it is canceled and replaced.
+    /// An open payment of a customer is only for this customer. If a guest or another customer
+    /// requests the order, the checkout cancels the payment and creates another one.
     #[must_use]
     pub fn customer(mut self, id: impl Into<String>) -> Self {
         self.customer = Some(id.into());
         self
     }
 
-    /// Saves the payment method for the customer when he pays, to be used like this. Without a customer it is saved for nobody. Where the buyer shall choose himself,
-    /// do not set it: the page asks those who are [known](crate::CheckoutBuilder::customers).
+    /// Saves the payment method for the customer when they pay, for this usage.
+    ///
+    /// Without a customer, nothing is saved. Do not set it if the buyer should choose: the page
+    /// asks buyers who are [known customers](crate::CheckoutBuilder::customers).
     #[must_use]
     pub fn setup_future_usage(mut self, usage: SetupFutureUsage) -> Self {
         self.setup_future_usage = Some(usage);
         self
     }
 
-    /// Only authorises the amount. You take the money with [`capture`](crate::Checkout::capture),
-    /// in full or in part. It is released if you [`cancel`](crate::Checkout::cancel), or if the
-    /// authorisation expires (most cards: after 7 days, see
-    /// [`Totals::capture_before`](crate::Totals)). The handler receives [`RequiresCapture`] when
-    /// the amount is authorised. Not every payment method can do that: Stripe leaves out the
-    /// others. See Stripe's [place a hold].
+    /// Only authorises the amount.
+    ///
+    /// You collect the money with [`capture`](crate::Checkout::capture), in full or in part. The
+    /// money is released if you [`cancel`](crate::Checkout::cancel), or if the authorisation
+    /// expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The
+    /// handler receives [`RequiresCapture`] when the amount is authorised. Not every payment method
+    /// supports this: Stripe leaves out the others. See Stripe's [place a hold].
     ///
     /// [place a hold]: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method
     /// [`RequiresCapture`]: crate::fulfillment::PaymentEvent::RequiresCapture
@@ -168,47 +185,58 @@ impl PaymentRequest {
         self
     }
 
-    /// The payment is made on this connected account (`acct_…`): a [direct charge](https://docs.stripe.com/connect/direct-charges). It is that account's order from then on:
-    /// the same reference on another account is another order, and only events of this account fulfil it. The page and the reply of `create-payment-intent` carry the account
-    /// for Stripe.js. A customer must be one of that account's.
+    /// Makes the payment on this connected account (`acct_…`), as a [direct charge].
     ///
-    /// Events of connected accounts come to a webhook endpoint of the kind "Connected accounts".
+    /// The order then belongs to that account. The same reference on another account is another
+    /// order, and only events of this account fulfil the order. The page and the response of
+    /// `create-payment-intent` contain the account for Stripe.js. A customer must belong to that
+    /// account.
+    ///
+    /// Events of connected accounts arrive at a webhook endpoint of the kind "Connected accounts".
     /// The inbox must remember the order, because a connected account can write any metadata. A
-    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets. It needs
+    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets. A direct charge needs
     /// [`connect_application`](crate::CheckoutBuilder::connect_application).
+    ///
+    /// [direct charge]: https://docs.stripe.com/connect/direct-charges
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
-    /// The money goes on to this connected account (`acct_…`), less the [fee](Self::application_fee): a
-    /// [destination charge](https://docs.stripe.com/connect/destination-charges). The payment, its events and its disputes stay the platform's.
+    /// Transfers the money to this connected account (`acct_…`).
+    ///
+    /// The platform keeps the [fee](Self::application_fee). This is a [destination
+    /// charge](https://docs.stripe.com/connect/destination-charges). The payment, its events and
+    /// its disputes stay with the platform.
     #[must_use]
     pub fn destination(mut self, account: impl Into<String>) -> Self {
         self.connect.destination = Some(account.into());
         self
     }
 
-    /// The connected account (`acct_…`) that is the business of record of a destination charge: its
-    /// country, its fees and its name on the buyer's statement count. Only with
-    /// [`destination`](Self::destination), and usually the same account. See
-    /// <https://docs.stripe.com/connect/destination-charges#settlement-merchant>.
+    /// Sets the connected account (`acct_…`) that is the business of record.
+    ///
+    /// This is for a destination charge. That account's country, fees and name on the buyer's
+    /// statement apply. Only with [`destination`](Self::destination), and usually the same account.
+    /// See <https://docs.stripe.com/connect/destination-charges#settlement-merchant>.
     #[must_use]
     pub fn on_behalf_of(mut self, account: impl Into<String>) -> Self {
         self.connect.on_behalf_of = Some(account.into());
         self
     }
 
-    /// What the platform keeps: of the payment's currency, more than zero and not more than the amount. Only with [`on_account`](Self::on_account) or
-    /// [`destination`](Self::destination).
+    /// Sets the fee that the platform keeps.
+    ///
+    /// It is in the payment's currency, more than zero and not more than the amount. Only with
+    /// [`on_account`](Self::on_account) or [`destination`](Self::destination).
     #[must_use]
     pub fn application_fee(mut self, fee: Amount) -> Self {
         self.connect.fee = Some(fee);
         self
     }
 
-    /// The connected account, if it is made on one.
+    /// The connected account on which the payment is made, if any.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
@@ -218,7 +246,9 @@ impl PaymentRequest {
         self.connect.on_behalf_of.as_deref()
     }
 
-    /// The order may be paid although it was [called off](crate::Checkout::expire): its goods are there again.
+    /// Lets the buyer pay an order that was [canceled](crate::Checkout::expire).
+    ///
+    /// Use it when the order's goods are available again.
     #[must_use]
     pub fn reopen(mut self) -> Self {
         self.reopen = true;
@@ -229,7 +259,7 @@ impl PaymentRequest {
         self.reopen
     }
 
-    /// The customer, if one is named.
+    /// The customer, if the request names one.
     pub(crate) fn customer_id(&self) -> Option<&str> {
         self.customer.as_deref()
     }
@@ -239,29 +269,29 @@ impl PaymentRequest {
         self.manual_capture
     }
 
-    /// How the payment method that pays is used later, if it is saved.
+    /// How the payment method is used later, if it is saved.
     pub(crate) fn future_usage(&self) -> Option<SetupFutureUsage> {
         self.setup_future_usage
     }
 
-    /// The same, saving nothing.
+    /// The same request, without saving the payment method.
     pub(crate) fn saving_nothing(mut self) -> Self {
         self.setup_future_usage = None;
         self
     }
 
-    /// The same, without a receipt.
+    /// The same request, without a receipt.
     pub(crate) fn without_receipt(mut self) -> Self {
         self.receipt_email = None;
         self
     }
 
-    /// Whether a receipt is asked for.
+    /// Whether the request asks for a receipt.
     pub(crate) fn has_receipt(&self) -> bool {
         self.receipt_email.is_some()
     }
 
-    /// Whether the receipt's address can be one.
+    /// Whether the receipt's address is invalid.
     pub(crate) fn has_bad_receipt(&self) -> bool {
         let address = self.receipt_email.as_deref();
         address.is_some_and(|address| !is_email(address))
@@ -272,20 +302,20 @@ impl PaymentRequest {
         &self.reference
     }
 
-    /// What is to be paid.
+    /// The amount of the payment.
     pub fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// The lines of the summary; none is fine.
+    /// The lines of the summary; there may be none.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// Checks everything against Stripe's limits; `cap` is the largest amount allowed, in minor units.
+    /// Checks the request against Stripe's limits.
     ///
-    /// The account's prefix of statement descriptors is not known here: a suffix that fits behind
-    /// the shortest prefix passes.
+    /// `cap` is the largest allowed amount, in minor units. The account's prefix of statement
+    /// descriptors is not known here: a suffix that fits after the shortest prefix passes.
     ///
     /// # Errors
     /// The first [`RequestError`] found.
@@ -293,7 +323,7 @@ impl PaymentRequest {
         self.validate_behind(None, cap)
     }
 
-    /// The same, where the account has this prefix of statement descriptors.
+    /// The same, with the account's prefix of statement descriptors.
     pub(crate) fn validate_behind(
         &self,
         descriptor_prefix: Option<&str>,
@@ -331,10 +361,13 @@ impl PaymentRequest {
         Ok(())
     }
 
-    /// What is sent to Stripe for this payment: the request, with the markers of this crate in its metadata, for the application named.
+    /// The parameters that Stripe receives for this payment.
+    ///
+    /// They are the request, with this crate's markers in its metadata, for the named application.
     ///
     /// # Errors
-    /// [`RequestError::Metadata`] where the merchant's metadata leaves no room for the markers, or the application's name is longer than 500 characters.
+    /// [`RequestError::Metadata`] if the merchant's metadata leaves no room for the markers, or if
+    /// the application's name is longer than 500 characters.
     pub fn intent_params(&self, application: &str) -> Result<IntentParams, RequestError> {
         let metadata = marked(
             self.metadata.clone(),
@@ -353,13 +386,14 @@ impl PaymentRequest {
             manual_capture: self.manual_capture,
             connect: self.connect.clone(),
         };
-        // A capture leaves a mark in it too.
+        // A capture also adds a marker to the metadata.
         params.check_room(usize::from(self.manual_capture))?;
         Ok(params)
     }
 }
 
-// The address is a buyer's, and descriptions are the merchant's own business: neither is for logs.
+// The address is the buyer's personal data, and descriptions are the merchant's private business:
+// neither belongs in logs.
 impl fmt::Debug for PaymentRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PaymentRequest")

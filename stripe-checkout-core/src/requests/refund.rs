@@ -1,4 +1,4 @@
-//! Money back: what the merchant asks for, and what is sent.
+//! Refunds: the merchant's request, and the parameters that Stripe receives.
 
 use std::fmt;
 
@@ -7,10 +7,12 @@ use super::limits::check_reference;
 use crate::amount::Amount;
 use crate::metadata::Metadata;
 
-/// One refund of one payment: what [`Checkout::refund`](crate::Checkout::refund) does once.
+/// One refund of one payment, which [`Checkout::refund`](crate::Checkout::refund) makes once.
 ///
-/// The reference is the refund's own, unique among the merchant's refunds: two refunds of 10 with two references are two, and the same one asked for again is the same
-/// one, also next year. Write it down before you ask, where the decision to refund is written.
+/// The reference belongs to the refund and is unique among the merchant's refunds. Two refunds of
+/// 10 with two references are two refunds. A request with the same reference is the same refund,
+/// also a year later. Save the reference together with the decision to refund, before you make the
+/// request.
 ///
 /// ```
 /// use stripe_checkout_core::requests::{RefundReason, RefundRequest};
@@ -33,20 +35,24 @@ pub struct RefundRequest {
     account: Option<String>,
 }
 
-/// Why money goes back, for Stripe and the Dashboard. See <https://docs.stripe.com/api/refunds/create#create_refund-reason>.
+/// The reason of a refund, for Stripe and the Dashboard.
+///
+/// See <https://docs.stripe.com/api/refunds/create#create_refund-reason>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefundReason {
-    /// It was paid twice.
+    /// The buyer paid twice.
     Duplicate,
-    /// Whoever paid was not the card's owner. Stripe then blocks the card and the e-mail address.
+    /// The payer was not the card's owner. Stripe then blocks the card and the e-mail address.
     Fraudulent,
-    /// The buyer wants it back.
+    /// The buyer asked for the refund.
     RequestedByCustomer,
 }
 
 impl RefundRequest {
-    /// A refund of all that is left of this payment (`pi_…`). The reference has 1 to 200 characters, no control character.
+    /// A refund of all that is left of this payment (`pi_…`).
+    ///
+    /// The reference has 1 to 200 characters and no control character.
     pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
@@ -60,42 +66,50 @@ impl RefundRequest {
         }
     }
 
-    /// Only this much, in the payment's own currency. Not more than is left of it: that is refused, also where two refunds come at the same time.
+    /// Refunds only this amount, in the payment's own currency.
+    ///
+    /// More than the rest of the payment is refused, also if two refunds come at the same time.
     #[must_use]
     pub fn amount(mut self, amount: Amount) -> Self {
         self.amount = Some(amount);
         self
     }
 
-    /// Why.
+    /// Sets the reason.
     #[must_use]
     pub fn reason(mut self, reason: RefundReason) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// The merchant's own metadata. It comes back in every event of the refund. Two keys that begin with `checkout_` are added.
+    /// Sets the merchant's own metadata, which comes back in every event of the refund.
+    ///
+    /// This crate adds two keys that begin with `checkout_`.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// For a destination charge: takes the money back from the connected account, in proportion. Otherwise the platform pays it.
+    /// For a destination charge: takes the money back from the connected account, in proportion.
+    ///
+    /// Otherwise the platform pays it.
     #[must_use]
     pub fn reverse_transfer(mut self) -> Self {
         self.reverse_transfer = true;
         self
     }
 
-    /// Gives the platform's application fee back too, in proportion.
+    /// Also refunds the platform's application fee, in proportion.
     #[must_use]
     pub fn refund_application_fee(mut self) -> Self {
         self.refund_application_fee = true;
         self
     }
 
-    /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that this checkout made: there it is known.
+    /// Names the connected account (`acct_…`) of the payment.
+    ///
+    /// It is not needed for a payment that this checkout created: that account is known.
     #[must_use]
     pub fn on_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
@@ -112,12 +126,12 @@ impl RefundRequest {
         &self.payment
     }
 
-    /// How much, if not all that is left.
+    /// The amount, unless the refund is for all that is left.
     pub fn partial_amount(&self) -> Option<Amount> {
         self.amount
     }
 
-    /// Checks what can be checked without Stripe.
+    /// Checks everything that can be checked without Stripe.
     ///
     /// # Errors
     /// [`RequestError::Reference`], [`RequestError::Amount`].

@@ -12,7 +12,7 @@ pub struct ShippingOption {
 }
 
 impl ShippingOption {
-    /// A way to ship, as the buyer reads it, and its price.
+    /// A way to ship, in words for the buyer, and its price.
     pub fn new(name: impl Into<String>, price: Amount) -> Self {
         Self {
             name: name.into(),
@@ -21,15 +21,18 @@ impl ShippingOption {
         }
     }
 
-    /// Its code for [Stripe Tax](https://docs.stripe.com/tax/tax-codes). Stripe's code for shipping
-    /// is `txcd_92010001`.
+    /// Sets its code for [Stripe Tax](https://docs.stripe.com/tax/tax-codes).
+    ///
+    /// Stripe's code for shipping is `txcd_92010001`.
     #[must_use]
     pub fn tax_code(mut self, code: impl Into<String>) -> Self {
         self.tax.code = Some(code.into());
         self
     }
 
-    /// Whether its price contains the tax. Without it, [`tax_behavior`](super::HostedCheckout::tax_behavior) counts.
+    /// Sets whether its price contains the tax.
+    ///
+    /// Without it, [`tax_behavior`](super::HostedCheckout::tax_behavior) applies.
     #[must_use]
     pub fn tax_behavior(mut self, behavior: TaxBehavior) -> Self {
         self.tax.behavior = Some(behavior);

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Fails to compile where the type has the trait: two ways to `probe` are one too many.
+/// Fails to compile if the type has the trait, because then there are two ways to call `probe`.
 macro_rules! assert_lacks {
     ($trait:path: $($type:ty),*) => {
         const _: fn() = || {
@@ -203,7 +203,7 @@ fn white_space_around_is_dropped() {
         "pk_test_1"
     );
     assert_eq!(WebhookSecret::new("whsec_1\n").unwrap().expose(), "whsec_1");
-    // What Stripe made is not touched.
+    // Stripe's secret stays unchanged.
     assert_eq!(
         ClientSecret::new(" pi_1_secret_2 ").expose(),
         " pi_1_secret_2 "

@@ -1,4 +1,4 @@
-//! The calls to Stripe about customers and what they save.
+//! The calls to Stripe about customers and their saved payment methods.
 
 use serde::Deserialize;
 
@@ -11,13 +11,14 @@ use crate::requests::{Customer, SetupFutureUsage};
 use crate::secret::ClientSecret;
 use crate::webhook::PaymentMethod;
 
-/// Customers found under this metadata, so that nobody becomes two.
+/// The metadata by which a customer is found, so that no user becomes two customers.
 const USER: &str = "checkout_user";
 const APPLICATION: &str = "checkout_application";
 
-/// As many as Stripe lists in one page.
+/// The number of objects in one of Stripe's pages, at most.
 const PAGE: &str = "100";
-/// Whoever saved more cards than that sees the newest of them.
+/// The largest number of payment methods that are read. A customer with more sees the newest of
+/// them.
 const MAX_METHODS: usize = 500;
 
 #[derive(Deserialize)]
@@ -27,7 +28,8 @@ struct List<T> {
     has_more: bool,
 }
 
-/// What makes a user of this application's a customer: always the same bytes for the same user, whatever else is known of him.
+/// The parameters that create the customer of a user: always the same bytes for the same user,
+/// whatever else is known of them.
 pub(crate) fn customer_form(application: &str, user: &str) -> String {
     form([
         (metadata_name(APPLICATION), application),
@@ -46,7 +48,7 @@ impl Gateway {
         Ok((Customer::on_account(customer, account), replayed))
     }
 
-    /// The customer; `None` if there is none any more.
+    /// The customer; `None` if it no longer exists.
     pub(crate) async fn customer(
         &self,
         id: &str,
@@ -68,7 +70,7 @@ impl Gateway {
     ) -> Result<Customer, ApiError> {
         let path = path_of("customers", customer.id(), "cus_")?;
         let account = customer.account();
-        // Twice the same is as good as once.
+        // Sending the same changes twice does no harm.
         let (updated, _) = self
             .operate::<Customer>(
                 &path,
@@ -81,7 +83,8 @@ impl Gateway {
         Ok(updated.on_account(account))
     }
 
-    /// The customer that was made of a user, by the marks in its metadata. Stripe's search is some seconds behind, and is not to be had in every country.
+    /// Finds the customer of a user by the marks in its metadata. Stripe's search is some seconds
+    /// behind, and is not available in every country.
     pub(crate) async fn find_customer(
         &self,
         application: &str,
@@ -102,7 +105,7 @@ impl Gateway {
             )
             .await;
         match found {
-            // The first that was made, if there are several.
+            // The oldest customer, if there are several.
             Ok(list) => Ok(list
                 .data
                 .into_iter()
@@ -148,7 +151,7 @@ impl Gateway {
         }
     }
 
-    /// The payment method, if it is this customer's.
+    /// The payment method, if it belongs to this customer.
     pub(crate) async fn payment_method_of(
         &self,
         customer: &Customer,
@@ -165,7 +168,7 @@ impl Gateway {
         };
         let account = customer.account();
         match self.fetch::<PaymentMethod>(&path, &[], account).await {
-            // Said twice: that it is this customer's decides about money.
+            // Checked again here, because the owner of the payment method decides about money.
             Ok(method) if method.id() == id && method.customer() == Some(customer.id()) => {
                 Ok(Some(method.on_account(account)))
             }
@@ -190,7 +193,7 @@ impl Gateway {
     }
 
     /// Opens a session with which the customer's browser shows, saves and removes payment methods.
-    /// Without a usage the PaymentIntent names one.
+    /// Without a usage here, the PaymentIntent names one.
     pub(crate) async fn customer_session(
         &self,
         customer: &Customer,

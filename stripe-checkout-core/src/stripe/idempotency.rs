@@ -1,8 +1,10 @@
-//! The idempotency key: what makes "again" mean "the same one".
+//! The idempotency key: it makes a repeated request the same operation.
 //!
-//! Stripe remembers a POST by its key for at least 24 hours and answers a second one with the first one's result. So a key must be the same for every repeat of
-//! one operation and different for everything else: another order, another attempt, other parameters (which Stripe would refuse under the same key), another
-//! application on the same account. A key made at random is none of that after a crash; this one is computed from what the operation is.
+//! Stripe remembers a POST by its key for at least 24 hours, and answers a second one with the
+//! result of the first. So a key must be the same for every repeat of one operation, and different
+//! for everything else: another order, another attempt, other parameters (which Stripe would refuse
+//! under the same key), another application on the same account. A random key has none of these
+//! properties after a crash. This key is computed from the operation.
 //!
 //! See Stripe's [idempotent requests](https://docs.stripe.com/api/idempotent_requests).
 
@@ -15,21 +17,26 @@ use sha2::{Digest, Sha256};
 use crate::requests::RequestError;
 use crate::secret::Mode;
 
-/// What an [`IdempotencyKey`] stands for. Two operations have the same key exactly when everything here, and the parameters, are the same.
+/// The operation that an [`IdempotencyKey`] identifies.
+///
+/// Two operations have the same key exactly when all fields here, and the parameters, are the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Operation<'a> {
-    /// What is done, and to what: `create`, `update pi_123`, `cancel pi_123`. Stripe refuses a key that comes back on another path.
+    /// The operation and its object: `create`, `update pi_123`, `cancel pi_123`. Stripe refuses a
+    /// key that comes back on another path.
     pub name: &'a str,
-    /// The merchant's application: two of them may share a Stripe account and count their orders from one.
+    /// The merchant's application. Two applications may share a Stripe account and number their
+    /// orders from one.
     pub application: &'a str,
     /// Test or live.
     pub mode: Mode,
-    /// The connected account on which it is done, if it is not the merchant's own.
+    /// The connected account of the operation, if it is not the merchant's own account.
     pub account: Option<&'a str>,
-    /// The merchant's own reference of what is done: the order's id for a payment, the refund's own id for a refund.
+    /// The merchant's own reference of the operation: the order's id for a payment, the refund's
+    /// own id for a refund.
     pub reference: &'a str,
-    /// The number of the attempt, kept with the order. It rises where the old key can only bring back an old failure: after a 4xx, after a terminal PaymentIntent, after
-    /// a replayed 500.
+    /// The number of the attempt, stored with the order. It rises when the old key can only return
+    /// an old failure: after a 4xx, after a terminal PaymentIntent, after a replayed 500.
     pub attempt: u32,
 }
 
@@ -57,13 +64,14 @@ pub struct Operation<'a> {
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// Computes the key of an operation and its form-encoded parameters, which must have an order of their own: the same parameters, the same bytes.
+    /// Computes the key of an operation and its form-encoded parameters.
     ///
-    /// It is a SHA-256, so that nothing of what goes in can be read from it.
+    /// The parameters must have a fixed order, so that the same parameters give the same bytes. The
+    /// key is a SHA-256, so nothing of the input can be read from it.
     pub fn derive(operation: &Operation<'_>, parameters: &[u8]) -> Self {
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {
-            // With its length before it no field can pass for the end of one and the beginning of the next.
+            // The length comes first, so that no field can run into the next one.
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
@@ -94,7 +102,7 @@ impl IdempotencyKey {
         Self(text)
     }
 
-    /// A key of which there is no second one, for what may be done twice.
+    /// A unique key, for an operation that may be done twice.
     pub(crate) fn once() -> Self {
         Self(format!("sc1_once_{:032x}", fastrand::u128(..)))
     }
@@ -111,7 +119,8 @@ impl fmt::Display for IdempotencyKey {
     }
 }
 
-/// Takes a key of the caller's own. It must be unique to the operation, stored before it is sent, and hold no personal data.
+/// Takes a key of your own. It must be unique to the operation, be stored before it is sent, and
+/// hold no personal data.
 impl FromStr for IdempotencyKey {
     type Err = RequestError;
 
@@ -143,7 +152,8 @@ mod tests {
 
     #[test]
     fn it_never_changes() {
-        // Stored orders outlive an upgrade: with another value here, a buyer in the middle of paying would get a second PaymentIntent.
+        // Stored orders outlive an upgrade. With another value here, a buyer in the middle of
+        // paying would get a second PaymentIntent.
         assert_eq!(
             IdempotencyKey::derive(&OPERATION, b"amount=1999&currency=eur").as_str(),
             "sc1_080c64e1db3f3ec2972b21893ce2f804a11a4e936397ec43b593da3b1c5ec3b2"

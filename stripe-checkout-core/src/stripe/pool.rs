@@ -1,8 +1,10 @@
-//! The transport that is used unless another is given: HTTP/1.1 over rustls, with connections that are kept.
+//! The default transport: HTTP/1.1 over rustls, with a pool of connections.
 //!
-//! The pool is a list on top of hyper's own connection type and not hyper-util's client, for two reasons that a payment notices. That client puts a
-//! connection back by a task of its own, so that the next call may find none idle and opens a second; here the connection is back before the answer is
-//! handed out. And it cannot tell whether a connection that broke was a kept one, which decides whether it is worth a pause before the next try.
+//! The pool is a list on top of hyper's own connection type. It is not hyper-util's client, for two
+//! reasons that matter to a payment. That client returns a connection to its pool in a separate
+//! task, so the next call may find none idle and open a second one. Here the connection is back
+//! before the caller gets the response. And that client cannot tell whether a broken connection was
+//! a reused one. That decides whether the next try needs a pause.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,30 +29,40 @@ use super::transport::{Transport, TransportError, TransportRequest, TransportRes
 use crate::build_error::BuildError;
 use crate::error::BoxError;
 
-/// The largest answer taken, in bytes. A PaymentIntent has about 5,000; a page of 100 events can have some hundred thousand.
+/// The largest accepted response, in bytes. A PaymentIntent has about 5,000. A page of 100 events
+/// can have a few hundred thousand.
 const MAX_ANSWER: usize = 4 << 20;
-/// How long a connection may lie idle: less than what load balancers usually allow, so that it is rarely found closed.
+/// How long a connection may stay idle. It is less than load balancers usually allow, so that a
+/// connection is rarely found closed.
 const MAX_IDLE: Duration = Duration::from_secs(50);
-/// How many idle connections are kept; more are opened when more calls run at once, and closed afterwards.
+/// How many idle connections are kept. More are opened when more calls run at once, and closed
+/// afterwards.
 const MAX_KEPT: usize = 32;
 /// How long a name look-up and a TCP handshake together may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long to wait for hyper to have a connection ready again after its answer was read. It is ready at once unless the server misbehaves.
+/// How long to wait until hyper has a connection ready again after its response was read. It is
+/// ready at once unless the server misbehaves.
 const READY_LIMIT: Duration = Duration::from_millis(500);
 
-/// Keeps connections to Stripe and uses them again: a call on a warm connection saves the TCP and the TLS handshake.
+/// Keeps connections to Stripe and reuses them: a call on a warm connection saves the TCP and the
+/// TLS handshake.
 ///
-/// TLS 1.2 and 1.3 by rustls, against Mozilla's root certificates, which come with this crate. Plain `http` addresses work too, for a Stripe of one's own on loopback;
-/// [`Config`](crate::Config) refuses them for any other host, unless it is told otherwise.
+/// It uses TLS 1.2 and 1.3 by rustls, with Mozilla's root certificates, which come with this crate.
+/// Plain `http` addresses work too, for a stand-in for Stripe on loopback.
+/// [`Config`](crate::Config) refuses them for any other host, unless you opt in.
 ///
-/// | variable | what | if it is not set |
-/// | --- | --- | --- |
-/// | `HTTPS_PROXY` or `https_proxy`, else `ALL_PROXY` or `all_proxy` | the proxy through which `https` addresses are reached (with `CONNECT`), like `http://user:password@proxy.example:3128` | no proxy |
-/// | `NO_PROXY` or `no_proxy` | hosts that are reached without it, separated by commas: names with their subdomains, addresses, networks like `10.0.0.0/8`, or `*` | none |
-/// | `SSL_CERT_FILE` | a file of root certificates (PEM) that are trusted too | Mozilla's only |
+/// Environment variables:
+///
+/// - `HTTPS_PROXY` or `https_proxy`, else `ALL_PROXY` or `all_proxy`: the proxy for `https`
+///   addresses (with `CONNECT`), like `http://user:password@proxy.example:3128`. Unset: no proxy.
+/// - `NO_PROXY` or `no_proxy`: hosts that are reached without the proxy, separated by commas. They
+///   can be names with their subdomains, addresses, networks like `10.0.0.0/8`, or `*`. Unset:
+///   none.
+/// - `SSL_CERT_FILE`: a file of root certificates (PEM) that are trusted too. Unset: Mozilla's
+///   only.
 ///
 /// This machine (`localhost`, `127.0.0.0/8`, `[::1]`) and plain `http` addresses are never reached
-/// through a proxy: the one needs none, and the other would show it the key.
+/// through a proxy. This machine needs none, and over plain `http` a proxy would see the key.
 pub struct PooledTransport {
     connector: HttpsConnector<HttpConnector>,
     tls: Arc<ClientConfig>,
@@ -66,18 +78,18 @@ struct Idle {
 }
 
 impl PooledTransport {
-    /// Sets up TLS, by the environment's variables in the table above. Nothing is connected before
+    /// Sets up TLS, by the environment variables in the list above. It opens no connection before
     /// the first call.
     ///
     /// # Errors
-    /// [`BuildError::Transport`] where TLS cannot be set up, a proxy's address is none, or the file
-    /// of root certificates cannot be read.
+    /// [`BuildError::Transport`] if TLS cannot be set up, if the address of a proxy is invalid, or
+    /// if the file of root certificates cannot be read.
     pub fn new() -> Result<Self, BuildError> {
         Self::from_vars(|name| std::env::var_os(name))
     }
 
-    /// Reads variables from wherever they are: what [`new`](Self::new) does with the process's own.
-    /// An empty one counts as absent.
+    /// Sets up TLS like [`new`](Self::new), with variables from a source of your own. An empty
+    /// variable counts as absent.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -93,12 +105,13 @@ impl PooledTransport {
         Self::with(roots, proxy)
     }
 
-    /// Trusts these root certificates (DER) beside Mozilla's: for another implementation of
-    /// Stripe's API with its own certificate, or a network whose gateway opens TLS. Reads no
-    /// variables, so it knows no proxy.
+    /// Trusts these root certificates (DER) in addition to Mozilla's.
+    ///
+    /// Use it for another implementation of Stripe's API with its own certificate, or for a network
+    /// whose gateway opens TLS. It reads no variables, so it uses no proxy.
     ///
     /// # Errors
-    /// [`BuildError::Transport`] where TLS cannot be set up or a certificate cannot be read.
+    /// [`BuildError::Transport`] if TLS cannot be set up or a certificate cannot be read.
     pub fn with_root_certificates(
         certificates: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, BuildError> {
@@ -124,7 +137,7 @@ impl PooledTransport {
         })
     }
 
-    /// An idle connection that was open a moment ago, the most recently used first.
+    /// Takes an idle connection that was open a moment ago, the most recently used first.
     fn take(&self, target: &http::Uri) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|kept| !kept.connection.is_closed() && kept.since.elapsed() < MAX_IDLE);
@@ -178,7 +191,8 @@ impl PooledTransport {
             let answer = match connection.try_send_request(request).await {
                 Ok(answer) => answer,
                 Err(mut error) => match error.take_message() {
-                    // Not a byte of it was sent: that is no try yet. The list of kept connections gets shorter each time, so this ends.
+                    // No byte of the request was sent, so this does not count as a try. The list of
+                    // kept connections gets shorter each time, so this loop ends.
                     Some(unsent) if kept => {
                         request = unsent;
                         continue;
@@ -188,7 +202,7 @@ impl PooledTransport {
                 },
             };
             let answer = read(answer).await?;
-            // A connection that is not ready again is dropped, and so closed.
+            // A connection that does not become ready again is dropped, and so closed.
             if let Ok(Ok(())) = tokio::time::timeout(READY_LIMIT, connection.ready()).await {
                 self.keep(target, connection);
             }
@@ -210,7 +224,7 @@ impl Transport for PooledTransport {
             .header(HOST, host.as_str());
         for (name, value) in &request.headers {
             let mut value = HeaderValue::from_str(value).map_err(unsendable)?;
-            // Whatever logs headers on the way then prints "Sensitive".
+            // Code that logs headers on the way then prints "Sensitive".
             value.set_sensitive(*name == AUTHORIZATION.as_str());
             message = message.header(*name, value);
         }
@@ -248,7 +262,7 @@ async fn read(
     })
 }
 
-/// A connection that is ready for a request.
+/// Opens a connection that is ready for a request.
 async fn open<C>(
     mut connector: C,
     target: http::Uri,
@@ -265,7 +279,7 @@ where
         .await
         .map_err(TransportError::Connect)?;
     let (mut connection, driver) = http1::handshake(stream).await.map_err(connect)?;
-    // It ends when the connection does; what broke is told to the request that waits for it.
+    // The task ends with the connection. The request that waits gets the error.
     tokio::spawn(async move {
         let _ = driver.await;
     });

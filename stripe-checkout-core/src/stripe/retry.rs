@@ -1,7 +1,8 @@
-//! When to try again, and when to stop.
+//! Decides when to retry a request, and when to stop.
 //!
-//! A payment that may or may not exist is asked for again with the very same key and bytes, because that is the only question whose answer cannot make a
-//! second payment. What is tried again, and what never, follows [Stripe's advanced error handling](https://docs.stripe.com/error-low-level).
+//! If it is unknown whether a payment exists, the request is repeated with the same key and the
+//! same bytes. Only that request cannot make a second payment. The choice of what to retry, and
+//! what never, follows [Stripe's advanced error handling](https://docs.stripe.com/error-low-level).
 
 use std::fmt;
 use std::time::Duration;
@@ -12,44 +13,47 @@ use super::transport::{AnyTransport, TransportError, TransportRequest, Transport
 use super::visitor_calls::{Caller, LONGEST_WAIT, Place, Unsent};
 use crate::error::Chain;
 
-/// The pause before the second try is between nothing and this; it doubles with every further try.
+/// The longest pause before the second try. The pause is random, from zero up to this limit, which
+/// doubles with every further try.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// No pause of our own choosing is longer.
+/// The longest pause that we choose ourselves.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// How often and how long one call may try.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// All tries and the pauses between them together.
+    /// The limit for all tries and the pauses between them together.
     pub(super) deadline: Duration,
     /// The number of tries, at least one.
     pub(super) tries: u32,
 }
 
 impl Limits {
-    /// Two fifths of the whole, so that a first try that hangs leaves room for a second as long as itself, the pause between them, and a short third.
+    /// The limit for one try: two fifths of the whole. A first try that hangs leaves room for the
+    /// pause, for a second try as long as itself, and for a short third.
     fn per_try(&self) -> Duration {
         self.deadline * 2 / 5
     }
 
-    /// With less than a twentieth left a try would be cut off before Stripe can answer, and a clear error would turn into a time-out.
+    /// The least time for a try: a twentieth of the whole. With less time, a try would be cut off
+    /// before Stripe can answer, and a clear error would turn into a time-out.
     fn least(&self) -> Duration {
         self.deadline / 20
     }
 }
 
-/// Why there is no final answer.
+/// The reason why there is no final response.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
-    /// The last try was given up because its time was over.
+    /// The last try was abandoned because its time was over.
     TimedOut,
     /// The last try found no connection, or lost it.
     Transport(TransportError),
-    /// There was no try: the visitor who causes the call found no place, or is gone.
+    /// There was no try: the visitor who causes the call got no place, or is gone.
     Unsent(Unsent),
 }
 
-/// The last cause, for a log.
+/// Shows the last cause, for a log.
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,7 +64,8 @@ impl fmt::Display for NoAnswer {
     }
 }
 
-/// Where a visitor's call waits before each try: a second try is one more request to Stripe.
+/// The queue where a visitor's call waits before each try. A second try is one more request to
+/// Stripe.
 #[derive(Clone, Copy)]
 pub(super) struct Queue<'a> {
     pub(super) caller: &'a Caller,
@@ -70,7 +75,7 @@ pub(super) struct Queue<'a> {
 }
 
 impl Queue<'_> {
-    /// A place for the next try, which makes no sense after `end`.
+    /// Waits for a place for the next try. After `end` a try makes no sense.
     async fn place(self, tries: u32, end: Instant) -> Result<Place, Unsent> {
         let again = tries > 0;
         let since = if again { Instant::now() } else { self.since };
@@ -79,8 +84,9 @@ impl Queue<'_> {
     }
 }
 
-/// Sends until there is an answer that trying again cannot better, or until the limits are reached: then whatever the last try brought.
-/// `tried` is told the number of each try as it begins.
+/// Sends until there is a response that a retry cannot improve, or until the limits are reached.
+/// Then it returns the result of the last try. It calls `tried` with the number of each try as the
+/// try begins.
 pub(super) async fn send(
     transport: &dyn AnyTransport,
     request: &TransportRequest,
@@ -155,13 +161,14 @@ pub(super) async fn send(
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Final,
-    /// Try again, not before this time is over.
+    /// Retry, but not before this time is over.
     Again(Duration),
 }
 
 fn judge(answer: &TransportResponse) -> Verdict {
     if (200..300).contains(&answer.status) || is_replayed(answer) {
-        // A replayed error comes back for this key for at least a day, whatever `Stripe-Should-Retry` says: only another key can help.
+        // Stripe replays an error for this key for at least a day, whatever `Stripe-Should-Retry`
+        // says: only another key can help.
         return Verdict::Final;
     }
     let again = match answer.header("stripe-should-retry") {
@@ -183,7 +190,8 @@ pub(super) fn is_replayed(answer: &TransportResponse) -> bool {
         .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// `Retry-After` in whole seconds, the form that Stripe sends. A date is not read: it would need clocks that agree.
+/// Reads `Retry-After` in whole seconds, the form that Stripe sends. It does not read a date,
+/// because that would need clocks that agree.
 pub(super) fn retry_after(answer: &TransportResponse) -> Option<Duration> {
     answer
         .header("retry-after")?
@@ -192,7 +200,8 @@ pub(super) fn retry_after(answer: &TransportResponse) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// Full jitter: anything between nothing and the doubled limit, so that many clients that failed together do not come back together.
+/// The pause before the next try, with full jitter: a random time from zero to the doubled limit.
+/// So clients that failed together do not retry together.
 fn backoff(tries: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(tries.saturating_sub(1));
     let most = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
@@ -212,7 +221,7 @@ mod tests {
     use super::*;
     use crate::stripe::transport::Transport;
 
-    /// What Stripe, or the way to it, does on one try.
+    /// The behaviour of Stripe, or of the network, in one try.
     #[derive(Debug, Clone)]
     enum Act {
         Answer(u16, Vec<(&'static str, &'static str)>),
@@ -225,7 +234,7 @@ mod tests {
         Unsendable,
     }
 
-    /// Plays the acts, the last one for ever, and notes when each try began.
+    /// Plays the acts, repeats the last one forever, and records when each try began.
     struct Play {
         acts: Mutex<VecDeque<Act>>,
         began: Mutex<Vec<Instant>>,
@@ -271,7 +280,7 @@ mod tests {
 
     struct Played {
         outcome: Result<TransportResponse, NoAnswer>,
-        /// When each try began, from the beginning of the call.
+        /// The start of each try, measured from the start of the call.
         tries: Vec<Duration>,
         took: Duration,
     }
@@ -287,7 +296,7 @@ mod tests {
         tries: 4,
     };
 
-    /// In paused time, where a pause takes exactly as long as it should and no longer.
+    /// Runs in paused time, where a pause takes exactly its own length.
     async fn play(acts: impl IntoIterator<Item = Act>, limits: Limits) -> Played {
         let play = Play {
             acts: Mutex::new(acts.into_iter().collect()),
@@ -446,7 +455,7 @@ mod tests {
         let played = play([Act::Stale, Act::Stale, status(200)], LIMITS).await;
         assert_eq!(played.tries[1], Duration::ZERO);
         assert!(played.tries[2] > Duration::ZERO);
-        // One that was just opened and broke is a fault of the other side: it gets its pause.
+        // A connection that was just opened and broke is a fault of the server, so the retry waits.
         let played = play([Act::Break, status(200)], LIMITS).await;
         assert!(played.tries[1] > Duration::ZERO);
     }
@@ -497,7 +506,8 @@ mod tests {
                 .unwrap();
             let limits = Limits { deadline: Duration::from_millis(deadline), tries };
             let played = runtime.block_on(play(acts, limits));
-            // tokio's timers fire on the next whole millisecond, once for the pause and once for the try.
+            // tokio's timers fire on the next whole millisecond, once for the pause and once for
+            // the try.
             prop_assert!(played.took <= limits.deadline + Duration::from_millis(2), "{:?}", played.took);
             prop_assert!(played.tries.len() <= tries as usize);
         }

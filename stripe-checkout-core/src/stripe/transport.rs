@@ -1,9 +1,10 @@
-//! The way to Stripe: bytes in, bytes out, one try.
+//! The transport to Stripe: sends bytes, returns bytes, in one try.
 //!
-//! It is a trait of our own because neither of the two at hand fits. async-stripe's client opens a connection for every call and loses the status and the
-//! headers that retries are decided by; an HTTP library's own type would tie every user to that
-//! library's version. So the seam is plain bytes: a recording for tests, or a connection that
-//! [`PooledTransport`](super::PooledTransport) does not know, is one method.
+//! It is a trait of this crate, because neither of the two existing choices fits. async-stripe's
+//! client opens a connection for every call, and loses the status and the headers that decide about
+//! retries. An HTTP library's own type would tie every user to the version of that library. So the
+//! interface is plain bytes. A recording for tests, or a connection that
+//! [`PooledTransport`](super::PooledTransport) does not support, is one method.
 
 use std::fmt;
 use std::future::Future;
@@ -15,10 +16,11 @@ use thiserror::Error;
 
 use crate::error::BoxError;
 
-/// Sends one request to Stripe once and returns whatever comes back.
+/// Sends one request to Stripe once and returns the response.
 ///
-/// The [`Gateway`](super::Gateway) decides what is sent, how often and for how long: an implementation does not retry, does not follow redirects and treats no
-/// status as an error. Dropping the future gives the try up, which is how a try that takes too long ends.
+/// The [`Gateway`](super::Gateway) decides what is sent, how often and for how long. An
+/// implementation does not retry, does not follow redirects, and treats no status as an error.
+/// Dropping the future abandons the try. That is how a try ends that takes too long.
 ///
 /// ```
 /// use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
@@ -37,46 +39,48 @@ pub trait Transport: Send + Sync + 'static {
     /// Sends the request once.
     ///
     /// # Errors
-    /// Returns a [`TransportError`] where no whole answer came back. Any status that Stripe answers with is an `Ok`.
+    /// Returns a [`TransportError`] if no complete response arrived. Any status from Stripe is an
+    /// `Ok`.
     fn send(
         &self,
         request: &TransportRequest,
     ) -> impl Future<Output = Result<TransportResponse, TransportError>> + Send;
 }
 
-/// Why one try to reach Stripe brought no answer. What a [`Transport`](crate::stripe::Transport)
-/// returns.
+/// The reason why one try to reach Stripe brought no response. A
+/// [`Transport`](crate::stripe::Transport) returns it.
 ///
 /// The [`Gateway`](crate::stripe::Gateway) writes the text of the causes into its logs (never into
-/// an [`ApiError`](crate::ApiError)), so nothing secret may be in them.
+/// an [`ApiError`](crate::ApiError)), so they must contain no secrets.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// There is no connection: name not found, refused, TLS failed. Tried again after a pause.
+    /// There is no connection: name not found, refused, TLS failed. Retried after a pause.
     #[error("no connection")]
     Connect(#[source] BoxError),
-    /// The connection broke before the whole answer was there. Whether Stripe did what was asked is
-    /// unknown. Tried again after a pause.
+    /// The connection broke before the whole response arrived. It is unknown whether Stripe did the
+    /// operation. Retried after a pause.
     #[error("the connection broke before the answer was there")]
     Broken(#[source] BoxError),
-    /// A kept connection broke before anything was answered: nearly always the server had just
-    /// closed it. The first time in a call it is tried again at once.
+    /// A reused connection broke before any response: nearly always the server had just closed it.
+    /// The first time in a call, it is retried at once.
     #[error("a kept connection was closed by the server")]
     Stale(#[source] BoxError),
-    /// The answer is larger than the transport takes. Not tried again.
+    /// The response is larger than the transport accepts. Not retried.
     #[error("the answer is larger than {limit} bytes")]
     AnswerTooLarge {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the response.
         status: u16,
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The request cannot be sent as it is: not an address, not a header. Not tried again.
+    /// The request cannot be sent as it is: invalid address or invalid header. Not retried.
     #[error("the request cannot be sent as it is")]
     Request(#[source] BoxError),
 }
 
-/// A request as it goes over the wire. Built once for all tries of a call, which is why neither the key nor the parameters can change between them.
+/// A request as it goes over the wire. It is built once for all tries of a call, so neither the key
+/// nor the parameters can change between them.
 #[non_exhaustive]
 #[derive(Clone)]
 pub struct TransportRequest {
@@ -86,7 +90,7 @@ pub struct TransportRequest {
     pub url: String,
     /// Name (lower-case) and value of each header, the secret key among them.
     pub headers: Vec<(&'static str, String)>,
-    /// The form-encoded body; empty where there is none.
+    /// The form-encoded body; empty if there is none.
     pub body: Bytes,
 }
 
@@ -100,7 +104,8 @@ impl TransportRequest {
     }
 }
 
-// The headers hold the secret key and the body a buyer's data, so only their shape is printed; an address can hold data in its query.
+// The headers hold the secret key and the body holds a buyer's data, so only their shape is
+// printed. An address can hold data in its query.
 impl fmt::Debug for TransportRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.url.split('?').next().unwrap_or_default();
@@ -114,19 +119,19 @@ impl fmt::Debug for TransportRequest {
     }
 }
 
-/// An answer as it came over the wire.
+/// A response as it came over the wire.
 #[derive(Clone, Default)]
 pub struct TransportResponse {
     /// The HTTP status.
     pub status: u16,
     /// Name and value of each header. Names are compared without regard to case.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The whole body. That of a PaymentIntent holds the client secret.
+    /// The whole body. The body of a PaymentIntent holds the client secret.
     pub body: Bytes,
 }
 
 impl TransportResponse {
-    /// The value of a header, where there is one and it is text.
+    /// The value of a header, if it is present and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -150,9 +155,10 @@ impl fmt::Debug for TransportResponse {
 type Try<'a> =
     Pin<Box<dyn Future<Output = Option<Result<TransportResponse, TransportError>>> + Send + 'a>>;
 
-/// [`Transport`] with its future boxed, so that a [`Gateway`](super::Gateway) has no type parameter.
+/// [`Transport`] with its future boxed, so that a [`Gateway`](super::Gateway) has no type
+/// parameter.
 pub(super) trait AnyTransport: Send + Sync {
-    /// One try, given up after `limit`: `None` then.
+    /// Sends once, and returns `None` if there is no result within `limit`.
     fn try_once<'a>(&'a self, request: &'a TransportRequest, limit: Duration) -> Try<'a>;
 }
 

@@ -1,4 +1,4 @@
-//! Gives what is measured to the recorder that the application has installed, whichever that is.
+//! Sends the measurements to the recorder that the application has installed.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use ::metrics::{
 use super::names::*;
 use crate::fulfillment::Scope;
 
-/// Counts only go up, from the start of the process; gauges are what the last count of the inbox found.
+/// The counters. They only rise, from the start of the process. The gauges below hold the last
+/// count of the inbox.
 const COUNTERS: [(&str, &str); 8] = [
     (
         DELIVERIES,
@@ -78,7 +79,8 @@ const GAUGES: [(&str, Unit, &str); 8] = [
     ),
 ];
 
-/// Tells the recorder what each metric means. It may be told again: a recorder that was installed later has not heard of it.
+/// Describes each metric to the recorder. It can be called again, for a recorder that was installed
+/// later.
 pub(crate) fn describe() {
     for (name, meaning) in COUNTERS {
         describe_counter!(name, Unit::Count, meaning);
@@ -119,7 +121,8 @@ pub(super) fn measure(
     histogram!(name, all(None, labels)).record(value);
 }
 
-/// Two checkouts of one process, or the two modes of one, are told apart: otherwise the gauges of one would hide those of the other.
+/// Adds labels for the application and the mode. Without them, two checkouts of one process, or the
+/// two modes of one, would overwrite each other's gauges.
 fn all(scope: Option<&Scope>, labels: &[(&'static str, &'static str)]) -> Vec<Label> {
     let scope = scope.into_iter().flat_map(|scope| {
         [

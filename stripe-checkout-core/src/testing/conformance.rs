@@ -1,10 +1,11 @@
 //! One suite of answers for every adapter, over real sockets.
 //!
-//! An adapter only translates, so whatever it answers must be what the core answers without any framework: [`run`] starts both, sends each the same bytes, and
-//! compares status, headers and body. What the answer has to be stands in each case too, so that the reference itself is judged: [`Reference`] is a driver like
-//! any other.
+//! An adapter only translates. Its response must be the core's response without any framework.
+//! [`run`] starts both, sends each the same bytes, and compares status, headers and body. Each case
+//! also contains the expected response, so that the suite checks the reference itself:
+//! [`Reference`] is a driver like any other.
 //!
-//! **Not part of the stable interface**: cases are added and changed in any release.
+//! **Not part of the stable interface**: any release may add and change cases.
 
 mod attacks;
 mod bounds;
@@ -29,10 +30,12 @@ pub use self::reference::Reference;
 use self::site::{Site, report};
 pub use self::world::{Application, MEMBER_HEADER, Mount};
 
-/// Runs every case against this driver's application and against the core without a framework, and says how many there were.
+/// Runs every case against this driver's application and against the core without a framework.
+///
+/// Returns the number of cases.
 ///
 /// # Panics
-/// If an answer is not what it has to be, with all that differs.
+/// If a response is not the expected one. The message lists all differences.
 pub async fn run(name: &str, driver: impl Driver) -> usize {
     let subject = Site::start(&driver).await;
     let reference = Site::start(&Reference).await;
@@ -50,7 +53,7 @@ pub async fn run(name: &str, driver: impl Driver) -> usize {
         "each exchange has a name of its own"
     );
 
-    // These wait for each other inside, so they all run at once.
+    // These cases wait for each other inside, so they all run at once.
     let mut running = JoinSet::new();
     for story in stories {
         let (reference, subject) = (reference.clone(), subject.clone());

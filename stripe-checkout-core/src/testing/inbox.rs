@@ -1,13 +1,13 @@
 //! One suite of promises for every inbox.
 //!
-//! The promises of an [`Inbox`](crate::fulfillment::Inbox) are about money. A broken one shows only
-//! under concurrency, after a crash, or on the second delivery. So the promises are not left to the
-//! tests of each inbox: [`run`] gives each case a store of its own. It delivers to it as Stripe
-//! does, as operators do, and as processes do that die.
-//! [`MemoryInbox`](crate::fulfillment::MemoryInbox) runs the same suite, so that it stays the
-//! model that it is meant to be.
+//! The promises of an [`Inbox`](crate::fulfillment::Inbox) are about money. A broken promise shows
+//! only under concurrency, after a crash, or on the second delivery. So this suite tests the
+//! promises instead of each inbox's own tests. [`run`] gives each case its own store. The case then
+//! acts as Stripe does, as operators do, and as dying processes do.
+//! [`MemoryInbox`](crate::fulfillment::MemoryInbox) runs the same suite, so that it stays a correct
+//! model.
 //!
-//! **Not part of the stable interface**: cases are added and changed in any release.
+//! **Not part of the stable interface**: any release may add and change cases.
 
 mod captures;
 mod cards;
@@ -34,17 +34,21 @@ use self::case::Case;
 pub use self::subject::Subject;
 use self::world::World;
 
-/// How many cases run at the same time: each has a store, and two or three handles on it.
+/// The number of cases that run at the same time. Each has a store, and two or three handles on it.
 const AT_ONCE: usize = 4;
 
-/// How long a case may take. None takes more than a few seconds, so one that takes this long waits for what will not happen.
+/// The longest time of a case.
+///
+/// No case takes more than a few seconds. A case that takes this long waits for something that will
+/// not happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs every case, each on a store of its own, and says how many there were. Wants a runtime of several threads: half of the cases are about what happens at the
-/// same time.
+/// Runs every case on its own store, and returns the number of cases.
+///
+/// It needs a runtime with several threads: half of the cases are about concurrency.
 ///
 /// # Panics
-/// If a promise is broken, with all that are.
+/// If a promise is broken. The message lists all broken promises.
 pub async fn run<S: Subject>(name: &str, fresh: impl AsyncFn() -> S) -> usize {
     let mut failures = Vec::new();
     let cases = all();
@@ -57,7 +61,7 @@ pub async fn run<S: Subject>(name: &str, fresh: impl AsyncFn() -> S) -> usize {
             failures.extend(next(&mut running).await);
         }
         let world = World::new(fresh().await);
-        // A task in a task: so a case that panics is a failure with a name.
+        // A task in a task, so that a case that panics is a failure with a name.
         running.spawn(async move {
             let told = tokio::spawn(tokio::time::timeout(PATIENCE, (case.tell)(world)));
             let failure = match told.await {
@@ -78,7 +82,8 @@ pub async fn run<S: Subject>(name: &str, fresh: impl AsyncFn() -> S) -> usize {
         failures.len(),
         failures.join("\n")
     );
-    // Not by `println!`, which the test harness would keep to itself: that all inboxes run the same number is worth seeing.
+    // Not by `println!`, which the test harness would hide: the output shows that all inboxes run
+    // the same number of cases.
     let _ = writeln!(std::io::stdout(), "{name}: {count} promises kept");
     count
 }

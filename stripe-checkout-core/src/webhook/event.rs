@@ -12,15 +12,18 @@ use serde_json::value::to_raw_value;
 use super::json::{self, Named};
 use crate::error::EventError;
 
-/// An event as Stripe sent it: the envelope read, `data.object` left as JSON.
+/// An event from Stripe: the envelope is parsed, and `data.object` stays JSON.
 ///
-/// That split is what lets it take any event of any API version: it does not know the types of events, and a field that Stripe adds, drops or changes inside the
-/// object cannot make a genuine event unreadable. What happened to a payment is read by [`Outcome::of`](super::Outcome::of); any other object by
-/// [`object`](Self::object), with a type of your own that names the few fields that you need.
+/// So it can hold any event of any API version. It does not know the types of events. A field that
+/// Stripe adds, drops or changes inside the object cannot make a genuine event unreadable. To read
+/// what happened to a payment, use [`Outcome::of`](super::Outcome::of). To read any other object,
+/// use [`object`](Self::object) with a type of your own that names the few fields you need.
 ///
-/// Parsing says nothing about who sent it: verify the body first, with a [`Verifier`](super::Verifier).
+/// Parsing does not check who sent the event: verify the body first, with a
+/// [`Verifier`](super::Verifier).
 ///
-/// Thin notifications of Stripe's API v2 (`"object": "v2.core.event"`) are events too; they have no object, only [`related_object`](Self::related_object).
+/// Thin notifications of Stripe's API v2 (`"object": "v2.core.event"`) are events too. They have no
+/// object, only a [`related_object`](Self::related_object).
 ///
 /// See <https://docs.stripe.com/api/events/object>.
 ///
@@ -60,22 +63,22 @@ struct Head {
     /// Whether only `context` names the account.
     by_context: bool,
     api_version: Option<String>,
-    /// Where `request` stands in the body; `reason` in a thin notification.
+    /// The position of `request` in the body; that of `reason` in a thin notification.
     request: Option<Range<usize>>,
     related: Option<RelatedObject>,
-    /// Where `data.object` and `data.previous_attributes` stand.
+    /// The positions of `data.object` and `data.previous_attributes` in the body.
     object: Option<Range<usize>>,
     previous_attributes: Option<Range<usize>>,
 }
 
 impl Event {
-    /// Reads the envelope. A `Vec<u8>`, a `String` or `Bytes` that nobody shares is taken without a copy.
+    /// Reads the envelope. It takes a `Vec<u8>`, a `String` or unshared `Bytes` without a copy.
     ///
-    /// A body that is not UTF-8 is read with U+FFFD in place of what is not, as Stripe's Node SDK does.
+    /// If the body is not UTF-8, each invalid part becomes U+FFFD, as in Stripe's Node SDK.
     ///
     /// # Errors
-    /// [`EventError::NotAnEvent`] if the body is not one JSON object with an `id` and a `type`, names a field of the envelope twice, or says that it is another
-    /// object than an event.
+    /// [`EventError::NotAnEvent`] if the body is not one JSON object with an `id` and a `type`, if
+    /// it names a field of the envelope twice, or if its `object` is not an event.
     pub fn parse(body: impl Into<Vec<u8>>) -> Result<Self, EventError> {
         let body = String::from_utf8(body.into())
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
@@ -83,75 +86,82 @@ impl Event {
         Ok(Self(Arc::new(Inner { head, body })))
     }
 
-    /// The event's id, like `evt_1NG8Du2eZvKYlo2CUI79vXWy`. The same event may be delivered more than once, always with the same id.
+    /// The event's id, like `evt_1NG8Du2eZvKYlo2CUI79vXWy`. Stripe may deliver the same event more
+    /// than once, always with the same id.
     pub fn id(&self) -> &str {
         &self.0.head.id
     }
 
-    /// What happened, like `payment_intent.succeeded`. Types that did not exist when this was written are passed on as they are.
+    /// The type of the event, like `payment_intent.succeeded`. Types that are newer than this crate
+    /// are returned as they are.
     pub fn event_type(&self) -> &str {
         &self.0.head.event_type
     }
 
-    /// When it happened, in seconds since 1970. Whole seconds cannot order events, and Stripe does not promise to deliver them in order. An event that does not say
-    /// when is as old as can be: 0.
+    /// The time of the event, in seconds since 1970; 0 if the event does not say. Whole seconds
+    /// cannot order events, and Stripe does not promise to deliver events in order.
     pub fn created(&self) -> i64 {
         self.0.head.created
     }
 
-    /// How long ago Stripe made it. An event that does not say when is as old as can be.
+    /// The time since Stripe made the event. An event without a time counts as made in 1970.
     pub(crate) fn age(&self) -> Duration {
         let created = Duration::from_secs(self.created().max(0).unsigned_abs());
         let now = UNIX_EPOCH.elapsed().unwrap_or_default();
         now.saturating_sub(created)
     }
 
-    /// Whether this is about real money. An event that does not say so is not.
+    /// Whether the event is about real money; false if it does not say.
     pub fn livemode(&self) -> bool {
         self.0.head.livemode
     }
 
-    /// The connected account that it happened on, like `acct_1032D82eZvKYlo2C`; none for your own.
+    /// The connected account of the event, like `acct_1032D82eZvKYlo2C`; none for your own account.
     ///
-    /// Where `account` is absent, `context` names it: in thin notifications, and in events that an
+    /// If `account` is absent, `context` names it: in thin notifications, and in events that an
     /// [organisation](https://docs.stripe.com/get-started/account/orgs) sends. The context can be a
     /// path such as `acct_1/acct_2`. Its last account counts. An organisation also names your own
-    /// account so; a [`Checkout`](crate::Checkout) recognises that one by its keys.
+    /// account in this way. A [`Checkout`](crate::Checkout) recognises your own account by its
+    /// keys.
     pub fn account(&self) -> Option<&str> {
         self.0.head.account.as_deref()
     }
 
-    /// The API version that the object was rendered in, like `2026-09-30.endive`.
+    /// The API version in which Stripe rendered the object, like `2026-09-30.endive`.
     pub fn api_version(&self) -> Option<&str> {
         self.0.head.api_version.as_deref()
     }
 
-    /// The id of the API request that caused it, like `req_KyKHzzxwz8bxHY`; none if Stripe did it by itself.
+    /// The id of the API request that caused the event, like `req_KyKHzzxwz8bxHY`; none if Stripe
+    /// caused it itself.
     pub fn request_id(&self) -> Option<String> {
         self.request().id
     }
 
-    /// The idempotency key of the API request that caused it.
+    /// The idempotency key of the API request that caused the event.
     pub fn request_idempotency_key(&self) -> Option<String> {
         self.request().idempotency_key
     }
 
-    /// Whether this is a thin notification of Stripe's API v2, which tells what it is about but does not bring it along.
+    /// Whether this is a thin notification of Stripe's API v2, which names its object but does not
+    /// contain it.
     pub fn is_thin(&self) -> bool {
         self.0.head.thin
     }
 
-    /// What a thin notification is about.
+    /// The object that a thin notification is about.
     pub fn related_object(&self) -> Option<&RelatedObject> {
         self.0.head.related.as_ref()
     }
 
-    /// `data.object` as JSON, byte for byte as Stripe sent it. It may hold client secrets and personal data: do not log it.
+    /// `data.object` as JSON, byte for byte as Stripe sent it. It may hold client secrets and
+    /// personal data: do not log it.
     pub fn object_json(&self) -> Option<&str> {
         self.slice(&self.0.head.object)
     }
 
-    /// `data.previous_attributes` as JSON: the values before an `….updated` event, of what it changed.
+    /// `data.previous_attributes` as JSON: the earlier values of the fields that an `….updated`
+    /// event changed.
     pub fn previous_attributes_json(&self) -> Option<&str> {
         self.slice(&self.0.head.previous_attributes)
     }
@@ -171,10 +181,12 @@ impl Event {
         }
     }
 
-    /// `data.object` as a type of your own, or as [`Payment`](super::Payment), [`Refund`](super::Refund), [`Dispute`](super::Dispute).
+    /// Reads `data.object` as a type of your own, or as [`Payment`](super::Payment),
+    /// [`Refund`](super::Refund) or [`Dispute`](super::Dispute).
     ///
     /// # Errors
-    /// [`EventError::UnexpectedObject`]. Do not answer Stripe with an error for that: the event is genuine, and a redelivery would bring the same again.
+    /// [`EventError::UnexpectedObject`]. Do not return an error to Stripe for that: the event is
+    /// genuine, and a redelivery would contain the same object.
     pub fn object<T: DeserializeOwned>(&self) -> Result<T, EventError> {
         let object = self
             .object_json()
@@ -182,13 +194,14 @@ impl Event {
         serde_json::from_str(object).map_err(|error| self.unexpected::<T>(json::describe(&error)))
     }
 
-    /// The whole body as text, to keep it and [`parse`](Self::parse) it again. It may hold client secrets and personal data: do not log it.
+    /// The whole body as text, which you can store and [`parse`](Self::parse) again. It may hold
+    /// client secrets and personal data: do not log it.
     pub fn body(&self) -> &str {
         &self.0.body
     }
 
-    /// The same event with `null` in place of every `client_secret` in its body, at any depth: what
-    /// may be kept. Everything else in the body stays where it was.
+    /// Replaces every `client_secret` in the body, at any depth, with `null`. The result may be
+    /// stored. Everything else in the body stays where it was.
     #[must_use]
     pub fn without_client_secrets(self) -> Self {
         let Inner { head, body } = Arc::unwrap_or_clone(self.0);
@@ -196,7 +209,7 @@ impl Event {
         Self(Arc::new(Inner { head, body }))
     }
 
-    /// The same event without its account, if only `context` names it and it is the merchant's own.
+    /// Removes the account of the event if only `context` names it and it is the merchant's own.
     pub(crate) fn unless_own(self, is_own: impl Fn(&str) -> bool) -> Self {
         if !self.0.head.by_context || !self.account().is_some_and(is_own) {
             return self;
@@ -206,15 +219,15 @@ impl Event {
         Self(Arc::new(inner))
     }
 
-    /// The same event with this connected account, whose list shows it. Events in the list of an
-    /// account need not name it. The body names it from then on, so that it can be stored.
+    /// Sets the connected account whose list shows the event. Events in the list of an account need
+    /// not name it. From then on the body names the account, so that the event can be stored.
     ///
     /// # Errors
     /// [`EventError::NotAnEvent`].
     #[cfg(feature = "intent")]
     pub(crate) fn listed_on(self, account: &str) -> Result<Self, EventError> {
         let is_named = self.account() == Some(account);
-        // Another account that the event itself names stays: it is not this one's money.
+        // Another account that the event itself names stays: the money is not this account's.
         if is_named || (self.account().is_some() && !self.0.head.by_context) {
             return Ok(self);
         }
@@ -289,7 +302,7 @@ impl Head {
     }
 }
 
-/// The envelope, and nothing of the body.
+/// Shows the envelope, and nothing of the body.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -303,7 +316,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// What a thin notification of Stripe's API v2 is about.
+/// The object that a thin notification of Stripe's API v2 is about.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RelatedObject {
     id: String,
@@ -314,23 +327,24 @@ pub struct RelatedObject {
 }
 
 impl RelatedObject {
-    /// Its id.
+    /// The id of the object.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Its type, like `v2.core.account` or `billing.meter`.
+    /// The type of the object, like `v2.core.account` or `billing.meter`.
     pub fn object_type(&self) -> &str {
         &self.object_type
     }
 
-    /// The path below the API's base to retrieve it from.
+    /// The path of the object below the API's base.
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// Only what has stood in every event since 2014 has a type here; what changed its type over the years stays raw.
+/// The fields of the envelope. Only fields that every event since 2014 has in the same form have a
+/// type here. Fields whose type changed over the years stay raw.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow)]
@@ -366,7 +380,8 @@ struct Data<'a> {
     previous_attributes: Option<&'a RawValue>,
 }
 
-/// `request` is an object since 2017-05-25, was the request's id before, and stands inside `reason` in thin notifications.
+/// The request that caused an event. `request` is an object since 2017-05-25. Before, it was the
+/// request's id. In thin notifications it is inside `reason`.
 #[derive(Default, Deserialize)]
 struct Request {
     id: Option<String>,
@@ -393,7 +408,7 @@ impl Request {
     }
 }
 
-/// The account that a context such as `acct_1` or `acct_1/acct_2` leads to.
+/// The last account of a context such as `acct_1` or `acct_1/acct_2`.
 fn last_account(context: &str) -> Option<String> {
     let mut parts = context.split('/').rev();
     let account = parts.find(|part| part.len() > 5 && part.starts_with("acct_"))?;
@@ -407,12 +422,14 @@ fn seconds(created: &RawValue) -> i64 {
         .unwrap_or_default()
 }
 
-/// `2026-09-30T06:20:52.246Z`: Stripe writes UTC only, so that no offset is read.
+/// Seconds since 1970 from a text like `2026-09-30T06:20:52.246Z`. Stripe writes UTC only, so this
+/// reads no offset.
 fn rfc3339(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let [year, month, day] = numbers(date, '-')?;
     let [hour, minute, second] = numbers(time.split('.').next()?, ':')?;
-    // Days since 1970 by shifting the year's start to March: http://howardhinnant.github.io/date_algorithms.html
+    // Days since 1970. The year starts in March here:
+    // http://howardhinnant.github.io/date_algorithms.html
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {
@@ -422,7 +439,7 @@ fn rfc3339(text: &str) -> Option<i64> {
     Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// Three small numbers, so that what is computed from them cannot overflow.
+/// Three small numbers, so that the arithmetic on them cannot overflow.
 fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     let mut parts = text
         .split(separator)
@@ -431,7 +448,7 @@ fn numbers(text: &str, separator: char) -> Option<[i64; 3]> {
     parts.next().is_none().then_some(numbers)
 }
 
-/// Where a text that was borrowed from the body stands in it.
+/// The position in the body of a text that was borrowed from it.
 fn range(body: &str, text: &str) -> Option<Range<usize>> {
     let start = text.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
     Some(start..start.checked_add(text.len())?)

@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use super::json::Lenient;
 
-/// Why an attempt to pay failed.
+/// The reason why an attempt to pay failed.
 ///
 /// See <https://docs.stripe.com/error-codes> and <https://docs.stripe.com/declines/codes>.
 ///
@@ -20,7 +20,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure from Stripe's error code and the issuer's decline code.
+    /// Creates a failure from Stripe's error code and the issuer's decline code.
     pub fn new(code: Option<String>, decline_code: Option<String>) -> Self {
         Self { code, decline_code }
     }
@@ -30,15 +30,16 @@ impl Failure {
         self.code.as_deref()
     }
 
-    /// The issuer's reason, like `insufficient_funds`. Not for the buyer's eyes: it may say that the card was reported stolen.
+    /// The issuer's reason, like `insufficient_funds`. Do not show it to the buyer: it may say that
+    /// the card was reported stolen.
     pub fn decline_code(&self) -> Option<&str> {
         self.decline_code.as_deref()
     }
 
-    /// A sentence that the buyer may read, and act on.
+    /// Returns a sentence that the buyer may read and act on.
     ///
-    /// Whatever the buyer cannot mend, and whatever a thief must not learn (`fraudulent`, `lost_card`, `stolen_card`, …), gets the same general sentence, as Stripe
-    /// asks for.
+    /// Some reasons get the same general sentence, as Stripe asks for: those that the buyer cannot
+    /// fix, and those that a thief must not learn (`fraudulent`, `lost_card`, `stolen_card`, …).
     pub fn message_for_buyer(&self) -> &'static str {
         self.decline_code()
             .and_then(sentence)

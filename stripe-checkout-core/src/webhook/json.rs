@@ -1,4 +1,5 @@
-//! How JSON of Stripe's is read: strict where money is decided, lenient elsewhere, silent about values everywhere.
+//! Reads Stripe's JSON: strictly where it decides about money, leniently elsewhere, and without
+//! showing values anywhere.
 
 use std::{fmt, marker::PhantomData, ops::Range};
 
@@ -23,7 +24,7 @@ macro_rules! open_enum {
         }
 
         impl $name {
-            /// As Stripe writes it.
+            /// The value in Stripe's spelling.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -56,7 +57,8 @@ macro_rules! open_enum {
 }
 pub(super) use open_enum;
 
-/// A JSON object. serde alone would also read the fields of a struct out of an array, one after the other, where no names could be checked.
+/// A JSON object. serde alone would also read a struct from an array, field by field, without any
+/// names to check.
 pub(super) struct Named<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
@@ -79,7 +81,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
     }
 }
 
-/// A number of minor units. Stripe's integers are signed 64-bit numbers, and so are those of the databases that will hold it.
+/// A number of minor units. Stripe's integers are signed 64-bit numbers, and so are the integers of
+/// the databases that store it.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "u64")]
 pub(super) struct Minor(pub(super) u64);
@@ -94,7 +97,8 @@ impl TryFrom<u64> for Minor {
     }
 }
 
-/// A value that is good to know but no reason to refuse a genuine object: missing, null, or of another type than expected, it is none.
+/// A value that is useful, but no reason to refuse a genuine object. If it is missing, null, or of
+/// an unexpected type, there is no value.
 #[derive(Default)]
 pub(super) enum Lenient<T> {
     Is(T),
@@ -110,7 +114,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Lenient<T> {
             Is(T),
             IsNot(IgnoredAny),
         }
-        // Most fields that are missing are null, and an error that says so takes its time.
+        // Most absent fields are null, and building an error for them takes time.
         Ok(match Option::deserialize(deserializer)? {
             Some(Value::Is(value)) => Self::Is(value),
             Some(Value::IsNot(_)) | None => Self::IsNot,
@@ -127,7 +131,7 @@ impl<T> Lenient<T> {
     }
 }
 
-/// A reference to another object: its id, or the whole of it where whoever asked had it expanded.
+/// A reference to another object: its id, or the whole object if the request expanded it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Reference {
@@ -157,10 +161,11 @@ pub(super) fn not_an_event(error: serde_json::Error) -> EventError {
     EventError::NotAnEvent(describe(&error))
 }
 
-/// What is wrong and where. serde_json's own message quotes the value, which may be a client secret or an e-mail address.
+/// Describes what is wrong and where. serde_json's own message quotes the value, which may be a
+/// client secret or an e-mail address.
 pub(crate) fn describe(error: &serde_json::Error) -> BoxError {
     let message = error.to_string();
-    // Fields are named in our types, not in the text.
+    // These names come from our types, not from the text.
     let names_a_field =
         message.starts_with("missing field `") || message.starts_with("duplicate field `");
     let what = match error.classify() {
@@ -173,8 +178,8 @@ pub(crate) fn describe(error: &serde_json::Error) -> BoxError {
     format!("{what} at line {} column {}", error.line(), error.column()).into()
 }
 
-/// Valid JSON with `null` in place of the text behind every name `client_secret`. Spaces fill the
-/// rest of the place, so that everything else stays where it was.
+/// Replaces the text behind every name `client_secret` with `null`. The result is valid JSON.
+/// Spaces fill the rest of the place, so that everything else stays where it was.
 pub(super) fn hide_client_secrets(mut json: String) -> String {
     if !json.contains(CLIENT_SECRET) {
         return json;
@@ -191,7 +196,7 @@ pub(super) fn hide_client_secrets(mut json: String) -> String {
 /// The name with its quotes.
 const CLIENT_SECRET: &str = "\"client_secret\"";
 
-/// Where the texts behind the names `client_secret` stand, with their quotes.
+/// The positions of the texts behind the names `client_secret`, with their quotes.
 fn client_secrets(json: &str) -> Vec<Range<usize>> {
     let mut places = Vec::new();
     for (at, name) in json.match_indices(CLIENT_SECRET) {
@@ -211,7 +216,8 @@ fn client_secrets(json: &str) -> Vec<Range<usize>> {
     places
 }
 
-/// The inside of a JSON string whose opening quote was passed, and what is behind its closing quote.
+/// The inside of a JSON string, and the text behind its closing quote. The opening quote is already
+/// consumed.
 fn split_string(json: &str) -> (&str, &str) {
     let mut escaped = false;
     let closing = json.bytes().position(|byte| {

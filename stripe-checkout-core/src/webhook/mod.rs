@@ -1,8 +1,10 @@
 //! Webhooks: is it from Stripe, what is it, and what happened to a payment?
 //!
-//! Three questions, three steps, because each can go wrong in its own way. [`Verifier`] answers the first over raw bytes, before anything is parsed. [`Event`]
-//! reads the envelope only, so that no genuine event of any API version is refused. [`Outcome`] reads what decides about money, strictly, and what it cannot read
-//! is [`Outcome::Unreadable`]: never an error to Stripe, and never a success.
+//! There are three steps, because each question can fail in its own way. [`Verifier`] answers the
+//! first over raw bytes, before anything is parsed. [`Event`] reads the envelope only, so that no
+//! genuine event of any API version is refused. [`Outcome`] reads the fields that decide about
+//! money, and reads them strictly. If it cannot read them, it is [`Outcome::Unreadable`]: never an
+//! error to Stripe, and never a success.
 
 mod event;
 mod failure;

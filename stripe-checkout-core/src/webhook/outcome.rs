@@ -8,8 +8,8 @@ use super::{
 };
 use crate::error::EventError;
 
-/// The types of event that an [`Outcome`] is read from. Ask Stripe for these, by a webhook endpoint
-/// or by a list, which takes 20 of them at a time. If your handler reads other types in
+/// The event types from which an [`Outcome`] is read. Request them from Stripe for a webhook
+/// endpoint, or for a list, which takes 20 of them at a time. If your handler reads other types in
 /// [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other), add those to the endpoint.
 pub const EVENT_TYPES: &[&str] = &[
     "payment_intent.succeeded",
@@ -38,11 +38,13 @@ pub const EVENT_TYPES: &[&str] = &[
     "payment_method.detached",
 ];
 
-/// What an event says happened to a payment.
+/// The outcome of an event: the change to a payment that it reports.
 ///
-/// Money is counted as paid only where the event's name and its object agree: a `payment_intent.succeeded` whose object is anything but a PaymentIntent with the
-/// status `succeeded` and something received is [`Unreadable`](Self::Unreadable). Whether it is *enough*, in the right currency and mode, and yours at all, is for
-/// whoever knows the order.
+/// Money counts as paid only if the event's name and its object agree. The object of a
+/// `payment_intent.succeeded` must be a PaymentIntent with the status `succeeded` and a received
+/// amount above zero. Otherwise it is [`Unreadable`](Self::Unreadable). The code that knows the
+/// order must check the rest: whether the amount is *enough*, whether the currency and the mode are
+/// right, and whether the payment is yours at all.
 ///
 /// See <https://docs.stripe.com/api/events/types>.
 ///
@@ -62,21 +64,21 @@ pub const EVENT_TYPES: &[&str] = &[
 pub enum Outcome {
     /// The money was collected.
     Succeeded(Payment),
-    /// The payment is on its way; it may still fail, days later. Do not ship yet.
+    /// The payment is on its way. It may still fail, days later. Do not ship yet.
     Processing(Payment),
     /// An attempt failed. The buyer may try again on the same PaymentIntent.
     Failed(Payment, Failure),
-    /// The PaymentIntent was given up.
+    /// The PaymentIntent was canceled.
     Canceled(Payment),
-    /// The money is reserved and waits to be captured.
+    /// The money is authorised and waits for its capture.
     Capturable(Payment),
     /// The buyer must do something, for example 3-D Secure.
     RequiresAction(Payment),
-    /// A refund was made, changed, or failed: see its status. Read from `refund.*` only.
+    /// A refund was created, changed, or failed: see its status. Read from `refund.*` only.
     Refunded(Refund),
-    /// The same once more, as `charge.refund.updated` says it.
+    /// The same news of a refund once more, as `charge.refund.updated` reports it.
     ChargeRefundUpdated(Refund),
-    /// Something, or all, of a charge has been refunded; the sum is in it.
+    /// A part or all of a charge has been refunded. The object contains the sum.
     ChargeRefunded(ChargeRefunded),
     /// A dispute was opened.
     DisputeOpened(Dispute),
@@ -86,18 +88,20 @@ pub enum Outcome {
     DisputeClosed(Dispute),
     /// A payment method was saved without a payment.
     SetupSucceeded(SetupIntent),
-    /// An attempt to save one failed. The buyer may try again on the same SetupIntent.
+    /// An attempt to save a payment method failed. The buyer may try again on the same SetupIntent.
     SetupFailed(SetupIntent, Failure),
     /// A payment method was attached to a customer.
     PaymentMethodAttached(PaymentMethod),
-    /// A payment method was taken from its customer, for good.
+    /// A payment method was detached from its customer, permanently.
     PaymentMethodDetached(PaymentMethod),
-    /// A Checkout Session was completed in which nothing was to be paid: a promotion took off all of it. There is no PaymentIntent; the session is the payment.
+    /// A Checkout Session with nothing to pay was completed: a promotion took off the whole price.
+    /// There is no PaymentIntent; the session is the payment.
     Free(Payment),
     /// Nothing that decides about a payment. Most events are of this kind.
     NotAboutPayment,
-    /// It should be about a payment, but its object cannot be read, or contradicts the event's name. The event is genuine: tell the people who run the shop, and
-    /// do not answer Stripe with an error, because a redelivery would bring the same again.
+    /// It should be about a payment, but its object cannot be read, or contradicts the event's
+    /// name. The event is genuine. Tell the people who run the shop, and do not return an error to
+    /// Stripe, because a redelivery would contain the same object.
     Unreadable(EventError),
 }
 
@@ -160,7 +164,8 @@ impl Outcome {
         })
     }
 
-    /// The payment, where the event brings it; what takes one back brings only its [id](Self::payment_id).
+    /// The payment, if the event contains it. A refund or a dispute contains only the payment's
+    /// [id](Self::payment_id).
     pub fn payment(&self) -> Option<&Payment> {
         match self {
             Self::Succeeded(payment)
@@ -174,7 +179,7 @@ impl Outcome {
         }
     }
 
-    /// The dispute, where it is about one.
+    /// The dispute, if the event is about one.
     pub fn dispute(&self) -> Option<&Dispute> {
         match self {
             Self::DisputeOpened(dispute)
@@ -184,7 +189,8 @@ impl Outcome {
         }
     }
 
-    /// The payment whose order is to be delivered, if the event says that one is: paid, or nothing to pay.
+    /// The payment whose order must be delivered, if the event reports one: it is paid, or there
+    /// was nothing to pay.
     pub(crate) fn settled(&self) -> Option<&Payment> {
         match self {
             Self::Succeeded(payment) | Self::Free(payment) => Some(payment),
@@ -192,7 +198,8 @@ impl Outcome {
         }
     }
 
-    /// The id of what it is about: a PaymentIntent, or a Checkout Session that has none; a SetupIntent or a payment method where no payment is.
+    /// The id of the event's subject: a PaymentIntent, or a Checkout Session without one; a
+    /// SetupIntent or a payment method if the event is not about a payment.
     pub fn payment_id(&self) -> Option<&str> {
         match self {
             Self::Refunded(refund) | Self::ChargeRefundUpdated(refund) => refund.payment_intent(),
@@ -258,7 +265,8 @@ fn set_up(event: &Event) -> Result<SetupIntent, EventError> {
     }
 }
 
-/// After a failed attempt a PaymentIntent waits for the next one, or is canceled.
+/// Reads a failed payment. After a failed attempt, a PaymentIntent waits for the next one, or is
+/// canceled.
 fn failed(event: &Event) -> Result<Payment, EventError> {
     use PaymentStatus::{Processing, RequiresCapture, Succeeded};
     let payment = Payment::of(event)?;
@@ -268,7 +276,8 @@ fn failed(event: &Event) -> Result<Payment, EventError> {
     }
 }
 
-/// A session knows what its PaymentIntent does not: the price of the order, what was taken off, what was added.
+/// Reads the outcome of a session. A session knows what its PaymentIntent does not: the price of
+/// the order, the amounts taken off, and the amounts added.
 fn of_session(event: &Event) -> Result<Outcome, EventError> {
     use SessionPaymentStatus::{NoPaymentRequired, Paid, Unpaid};
     let Some(session) = CheckoutSession::of(event)? else {
@@ -369,7 +378,7 @@ mod tests {
             ("completed", json!({"currency": null})),
             ("completed", json!({"object": "payment_intent"})),
             ("completed", json!({"livemode": true})),
-            // Nothing is to be paid, and yet something is.
+            // There is nothing to pay, and yet something is paid.
             (
                 "completed",
                 json!({"payment_status": "no_payment_required"}),

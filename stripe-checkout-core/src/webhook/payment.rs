@@ -11,9 +11,11 @@ use crate::marks;
 use crate::metadata::Metadata;
 use crate::secret::ClientSecret;
 
-/// A PaymentIntent, as far as a shop needs it: one type for events, retrievals and lists, of any API version.
+/// A PaymentIntent, with the fields that a shop needs.
 ///
-/// What decides about money (id, amounts, currency, status) must be there and in order, or there is no `Payment`. The rest may be missing or unknown.
+/// One type serves events, retrievals and lists, of any API version. The fields that decide about
+/// money (id, amounts, currency, status) must be present and valid, or there is no `Payment`. The
+/// other fields may be missing or unknown.
 ///
 /// See <https://docs.stripe.com/api/payment_intents/object>.
 ///
@@ -48,18 +50,21 @@ impl From<Intent> for Payment {
 }
 
 impl Payment {
-    /// The PaymentIntent's id, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`; that of its Checkout Session, like `cs_…`, where there is no PaymentIntent: nothing was to be paid,
-    /// or nobody tried.
+    /// The PaymentIntent's id, like `pi_3MtwBwLkdIwHu7ix28a3tqPa`.
+    ///
+    /// If there is no PaymentIntent, it is the id of the Checkout Session, like `cs_…`. Then there
+    /// was nothing to pay, or no buyer tried to pay.
     pub fn id(&self) -> &str {
         &self.intent.id
     }
 
-    /// What was asked for.
+    /// The requested amount.
     pub fn amount(&self) -> Amount {
         self.intent.amount
     }
 
-    /// What was collected: only this is paid. It is less than the amount where only a part was captured, and zero before success.
+    /// The collected amount: only this is paid. It is less than the amount if only a part was
+    /// captured, and zero before success.
     pub fn amount_received(&self) -> Amount {
         self.intent.amount_received
     }
@@ -75,37 +80,37 @@ impl Payment {
         self.intent.amount_capturable
     }
 
-    /// The currency of all its amounts.
+    /// The currency of all amounts of the payment.
     pub fn currency(&self) -> Currency {
         self.intent.amount.currency()
     }
 
-    /// Where it stands. In an event: where it stood when Stripe made the event.
+    /// The status. In an event: the status at the moment when Stripe made the event.
     pub fn status(&self) -> &PaymentStatus {
         &self.intent.status
     }
 
-    /// The metadata that was set when it was made.
+    /// The metadata that was set when the payment was created.
     pub fn metadata(&self) -> &Metadata {
         &self.intent.metadata
     }
 
-    /// The order that it pays: the metadata's `order_id`.
+    /// The order that the payment pays: the metadata's `order_id`.
     pub fn order_id(&self) -> Option<&str> {
         self.intent.metadata.order_id()
     }
 
-    /// Whether this is real money. What does not say so is not.
+    /// Whether this is real money; false if the object does not say.
     pub fn livemode(&self) -> bool {
         self.intent.livemode.unwrap_or_default()
     }
 
-    /// When it was made, in seconds since 1970; 0 if it does not say so.
+    /// The time of creation, in seconds since 1970; 0 if the object does not say.
     pub fn created(&self) -> i64 {
         self.intent.created
     }
 
-    /// The secret with which the buyer's browser confirms it.
+    /// The secret with which the buyer's browser confirms the payment.
     pub fn client_secret(&self) -> Option<&ClientSecret> {
         self.intent.client_secret.as_ref()
     }
@@ -115,17 +120,17 @@ impl Payment {
         self.intent.latest_charge.as_deref()
     }
 
-    /// What went back of it; known only where whoever retrieved it had its latest charge expanded.
+    /// The money that went back. It is known only if the retrieval expanded the latest charge.
     pub(crate) fn returned(&self) -> Option<Returned> {
         self.intent.returned
     }
 
-    /// Where Stripe sends the receipt. Personal data.
+    /// The address to which Stripe sends the receipt. Personal data.
     pub fn receipt_email(&self) -> Option<&str> {
         self.intent.receipt_email.as_deref()
     }
 
-    /// The description that was set when it was made.
+    /// The description that was set when the payment was created.
     pub fn description(&self) -> Option<&str> {
         self.intent.description.as_deref()
     }
@@ -140,13 +145,13 @@ impl Payment {
         self.intent.saves_payment_method
     }
 
-    /// Whether paying only reserves the amount, which you then [`capture`](crate::Checkout): for
-    /// every payment method, or for one of them.
+    /// Whether paying only authorises the amount, which you then [`capture`](crate::Checkout). This
+    /// may apply to every payment method, or to one of them.
     pub fn captures_manually(&self) -> bool {
         self.intent.captures_manually
     }
 
-    /// The connected account to which the money goes on (`acct_…`), if it is a destination charge.
+    /// The connected account that receives the money (`acct_…`), if this is a destination charge.
     pub fn destination(&self) -> Option<&str> {
         self.intent.destination.as_deref()
     }
@@ -156,57 +161,60 @@ impl Payment {
         self.intent.on_behalf_of.as_deref()
     }
 
-    /// What the platform keeps of a payment with a connected account.
+    /// The amount that the platform keeps of a payment with a connected account.
     pub fn application_fee(&self) -> Option<Amount> {
         self.intent.application_fee
     }
 
-    /// The Connect application that made it on a connected account (`ca_…`). Stripe sets it, so the
-    /// connected account cannot choose it.
+    /// The Connect application that created the payment on a connected account (`ca_…`). Stripe
+    /// sets it, so the connected account cannot choose it.
     pub fn application(&self) -> Option<&str> {
         self.intent.application.as_deref()
     }
 
-    /// Until when what is reserved can be captured, in seconds since 1970; known only where whoever retrieved it had its latest charge expanded.
+    /// The time until which the authorised amount can be captured, in seconds since 1970. It is
+    /// known only if the retrieval expanded the latest charge.
     pub fn capture_before(&self) -> Option<i64> {
         self.intent.capture_before
     }
 
-    /// The payment methods that it may be paid with, like `card`.
+    /// The payment methods that the buyer can use, like `card`.
     pub fn payment_method_types(&self) -> &[String] {
         &self.intent.payment_method_types
     }
 
-    /// Why the latest attempt failed. Stripe keeps it until the next attempt.
+    /// The reason why the latest attempt failed. Stripe keeps it until the next attempt.
     pub fn last_error(&self) -> Option<&Failure> {
         self.intent.last_error.as_ref()
     }
 
-    /// The same payment, in this session.
+    /// Sets the session of the payment.
     pub(crate) fn in_session(mut self, session: CheckoutSession) -> Self {
         self.session = Some(Box::new(session.into_parts().session));
         self
     }
 
-    /// The Checkout Session that it was paid in, in news of that session: there are the order's own price, what was taken off, and what was added. News of the
-    /// PaymentIntent alone, such as a declined card, do not bring it.
+    /// The Checkout Session of the payment, if this is news of that session. The session has the
+    /// order's own price, the amounts taken off and the amounts added. News of the PaymentIntent
+    /// alone, such as a declined card, does not contain it.
     pub fn session(&self) -> Option<&CheckoutSession> {
         self.session.as_deref()
     }
 
-    /// The price that it is for, before discount, shipping and tax: the subtotal of its session, or
-    /// its amount.
+    /// The price of the order, before discount, shipping and tax: the subtotal of the session, or
+    /// the payment's amount if there is no session.
     pub(crate) fn price(&self) -> Amount {
         self.session()
             .map_or(self.intent.amount, CheckoutSession::subtotal)
     }
 
-    /// As which attempt of its order its Checkout Session was made; none if it was paid otherwise.
+    /// The number of the order's attempt for which the Checkout Session was created; none if the
+    /// payment has no session.
     pub(crate) fn session_attempt(&self) -> Option<u32> {
         marks::session_attempt(&self.intent.metadata)
     }
 
-    /// Whether a call of ours captured it.
+    /// Whether a call of this crate captured it.
     pub(crate) fn is_captured_by_us(&self) -> bool {
         self.intent.metadata.get(marks::CAPTURE).is_some()
     }
@@ -217,18 +225,24 @@ impl Payment {
         self.intent.is_unpaid()
     }
 
-    /// Whether only its Checkout Session knows how it stands: it does not know itself what was taken off and what was added.
+    /// Whether only the Checkout Session can say how this payment stands. The PaymentIntent itself
+    /// does not know what was taken off and what was added.
     pub(crate) fn is_told_by_session(&self) -> bool {
         self.session.is_none() && self.session_attempt().is_some()
     }
 
-    /// The connected account that it belongs to; none for your own. It stands in the event, not in the PaymentIntent.
+    /// The connected account of the payment; none for your own. It comes from the event, not from
+    /// the PaymentIntent.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
 
-    /// The same text for the same payment, always, and for no other payment: to pass on as idempotency key where work outside the database (a parcel service, an
-    /// e-mail service) must not be done twice. At most 255 characters with Stripe's ids; put your own prefix before it to use it for more than one thing.
+    /// Returns an idempotency key for work outside the database, which must not be done twice: at a
+    /// parcel service or an e-mail service, for example.
+    ///
+    /// It is always the same for the same payment, and differs for every other payment. It has at
+    /// most 255 characters with Stripe's ids. To use it for more than one thing, put your own
+    /// prefix before it.
     pub fn idempotency_key(&self) -> String {
         match &self.account {
             Some(account) => format!("{account}/{}", self.intent.id),
@@ -236,15 +250,15 @@ impl Payment {
         }
     }
 
-    /// The same payment, on this connected account.
+    /// Sets the connected account of the payment.
     #[must_use]
     pub fn on_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
 
-    /// Reads the payment of a Checkout Session. The PaymentIntent, where it is at hand, says how it
-    /// stands and how much was received. A session does not know how much was captured.
+    /// Reads the payment of a Checkout Session. The PaymentIntent, if it is at hand, says how the
+    /// payment stands and how much was received. A session does not know how much was captured.
     pub(crate) fn of_session(session: CheckoutSession) -> Self {
         use PaymentStatus::{Canceled, Processing, RequiresPaymentMethod, Succeeded};
         let parts = session.into_parts();
@@ -258,7 +272,7 @@ impl Payment {
             (_, Some(SessionStatus::Expired), Some(intent)) if intent.is_unpaid() => {
                 (Canceled, zero(session))
             }
-            // It may be paid with another PaymentIntent.
+            // The buyer may pay the session with another PaymentIntent.
             (_, Some(SessionStatus::Open), Some(intent)) if intent.status == Canceled => {
                 (RequiresPaymentMethod, zero(session))
             }
@@ -299,13 +313,14 @@ impl Payment {
         }
     }
 
-    /// The same payment, failed: its Checkout Session does not say how, only that it is over.
+    /// Marks the payment as failed. Its Checkout Session does not say how it failed, only that it
+    /// is over.
     pub(super) fn failed(mut self) -> Self {
         self.intent.status = PaymentStatus::RequiresPaymentMethod;
         self
     }
 
-    /// Reads the event's object, and adds what only the event says.
+    /// Reads the event's object, and adds the facts that only the event has.
     pub(super) fn of(event: &Event) -> Result<Self, EventError> {
         let mut payment: Self = event.object()?;
         if *payment.intent.livemode.get_or_insert(event.livemode()) != event.livemode() {
@@ -315,7 +330,7 @@ impl Payment {
     }
 }
 
-/// No client secret and nothing personal.
+/// Shows no client secret and no personal data.
 impl fmt::Debug for Payment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Payment")

@@ -1,4 +1,4 @@
-//! What takes a payment back: refunds and disputes.
+//! The objects that take a payment back: refunds and disputes.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -12,39 +12,41 @@ use crate::{
 };
 
 open_enum! {
-    /// Where a refund stands. See <https://docs.stripe.com/api/refunds/object#refund_object-status>.
+    /// The status of a refund. See
+    /// <https://docs.stripe.com/api/refunds/object#refund_object-status>.
     RefundStatus {
         /// On its way to the buyer.
         Pending = "pending",
-        /// It waits for the buyer, who must say where the money shall go.
+        /// It waits for the buyer, who must say where the money should go.
         RequiresAction = "requires_action",
         /// The buyer has the money, or will have it soon.
         Succeeded = "succeeded",
         /// The money came back to you.
         Failed = "failed",
-        /// It was given up.
+        /// The refund was canceled.
         Canceled = "canceled",
     }
 }
 
 open_enum! {
-    /// Where a dispute stands. See <https://docs.stripe.com/api/disputes/object#dispute_object-status>.
+    /// The status of a dispute. See
+    /// <https://docs.stripe.com/api/disputes/object#dispute_object-status>.
     DisputeStatus {
-        /// An early warning, to be answered; no money was taken.
+        /// An early warning that needs a response. No money was taken.
         WarningNeedsResponse = "warning_needs_response",
-        /// An early warning that the bank looks at.
+        /// An early warning that the bank is reviewing.
         WarningUnderReview = "warning_under_review",
-        /// An early warning that came to nothing.
+        /// An early warning that was closed without a dispute.
         WarningClosed = "warning_closed",
-        /// The money was taken back; answer with evidence.
+        /// The money was taken back. Respond with evidence.
         NeedsResponse = "needs_response",
-        /// The bank looks at the evidence.
+        /// The bank is reviewing the evidence.
         UnderReview = "under_review",
         /// The money is yours.
         Won = "won",
         /// The money is gone.
         Lost = "lost",
-        /// Prevented before it cost anything.
+        /// The dispute was prevented before it cost anything.
         Prevented = "prevented",
         /// The charge was refunded instead (older API versions).
         ChargeRefunded = "charge_refunded",
@@ -52,7 +54,7 @@ open_enum! {
 }
 
 impl DisputeStatus {
-    /// Whether it is decided.
+    /// Whether the dispute is decided.
     pub fn is_closed(&self) -> bool {
         matches!(
             self,
@@ -60,7 +62,7 @@ impl DisputeStatus {
         )
     }
 
-    /// Whether the payment must not be fulfilled: the dispute is open, or lost. A status that this
+    /// Whether the payment must not be fulfilled: the dispute is open or lost. A status that this
     /// version does not know counts as open.
     pub(crate) fn stops_fulfillment(&self) -> bool {
         *self == Self::Lost || !self.is_closed()
@@ -74,7 +76,7 @@ impl DisputeStatus {
     }
 
     /// The later of two statuses of one dispute, whichever arrived first. A closed dispute does not
-    /// open again. Of two final statuses `lost` counts, so that nothing is shipped by mistake.
+    /// open again. Of two final statuses, `lost` counts, so that nothing is shipped by mistake.
     pub(crate) fn or_later(&self, other: &Self) -> Self {
         let rank = |status: &Self| match status {
             Self::WarningNeedsResponse | Self::WarningUnderReview => 0,
@@ -91,11 +93,11 @@ impl DisputeStatus {
     }
 }
 
-/// What changed of a dispute that stays open, or is decided.
+/// The kind of change to a dispute, which stays open or is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DisputeChange {
-    /// Evidence was handed in, or something else about it changed: see its status.
+    /// Evidence was submitted, or something else about the dispute changed: see its status.
     Updated,
     /// The money was taken from your balance.
     FundsWithdrawn,
@@ -103,7 +105,7 @@ pub enum DisputeChange {
     FundsReinstated,
 }
 
-/// Money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
+/// A refund: money on its way back to the buyer. See <https://docs.stripe.com/api/refunds/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Named<RefundObject>")]
 pub struct Refund {
@@ -122,44 +124,47 @@ impl Refund {
         &self.id
     }
 
-    /// What is given back.
+    /// The amount that the refund returns.
     pub fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// Where it stands; none where Stripe does not know.
+    /// The status; none if Stripe does not know it.
     pub fn status(&self) -> Option<&RefundStatus> {
         self.status.as_ref()
     }
 
-    /// Why, as who made it said: `duplicate`, `fraudulent`, `requested_by_customer`, …
+    /// The reason that was given when the refund was created: `duplicate`, `fraudulent`,
+    /// `requested_by_customer`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// The metadata that was set when it was made.
+    /// The metadata that was set when the refund was created.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The merchant's own reference of it, where it was made by [`Checkout::refund`](crate::Checkout).
+    /// The merchant's own reference of the refund, if [`Checkout::refund`](crate::Checkout) created
+    /// it.
     pub fn reference(&self) -> Option<&str> {
         self.metadata.get(OPERATION)
     }
 
-    /// Whether it stands for an authorisation that ran out: no money was captured. Only requests of
-    /// API versions before 2025-03-31.basil make such an object.
+    /// Whether this object stands for an authorisation that expired: no money was captured. Only
+    /// requests of API versions before 2025-03-31.basil make such an object.
     pub(crate) fn is_expired_authorisation(&self) -> bool {
         self.reason() == Some("expired_uncaptured_charge")
     }
 
-    /// Why it failed, like `lost_or_stolen_card`.
+    /// The reason of the failure, like `lost_or_stolen_card`.
     pub fn failure_reason(&self) -> Option<&str> {
         self.failure_reason.as_deref()
     }
 }
 
-/// A charge of which money was given back, with the sum of all its refunds. See <https://docs.stripe.com/api/charges/object>.
+/// A charge with refunds, and the sum of all its refunds. See
+/// <https://docs.stripe.com/api/charges/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Named<ChargeObject>")]
 pub struct ChargeRefunded {
@@ -170,23 +175,24 @@ pub struct ChargeRefunded {
 }
 
 impl ChargeRefunded {
-    /// What was charged.
+    /// The charged amount.
     pub fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// What was given back in all refunds together.
+    /// The sum of all refunds of the charge.
     pub fn amount_refunded(&self) -> Amount {
         self.amount_refunded
     }
 
-    /// Whether nothing of it is left.
+    /// Whether the charge is fully refunded.
     pub fn is_full(&self) -> bool {
         self.fully
     }
 }
 
-/// A payment that the buyer's bank takes back, or asks about. See <https://docs.stripe.com/api/disputes/object>.
+/// A payment that the buyer's bank takes back, or asks about. See
+/// <https://docs.stripe.com/api/disputes/object>.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Named<DisputeObject>")]
 pub struct Dispute {
@@ -205,33 +211,35 @@ impl Dispute {
         &self.id
     }
 
-    /// What is disputed: often the whole payment, sometimes a part, rarely a little more.
+    /// The disputed amount: often the whole payment, sometimes a part, rarely a little more.
     pub fn amount(&self) -> Amount {
         self.amount
     }
 
-    /// Where it stands.
+    /// The status.
     pub fn status(&self) -> &DisputeStatus {
         &self.status
     }
 
-    /// Why, as the bank says: `fraudulent`, `product_not_received`, …
+    /// The reason, as the bank states it: `fraudulent`, `product_not_received`, …
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// How often it has moved money so far: none before it was taken, one when it was, two when it came back.
+    /// How often the dispute has moved money so far: zero before the money was taken, one after
+    /// that, two after it came back.
     pub(crate) fn movements(&self) -> usize {
         self.movements
     }
 
-    /// Until when evidence can be handed in, in seconds since 1970; none where the bank takes no evidence (older API versions write 0 for that).
+    /// The time until which you can submit evidence, in seconds since 1970. None if the bank takes
+    /// no evidence (older API versions write 0 for that).
     pub fn due_by(&self) -> Option<i64> {
         self.due_by
     }
 }
 
-/// The payment that all of these are about.
+/// The payment that a refund, a charge or a dispute is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct PaymentOf {
     payment_intent: Option<String>,
@@ -243,7 +251,8 @@ struct PaymentOf {
 macro_rules! about_a_payment {
     ($($name:ident)*) => {$(
         impl $name {
-            /// The id of the PaymentIntent; none if the charge was made without one, or by an API version before 2019.
+            /// The id of the PaymentIntent; none if the charge was made without one, or by an API
+            /// version before 2019.
             pub fn payment_intent(&self) -> Option<&str> {
                 self.payment.payment_intent.as_deref()
             }
@@ -258,12 +267,13 @@ macro_rules! about_a_payment {
                 self.payment.livemode
             }
 
-            /// The connected account that it happened on, as the event says; none for your own.
+            /// The connected account of the event; none for your own.
             pub fn account(&self) -> Option<&str> {
                 self.payment.account.as_deref()
             }
 
-            /// As Stripe answered when it was asked, which does not say whose it is.
+            /// Completes Stripe's response to a request, which does not name the mode and the
+            /// account.
             #[cfg(feature = "intent")]
             #[allow(dead_code, reason = "not everything is asked for")]
             pub(crate) fn asked_for(mut self, livemode: bool, account: Option<&str>) -> Self {

@@ -1,4 +1,5 @@
-//! What a buyer keeps for the next time: payment methods, and the SetupIntents by which they are saved without a payment.
+//! The objects that a buyer saves for the next time: payment methods, and the SetupIntents that
+//! save them without a payment.
 
 use std::fmt;
 
@@ -11,24 +12,26 @@ use super::{
 use crate::{error::EventError, metadata::Metadata, secret::ClientSecret};
 
 open_enum! {
-    /// Where a SetupIntent stands. See <https://docs.stripe.com/payments/paymentintents/lifecycle?intent=setup>.
+    /// The status of a SetupIntent. See
+    /// <https://docs.stripe.com/payments/paymentintents/lifecycle?intent=setup>.
     SetupStatus {
         /// It waits for a payment method: at the beginning, and again after each failed attempt.
         RequiresPaymentMethod = "requires_payment_method" | "requires_source",
-        /// It waits to be confirmed.
+        /// It waits for its confirmation.
         RequiresConfirmation = "requires_confirmation",
         /// It waits for the buyer, for example for 3-D Secure.
         RequiresAction = "requires_action" | "requires_source_action",
         /// On its way; it may still fail.
         Processing = "processing",
-        /// It was given up. Final.
+        /// It was canceled. Final.
         Canceled = "canceled",
         /// The payment method is saved. Final.
         Succeeded = "succeeded",
     }
 }
 
-/// A payment method on its way to be saved without a payment: one type for events and retrievals, of any API version.
+/// A SetupIntent: it saves a payment method without a payment. One type serves events and
+/// retrievals, of any API version.
 ///
 /// See <https://docs.stripe.com/api/setup_intents/object>.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -52,12 +55,12 @@ impl SetupIntent {
         &self.id
     }
 
-    /// Where it stands. In an event: where it stood when Stripe made the event.
+    /// The status. In an event: the status at the moment when Stripe made the event.
     pub fn status(&self) -> &SetupStatus {
         &self.status
     }
 
-    /// The id of the customer for whom it saves, like `cus_NffrFeUfNV2Hib`.
+    /// The id of the customer whose payment method is saved, like `cus_NffrFeUfNV2Hib`.
     pub fn customer(&self) -> Option<&str> {
         self.customer.as_deref()
     }
@@ -67,37 +70,37 @@ impl SetupIntent {
         self.payment_method.as_deref()
     }
 
-    /// What it will be used for: `off_session` or `on_session`.
+    /// The intended use: `off_session` or `on_session`.
     pub fn usage(&self) -> Option<&str> {
         self.usage.as_deref()
     }
 
-    /// The metadata that was set when it was made.
+    /// The metadata that was set when the SetupIntent was created.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The secret with which the buyer's browser confirms it.
+    /// The secret with which the buyer's browser confirms the SetupIntent.
     pub fn client_secret(&self) -> Option<&ClientSecret> {
         self.client_secret.as_ref()
     }
 
-    /// Why the latest attempt failed.
+    /// The reason why the latest attempt failed.
     pub fn last_error(&self) -> Option<&Failure> {
         self.last_error.as_ref()
     }
 
-    /// Whether this is a real card.
+    /// Whether this is a real payment method.
     pub fn livemode(&self) -> bool {
         self.livemode
     }
 
-    /// The connected account that it belongs to; none for your own.
+    /// The connected account of the SetupIntent; none for your own.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
 
-    /// The same, on this connected account.
+    /// Sets the connected account of the SetupIntent.
     #[must_use]
     pub fn on_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
@@ -111,7 +114,7 @@ impl SetupIntent {
     }
 }
 
-/// No client secret and nothing personal.
+/// Shows no client secret and no personal data.
 impl fmt::Debug for SetupIntent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetupIntent")
@@ -125,7 +128,7 @@ impl fmt::Debug for SetupIntent {
     }
 }
 
-/// A way to pay that a buyer has, or had, saved.
+/// A payment method that a buyer has, or had, saved.
 ///
 /// See <https://docs.stripe.com/api/payment_methods/object>.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -146,37 +149,38 @@ impl PaymentMethod {
         &self.id
     }
 
-    /// Its type, like `card` or `sepa_debit`.
+    /// The type of the payment method, like `card` or `sepa_debit`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// What may be shown of it, if it is a card.
+    /// The details of the card that may be shown, if it is a card.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
     }
 
-    /// The id of the customer that it is attached to, like `cus_NffrFeUfNV2Hib`.
+    /// The id of the customer that has it attached, like `cus_NffrFeUfNV2Hib`.
     pub fn customer(&self) -> Option<&str> {
         self.customer.as_deref()
     }
 
-    /// The id of the customer that it was attached to before, where an event says so: whose card it was that was detached.
+    /// The id of the customer that had it attached before, if an event says so. It tells whose card
+    /// was detached.
     pub fn former_customer(&self) -> Option<&str> {
         self.former_customer.as_deref()
     }
 
-    /// Whether it is real.
+    /// Whether this is a real payment method.
     pub fn livemode(&self) -> bool {
         self.livemode
     }
 
-    /// The connected account that it belongs to; none for your own.
+    /// The connected account of the payment method; none for your own.
     pub fn account(&self) -> Option<&str> {
         self.account.as_deref()
     }
 
-    /// The same, on this connected account.
+    /// Sets the connected account of the payment method.
     #[must_use]
     pub fn on_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
@@ -199,7 +203,7 @@ impl PaymentMethod {
     }
 }
 
-/// Nothing of the card: what a buyer pays with is not for logs.
+/// Shows nothing of the card: a buyer's payment details must not get into logs.
 impl fmt::Debug for PaymentMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PaymentMethod")
@@ -213,7 +217,7 @@ impl fmt::Debug for PaymentMethod {
     }
 }
 
-/// What may be shown of a saved card.
+/// The details of a saved card that may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Card {
     #[serde(default)]
@@ -242,7 +246,7 @@ impl Card {
         self.exp_month
     }
 
-    /// The year in which it expires, in full.
+    /// The year in which it expires, with four digits.
     pub fn exp_year(&self) -> u16 {
         self.exp_year
     }

@@ -12,33 +12,36 @@ use crate::metadata::Metadata;
 use crate::secret::ClientSecret;
 
 open_enum! {
-    /// Where a Checkout Session stands.
+    /// The status of a Checkout Session.
     SessionStatus {
-        /// The buyer may still pay.
+        /// The buyer can still pay.
         Open = "open",
-        /// The buyer has finished. The money may still be on its way: look at [`SessionPaymentStatus`].
+        /// The buyer has finished. The money may still be on its way: check
+        /// [`SessionPaymentStatus`].
         Complete = "complete",
-        /// Nobody can pay it any more.
+        /// The session can no longer be paid.
         Expired = "expired",
     }
 }
 
 open_enum! {
-    /// Where the money of a Checkout Session stands.
+    /// The status of the money of a Checkout Session.
     SessionPaymentStatus {
-        /// It is there.
+        /// The money has arrived.
         Paid = "paid",
-        /// It is not there: not yet, or not any more.
+        /// The money is not there: not yet, or no longer.
         Unpaid = "unpaid",
         /// There is nothing to pay, for example after a promotion of 100 %.
         NoPaymentRequired = "no_payment_required",
     }
 }
 
-/// A Checkout Session in payment mode: what a buyer was asked for on Stripe's own page, and what came of it.
+/// A Checkout Session in payment mode: the prices on Stripe's own page, and the result.
 ///
-/// The buyer may have changed there what is paid, as far as the merchant allowed it: a promotion code takes something off, the choice of a shipping and the tax of the
-/// buyer's country add something. So the order's own price is the [subtotal](Self::subtotal), and what is paid is the [total](Self::total).
+/// On that page the buyer may have changed what they pay, within the limits that the merchant set.
+/// A promotion code takes something off. The choice of a shipping rate and the tax of the buyer's
+/// country add something. So the order's own price is the [subtotal](Self::subtotal), and the buyer
+/// pays the [total](Self::total).
 ///
 /// See <https://docs.stripe.com/api/checkout/sessions/object>.
 ///
@@ -69,7 +72,7 @@ pub struct CheckoutSession {
     livemode: Option<bool>,
     created: i64,
     payment_intent: Option<String>,
-    /// The PaymentIntent itself, where whoever retrieved the session had it expanded.
+    /// The PaymentIntent itself, if the retrieval of the session expanded it.
     intent: Option<Box<Intent>>,
     url: Option<String>,
     client_secret: Option<ClientSecret>,
@@ -79,100 +82,104 @@ pub struct CheckoutSession {
 }
 
 impl CheckoutSession {
-    /// The session's id, like `cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u`. It stands in the address that the buyer comes back to.
+    /// The session's id, like `cs_test_a11YYufWQzNY63zpQ6QSNRQhkUpVph4WRmzW0zWJO2znZKdVujZ0N0S22u`.
+    /// The address to which the buyer returns contains it.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Where it stands. Sessions of old API versions do not say.
+    /// The status of the session. Sessions of old API versions have none.
     pub fn status(&self) -> Option<&SessionStatus> {
         self.status.as_ref()
     }
 
-    /// Where the money stands.
+    /// The status of the money.
     pub fn payment_status(&self) -> &SessionPaymentStatus {
         &self.payment_status
     }
 
-    /// What all lines come to, before discounts, shipping and tax: the price of the order.
+    /// The sum of all lines, before discounts, shipping and tax: the price of the order.
     pub fn subtotal(&self) -> Amount {
         self.subtotal
     }
 
-    /// What the buyer pays.
+    /// The amount that the buyer pays.
     pub fn total(&self) -> Amount {
         self.total
     }
 
-    /// What promotion codes and coupons took off.
+    /// The amount that promotion codes and coupons take off.
     pub fn discount(&self) -> Amount {
         self.discount
     }
 
-    /// What the chosen shipping adds.
+    /// The amount that the chosen shipping adds.
     pub fn shipping(&self) -> Amount {
         self.shipping
     }
 
-    /// The tax, be it added to the prices or a part of them.
+    /// The tax, whether it is added to the prices or a part of them.
     pub fn tax(&self) -> Amount {
         self.tax
     }
 
-    /// The metadata that was set when it was made.
+    /// The metadata that was set when the session was created.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The order that it is for: the metadata's `order_id`.
+    /// The order that the session is for: the metadata's `order_id`.
     pub fn order_id(&self) -> Option<&str> {
         self.metadata.order_id()
     }
 
-    /// When it was made, in seconds since 1970; 0 if it does not say so.
+    /// The time of creation, in seconds since 1970; 0 if the session does not say.
     pub fn created(&self) -> i64 {
         self.created
     }
 
-    /// The id of the PaymentIntent that pays it: none before the buyer tries to pay, and none where there is nothing to pay.
+    /// The id of the PaymentIntent that pays the session: none before the buyer tries to pay, and
+    /// none if there is nothing to pay.
     pub fn payment_intent(&self) -> Option<&str> {
         self.payment_intent.as_deref()
     }
 
-    /// The address of Stripe's page, as long as it is [open](SessionStatus::Open) and hosted there. Whoever has it can pay.
+    /// The address of Stripe's page, while the session is [open](SessionStatus::Open) and hosted
+    /// there. Anyone who has the address can pay.
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
 
-    /// The secret with which the buyer's browser shows it inside of a page of the merchant's.
+    /// The secret with which the buyer's browser shows the session inside a page of the merchant.
     pub fn client_secret(&self) -> Option<&ClientSecret> {
         self.client_secret.as_ref()
     }
 
-    /// The address that the buyer typed in on Stripe's page. Personal data.
+    /// The e-mail address that the buyer entered on Stripe's page. Personal data.
     pub fn email(&self) -> Option<&str> {
         self.email.as_deref()
     }
 
-    /// Whether this is real money. What does not say so is not.
+    /// Whether this is real money; false if the session does not say.
     pub fn livemode(&self) -> bool {
         self.livemode.unwrap_or_default()
     }
 
-    /// The PaymentIntent, where it was expanded.
+    /// The PaymentIntent, if it was expanded.
     #[cfg(feature = "intent")]
     pub(crate) fn intent(&self) -> Option<&Intent> {
         self.intent.as_deref()
     }
 
-    /// Reads the event's object, and adds what only the event says. `None` where it is no session in payment mode.
+    /// Reads the event's object, and adds the facts that only the event has. `None` if the object
+    /// is not a session in payment mode.
     pub(super) fn of(event: &Event) -> Result<Option<Self>, EventError> {
         #[derive(Default, Deserialize)]
         struct Kind {
             #[serde(default)]
             mode: Lenient<String>,
         }
-        // Subscriptions and cards to be saved are other stories.
+        // Sessions for subscriptions and for saving cards are not payments.
         let kind = event.object::<Kind>().unwrap_or_default();
         if kind.mode.ok().is_some_and(|mode| mode != "payment") {
             return Ok(None);
@@ -184,7 +191,7 @@ impl CheckoutSession {
         Ok(Some(session))
     }
 
-    /// Takes out what a payment is made of.
+    /// Splits the session into the parts of a payment.
     pub(super) fn into_parts(mut self) -> Parts {
         Parts {
             intent: self.intent.take(),
@@ -193,7 +200,7 @@ impl CheckoutSession {
     }
 }
 
-/// A session, and its PaymentIntent where that is known.
+/// A session, and its PaymentIntent if that is known.
 pub(super) struct Parts {
     pub(super) intent: Option<Box<Intent>>,
     pub(super) session: CheckoutSession,
@@ -209,7 +216,7 @@ impl Parts {
     }
 }
 
-/// No client secret, no address that lets somebody pay, and nothing personal.
+/// Shows no client secret, no address that lets anyone pay, and no personal data.
 impl fmt::Debug for CheckoutSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckoutSession")
@@ -224,7 +231,8 @@ impl fmt::Debug for CheckoutSession {
     }
 }
 
-/// What Stripe sends. Every field without `Lenient` must be right, or the whole is refused.
+/// The fields of Stripe's object. Every field without `Lenient` must be valid, or the whole object
+/// is refused.
 #[derive(Deserialize)]
 struct Object {
     id: String,

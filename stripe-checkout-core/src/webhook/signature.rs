@@ -11,15 +11,16 @@ use thiserror::Error;
 
 use crate::secret::WebhookSecret;
 
-/// Up to here both of Stripe's SDKs read the same number from the same digits: JavaScript's integers are exact up to 2⁵³ − 1 (the year 285,428,751).
+/// The last second that both of Stripe's SDKs read exactly from its digits. JavaScript's integers
+/// are exact up to 2⁵³ − 1 (the year 285,428,751).
 const LAST_EXACT_SECOND: u64 = (1 << 53) - 1;
 
-/// Why a webhook's signature is refused. The sender sees no difference: all are a 400 with one
-/// generic body.
+/// The reason why a webhook's signature is refused. The sender sees no difference: each reason gets
+/// a 400 with the same generic body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// There is no `Stripe-Signature` header, or it is empty.
+    /// The `Stripe-Signature` header is missing or empty.
     #[error("the Stripe-Signature header is missing")]
     Missing,
     /// There is more than one `Stripe-Signature` header.
@@ -31,12 +32,12 @@ pub enum SignatureError {
     /// The header has no signature of the scheme `v1`.
     #[error("the Stripe-Signature header has no v1 signature")]
     NoSignature,
-    /// No signature fits the payload and any of the signing secrets.
+    /// No signature matches the payload and any of the signing secrets.
     #[error(
         "no signature matches the payload: wrong signing secret, or the body was changed on its way"
     )]
     Mismatch,
-    /// The signature is right, but older than the tolerance.
+    /// The signature is valid, but older than the tolerance.
     #[error(
         "the signature is {age_seconds} s old, more than the tolerance of {tolerance_seconds} s: replayed, or this machine's clock is wrong"
     )]
@@ -48,15 +49,16 @@ pub enum SignatureError {
     },
 }
 
-/// Checks that a webhook was signed by Stripe with one of your signing secrets, and not long ago.
+/// Checks that Stripe signed a webhook with one of your signing secrets, and not long ago.
 ///
-/// It works on the raw bytes of the body, never copies them, and prepares the keys once: keep one verifier for the life of the program. Cloning it is cheap.
+/// It reads the raw bytes of the body and never copies them. It prepares the keys once: keep one
+/// verifier for the life of the program. A clone is cheap.
 ///
 /// The verifier judges a header as Stripe's official Python and Node SDKs do where these two agree.
-/// Where they do not, it refuses the header, with two exceptions that bytes alone decide: a
+/// Where they disagree, it refuses the header, with two exceptions that bytes alone decide: a
 /// malformed `v1` beside a good one, and a body that is not UTF-8. Several timestamps must all be
-/// the same number, because each SDK looks at another one. The time that it takes may tell the
-/// length of a secret and which one fitted. It tells nothing about a signature.
+/// the same number, because each SDK reads another one. The time that a check takes may reveal the
+/// length of a secret and which secret matched. It reveals nothing about a signature.
 ///
 /// See <https://docs.stripe.com/webhooks/signature>.
 ///
@@ -80,26 +82,29 @@ pub struct Verifier {
     tolerance: Duration,
 }
 
-/// What a genuine header says.
+/// The content of a genuine header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Signed {
-    /// When Stripe signed this attempt, in seconds since 1970. Every attempt is signed anew, so the difference to now is the skew of this machine's clock plus the
-    /// time on the way: minutes of it mean that the clock is wrong.
+    /// The time when Stripe signed this attempt, in seconds since 1970. Stripe signs every attempt
+    /// again. So the difference to now is the error of this machine's clock plus the time on the
+    /// way. A difference of minutes means that the clock is wrong.
     pub timestamp: i64,
 }
 
 impl Verifier {
-    /// The age up to which a signature is taken, as in Stripe's SDKs: 300 seconds.
+    /// The largest age of a signature by default, as in Stripe's SDKs: 300 seconds.
     pub const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
-    /// A verifier that takes what any of these secrets signed. While a secret is rolled, give the old one and the new one.
+    /// Creates a verifier that accepts webhooks signed with any of these secrets. While you roll a
+    /// secret, pass the old one and the new one.
     ///
     /// Without any secret it refuses everything.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a WebhookSecret>) -> Self {
         let keys = secrets
             .into_iter()
-            // HMAC takes a key of any length, so no secret is left out here; if one were, its signatures would be refused.
+            // HMAC accepts a key of any length, so this skips no secret. If it did skip one, the
+            // signatures of that secret would be refused.
             .filter_map(|secret| Hmac::new_from_slice(secret.expose().as_bytes()).ok())
             .collect();
         Self {
@@ -108,7 +113,10 @@ impl Verifier {
         }
     }
 
-    /// Takes signatures up to this age. Zero does not switch the check off, as it does in the SDKs: it refuses all but the present second; to switch it off, use
+    /// Accepts signatures up to this age.
+    ///
+    /// Zero does not switch the check off, as it does in the SDKs. It refuses every timestamp that
+    /// lies before the present, even by a fraction of a second. To switch the check off, use
     /// [`verify_ignoring_timestamp`](Self::verify_ignoring_timestamp).
     #[must_use]
     pub fn tolerance(mut self, tolerance: Duration) -> Self {
@@ -116,15 +124,18 @@ impl Verifier {
         self
     }
 
-    /// Checks the body, byte for byte as it came, against the `Stripe-Signature` header by this machine's clock.
+    /// Checks the body, byte for byte as it arrived, against the `Stripe-Signature` header, by this
+    /// machine's clock.
     ///
     /// # Errors
-    /// See [`SignatureError`]. Answer each with 400 and the same body, so that a forger learns nothing.
+    /// See [`SignatureError`]. Return 400 and the same body for each, so that a forger learns
+    /// nothing.
     pub fn verify(&self, payload: &[u8], header: &[u8]) -> Result<Signed, SignatureError> {
         self.verify_at(payload, header, SystemTime::now())
     }
 
-    /// Like [`verify`](Self::verify), at a given time. A timestamp in the future is taken, as in the SDKs: Stripe's clock need not be behind this machine's.
+    /// Checks like [`verify`](Self::verify), at a given time. A timestamp in the future is
+    /// accepted, as in the SDKs: Stripe's clock may be ahead of this machine's.
     ///
     /// # Errors
     /// See [`SignatureError`].
@@ -148,8 +159,9 @@ impl Verifier {
         Ok(parsed.signed())
     }
 
-    /// Checks the signature and not its age: for deliveries that were recorded, or that waited in a queue of your own. Against a live endpoint it would let anyone
-    /// who once saw a delivery replay it for ever.
+    /// Checks the signature and not its age: for recorded deliveries, or for deliveries that waited
+    /// in a queue of your own. On a live endpoint, anyone who once saw a delivery could replay it
+    /// forever.
     ///
     /// # Errors
     /// See [`SignatureError`]; never [`TooOld`](SignatureError::TooOld).
@@ -177,7 +189,8 @@ impl Verifier {
             mac.update(b".");
             mac.update(payload);
             let expected = mac.finalize().into_bytes();
-            // Every signature is compared, also after a match: what the time tells depends on the header alone, which its sender knows.
+            // Every signature is compared, even after a match. So the time depends on the header
+            // alone, which its sender knows.
             let matched = signatures
                 .iter()
                 .fold(Choice::from(0), |matched, signature| {
@@ -191,7 +204,7 @@ impl Verifier {
     }
 }
 
-/// How many secrets, and nothing of them.
+/// Shows the number of secrets, and nothing of their content.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
@@ -201,7 +214,7 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// What a header says that counts: its time, and every well-formed signature of the scheme `v1`.
+/// The relevant parts of a header: its time, and every well-formed signature of the scheme `v1`.
 struct Header<'a> {
     timestamp: Timestamp<'a>,
     signatures: Vec<[u8; 32]>,
@@ -215,11 +228,11 @@ impl<'a> Header<'a> {
         for field in header.split(|byte| *byte == b',') {
             if let Some(value) = field.strip_prefix(b"v1=") {
                 signed = true;
-                // A malformed one is skipped, so that it cannot spoil a good one.
+                // A malformed signature is skipped, so that it cannot spoil a good one.
                 signatures.extend(unhex(first_value(value)));
             } else if let Some(value) = field.strip_prefix(b"t=") {
                 let this = Timestamp::parse(first_value(value)).ok_or(SignatureError::Timestamp)?;
-                // Where two differ, the SDKs do not agree on which one counts.
+                // If two timestamps differ, the SDKs do not agree on which one counts.
                 if timestamp.is_some_and(|other| other != this) {
                     return Err(SignatureError::Timestamp);
                 }
@@ -246,7 +259,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Both SDKs take what stands between the first and the second `=`.
+/// The text up to the second `=` of a field. Both SDKs read the text between the first and the
+/// second `=`.
 fn first_value(value: &[u8]) -> &[u8] {
     value.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
@@ -259,7 +273,9 @@ struct Timestamp<'a> {
 }
 
 impl<'a> Timestamp<'a> {
-    /// Both SDKs read a number and sign what that number prints as: so white space around it, a plus sign and leading zeros are taken, but not signed.
+    /// Reads a timestamp as both SDKs do: they read a number, and sign the printed form of that
+    /// number. So white space around it, a plus sign and leading zeros are accepted, but not
+    /// signed.
     fn parse(text: &'a [u8]) -> Option<Self> {
         let text = trim(text);
         let digits = text.strip_prefix(b"+").unwrap_or(text);
@@ -292,7 +308,8 @@ impl<'a> Timestamp<'a> {
     }
 }
 
-/// White space as both SDKs strip it from a number; `trim_ascii` leaves the vertical tab.
+/// Strips the white space that both SDKs strip from a number. `trim_ascii` would leave the vertical
+/// tab.
 fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t'..=b'\r', rest @ ..] | [rest @ .., b' ' | b'\t'..=b'\r'] = text {
         text = rest;
@@ -300,7 +317,8 @@ fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// 64 lower-case hexadecimal digits. Upper case is refused, as by both SDKs, which compare texts.
+/// Decodes 64 lower-case hexadecimal digits. It refuses upper case, as both SDKs do, because they
+/// compare texts.
 fn unhex(text: &[u8]) -> Option<[u8; 32]> {
     let (pairs, []) = text.as_chunks::<2>() else {
         return None;

@@ -1,4 +1,4 @@
-//! The gateway over real sockets: what goes over the wire, what comes of every answer, and how connections are kept.
+//! The gateway over real sockets: its requests, its result for each answer, and its connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -135,7 +135,7 @@ async fn each_call_has_its_path_and_its_account() {
     );
     for seen in &seen {
         assert_eq!(seen.header("stripe-account"), account);
-        // Stripe ignores a key on a GET; one that is sent would only be mistaken for a promise.
+        // Stripe ignores a key on a GET. A reader could mistake such a key for a promise.
         assert_eq!(
             seen.header("idempotency-key").is_some(),
             seen.head.starts_with("POST")
@@ -255,7 +255,7 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
         (
             400,
             r#"{"type":"invalid_request_error","code":"parameter_unknown","param":"metadata[a b]"}"#,
-            // A name that is no plain word may hold anything: it is left out.
+            // A name that is no plain word may hold anything, so the error omits it.
             ApiError::InvalidRequest {
                 status: 400,
                 code: text("parameter_unknown"),
@@ -336,7 +336,7 @@ async fn every_error_of_stripes_becomes_one_of_ours() {
                 request_id: id(),
             },
         ),
-        // A sentence that may hold a secret.
+        // A message that may hold a secret.
         (
             403,
             r#"{"message":"The key 'rk_test_51Secret' has no permission."}"#,
@@ -555,7 +555,7 @@ async fn a_server_that_hangs_costs_a_try_and_then_the_deadline() {
         (&seen[0].head, &seen[0].body),
         (&seen[1].head, &seen[1].body)
     );
-    // The answer to the first request may still come: its connection is not used again.
+    // The answer to the first request may still come, so its connection is not used again.
     assert_ne!(seen[0].connection, seen[1].connection);
 
     let server = Server::start([Act::Hang]).await;
@@ -567,7 +567,7 @@ async fn a_server_that_hangs_costs_a_try_and_then_the_deadline() {
         ApiError::Timeout
     );
 
-    // An answer whose body never ends hangs just the same.
+    // An answer whose body never ends hangs in the same way.
     let server = Server::start([Act::Answer(200, "Content-Length: 9\r\n", String::new())]).await;
     let gateway = Gateway::new(&server.config())
         .unwrap()
@@ -616,7 +616,8 @@ async fn an_error_leaves_the_connection_usable() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_is_not_the_callers_affair() {
-    // Not one try more than there are requests: however the close is noticed, before sending or after.
+    // There is no more than one try per request, whether the close is noticed before or after
+    // sending.
     let closing = Act::AnswerAndClose(200, "", intent("pi_1"));
     let server = Server::start([closing]).await;
     let gateway = Gateway::new(&server.config()).unwrap();
@@ -637,7 +638,7 @@ async fn a_connection_that_the_server_closed_is_not_the_callers_affair() {
 async fn a_kept_connection_that_breaks_is_told_from_a_new_one() {
     let server = Server::start([good(), Act::Close]).await;
     let gateway = Gateway::new(&server.config()).unwrap();
-    // A request as the gateway makes it, to send it by hand.
+    // A request of the gateway, for the test to send itself.
     let (recorder, recorded) = Recorder::new();
     let _ = gateway
         .transport(recorder)

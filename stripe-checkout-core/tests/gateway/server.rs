@@ -1,4 +1,5 @@
-//! A server on loopback that answers, breaks and hangs as it is told, byte by byte: what no well-behaved HTTP library would send.
+//! A server on loopback that answers, breaks and hangs as the test says, byte by byte. It can send
+//! bytes that no well-behaved HTTP library sends.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -11,18 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 /// The key that the tests look for where it must not be.
 pub(crate) const SECRET_KEY: &str = "sk_test_51HiddenSecretKey";
 
-/// What happens to one request.
+/// The server's reaction to one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
-    /// Status, further headers (each line ending in `\r\n`), body.
+    /// An answer: the status, further headers (each line ends in `\r\n`), and the body.
     Answer(u16, &'static str, String),
-    /// As `Answer`, and then the connection is closed without a word.
+    /// As `Answer`, and then the server closes the connection without notice.
     AnswerAndClose(u16, &'static str, String),
-    /// These very bytes, and then the connection is closed.
+    /// Exactly these bytes, and then the server closes the connection.
     Raw(String),
-    /// The request is read, and the connection closed.
+    /// The server reads the request, and closes the connection.
     Close,
-    /// Nothing, ever.
+    /// No answer, ever.
     Hang,
 }
 
@@ -31,14 +32,14 @@ pub(crate) enum Act {
 pub(crate) struct Seen {
     /// The number of the connection, from one.
     pub(crate) connection: usize,
-    /// Request line and headers.
+    /// The request line and the headers.
     pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
 }
 
 impl Seen {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (have, value) = line.split_once(':')?;
@@ -54,7 +55,7 @@ struct State {
     connections: usize,
 }
 
-/// Stops when it is dropped.
+/// A running server, which stops when it is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -62,7 +63,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Plays the acts in order, the last one for every request that is left.
+    /// Plays the acts in order, and the last one for every remaining request.
     pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -94,7 +95,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// A configuration that takes this server for Stripe.
+    /// Returns a configuration with this server as Stripe.
     pub(crate) fn config(&self) -> Config {
         config(&self.url())
     }

@@ -1,4 +1,5 @@
-//! The pooled transport over TLS: it talks to whom it trusts, keeps the connection, and tells the key to nobody else.
+//! The pooled transport over TLS: it connects only to trusted servers, keeps the connection, and
+//! sends the key to no other server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +13,15 @@ use tokio_rustls::TlsAcceptor;
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 
-/// Requests that came through TLS, and connections that were opened.
+/// The requests that came through TLS, and the opened connections.
 #[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) requests: AtomicUsize,
     connections: AtomicUsize,
 }
 
-/// A TLS server whose certificate is its own root and is for these names. Returns its port and the certificate.
+/// Starts a TLS server with a self-signed certificate for these names. Returns its port, the
+/// certificate and the counts.
 pub(crate) async fn serve(names: &[&str]) -> (u16, Vec<u8>, Arc<Counts>) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let own = rcgen::generate_simple_self_signed(names).unwrap();
@@ -85,7 +87,7 @@ async fn a_trusted_server_is_called_on_one_connection() {
 
 #[tokio::test]
 async fn a_stranger_never_sees_the_key() {
-    // Signed by nobody that is known.
+    // No known authority signed the certificate.
     let (port, _, counts) = serve(&["localhost"]).await;
     assert_eq!(
         gateway(port).get("/events", None).await.unwrap_err(),
@@ -93,7 +95,7 @@ async fn a_stranger_never_sees_the_key() {
     );
     assert_eq!(counts.requests.load(Ordering::SeqCst), 0);
 
-    // Trusted, but for another name.
+    // The certificate is trusted, but for another name.
     let (port, root, counts) = serve(&["api.stripe.example"]).await;
     let gateway = gateway(port).transport(PooledTransport::with_root_certificates([root]).unwrap());
     assert_eq!(gateway.get("/events", None).await.unwrap_err(), NOBODY);

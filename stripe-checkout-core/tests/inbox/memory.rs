@@ -1,4 +1,5 @@
-//! The inbox in memory keeps what every inbox promises, and the engine and the worker what they promise over an inbox that survives a restart.
+//! The inbox in memory keeps the promises of every inbox. The engine and the worker keep theirs
+//! over an inbox that survives a restart.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -45,7 +46,8 @@ async fn memory_keeps_every_promise_that_memory_can_keep() {
     assert!(cases >= 90, "{cases}");
 }
 
-/// The same memory for processes that come and go, so that what only such an inbox has (the queue, the restart) is tried without a database too.
+/// The same memory for several processes. It tests the features of a durable inbox (the queue, the
+/// restart) without a database.
 struct Outlives(MemoryInbox);
 
 impl Inbox for Outlives {

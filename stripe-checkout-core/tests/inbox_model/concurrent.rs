@@ -1,5 +1,6 @@
-//! All at once: deliveries of a few events by several processes, with workers beside them, hooks that fail, and processes that die. Nobody can say in which order that
-//! goes, so it is the end that is looked at, when Stripe has delivered again whatever was not acknowledged.
+//! Several processes receive a few events at once, with workers beside them, hooks that fail, and
+//! processes that die. The order is unpredictable, so the test checks the end state, after Stripe
+//! has delivered every unacknowledged event again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,7 +19,7 @@ use crate::shop::{Process, Stage, body};
 use crate::stores::{self, Store};
 use crate::{config, runtime};
 
-/// How long it may take until all is over: far longer than it does.
+/// The time limit until all is over: far longer than it takes.
 const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ struct Storm {
     /// The events, and how their first attempts go.
     events: BTreeMap<Event, Vec<Behave>>,
     deliveries: Vec<Delivery>,
-    /// The processes that work besides.
+    /// The processes whose workers run beside the deliveries.
     works: Vec<usize>,
 }
 
@@ -44,10 +45,10 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// How many processes there are.
+/// The number of processes.
 const PROCESSES: usize = 3;
 
-/// Two attempts may go wrong: the third is the last, and goes well.
+/// Two attempts may fail: the third is the last, and succeeds.
 fn attempts(with_death: bool) -> impl Strategy<Value = Vec<Behave>> {
     let dies = select(vec![Moment::Taken, Moment::InHook, Moment::Ran]);
     let dies = dies.prop_map(|when| Behave::Die { when, leased: true });
@@ -63,7 +64,7 @@ fn attempts(with_death: bool) -> impl Strategy<Value = Vec<Behave>> {
 
 fn event() -> impl Strategy<Value = Event> {
     let pay = prop_oneof![3 => Just(Pay::A), 2 => Just(Pay::B), 1 => Just(Pay::C)];
-    // What happened long ago does not wait, so that it may overtake.
+    // The refund of a payment of long ago does not wait, so it may overtake its success.
     let what: Vec<_> = What::about(Pay::A)
         .filter(|what| *what != What::LongAgoRefunded)
         .collect();
@@ -99,13 +100,14 @@ impl Storm {
         attempts.any(|behave| matches!(behave, Behave::Die { .. }))
     }
 
-    /// An attempt counts, too, of which the process died of another event's: then nobody can say how many there will be.
+    /// The limit of attempts. An attempt counts even if another event's attempt kills the process.
+    /// So with deaths the number of attempts is unknown.
     fn max_attempts(&self) -> u32 {
         if self.is_deadly() { 100 } else { 3 }
     }
 }
 
-/// A process, and its two ways to take events in.
+/// A process, and its two ways to receive events.
 struct Running<S: Store> {
     process: Process<S>,
     inline: Checkout,
@@ -139,7 +141,7 @@ async fn rages<S: Store>(storm: &Storm) {
             .collect::<HashMap<_, _>>(),
     );
     if storm.is_deadly() {
-        // What a dead process had taken is to be had again soon.
+        // Other processes can soon claim the events of a dead process.
         stage.terms(Duration::from_millis(400), Duration::from_millis(500));
     }
     let mut running = Vec::new();
@@ -195,7 +197,7 @@ async fn all_at_once<S: Store>(storm: &Storm, running: &[Running<S>]) -> Answers
         let checkout = running[*process].inline.clone();
         tasks.spawn(async move {
             for _ in 0..5 {
-                // Whoever finds the database busy looks again later.
+                // If the database is busy, the worker looks again later.
                 let _ = checkout.run_due().await;
             }
             None
@@ -208,7 +210,8 @@ async fn all_at_once<S: Store>(storm: &Storm, running: &[Running<S>]) -> Answers
     answers
 }
 
-/// What was delivered, or never was, and is not over; but what takes a payment back waits for its success, which may never come.
+/// Returns the events that Stripe delivers again: never delivered, or not over. Exception: a refund
+/// or dispute that waits for a success that never comes.
 fn to_be_delivered_again(storm: &Storm, seen: &Seen) -> Vec<Event> {
     let state = |event: &Event| seen.events.get(event).map(|record| record.state);
     let left = storm.events.keys().filter(|event| {
@@ -238,7 +241,7 @@ fn is_well<S: Store>(
     check(complaints.is_empty(), || format!("{complaints:?}"))?;
     for (event, record) in &seen.events {
         let attempted = stage.attempted(*event);
-        // Where processes die, some die between the two counts.
+        // If processes die, some die between the two counts.
         let right = storm.is_deadly() || i64::from(record.attempts) == attempted;
         check(right, || {
             format!("5, attempts are counted: {attempted} of {record:?}")

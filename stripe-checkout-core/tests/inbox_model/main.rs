@@ -1,16 +1,19 @@
 //! A model of the inbox, and the three inboxes beside it.
 //!
-//! The suite of promises (`testing::inbox`) tells stories that somebody thought of. Here nobody thinks of one: proptest makes sequences of deliveries, failures,
-//! deaths, replays and whatever else there is, and after each step the inbox must stand as a small machine says that was written from the promises alone. What differs is
-//! made as short as it can be.
+//! The suite of promises (`testing::inbox`) runs stories that a person wrote. Here proptest makes
+//! sequences of deliveries, failures, deaths, replays and other steps. After each step, the inbox
+//! must be in the state of a small state machine, which follows the promises alone. Proptest
+//! shrinks a sequence that fails to the shortest one.
 //!
-//! The [reconciler] has a machine of its own, beside the sandbox: there calls to Stripe fail.
+//! The [reconciler] has its own state machine, beside the sandbox: there calls to Stripe fail.
 //!
-//! `PROPTEST_CASES=2000 cargo test …` tries as many sequences with each inbox instead of a few.
+//! `PROPTEST_CASES=2000 cargo test …` tries 2000 sequences with each inbox instead of a few.
 //!
-//! **Left out** is what needs the clock to go on: nobody sleeps here. A lease that is over is one that was over when it was made, and so is a pause; one that is not
-//! over never ends. So that a hook passes its deadline, that a wait for a lock ends, and that a process is frozen beyond its lease are not tried here but in the suite; nor
-//! is what a handler may not do with its transaction, which differs between the databases and is in their own tests.
+//! **Not covered** are the cases that need time to pass, because no test here sleeps. A lease or a
+//! pause is either over when it is made, or never ends. Three cases are in the suite instead: a
+//! hook that passes its deadline, a wait for a lock that ends, and a process that is frozen beyond
+//! its lease. The limits on a handler's use of its transaction differ between the databases, so
+//! each database's own tests cover them.
 
 mod concurrent;
 mod model;
@@ -35,7 +38,7 @@ use std::sync::OnceLock;
 use proptest::test_runner::{Config, FileFailurePersistence};
 use tokio::runtime::Runtime;
 
-/// Everything runs on one runtime, which the pools of all cases need as long as the tests run.
+/// Returns the one runtime of all tests. The pools of all cases need it as long as the tests run.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -47,7 +50,7 @@ fn runtime() -> &'static Runtime {
     })
 }
 
-/// So many cases, unless `PROPTEST_CASES` says otherwise.
+/// Returns a configuration with this number of cases, unless `PROPTEST_CASES` is set.
 fn config(cases: u32) -> Config {
     let mut config = Config::default();
     if env::var_os("PROPTEST_CASES").is_none() {

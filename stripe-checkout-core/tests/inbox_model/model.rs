@@ -1,17 +1,18 @@
-//! What the promises say, as a machine that is small enough to be read: no database, no clock, no locks.
+//! The promises of the inbox as a small, readable state machine: no database, no clock, no locks.
 //!
-//! It is written from the promises and from the words of the trait, not from the code that decides. What it does not say is how anything is stored.
+//! The model follows the promises and the documentation of the trait, not the code of the inboxes.
+//! It says nothing about how an inbox stores its data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use stripe_checkout_core::fulfillment::{EventState, FulfillmentStatus};
 
-/// After so many attempts an event is a dead letter: few, so that there are some.
+/// The number of attempts after which an event is a dead letter: small, so that dead letters occur.
 pub(crate) const MAX: u32 = 2;
-/// What each payment brings, in minor units.
+/// The amount of each payment, in minor units.
 pub(crate) const WHOLE: u64 = 1000;
-/// The hooks that hear of money that goes back.
+/// The hooks that receive refunds and disputes.
 pub(crate) const TAKES_BACK: [&str; 6] = [
     "refund_pending",
     "refund_succeeded",
@@ -21,11 +22,11 @@ pub(crate) const TAKES_BACK: [&str; 6] = [
     "dispute_closed",
 ];
 
-/// What the refunds take back.
+/// The amounts of the two refunds, in minor units. Together they refund the whole payment.
 pub(crate) const PART: u64 = 300;
 pub(crate) const REST: u64 = 700;
 
-/// The payments. The first two are PaymentIntents of one order, and `D` is one of none.
+/// The payments. The first two are PaymentIntents of one order, and `D` belongs to no order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pay {
     A,
@@ -34,7 +35,7 @@ pub(crate) enum Pay {
     D,
     /// A PaymentIntent in a Checkout Session.
     S,
-    /// Another Checkout Session of the same order, with nothing to pay: it is the payment itself.
+    /// Another Checkout Session of the same order, with nothing to pay: the session is the payment.
     F,
     /// A PaymentIntent in a third Checkout Session of that order: the buyer has two pages open.
     T,
@@ -49,7 +50,7 @@ pub(crate) const ACCOUNT: &str = "acct_1";
 pub(crate) enum Order {
     Tea,
     Cake,
-    /// It is ordered on Stripe's page.
+    /// Buyers pay for it on Stripe's page.
     Pie,
     /// The same reference as tea, on a connected account: it is another order.
     TheirTea,
@@ -74,7 +75,7 @@ impl Pay {
         }
     }
 
-    /// What the order's page shows: the session, where there is one.
+    /// Returns the id that the order's page shows: the session's, if there is one.
     pub(crate) fn shown(self) -> String {
         match self.attempt() {
             Some(_) => format!("cs_{self:?}"),
@@ -82,7 +83,7 @@ impl Pay {
         }
     }
 
-    /// Which attempt of its order the session is.
+    /// Returns which attempt of its order the session is.
     pub(crate) fn attempt(self) -> Option<u32> {
         match self {
             Self::S => Some(1),
@@ -92,7 +93,7 @@ impl Pay {
         }
     }
 
-    /// The connected account that it is on.
+    /// Returns the connected account of the payment.
     pub(crate) fn account(self) -> Option<&'static str> {
         self.order().and_then(Order::account)
     }
@@ -129,7 +130,7 @@ impl Order {
     }
 }
 
-/// What an event says.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum What {
     Succeeded,
@@ -140,26 +141,28 @@ pub(crate) enum What {
     /// The authorisation has grown.
     CapturableMore,
     Canceled,
-    /// Two refunds, which are the whole together; the second one takes its time, and may fail afterwards.
+    /// Two refunds, which together refund the whole payment. The second one is pending first, and
+    /// may fail afterwards.
     PartRefunded,
     RestPending,
     RestRefunded,
     RestFailed,
-    /// A refund of a payment that was paid before this inbox was there.
+    /// A refund of a payment that was paid before this inbox existed.
     LongAgoRefunded,
-    /// The charge says that all of it was refunded.
+    /// The charge reports that all of it was refunded.
     AllRefunded,
     DisputeOpened,
-    /// Something about it changed, which may be anything.
+    /// A change of the dispute, which may be any change.
     DisputeUpdated,
     FundsWithdrawn,
-    /// As it is told of a dispute that is won.
+    /// As Stripe reports it for a dispute that is won.
     FundsReinstated,
     DisputeWon,
     DisputeLost,
-    /// It is about no payment.
+    /// An event about no payment.
     Unrelated,
-    /// What a Checkout Session tells: the buyer has paid, or the money is on its way; it arrived, or it did not.
+    /// The events of a Checkout Session: the buyer has paid, or the money is on its way. Then it
+    /// arrived, or it did not.
     SessionPaid,
     SessionUnpaid,
     SessionArrived,
@@ -211,7 +214,7 @@ impl What {
         )
     }
 
-    /// All that Stripe may tell about a payment.
+    /// Returns the kinds of events that Stripe may send about a payment.
     pub(crate) fn about(pay: Pay) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |what| match pay {
             Pay::S | Pay::T => *what != Self::SessionFree,
@@ -220,7 +223,7 @@ impl What {
         })
     }
 
-    /// Whether it says something that counts although its turn has not come.
+    /// Whether the event's content counts before the event's turn comes.
     pub(crate) fn is_noted(self) -> bool {
         matches!(
             self,
@@ -233,8 +236,8 @@ impl What {
         ) || self.is_of_dispute()
     }
 
-    /// The refund, the dispute or the money, authorised or on its way, that several of them are
-    /// about.
+    /// Returns the refund, dispute or money that several kinds of events share. The money is
+    /// authorised or on its way.
     pub(crate) fn subject(self) -> Option<&'static str> {
         match self {
             Self::RestPending | Self::RestRefunded | Self::RestFailed => Some("rest"),
@@ -257,7 +260,8 @@ impl What {
     }
 }
 
-/// An event object: Stripe makes several of one happening, and delivers each of them any number of times.
+/// An event object. Stripe makes several for one occurrence, and delivers each of them any number
+/// of times.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Event {
     pub(crate) what: What,
@@ -276,7 +280,7 @@ impl Event {
         format!("evt_{:?}_{:?}_{}", self.what, self.pay, self.copy)
     }
 
-    /// The payment that it is about.
+    /// Returns the event's payment.
     pub(crate) fn payment(self) -> Option<Pay> {
         (self.what != What::Unrelated).then_some(self.pay)
     }
@@ -290,12 +294,12 @@ impl Event {
         }
     }
 
-    /// Whether this event object says that the money was authorised first.
+    /// Whether this event object says that the money was authorised before its capture.
     pub(crate) fn is_manual(self) -> bool {
         self.pay == Pay::S && self.copy == 0
     }
 
-    /// Whether a PaymentIntent tells it whose Checkout Session tells how it stands.
+    /// Whether the event is a PaymentIntent's whose Checkout Session reports the payment's status.
     fn is_inside(self) -> bool {
         self.pay.is_in_session() && !self.what.is_of_session() && !self.what.is_noted()
     }
@@ -312,27 +316,29 @@ pub(crate) enum Behave {
     Panic,
     Die {
         when: Moment,
-        /// Whether nobody may take the event for long. Otherwise the lease is over at once.
+        /// Whether the lease lasts, so that no other process may claim the event. Otherwise the
+        /// lease ends at once.
         leased: bool,
     },
-    /// The process dies when what it does has had to wait so often, wherever that is: nobody knows where, but it is one of the moments.
+    /// The process dies when its work has had to wait this number of times. The test does not know
+    /// where that is, but it is one of the moments.
     DieSomewhere(u8),
 }
 
 /// When a process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// The event was stored, if it was new.
+    /// The process stored the event, if it was new.
     Stored,
-    /// The step was asked for, and nothing of it was done.
+    /// The step was requested, and nothing of it was done.
     Asked,
-    /// The attempt is counted, and nothing was decided.
+    /// The process counted the attempt, and decided nothing.
     Taken,
-    /// The hook wrote, and has not come to its end.
+    /// The hook wrote, and has not ended.
     InHook,
-    /// The hook came to its end, and nothing is committed.
+    /// The hook ended, and the process committed nothing.
     Ran,
-    /// All is committed, and nobody was told.
+    /// The process committed everything, and answered no caller.
     Committed,
 }
 
@@ -342,25 +348,25 @@ impl Behave {
     }
 }
 
-/// How the step of the event that is asked for goes, and how those go that waited for it.
+/// How the step of the requested event goes, and how the steps of the events go that waited for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Script {
     pub(crate) this: Behave,
     pub(crate) others: Behave,
 }
 
-/// By which way an event comes in.
+/// The way by which an event arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// The webhook, which runs it on the spot.
+    /// The webhook, which runs the event on the spot.
     Inline,
     /// The webhook of an application that queues.
     Queued,
-    /// A page that somebody reloads: it runs what is due, and nothing else.
+    /// The reload of a page: it runs an event that is due, and nothing else.
     Page,
 }
 
-/// What happens.
+/// A single step of a sequence.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Happening {
     Deliver {
@@ -368,7 +374,7 @@ pub(crate) enum Happening {
         door: Door,
         script: Script,
     },
-    /// A worker takes what is due.
+    /// A worker runs an event that is due.
     Work {
         script: Script,
     },
@@ -380,11 +386,12 @@ pub(crate) enum Happening {
         event: Event,
         others: Behave,
     },
-    /// What is over is forgotten, about so many.
+    /// The inbox prunes finished events, about `most` of them.
     Prune {
         most: usize,
     },
-    /// The merchant changes what an order costs, to what its payments bring or to something else.
+    /// The merchant changes the price of an order: to the amount of its payments, or to another
+    /// one.
     Price {
         order: Order,
         right: bool,
@@ -396,7 +403,7 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
-    /// How the step goes that is asked for.
+    /// Returns how the requested step goes.
     pub(crate) fn behave(&self) -> Option<Behave> {
         match self {
             Self::Deliver { script, .. } | Self::Work { script } | Self::Replay { script, .. } => {
@@ -406,7 +413,7 @@ impl Happening {
         }
     }
 
-    /// The same, if that step goes like this.
+    /// Returns the same happening with this behaviour of the requested step.
     pub(crate) fn with(&self, this: Behave) -> Self {
         let mut other = self.clone();
         if let Self::Deliver { script, .. } | Self::Work { script } | Self::Replay { script, .. } =
@@ -418,7 +425,7 @@ impl Happening {
     }
 }
 
-// One line each: the shortest sequence that goes wrong is there to be read.
+// One line each, so that a person can read the shortest sequence that fails.
 impl fmt::Debug for Happening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -459,7 +466,7 @@ impl fmt::Debug for Behave {
     }
 }
 
-/// What whoever asked is told.
+/// The answer to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done(EventState),
@@ -469,24 +476,24 @@ pub(crate) enum Answer {
     Waiting,
     /// Whether there was work.
     Worked(bool),
-    /// An operator asked for what cannot be.
+    /// The operator's request is not possible.
     Refused,
-    /// It is done, and there is nothing to tell.
+    /// The work is done, and the answer has no content.
     Quiet,
-    /// Nobody is there to answer.
+    /// The process died before it could answer.
     Died,
 }
 
-/// What is known of an event.
+/// The model's record of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) state: EventState,
     pub(crate) attempts: u32,
-    /// Since when it is due; not for long, if this is nothing.
+    /// Since when the event is due. `None` means that it is not due for a long time.
     pub(crate) due: Option<u64>,
-    /// A process died of it, and nobody can know yet.
+    /// The process died during the event, and other processes cannot know it yet.
     pub(crate) leased: bool,
-    /// Whether something is known to have gone wrong.
+    /// Whether the event has an error.
     pub(crate) erred: bool,
     arrived: u64,
 }
@@ -497,11 +504,12 @@ pub(crate) struct Payment {
     pub(crate) capturable: bool,
     pub(crate) canceled: bool,
     pub(crate) disputed: bool,
-    /// Which ends of its dispute were heard: a closed dispute stays closed, whatever arrives late.
+    /// The outcomes of its dispute that arrived. A closed dispute stays closed, even if other
+    /// events arrive late.
     won: bool,
     lost: bool,
     pub(crate) part: u64,
-    /// Nothing is known of it, or so much was refunded.
+    /// The refunded amount. `None` means that nothing is known about the refund.
     pub(crate) rest: Option<u64>,
     pub(crate) long_ago: u64,
     pub(crate) total: u64,
@@ -515,22 +523,22 @@ impl Payment {
         (self.part + self.rest.unwrap_or_default() + self.long_ago).max(self.total)
     }
 
-    /// Whether a hook was told this, or what comes after it.
+    /// Whether the handler received this kind of event, or one that comes after it.
     fn was_told(&self, what: What) -> bool {
         let after: &[What] = match what {
             What::RestPending => &[What::RestRefunded, What::RestFailed],
             What::RestRefunded => &[What::RestFailed],
             What::DisputeOpened | What::DisputeUpdated => &[What::DisputeWon, What::DisputeLost],
             What::Capturable => &[What::CapturableMore],
-            // Money moves whenever it does, also after the decision.
+            // Money moves at any time, also after the decision.
             _ => &[],
         };
-        // Of two updates each may say something else.
+        // Two updates may each report another change.
         let once = what != What::DisputeUpdated;
         (once && self.told.contains(&what)) || after.iter().any(|after| self.told.contains(after))
     }
 
-    /// Whether its success came to an end, whichever.
+    /// Whether its success has ended, in whichever way.
     fn ended(&self) -> bool {
         !matches!(
             self.success,
@@ -544,7 +552,7 @@ impl Payment {
         }
         match event.what {
             What::PartRefunded => self.part = PART,
-            // Once it failed it stays failed, whatever comes late.
+            // A refund that failed stays failed, even if other events arrive late.
             What::RestPending | What::RestRefunded => {
                 self.rest = Some(self.rest.unwrap_or(REST));
             }
@@ -561,7 +569,7 @@ impl Payment {
     }
 }
 
-/// How far an order has come with what it goes on with.
+/// How far the order's present payment has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stands {
     #[default]
@@ -573,13 +581,13 @@ pub(crate) enum Stands {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OrderBook {
-    /// What the order goes on with.
+    /// The order's present payment.
     pub(crate) present: Option<Pay>,
-    /// Whether it is known by its PaymentIntent only, which does not say of which session it is.
+    /// Whether only its PaymentIntent is known, which does not name its session.
     pub(crate) by_intent: bool,
     pub(crate) stands: Stands,
     pub(crate) paid_by: Option<Pay>,
-    /// Whether it costs something else than its payments bring.
+    /// Whether the order's price differs from the amount of its payments.
     pub(crate) repriced: bool,
 }
 
@@ -588,10 +596,10 @@ pub(crate) struct Model {
     pub(crate) events: BTreeMap<Event, Known>,
     pub(crate) payments: BTreeMap<Pay, Payment>,
     pub(crate) orders: BTreeMap<Order, OrderBook>,
-    /// What hooks did for good, in order.
+    /// The committed lines of the hooks, in order.
     pub(crate) effects: Vec<String>,
     clock: u64,
-    /// Whether somebody had to wait for a lease.
+    /// Whether a step had to wait for a lease.
     waits: bool,
 }
 
@@ -605,14 +613,14 @@ impl fmt::Debug for Model {
     }
 }
 
-/// Whose turn it is.
+/// Whether a step runs its event now, or only if the event is due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
     Now,
     IfDue,
 }
 
-/// What came of a step.
+/// The result of a step.
 enum Did {
     NotDue,
     Already(EventState),
@@ -622,35 +630,36 @@ enum Did {
     Died,
 }
 
-/// What is to be done with an event.
+/// The work that an event needs.
 enum Todo {
-    /// It is old news.
+    /// The event is superseded.
     Nothing,
-    /// Something else comes first.
+    /// Another event comes first.
     Wait,
     Hook(&'static str),
 }
 
 impl Model {
-    /// Whether this may be tried: not where it would be a matter of seconds what becomes of it. As long as a lease lasts somebody may just be about to run the event, so
-    /// whoever asks for it is to wait.
+    /// Whether a sequence may include this happening. It may not if the result depends on seconds:
+    /// while a lease lasts, another process may be about to run the event, so a caller has to wait.
     pub(crate) fn allows(&self, happening: &Happening) -> bool {
         if let Happening::Ask { pay } = happening {
             return pay.order().is_some_and(|order| {
                 let order = self.order(order);
-                // A session is made once, as the attempt that it is.
+                // Each session is made once, with its own attempt number.
                 let next = |attempt| order.present.and_then(Pay::attempt) < Some(attempt);
                 order.paid_by.is_none() && pay.attempt().is_none_or(next)
             });
         }
-        // A connected account can say anything: its payments are ours from when we asked for them.
+        // A connected account can send anything: its payments are ours only once we have asked for
+        // them.
         if let Happening::Deliver { event, .. } = happening
             && event.pay.account().is_some()
             && event.pay.order().map(|order| self.order(order).present) != Some(Some(event.pay))
         {
             return false;
         }
-        // One that dies somewhere may also live.
+        // A process that may die somewhere may also live.
         let lives = match happening.behave() {
             Some(Behave::DieSomewhere(_)) => Some(happening.with(Behave::Well)),
             _ => None,
@@ -665,7 +674,7 @@ impl Model {
             })
     }
 
-    /// What may have become of it, if its process died somewhere in the middle.
+    /// Returns the possible states after the process died somewhere in the middle.
     pub(crate) fn after_death(&self, happening: &Happening) -> Vec<Self> {
         let mut all = Vec::new();
         if matches!(happening, Happening::Deliver { event, .. } if !self.events.contains_key(event))
@@ -680,7 +689,7 @@ impl Model {
         ];
         let leased = false;
         let dies = moments.map(|when| Behave::Die { when, leased });
-        // It may also have died of one of those that waited.
+        // The process may also have died during an event that waited.
         for this in dies.into_iter().chain([Behave::Well]) {
             let mut after = self.clone();
             if after.apply(&happening.with(this)) == Answer::Died {
@@ -691,7 +700,8 @@ impl Model {
         all
     }
 
-    /// The state if the process claimed an event without attempts, and died before it was dead.
+    /// Returns the state if the process claimed an event that had no attempts left, and died before
+    /// it marked the event as a dead letter.
     fn after_claim_of_spent(&self, happening: &Happening) -> Option<Self> {
         let event = match happening {
             Happening::Deliver { event, .. } => *event,
@@ -734,7 +744,7 @@ impl Model {
         }
     }
 
-    /// What an inbox forgot in truth.
+    /// Deletes an event that the real inbox pruned.
     pub(crate) fn forget(&mut self, event: Event) {
         self.events.remove(&event);
     }
@@ -793,7 +803,7 @@ impl Model {
         }
         match did {
             Did::NotDue => Answer::Queued,
-            // A dead letter stays loud.
+            // A dead letter stays a failure.
             Did::Failed | Did::Already(EventState::Dead) | Did::Now(EventState::Dead) => {
                 Answer::Failed
             }
@@ -804,7 +814,7 @@ impl Model {
         }
     }
 
-    /// What is due, that first which has been for the longest time.
+    /// Returns the due events, the one that has been due longest first.
     pub(crate) fn due(&self) -> Vec<Event> {
         let pending = self
             .events
@@ -878,7 +888,7 @@ impl Model {
         known.state = EventState::Dropped;
         known.leased = false;
         if event.settles() {
-            // What is left of the payment's success, and may still run.
+            // The other events of the payment's success that may still run.
             let open: Vec<_> = self
                 .events
                 .iter()
@@ -903,7 +913,7 @@ impl Model {
             } else if payment.success == FulfillmentStatus::Pending
                 && !open.contains(&EventState::Pending)
             {
-                // Nothing is to be waited for: all that is left needs somebody to look.
+                // No event is pending: all that remain need an operator.
                 payment.success = match open.contains(&EventState::Dead) {
                     true => FulfillmentStatus::Dead,
                     false => FulfillmentStatus::Mismatch,
@@ -916,7 +926,8 @@ impl Model {
         }
     }
 
-    /// After a success, whatever of its payment waited has its turn, the oldest first. What failed keeps its pause. Says whether the process died of it.
+    /// Runs the waiting events of the payment after its success, the oldest first. Events that
+    /// failed keep their pause. Returns whether the process died.
     fn those_who_waited(&mut self, success: Event, behave: Behave) -> bool {
         if !success.settles() {
             return false;
@@ -955,13 +966,13 @@ impl Model {
         }
         self.waits |= known.leased;
         if known.attempts >= MAX {
-            // It took its process with it each time.
+            // The process died during each attempt.
             self.bury(event);
             return self.committed(behave, Did::Now(EventState::Dead));
         }
         let todo = self.todo(event);
         let dies = match behave {
-            // Somewhere; whoever wants to know looks.
+            // This moment is one of several: `after_death` tries the others.
             Behave::DieSomewhere(_) => Some(false),
             Behave::Die { when, leased } => match (when, &todo) {
                 (Moment::Taken | Moment::Ran, _) | (Moment::InHook, Todo::Hook(_)) => Some(leased),
@@ -980,7 +991,7 @@ impl Model {
             return Did::Died;
         }
         let hook = match todo {
-            // What did not run was no attempt.
+            // An event that did not run had no attempt.
             Todo::Wait => {
                 known.due = Some(now);
                 return self.committed(behave, Did::Waits);
@@ -1025,7 +1036,8 @@ impl Model {
             known.erred = true;
             known.leased = false;
         }
-        // Another event object of the same success that is pending is its next chance: whoever waits, waits for that one.
+        // If another event object of the same success is pending, that one is the next chance.
+        // Waiting events wait for it.
         let next_chance = self.events.iter().any(|(other, known)| {
             other.settles() && other.pay == event.pay && known.state == EventState::Pending
         });
@@ -1040,7 +1052,7 @@ impl Model {
         }
     }
 
-    /// What the promises say that is to be done with an event now.
+    /// Returns the work that the promises require for an event now.
     fn todo(&self, event: Event) -> Todo {
         let payment = self.payment(event);
         let order = event
@@ -1051,17 +1063,19 @@ impl Model {
         let over = payment.ended() || payment.canceled;
         let stands = Some(order.stands).filter(|_| order.present == Some(event.pay));
         match event.what {
-            // The session tells it, unless the money was authorised first.
+            // The session reports it, unless the money was authorised first.
             What::Succeeded if event.is_inside() && !event.is_manual() => Todo::Nothing,
             What::Processing if event.is_inside() => Todo::Nothing,
-            // A card that is declined the session does not tell.
+            // A session does not report a declined card. So this failure counts until the session
+            // is processing or over.
             What::Failed
                 if event.is_inside()
                     && matches!(stands, Some(Stands::Processing | Stands::Over)) =>
             {
                 Todo::Nothing
             }
-            // The handler heard that the session failed: that is its end, and one failure.
+            // The handler received the failure of the session: that is its end, and it counts as
+            // one failure.
             What::Failed | What::SessionUnpaid | What::SessionFailed
                 if payment.told.contains(&What::SessionFailed) =>
             {
@@ -1074,11 +1088,11 @@ impl Model {
             What::SessionFree if payment.ended() && payment.success != FulfillmentStatus::Dead => {
                 Todo::Nothing
             }
-            // Nothing is to be given back, and nothing to be delivered twice.
+            // There is nothing to refund, and nothing may be delivered twice.
             What::SessionFree if order.paid_by.is_some_and(|by| by != event.pay) => Todo::Nothing,
             What::SessionFree if order.repriced => Todo::Hook("mismatch"),
             What::SessionFree => Todo::Hook("free_order"),
-            // One payment, one success. A dead one that comes again gets its chance.
+            // One payment, one success. A dead letter that arrives again gets another chance.
             What::Succeeded | What::SessionPaid | What::SessionArrived
                 if payment.ended() && payment.success != FulfillmentStatus::Dead =>
             {
@@ -1101,18 +1115,18 @@ impl Model {
             What::Succeeded | What::SessionPaid | What::SessionArrived => {
                 Todo::Hook("payment_succeeded")
             }
-            // One that was replaced does not cancel its order.
+            // A payment that was replaced does not cancel its order.
             What::Canceled | What::SessionExpired
                 if over || order.present.is_some_and(|pay| pay != event.pay) =>
             {
                 Todo::Nothing
             }
             What::Canceled | What::SessionExpired => Todo::Hook("payment_canceled"),
-            // Each larger amount comes once.
+            // The handler receives each larger amount once.
             What::Capturable | What::CapturableMore if over || payment.was_told(event.what) => {
                 Todo::Nothing
             }
-            // No going back.
+            // The status never goes back.
             What::Processing
             | What::Failed
             | What::RequiresAction
@@ -1126,7 +1140,7 @@ impl Model {
             What::Processing | What::SessionUnpaid => Todo::Hook("payment_processing"),
             What::Failed | What::SessionFailed => Todo::Hook("payment_failed"),
             What::RequiresAction => Todo::Hook("requires_action"),
-            // Nothing came of it, so nothing goes back.
+            // The canceled payment had no success, so there is nothing to refund.
             What::PartRefunded
             | What::RestPending
             | What::RestRefunded
@@ -1136,7 +1150,8 @@ impl Model {
             {
                 Todo::Hook("other")
             }
-            // No overtaking. Of a success of long ago nothing will be heard any more.
+            // A refund or dispute does not overtake its success. The success of long ago will not
+            // arrive any more.
             what if what.is_noted()
                 && what != What::AllRefunded
                 && (payment.success == FulfillmentStatus::Pending
@@ -1145,7 +1160,7 @@ impl Model {
             {
                 Todo::Wait
             }
-            // Each is told once, and nothing after what comes later.
+            // The handler receives each once, and not after a later one.
             what if payment.was_told(what) => Todo::Nothing,
             What::PartRefunded | What::RestRefunded | What::LongAgoRefunded => {
                 Todo::Hook("refund_succeeded")
@@ -1161,7 +1176,7 @@ impl Model {
         }
     }
 
-    /// What is known from now on, because this hook ran.
+    /// Updates the model after this hook ran.
     fn remember(&mut self, event: Event, hook: &str) {
         let Some(pay) = event.payment() else {
             return;
@@ -1190,7 +1205,8 @@ impl Model {
         };
         let order = self.orders.entry(order).or_default();
         match hook {
-            // Nothing is done about the order before somebody has looked; and what goes back does not say whose it was.
+            // A mismatch does not change the order until an operator decides. A refund or dispute
+            // does not name its order.
             "mismatch" | "other" => return,
             hook if TAKES_BACK.contains(&hook) => return,
             "payment_succeeded" | "free_order" | "refunded_before_fulfillment" => {
@@ -1202,7 +1218,8 @@ impl Model {
             }
             _ => {}
         }
-        // A PaymentIntent does not say which session it is in: that is known, or it is not.
+        // A PaymentIntent does not name its session: the order knows the session already, or not at
+        // all.
         if !event.is_inside() {
             order.present.get_or_insert(pay);
         }
@@ -1219,12 +1236,12 @@ impl Model {
     }
 }
 
-/// Dealt with, for good: it may be forgotten.
+/// Whether the event is finished for good, so that the inbox may prune it.
 pub(crate) fn is_over(state: EventState) -> bool {
     matches!(state, EventState::Done | EventState::Superseded)
 }
 
-/// What a hook writes.
+/// Returns the line that a hook writes.
 pub(crate) fn line(event: Event, hook: &str) -> String {
     match event.payment() {
         Some(pay) => format!("{} {hook} {}", event.id(), pay.id()),

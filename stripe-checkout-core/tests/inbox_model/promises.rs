@@ -1,4 +1,4 @@
-//! The promises of the inbox, asked of what anybody can see, whatever the model says.
+//! Checks of the inbox's promises against its visible state, independent of the model.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::{Event, Order, Pay, TAKES_BACK, is_over};
 use crate::shop::Stage;
 use crate::stores::Store;
 
-/// All that can be seen.
+/// The visible state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) events: BTreeMap<Event, EventRecord>,
@@ -61,14 +61,14 @@ impl Seen {
             .unwrap_or_default()
     }
 
-    /// What hooks did of this event, that came to a good end.
+    /// Counts the hooks that completed this event. A mismatch does not count.
     fn done(&self, event: Event) -> usize {
         let of = format!("{} ", event.id());
         let lines = self.lines.iter().filter(|line| line.starts_with(&of));
         lines.filter(|line| !line.contains(" mismatch ")).count()
     }
 
-    /// The hooks of a payment, in order.
+    /// Returns the hooks of a payment, in order.
     pub(crate) fn hooks(&self, pay: Pay) -> impl Iterator<Item = &str> {
         self.lines.iter().filter_map(move |line| {
             let mut words = line.split(' ').skip(1);
@@ -78,7 +78,8 @@ impl Seen {
     }
 }
 
-/// How often an event was done before it was forgotten: the same id may come again as a new one, as that of a payment whose marks are kept.
+/// How often each event was done before the inbox pruned it. The same id may arrive again as a new
+/// event, for example if the record of its payment is kept.
 pub(crate) type Lives = BTreeMap<Event, usize>;
 
 const ENDS: [&str; 4] = [
@@ -94,7 +95,7 @@ const EARLIER: [&str; 4] = [
     "requires_capture",
 ];
 
-/// What must be so at any time.
+/// Checks the promises that hold at any time.
 pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
     for (event, record) in &seen.events {
         let id = event.id();
@@ -168,7 +169,8 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// What must be so between one time and a later one, between which so much was known to go back.
+/// Checks the promises that hold between an earlier and a later state. `gone_back` returns whether
+/// all of a payment was known to be refunded before.
 pub(crate) fn kept_since(
     before: &Seen,
     after: &Seen,

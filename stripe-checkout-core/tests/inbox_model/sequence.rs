@@ -1,4 +1,4 @@
-//! One thing after the other: after each, the inbox stands as the model says.
+//! One step after the other: after each, the state of the inbox equals the model's.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -90,7 +90,7 @@ impl ReferenceStateMachine for Sequences {
         let open: Vec<_> = open.map(|(event, _)| *event).collect();
         let mut some = vec![(4, event().boxed())];
         let mut decided = vec![(1, event().boxed())];
-        // More about the same refund, dispute or money, in whichever order.
+        // More events about the same refund, dispute or money, in any order.
         let more: Vec<_> = known
             .iter()
             .flat_map(|event| {
@@ -137,10 +137,10 @@ impl ReferenceStateMachine for Sequences {
     }
 }
 
-/// A shop on a real inbox, and the model that it is to be like.
+/// A shop on a real inbox, and the model that it must equal.
 ///
-/// The model is one of its own and not the one by which the sequence was made: what an inbox forgets when it is pruned is its own affair as long as it may be forgotten,
-/// so the model learns that from it.
+/// The model is separate from the one that made the sequence. A prune may keep some of the events
+/// that it may delete, so this model learns from the inbox which ones are gone.
 struct Shop<S: Store> {
     stage: Arc<Stage<S>>,
     running: Running<S>,
@@ -150,7 +150,7 @@ struct Shop<S: Store> {
     story: Vec<String>,
 }
 
-/// A process, and its two ways to take events in.
+/// A process, and its two ways to receive events.
 struct Running<S: Store> {
     process: Process<S>,
     inline: Checkout,
@@ -304,7 +304,7 @@ impl<S: Store> Shop<S> {
         }
     }
 
-    /// As an operator's page has it, who may have looked long ago.
+    /// Returns the record as an operator's page has it, which may be old.
     fn record(&self, event: Event) -> EventRecord {
         let known = self.seen.events.get(&event).cloned();
         known.unwrap_or_else(|| {
@@ -318,7 +318,8 @@ impl<S: Store> Shop<S> {
         })
     }
 
-    /// What the page writes when it has made a PaymentIntent; and whoever read an older row than the present one writes nothing.
+    /// Writes the row of a page that made a PaymentIntent. A writer that read another version of
+    /// the row changes nothing.
     async fn ask(&self, pay: Pay) {
         let key = OrderKey {
             scope: self.stage.scope(),
@@ -354,7 +355,8 @@ impl<S: Store> Shop<S> {
         }
     }
 
-    /// A process that dies at any wait leaves what it would leave if it had died at one of the moments.
+    /// Finds the moment at which the process died. A death at any wait leaves the same state as a
+    /// death at one of the moments.
     fn learn_where_it_died(&mut self, happening: &Happening, answer: Answer) -> Answer {
         let before = self.model.clone();
         if answer != Answer::Died {
@@ -370,7 +372,8 @@ impl<S: Store> Shop<S> {
         answer
     }
 
-    /// An inbox may keep what could be forgotten: how much goes at a time is "about so many". But what nothing needs must go.
+    /// Takes over which events the inbox pruned. It may keep some, because a prune deletes "about"
+    /// `most` events. But it must delete the events that nothing needs.
     fn learn_what_is_forgotten(&mut self, before: &Seen, most: usize) -> Answer {
         let over = |seen: &Seen, event: &Event| {
             seen.events
@@ -384,7 +387,8 @@ impl<S: Store> Shop<S> {
                     usize::from(before.events[event].state == EventState::Done);
                 continue;
             }
-            // What takes a payment back may be needed as long as other such news of it are not over.
+            // An event of a refund or dispute may be needed until all such events of its payment
+            // are over.
             let needed = event.what.is_noted()
                 && before.events.keys().any(|other| {
                     other.what.is_noted() && other.pay == event.pay && !over(before, other)
@@ -404,7 +408,7 @@ impl<S: Store> Shop<S> {
         Answer::Quiet
     }
 
-    /// Whatever Stripe will not deliver again is safe.
+    /// Checks that events that Stripe will not deliver again are safe.
     fn acknowledged(&self, happening: &Happening, answer: Answer) -> Result<(), String> {
         let Happening::Deliver { event, .. } = happening else {
             return Ok(());
@@ -466,7 +470,8 @@ impl<S: Store> Shop<S> {
         for pay in Pay::ALL {
             let mut record = seen.payments.get(&pay).cloned().unwrap_or_default();
             let mut payment = model.payments.get(&pay).cloned().unwrap_or_default();
-            // What is free is superseded where the order is paid: then nothing is pending, and an inbox may say so, or that nothing came of it.
+            // A free session is superseded if the order is paid. Then nothing is pending, and an
+            // inbox may report `Pending` or `No`.
             let pending = |(event, known): (&Event, &Known)| {
                 event.pay == pay && event.settles() && known.state == EventState::Pending
             };
@@ -544,7 +549,7 @@ impl<S: Store> Shop<S> {
             let refunded = payment.success == FulfillmentStatus::Refunded && settled;
             expected.refunded_before_fulfillment += u64::from(refunded);
             if payment.success == FulfillmentStatus::Duplicate {
-                // Whether news whose turn has not come count already is left open.
+                // The promises leave open whether such an event counts before its turn comes.
                 let coming = self.model.events.iter().any(|(event, known)| {
                     event.pay == *pay && event.what.is_noted() && !is_over(known.state)
                 });
@@ -660,7 +665,8 @@ prop_state_machine! {
     fn postgres_is_like_the_model(sequential 1..40 => OfPostgres);
 }
 
-/// What chance comes to too rarely: a dispute is won, and the news of that are forgotten, while those of its beginning are a dead letter. They must not count again.
+/// Tests a case that is too rare in random sequences: a dispute is won and the inbox prunes those
+/// events, while the dispute's first events are a dead letter. They must not count again.
 async fn forgets_what_was_won<S: Store>() {
     let Some(mut shop) = Shop::<S>::open().await else {
         return;
@@ -717,8 +723,9 @@ fn postgres_forgets_what_was_won() {
     runtime().block_on(forgets_what_was_won::<stores::Postgres>());
 }
 
-/// What chance comes to too rarely: money that was reserved on Stripe's page, and collected when the order cost something else. Somebody looks, and lets it be
-/// delivered; and a second session of the order, with nothing to pay, is not delivered then.
+/// Tests a case that is too rare in random sequences: money is authorised on Stripe's page, and
+/// captured while the order has another price. An operator checks the payment and lets it be
+/// delivered. Then a second session of the order, with nothing to pay, is not delivered.
 async fn delivers_what_did_not_fit<S: Store>() {
     let Some(mut shop) = Shop::<S>::open().await else {
         return;

@@ -1,4 +1,5 @@
-//! A shop of which everything can be told how it goes: the merchant's hooks, the clock of leases and pauses, and when its process dies.
+//! A shop under full control of the test: the merchant's hooks, the clock of leases and pauses, and
+//! the moment when its process dies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
@@ -35,7 +36,7 @@ pub(crate) fn amount(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR)
 }
 
-/// The event as Stripe sends it.
+/// Returns the event as Stripe sends it.
 pub(crate) fn body(event: Event) -> Stripes {
     let payment = event.pay.id();
     let intent = |status: &str| {
@@ -144,7 +145,7 @@ pub(crate) fn body(event: Event) -> Stripes {
         ),
     };
     let long_ago = event.what == What::LongAgoRefunded;
-    // A card is declined on the page, then the session completes, and later its debit fails.
+    // On the page a card is declined, then the session completes, and later its debit fails.
     let earlier = match event.what {
         _ if long_ago => 2 * 60 * 60,
         What::Failed => 600,
@@ -162,24 +163,24 @@ pub(crate) fn body(event: Event) -> Stripes {
     Stripes::parse(body.body()).unwrap()
 }
 
-/// What everybody of one application shares: how it goes, and what the merchant charges.
+/// The state that all processes of one application share: how steps go, and the merchant's prices.
 pub(crate) struct Stage<S> {
     pub(crate) store: S,
     plan: Mutex<Plan>,
     prices: Mutex<BTreeMap<Order, Amount>>,
     events: HashMap<String, Event>,
-    /// Hooks that run now, by payment and by order, and those of which two did.
+    /// The hooks that run now, by payment and by order, and those of which two ran at once.
     running: Mutex<Vec<String>>,
     collided: Mutex<Vec<String>>,
-    /// Pauses that were longer than they may be, and deliveries that should not have been.
+    /// Pauses that were too long, and deliveries that were wrong.
     wrong: Mutex<Vec<String>>,
-    /// How often what goes on may still have to wait before its process dies.
+    /// The number of waits until the process dies.
     fuse: Mutex<Option<u8>>,
-    /// How many hooks came to their end.
+    /// The number of hooks that ended.
     ended: AtomicUsize,
-    /// How often each event was attempted, counted by whoever attempts.
+    /// The number of attempts of each event, counted by the test itself.
     attempted: Mutex<HashMap<String, i64>>,
-    /// What was stored without a doubt.
+    /// The events that are certainly stored.
     received: Mutex<BTreeSet<Event>>,
     terms: Mutex<Option<(Duration, Duration)>>,
     /// The handlers that run, by their tasks.
@@ -188,13 +189,13 @@ pub(crate) struct Stage<S> {
 
 /// How steps go.
 enum Plan {
-    /// The first step that is asked for goes like this one, and all others like those.
+    /// The first requested step goes like `this`, and all others go like `others`.
     Script(Script, AtomicUsize),
-    /// Attempts of an event, one after the other; and then well.
+    /// The attempts of each event, one after the other. Later attempts succeed.
     Attempts(HashMap<String, VecDeque<Behave>>),
 }
 
-/// Of the step in whose hook one is.
+/// The step whose hook runs.
 #[derive(Clone)]
 struct Act {
     event: Event,
@@ -259,12 +260,12 @@ impl<S: Store> Stage<S> {
         lock(&self.prices).insert(order, price);
     }
 
-    /// How long is waited for others, and how long an event is leased.
+    /// Sets how long a step waits for others, and how long an event is leased.
     pub(crate) fn terms(&self, patience: Duration, lease: Duration) {
         *lock(&self.terms) = Some((patience, lease));
     }
 
-    /// How often an event was attempted.
+    /// Returns the number of attempts of an event.
     pub(crate) fn attempted(&self, event: Event) -> i64 {
         let attempted = lock(&self.attempted);
         attempted.get(&event.id()).copied().unwrap_or_default()
@@ -274,7 +275,7 @@ impl<S: Store> Stage<S> {
         *lock(&self.attempted).entry(id.to_owned()).or_default() += by;
     }
 
-    /// Whether all of a payment was refunded, by what is stored without a doubt.
+    /// Whether the stored events show that all of a payment was refunded.
     fn all_went_back(&self, pay: Pay) -> bool {
         let received = lock(&self.received);
         let heard = |what| {
@@ -287,14 +288,14 @@ impl<S: Store> Stage<S> {
                 && !heard(What::RestFailed))
     }
 
-    /// What must never be, and was.
+    /// Returns every broken rule.
     pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = lock(&self.collided).clone();
         complaints.extend(lock(&self.wrong).iter().cloned());
         complaints
     }
 
-    /// A process.
+    /// Starts a process.
     pub(crate) async fn start(self: &Arc<Self>) -> Process<S> {
         Process {
             life: Arc::new(Life {
@@ -309,7 +310,8 @@ impl<S: Store> Stage<S> {
     }
 }
 
-/// An inbox in a process that can die: from then on nothing of it goes on, and nobody is answered.
+/// An inbox in a process that can die. After its death nothing in it runs, and no caller gets an
+/// answer.
 pub(crate) struct Process<S: Store> {
     life: Arc<Life<S>>,
     queued: bool,
@@ -328,7 +330,7 @@ struct Life<S: Store> {
     inbox: S::Inbox,
     stage: Arc<Stage<S>>,
     dead: watch::Sender<bool>,
-    /// How the last step goes that was asked for.
+    /// How the last requested step goes.
     scripted: Mutex<Option<Behave>>,
     operator: AtomicBool,
 }
@@ -352,7 +354,7 @@ impl<S: Store> Process<S> {
         builder.build().unwrap()
     }
 
-    /// The inbox itself, without whatever can happen to the process.
+    /// Returns the inbox itself, without the faults of the process.
     pub(crate) fn inbox(&self) -> &S::Inbox {
         &self.life.inbox
     }
@@ -361,15 +363,15 @@ impl<S: Store> Process<S> {
         *self.life.dead.borrow()
     }
 
-    /// The next look-up is an operator's: it is no step.
+    /// Marks the next look-up as an operator's: it is not a step.
     pub(crate) fn as_an_operator(&self) {
         self.life.operator.store(true, Ordering::SeqCst);
     }
 
-    /// The process ends where it stands. Nothing of it goes on, and what it holds is closed.
+    /// Ends the process where it is. Nothing in it goes on, and everything that it holds is closed.
     fn die(&self) -> ! {
         self.life.dead.send_replace(true);
-        // Unlike `panic!` it prints nothing: it is no failure of the test's.
+        // Unlike `panic!` this prints nothing: the test has not failed.
         std::panic::resume_unwind(Box::new("the process is dead"))
     }
 
@@ -384,7 +386,7 @@ impl<S: Store> Process<S> {
         &self.life.stage
     }
 
-    /// Work of this process: cut off where it stands when the process dies.
+    /// Runs work of this process. When the process dies, the work stops where it is.
     async fn living<T>(&self, work: impl Future<Output = T>) -> T {
         let mut dead = self.life.dead.subscribe();
         let mut work = pin!(work);
@@ -395,7 +397,7 @@ impl<S: Store> Process<S> {
             }
             done
         });
-        // The value that it gives is a lock, which `die` needs.
+        // The result is a lock, and `die` needs that lock.
         let dead = async { drop(dead.wait_for(|dead| *dead).await) };
         tokio::select! {
             biased;
@@ -415,16 +417,16 @@ fn died() -> InboxError {
 
 type Inner<S> = <<S as Store>::Inbox as Inbox>::Session;
 
-/// A session of a process: says how its step goes, and where it dies.
+/// A session of a process. It decides how its step goes, and where the step dies.
 pub(crate) struct Mortal<S: Store> {
     process: Process<S>,
     inner: Inner<S>,
-    /// How the step goes, where that is known beforehand.
+    /// How the step goes, if that is known beforehand.
     scripted: Option<Option<Behave>>,
 }
 
 impl<S: Store> Mortal<S> {
-    /// How the step goes that is asked for now. It goes on in another session of the process.
+    /// Returns how the requested step goes. The step continues in another session of the process.
     fn asked(&mut self) -> Option<Behave> {
         let scripted = match self.scripted {
             Some(scripted) => scripted,
@@ -446,7 +448,7 @@ impl<S: Store> Mortal<S> {
             return lease;
         }
         match self.asked() {
-            // As if the lease had been over since.
+            // As if the lease had ended meanwhile.
             Some(Behave::Die { leased: false, .. } | Behave::DieSomewhere(_)) => Duration::ZERO,
             _ => lease,
         }
@@ -556,7 +558,7 @@ impl<S: Store> Session for Mortal<S> {
             Mode::Live => patience,
             Mode::Test => self.process.patience(patience),
         };
-        // Known before the rows are read.
+        // Determined before the inbox reads the rows.
         let stage = self.process.stage();
         let gone = Pay::ALL.into_iter().filter(|pay| stage.all_went_back(*pay));
         let gone = gone.collect();
@@ -585,7 +587,7 @@ impl<S: Store> Session for Mortal<S> {
     }
 }
 
-/// A transaction of a process: says when the handler runs, and how long its pause is.
+/// A transaction of a process. It decides when the handler runs, and how long the pause is.
 pub(crate) struct MortalTransaction<'a, S: Store> {
     process: &'a Process<S>,
     inner: <Inner<S> as Session>::Transaction<'a>,
@@ -599,7 +601,7 @@ pub(crate) struct MortalTransaction<'a, S: Store> {
     failed: bool,
 }
 
-/// A handler that runs.
+/// A running handler.
 struct Running {
     behave: Behave,
     ended: Ended,
@@ -615,7 +617,7 @@ impl<S: Store> MortalTransaction<'_, S> {
 }
 
 impl<S: Store> Stage<S> {
-    /// Facts for the moment at which the transaction of a handler is committed.
+    /// Notes the facts when a handler's transaction is committed.
     fn committed(&self, event: &EventRecord, attempts: u32, running: &Running, gone: &[Pay]) {
         let stage = self;
         // An event that did not run had no attempt.
@@ -735,7 +737,7 @@ fn dies(behave: Behave, at: Moment) -> bool {
 }
 
 impl<S: Store> Stage<S> {
-    /// How the step goes that is asked for now, where that is known beforehand.
+    /// Returns how the requested step goes, if that is known beforehand.
     fn scripted(&self) -> Option<Behave> {
         match &*lock(&self.plan) {
             Plan::Script(script, count) => Some(match count.fetch_add(1, Ordering::SeqCst) {
@@ -746,7 +748,7 @@ impl<S: Store> Stage<S> {
         }
     }
 
-    /// How the next attempt of this event goes.
+    /// Returns how the next attempt of this event goes.
     fn next(&self, id: &str) -> Behave {
         match &mut *lock(&self.plan) {
             Plan::Script(..) => Behave::Well,
@@ -757,7 +759,7 @@ impl<S: Store> Stage<S> {
         }
     }
 
-    /// Whether that was the last wait.
+    /// Counts a wait, and returns whether it was the last one.
     fn burns_down(&self) -> bool {
         let mut fuse = lock(&self.fuse);
         let Some(left) = &mut *fuse else {
@@ -783,7 +785,7 @@ impl<S: Store> Inbox for Process<S> {
     type Connection = Db<S>;
     type Session = Mortal<S>;
 
-    /// It survives here: so memory is queued too.
+    /// The store outlives the process here, so the memory inbox can queue too.
     fn limits(&self) -> Limits {
         let mut limits = self.life.inbox.limits();
         limits.survives_restart = true;
@@ -857,7 +859,7 @@ impl<S: Store> Inbox for Process<S> {
     }
 }
 
-/// The merchant: each hook writes a line, and then does as it is told.
+/// The merchant: each hook writes a line, and then behaves as the test says.
 struct Merchant<S>(Arc<Stage<S>>);
 
 type Db<S> = <<S as Store>::Inbox as Inbox>::Connection;
@@ -870,24 +872,24 @@ impl<S: Store> Merchant<S> {
         self.0.store.write(db, &line).await?;
         match act.behave {
             Behave::Fail | Behave::FailForLong => return Err("the printer is out of paper".into()),
-            // Unlike `panic!` it prints nothing: it is no failure of the test's.
+            // Unlike `panic!` this prints nothing: the test has not failed.
             Behave::Panic => std::panic::resume_unwind(Box::new("a bug of the merchant's")),
             behave if dies(behave, Moment::InHook) => {
                 act.dead.send_replace(true);
                 return Err("the process is dead".into());
             }
-            // Time for others to come in between, where there are any.
+            // This gives other steps time to run in between, if there are any.
             _ if self.0.is_crowded() => tokio::time::sleep(Duration::from_millis(3)).await,
             _ => tokio::task::yield_now().await,
         }
-        // While nobody else works on this payment: so the numbers tell the order.
+        // No other hook works on this payment now, so the numbers show the order.
         let number = self.0.ended.fetch_add(1, Ordering::SeqCst);
         lock(&act.ended).push((number, line));
         Ok(())
     }
 }
 
-/// That no two hooks of one payment or of one order run at the same time.
+/// A guard that checks that no two hooks of one payment or of one order run at the same time.
 struct Alone<'a> {
     running: &'a Mutex<Vec<String>>,
     keys: Vec<String>,
@@ -896,7 +898,7 @@ struct Alone<'a> {
 impl<'a> Alone<'a> {
     fn enter<S>(stage: &'a Stage<S>, event: Event) -> Self {
         let pay = event.payment();
-        // What goes back does not say whose it was, so it keeps only its own payment to itself.
+        // A refund or dispute does not name its order, so only its own payment is exclusive.
         let order = pay.filter(|_| !event.what.is_noted()).and_then(Pay::order);
         let keys = pay.map(Pay::id).into_iter();
         let keys: Vec<_> = keys

@@ -1,5 +1,5 @@
-//! The three stores. One of each serves all cases, each under an application's name of its own, which is cheaper than a store of its own and tries that they keep
-//! apart.
+//! The three stores. One of each serves all cases, and each case has its own application name. That
+//! is cheaper than a store for each case, and it tests that applications stay separate.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +8,24 @@ use std::sync::{Mutex, PoisonError};
 use stripe_checkout_core::BoxError;
 use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox};
 
-/// A store as one application sees it, and an append-only table beside the inbox's own, without any key that would hide a double.
+/// A store as one application sees it, with an append-only table beside the inbox's tables. The
+/// table has no key that would hide a duplicate.
 pub(crate) trait Store: Send + Sync + Sized + 'static {
     type Inbox: Inbox;
 
-    /// For another application; nothing where there is no such store.
+    /// Makes the store for another application. `None` if there is no such store.
     fn fresh() -> impl Future<Output = Option<Self>> + Send;
 
-    /// The application's name.
+    /// Returns the application's name.
     fn application(&self) -> &str;
 
-    /// Waits until nothing of a dead process goes on, not even what it had asked of a server before. All of its handles are dropped.
+    /// Waits until all work of a dead process has ended, even its earlier requests to a server. All
+    /// of its handles are dropped.
     fn is_quiet(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
 
-    /// The inbox, as another process has it.
+    /// Opens the inbox as another process does.
     fn open(&self) -> impl Future<Output = Self::Inbox> + Send;
 
     /// Writes a line in the inbox's own transaction.
@@ -33,10 +35,11 @@ pub(crate) trait Store: Send + Sync + Sized + 'static {
         line: &str,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// What a step that was committed had written, and at which place in the order, for a store that has no transactions.
+    /// Notes the lines of a committed step, each with its place in the order, for a store without
+    /// transactions.
     fn commit(&self, _lines: Vec<(usize, String)>) {}
 
-    /// The lines that anybody can see, in order.
+    /// Returns the lines that every reader can see, in order.
     fn lines(&self) -> impl Future<Output = Vec<String>> + Send;
 }
 
@@ -98,7 +101,7 @@ mod sqlite {
 
     use super::{BoxError, Store, next_application};
 
-    /// A database file in a folder that goes with it.
+    /// A database file in a temporary folder, which is deleted with it.
     struct File {
         folder: TempDir,
         outside: SqlitePool,
@@ -156,7 +159,7 @@ mod sqlite {
         }
 
         async fn is_quiet(&self) {
-            // Whoever was about to commit has locked everybody else out.
+            // A process that is about to commit locks out all other writers.
             let outside = self.file.outside.begin_with("BEGIN IMMEDIATE");
             outside.await.unwrap().commit().await.unwrap();
         }
@@ -238,7 +241,8 @@ mod postgres {
         }
 
         async fn open(&self) -> PostgresInbox {
-            // The server says by this name which of its processes work for whom; there are few of them.
+            // By this name, the server shows which of its processes work for which application.
+            // There are few of them.
             let name = format!("SET application_name = '{}'", self.application);
             let database = &self.schema.database;
             PostgresInbox::new(database.pool(4, name.leak()).await).schema(&*database.schema)

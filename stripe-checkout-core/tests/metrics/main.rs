@@ -1,4 +1,4 @@
-//! What is counted and measured, after real deliveries over two inboxes; and that the README's table of it is true.
+//! The metrics after real deliveries over two inboxes, and a check of the README's table of them.
 
 mod recorder;
 
@@ -30,7 +30,7 @@ fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
 }
 
-/// Ships, but not for these payments.
+/// A handler that ships, except for some payments.
 #[derive(Clone, Default)]
 struct Ship {
     mended: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ impl<C: Send> FulfillmentHandler<C> for Ship {
     }
 }
 
-/// Runs it where this recorder hears it: on this thread, with all that is spawned.
+/// Runs the work with this recorder: on this thread, with all spawned tasks.
 fn recorded<T>(recorder: &Recorder, work: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().build().unwrap();
@@ -116,7 +116,8 @@ fn paid(event: &str, payment: &str, order: &str) -> EventBody {
 async fn pool(folder: &tempfile::TempDir) -> SqlitePool {
     let options = SqliteConnectOptions::new()
         .filename(folder.path().join("shop.db"))
-        // After a hook that was cut off the inbox waits for as long as others may wait for it.
+        // After a hook that was cut off, the inbox waits for as long as other connections may wait
+        // for it.
         .busy_timeout(Duration::from_millis(500))
         .create_if_missing(true);
     let pool = SqlitePoolOptions::new().max_connections(4);
@@ -129,7 +130,7 @@ async fn sqlite(folder: &tempfile::TempDir) -> SqliteInbox {
     inbox
 }
 
-/// A day on which everything happens at least once.
+/// Runs a day on which everything happens at least once.
 async fn day(shop: &Shop) {
     assert_eq!(shop.send(paid("evt_1", "pi_1", "1")).await, 200);
     assert_eq!(shop.send(paid("evt_1", "pi_1", "1")).await, 200, "again");
@@ -161,7 +162,7 @@ async fn day(shop: &Shop) {
     shop.checkout.stats().await.unwrap();
 }
 
-/// What must stand in the recorder afterwards, whichever inbox it was.
+/// Checks the recorder after that day, with any inbox.
 fn told(recorder: &Recorder) {
     const TEA: &str = "application=tea,mode=test";
     let deliveries = |outcome: &str| {
@@ -372,7 +373,7 @@ fn what_is_of_the_other_mode_is_told_apart() {
     assert_eq!((gauge("live"), gauge("test")), (Some(0.0), None));
 }
 
-/// Three hours, and more than 35 days: by the database's own clock, so that no test waits.
+/// Moves events by three hours, and by more than 35 days, in the database, so that no test waits.
 #[test]
 fn what_is_old_has_an_age_and_what_is_pruned_is_counted() {
     let (recorder, folder) = (Recorder::default(), tempfile::tempdir().unwrap());
@@ -431,7 +432,7 @@ fn a_replay_is_an_attempt_and_no_delivery() {
     assert_eq!(deliveries.len(), 1, "{deliveries:?}");
 }
 
-/// A table of the README: its rows that begin with a metric's name.
+/// Returns a table of the README: its rows that begin with a metric's name.
 fn table() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let rows = include_str!("../../README.md")
         .lines()
@@ -446,7 +447,7 @@ fn table() -> BTreeMap<String, (String, BTreeSet<String>)> {
     .collect()
 }
 
-/// A visitor's look-up, which Stripe's stand-in does not know.
+/// Looks up a payment as a visitor. The stand-in for Stripe does not know it.
 async fn visit() {
     struct NoPrices;
     impl Pricing for NoPrices {
@@ -527,7 +528,8 @@ fn a_recorder_that_comes_later_is_told_what_it_records() {
     assert_eq!(late.described(), early.described());
 }
 
-/// Does its work, and then ends the transaction that it was given: the hook says Ok, and the inbox keeps nothing of it.
+/// A handler that works, and then ends the given transaction: the hook returns Ok, and the inbox
+/// keeps none of its work.
 struct Commits;
 
 impl FulfillmentHandler<SqliteConnection> for Commits {

@@ -1,4 +1,4 @@
-//! Keeps what it is told, to be asked in a test.
+//! A recorder that keeps all metrics for a test.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,8 @@ use metrics::{
     SharedString, Unit,
 };
 
-/// What a series holds: the sum of a counter, the value of a gauge, the number of a histogram's values.
+/// The value of each series: a counter's sum, a gauge's value, or the number of a histogram's
+/// values.
 type Series = BTreeMap<String, f64>;
 
 #[derive(Clone, Default)]
@@ -25,7 +26,8 @@ pub(crate) struct Described {
 }
 
 impl Recorder {
-    /// What this series holds; `None` if nobody ever spoke of it. Labels stand in the order of the alphabet.
+    /// Returns the value of this series; `None` if it was never recorded. Labels are in
+    /// alphabetical order.
     pub(crate) fn get(&self, series: &str) -> Option<f64> {
         self.series.lock().unwrap().get(series).copied()
     }
@@ -34,7 +36,7 @@ impl Recorder {
         self.described.lock().unwrap().clone()
     }
 
-    /// All series that begin so, for a test that says which there are.
+    /// Returns all series that begin with this text, so that a test can list them.
     pub(crate) fn starting(&self, with: &str) -> Vec<(String, f64)> {
         let series = self.series.lock().unwrap();
         series
@@ -44,7 +46,7 @@ impl Recorder {
             .collect()
     }
 
-    /// The names of all metrics that were spoken of, with the names of their labels.
+    /// Returns the names of all recorded metrics, with the names of their labels.
     pub(crate) fn labels(&self) -> BTreeMap<String, BTreeSet<String>> {
         let series = self.series.lock().unwrap();
         let named = series.keys().map(|series| {

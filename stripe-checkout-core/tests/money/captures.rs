@@ -1,4 +1,4 @@
-//! Reserved, and then captured or let go, once.
+//! Authorised money is captured or released, once.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn part(reference: &str, payment: &str, minor: u64) -> CaptureRequest {
     all(reference, payment).amount(eur(minor))
 }
 
-/// How many requests asked for a capture, or for a cancellation.
+/// Returns how many requests asked for a capture, or for a cancellation.
 fn asked(world: &World, what: &str) -> usize {
     let requests = world.sandbox.requests().into_iter();
     requests
@@ -60,7 +60,7 @@ async fn what_is_reserved_is_told_once_and_captured_in_full() {
     assert_eq!((before.capturable, before.charged), (PRICE, eur(0)));
     let days = (before.capture_before.unwrap() - now()) / (24 * 60 * 60);
     assert!((6..=7).contains(&days), "{days}");
-    // Nobody may pay the order a second time meanwhile.
+    // The order cannot be paid a second time meanwhile.
     let again = PaymentRequest::new("order-1", PRICE).capture_manually();
     let again = world.checkout.create_intent(&again).await;
     assert!(matches!(again, Err(PaymentError::Processing)), "{again:?}");
@@ -78,7 +78,7 @@ async fn what_is_reserved_is_told_once_and_captured_in_full() {
     assert_eq!((after.refunded, after.capture_before), (eur(0), None));
 }
 
-/// The newest event of an authorised amount, as if it had grown to this.
+/// Returns the newest event of an authorised amount, as if it had grown to this amount.
 fn grown(events: &[Value], minor: u64) -> Event {
     let authorised = events
         .iter()
@@ -236,7 +236,7 @@ async fn what_somebody_else_captured_is_not_taken_for_the_own_capture() {
     world.fail_after_the_look(8, Fault::Reset);
     assert!(world.checkout.capture(&request).await.is_err());
     world.sandbox.faults().clear();
-    // Days later, in the Dashboard.
+    // Two days later, the merchant captures in the Dashboard.
     world.sandbox.pass_time(DAY * 2);
     world
         .post(
@@ -303,7 +303,7 @@ async fn a_restored_backup_learns_again_what_our_capture_took() {
     world.checkout.capture(&request).await.unwrap();
     let row = world.inbox.intent(&order).await.unwrap().unwrap();
     assert_eq!(row.capture, Some(400));
-    // The row of the backup knows no capture.
+    // The row of the backup has no capture.
     let version = row.version;
     let before = IntentRecord {
         capture: None,
@@ -325,7 +325,7 @@ async fn what_is_canceled_is_let_go_once_and_cannot_be_captured() {
     world.fail_after_the_look(1, Fault::ResetAfterExecution);
     let canceled = world.checkout.cancel(&request).await.unwrap();
     assert_eq!(*canceled.status(), PaymentStatus::Canceled);
-    // Again, with another reference, by another process, or after a day: it is canceled.
+    // A repetition, another reference, another process or two days later: the payment is canceled.
     world.sandbox.pass_time(DAY * 2);
     for reference in ["off-1", "off-2"] {
         let again =

@@ -1,4 +1,5 @@
-//! Connected accounts: a payment on one, or that goes on to one; and no account fulfils another's order.
+//! Connected accounts: a payment on one, or with a transfer to one. No account fulfils another
+//! account's order.
 
 use stripe_checkout_core::fulfillment::{EventState, Received};
 use stripe_checkout_core::requests::{CaptureRequest, PaymentRequest, RefundRequest};
@@ -15,7 +16,7 @@ fn on(account: &str, order: &str) -> PaymentRequest {
     PaymentRequest::new(order, PRICE).on_account(account)
 }
 
-/// What somebody sends who says that this payment of this order succeeded.
+/// Makes the event of a sender who claims that this payment of this order succeeded.
 fn success(payment: &str, order: &str, account: Option<&str>) -> Event {
     let object = PaymentIntent::new(payment, PRICE)
         .metadata("order_id", order)
@@ -52,7 +53,7 @@ async fn the_same_reference_on_another_account_is_another_order() {
     world.confirm_on(ONE, one.id()).await;
     world.deliver_of(Some(ONE)).await;
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
-    // Only this one is paid.
+    // Only this order is paid.
     let again = world.checkout.create_intent(&on(ONE, "order-1")).await;
     assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
     for open in [on(OTHER, "order-1"), PaymentRequest::new("order-1", PRICE)] {
@@ -87,7 +88,8 @@ async fn no_account_fulfils_an_order_of_another_one() {
         .unwrap();
     let own = PaymentRequest::new("order-2", PRICE);
     let own = world.checkout.create_intent(&own).await.unwrap();
-    // The payment of one account by the mouth of another one, of the platform, or of nobody whom we know.
+    // Events about one account's payment from another account or the platform, and events about
+    // unknown payments.
     for (payment, order, account) in [
         (one.id(), "order-1", Some(OTHER)),
         (one.id(), "order-1", None),
@@ -100,7 +102,7 @@ async fn no_account_fulfils_an_order_of_another_one() {
         assert_eq!(received, Received::Done(EventState::Done), "{payment}");
         assert_eq!(world.diary.take(), [""; 0], "{payment} by {account:?}");
     }
-    // And the real ones still do.
+    // The real events still fulfil their orders.
     world.confirm_on(ONE, one.id()).await;
     world.deliver_of(Some(ONE)).await;
     world.confirm(own.id(), "pm_card_visa").await;
@@ -130,7 +132,7 @@ async fn money_of_a_connected_account_goes_back_from_there() {
         world.diary.take()[..2],
         ["capture order-1 1999", "paid order-1 1000"]
     );
-    // An order of another account is called off there.
+    // An order of another account is canceled there.
     let open = world
         .checkout
         .create_intent(&on(OTHER, "order-1"))
@@ -162,7 +164,7 @@ async fn money_goes_on_to_a_connected_account_less_the_fee() {
     let updated = world.checkout.create_intent(&more).await.unwrap();
     assert_eq!(updated.id(), made.id());
     assert_eq!(updated.application_fee(), Some(eur(200)));
-    // Another account, or no fee at all, is another payment: Stripe cannot change that.
+    // Another account, or no fee, needs another payment: Stripe cannot change that.
     let elsewhere = PaymentRequest::new("order-1", PRICE)
         .destination(OTHER)
         .application_fee(eur(200));
@@ -173,7 +175,7 @@ async fn money_goes_on_to_a_connected_account_less_the_fee() {
     let none = world.checkout.create_intent(&none_of_record).await.unwrap();
     assert_eq!(none.application_fee(), None);
     assert_eq!(none.destination(), Some(OTHER));
-    // So is another business of record.
+    // Another business of record needs another payment too.
     let record = none_of_record.on_behalf_of(OTHER);
     let on_behalf = world.checkout.create_intent(&record).await.unwrap();
     assert_ne!(on_behalf.id(), none.id());

@@ -1,4 +1,4 @@
-//! Orders that are called off: nobody pays afterwards, and if somebody did before, it is said.
+//! Canceled orders: later payments are not possible, and earlier payments are reported.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn called_off<T: std::fmt::Debug>(result: Result<T, PaymentError>) {
     assert!(matches!(result, Err(PaymentError::CalledOff)), "{result:?}");
 }
 
-/// How many PaymentIntents can be paid.
+/// Returns how many PaymentIntents can be paid.
 async fn open(world: &World) -> usize {
     let list = world.get("/payment_intents?limit=100").await;
     let open = list["data"].as_array().unwrap().iter();
@@ -52,7 +52,7 @@ async fn what_is_open_is_canceled_and_stays_so_until_somebody_says_otherwise() {
     called_off(world.checkout.create_intent(&request("order-1")).await);
     world.deliver().await;
     assert_eq!(world.diary.take(), ["canceled order-1"]);
-    // The event that says so does not open it again.
+    // The event of the cancellation does not open the order again.
     called_off(
         world
             .another()
@@ -66,7 +66,7 @@ async fn what_is_open_is_canceled_and_stays_so_until_somebody_says_otherwise() {
     world.confirm(again.id(), "pm_card_visa").await;
     world.deliver().await;
     assert_eq!(world.diary.take(), ["paid order-1 1999"]);
-    // It is open from now on for everybody.
+    // From now on, the order is open for every call.
     let paid = world.checkout.create_intent(&request("order-1")).await;
     assert!(matches!(paid, Err(PaymentError::AlreadyPaid)), "{paid:?}");
 }
@@ -91,7 +91,7 @@ async fn an_order_that_nobody_began_to_pay_is_refused_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn if_somebody_has_paid_or_is_paying_it_says_so() {
     let world = World::new().await;
-    // Whether or not Stripe's news of it are here.
+    // It makes no difference whether Stripe's events about it have arrived.
     for (order, told) in [("order-1", true), ("order-2", false)] {
         let payment = world.paid(order).await;
         if told {
@@ -116,7 +116,7 @@ async fn if_somebody_has_paid_or_is_paying_it_says_so() {
         "{on_its_way:?}"
     );
     called_off(world.checkout.create_intent(&request("order-3")).await);
-    // It fails after all: now it can be ended.
+    // The payment fails after all, so now the order can be canceled.
     assert!(world.sandbox.settle(&made, false));
     world.deliver().await;
     let ended = expired(&world.checkout, "order-3").await;
@@ -143,7 +143,7 @@ async fn a_lost_answer_is_made_good_by_calling_it_again() {
         world.sandbox.faults().next(8, fault.clone());
         assert!(world.checkout.expire("order-1").await.is_err());
         world.sandbox.faults().clear();
-        // Nothing is certain, but nobody gets a new one.
+        // The result is uncertain, but no buyer gets a new payment.
         called_off(world.checkout.create_intent(&request("order-1")).await);
         let ended = expired(&world.another().await, "order-1").await;
         assert!(matches!(ended, Expired::Expired(_)), "{fault:?}: {ended:?}");
@@ -156,7 +156,7 @@ async fn buyers_and_the_merchant_at_the_same_time_leave_nothing_open() {
     for round in 0..10 {
         let world = World::new().await;
         if round % 2 == 0 {
-            // Stripe is slow for whoever comes first.
+            // Stripe is slow for the first calls.
             let slow = Fault::Slow(Duration::from_millis(30));
             world.sandbox.faults().next(3, slow);
         }
@@ -178,7 +178,7 @@ async fn buyers_and_the_merchant_at_the_same_time_leave_nothing_open() {
                 Err(error) => panic!("{error:?}"),
             }
         }
-        // Whoever was in the way of it calls again.
+        // After a conflict with another call, the caller cancels again.
         world.checkout.expire("order-1").await.unwrap();
         assert_eq!(open(&world).await, 0, "round {round}");
         called_off(world.checkout.create_intent(&request("order-1")).await);

@@ -1,4 +1,5 @@
-//! Money that goes back, is reserved, is captured or let go: every call with a reference of its own, against the sandbox, with everything that can go wrong on the way.
+//! Refunds, authorisations, captures and releases against the sandbox, with all its faults. Every
+//! call has its own reference.
 
 mod captures;
 mod connect;

@@ -1,4 +1,4 @@
-//! One refund per reference, whatever breaks, and never more than was paid.
+//! Refunds: one per reference, whatever breaks, and never more than the paid amount.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::world::{World, eur, refund_of};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Asks with this request until there is an answer for it, as somebody does who wrote down that he wants it.
+/// Sends this request until it gets an answer, like a merchant who noted that they want the refund.
 async fn until_answered(
     checkout: &Checkout,
     request: &RefundRequest,
@@ -57,7 +57,7 @@ async fn two_deliberate_refunds_are_two_and_a_repeated_one_is_one() {
     assert_eq!(made.metadata().get("clerk"), Some("7"));
     assert!(!made.livemode());
     let sent = world.refunding().len();
-    // A reload, a double click, another process: the row says that it is done.
+    // A reload, a double click, another process: the row says that the refund is done.
     for checkout in [world.checkout.clone(), world.another().await] {
         let again = checkout.refund(&first).await.unwrap();
         assert_eq!(again.id(), made.id());
@@ -94,7 +94,7 @@ async fn without_an_amount_all_that_is_left_goes_back() {
     assert_eq!(rest.amount(), eur(1499));
     let more = world.checkout.refund(&refund_of("more", &payment, 1)).await;
     assert!(matches!(more, Err(PaymentError::NothingLeft)), "{more:?}");
-    // Asked for again, it is the one that was made, although nothing is left now.
+    // The same request again returns the refund that was made, although nothing is left now.
     let again = RefundRequest::new("rest", &payment);
     let again = world.checkout.refund(&again).await.unwrap();
     assert_eq!(again.id(), rest.id());
@@ -189,7 +189,7 @@ async fn at_once_with_one_reference_it_is_one_and_with_many_never_more_than_was_
     }
     ids.dedup();
     assert_eq!(ids.len(), 1, "{ids:?}");
-    // Of 1699 that are left, 20 times 300 are wanted.
+    // 1699 are left, and 20 requests ask for 300 each.
     for n in 0..20 {
         let checkout = [&world.checkout, &another][n % 2].clone();
         let request = refund_of(&format!("other-{n}"), &payment, 300);
@@ -221,7 +221,7 @@ async fn an_answer_that_was_lost_after_execution_brings_no_second_refund() {
     ] {
         let world = World::new().await;
         let payment = world.paid("order-1").await;
-        // More often than one call tries.
+        // The fault happens more often than one call tries.
         world.sandbox.faults().next(6, fault.clone());
         let request = refund_of("return-1", &payment, 300);
         let mut refund = world.checkout.refund(&request).await;
@@ -248,7 +248,7 @@ async fn an_answer_that_was_lost_after_execution_brings_no_second_refund() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_500_that_stripe_keeps_is_looked_behind_before_the_next_attempt() {
-    // Nothing was done, or everything was: Stripe says the same.
+    // Stripe did nothing, or everything: its answer is the same.
     for fault in [Fault::StatusAndKeep(500), Fault::StatusAfterExecution(500)] {
         let world = World::new().await;
         let payment = world.paid("order-1").await;
@@ -286,7 +286,7 @@ async fn a_crash_between_row_and_call_or_call_and_row_is_made_good_by_whoever_as
         world.sandbox.faults().next(1, fault);
         let request = refund_of(reference, &payment, 300);
         let seen = world.refunding().len();
-        // A process of its own, which dies while it waits for Stripe.
+        // A separate process, which dies while it waits for Stripe.
         let dies = std::thread::spawn({
             let config = world.sandbox.config();
             let inbox = world.inbox.clone();
@@ -339,12 +339,12 @@ async fn a_crash_between_row_and_call_or_call_and_row_is_made_good_by_whoever_as
 async fn after_a_day_it_is_looked_first_and_sent_then() {
     let world = World::new().await;
     let payment = world.paid("order-1").await;
-    // Executed, and nobody heard of it.
+    // Stripe executed it, and the answer was lost.
     world.fail_after_the_look(8, Fault::ResetAfterExecution);
     let done = refund_of("done", &payment, 300);
     assert!(world.checkout.refund(&done).await.is_err());
     world.sandbox.faults().clear();
-    // Never executed.
+    // Stripe never executed it.
     world.fail_after_the_look(8, Fault::Reset);
     let lost = refund_of("lost", &payment, 300);
     assert!(world.checkout.refund(&lost).await.is_err());
@@ -399,7 +399,8 @@ async fn among_many_refunds_of_one_payment_the_own_one_is_found() {
     let request = refund_of("return-1", &payment, 300);
     assert!(world.checkout.refund(&request).await.is_err());
     world.sandbox.faults().clear();
-    // Newer ones on top of it, more than fit a page, some of another application's with the same reference.
+    // Newer refunds follow, more than fit on a page. They belong to another application, with the
+    // same reference.
     for n in 0..120 {
         let form = format!(
             "payment_intent={payment}&amount=1&metadata[checkout_operation]=return-1&metadata[checkout_application]=coffee&metadata[n]={n}"
@@ -417,7 +418,8 @@ async fn among_many_refunds_of_one_payment_the_own_one_is_found() {
 async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
     let world = World::new().await;
     let request = PaymentBefore::of(&world).await;
-    // Not paid yet: Stripe refuses, and may keep the refusal under its key.
+    // The payment is not paid yet. Stripe refuses the refund, and may keep the refusal under its
+    // key.
     for _ in 0..3 {
         let refused = world.checkout.refund(&request).await;
         assert!(
@@ -433,7 +435,8 @@ async fn what_stripe_refused_can_be_asked_for_again_with_the_same_reference() {
         .await
         .unwrap();
     assert_eq!(row.state, OperationState::Refused);
-    // The key is not used up: somebody else may be about to send with it, and then it must be the same one.
+    // The key is not used up: another process may be about to send with it, and then it must be the
+    // same key.
     assert_eq!(row.attempt, 1);
     world.confirm(request.payment(), "pm_card_visa").await;
     let refund = world.checkout.refund(&request).await.unwrap();
@@ -478,7 +481,7 @@ async fn an_inbox_that_forgot_looks_first() {
     let payment = world.paid("order-1").await;
     let request = refund_of("return-1", &payment, 300);
     let first = world.forgetful().refund(&request).await.unwrap();
-    // A day after the restart, the key is no help either.
+    // Two days later and after a restart, the key does not help either.
     world.sandbox.pass_time(DAY * 2);
     let again = world.forgetful().refund(&request).await.unwrap();
     assert_eq!(again.id(), first.id());
@@ -492,7 +495,7 @@ async fn a_refund_that_failed_is_told_and_not_made_again() {
     let request = refund_of("return-1", &payment, 300);
     let made = world.checkout.refund(&request).await.unwrap();
     assert!(world.sandbox.settle_refund(made.id(), false));
-    // By the row, and by the look of an inbox that has none.
+    // The answer comes from the row, or from a look at Stripe if the inbox has no row.
     for checkout in [world.checkout.clone(), world.forgetful()] {
         let again = checkout.refund(&request).await.unwrap();
         assert_eq!(again.id(), made.id());
@@ -513,7 +516,7 @@ async fn a_found_refund_of_another_amount_is_another_operation() {
     assert_eq!(world.refunds(&payment).await, own(&[("return-1", 300)]));
 }
 
-/// A refund of a payment that nobody has paid.
+/// A refund of a payment that is not paid.
 struct PaymentBefore;
 
 impl PaymentBefore {

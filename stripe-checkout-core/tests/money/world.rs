@@ -1,4 +1,4 @@
-//! A shop on a SQLite inbox, a sandbox, and what the hooks wrote down.
+//! A shop on a SQLite inbox, a sandbox, and the lines of the hooks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ pub(crate) const fn eur(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR)
 }
 
-/// What the hooks wrote.
+/// The lines of the hooks.
 #[derive(Clone, Default)]
 pub(crate) struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -38,7 +38,7 @@ impl Diary {
         self.0.lock().unwrap().clone()
     }
 
-    /// What was written since the last time.
+    /// Returns the lines since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
@@ -77,7 +77,7 @@ impl<C: Send> FulfillmentHandler<C> for Diary {
             }
             PaymentEvent::Mismatch { mismatch, .. } => self.write(format!("mismatch {mismatch}")),
             PaymentEvent::Other { event, .. } => {
-                // Others of the sandbox's are of no interest here.
+                // The other events of the sandbox do not matter here.
                 match event.event_type().starts_with("charge.refund") {
                     true => self.write(format!("event {}", event.event_type())),
                     false => Ok(()),
@@ -129,12 +129,12 @@ impl World {
         }
     }
 
-    /// Another process on the same database.
+    /// Starts another process on the same database.
     pub(crate) async fn another(&self) -> Checkout {
         build(&self.sandbox, open(&self.folder).await, &self.diary)
     }
 
-    /// Another process that remembers nothing.
+    /// Starts another process, without stored data.
     pub(crate) fn forgetful(&self) -> Checkout {
         build(&self.sandbox, MemoryInbox::new(), &self.diary)
     }
@@ -152,7 +152,7 @@ impl World {
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// A buyer pays on a connected account.
+    /// Pays on a connected account, as the buyer.
     pub(crate) async fn confirm_on(&self, account: &str, payment: &str) {
         let form = "payment_method=pm_card_visa&return_url=https://shop.example/";
         let path = format!("/payment_intents/{payment}/confirm");
@@ -167,7 +167,7 @@ impl World {
             .await;
     }
 
-    /// An order that somebody pays.
+    /// Makes an order that is paid.
     pub(crate) async fn paid(&self, order: &str) -> String {
         let request = PaymentRequest::new(order, PRICE);
         let payment = self.checkout.create_intent(&request).await.unwrap();
@@ -175,7 +175,7 @@ impl World {
         payment.id().to_owned()
     }
 
-    /// An order for which somebody lets money be reserved.
+    /// Makes an order whose money is authorised.
     pub(crate) async fn reserved(&self, order: &str) -> String {
         let request = PaymentRequest::new(order, PRICE).capture_manually();
         let payment = self.checkout.create_intent(&request).await.unwrap();
@@ -184,12 +184,12 @@ impl World {
         payment.id().to_owned()
     }
 
-    /// An order whose money is authorised for several captures.
+    /// Makes an order whose money is authorised for several captures.
     pub(crate) async fn reserved_for_several_captures(&self, order: &str) -> String {
         self.reserved_with(order, "request_multicapture").await
     }
 
-    /// An order of which more may be captured than is authorised.
+    /// Makes an order that allows a capture of more than the authorised amount.
     pub(crate) async fn reserved_for_more(&self, order: &str) -> String {
         self.reserved_with(order, "request_overcapture").await
     }
@@ -205,7 +205,7 @@ impl World {
         payment.id().to_owned()
     }
 
-    /// The refunds that there are of a payment: reference and minor units, the oldest first.
+    /// Returns the refunds of a payment: reference and minor units, the oldest first.
     pub(crate) async fn refunds(&self, payment: &str) -> Vec<(String, u64)> {
         self.sandbox.faults().clear();
         let list = self
@@ -227,26 +227,26 @@ impl World {
         refunds
     }
 
-    /// The requests that asked for a refund.
+    /// Returns the requests that asked for a refund.
     pub(crate) fn refunding(&self) -> Vec<LoggedRequest> {
         let mut requests = self.sandbox.requests();
         requests.retain(|request| request.method == "POST" && request.path == "/v1/refunds");
         requests
     }
 
-    /// Has the fault happen to the requests that follow the look at Stripe.
+    /// Makes the fault happen to the requests after the look at Stripe.
     pub(crate) fn fail_after_the_look(&self, count: usize, fault: Fault) {
         let faults = self.sandbox.faults();
         faults.next(1, Fault::Slow(Duration::ZERO));
         faults.next(count, fault);
     }
 
-    /// Delivers what Stripe has to tell and has not told yet, in this order or the other one.
+    /// Delivers Stripe's new events, in this order or the other one.
     pub(crate) async fn deliver(&self) -> Vec<Received> {
         self.deliver_of(None).await
     }
 
-    /// The same of a connected account.
+    /// Delivers the new events of a connected account in the same way.
     pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<Received> {
         let list = self.gateway.get("/events?limit=100", account).await;
         let list: Value = serde_json::from_slice(&list.unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! A PostgreSQL to test with: the one that `DATABASE_URL` names, or a cluster of our own in a temporary folder, reached by a socket there. Each test has a
-//! schema of its own.
+//! A PostgreSQL to test with: the one that `DATABASE_URL` names, or our own cluster in a temporary
+//! folder, with a socket there. Each test has its own schema.
 
 pub(crate) mod programs;
 
@@ -16,23 +16,25 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use self::programs::{command, find, other_user, output};
 
-/// Whether a cluster of our own waits for the disk at each commit. Tests need not: what is written goes to the operating system at once.
+/// Whether our own cluster waits for the disk at each commit. Tests do not need that: every write
+/// goes to the operating system at once.
 pub(crate) static WAITS_FOR_THE_DISK: AtomicBool = AtomicBool::new(false);
 
-/// A schema of its own.
+/// A schema for one test.
 pub(crate) struct Database {
     pub(crate) options: PgConnectOptions,
     pub(crate) schema: String,
 }
 
 impl Database {
-    /// Nothing if there is no PostgreSQL; but in continuous integration there has to be one.
+    /// `None` if there is no PostgreSQL. In continuous integration there has to be one.
     pub(crate) async fn new() -> Option<Self> {
         static SERVER: OnceLock<Result<PgConnectOptions, String>> = OnceLock::new();
         let server = SERVER.get_or_init(|| {
             let server = server();
             if let Err(why) = &server {
-                // Past the test harness, which shows only what failing tests print.
+                // This line bypasses the test harness, which shows only the output of failing
+                // tests.
                 let line = format!("skipped, all that needs PostgreSQL: {why}\n");
                 std::io::stderr().write_all(line.as_bytes()).unwrap();
             }
@@ -56,7 +58,7 @@ impl Database {
         Some(Self { options, schema })
     }
 
-    /// A pool of its own, as another process has, whose sessions are set so.
+    /// Opens a separate pool, like another process, whose sessions have these settings.
     pub(crate) async fn pool(&self, size: u32, set: &'static str) -> PgPool {
         let options = self.options.clone();
         let set = format!("SET search_path = {}; {set}", self.schema);
@@ -92,7 +94,7 @@ impl Drop for Database {
                 conn.close().await
             })
         });
-        // What cannot be cleaned up does not make a test fail.
+        // A failed clean-up does not make a test fail.
         let _ = dropping.join();
     }
 }
@@ -106,7 +108,8 @@ fn server() -> Result<PgConnectOptions, String> {
     start().map_err(|why| format!("DATABASE_URL is not set, and {why}"))
 }
 
-/// Starts a cluster that ends, and whose folder goes, with this process, however that ends.
+/// Starts a cluster that ends with this process, however the process ends. Its folder is deleted
+/// then too.
 fn start() -> Result<PgConnectOptions, String> {
     let initdb = find("initdb").ok_or("initdb is not installed")?;
     let postgres = find("postgres").ok_or("postgres is not installed")?;
@@ -137,7 +140,7 @@ fn start() -> Result<PgConnectOptions, String> {
         return Err(format!("initdb failed: {why}"));
     }
     let child = serve(&as_whom, &postgres, &folder).map_err(|error| error.to_string())?;
-    // Never dropped: its standard input closes when this process ends.
+    // The child is never dropped: its standard input closes when this process ends.
     static CHILD: OnceLock<Child> = OnceLock::new();
     let _ = CHILD.set(child);
     let socket = folder.join(".s.PGSQL.5432");
@@ -159,7 +162,8 @@ fn start() -> Result<PgConnectOptions, String> {
         .database("postgres"))
 }
 
-/// The shell waits for the end of its standard input, which is the end of this process.
+/// Starts a shell that runs the server. It waits for the end of its standard input, which is the
+/// end of this process.
 fn serve(as_whom: &[String], postgres: &Path, folder: &Path) -> std::io::Result<Child> {
     let disk = match WAITS_FOR_THE_DISK.load(Ordering::Relaxed) {
         true => "on",

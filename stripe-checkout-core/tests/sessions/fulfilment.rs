@@ -1,4 +1,4 @@
-//! What happens to a session happens to its order, once.
+//! A session's events change its order, once.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn a_paid_session_ships_once_however_often_all_is_told() {
     assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
 }
 
-/// Every order of these.
+/// Returns every order of these events.
 pub(crate) fn orders(events: &[Event]) -> Vec<Vec<Event>> {
     let [] = events else {
         return (0..events.len())
@@ -98,7 +98,7 @@ async fn the_price_of_the_order_is_compared_and_not_what_shipping_tax_and_codes_
         let id = session.id();
         world.on_page(id, "shipping", "shipping=1").await;
         let shown = world.on_page(id, "code", "code=SANDBOX10").await;
-        // 20.00 − 2.00 + 10.00 and a tenth of it.
+        // 20.00 − 2.00 + 10.00, and a tenth of that.
         assert_eq!(shown["total"], 30_80, "{shown}");
         let refused = world.pay(id, GOOD).await;
         assert_eq!(refused["error"]["param"], "country", "{refused}");
@@ -166,13 +166,13 @@ async fn a_free_order_is_given_once_and_is_paid() {
     let again = world.checkout.create_intent(&request("1")).await;
     assert!(matches!(again, Err(PaymentError::AlreadyPaid)), "{again:?}");
 
-    // One that was left open in another window, and is paid after all.
+    // A session that was left open in another window, and is paid after all.
     let second = world.post("/checkout/sessions", &by_hand("")).await;
     world.pay(second["id"].as_str().unwrap(), GOOD).await;
     assert_eq!(world.deliver().await, ["twice 1"]);
 }
 
-/// A session that bears the marks of the order 1, and was made past the shop.
+/// Returns a session with the ownership metadata of order 1, made without the shop.
 pub(crate) fn by_hand(more: &str) -> String {
     let marks = "[order_id]=1&@[checkout_application]=tea&@[checkout_amount]=2000&@[checkout_currency]=eur&@[checkout_session]=9";
     let marks = |place: &str| format!("{place}{}", marks.replace('@', place));
@@ -264,7 +264,7 @@ async fn late_news_of_a_session_that_failed_bring_nothing_back() {
 async fn a_session_whose_time_is_over_is_told_once_and_another_one_is_made() {
     let world = World::new().await;
     let first = world.open("1").await;
-    // With a PaymentIntent, which is canceled too.
+    // The session has a PaymentIntent, which is canceled too.
     world.pay(first.id(), DECLINED).await;
     world.deliver().await;
     world.sandbox.pass_time(Duration::from_secs(24 * 60 * 60));
@@ -313,7 +313,7 @@ async fn a_session_that_was_refunded_before_is_not_shipped() {
     world.on_page(session.id(), "code", "code=SANDBOX10").await;
     world.pay(session.id(), GOOD).await;
     let intent = world.intent_of(session.id()).await;
-    // All that was paid, although it is less than the price.
+    // The refund covers all that was paid, although that is less than the price.
     world
         .post("/refunds", &format!("payment_intent={intent}"))
         .await;
@@ -336,7 +336,7 @@ async fn money_that_is_authorised_in_a_session_ships_when_it_is_collected() {
     world
         .post(&format!("/payment_intents/{intent}/capture"), "")
         .await;
-    // No session tells of it: Stripe is asked for its totals.
+    // No session reports this amount, so the checkout asks Stripe for its totals.
     assert_eq!(world.deliver().await, ["ship for 18.00 EUR of 20.00 EUR 1"]);
 
     let form = by_hand("&payment_intent_data[capture_method]=manual")

@@ -1,4 +1,5 @@
-//! Orders that are paid on Stripe's own page: fulfilled once, whatever comes first, is lost, is clicked twice or changes meanwhile.
+//! Orders that are paid on Stripe's own page. Each is fulfilled once, in spite of late events, lost
+//! events, double clicks and changes.
 
 mod authorised;
 mod connect;

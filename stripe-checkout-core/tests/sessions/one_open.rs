@@ -1,4 +1,4 @@
-//! One open page per order, whatever is clicked twice, lost, or chosen otherwise meanwhile.
+//! One open page per order, in spite of double clicks, lost answers and changed choices.
 
 use std::collections::HashSet;
 
@@ -75,7 +75,7 @@ async fn an_order_that_is_called_off_is_paid_on_no_page() {
     let second = world.checkout.create_session(&reopened).await.unwrap();
     assert_ne!(second.id(), open.id());
 
-    // Somebody was faster.
+    // The buyer was faster.
     world.pay(second.id(), GOOD).await;
     let paid = world.checkout.expire("1").await.unwrap();
     let intent = world.intent_of(second.id()).await;
@@ -103,7 +103,7 @@ async fn an_answer_that_was_lost_after_the_work_was_done_makes_no_second_session
     let session = world.open("1").await;
     assert_eq!(world.sessions("open").await, [session.id()]);
 
-    // All tries of one call, and the buyer clicks again.
+    // All tries of one call fail, and the buyer clicks again.
     world.sandbox.faults().next(4, Fault::ResetAfterExecution);
     let lost = world.checkout.create_session(&request("2")).await;
     assert!(matches!(lost, Err(PaymentError::Api(_))), "{lost:?}");
@@ -164,7 +164,7 @@ async fn an_order_that_changed_gets_another_session_and_the_first_is_over() {
     assert_eq!(world.deliver().await, [""; 0], "the order goes on: no news");
     let late = world.pay(first.id(), GOOD).await;
     assert!(late["error"].is_object(), "{late}");
-    // Another frame for the same: embedded.
+    // The same with another frame: embedded.
     let framed = world.process(hosted().embedded()).await;
     let third = framed.create_session(&dearer).await.unwrap();
     assert!(third.url().is_none() && third.client_secret().is_some());
@@ -176,7 +176,7 @@ async fn who_pays_the_first_while_it_is_replaced_has_paid() {
     let world = World::new().await;
     let first = world.open("1").await;
     world.pay(first.id(), GOOD).await;
-    // The webhook has not come.
+    // The webhook has not arrived.
     let dearer = PaymentRequest::new("1", eur(25_00));
     let second = world.checkout.create_session(&dearer).await;
     assert!(
@@ -264,7 +264,7 @@ async fn buttons_of_both_pages_pressed_at_the_same_time_never_leave_two() {
             let lost = matches!(clicked, Ok(()) | Err(PaymentError::InFlight));
             assert!(lost, "{clicked:?}");
         }
-        // Each takes the other's page away: who is last may have given up.
+        // Each call expires the other's page, so the last call may have failed.
         assert!(open().await <= 1, "round {round}");
         let last = world.open(&reference).await;
         assert!(world.sessions("open").await.contains(&last.id().to_owned()));

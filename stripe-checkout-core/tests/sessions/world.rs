@@ -28,7 +28,7 @@ pub(crate) const fn eur(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR)
 }
 
-/// Writes down what it is told.
+/// A handler that writes a line for each call.
 #[derive(Clone)]
 pub(crate) struct Shop {
     lines: Arc<Mutex<Vec<String>>>,
@@ -49,7 +49,7 @@ impl Shop {
         }
     }
 
-    /// Changes its answer.
+    /// Changes the amount due.
     pub(crate) fn costs(&self, due: Due) {
         *self.due.lock().unwrap() = due;
     }
@@ -60,7 +60,7 @@ impl Shop {
         Ok(())
     }
 
-    /// What it was told since it was asked last.
+    /// Returns the lines since the last call.
     pub(crate) fn lines(&self) -> Vec<String> {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
@@ -104,7 +104,7 @@ impl<C: Send> FulfillmentHandler<C> for Shop {
     }
 }
 
-/// The price of every order; its reference is what the browser says.
+/// The price of every order. The browser sends the reference.
 struct OnePrice;
 
 #[derive(serde::Deserialize)]
@@ -124,7 +124,7 @@ impl Pricing for OnePrice {
     }
 }
 
-/// Whoever visits.
+/// A resolver that takes every visitor for this user.
 struct Known(&'static str);
 
 impl Customers for Known {
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// Another process on the same database, whose hosted checkout is this.
+    /// Starts another process on the same database, with this hosted checkout.
     pub(crate) async fn process(&self, hosted: HostedCheckout) -> Checkout {
         let inbox = sqlite(&self.folder).await;
         let builder = builder(&self.sandbox, hosted);
@@ -185,7 +185,7 @@ impl World {
             .unwrap()
     }
 
-    /// Another process on the same database, with these hooks, whose events have one attempt.
+    /// Starts another process on the same database, with these hooks and one attempt per event.
     pub(crate) async fn with_one_attempt(
         &self,
         handler: impl FulfillmentHandler<sqlx::SqliteConnection>,
@@ -195,7 +195,7 @@ impl World {
         builder.fulfillment(inbox, handler).build().unwrap()
     }
 
-    /// Another process, which knows everybody who visits as this user.
+    /// Starts another process, which takes every visitor for this user.
     pub(crate) async fn visited_by(&self, user: &'static str) -> Checkout {
         let inbox = sqlite(&self.folder).await;
         let builder = builder(&self.sandbox, hosted()).customers(Known(user));
@@ -212,7 +212,7 @@ impl World {
             .build()
     }
 
-    /// A shop that knows nothing of what was before.
+    /// Starts a shop that knows no earlier data.
     pub(crate) fn newcomer(&self, shop: &Shop) -> Checkout {
         let builder = builder(&self.sandbox, hosted());
         builder
@@ -221,7 +221,7 @@ impl World {
             .unwrap()
     }
 
-    /// A process with an inbox of its own, which knows only that this session is open for order 1.
+    /// Starts a process with its own inbox, which knows only that this session is open for order 1.
     pub(crate) async fn knowing_session(
         &self,
         inbox: impl Inbox,
@@ -236,7 +236,7 @@ impl World {
         builder.fulfillment(inbox, shop.clone()).build().unwrap()
     }
 
-    /// A shop that knows nothing of what was before, and has this Connect application.
+    /// Starts a shop that knows no earlier data, and has this Connect application.
     pub(crate) fn forgetful(&self, shop: &Shop, application: Option<&str>) -> Checkout {
         let builder = builder(&self.sandbox, hosted());
         let builder = match application {
@@ -249,7 +249,7 @@ impl World {
             .unwrap()
     }
 
-    /// A shop with a page of its own only.
+    /// Starts a shop that has only its own page.
     pub(crate) fn without_sessions(&self, shop: &Shop) -> Checkout {
         Checkout::builder(self.sandbox.config())
             .application("tea")
@@ -264,13 +264,13 @@ impl World {
         session.unwrap()
     }
 
-    /// A session whose money is only authorised.
+    /// Opens a session whose money is only authorised.
     pub(crate) async fn open_manual(&self, reference: &str) -> CheckoutSession {
         let request = request(reference).capture_manually();
         self.checkout.create_session(&request).await.unwrap()
     }
 
-    /// What the buyer's browser posts on the page of a session.
+    /// Posts a form on the page of a session, as the buyer's browser.
     pub(crate) async fn on_page(&self, session: &str, action: &str, form: &str) -> Value {
         let path = format!("/sandbox/checkout/{session}/{action}");
         post(&self.sandbox, &path, form).await
@@ -284,7 +284,7 @@ impl World {
         self.on_page(session, "pay", &form).await
     }
 
-    /// Stripe's events so far, the oldest first.
+    /// Returns Stripe's events so far, the oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
         self.events_of(None).await
     }
@@ -302,7 +302,7 @@ impl World {
         self.deliver_of(None).await
     }
 
-    /// The same of a connected account.
+    /// Delivers all events of a connected account again.
     pub(crate) async fn deliver_of(&self, account: Option<&str>) -> Vec<String> {
         for event in self.events_of(account).await {
             let received = self.checkout.receive(event).await.unwrap();
@@ -331,7 +331,7 @@ impl World {
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// The sessions at Stripe that are in this state.
+    /// Returns the sessions at Stripe that are in this state.
     pub(crate) async fn sessions(&self, status: &str) -> Vec<String> {
         let list = self
             .get(&format!("/checkout/sessions?limit=100&status={status}"))
@@ -342,7 +342,7 @@ impl World {
             .collect()
     }
 
-    /// Writes down that this session is open for the order.
+    /// Stores that this session is open for the order.
     pub(crate) async fn put_open(&self, reference: &str, session: &str) {
         let (order, row) = (order_key(reference, None), open_row(9, session));
         let inbox = sqlite(&self.folder).await;

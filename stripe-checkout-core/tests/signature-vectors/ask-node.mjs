@@ -1,4 +1,5 @@
-// Asks Stripe's Node SDK about each case on standard input; prints true (accepted) or false for each.
+// Asks Stripe's Node SDK about each case on standard input. Prints true (accepted) or false for
+// each.
 import { readFileSync } from "node:fs";
 import Stripe from "stripe";
 

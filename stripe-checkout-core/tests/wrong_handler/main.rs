@@ -1,7 +1,9 @@
-//! What the compiler says to somebody whose handler does not fit the inbox: it is the first thing that goes wrong for whoever changes from memory to a database.
+//! The compiler's errors for a handler that does not fit the inbox. It is the first error for
+//! developers who change from memory to a database.
 //!
-//! The compiler is asked directly, with the library that this test was built with: `trybuild` would compile every dependency once more, for minutes. Only what this
-//! crate itself says is looked at, so another compiler's wording breaks nothing.
+//! The test calls the compiler directly, with the library that this test was built with. `trybuild`
+//! would compile every dependency once more, which takes minutes. The test looks only at the text
+//! of this crate, so another compiler's wording breaks nothing.
 
 use std::env;
 use std::fs;
@@ -10,7 +12,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The libraries of this crate's name that cargo has built beside this test, the newest first: there may be others, of other features.
+/// Returns the libraries of this crate's name that cargo has built beside this test, the newest
+/// first. There may be others, with other features.
 fn libraries(name: &str) -> Vec<PathBuf> {
     let folder = env::current_exe().unwrap().parent().unwrap().to_owned();
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap());
@@ -44,7 +47,8 @@ fn compile(program: &str, library: &Path, sqlx: &Path) -> Output {
         .expect("a Rust compiler")
 }
 
-/// A library, and the sqlx that it was built with: those with which the good program compiles.
+/// Returns a library, and the sqlx that it was built with: the pair with which the good program
+/// compiles.
 fn fitting() -> (PathBuf, PathBuf) {
     let mut said = String::new();
     let sqlx = libraries("sqlx");
@@ -60,14 +64,14 @@ fn fitting() -> (PathBuf, PathBuf) {
     panic!("no library that was built with this test compiles good handlers: {said}");
 }
 
-/// What one error says: its sentence, and the labels and notes with it.
+/// The text of one error: its message, and its labels and notes.
 struct Said {
     message: String,
     with: Vec<String>,
 }
 
 fn errors(output: &Output) -> Vec<Said> {
-    // As one writes it. Whether the compiler names the crate behind it is the compiler's affair.
+    // As a developer writes the type. The compiler decides whether to name the crate behind it.
     let text = |value: &Value| {
         let text = value.as_str()?;
         Some(text.replace("sqlx_sqlite::connection::", ""))

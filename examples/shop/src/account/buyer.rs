@@ -1,4 +1,4 @@
-//! Which buyer a visitor is: to the shop's own pages, and to the checkout.
+//! The buyer behind a visitor, for the shop's own pages and for the checkout.
 
 use std::time::Duration;
 
@@ -14,17 +14,19 @@ use crate::{
 
 /// The cookie of a buyer who is logged in.
 pub(super) const SESSION: &str = "account";
-/// How long he stays so.
+/// How long a log-in lasts.
 pub(super) const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The id under which the session of this cookie is stored: who reads the database learns no cookie from it.
+/// The id under which the session of this cookie is stored.
+///
+/// A reader of the database learns no cookie from it.
 pub(super) fn session_id(cookie: &str) -> String {
     let hash = Sha256::new().chain_update("account ").chain_update(cookie);
     random::hex(&hash.finalize())
 }
 
 impl Store {
-    /// Who visits, if he is logged in.
+    /// The buyer, if the visitor is logged in.
     pub(crate) async fn buyer_of(&self, visit: &Visit) -> Result<Option<Buyer>, StoreError> {
         self.buyer_with(visit.cookie(SESSION)).await
     }
@@ -38,13 +40,14 @@ impl Store {
 }
 
 impl Buyer {
-    /// The buyer as Stripe's customer: by the account's id, which stays when the address changes.
+    /// The buyer as Stripe's customer, by the account's id, which stays when the address changes.
     pub(crate) fn customer(&self) -> CustomerRequest {
         CustomerRequest::new(&self.account).email(&self.email)
     }
 }
 
-/// Tells the checkout who visits its pages: whoever is logged in sees the cards that he saved there.
+/// Tells the checkout which buyer visits its pages. Buyers who are logged in see their saved cards
+/// there.
 #[derive(Debug)]
 pub(crate) struct Buyers(pub(crate) Store);
 

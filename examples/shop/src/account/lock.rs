@@ -1,17 +1,17 @@
-//! How guessing a buyer's password is slowed down, and how many purchases an account makes.
+//! Limits: guesses of a buyer's password, and the purchases of an account.
 
 use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use super::hashing::{HashError, Hashing};
 use crate::limit::{self, Limit, PerNetwork};
 
-/// The shortest password that is taken, in characters.
+/// The shortest password that the shop accepts, in characters.
 pub(crate) const SHORTEST: usize = 10;
 
-/// An account, and the site that a visitor tries to enter it from.
+/// An account, and the site from which a visitor tries to enter it.
 type Pair = (String, IpAddr);
 
-/// The door of the accounts. Each process counts for itself.
+/// The limits of the accounts. Each process counts for itself.
 ///
 /// A stranger at one address uses up only the tries of that address. A stranger at many addresses
 /// also uses up the tries of the account. Browsers that were in the account keep their own tries.
@@ -37,7 +37,7 @@ impl Lock {
         }
     }
 
-    /// Counts a try to get in, or to get an account, for the visitor's network.
+    /// Counts a try to log in or to sign up, for the visitor's network.
     ///
     /// # Errors
     /// How long to wait.
@@ -45,8 +45,10 @@ impl Lock {
         self.by_network.count(from)
     }
 
-    /// Counts a try for the account: for the browser alone, if it was in the account before. Call
-    /// it before the password is checked, so that many tries at once cannot slip through together.
+    /// Counts a try for the account: for the browser alone, if it was in the account before.
+    ///
+    /// Call it before the password is checked, so that many tries at once cannot slip through
+    /// together.
     ///
     /// # Errors
     /// How long to wait.
@@ -64,12 +66,12 @@ impl Lock {
         self.by_account.count(&pair.0)
     }
 
-    /// Forgets the tries of the account from there: it was entered.
+    /// Forgets the tries for the account from this site, after a successful log-in or sign-up.
     pub(crate) fn entered(&self, email: &str, from: Option<IpAddr>) {
         self.by_pair.forget(&(email.to_owned(), limit::site(from)));
     }
 
-    /// Counts a purchase with one click.
+    /// Counts a one-click purchase.
     ///
     /// # Errors
     /// How long to wait.
@@ -82,7 +84,8 @@ impl Lock {
         self.hashing.hash(password).await
     }
 
-    /// Whether it is the password of this stored hash; without one it takes the same time to say no.
+    /// Whether this is the password of the stored hash. Without a hash, the answer takes the same
+    /// time.
     pub(crate) async fn opens(
         &self,
         password: String,
@@ -114,14 +117,14 @@ mod tests {
         lock.count_try(email, from, None)
     }
 
-    /// How many tries come through before the first refusal.
+    /// How many tries get through before the first refusal.
     fn tries(lock: &Lock, email: &str, from: Option<IpAddr>) -> usize {
         (0..100)
             .take_while(|_| count(lock, email, from).is_ok())
             .count()
     }
 
-    /// A minute is long, but a machine may be slow: more than these come through only with time.
+    /// A minute is long, but a machine may be slow: more than these get through only over time.
     fn let_through(count: usize, at_least: usize) {
         assert!((at_least..at_least + 10).contains(&count), "{count}");
     }
@@ -148,7 +151,7 @@ mod tests {
         let lock = Lock::new();
         let_through(tries(&lock, ADA, at("203.0.113.7")), 5);
         assert!(count(&lock, ADA, at("203.0.113.8")).is_ok());
-        // A whole site of IPv6 networks is one address in this.
+        // All networks of an IPv6 site count as one address here.
         let site = (0..100).filter(|n| {
             let from = at(&format!("2001:db8:1:{n}::1"));
             count(&lock, ADA, from).is_ok()
@@ -167,7 +170,7 @@ mod tests {
         let_through(guesses.count(), 60);
         let road = at("192.0.2.1");
         assert!(count(&lock, ADA, road).is_err());
-        // Its tries are limited, and no other browser's.
+        // Its tries are limited, and they use up no other browser's tries.
         for browser in ["phone", "laptop"] {
             let tries = (0..100).take_while(|_| lock.count_try(ADA, road, Some(browser)).is_ok());
             let_through(tries.count(), 5);

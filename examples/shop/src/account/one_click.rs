@@ -1,7 +1,9 @@
-//! Buying with one click: a card that is saved pays what the buyer sees in the cart.
+//! One-click purchases: a saved card pays for the cart that the buyer sees.
 //!
-//! What is clicked twice is bought once. The page carries a wish, a token of its own, and the order is made once for that wish and those things; the core then
-//! charges an order once. And what is paid is what the page showed: if the total is another one meanwhile, the buyer is asked again.
+//! A double click buys once. The page carries a wish, which is a token of its own. The shop creates
+//! one order for this wish and these articles, and the core charges an order once. The buyer pays
+//! the total that the page showed: if the total has changed meanwhile, the page asks the buyer
+//! again.
 
 use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
@@ -24,13 +26,13 @@ use crate::{
 };
 
 impl Shop {
-    /// `POST /account/buy`: orders what is in the cart, and pays it with a saved card.
+    /// `POST /account/buy`: orders the content of the cart, and pays for it with a saved card.
     pub async fn buy(&self, visit: &Visit) -> Answer {
         let (buyer, form) = match self.buyers_form(visit).await {
             Ok(found) => found,
             Err(refused) => return refused,
         };
-        // The form has the quantities that the buyer sees; the cookie may have been changed in another tab.
+        // The form has the quantities that the buyer sees. Another tab may have changed the cookie.
         let cart = CartForm::from_fields(&form).apply(cart_of(visit));
         if cart.is_empty() {
             return Answer::see_other("/cart");
@@ -44,7 +46,7 @@ impl Shop {
         self.page(self.buy_now(visit, &buyer, &form, &cart).await)
     }
 
-    /// What the cart's page needs to offer it: nothing, if there is no card that could pay.
+    /// The values that the cart's page needs for it. `None` if no saved card can pay.
     pub(crate) async fn one_click(
         &self,
         visit: &Visit,
@@ -88,7 +90,7 @@ impl Shop {
         if !random::is_token(wish) {
             return Err(Problem::Malformed);
         }
-        // Asked first: for a card that is not the buyer's own no order is made.
+        // Stripe is asked first: no order is created for a card that is not the buyer's own.
         let asked = async {
             let customer = checkout.customer(&buyer.customer()).await?;
             let methods = checkout.payment_methods(&customer).await?;
@@ -99,7 +101,7 @@ impl Shop {
             return Err(Problem::UnknownCard);
         };
 
-        // Other things on a page that was kept are another wish.
+        // Other articles on a page that was kept are another wish.
         let wish = Sha256::new()
             .chain_update(wish)
             .chain_update(cart.to_cookie());
@@ -118,7 +120,8 @@ impl Shop {
                 self.unpaid(cart, &id, &named(method), message)?
             }
             Ok(SavedChargeOutcome::AuthenticationRequired(_)) => {
-                // The same PaymentIntent waits there, with the same card to choose: the buyer's bank asks, and he answers.
+                // The same PaymentIntent waits there, with the same card to choose. The bank asks
+                // the buyer there, and the buyer answers.
                 Answer::see_other(format!("/checkout?order={id}"))
             }
             Ok(_)
@@ -131,7 +134,8 @@ impl Shop {
                 self.unpaid(cart, &id, &named(method), message)?
             }
             Err(error) => {
-                // It may have been paid: the order's page says so as soon as it is known, and asks for nothing twice.
+                // The order may be paid. Its page says so as soon as the shop knows, and does not
+                // charge twice.
                 tracing::error!(order = crate::order::short(&id), error = %crate::causes(&error), "a saved card could not be charged");
                 at_order
             }

@@ -1,4 +1,4 @@
-//! Accounts in the database, and which browser is whose.
+//! Accounts in the database, and the sessions of their browsers.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use crate::{
     store::{OrderSummary, Store, StoreError},
 };
 
-/// Somebody who is logged in.
+/// A buyer who is logged in.
 pub(crate) struct Buyer {
-    /// The account's id: for ever the same, and what Stripe's customer is known by.
+    /// The account's id. It never changes, and Stripe's customer belongs to it.
     pub(crate) account: String,
     /// The e-mail address.
     pub(crate) email: String,
@@ -19,7 +19,7 @@ pub(crate) struct Buyer {
 }
 
 impl Store {
-    /// Makes an account, and gives its id: none if there is one with this address.
+    /// Creates an account and returns its id; `None` if an account with this address exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    /// The id and the password's hash of the account with this address.
+    /// The account with this address: its id and its password's hash.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -69,7 +69,7 @@ impl Store {
         .await
     }
 
-    /// Lets a browser in for so long, and forgets those whose time is over.
+    /// Opens a session for `lifetime`, and deletes the sessions that have ended.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -101,7 +101,7 @@ impl Store {
         .await
     }
 
-    /// Whose session this is, if it lives.
+    /// The buyer of this session, if the session has not ended.
     ///
     /// # Errors
     /// [`StoreError`].

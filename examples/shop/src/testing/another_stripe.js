@@ -1,5 +1,7 @@
-// Another implementation of Stripe.js: as little of it as Stripe's documentation makes one write, from an origin of its own. It has no events, its form stands in
-// an iframe, submit() gives nothing, and confirmPayment() gives the PaymentIntent and leaves the redirect to the page. __API__ is Stripe's API.
+// Another implementation of Stripe.js, with an origin of its own. It has only the parts that
+// Stripe's documentation tells a page to use. It has no events, its form is in an iframe, and
+// submit() resolves to nothing. confirmPayment() resolves to the PaymentIntent and leaves the
+// redirect to the page. __API__ is Stripe's API.
 
 (() => {
   "use strict";

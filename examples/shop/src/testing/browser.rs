@@ -1,4 +1,5 @@
-//! Chromium, driven through chromedriver as a person would use it: it waits for what is to be seen, clicks, types.
+//! Chromium, driven through chromedriver as a person would use it: it waits until something is
+//! visible, clicks and types.
 
 use std::{
     io::{Read as _, Write as _},
@@ -32,26 +33,28 @@ use super::{Tools, until};
 /// More presses of the Tab key than any page of the shop has stops.
 const MOST_TABS: usize = 60;
 
-/// One browser, with one session and a profile of its own.
+/// One browser, with one session and its own profile.
 #[derive(Debug)]
 pub struct Browser {
     client: Client,
     driver: Child,
     port: u16,
     session: String,
-    /// Errors of the console that a scenario brings about itself: each must come.
+    /// Parts of the console errors that a scenario causes itself. Each of them must appear.
     expected: Mutex<Vec<&'static str>>,
-    // The profile lives there, and goes with it.
+    // It holds the profile, and is deleted with this value.
     _profile: TempDir,
 }
 
-/// Starts chromedriver, and says at which port it listens. It takes a free port of IPv4 and wants the same one of IPv6: where that is taken, it goes away without a
-/// word, and is asked again.
+/// Starts chromedriver and returns it with its port.
+///
+/// chromedriver takes a free port of IPv4 and wants the same one of IPv6. If that one is taken, it
+/// ends without an error, and this function starts it again, up to five times.
 async fn start_driver(tools: &Tools, profile: &Path) -> (Child, u16) {
     for _ in 0..5 {
         let mut driver = Command::new(&tools.chromedriver)
             .arg("--port=0")
-            // What it and Chromium leave behind goes with the profile.
+            // The temporary files of chromedriver and Chromium are deleted with the profile.
             .env("TMPDIR", profile)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,7 +67,7 @@ async fn start_driver(tools: &Tools, profile: &Path) -> (Child, u16) {
             if let Some((_, port)) = line.rsplit_once(" successfully on port ")
                 && let Ok(port) = port.trim_end_matches('.').parse()
             {
-                // What it says later must not fill the pipe.
+                // Later output must not fill the pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 return (driver, port);
             }
@@ -81,7 +84,8 @@ impl Browser {
             .expect("a folder");
         let (driver, port) = start_driver(tools, profile.path()).await;
         let folder = profile.path().join("profile");
-        // No sandbox of Chromium's own for root; and no calls home, which would only wait for a network that may not be there.
+        // Root cannot use Chromium's own sandbox. Background requests would only wait for a network
+        // that may be missing.
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -122,7 +126,7 @@ impl Browser {
         browser
     }
 
-    /// Has every page of this tab remember violations of its policy.
+    /// Makes every page of this tab record violations of its policy.
     async fn watch(&self) {
         let script = r#"
             addEventListener("securitypolicyviolation", (event) => {
@@ -154,7 +158,8 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{command}: {error}"));
     }
 
-    /// Refuses (or no longer refuses) to load addresses that fit one of these patterns, as an extension that blocks scripts does.
+    /// Blocks exactly the addresses that match these patterns, as an extension that blocks scripts
+    /// does.
     pub async fn block(&self, patterns: &[&str]) {
         self.devtools("Network.enable", json!({})).await;
         self.devtools("Network.setBlockedURLs", json!({ "urls": patterns }))
@@ -169,17 +174,18 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
-    /// The browser's back button.
+    /// Presses the browser's back button.
     pub async fn back(&self) {
         self.client.back().await.expect("back");
     }
 
-    /// The browser's reload button.
+    /// Presses the browser's reload button.
     pub async fn reload(&self) {
         self.client.refresh().await.expect("reload");
     }
 
-    /// Opens another tab and goes there. Gives what [`return_to`](Self::return_to) takes.
+    /// Opens another tab and switches to it. Returns the first tab for
+    /// [`return_to`](Self::return_to).
     pub async fn open_tab(&self) -> Tab {
         let first = self.client.window().await.expect("a tab");
         let second = self.client.new_window(true).await.expect("another tab");
@@ -191,7 +197,7 @@ impl Browser {
         Tab(first)
     }
 
-    /// Closes this tab and goes back to the other.
+    /// Closes this tab and returns to the other.
     pub async fn return_to(&self, tab: Tab) {
         self.check().await;
         self.client.close_window().await.expect("the tab closes");
@@ -201,12 +207,12 @@ impl Browser {
             .expect("the other tab");
     }
 
-    /// The address shown.
+    /// Returns the current address.
     pub async fn url(&self) -> String {
         self.client.current_url().await.expect("an address").into()
     }
 
-    /// Waits until the address contains this, and gives the address.
+    /// Waits until the address contains this part, and returns the address.
     pub async fn at(&self, part: &str) -> String {
         until(&format!("an address with {part}"), async || {
             Some(self.url().await).filter(|url| url.contains(part))
@@ -214,7 +220,7 @@ impl Browser {
         .await
     }
 
-    /// Waits until this is to be seen.
+    /// Waits until this element is visible.
     pub async fn see(&self, css: &str) -> Element {
         until(&format!("{css} is to be seen"), async || {
             self.visible(css).await.ok().flatten()
@@ -222,7 +228,7 @@ impl Browser {
         .await
     }
 
-    /// Waits until this says something with that text in it, and gives all that it says.
+    /// Waits until the text of this element contains `part`, and returns the whole text.
     pub async fn read(&self, css: &str, part: &str) -> String {
         let look = async || {
             let text = self.visible(css).await.ok()??.text().await.ok()?;
@@ -231,7 +237,7 @@ impl Browser {
         until(&format!("{css} says {part:?}"), look).await
     }
 
-    /// Whether this is to be seen at this moment.
+    /// Whether this element is visible now.
     pub async fn sees(&self, css: &str) -> bool {
         self.visible(css).await.ok().flatten().is_some()
     }
@@ -245,7 +251,7 @@ impl Browser {
         Ok(None)
     }
 
-    /// Clicks on this as soon as it can be clicked on.
+    /// Clicks this element as soon as it is clickable.
     pub async fn click(&self, css: &str) {
         let click = async || {
             let element = self.visible(css).await.ok()??;
@@ -257,7 +263,7 @@ impl Browser {
         until(&format!("{css} can be clicked on"), click).await;
     }
 
-    /// Presses the mouse's button twice on this, as fast as it goes.
+    /// Double-clicks this element as fast as possible.
     pub async fn double_click(&self, css: &str) {
         let element = self.see(css).await;
         self.script(
@@ -305,7 +311,7 @@ impl Browser {
         self.client.enter_parent_frame().await.expect("the page");
     }
 
-    /// Types wherever the focus is.
+    /// Types into the element that has the focus.
     pub async fn type_keys(&self, text: &str) {
         let keys = text
             .chars()
@@ -321,7 +327,7 @@ impl Browser {
         self.type_keys(&char::from(key).to_string()).await;
     }
 
-    /// Presses Tab until this has the focus. Whatever has it on the way must be to be seen.
+    /// Presses Tab until this element has the focus. Every element on the way must be visible.
     pub async fn tab_to(&self, css: &str) {
         let look = "
             const focused = document.activeElement;
@@ -346,7 +352,7 @@ impl Browser {
         panic!("no way to {css} by keyboard, only to\n{}", stops.join("\n"));
     }
 
-    /// Whether this has the focus.
+    /// Whether this element has the focus.
     pub async fn has_focus(&self, css: &str) -> bool {
         self.script(
             "return document.activeElement?.matches(arguments[0]) ?? false;",
@@ -356,7 +362,7 @@ impl Browser {
             == true
     }
 
-    /// Runs a script in the page and gives what it returns.
+    /// Runs a script in the page and returns its result.
     pub async fn script(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client
             .execute(script, arguments)
@@ -364,12 +370,13 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// An error of the console that will come, because the scenario brings it about: a part of its text.
+    /// Expects a console error that contains this part, because the scenario causes it.
     pub fn expect_error(&self, part: &'static str) {
         self.expected.lock().expect("not poisoned").push(part);
     }
 
-    /// Whether the console and the policy had nothing to complain about, apart from what was expected.
+    /// Checks that the console has no other errors than the expected ones, and that no page
+    /// violated its policy.
     pub(super) async fn check(&self) {
         let violations = self
             .script("return sessionStorage.getItem('violations');", vec![])
@@ -399,7 +406,7 @@ impl Browser {
         );
     }
 
-    /// What is to be seen, for whoever has to find out why a test failed.
+    /// Describes the visible page, to help find out why a test failed.
     pub(super) async fn describe(&self) -> String {
         let text = self
             .client
@@ -422,7 +429,9 @@ impl Browser {
         let _ = self.driver.kill().await;
     }
 
-    /// Ends the session, which ends Chromium too: chromedriver alone would leave it behind. Blocking, so that it can be done while a panic unwinds.
+    /// Ends the session and with it Chromium, which chromedriver alone would leave behind.
+    ///
+    /// It blocks, so that it also works while a panic unwinds.
     fn quit(&self) {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return;
@@ -439,7 +448,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // A session that is closed already is no longer known, and nothing happens.
+        // For a session that is already closed, this does nothing.
         self.quit();
     }
 }
@@ -448,7 +457,7 @@ impl Drop for Browser {
 #[derive(Debug)]
 pub struct Tab(fantoccini::wd::WindowHandle);
 
-/// A command of chromedriver's own.
+/// A command that only chromedriver has.
 #[derive(Debug)]
 struct Chrome {
     path: &'static str,

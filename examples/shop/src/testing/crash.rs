@@ -1,17 +1,23 @@
-//! The crash test: buyers buy in the shop while its processes are killed, frozen and resumed, and while its database server is stopped and started. At the end
-//! the `shipments` are counted, in the database, against what was paid at the sandbox: one for each paid order, and none besides. That table is append-only and
-//! has no unique key of orders, which would hide a double.
+//! The crash test: buyers buy in the shop while the test kills, freezes and resumes its processes.
 //!
-//! Every event of a payment is delivered several times, shuffled and at the same time, to two processes on one PostgreSQL, or to one on SQLite; some changes
-//! make two event objects; some buyers come back and ask how their payment stands, some are declined first, some walk away.
+//! On PostgreSQL, the test also stops and starts the database server. At the end it compares the
+//! table `shipments` in the database with the payments that succeeded at the sandbox. Each paid
+//! order must have exactly one shipment, and no other order may have any. That table is append-only
+//! and has no unique key on orders, which would hide a double.
+//!
+//! The sandbox delivers every event of a payment several times, shuffled and concurrently. It
+//! delivers them to two processes on one PostgreSQL, or to one process on SQLite. Some changes
+//! create two event objects. Some buyers come back and ask for the status of their payment, some
+//! are declined first, and some walk away.
 //!
 //! ```text
 //! shop::crash_tests!(env!("CARGO_BIN_EXE_shop-axum"));
 //! ```
 //!
-//! As it is, this takes half a minute. `CRASH=long` makes it the real thing, with 2,000 payments, 200 kills, freezes that are longer than every deadline of the
-//! inbox, for each variant; `CRASH_PAYMENTS` and `CRASH_KILLS` set other numbers, and `CRASH_SEED` repeats the random decisions of another run, though not the
-//! machine's timing.
+//! By default, this takes half a minute. `CRASH=long` runs the full test for each variant: 2,000
+//! payments, 200 kills, and freezes that last longer than every deadline of the inbox.
+//! `CRASH_PAYMENTS` and `CRASH_KILLS` set other numbers. `CRASH_SEED` repeats the random decisions
+//! of another run, but not the machine's timing.
 
 mod buyer;
 pub mod cluster;
@@ -45,21 +51,23 @@ use tokio::{
 use self::{cluster::Cluster, ledger::Ledger, process::Process, tally::Tally};
 use super::{STEP, http::Http};
 
-/// Which shop is treated badly, and how it gets its events.
+/// Which kind of shop the test disturbs, and how it receives its events.
 #[derive(Debug, Clone, Copy)]
 pub struct Variant {
     /// Its name in the table.
     pub name: &'static str,
-    /// Two processes on PostgreSQL, instead of one on SQLite.
+    /// Whether two processes on PostgreSQL run, instead of one on SQLite.
     pub postgres: bool,
-    /// Whether the shop answers as soon as an event is stored, and its worker runs it.
+    /// Whether the shop answers as soon as it has stored an event, and its worker handles the event
+    /// later.
     pub queued: bool,
-    /// Nothing is delivered again after a 2xx: no duplicates, no second endpoint, no second event object, no buyer who comes back, no reconciler. Then what was
-    /// acknowledged and is lost stays lost.
+    /// Whether the sandbox delivers nothing again after a 2xx. Then there are no duplicates, no
+    /// second endpoint, no second event object, no returning buyer and no reconciler. So an event
+    /// that the shop acknowledges and loses stays lost.
     pub acknowledged_once: bool,
 }
 
-/// One test for each variant, against the program at this path.
+/// Defines one test for each variant, against the program at this path.
 #[macro_export]
 macro_rules! crash_tests {
     ($program:expr) => {
@@ -87,23 +95,23 @@ macro_rules! crash_tests {
     };
 }
 
-/// How much of everything there is to be.
+/// How much of everything a run has.
 #[derive(Debug, Clone)]
 struct Plan {
     payments: usize,
     kills: usize,
     freezes: usize,
-    /// How long a process stands still.
+    /// How long a process stays frozen.
     freeze: Duration,
-    /// How often the database server is stopped.
+    /// How often the test stops the database server.
     stops: usize,
-    /// A process lives no longer than this before it is killed, if it is its turn.
+    /// The longest time that a process lives before the test kills it, if a kill is due.
     life: Duration,
-    /// Buyers at the same time.
+    /// The number of concurrent buyers.
     buyers: usize,
-    /// How long all of it may take.
+    /// How long the whole plan may take.
     patience: Duration,
-    /// Whether the leases of the killed are waited for.
+    /// Whether the run waits until the leases of killed processes expire.
     long: bool,
     seed: u64,
 }
@@ -153,7 +161,10 @@ impl Plan {
     }
 }
 
-/// The waits between attempts to deliver an event: short, and more of them than are needed, so that nothing is given up while the shop is down.
+/// Returns the waits between attempts to deliver an event.
+///
+/// They are short, and there are more than needed, so that the sandbox never gives up while the
+/// shop is down.
 fn waits() -> Vec<Duration> {
     let mut waits = [100, 200, 400, 800].map(Duration::from_millis).to_vec();
     waits.resize(10_000, Duration::from_secs(1));
@@ -162,14 +173,15 @@ fn waits() -> Vec<Duration> {
 
 /// After this time every paid charge has its balance transaction.
 const BOOKED: Duration = Duration::from_secs(60);
-/// How long the sandbox waits for the answer to a delivery: longer than the inbox lets a delivery wait for another one.
+/// How long the sandbox waits for the response to a delivery. The inbox lets a delivery wait for
+/// another one for less time than this.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often more than once each event is delivered.
+/// How many duplicates of each event the sandbox delivers.
 const COPIES: usize = 2;
 /// Buyers wait while more deliveries than this are outstanding.
 const BACKLOG: usize = 1_000;
 
-/// What all parts of a run share.
+/// The state that all parts of a run share.
 #[derive(Debug)]
 struct Run {
     variant: Variant,
@@ -179,21 +191,22 @@ struct Run {
     /// The processes' addresses, as in `127.0.0.1:3000`.
     hosts: Vec<String>,
     tally: Tally,
-    /// From now on nothing bad happens any more.
+    /// From now on the test disturbs nothing any more.
     calm: AtomicBool,
-    /// Whoever holds it may freeze a process: not both at the same time.
+    /// The task that holds it may freeze a process, so that only one process is frozen at a time.
     freezing: Mutex<()>,
-    /// Counts up when the database's server is stopped, and when it is there again.
+    /// Counts up when the database server stops, and again when it is back.
     outages: AtomicUsize,
-    /// What must not have happened.
+    /// The failures found so far.
     wrong: std::sync::Mutex<Vec<String>>,
 }
 
 impl Run {
-    /// Whether something of which there is to be so much in all is due at this point of the run.
+    /// Whether the next of `of` disturbances is due at this point of the run.
     fn is_due(&self, done: &AtomicUsize, of: usize) -> bool {
         let (done, payments) = (done.load(Relaxed), self.tally.payments.load(Relaxed));
-        // In the middle of its share of the payments, so that the last one comes before the last payment.
+        // Due in the middle of its share of the payments, so that the last one comes before the
+        // last payment.
         done < of && (2 * done + 1) * self.plan.payments <= 2 * payments * of
     }
 
@@ -201,7 +214,7 @@ impl Run {
         self.calm.load(Relaxed)
     }
 
-    /// Whether all of the plan was done, or something went wrong.
+    /// Whether the whole plan is done, or something went wrong.
     fn is_over(&self) -> bool {
         let (plan, tally) = (&self.plan, &self.tally);
         let enough = |done: &AtomicUsize, of: usize| done.load(Relaxed) >= of;
@@ -217,10 +230,12 @@ impl Run {
     }
 }
 
-/// Runs one variant against the program, or says in one line why it cannot. Where `CI` is set it must be able to.
+/// Runs one variant against the program, or prints in one line why it cannot.
+///
+/// Where `CI` is set, it must be able to.
 ///
 /// # Panics
-/// If a paid order has not exactly one shipment, or anything else is not as it should be.
+/// If a paid order does not have exactly one shipment, or if any other check fails.
 pub fn run(program: impl AsRef<OsStr>, variant: Variant) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -299,7 +314,7 @@ async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), St
         wrong: std::sync::Mutex::default(),
     });
     for (place, host) in run.hosts.iter().enumerate() {
-        // Where they share an endpoint, they share its secret; else each has its own.
+        // Processes that share an endpoint share its secret. Otherwise each has its own.
         let secret = secrets.get(place).unwrap_or(&secrets[0]);
         let log = folder.join(format!("shop-{place}.log"));
         let process = Process::new(program, &run, host, ledger.url(), secret, log);
@@ -359,13 +374,13 @@ async fn play(program: &OsStr, variant: Variant, folder: &Path) -> Result<(), St
     Err(text)
 }
 
-/// Waits until nothing is to come: no delivery, and no event that waits in the inbox.
+/// Waits until no delivery is outstanding and no event is pending in the inbox.
 async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
     let limit = if run.plan.long { 300 } else { 60 };
     let end = Instant::now() + Duration::from_secs(limit);
     let mut looks = 0;
     loop {
-        // A paid charge has one more event when its balance transaction appears.
+        // A paid charge gets one more event when its balance transaction appears.
         run.sandbox.pass_time(BOOKED);
         let idle = timeout(STEP, run.sandbox.wait_idle()).await.is_ok();
         let pending = ledger.pending().await;
@@ -378,8 +393,9 @@ async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
                 if idle { "done" } else { "outstanding" }
             ));
         }
-        // What a process had taken that was killed is anybody's after half a minute, for which the short run does not wait. It may also be somebody's who lives:
-        // that must not matter.
+        // After half a minute, any process may take over the work of a killed one. The short run
+        // does not wait for that. Expiring the leases may also hit the work of a live process,
+        // which must do no harm.
         looks += 1;
         if !run.plan.long && looks % 10 == 0 {
             let expired = ledger.expire_leases().await;
@@ -389,7 +405,8 @@ async fn settle(run: &Run, ledger: &Ledger) -> Result<(), String> {
     }
 }
 
-/// The PaymentIntents that succeeded, by their orders: asked of the sandbox, whatever the buyers remember.
+/// Returns the PaymentIntents that succeeded, by order, according to the sandbox and not to the
+/// buyers.
 async fn paid_at_the_sandbox(run: &Run) -> BTreeMap<String, Vec<String>> {
     let mut paid: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut after = String::new();
@@ -413,7 +430,7 @@ async fn paid_at_the_sandbox(run: &Run) -> BTreeMap<String, Vec<String>> {
     }
 }
 
-/// Hands connections to one process or the other, as a load balancer does that knows no more than who takes them.
+/// Passes each connection to a random process that accepts it, like a simple load balancer.
 async fn balance(listener: TcpListener, mut hosts: Vec<String>, mut rng: Rng) {
     let mut connections = JoinSet::new();
     while let Ok((mut stream, _)) = listener.accept().await {
@@ -423,7 +440,7 @@ async fn balance(listener: TcpListener, mut hosts: Vec<String>, mut rng: Rng) {
         connections.spawn(async move {
             for host in hosts {
                 if let Ok(mut shop) = TcpStream::connect(host).await {
-                    // It breaks when a process is killed.
+                    // The copy fails when the test kills the process.
                     let _ = copy_bidirectional(&mut stream, &mut shop).await;
                     return;
                 }
@@ -432,7 +449,9 @@ async fn balance(listener: TcpListener, mut hosts: Vec<String>, mut rng: Rng) {
     }
 }
 
-/// A port that is free, and below those that the system gives to clients: a process that is restarted must get it again.
+/// Returns a free port below the range that the system gives to clients.
+///
+/// A restarted process must get the same port again.
 fn free_port(rng: &mut Rng) -> u16 {
     static GIVEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -445,7 +464,7 @@ fn free_port(rng: &mut Rng) -> u16 {
     }
 }
 
-/// Anything up to so much.
+/// Returns a random duration up to `most`.
 fn millis(rng: &mut Rng, most: Duration) -> Duration {
     most.mul_f64(rng.f64())
 }

@@ -1,4 +1,4 @@
-//! Just enough HTTP to ask the shop and the sandbox.
+//! A minimal HTTP client for the shop and the sandbox.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Http {
         Self(Client::builder(TokioExecutor::new()).build_http())
     }
 
-    /// Asks, and reads the answer, which must be a good one.
+    /// Sends a GET request and returns the JSON of its response, which must be successful.
     pub(super) async fn get(&self, url: &str, bearer: Option<&str>) -> Value {
         let request = http::Request::get(url);
         let request = match bearer {
@@ -48,7 +48,8 @@ impl Http {
         .await
     }
 
-    /// Posts to somebody who may not be there, and gives the status and the JSON, which may be none, of what was answered in time.
+    /// Posts to a host that may be down. Returns the status and the JSON of a response that arrives
+    /// in time. The JSON is null if the body is not JSON.
     pub(super) async fn try_post(
         &self,
         url: &str,

@@ -1,17 +1,20 @@
-//! The tests that the example applications share, behind the feature `testing`: buying with a real
-//! browser, [asking without one](program), [attacking](attacks), and
-//! [killing its processes meanwhile](crash).
+//! The tests that the example applications share, behind the feature `testing`.
 //!
-//! A test starts the application's own program with an empty database, gives it a Stripe sandbox through its environment as one would give it keys, reads its
-//! address from what it prints, and drives Chromium through chromedriver. So nothing of the application has to be built for tests, and every framework's
-//! application is asked the same. All of them in one line:
+//! They buy with a real browser, [send requests without one](program), [attack](attacks), and
+//! [kill processes during payments](crash).
+//!
+//! A test starts the application's own program with an empty database and gives it a Stripe sandbox
+//! through its environment, as you would give it keys. It reads the program's address from its
+//! output, and drives Chromium through chromedriver. So no part of the application is built for
+//! tests, and every framework's application passes the same tests. One line defines them all:
 //!
 //! ```text
 //! shop::browser_tests!(env!("CARGO_BIN_EXE_shop-axum"));
 //! ```
 //!
-//! At the end of each test the browser must not have logged an error or a violation of the Content-Security-Policy, the program must not have logged a
-//! secret, at any level, and it must end when it is told to.
+//! At the end of each test, the browser must not have logged an error or a violation of the
+//! Content-Security-Policy. The program must not have logged a secret at any level, and it must end
+//! on request.
 
 mod another_stripe;
 pub mod attacks;
@@ -37,25 +40,26 @@ pub use self::{browser::Browser, stage::Stage};
 
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it waits before it looks again.
+/// How long a test waits before it looks again.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Where the shop that a test buys in gets its Stripe from.
+/// Where the shop under test gets its Stripe from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StripeOf {
-    /// The test: it has a sandbox, and the program is given its keys and addresses.
+    /// From the test: it has a sandbox, and gives the program its keys and addresses.
     TheTest,
-    /// The program: nothing is set, as after `git clone`.
+    /// From the program: the environment sets nothing, as after `git clone`.
     TheProgram,
-    /// The test, with another implementation of Stripe.js, on another origin than the API.
+    /// From the test, with another implementation of Stripe.js, on a different origin than the API.
     TheTestWithAnotherScript,
 }
 
-/// Runs one scenario against a program, or says in one line why it cannot. With `CI` it must be
-/// able to.
+/// Runs one scenario against a program, or prints in one line why it cannot.
+///
+/// With `CI`, it must be able to.
 ///
 /// # Panics
-/// If anything is not as it should be.
+/// If any check fails.
 pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(&Stage)) {
     let Some(tools) = Tools::find() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -73,11 +77,12 @@ pub fn run(program: impl AsRef<OsStr>, stripe: StripeOf, scenario: impl AsyncFn(
     });
 }
 
-/// Runs a scenario in a browser without a shop, or prints in one line why it cannot. With `CI`
-/// it must be able to.
+/// Runs a scenario in a browser without a shop, or prints in one line why it cannot.
+///
+/// With `CI`, it must be able to.
 ///
 /// # Panics
-/// If anything is not as it should be.
+/// If any check fails.
 pub fn browse(scenario: impl AsyncFn(&Browser)) {
     let Some(tools) = Tools::find() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,7 +101,7 @@ pub fn browse(scenario: impl AsyncFn(&Browser)) {
     });
 }
 
-/// One test for each scenario, against the program at this path.
+/// Defines one test for each scenario, against the program at this path.
 #[macro_export]
 macro_rules! browser_tests {
     ($program:expr) => {
@@ -121,7 +126,7 @@ macro_rules! browser_tests {
             redirect_comes_back_processing
             processing_then_failed
         }
-        /// What a merchant does.
+        /// The scenarios of a merchant.
         mod back_room {
             $crate::browser_tests! { $program, TheTest in back_room:
                 refund_in_part_and_in_full
@@ -133,14 +138,14 @@ macro_rules! browser_tests {
                 the_day_in_charts
             }
         }
-        /// What somebody does who builds a shop.
+        /// The scenarios of a developer who builds a shop.
         mod sandbox_page {
             $crate::browser_tests! { $program, TheTest in sandbox_page:
                 webhooks_lost_and_doubled
                 what_banks_do_on_demand
             }
         }
-        /// What a buyer does who comes back.
+        /// The scenarios of a returning buyer.
         mod account {
             $crate::browser_tests! { $program, TheTest in account:
                 card_saved_without_paying_and_removed
@@ -179,7 +184,7 @@ struct Tools {
 }
 
 impl Tools {
-    /// Looks for them where programs are, and says so once if they are missing.
+    /// Looks for the programs on `PATH`, and prints once if any is missing.
     fn find() -> Option<Self> {
         let chromium = ["chromium", "chromium-browser", "google-chrome"]
             .into_iter()
@@ -201,7 +206,7 @@ impl Tools {
         static SAID: Once = Once::new();
         SAID.call_once(|| {
             use std::io::Write as _;
-            // Past the test runner, which would keep what a passing test prints.
+            // Past the test runner, which would hide the output of a passing test.
             let _ = writeln!(std::io::stderr(), "{message}");
         });
         None
@@ -215,7 +220,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Looks again and again until there is something to see.
+/// Repeats `look` until it returns something.
 async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {

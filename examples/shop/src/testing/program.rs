@@ -1,4 +1,5 @@
-//! The program itself, as a learner runs it: started without any key, asked over HTTP, told to stop. No browser is needed for that.
+//! Tests of the program itself, as a learner runs it: started without any key, queried over HTTP,
+//! and stopped by a signal. They need no browser.
 
 use std::{path::Path, process::Command};
 
@@ -6,20 +7,22 @@ use program::{Answer, Program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// What a framework answers by itself, before the shop is asked: where they differ, and do not let themselves be told otherwise.
+/// The statuses that a framework answers by itself, before a request reaches the shop.
+///
+/// These are the ones that differ between the frameworks and cannot be configured.
 #[derive(Debug, Clone, Copy)]
 pub struct Manners {
-    /// `POST /`, where only GET is known.
+    /// `POST /`, which only supports GET.
     pub wrong_verb: u16,
     /// A verb that does not exist.
     pub unknown_verb: u16,
-    /// `GET /cart/`, where only `/cart` is known.
+    /// `GET /cart/`, which exists only as `/cart`.
     pub trailing_slash: u16,
-    /// `GET /orders/%ff`, which is no text.
+    /// `GET /orders/%ff`, which is not UTF-8.
     pub path_not_text: u16,
 }
 
-/// One test for each thing that a program is asked without a browser, against the program at this path.
+/// Defines one test for each behaviour that needs no browser, against the program at this path.
 ///
 /// ```text
 /// shop::program_tests!(env!("CARGO_BIN_EXE_shop-axum"), Manners { wrong_verb: 405, … });
@@ -59,7 +62,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const PASSWORD: &str = "correct horse battery";
 
-/// An open shop, with a database that goes when this does.
+/// A running shop, whose database is deleted when this value is dropped.
 struct Open {
     program: Program,
     folder: TempDir,
@@ -82,7 +85,9 @@ fn start(path: &str, folder: &Path) -> Program {
     Program::start(command)
 }
 
-/// Who begins too many payments waits; others do not. Behind a proxy it is the proxy who says who asks.
+/// An address that begins too many payments must wait, and others need not.
+///
+/// Behind a proxy, the address that the proxy reports counts.
 pub fn payments_have_a_limit_per_address(path: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Program::command(path, folder.path());
@@ -92,7 +97,7 @@ pub fn payments_have_a_limit_per_address(path: &str) {
         ("PROXY_HEADER", "X-Forwarded-For"),
     ]);
     let shop = Program::start(command);
-    // The orders are made elsewhere, because they have a limit as well.
+    // Other addresses place the orders, because orders have a limit as well.
     let elsewhere = std::cell::Cell::new(0);
     let pay = |address: &str| {
         elsewhere.set(elsewhere.get() + 1);
@@ -116,7 +121,8 @@ pub fn payments_have_a_limit_per_address(path: &str) {
     expect(pay("203.0.113.8"), 200, &[]);
 }
 
-/// Each route of the shop's own, and what else strangers send: the same answers from every framework, headers included.
+/// Each of the shop's own routes, and other requests of strangers: every framework gives the same
+/// responses, headers included.
 pub fn every_route_answers(path: &str) {
     let shop = &open(path).program;
     let home = expect(shop.ask("GET", "/", &[], ""), 200, &[]);
@@ -194,7 +200,7 @@ pub fn every_route_answers(path: &str) {
     }
     odd_headers(shop);
 
-    // The log says which route, never which address.
+    // The log names routes and no addresses.
     for line in shop.lines() {
         assert!(!line.contains(id), "{line}");
     }
@@ -206,7 +212,8 @@ pub fn every_route_answers(path: &str) {
     assert!(log.contains("route=\"(none)\" status=404"), "{log}");
 }
 
-/// What is not text is as if it were not there; what is not ASCII is text.
+/// A header that is not UTF-8 counts as missing. A header that is UTF-8 but not ASCII counts as
+/// text.
 fn odd_headers(shop: &Program) {
     for (cookie, in_the_cart) in [
         (&b"cookie: cart=mug-1; other=\xc3\xbc"[..], true),
@@ -232,7 +239,7 @@ fn odd_headers(shop: &Program) {
     }
 }
 
-/// A buyer's account: each of its routes, with the forms that its own pages have.
+/// Checks each route of a buyer's account, with the forms that its own pages have.
 fn account(shop: &Program) {
     let log_in = expect(shop.ask("GET", "/account", &[], ""), 303, &["location"]);
     assert_eq!(log_in.header("location"), Some("/account/login"));
@@ -294,7 +301,7 @@ fn account(shop: &Program) {
         &["location"],
     );
 
-    // The cart's form is posted on to where Stripe's page is opened.
+    // The redirect posts the cart's form on to the route that opens Stripe's page.
     let hosted = shop.ask("POST", "/orders", &[FORM], "mug=1&page=hosted");
     let hosted = expect(hosted, 307, &["location", "set-cookie", "set-cookie"]);
     let till = hosted.header("location").expect("a location");
@@ -359,7 +366,7 @@ fn back_room(shop: &Program) {
         &["location"],
     );
 
-    // Whoever guesses is known by the connection, not by what they say of themselves.
+    // The limit counts guesses by connection, not by the address that the headers claim.
     let form = format!("csrf={token}&password=guess");
     let guess = |said: &str| {
         let headers = [
@@ -383,7 +390,7 @@ fn back_room(shop: &Program) {
     expect(guess("192.0.2.6"), 429, &["retry-after"]);
 }
 
-/// An answer with this status and exactly the headers that the shop gave it.
+/// Returns a response with this status and exactly the shop's own headers and these.
 #[track_caller]
 fn expect(answer: Answer, status: u16, more: &[&str]) -> Answer {
     assert_eq!(answer.status, status, "{answer:?}");
@@ -411,7 +418,7 @@ fn expect(answer: Answer, status: u16, more: &[&str]) -> Answer {
     answer
 }
 
-/// What the framework answers by itself.
+/// Checks what the framework answers by itself.
 pub fn manners(path: &str, manners: Manners) {
     let shop = &open(path).program;
     for (method, path, status) in [
@@ -471,7 +478,7 @@ impl<'a> Purchase<'a> {
         }
     }
 
-    /// Pays with this card, as Stripe.js would; gives what the sandbox says.
+    /// Pays with this card as Stripe.js would, and returns the sandbox's response.
     fn pay(&self, card: &str) -> Value {
         let (payment, _) = self.secret.split_once("_secret_").expect("a secret");
         let script = self.page.attribute("data-stripe-js");
@@ -512,7 +519,7 @@ fn wait_until_paid(shop: &Program, id: &str) -> Value {
     }
 }
 
-/// Buys, and finds everything as it was after a restart.
+/// Buys, restarts the program, and finds everything unchanged.
 pub fn a_purchase_ends_with_one_shipment_and_survives_a_restart(path: &str) {
     let Open {
         program: shop,
@@ -530,7 +537,7 @@ pub fn a_purchase_ends_with_one_shipment_and_survives_a_restart(path: &str) {
     );
     assert_eq!(paid["shipments"].as_array().map(Vec::len), Some(1));
 
-    // Paid is paid: no second intent.
+    // A paid order gets no second intent.
     let again = ask_to_pay(&shop, &id);
     assert_eq!(again.status, 409, "{again:?}");
 
@@ -544,7 +551,7 @@ pub fn a_purchase_ends_with_one_shipment_and_survives_a_restart(path: &str) {
     drop(folder);
 }
 
-/// One PaymentIntent, two cards.
+/// One PaymentIntent takes two cards.
 pub fn a_declined_card_ships_nothing_and_a_second_one_pays(path: &str) {
     let shop = &open(path).program;
     let purchase = Purchase::begin(shop);
@@ -559,7 +566,7 @@ pub fn a_declined_card_ships_nothing_and_a_second_one_pays(path: &str) {
     assert_eq!(paid["shipments"].as_array().map(Vec::len), Some(1));
 }
 
-/// Settings that make no sense are told, by name.
+/// The program names each invalid setting.
 pub fn without_keys_and_without_being_told_so_it_does_not_start(path: &str) {
     let open = open(path);
     let taken = open.program.host().rsplit(':').next().unwrap_or_default();
@@ -581,7 +588,7 @@ pub fn without_keys_and_without_being_told_so_it_does_not_start(path: &str) {
         (vec![sandbox, ("PORT", taken)], "(BIND_ADDRESS, PORT): "),
         (vec![sandbox, ("BIND_ADDRESS", "192.0.2.1")], "192.0.2.1"),
     ] {
-        // Rocket's own variables and file mean nothing here.
+        // The shop ignores Rocket's own variables and file.
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("Rocket.toml"), "[default").expect("a file");
         let mut command: Command = Program::command(path, folder.path());
@@ -600,7 +607,7 @@ pub fn without_keys_and_without_being_told_so_it_does_not_start(path: &str) {
     }
 }
 
-/// Idle connections do not keep it, however many.
+/// No number of idle connections keeps the program from ending.
 pub fn it_closes_while_browsers_keep_their_connections(path: &str) {
     #[cfg(unix)]
     {
@@ -622,7 +629,7 @@ pub fn it_closes_while_browsers_keep_their_connections(path: &str) {
     let _ = path;
 }
 
-/// A request that began before gets its answer.
+/// A request that began before the signal still gets its response.
 pub fn what_is_under_way_when_it_is_told_to_close_is_answered(path: &str) {
     #[cfg(unix)]
     for signal in ["TERM", "INT"] {
@@ -640,7 +647,7 @@ pub fn what_is_under_way_when_it_is_told_to_close_is_answered(path: &str) {
     let _ = path;
 }
 
-/// Whoever is in a hurry need not wait for it.
+/// A second signal ends the program without waiting for open requests.
 pub fn pressed_twice_it_leaves_at_once(path: &str) {
     #[cfg(unix)]
     {
@@ -657,14 +664,14 @@ pub fn pressed_twice_it_leaves_at_once(path: &str) {
     let _ = path;
 }
 
-/// A request whose body is being read, and is not whole yet.
+/// Opens a request whose body the program has read only in part.
 #[cfg(unix)]
 fn under_way(shop: &Program) -> program::Connection {
     let mut connection = program::Connection::open(shop.host());
     connection.send(
         b"POST /cart HTTP/1.1\r\nhost: shop\r\ncontent-length: 7\r\nexpect: 100-continue\r\n\r\n",
     );
-    // So the body is awaited.
+    // The program asks for the body.
     assert_eq!(connection.answer(false).status, 100);
     connection.send(b"add=");
     connection

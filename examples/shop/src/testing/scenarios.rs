@@ -1,4 +1,4 @@
-//! What buyers do, and those who run the shop.
+//! The scenarios of buyers and of the people who run the shop.
 
 pub mod account;
 pub mod back_room;
@@ -15,15 +15,16 @@ use crate::order::Status;
 pub(crate) const GOOD: &str = "4242424242424242";
 pub(crate) const DECLINED: &str = "4000000000000002";
 const THREE_D_SECURE: &str = "4000002500003155";
-// The sandbox's own.
+// The sandbox's own test card.
 const PROCESSING: &str = "4000000000001000";
 
-/// The complete page, once it says that.
+/// Returns the selector of the receipt page's heading for this state.
 pub(crate) fn outcome(state: &str) -> String {
     format!("#outcome[data-state='{state}'] section[data-outcome='{state}'] h1")
 }
 
-/// Everything as after `git clone`: a shelf, a cart, a till, a receipt, an order that turns to paid.
+/// Everything as after `git clone`: a shelf, a cart, the checkout page, a receipt, and an order
+/// that becomes paid.
 pub async fn from_the_shelf_to_the_parcel(stage: &Stage) {
     let browser = &stage.browser;
     browser.goto(&stage.url("/")).await;
@@ -54,7 +55,7 @@ pub async fn from_the_shelf_to_the_parcel(stage: &Stage) {
 
     browser.click("a[href*='/orders/']").await;
     browser.at(&format!("/orders/{order}")).await;
-    // It turns by itself.
+    // The page updates by itself.
     browser.see("#order[data-status='paid']").await;
     browser.read("#order", "Parcel no. 1").await;
     let paid = stage.paid_once(&order).await;
@@ -66,7 +67,8 @@ pub async fn from_the_shelf_to_the_parcel(stage: &Stage) {
     assert!(!browser.sees("form.cart").await, "the cart is empty again");
 }
 
-/// A card that is declined, then a good one: on the same page and the same PaymentIntent.
+/// A buyer pays with a declined card, then with a good one, on the same page and the same
+/// PaymentIntent.
 pub async fn declined_then_another_card(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -88,7 +90,8 @@ pub async fn declined_then_another_card(stage: &Stage) {
     );
 }
 
-/// Another implementation of Stripe.js: its own origin, a form in an iframe, no events, no redirect.
+/// Another implementation of Stripe.js: its own origin, a form in an iframe, no events, no
+/// redirect.
 pub async fn another_stripe_js(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -107,7 +110,7 @@ pub async fn another_stripe_js(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The bank asks, and the buyer says yes.
+/// The bank asks the buyer to authenticate, and the buyer accepts.
 pub async fn three_d_secure_accepted(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -123,7 +126,7 @@ pub async fn three_d_secure_accepted(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The bank asks, and the buyer says no; then takes another card.
+/// The bank asks the buyer to authenticate. The buyer refuses, and then uses another card.
 pub async fn three_d_secure_refused(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -137,7 +140,8 @@ pub async fn three_d_secure_refused(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The button pressed twice, and Enter on top, while Stripe takes its time: one PaymentIntent, one charge, one parcel.
+/// The buyer presses the button twice, and then Enter, while Stripe is slow. There is one
+/// PaymentIntent, one charge and one parcel.
 pub async fn double_click(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -158,7 +162,8 @@ pub async fn double_click(stage: &Stage) {
     assert_eq!(stage.posts_to("/confirm"), 1, "confirmed once");
 }
 
-/// Stripe.js does not load: the page says so, and once it may load, the button to try again is enough.
+/// Stripe.js does not load, and the page says so. As soon as it can load, one press of the retry
+/// button is enough.
 pub async fn stripe_js_blocked(stage: &Stage) {
     let browser = &stage.browser;
     browser.block(&["*/stripe.js*"]).await;
@@ -201,7 +206,7 @@ pub async fn keyboard_only(stage: &Stage) {
     browser.tab_to("#Field-expiryInput").await;
     browser.type_keys("1234").await;
     browser.tab_to("#Field-cvcInput").await;
-    // Without the CVC first: the focus goes to what is missing.
+    // First without the CVC: the focus moves to the missing field.
     browser.tab_to("#submit").await;
     browser.press(Key::Enter).await;
     until("the focus is on the missing CVC", async || {
@@ -254,7 +259,8 @@ pub async fn back_after_paying(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The order got dearer while the buyer looked at it: they are told, and pay the new price only if they press again.
+/// The price rises while the checkout page is open. The page shows the new price, and the buyer
+/// pays it only after another press.
 pub async fn price_changed(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -274,14 +280,14 @@ pub async fn price_changed(stage: &Stage) {
     );
     stage.not_shipped(&order, Status::Pending).await;
 
-    // What was typed is still there.
+    // The form still has its input.
     browser.click("#submit").await;
     browser.see(&outcome("succeeded")).await;
     let paid = stage.paid_once(&order).await;
     assert_eq!(paid["amount"], amount);
 }
 
-/// Two tabs with the same order: what is paid in one cannot be paid in the other.
+/// Two tabs show the same order. After the payment in one tab, the other cannot pay it again.
 pub async fn paid_already(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -308,14 +314,15 @@ pub async fn paid_already(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The bank's own page sends the buyer back unpaid: the receipt's page says so, and leads back to the till.
+/// The bank's own page sends the buyer back unpaid. The receipt page says so, and leads back to the
+/// checkout page.
 pub async fn redirect_comes_back_failed(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
     browser.expect_error(
         "/confirm - Failed to load resource: the server responded with a status of 402",
     );
-    // Only a first try makes the PaymentIntent.
+    // The PaymentIntent exists only after a first try.
     stage.pay_with(DECLINED).await;
     browser.read("#payment-message", "declined").await;
 
@@ -330,7 +337,7 @@ pub async fn redirect_comes_back_failed(stage: &Stage) {
     );
     stage.not_shipped(&order, Status::Failed).await;
 
-    // A reload does not lose the way.
+    // A reload keeps the link back.
     browser.reload().await;
     browser.see(&outcome("requires_payment_method")).await;
     browser.click("#try-again").await;
@@ -373,7 +380,7 @@ pub async fn redirect_into_another_browser(stage: &Stage) {
     browser.return_to(first).await;
 }
 
-/// An iPhone of 2020 pays: what came later into browsers is missing.
+/// An iPhone of 2020 can pay. The test removes newer browser features.
 pub async fn oldest_browser(stage: &Stage) {
     let browser = &stage.browser;
     browser
@@ -388,7 +395,7 @@ pub async fn oldest_browser(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// A browser that cannot read the scripts says so, and nothing turns for ever.
+/// In a browser that cannot run the scripts, the page says so, and no spinner turns forever.
 pub async fn too_old_browser(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -396,7 +403,7 @@ pub async fn too_old_browser(stage: &Stage) {
     browser.see(&outcome("processing")).await;
     stage.not_shipped(&order, Status::Processing).await;
 
-    // Blocked, they do as little as in a browser to which they are no JavaScript.
+    // A blocked script does as little as one that the browser cannot parse.
     browser
         .block(&["*/checkout/checkout.js*", "*/checkout/complete.js*"])
         .await;
@@ -420,7 +427,7 @@ pub async fn too_old_browser(stage: &Stage) {
     assert!(browser.sees("#submit:disabled").await);
 }
 
-/// A fault of the page's own script is not told as one of the buyer's connection.
+/// The page does not report its own fault as a fault of the buyer's connection.
 pub async fn a_fault_of_the_page(stage: &Stage) {
     let browser = &stage.browser;
     browser.expect_error("The checkout page failed:");
@@ -435,7 +442,7 @@ pub async fn a_fault_of_the_page(stage: &Stage) {
         .await;
     assert_eq!(stage.posts_to("/confirm"), 0, "nothing is paid");
 
-    // And none of the connection as a fault of the page.
+    // Nor does it report a connection fault as its own.
     browser.reload().await;
     browser.block(&["*/create-payment-intent*"]).await;
     stage.pay_with(GOOD).await;
@@ -448,7 +455,7 @@ pub async fn a_fault_of_the_page(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// Amounts have all of their currency's decimals or none, on both pages.
+/// Amounts show all of their currency's decimals or none, on both pages.
 pub async fn amounts_have_all_decimals_or_none(stage: &Stage) {
     let browser = &stage.browser;
     browser
@@ -480,7 +487,7 @@ pub async fn amounts_have_all_decimals_or_none(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The bank takes its time: the receipt's page waits with the buyer, and turns by itself.
+/// The bank takes its time. The receipt page waits with the buyer, and updates by itself.
 pub async fn redirect_comes_back_processing(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;
@@ -498,7 +505,8 @@ pub async fn redirect_comes_back_processing(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// The bank takes its time and then says no: the page turns by itself, and the buyer can try again.
+/// The bank takes its time and then declines. The page updates by itself, and the buyer can try
+/// again.
 pub async fn processing_then_failed(stage: &Stage) {
     let browser = &stage.browser;
     let order = stage.go_to_the_till().await;

@@ -1,4 +1,4 @@
-//! What a test plays on: the application's program with a database of its own, a Stripe, a browser.
+//! The setting of a test: the application's program with its own database, a Stripe and a browser.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +19,8 @@ use tokio::{
 use super::{Browser, PATIENCE, StripeOf, Tools, another_stripe::AnotherStripe, http::Http, until};
 use crate::{db::on, order::Status, store::Store};
 
-/// What no log may ever contain: keys, client secrets, signatures, card numbers, and what only bodies have.
+/// Texts that no log may contain: keys, client secrets, signatures, card numbers, and texts that
+/// occur only in bodies.
 const SECRET: &[&str] = &[
     "sk_test",
     "whsec_",
@@ -33,7 +34,7 @@ const SECRET: &[&str] = &[
     "\"object\":",
 ];
 
-/// A shop that is open, and a buyer's browser in front of it.
+/// A running shop, and a buyer's browser.
 #[derive(Debug)]
 pub struct Stage {
     /// The browser.
@@ -44,7 +45,7 @@ pub struct Stage {
     http: Http,
     program: Mutex<Option<Child>>,
     log: Arc<Mutex<Vec<String>>>,
-    // The database lives there.
+    // It holds the database.
     folder: TempDir,
 }
 
@@ -65,7 +66,7 @@ impl Stage {
             _ => None,
         };
         let mut command = Command::new(program);
-        // In a folder of its own: neither a developer's `.env` nor their database is touched.
+        // In its own folder, so that it neither reads a developer's `.env` nor uses their database.
         command
             .current_dir(folder.path())
             .env_clear()
@@ -90,7 +91,7 @@ impl Stage {
         keep(program.stdout.take(), &log);
         keep(program.stderr.take(), &log);
 
-        // The program says where it is; so does every one of the examples.
+        // Every example program prints its address.
         let look = async || {
             assert!(
                 program.try_wait().ok().flatten().is_none(),
@@ -120,20 +121,20 @@ impl Stage {
         }
     }
 
-    /// The sandbox, where the test has it.
+    /// Returns the sandbox of the test.
     ///
     /// # Panics
-    /// In a scenario in which it is the program's own.
+    /// In a scenario in which the program has its own sandbox.
     pub fn sandbox(&self) -> &Sandbox {
         self.sandbox.as_ref().expect("the sandbox is the program's")
     }
 
-    /// An address of the shop's.
+    /// Returns the shop's address with this path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
-    /// Orders one mug, as another program would, and goes to the till with it. Gives the order's id.
+    /// Orders one mug through the API, and opens the checkout page for it. Returns the order's id.
     pub async fn go_to_the_till(&self) -> String {
         let order = self
             .http
@@ -153,7 +154,7 @@ impl Stage {
         self.browser.click("#submit").await;
     }
 
-    /// Types in a card, and does not press the button.
+    /// Types in a card without pressing the button.
     pub async fn type_in(&self, card: &str) {
         self.browser.see("#submit:enabled").await;
         for (field, text) in [("number", card), ("expiry", "1234"), ("cvc", "123")] {
@@ -163,7 +164,7 @@ impl Stage {
         }
     }
 
-    /// Types in a bank account, and presses the button.
+    /// Types in a bank account and presses the button.
     pub async fn pay_by_debit(&self, iban: &str) {
         self.browser.see("#submit:enabled").await;
         self.browser.click("#Tab-sepa_debit").await;
@@ -179,7 +180,7 @@ impl Stage {
         self.browser.click("#submit").await;
     }
 
-    /// Goes into the back room, with the password that the program printed when it started.
+    /// Logs in to the admin pages, with the password that the program printed when it started.
     pub async fn go_into_the_back_room(&self) {
         let password = lock(&self.log)
             .iter()
@@ -193,21 +194,22 @@ impl Stage {
         self.browser.see("#orders").await;
     }
 
-    /// Waits until every webhook was taken.
+    /// Waits until the shop has acknowledged every webhook.
     pub async fn told(&self) {
         tokio::time::timeout(PATIENCE, self.sandbox().wait_idle())
             .await
             .expect("the webhooks are acknowledged");
     }
 
-    /// What the API says of an order.
+    /// Returns the order as the shop's API shows it.
     pub async fn order(&self, id: &str) -> Value {
         self.http
             .get(&self.url(&format!("/api/orders/{id}")), None)
             .await
     }
 
-    /// Waits until the order stands there, and every webhook was taken: no more is to come. Gives what the API says of it.
+    /// Waits until the order has this status and the shop has acknowledged every webhook, so that
+    /// nothing is outstanding. Returns the order as the shop's API shows it.
     pub async fn order_becomes(&self, id: &str, status: Status) -> Value {
         let look =
             async || Some(self.order(id).await).filter(|order| order["status"] == status.as_str());
@@ -232,7 +234,7 @@ impl Stage {
         order
     }
 
-    /// Waits until the order is paid: once, by one PaymentIntent, with one parcel.
+    /// Waits until the order is paid once, by one PaymentIntent, with one parcel.
     pub async fn paid_once(&self, id: &str) -> Value {
         let order = self.order_becomes(id, Status::Paid).await;
         assert_eq!(
@@ -250,13 +252,13 @@ impl Stage {
         order
     }
 
-    /// Waits until the order stands there, and nothing has left the house.
+    /// Waits until the order has this status, and checks that the shop has shipped nothing.
     pub async fn not_shipped(&self, id: &str, status: Status) {
         let order = self.order_becomes(id, status).await;
         assert_eq!(order["shipments"], json!([]));
     }
 
-    /// The PaymentIntents that were made for an order, as Stripe's API has them.
+    /// Returns the PaymentIntents of an order, as Stripe's API shows them.
     pub async fn intents(&self, id: &str) -> Vec<Value> {
         let config = self.sandbox().config();
         let key = config.secret_key().expect("a key").expose();
@@ -274,8 +276,10 @@ impl Stage {
             .collect()
     }
 
-    /// Confirms an order's PaymentIntent with a card as a browser does, but without Stripe.js, so that Stripe sends the buyer to a page of the bank's. Gives the
-    /// address of that page.
+    /// Confirms an order's PaymentIntent with a card and returns the address of the bank's page.
+    ///
+    /// It does so as a browser does, but without Stripe.js, so that Stripe sends the buyer to the
+    /// bank's page.
     pub async fn sent_to_the_bank(&self, id: &str, card: &str) -> String {
         let intents = self.intents(id).await;
         let intent = &intents[0];
@@ -305,7 +309,7 @@ impl Stage {
             .to_owned()
     }
 
-    /// The address to which the page had Stripe send the buyer back.
+    /// Returns the address to which the page asks Stripe to send the buyer back.
     pub fn return_address(&self) -> String {
         let requests = self.sandbox().requests();
         let confirmations = requests
@@ -318,7 +322,8 @@ impl Stage {
             .expect("the page confirmed before")
     }
 
-    /// Doubles every quantity of an order behind the buyer's back. Gives the new amount in minor units.
+    /// Doubles every quantity of an order without the buyer's knowledge. Returns the new amount in
+    /// minor units.
     pub async fn double_the_order(&self, id: &str) -> i64 {
         let store = Store::open(&format!(
             "sqlite://{}",
@@ -345,7 +350,7 @@ impl Stage {
         self.order(id).await["amount"].as_i64().expect("an amount")
     }
 
-    /// The requests to Stripe's API so far whose path ends so.
+    /// Counts the POST requests to Stripe's API so far whose path ends with `end`.
     pub fn posts_to(&self, end: &str) -> usize {
         self.sandbox()
             .requests()
@@ -354,7 +359,7 @@ impl Stage {
             .count()
     }
 
-    /// Ends the play, and judges what was not on the stage.
+    /// Ends the test, and checks the console, the program's exit status and its log.
     pub(super) async fn end(self) {
         self.browser.check().await;
         let Self {
@@ -377,7 +382,7 @@ impl Stage {
             tail(&log)
         );
         for line in lock(&log).iter() {
-            // What is found is not repeated here: this is a log, too.
+            // The message does not repeat the secret, because test output is a log, too.
             let found = SECRET
                 .iter()
                 .find(|secret| line.contains(**secret) && !is_banner(line));
@@ -390,7 +395,7 @@ impl Stage {
         drop((sandbox, script));
     }
 
-    /// Prints what is known when a scenario has failed.
+    /// Prints the available information when a scenario has failed.
     pub(super) async fn explain(&self) {
         eprintln!("The browser was {}\n", self.browser.describe().await);
         eprintln!("The shop's log ended with\n{}", tail(&self.log));
@@ -405,7 +410,7 @@ impl Stage {
     }
 }
 
-/// A configuration as a merchant would set it.
+/// Returns the configuration as a merchant would set it in the environment.
 fn environment(config: &Config) -> [(&'static str, String); 5] {
     let secrets: Vec<&str> = config
         .webhook_secrets()
@@ -427,12 +432,13 @@ fn environment(config: &Config) -> [(&'static str, String); 5] {
     ]
 }
 
-/// The test cards that a shop with a sandbox of its own prints at start are no secret.
+/// Whether a line belongs to the start banner. The test cards that a shop with its own sandbox
+/// prints there are no secret.
 fn is_banner(line: &str) -> bool {
     line.starts_with("    4")
 }
 
-/// Asks the program to end, as a service manager does, and waits until it has.
+/// Asks the program to end, as a service manager does, and waits until it has ended.
 async fn stop(mut program: Child) -> ExitStatus {
     if let Some(id) = program.id() {
         let asked = Command::new("kill")
@@ -464,7 +470,7 @@ fn lock(log: &Mutex<Vec<String>>) -> std::sync::MutexGuard<'_, Vec<String>> {
     log.lock().expect("not poisoned")
 }
 
-/// The end of what the program itself said; what its dependencies trace is of no use to a reader.
+/// Returns the end of the program's own output, without the traces of its dependencies.
 fn tail(log: &Mutex<Vec<String>>) -> String {
     let log = lock(log);
     let said: Vec<&str> = log

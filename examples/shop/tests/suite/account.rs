@@ -1,4 +1,4 @@
-//! Accounts: who gets in, whose cards and orders are to be seen, and what one click does.
+//! Accounts: who can log in, who sees which cards and orders, and what one click does.
 
 use super::common::{Open, cookie, header, open, open_with_stripe, text, visit, visit_from};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use stripe_checkout_core::stripe::Gateway;
 const PASSWORD: &str = "a crab under the pier";
 const FORGED: (u16, &str) = (403, "The page was too old");
 
-/// What stands between these in a page.
+/// Returns the text between these two parts of a page.
 fn between(html: &str, before: &str, after: &str) -> String {
     let (_, rest) = html
         .split_once(before)
@@ -42,7 +42,7 @@ async fn at_the_door(open: &Open, new: bool, email: &str, password: &str) -> Ans
     }
 }
 
-/// A buyer who is logged in, as a browser remembers him.
+/// Logs in a buyer, and returns the cookie as a browser keeps it.
 async fn buyer(open: &Open, email: &str) -> String {
     let answer = at_the_door(open, true, email, PASSWORD).await;
     let to = (answer.status, header(&answer, "location"));
@@ -54,7 +54,7 @@ async fn account_page(open: &Open, cookies: &str) -> Answer {
     open.shop.account(&visit(&[("cookie", cookies)], "")).await
 }
 
-/// Stripe's customer of this address, once there is one.
+/// Returns Stripe's customer of this address, which must exist.
 async fn customer(open: &Open, email: &str) -> String {
     let gateway = Gateway::new(&open.sandbox().config()).unwrap();
     let list = gateway.get("/customers?limit=100", None).await.unwrap();
@@ -64,7 +64,7 @@ async fn customer(open: &Open, email: &str) -> String {
     found["id"].as_str().unwrap().to_owned()
 }
 
-/// Gives a buyer one of Stripe's ready-made cards, as if he had saved it.
+/// Gives a buyer one of Stripe's ready-made cards, as if the buyer had saved it.
 async fn with_card(open: &Open, cookies: &str, email: &str, card: &str) -> String {
     account_page(open, cookies).await;
     let customer = customer(open, email).await;
@@ -73,7 +73,8 @@ async fn with_card(open: &Open, cookies: &str, email: &str, card: &str) -> Strin
     method["id"].as_str().unwrap().to_owned()
 }
 
-/// The cart's page with two mugs and a packet of tea, as this buyer sees it: what its form posts, with this card.
+/// Opens the cart's page with two mugs and a packet of tea for this buyer. Returns what its form
+/// posts, with this card.
 async fn cart(open: &Open, cookies: &str, card: &str) -> Vec<(&'static str, String)> {
     let cookies = format!("{cookies}; cart=mug-2.tea-1");
     let page = open
@@ -98,7 +99,7 @@ async fn buy(open: &Open, cookies: &str, fields: &[(&'static str, String)]) -> A
     open.shop.buy(&visit(&[("cookie", cookies)], &body)).await
 }
 
-/// Like the form, but for one field.
+/// Returns the form with one field changed.
 fn but(fields: &[(&'static str, String)], name: &str, value: &str) -> Vec<(&'static str, String)> {
     let mut fields = fields.to_vec();
     let field = fields.iter_mut().find(|(known, _)| *known == name).unwrap();
@@ -110,7 +111,7 @@ async fn orders(open: &Open) -> usize {
     open.store.newest_orders(100).await.unwrap().len()
 }
 
-/// The payments that took money.
+/// Counts the payments that took money.
 async fn paid(open: &Open) -> usize {
     let gateway = Gateway::new(&open.sandbox().config()).unwrap();
     let list = gateway.get("/charges?limit=100", None).await.unwrap();
@@ -141,7 +142,7 @@ async fn who_signs_up_is_in_and_gets_in_again() {
     let cookies = format!("account={}", cookie(&made, "account").unwrap());
     let page = account_page(&open, &cookies).await;
     assert!(text(&page).contains("ada@example.com"));
-    // No Stripe answers here: the page says so, and shows the rest.
+    // Stripe does not answer here. The page says so, and shows the rest.
     assert!(text(&page).contains("cannot be shown just now"));
     let again = open
         .shop
@@ -163,7 +164,7 @@ async fn who_signs_up_is_in_and_gets_in_again() {
 
     let entered = at_the_door(&open, false, "ADA@example.com", PASSWORD).await;
     let cookies = format!("account={}", cookie(&entered, "account").unwrap());
-    // In any process.
+    // The session is valid in any process.
     let another = open.another().await;
     assert!(text(&account_page(&another, &cookies).await).contains("ada@example.com"));
 }
@@ -174,7 +175,7 @@ async fn who_does_not_get_in_is_told_and_not_why() {
     buyer(&open, "ada@example.com").await;
     let wrong = at_the_door(&open, false, "ada@example.com", "a crab on the pier").await;
     let unknown = at_the_door(&open, false, "bob@example.com", PASSWORD).await;
-    // A database may not even be able to look for it.
+    // Some databases cannot even search for this address.
     let none = at_the_door(&open, false, "ada\0@example.com", PASSWORD).await;
     for answer in [&wrong, &unknown, &none] {
         assert_eq!(answer.status, 403);
@@ -210,7 +211,7 @@ async fn an_account_has_an_address_of_its_own_and_a_password() {
         assert!(text(&answer).contains(word), "{email}");
         assert!(cookie(&answer, "account").is_none());
     }
-    // It is still the first one's.
+    // The account still has its first password.
     let taken = at_the_door(&open, false, "ada@example.com", "another password").await;
     assert_eq!(taken.status, 403);
 }
@@ -249,7 +250,7 @@ async fn guesses_from_everywhere_do_not_lock_out_a_browser_that_was_in() {
     );
     let device = |answer: &Answer| cookie(answer, "device").unwrap().to_owned();
     let (of_ada, of_mallory) = (device(&of_ada), device(&of_mallory));
-    // Another process has no memory of either.
+    // Another process remembers neither.
     let another = open.another().await;
     let log_in = async |from, device: &str, password: &str| {
         let page = another.shop.enter_page(&visit(&[], "")).await;
@@ -267,8 +268,8 @@ async fn guesses_from_everywhere_do_not_lock_out_a_browser_that_was_in() {
         guesses += 1;
         assert!(guesses < 200, "there is no limit");
     }
-    // A cookie that is another account's, or made up, is none: it has no five tries of its own. One
-    // try comes back each second.
+    // Another account's cookie and a made-up one count as no cookie. They have no five tries of
+    // their own. One try comes back each second.
     let made_up = format!("{}.{}", "0".repeat(32), "0".repeat(64));
     for (network, device) in [(98, of_mallory.as_str()), (99, &made_up)] {
         let mut guesses = 0_u8;
@@ -283,7 +284,7 @@ async fn guesses_from_everywhere_do_not_lock_out_a_browser_that_was_in() {
     }
     let entered = log_in([192, 0, 2, 1], &of_ada, PASSWORD).await;
     assert_eq!(entered.status, 303, "{}", text(&entered));
-    // A thief of the cookie guesses no faster.
+    // A thief of the cookie cannot guess faster.
     let mut guesses = 0_u8;
     while log_in([192, 0, 2, guesses], &of_ada, "guess").await.status == 403 {
         guesses += 1;
@@ -422,15 +423,15 @@ async fn two_clicks_are_one_order_and_one_payment() {
     assert_eq!(order["status"], "paid");
     assert_eq!(order["shipments"].as_array().unwrap().len(), 1);
 
-    // The page anew is another wish.
+    // A new page is another order.
     let fields = cart(&open, &ada, &card).await;
     buy(&open, &ada, &fields).await;
-    // And so are other things on a page that was kept.
+    // So are other items on an old page.
     let fields = but(&but(&fields, "mug", "1"), "seen", "2750");
     buy(&open, &ada, &fields).await;
     assert_eq!((orders(&open).await, paid(&open).await), (3, 3));
 
-    // In the buyer's account, and in nobody else's.
+    // The order is in this buyer's account, and in no other.
     assert!(text(&account_page(&open, &ada).await).contains(&at));
     let bob = buyer(&open, "bob@example.com").await;
     assert!(!text(&account_page(&open, &bob).await).contains("/orders/"));
@@ -504,7 +505,7 @@ async fn what_is_paid_is_what_the_buyer_saw() {
     let ada = buyer(&open, "ada@example.com").await;
     let card = with_card(&open, &ada, "ada@example.com", "pm_card_visa").await;
     let fields = cart(&open, &ada, &card).await;
-    // Three mugs now, and the button still says two.
+    // Now there are three mugs, but the button still says two.
     let answer = buy(&open, &ada, &but(&fields, "mug", "3")).await;
     assert_eq!(answer.status, 409);
     let html = text(&answer);
@@ -528,7 +529,7 @@ async fn clicks_have_a_limit() {
     let ada = buyer(&open, "ada@example.com").await;
     let card = with_card(&open, &ada, "ada@example.com", "pm_card_chargeCustomerFail").await;
     let fields = cart(&open, &ada, &card).await;
-    // A card that is not there, on purpose: what is counted is the click.
+    // Deliberately a card that does not exist, because the limit counts clicks.
     let fields = but(&fields, "card", "pm_none");
     let mut answer = buy(&open, &ada, &fields).await;
     for _ in 0..40 {
@@ -590,7 +591,7 @@ async fn stripes_page_is_one_press_away_and_what_is_given_away_is_shipped_once()
         .place_order(&visit(&[], "mug=1&page=hosted"))
         .await;
     let id = cookie(&placed, "order").unwrap().to_owned();
-    // The form is posted on.
+    // The redirect posts the form on.
     let to = (placed.status, header(&placed, "location").to_owned());
     assert_eq!(to, (307, format!("/create-checkout-session?order={id}")));
 
@@ -604,7 +605,7 @@ async fn stripes_page_is_one_press_away_and_what_is_given_away_is_shipped_once()
     )
     .await;
     open.told().await;
-    // The buyer comes back, and his page looks as well.
+    // The buyer comes back, and the page asks Stripe as well.
     open.checkout.retrieve_session(session.id()).await.unwrap();
     let order = open.api(&id).await;
     assert_eq!(order["status"], "paid");
@@ -645,6 +646,6 @@ async fn a_buyer_who_asks_without_end_takes_a_share_of_the_calls_to_stripe() {
     for page in asking.join_all().await {
         assert_eq!(page.status, 200, "{}", text(&page));
     }
-    // A call waits two seconds at most, and one client has 5 a second.
+    // A call waits at most two seconds, and one client has 5 calls a second.
     assert!(lists() - before < 40, "{}", lists() - before);
 }

@@ -1,9 +1,9 @@
-//! The back room: who gets in, what is to be seen, and which forms are believed.
+//! The admin pages: who can log in, what they show, and which forms they accept.
 
 use super::common::{Open, PASSWORD, cookie, header, open, payment, text, visit};
 use shop::Answer;
 
-/// The token in the page's forms.
+/// Returns the token in the page's forms.
 pub(crate) fn token(page: &Answer) -> String {
     let html = text(page);
     let (_, rest) = html
@@ -213,7 +213,7 @@ async fn an_event_that_did_not_fit_is_replayed_by_the_pages_own_form_only() {
             ),
             403,
         ),
-        // Without a session there is nothing that a token could belong to.
+        // Without a session, there is nothing that a token could belong to.
         (visit(&[], &form), 303),
     ] {
         assert_eq!(open.shop.replay(&visit, event).await.status, status);
@@ -284,7 +284,7 @@ async fn logging_out_ends_the_session() {
     );
 }
 
-/// The back room of somebody who is in there.
+/// The admin pages for a merchant who is logged in.
 struct Inside {
     open: Open,
     cookies: String,

@@ -1,4 +1,5 @@
-//! A shop on a database of its own, with keys that lead nowhere: what these tests ask never leaves the machine.
+//! A shop on its own database, with keys that lead nowhere: the requests of these tests never leave
+//! the machine.
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
@@ -28,13 +29,13 @@ pub(crate) struct Open {
     pub(crate) store: Store,
     pub(crate) checkout: Checkout,
     pub(crate) url: String,
-    /// The Stripe that it asks, if it asks one.
+    /// The shop's Stripe, if it has one.
     sandbox: Option<Sandbox>,
-    // The database goes when this does.
+    // The database is deleted with this value.
     _database: Option<Database>,
 }
 
-/// A shop with a Stripe of its own, which sends its webhooks there.
+/// Opens a shop with its own Stripe, which sends its webhooks to the shop.
 pub(crate) async fn open_with_stripe() -> Option<Open> {
     let database = Database::new().await?;
     let url = database.url().await;
@@ -51,7 +52,7 @@ pub(crate) async fn open_with_stripe() -> Option<Open> {
     Some(open)
 }
 
-/// Nothing, if there is no database to open it on.
+/// Opens a shop. Returns `None` if there is no database for it.
 pub(crate) async fn open() -> Option<Open> {
     let database = Database::new().await?;
     let url = database.url().await;
@@ -102,12 +103,12 @@ async fn open_with(url: &str, config: Config, queued: bool) -> Open {
 }
 
 impl Open {
-    /// The same shop once more on the same database, as another process has it.
+    /// Opens the same shop again on the same database, as another process would.
     pub(crate) async fn another(&self) -> Self {
         open_at(&self.url, false).await
     }
 
-    /// Another one, which answers webhooks before they are worked on.
+    /// Opens another one, which answers webhooks before it works on them.
     pub(crate) async fn another_queued(&self) -> Self {
         open_at(&self.url, true).await
     }
@@ -120,7 +121,7 @@ impl Open {
         self.sandbox.as_ref().expect("a shop with a Stripe")
     }
 
-    /// Waits until Stripe has told everything, and it was taken.
+    /// Waits until the shop has acknowledged every event of Stripe.
     pub(crate) async fn told(&self) {
         let told = timeout(Duration::from_secs(60), self.sandbox().wait_idle());
         told.await.expect("the webhooks are acknowledged");
@@ -129,7 +130,8 @@ impl Open {
         }
     }
 
-    /// Pays an order with one of Stripe's ready-made payment methods, however that ends, and gives the payment's id.
+    /// Pays an order with one of Stripe's ready-made payment methods, whether that succeeds or not.
+    /// Returns the payment's id.
     pub(crate) async fn pay(&self, order: &str, method: &str) -> String {
         let request = self.request(order).await;
         let intent = self.checkout.create_intent(&request).await.unwrap();
@@ -143,7 +145,7 @@ impl Open {
         intent.id().to_owned()
     }
 
-    /// Pays an order on Stripe's page, by courier, and gives the id of its PaymentIntent.
+    /// Pays an order on Stripe's page, with courier shipping. Returns the id of its PaymentIntent.
     pub(crate) async fn pay_on_stripes_page(&self, order: &str) -> String {
         let request = self.request(order).await;
         let session = self.checkout.create_session(&request).await.unwrap();
@@ -162,7 +164,7 @@ impl Open {
         session["payment_intent"].as_str().unwrap().to_owned()
     }
 
-    /// What is asked for an order.
+    /// Returns the payment request for an order.
     pub(crate) async fn request(&self, order: &str) -> PaymentRequest {
         let prices = OrderPrices::new(self.store.clone());
         let reference = OrderReference {
@@ -171,7 +173,7 @@ impl Open {
         prices.price(reference, &Visitor::default()).await.unwrap()
     }
 
-    /// Asks Stripe as another program with the same key would.
+    /// Posts to Stripe, as another program with the same key would.
     pub(crate) async fn post(&self, path: &str, form: &str) -> Value {
         self.ask("POST", path, form).await
     }
@@ -198,19 +200,19 @@ impl Open {
         serde_json::from_str(body).unwrap()
     }
 
-    /// An order of two mugs and a packet of tea: 45.50 EUR.
+    /// Places an order of two mugs and a packet of tea: 45.50 EUR.
     pub(crate) async fn order(&self) -> String {
         self.order_of(r#"{"items":[{"sku":"mug","quantity":2},{"sku":"tea","quantity":1}]}"#)
             .await
     }
 
-    /// An order of a kettle, which is made on order, and a mug: 114.00 EUR.
+    /// Places an order of a kettle, which is made to order, and a mug: 114.00 EUR.
     pub(crate) async fn pre_order(&self) -> String {
         self.order_of(r#"{"items":[{"sku":"kettle","quantity":1},{"sku":"mug","quantity":1}]}"#)
             .await
     }
 
-    /// An order of a kettle, which is made on order: 96.00 EUR.
+    /// Places an order of a kettle, which is made to order: 96.00 EUR.
     pub(crate) async fn kettle(&self) -> String {
         self.order_of(r#"{"items":[{"sku":"kettle","quantity":1}]}"#)
             .await
@@ -232,7 +234,7 @@ impl Open {
         self.api(order).await["status"].as_str().unwrap().to_owned()
     }
 
-    /// Delivers an event through the webhook's route, signed; gives the status of the answer.
+    /// Delivers a signed event through the webhook's route. Returns the status of the response.
     pub(crate) async fn deliver(&self, body: &[u8]) -> u16 {
         let secret = WebhookSecret::new(SIGNING_SECRET).unwrap();
         let signature = testing::sign(body, &secret, testing::now());
@@ -248,14 +250,14 @@ impl Open {
         self.checkout.handle(call).await.status()
     }
 
-    /// Delivers news of this payment.
+    /// Delivers an event of this payment.
     pub(crate) async fn tell(&self, event_type: &str, payment: PaymentIntent) {
         let body = testing::event(event_type, payment.object());
         assert_eq!(self.deliver(&body).await, 200, "{event_type}");
     }
 }
 
-/// A PaymentIntent as the checkout makes it for this order.
+/// Returns a PaymentIntent as the checkout creates it for this order.
 pub(crate) fn payment(id: &str, order: &str, minor: u64) -> PaymentIntent {
     let amount = stripe_checkout_core::Amount::new(minor, shop::catalogue::CURRENCY);
     PaymentIntent::new(id, amount)
@@ -292,7 +294,7 @@ pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     found.map(|(_, value)| value.as_str()).unwrap_or_default()
 }
 
-/// The value of a cookie that the answer sets.
+/// Returns the value of a cookie that the response sets.
 pub(crate) fn cookie<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
     answer
         .headers

@@ -1,4 +1,5 @@
-//! What the payment's events do to an order, in the order and the number in which Stripe may send them.
+//! The effects of a payment's events on an order, with the orders and repetitions that Stripe may
+//! send.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ fn read(intent: PaymentIntent) -> Payment {
     serde_json::from_value(intent.object()).unwrap()
 }
 
-/// The event in which this payment comes to this status.
+/// Returns the event with which this payment reaches this status.
 fn news(status: &str, intent: PaymentIntent) -> Event {
     let object = intent.status(status).object();
     Event::parse(testing::event(&format!("payment_intent.{status}"), object)).unwrap()
@@ -27,7 +28,7 @@ fn handler() -> shop::Fulfil {
     shop::Fulfil::new(Arc::new(Notify::new()))
 }
 
-/// A connection that commits each statement, in the place of the inbox's transaction.
+/// Returns a connection that commits each statement, instead of the inbox's transaction.
 async fn db(open: &Open) -> impl shop::Connection {
     open.store.acquire().await.unwrap()
 }
@@ -73,7 +74,8 @@ async fn deliveries_at_the_same_time_ship_once() {
         .map(|_| {
             let (open, id) = (Arc::clone(&open), id.clone());
             tokio::spawn(async move {
-                // Past the inbox, as after a restart: only the order's row stands between eight calls and eight parcels.
+                // Past the inbox, as after a restart. Only the order's row prevents eight calls
+                // from shipping eight parcels.
                 let paid = read(payment("pi_1", &id, TOTAL).status("succeeded"));
                 handler()
                     .payment_succeeded(&paid, &mut db(&open).await)
@@ -106,7 +108,7 @@ async fn a_second_payment_is_noticed_and_not_shipped() {
         payment("pi_2", &id, TOTAL).status("succeeded"),
     )
     .await;
-    // The same after a restart, when only the row knows.
+    // The same after a restart, when only the row remembers.
     let again = read(payment("pi_2", &id, TOTAL).status("succeeded"));
     handler()
         .payment_succeeded(&again, &mut db(&open).await)
@@ -123,7 +125,7 @@ async fn a_second_payment_is_noticed_and_not_shipped() {
         ["duplicate payment"],
         "one notice, not two"
     );
-    // It goes back; the order stays paid.
+    // The second payment is refunded, and the order stays paid.
     let refund = testing::refund(
         "re_2",
         "pi_2",
@@ -241,7 +243,7 @@ async fn an_order_that_is_not_there_is_an_error_and_not_a_shrug() {
             .await
             .is_err()
     );
-    // To Stripe that is a 500, so that it tells again: also if the money went back before.
+    // Stripe gets a 500, so that it sends the event again, even if the money was refunded before.
     for id in ["pi_1", "pi_2"] {
         if id == "pi_2" {
             let all = Amount::new(TOTAL, shop::catalogue::CURRENCY);
@@ -318,7 +320,7 @@ async fn refunds_add_up() {
             refund("re_2", 3550, "succeeded"),
             "refunded",
         ),
-        // Stripe promises no order.
+        // Stripe guarantees no order of events.
         (
             "refund.updated",
             refund("re_2", 3550, "pending"),

@@ -1,4 +1,4 @@
-//! What is written down of money, once each, and how a day is told from it.
+//! The ledger records each movement of money once, and a day's figures come from it.
 
 use super::{
     admin::session,
@@ -132,7 +132,7 @@ async fn a_dispute_is_written_from_the_first_word_to_the_last() {
         ),
         ("charge.dispute.updated", dispute("under_review", 1)),
         ("charge.dispute.closed", dispute("won", 1)),
-        // Stripe promises no order.
+        // Stripe guarantees no order of events.
         ("charge.dispute.funds_reinstated", dispute("won", 2)),
     ] {
         deliver(&open, event_type, object).await;
@@ -170,7 +170,7 @@ async fn what_is_decided_of_a_dispute_stays_decided() {
     .await;
     assert_eq!(open.store.open_disputes().await.unwrap().len(), 1);
     deliver(&open, "charge.dispute.closed", dispute("lost", 1)).await;
-    // How it stood when the money moved, told late.
+    // The status when the money moved, delivered late.
     let late = dispute("needs_response", 1);
     deliver(&open, "charge.dispute.funds_withdrawn", late).await;
     assert!(open.store.open_disputes().await.unwrap().is_empty());
@@ -348,7 +348,8 @@ async fn currencies_are_kept_apart() {
     let id = open.order().await;
     let paid = payment("pi_1", &id, TOTAL).status("succeeded");
     open.tell("payment_intent.succeeded", paid).await;
-    // An order of the time when the shop sold in dollars: no amount of it may be added to euros.
+    // An order from the time when the shop sold in dollars. None of its amounts may be added to
+    // euros.
     let id = open.order().await;
     let change = "UPDATE orders SET currency = 'usd', amount = 999 WHERE id = $1";
     match open.store.pool() {

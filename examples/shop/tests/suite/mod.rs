@@ -1,4 +1,4 @@
-//! What the shop does, whichever database it runs on.
+//! The shop's behaviour, on any database.
 
 mod account;
 mod admin;

@@ -1,4 +1,5 @@
-//! Money that is moved from the back room: what is asked of Stripe, how often, and what a merchant and a buyer are told.
+//! Money movements from the admin pages: the requests to Stripe, their number, and the messages to
+//! the merchant and the buyer.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::{
 use shop::Answer;
 use stripe_checkout_sandbox::Fault;
 
-/// Somebody in the back room of a shop with a Stripe of its own.
+/// A merchant who is logged in to the admin pages of a shop with its own Stripe.
 struct Merchant {
     open: Open,
     cookies: String,
@@ -43,7 +44,7 @@ impl Merchant {
         text(&self.open.shop.order(&visit(&[], ""), order).await)
     }
 
-    /// The reference of the form on a new page.
+    /// Returns the reference of the form on a new page.
     async fn reference(&self, payment: &str) -> String {
         reference_in(&self.page(payment).await)
     }
@@ -102,7 +103,7 @@ fn reference_in(html: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
-/// That it went well, and shows the payment.
+/// Checks that the request succeeded and redirects to the payment.
 fn went_well(answer: &Answer, payment: &str) {
     assert_eq!(
         (answer.status, header(answer, "location")),
@@ -112,7 +113,7 @@ fn went_well(answer: &Answer, payment: &str) {
     );
 }
 
-/// That it did not, and says why in this sentence.
+/// Checks that the request failed with this sentence.
 fn said(answer: &Answer, status: u16, sentence: &str) {
     let html = text(answer);
     assert_eq!(answer.status, status, "{html}");
@@ -214,7 +215,7 @@ async fn what_cannot_go_back_is_said_in_a_sentence() {
         said(&answer, status, sentence);
     }
     let reference = merchant.reference(&payment).await;
-    // The form's own list of reasons, and nothing else.
+    // The shop accepts only the reasons in the form's own list.
     let body = format!(
         "csrf={}&reference={reference}&amount=1&reason=spite",
         merchant.csrf
@@ -293,7 +294,7 @@ async fn only_the_pages_own_form_moves_money() {
     assert_eq!(merchant.refunded(&payment), 0);
     assert_eq!(merchant.open.status(&order).await, "paid");
     assert_eq!(merchant.open.status(&pre_order).await, "reserved");
-    // What nobody paid.
+    // Payments and orders that do not exist.
     let visit = visit(&[cookie], &good);
     assert_eq!(shop.refund(&visit, "pi_unknown").await.status, 404);
     assert_eq!(shop.capture(&visit, "pi_unknown").await.status, 404);
@@ -308,8 +309,8 @@ async fn a_refund_that_nobody_heard_of_is_asked_again_and_done_once() {
     };
     let (_, payment) = merchant.paid().await;
     let reference = merchant.reference(&payment).await;
-    // Stripe does it, and no answer comes back, however often the transport tries. The shop looks
-    // at the refunds first.
+    // Stripe executes the refund, but no response arrives on any retry of the transport. The shop
+    // looks at the refunds first.
     let faults = merchant.open.sandbox().faults();
     faults.next(1, Fault::Slow(Duration::ZERO));
     faults.next(20, Fault::ResetAfterExecution);
@@ -317,7 +318,7 @@ async fn a_refund_that_nobody_heard_of_is_asked_again_and_done_once() {
     faults.clear();
     said(&answer, 503, "Whether the money moved is not known yet.");
     assert_eq!(merchant.refunded(&payment), 1000, "it did move");
-    // The event has answered meanwhile: nothing is open any more.
+    // The event has brought the answer in the meantime, so no request is open any more.
     let html = merchant.page(&payment).await;
     assert!(!html.contains("no answer yet"), "{html}");
 
@@ -334,7 +335,7 @@ async fn a_refund_that_nobody_heard_of_is_asked_again_and_done_once() {
         "Ask again",
         reference.as_str(),
         "Stripe has not answered",
-        // As long as nobody knows, it counts as gone.
+        // As long as the result is unknown, the money counts as gone.
         "<dt>Left</dt><dd>€25.50</dd>",
     ] {
         assert!(html.contains(part), "{part} is missing in {html}");
@@ -355,7 +356,7 @@ async fn what_stripe_refuses_is_said_and_kept() {
     };
     let (_, payment) = merchant.paid().await;
     let reference = merchant.reference(&payment).await;
-    // Somebody gives most of it back in the Dashboard, and no event of it comes.
+    // The merchant refunds most of it in the Dashboard, and its event does not arrive.
     merchant.open.sandbox().webhooks().lose_events(10);
     let form = format!("payment_intent={payment}&amount=4000");
     merchant.open.post("/v1/refunds", &form).await;
@@ -422,7 +423,7 @@ async fn the_second_payment_of_an_order_goes_back_from_the_back_room() {
         return;
     };
     let (order, first) = merchant.paid().await;
-    // Made by a till of another time: this one would not begin a second payment.
+    // Another program creates it, because this shop would not begin a second payment.
     let form = format!(
         "amount=4550&currency=eur&payment_method=pm_card_visa&confirm=true&return_url=https://shop.example/\
          &metadata[order_id]={order}&metadata[checkout_application]=crab-and-kettle"
@@ -493,7 +494,7 @@ async fn a_reservation_that_is_about_to_end_is_an_alert() {
     };
     let (order, payment) = merchant.reserved().await;
     let seen = visit(&[("cookie", merchant.cookies.as_str())], "");
-    // The payment's page asks Stripe, and writes down what it says.
+    // The payment's page asks Stripe and stores the answer.
     assert!(merchant.page(&payment).await.contains(" UTC, in "));
     let html = text(&merchant.open.shop.admin(&seen).await);
     assert!(html.contains("All is well"), "{html}");
@@ -606,7 +607,7 @@ async fn an_order_is_called_off_and_nobody_can_pay_it() {
     assert!(html.contains("Reserved money let go"), "{html}");
     assert!(!html.contains(r#"id="capture""#), "{html}");
 
-    // One that nobody has begun to pay.
+    // An order that has no payment yet.
     let order = merchant.open.order().await;
     let answer = merchant.call_off(&order, "").await;
     assert_eq!(
@@ -646,7 +647,7 @@ async fn an_authorisation_whose_time_is_over_is_told() {
         return;
     };
     let (order, payment) = merchant.reserved().await;
-    // What Stripe does then.
+    // Stripe then does this.
     let cancel = format!("/v1/payment_intents/{payment}/cancel");
     merchant.open.post(&cancel, "").await;
     merchant.open.told().await;
@@ -703,7 +704,8 @@ async fn a_dispute_is_shown_with_its_deadline_and_its_end() {
         assert!(!html.contains("Evidence is taken until"), "{html}");
         let html = text(&merchant.open.shop.admin(&visit).await);
         assert!(!html.contains("Disputes to answer"), "{html}");
-        // What the bank gave back, or keeps, is not given back again.
+        // After a won dispute the merchant can refund. After a lost one, the buyer has the money
+        // already.
         let html = merchant.page(&payment).await;
         assert_eq!(html.contains(r#"id="refund""#), won, "{html}");
         if won {
@@ -714,7 +716,7 @@ async fn a_dispute_is_shown_with_its_deadline_and_its_end() {
             let answer = merchant.refund(&payment, kept, "1").await;
             said(&answer, 409, "has its money");
         }
-        // The buyer has the parcel, and what the banks do is not written on this page.
+        // The buyer has the parcel. The order's status does not show the dispute.
         assert_eq!(merchant.open.status(&order).await, "paid");
     }
 }

@@ -1,4 +1,5 @@
-//! Several processes side by side on one database, as far as one process can play them: each shop here has a pool of its own.
+//! Several processes side by side on one database, as far as one process can imitate them: each
+//! shop here has its own pool.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ async fn a_payment_told_to_both_is_shipped_once() {
         let intent = format!("pi_{number}");
         let mut deliveries = JoinSet::new();
         for teller in [&open, &another, &open, &another] {
-            // Each an event object of its own.
+            // Each delivery has its own event object.
             let body = testing::event(
                 "payment_intent.succeeded",
                 payment(&intent, &id, TOTAL).status("succeeded").object(),
@@ -47,7 +48,7 @@ async fn a_payment_told_to_both_is_shipped_once() {
         for status in deliveries.join_all().await {
             assert!([200, 503].contains(&status), "{status}");
         }
-        // Whoever was sent away comes again; now nobody is in the way.
+        // Refused deliveries run again, and now nothing is in the way.
         while open.checkout.run_due().await.unwrap() {}
         let order = another.api(&id).await;
         assert_eq!(order["status"], "paid");
@@ -76,7 +77,8 @@ async fn each_email_is_sent_by_one_of_them() {
     for shop in others {
         workers.spawn(async move {
             let mut sent = 0;
-            // Who was too late for a row says that there is none: it looks again as long as the others find some.
+            // A worker that loses a row to another one stops early. So each worker looks several
+            // times.
             for _ in 0..40 {
                 sent += shop::work_off_outbox(&shop.store).await.unwrap();
             }

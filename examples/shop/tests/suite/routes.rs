@@ -1,4 +1,4 @@
-//! What buyers and programs get, and what they get when they ask for nonsense.
+//! The responses to buyers and programs, and to invalid requests.
 
 use super::common::{cookie, header, json, open, text, value, visit};
 use serde_json::{Value, json as object};
@@ -101,7 +101,7 @@ async fn the_cart_works_without_scripts() {
 #[tokio::test]
 async fn checking_out_makes_an_order_of_what_the_buyer_sees() {
     let Some(open) = open().await else { return };
-    // The page shows two mugs; the cookie was changed in another tab.
+    // The page shows two mugs, but another tab changed the cookie.
     let seen = visit(&[("cookie", "cart=mug-9")], "mug=2&tea=1&amount=1&price=1");
     let answer = open.shop.place_order(&seen).await;
     assert_eq!(answer.status, 303);
@@ -139,7 +139,7 @@ async fn the_cart_is_emptied_once_when_it_is_paid() {
         (Some(""), Some(""))
     );
     assert!(text(&paid).contains("Parcel no. 1"));
-    // Somebody with the link, or the buyer with a new cart.
+    // Another visitor with the link, or the buyer with a new cart.
     let other = visit(&[("cookie", "cart=mug-2.tea-1")], "");
     assert_eq!(cookie(&open.shop.order(&other, &id).await, "cart"), None);
 }
@@ -324,7 +324,8 @@ async fn a_buyer_who_hangs_up_does_not_spoil_the_next_ones_order() {
     for polls in 1..40 {
         let mut abandoned = Box::pin(open.store.create_order(&cart));
         for _ in 0..polls {
-            // One poll, then whatever else is to be done; at the end of the loop the future is dropped wherever it is.
+            // One poll, then other tasks. After the last poll, the future is dropped wherever it
+            // is.
             let ended =
                 poll_fn(|context| Poll::Ready(abandoned.as_mut().poll(context).is_ready())).await;
             if ended {
@@ -333,7 +334,8 @@ async fn a_buyer_who_hangs_up_does_not_spoil_the_next_ones_order() {
             tokio::task::yield_now().await;
         }
         drop(abandoned);
-        // What is written on any connection now is there for everybody: none was left in a transaction that nobody will commit.
+        // Every connection's writes are visible to the others now. So no connection is still in a
+        // transaction that will never commit.
         let mut held = Vec::new();
         for id in &orders {
             let mut connection = open.store.acquire().await.unwrap();

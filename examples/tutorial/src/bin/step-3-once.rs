@@ -1,4 +1,5 @@
-//! Step 3: one order, one payment, whatever is pressed twice. `cargo run -p tutorial --bin step-3-once`
+//! Step 3: one order has one payment, even after a double click.
+//! `cargo run -p tutorial --bin step-3-once`
 
 use axum::extract::{Path, State};
 use axum::response::{Html, Redirect};
@@ -17,7 +18,8 @@ struct Shop {
 impl Pricing for Shop {
     type Order = OrderId;
 
-    /// Asked for each page, and for each press of the button: the same reference, and what the order costs by then.
+    /// Runs for each page and for each press of the button. Returns the same reference each time,
+    /// with the current price of the order.
     async fn price(&self, asked: OrderId, _: &Visitor) -> Result<PaymentRequest, PricingError> {
         let cart = self.orders.cart(asked.order);
         let cart = cart.ok_or_else(|| PricingError::refused("We do not know this order."))?;

@@ -1,4 +1,5 @@
-//! Step 5: orders, shipments and events in one database. `cargo run -p tutorial --bin step-5-database`
+//! Step 5: orders, shipments and events in one database.
+//! `cargo run -p tutorial --bin step-5-database`
 
 use std::future::pending;
 

@@ -1,4 +1,5 @@
-//! Step 6: buyers who come back, and the cards that they saved. `cargo run -p tutorial --bin step-6-customers`
+//! Step 6: returning buyers, and the cards that they saved.
+//! `cargo run -p tutorial --bin step-6-customers`
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};

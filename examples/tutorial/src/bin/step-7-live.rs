@@ -1,4 +1,5 @@
-//! Step 7: step 5's shop with keys, and with all that a shop has that is open day and night. `cargo run -p tutorial --bin step-7-live`
+//! Step 7: step 5's shop with keys, and with all that a shop needs that is open day and night.
+//! `cargo run -p tutorial --bin step-7-live`
 
 use std::{future::pending, time::Duration};
 

@@ -1,4 +1,5 @@
-//! Each step as a learner runs it: a process, gone through over HTTP, with a sandbox that signs its events. What the boxes of `examples/README.md` say is asked here.
+//! Runs each step as a learner does: a process that gets HTTP requests, with a sandbox that signs
+//! its events. These tests check what the boxes of `examples/README.md` say.
 
 mod paying;
 mod selling;

@@ -1,4 +1,4 @@
-//! Steps 4 to 7: what happens when it is paid, and what happens to those who are not there.
+//! Steps 4 to 7: paid orders, and payments whose events or buyers do not arrive.
 
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ async fn step_4_believes_nobody_but_stripe() {
     let news = format!("/orders/{order}");
     assert_eq!(world.get(&news).body, "");
 
-    // Genuine, and not this application's: as `stripe trigger` makes them. Taken, and nothing is shipped.
+    // A genuine event, but of another application, as `stripe trigger` sends it. The shop accepts
+    // it and ships nothing.
     let payment = testing::PaymentIntent::new("pi_5", Amount::new(39_98, Currency::EUR))
         .status("succeeded")
         .metadata("order_id", &order);
@@ -76,7 +77,7 @@ async fn step_4_believes_nobody_but_stripe() {
     assert_eq!(world.deliver(&foreign, now), 200);
     assert_eq!(world.get(&news).body, "");
 
-    // Signed, and for less than the order costs.
+    // Signed, but for less than the order costs.
     assert_eq!(world.deliver(&paid("pi_3", 1), now), 200);
     let told = world.get(&news).body;
     assert_eq!(
@@ -84,12 +85,13 @@ async fn step_4_believes_nobody_but_stripe() {
         "not shipped: the order costs 39.98 EUR, the payment is for 0.01 EUR"
     );
 
-    // The bytes count, not what they mean: with spaces it is another body, and its signature holds.
+    // The signature covers the bytes. With added spaces it is another body, whose own signature is
+    // valid.
     let spaced = [b"  ".as_slice(), &genuine, b"\n"].concat();
     assert_eq!(world.deliver(&spaced, now), 200);
     assert!(world.get(&news).body.ends_with("\nshipped"));
 
-    // While the signing secret is rolled, each signature is made with both.
+    // While the signing secret is rolled, Stripe signs each event with both secrets.
     let url = format!("http://{}/webhook", world.program.host());
     let rolled = world
         .sandbox
@@ -99,7 +101,7 @@ async fn step_4_believes_nobody_but_stripe() {
     world.pay(&second, "4242424242424242");
     world.taken().await;
     assert_eq!(world.get(&format!("/orders/{second}")).body, "shipped");
-    // Soon only the new one is good: then both are told to the program, which has the old one still.
+    // Later only the new secret is valid. So the program, which had the old one, gets both.
     world.program = restarted_with(
         &world,
         &format!("{},{}", rolled.expose(), world.secret.expose()),
@@ -137,7 +139,7 @@ async fn step_5_ships_what_was_paid_while_it_was_closed() {
     let shipped = "paid, shipments: 1";
     assert_eq!(world.get(&format!("/orders/{first}")).body, shipped);
 
-    // Of the second one nobody ever hears: Stripe makes no event of it, and the program is gone.
+    // No event of the second payment ever arrives: Stripe makes none, and the program stops.
     let intent = world.press(&second).json();
     world.taken().await;
     world.sandbox.webhooks().lose_events(100);
@@ -146,7 +148,8 @@ async fn step_5_ships_what_was_paid_while_it_was_closed() {
     let page = format!("/orders/{second}");
     until("Stripe was asked", || world.get(&page).body == shipped);
 
-    // All events come again, to the new process, which remembers what the old one did.
+    // The sandbox delivers all events again to the new process. The new process knows what the old
+    // one did.
     world.move_webhook();
     let events = world.sandbox.events();
     assert!(
@@ -186,7 +189,9 @@ async fn step_5_ships_when_the_buyer_comes_back_and_no_webhook_did() {
     assert_eq!(world.get(&page).body, "paid, shipments: 1");
 }
 
-/// Killed at some moment after the payment, again and again: what was begun is ended by the next process, or was never begun.
+/// Kills the program again and again, at different moments after the payment.
+///
+/// Either the next process finishes the work, or the work never began.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn step_5_ships_once_whenever_it_is_killed() {
@@ -197,7 +202,7 @@ async fn step_5_ships_once_whenever_it_is_killed() {
         let order = world.order("teapots=1&currency=eur");
         world.pay(&order, "4242424242424242");
         orders.push(order);
-        // It is in the middle of it, and each time a little further.
+        // Each round kills the program a little later in its work.
         for _ in 0..round * 500 {
             std::thread::yield_now();
         }
@@ -224,7 +229,7 @@ async fn step_6_shows_saved_cards_to_nobody_else() {
         format!("session={session}")
     };
     let (ada, bob) = (log_in("ada"), log_in("bob"));
-    // Both look at once, and more than once.
+    // Both users open the page at the same time, several times.
     std::thread::scope(|scope| {
         for cookie in [&ada, &bob, &ada, &bob, &ada, &bob] {
             let look = || world.program.ask("GET", "/", &[("cookie", cookie)], "");
@@ -278,14 +283,14 @@ async fn step_7_starts_with_all_keys_and_with_nothing_less() {
         assert!(!ended.status.success() && told.contains(missing), "{told}");
         assert!(!told.contains("sk_test") && !told.contains("whsec"));
     }
-    // A test key beside a live one.
+    // A live key beside test keys.
     let mut command = Program::command(path, folder.path());
     command
         .envs(all.clone())
         .env("STRIPE_SECRET_KEY", "sk_live_1");
     assert!(!command.output().expect("it runs").status.success());
 
-    // From the file that the text tells of.
+    // From the file that the text describes.
     let file: String = all
         .iter()
         .map(|(name, value)| format!("{name}={value}\n"))
@@ -308,7 +313,7 @@ async fn step_7_starts_with_all_keys_and_with_nothing_less() {
     let paid = || program.ask("GET", &page, &[], "").body == "paid, shipments: 1";
     until("it is paid", paid);
 
-    // Money that does not fit: whoever looks after the shop is told.
+    // A wrong amount: the shop alerts the merchant.
     let placed = program.ask("POST", "/orders", &[FORM], "teapots=1&currency=eur");
     let payment = testing::PaymentIntent::new("pi_1", Amount::new(1, Currency::EUR))
         .status("succeeded")

@@ -1,4 +1,4 @@
-//! A step's process, and the Stripe that it talks to.
+//! A step's process, and its Stripe.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// The program of a step.
+/// The path of a step's program.
 #[macro_export]
 macro_rules! step {
     ($name:literal) => {
@@ -20,7 +20,7 @@ macro_rules! step {
     };
 }
 
-/// A running step, with a sandbox of the test's, in a folder of its own.
+/// A running step in its own folder, with the test's sandbox.
 pub(crate) struct World {
     pub(crate) program: Program,
     pub(crate) sandbox: Sandbox,
@@ -43,12 +43,12 @@ impl World {
         }
     }
 
-    /// Starts it again where it was, on another port.
+    /// Starts the program again in the same folder, on another port.
     pub(crate) fn start_again(&mut self, path: &str) {
         self.program = start(path, self.folder.path(), &self.sandbox.config());
     }
 
-    /// Tells Stripe the program's new address, as one does in the Dashboard.
+    /// Sets the program's new webhook address at Stripe, as you would in the Dashboard.
     pub(crate) fn move_webhook(&self) {
         let stripe = self.sandbox.url().trim_start_matches("http://");
         let key = ("authorization", "Bearer sk_test_sandbox");
@@ -68,19 +68,19 @@ impl World {
         self.program.ask("POST", path, &[FORM], form)
     }
 
-    /// Orders by the form, and gives the order's id.
+    /// Places an order with the form, and returns the order's id.
     pub(crate) fn order(&self, form: &str) -> String {
         order_in(&self.post("/orders", form))
     }
 
-    /// What the page's script asks for when the buyer presses *Pay*.
+    /// Sends the request of the page's script after a press of *Pay*.
     pub(crate) fn press(&self, order: &str) -> Answer {
         let order = json!({ "order": order }).to_string();
         self.program
             .ask("POST", "/create-payment-intent", &[JSON], &order)
     }
 
-    /// Presses *Pay* with this card, as Stripe.js does; gives the PaymentIntent's id.
+    /// Pays with this card as Stripe.js does. Returns the PaymentIntent's id.
     pub(crate) fn pay(&self, order: &str, card: &str) -> String {
         let pressed = self.press(order);
         assert_eq!(pressed.status, 200, "{pressed:?}");
@@ -91,14 +91,14 @@ impl World {
         confirm(self.sandbox.url(), "payment_intents", intent, card)
     }
 
-    /// Sends an event as Stripe would.
+    /// Sends an event as Stripe would, and returns the response's status.
     pub(crate) fn deliver(&self, body: &[u8], timestamp: i64) -> u16 {
         let signature = testing::sign(body, &self.secret, timestamp);
         let headers = [JSON, ("stripe-signature", signature.as_str())];
         program::ask(self.program.host(), "POST", "/webhook", &headers, body).status
     }
 
-    /// Waits until every delivery of the sandbox was taken.
+    /// Waits until the program has acknowledged every delivery of the sandbox.
     pub(crate) async fn taken(&self) {
         tokio::time::timeout(PATIENCE, self.sandbox.wait_idle())
             .await
@@ -108,14 +108,14 @@ impl World {
         }
     }
 
-    /// How many PaymentIntents were made.
+    /// Returns the number of PaymentIntents.
     pub(crate) fn intents(&self) -> usize {
         let events = self.sandbox.events();
         let made = |(_, kind): &&(String, String)| kind == "payment_intent.created";
         events.iter().filter(made).count()
     }
 
-    /// How often a line with this in it was printed, as far as it has been read.
+    /// Counts the printed lines that contain this part, among those read so far.
     pub(crate) fn printed(&self, part: &str) -> usize {
         let lines = self.program.lines();
         lines.iter().filter(|line| line.contains(part)).count()
@@ -128,7 +128,7 @@ fn start(path: &str, folder: &Path, config: &Config) -> Program {
     Program::start(command)
 }
 
-/// Confirms with the client secret, as Stripe.js does; gives the intent's id.
+/// Confirms an intent with its client secret, as Stripe.js does. Returns the intent's id.
 pub(crate) fn confirm(stripe: &str, kind: &str, intent: &Value, card: &str) -> String {
     let secret = intent["clientSecret"].as_str().expect("a secret");
     let (id, _) = secret.split_once("_secret_").expect("a client secret");
@@ -148,7 +148,7 @@ pub(crate) fn confirm(stripe: &str, kind: &str, intent: &Value, card: &str) -> S
     id.to_owned()
 }
 
-/// What goes into `.env`.
+/// Returns the contents of `.env`.
 pub(crate) fn environment(config: &Config) -> [(&'static str, String); 5] {
     let (secret_key, publishable_key) = config.require_keys().expect("keys");
     let [webhook_secret] = config.webhook_secrets() else {
@@ -166,7 +166,7 @@ pub(crate) fn environment(config: &Config) -> [(&'static str, String); 5] {
     ]
 }
 
-/// The order to whose page the browser is sent.
+/// Returns the order whose page the browser is redirected to.
 pub(crate) fn order_in(answer: &Answer) -> String {
     let location = answer.header("location");
     let location = location.unwrap_or_else(|| panic!("sent nowhere: {answer:?}"));
@@ -174,7 +174,7 @@ pub(crate) fn order_in(answer: &Answer) -> String {
     order.to_owned()
 }
 
-/// Waits until this holds.
+/// Waits until `holds` returns true.
 #[track_caller]
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;

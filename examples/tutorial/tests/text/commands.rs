@@ -1,4 +1,4 @@
-//! The commands of the text: those of cargo's exist, and those of curl's do what is said.
+//! The commands of the text: those of cargo exist, and those of curl do what the text says.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::markdown::{Text, examples};
 
-/// A line of a shell, or code between backticks that is one.
+/// Returns the shell lines of the text, and the code between backticks that is a command.
 fn commands(text: &Text) -> Vec<(usize, String)> {
     let mut all = Vec::new();
     for block in text.blocks.iter().filter(|block| block.language == "sh") {
@@ -18,7 +18,7 @@ fn commands(text: &Text) -> Vec<(usize, String)> {
         if span.contains("cargo ") || span.starts_with("stripe ") {
             all.push((*line, span.clone()));
         } else if span.starts_with("-p ") {
-            // "or `-p this`"
+            // Found in sentences like "or `-p this`".
             all.push((*line, format!("cargo run {span}")));
         }
     }
@@ -47,7 +47,7 @@ fn every_command_exists() {
                 assert!(examples().join("..").join(from).is_file(), "line {line}")
             }
             ["stripe", "login" | "listen" | "trigger", ..] => {}
-            // Run by the tests below.
+            // The tests below run it.
             ["curl", ..] | ["order=$(curl", ..] => {}
             _ => panic!("line {line}: is there such a command? {command}"),
         }
@@ -56,7 +56,7 @@ fn every_command_exists() {
     assert!(seen > 15, "where are the commands? {seen}");
 }
 
-/// Whether a package has what `cargo run` or `cargo test` is asked for.
+/// Checks that a package has the target that `cargo run` or `cargo test` names.
 fn exists(line: usize, package: &Value, verb: &str, rest: &[&str]) {
     let targets = package["targets"].as_array().expect("targets");
     let of_kind = |kind: &str| {
@@ -99,7 +99,9 @@ fn packages() -> Vec<Value> {
     told["packages"].as_array().expect("packages").clone()
 }
 
-/// Runs what a step's section has of curl against the step, word for word but for the port; gives what was printed.
+/// Runs the curl commands of a step's section against the step, and returns their output.
+///
+/// It runs them word for word, except for the port.
 #[cfg(unix)]
 fn curl(program: &str, path: &str) -> String {
     let text = Text::read();

@@ -1,4 +1,5 @@
-//! `examples/README.md` says nothing that is not so: its code is what is compiled here, its commands exist and do what is said, its links lead somewhere.
+//! Checks that `examples/README.md` is right: its code is compiled, its commands work, and its
+//! links lead somewhere.
 
 mod commands;
 mod markdown;
@@ -102,7 +103,7 @@ fn every_link_leads_somewhere() {
     assert!(followed > 20, "where are the links? {followed}");
 }
 
-/// What lies in the folder is in the table on top.
+/// The table at the top contains every example in the folder.
 #[test]
 fn the_table_names_every_example() {
     let text = Text::read();

@@ -1,4 +1,4 @@
-//! The sandbox as a program of its own: a Stripe on this machine, for any language.
+//! The sandbox as a program: a Stripe on this machine, for any language.
 //!
 //! `cargo run -p stripe-checkout-sandbox -- --help`
 
@@ -11,7 +11,7 @@ use std::{
 
 use stripe_checkout_sandbox::{Sandbox, SandboxError};
 
-/// The port it listens on by default.
+/// The default port to listen on.
 const PORT: u16 = 12111;
 /// The variable that names another port, as many hosts and compose files set it.
 const PORT_VARIABLE: &str = "PORT";
@@ -30,7 +30,7 @@ Usage: stripe-sandbox [--port N] [--webhook URL]... [--own-keys-only]
 It prints its address, its keys and the address of its page, and runs until Ctrl-C or SIGTERM. It forgets everything when it ends.
 ";
 
-/// What the arguments ask for.
+/// The action that the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Run {
@@ -42,7 +42,8 @@ enum Asked {
     Version,
 }
 
-/// `environment` is the value of `PORT`, which `--port` overrides. An empty one counts as absent.
+/// Parses the arguments. `environment` is the value of `PORT`, which `--port` overrides. An empty
+/// value counts as absent.
 fn parse(
     mut arguments: impl Iterator<Item = String>,
     environment: Option<String>,
@@ -89,7 +90,7 @@ fn port_number(name: &str, value: &str) -> Result<u16, String> {
     number.map_err(|_| format!("{name} takes a number from 0 to 65535, not {value:?}"))
 }
 
-/// The error in one line, with what caused it.
+/// Returns the error and its cause in one line.
 fn explained(error: &SandboxError, port: u16) -> String {
     match error {
         SandboxError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -103,7 +104,7 @@ fn explained(error: &SandboxError, port: u16) -> String {
 }
 
 async fn run(port: u16, webhooks: Vec<String>, own_keys_only: bool) -> Result<(), String> {
-    // From before it can be heard of: who has read the address may also end it.
+    // Before the address is printed: a program that has read it may send a signal at once.
     let mut told = Told::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let mut builder = Sandbox::builder().address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     if !own_keys_only {
@@ -120,7 +121,7 @@ async fn run(port: u16, webhooks: Vec<String>, own_keys_only: bool) -> Result<()
     }
 
     let mut text = sandbox.how_to_use();
-    // The first one is in it already.
+    // The text already contains the first secret.
     for (url, secret) in secrets.iter().skip(1) {
         let _ = writeln!(
             text,
@@ -134,13 +135,13 @@ async fn run(port: u16, webhooks: Vec<String>, own_keys_only: bool) -> Result<()
     Ok(())
 }
 
-/// Whoever started it may have closed its end of the pipe: that is no reason to stop.
+/// Prints a text. The sandbox keeps running even if the reader has closed its end of the pipe.
 fn say(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Ctrl-C and, where there is one, SIGTERM.
+/// Ctrl-C and, on Unix, SIGTERM.
 struct Told {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,

@@ -1,4 +1,4 @@
-//! What a person can have happen from the page.
+//! The actions that a person can start from the page.
 
 use std::time::Duration;
 
@@ -12,36 +12,36 @@ use crate::{
     store::Store,
 };
 
-/// Copies of one event: more is a flood, and no test of anything.
+/// The most copies of one event. More would flood the endpoint and test nothing.
 const MOST_COPIES: usize = 20;
-/// Attempts that are lost.
+/// The most attempts that can be lost.
 const MOST_LOST: usize = 1_000;
-/// Waits, in milliseconds: ten minutes.
+/// The longest wait in milliseconds: ten minutes.
 const LONGEST: u64 = 10 * 60 * 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Action {
-    /// Delivers an event again, so many times at once.
+    /// Delivers an event again `times` times at once.
     Redeliver {
         event: String,
         times: usize,
     },
-    /// How events travel from now on; what is not named stays.
+    /// Sets how events are delivered from now on. A setting that is not named stays.
     Webhooks {
         copies: Option<usize>,
-        /// Milliseconds.
+        /// In milliseconds.
         delay: Option<u64>,
-        /// Milliseconds.
+        /// In milliseconds.
         shuffle: Option<u64>,
         lose_deliveries: Option<usize>,
         lose_answers: Option<usize>,
     },
-    /// A webhook endpoint for every type of event.
+    /// Registers a webhook endpoint for every type of event.
     Listen {
         url: String,
     },
-    /// Whether banks wait to be told.
+    /// Sets whether the banks wait until the page ends their work.
     Banks {
         wait: bool,
     },
@@ -49,7 +49,7 @@ enum Action {
         intent: String,
         paid: bool,
     },
-    /// In major units; everything that is left if there is none.
+    /// Refunds an amount in major units, or everything that is left.
     Refund {
         intent: String,
         amount: Option<String>,
@@ -76,7 +76,7 @@ enum Told {
     Escalated,
 }
 
-/// Does it, and says what was done.
+/// Executes the action and returns a message about it.
 pub(crate) fn execute(store: &mut Store, body: &[u8]) -> Result<String, ApiError> {
     let action: Action = serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("The sandbox does not know this: {error}")))?;
@@ -224,7 +224,7 @@ fn too_many(what: &str, most: usize) -> ApiError {
     ))
 }
 
-/// 409: it is there, and in another state.
+/// 409: the object exists, but its state does not allow the action.
 fn not_now(why: &str) -> ApiError {
     ApiError::invalid_with_status(StatusCode::CONFLICT, why)
 }

@@ -1,22 +1,46 @@
-// The sandbox's page: asks how everything stands, waits for news, and shows only what has changed, so that nobody loses the place that he reads or the button
-// that he is about to press.
+// The sandbox's dashboard. It loads the state, waits for changes, and redraws only what has
+// changed. The reader's position stays, and so does a button that they are about to press.
 
 (() => {
   "use strict";
 
   /**
-   * @typedef {{id: string, amount: string, status: string, pending: boolean, can_come_back: boolean}} Refund
-   * @typedef {{id: string, amount: string, status: string, reason: string, due_by: ?number}} Dispute
-   * @typedef {{id: string, account: ?string, created: number, amount: string, status: string, description: ?string, metadata: Record<string, string>, method: ?string,
+   * @typedef {{
+   *   id: string, amount: string, status: string, pending: boolean, can_come_back: boolean
+   * }} Refund
+   * @typedef {{
+   *   id: string, amount: string, status: string, reason: string, due_by: ?number
+   * }} Dispute
+   * @typedef {{
+   *   id: string, account: ?string, created: number, amount: string, status: string,
+   *   description: ?string, metadata: Record<string, string>, method: ?string,
    *   error: ?string, refunds: Refund[], dispute: ?Dispute, left: ?string, currency: string,
-   *   can: {settle: boolean, dispute: boolean, decide: boolean, escalate: boolean}}} Intent
-   * @typedef {{id: string, account: ?string, created: number, amount: string, status: string, paid: boolean, intent: ?string, page: string}} Session
-   * @typedef {{endpoint: string, attempt: number, at: number, result: string, good: boolean}} Attempt
-   * @typedef {{id: string, type: string, account: ?string, created: number, about: ?string, stands: string, attempts: Attempt[], earlier: number}} StripeEvent
-   * @typedef {{copies: number, delay: number, shuffle: number, lose_deliveries: number, lose_answers: number}} Webhooks
-   * @typedef {{version: number, url: string, keys: {secret: string, publishable: string}, next_secret: ?string, lines: [string, string][],
-   *   endpoints: {url: string, secret: ?string, disabled: boolean, events: number, all: boolean}[], webhooks: Webhooks, banks_wait: boolean, on_their_way: number,
-   *   count: {intents: number, sessions: number, events: number}, intents: Intent[], sessions: Session[], events: StripeEvent[]}} State
+   *   can: {settle: boolean, dispute: boolean, decide: boolean, escalate: boolean}
+   * }} Intent
+   * @typedef {{
+   *   id: string, account: ?string, created: number, amount: string, status: string, paid: boolean,
+   *   intent: ?string, page: string
+   * }} Session
+   * @typedef {{
+   *   endpoint: string, attempt: number, at: number, result: string, good: boolean
+   * }} Attempt
+   * @typedef {{
+   *   id: string, type: string, account: ?string, created: number, about: ?string, stands: string,
+   *   attempts: Attempt[], earlier: number
+   * }} StripeEvent
+   * @typedef {{
+   *   copies: number, delay: number, shuffle: number, lose_deliveries: number, lose_answers: number
+   * }} Webhooks
+   * @typedef {{
+   *   version: number, url: string, keys: {secret: string, publishable: string},
+   *   next_secret: ?string, lines: [string, string][],
+   *   endpoints: {
+   *     url: string, secret: ?string, disabled: boolean, events: number, all: boolean
+   *   }[],
+   *   webhooks: Webhooks, banks_wait: boolean, on_their_way: number,
+   *   count: {intents: number, sessions: number, events: number},
+   *   intents: Intent[], sessions: Session[], events: StripeEvent[]
+   * }} State
    */
 
   /** @param {string} id */
@@ -45,7 +69,10 @@
     return make("time", { datetime: moment.toISOString() }, today ? moment.toLocaleTimeString() : moment.toLocaleString());
   }
 
-  /** What each status means for whoever looks: fine, wrong, or not over. @type {Record<string, string>} */
+  /**
+   * The colour class of each status: good, bad, or not over yet.
+   * @type {Record<string, string>}
+   */
   const KINDS = {
     succeeded: "good", complete: "good", paid: "good", delivered: "good", won: "good",
     failed: "bad", "given up": "bad", needs_response: "bad", lost: "bad",
@@ -65,7 +92,7 @@
   }
 
   /**
-   * Has the sandbox do something. What is wrong, or nothing.
+   * Asks the sandbox to do something. Returns an error message, or an empty text if it worked.
    * @param {Record<string, unknown>} action
    * @returns {Promise<string>}
    */
@@ -83,14 +110,14 @@
   }
 
   /**
-   * A button that does something; its key finds it again in what is drawn anew.
+   * Makes a button. Its key finds the button again after its item is redrawn.
    * @param {string} label @param {string} key @param {Record<string, unknown> | (() => void)} does
    */
   function button(label, key, does) {
     const made = make("button", { type: "button", "data-key": key }, label);
     made.addEventListener("click", async () => {
       if (typeof does === "function") return does();
-      // Not really disabled: that would take the focus from whoever pressed it by keyboard.
+      // Not really disabled: that would take the focus away from keyboard users.
       if (made.ariaDisabled) return;
       made.ariaDisabled = "true";
       const wrong = await act(does);
@@ -113,10 +140,16 @@
     return make("div", { class: "paste" }, make("code", {}, text), copy);
   }
 
-  /** What is shown of each list: what it was drawn from, and the element. @type {Map<string, Map<string, {from: string, element: HTMLElement}>>} */
+  /**
+   * The items that each list shows: the data that an item was drawn from, and its element.
+   * @type {Map<string, Map<string, {from: string, element: HTMLElement}>>}
+   */
   const drawn = new Map();
 
-  /** Where the focus was, or near it. @param {HTMLElement} made @param {string} key */
+  /**
+   * Puts the focus back where it was, or near it.
+   * @param {HTMLElement} made @param {string} key
+   */
   function refocus(made, key) {
     /** @type {?HTMLElement} */
     const same = made.querySelector(`[data-key="${CSS.escape(key)}"]`);
@@ -126,7 +159,8 @@
   }
 
   /**
-   * Brings a list to what it should be. What did not change stays the same element; where something did, an open detail stays open and the focus where it was.
+   * Updates a list to these items. An unchanged item keeps its element. In a changed item an open
+   * detail stays open, and the focus stays where it was.
    * @template {{id: string}} T
    * @param {string} list @param {T[]} items @param {(item: T) => HTMLElement} draw
    */
@@ -222,7 +256,10 @@
     return card;
   }
 
-  /** Events that are open, and their JSON, once it was asked for: an event never changes. @type {Map<string, string>} */
+  /**
+   * The open events, with their JSON once it was loaded: an event never changes.
+   * @type {Map<string, string>}
+   */
   const opened = new Map();
 
   /** @param {StripeEvent} event */
@@ -263,7 +300,7 @@
         } catch {
           opened.delete(event.id);
         }
-        // It may have been drawn anew meanwhile.
+        // The event may have been redrawn meanwhile.
         const now = drawn.get("events")?.get(event.id)?.element.querySelector("pre");
         if (now) now.textContent = opened.get(event.id) ?? "The sandbox cannot be reached.";
       }
@@ -271,7 +308,10 @@
     return make("li", {}, details);
   }
 
-  /** The payment that money is given back of. @type {Intent | undefined} */
+  /**
+   * The payment that is being refunded.
+   * @type {Intent | undefined}
+   */
   let refunding;
 
   /** @param {Intent} intent */
@@ -306,7 +346,11 @@
     } else field("url").value = "";
   });
 
-  /** How each switch is shown, to what it is: waits in seconds, and told in milliseconds. @type {Record<keyof Webhooks, number>} */
+  /**
+   * The factor from the shown value of each switch to the sent one: waits are shown in seconds and
+   * sent in milliseconds.
+   * @type {Record<keyof Webhooks, number>}
+   */
   const SWITCHES = { copies: 1, delay: 1000, shuffle: 1000, lose_deliveries: 1, lose_answers: 1 };
   for (const [name, unit] of Object.entries(SWITCHES)) {
     field(name).addEventListener("change", async () => {
@@ -319,7 +363,7 @@
     const wrong = await act({ do: "banks", wait: field("banks").checked });
     if (wrong) say(wrong);
   });
-  // Enter in a number sets that number, by its own event.
+  // Pressing Enter in a number field sets that number, through the field's own change event.
   at("travel").addEventListener("submit", (event) => event.preventDefault());
   at("usual").addEventListener("click", async () => {
     const usual = Object.fromEntries(Object.keys(SWITCHES).map((name) => [name, 0]));
@@ -373,7 +417,7 @@
     }
     for (const [name, unit] of Object.entries(SWITCHES)) {
       const value = state.webhooks[/** @type {keyof Webhooks} */ (name)];
-      // Whoever is typing is not disturbed.
+      // Do not overwrite a field while the user is typing in it.
       if (document.activeElement !== field(name) || field(name).valueAsNumber * unit === value) field(name).value = String(value / unit);
       field(name).parentElement?.classList.toggle("set", value > 0);
     }
@@ -397,10 +441,10 @@
           at("connection").className = "live";
           at("connection").textContent = `Live, ${state.url}`;
         }
-        // Much that happens at once is shown at once.
+        // Show several changes that happen at once in one update.
         await pause(150);
       } catch {
-        // It may be started anew, and then knows nothing of before.
+        // The sandbox may have restarted, and then knows nothing of the earlier versions.
         after = "";
         at("connection").className = "lost";
         at("connection").textContent = "The sandbox cannot be reached. Trying again …";

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::super::form::Tree;
 use stripe_checkout_core::Currency;
 
-/// The sandbox's tax, in hundredths of a per cent: one for all goods and countries.
+/// The sandbox's tax in hundredths of a per cent, the same for all goods and countries.
 pub(crate) const TAX: u64 = 10_00;
 
-/// Where it stands.
+/// The status of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionStatus {
     Open,
@@ -28,7 +28,7 @@ impl SessionStatus {
     }
 }
 
-/// One line.
+/// One line item.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) id: String,
@@ -51,7 +51,7 @@ impl Item {
     }
 }
 
-/// One way to ship.
+/// One shipping option.
 #[derive(Debug, Clone)]
 pub(crate) struct Shipping {
     pub(crate) id: String,
@@ -63,7 +63,7 @@ pub(crate) struct Shipping {
     pub(crate) tax_code: Option<String>,
 }
 
-/// What is taken off, and by which code.
+/// A discount, and the coupon and promotion code that give it.
 #[derive(Debug, Clone)]
 pub(crate) struct Discount {
     pub(crate) coupon: String,
@@ -71,7 +71,7 @@ pub(crate) struct Discount {
     pub(crate) amount: u64,
 }
 
-/// What the buyer pays, and why so much.
+/// The total that the buyer pays, and its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) subtotal: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Totals {
     pub(crate) total: u64,
 }
 
-/// One page on which a buyer pays.
+/// One Checkout Session.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckoutSession {
     pub(crate) id: String,
@@ -93,20 +93,20 @@ pub(crate) struct CheckoutSession {
     pub(crate) client_secret: String,
     pub(crate) embedded: bool,
     pub(crate) status: SessionStatus,
-    /// Whether the money is there.
+    /// Whether the money has arrived.
     pub(crate) paid: bool,
-    /// Whether it was completed with money that is reserved and not collected.
+    /// Whether it was completed with money that was authorised but not captured.
     pub(crate) authorised: bool,
     pub(crate) currency: Currency,
     pub(crate) items: Vec<Item>,
     pub(crate) shipping_options: Vec<Shipping>,
-    /// The way that is chosen.
+    /// The chosen shipping option.
     pub(crate) shipping: Option<usize>,
     pub(crate) discount: Option<Discount>,
     pub(crate) allow_promotion_codes: Option<bool>,
     pub(crate) automatic_tax: bool,
     pub(crate) payment_method_types: Vec<String>,
-    /// Whether the request listed the types; else they are chosen automatically.
+    /// Whether the request listed the types. Otherwise they are chosen automatically.
     pub(crate) types_are_listed: bool,
     pub(crate) success_url: Option<String>,
     pub(crate) cancel_url: Option<String>,
@@ -119,7 +119,7 @@ pub(crate) struct CheckoutSession {
     pub(crate) saves_address: bool,
     /// Whether the shipping address is saved on the customer.
     pub(crate) saves_shipping: bool,
-    /// What the buyer typed in.
+    /// The details that the buyer entered.
     pub(crate) customer_details: Option<Value>,
     pub(crate) shipping_details: Option<Value>,
     pub(crate) countries: Vec<String>,
@@ -128,11 +128,13 @@ pub(crate) struct CheckoutSession {
     /// `payment_intent_data`.
     pub(crate) intent_data: Tree,
     pub(crate) payment_intent: Option<String>,
-    /// What is only shown again.
+    /// Fields that the session only shows again.
     pub(crate) echo: Map<String, Value>,
 }
 
-/// So many hundredths of a per cent of an amount, rounded to the nearest step of the currency.
+/// Returns this many hundredths of a per cent of an amount.
+///
+/// It rounds to the nearest step of the currency.
 pub(crate) fn share(amount: u64, basis_points: u64, currency: Currency) -> u64 {
     let step = u128::from(step(currency));
     let exact = u128::from(amount) * u128::from(basis_points);
@@ -140,8 +142,9 @@ pub(crate) fn share(amount: u64, basis_points: u64, currency: Currency) -> u64 {
     u64::try_from(share).unwrap_or(u64::MAX)
 }
 
-/// Stripe's step in this currency: whole units of ISK and UGX, and a zero at the end in the
-/// currencies with three decimals.
+/// Returns Stripe's smallest step in this currency, in minor units.
+///
+/// ISK and UGX use whole units, and in currencies with three decimals the last digit is zero.
 pub(crate) fn step(currency: Currency) -> u64 {
     match currency {
         Currency::ISK | Currency::UGX => 100,
@@ -188,12 +191,12 @@ impl CheckoutSession {
         }
     }
 
-    /// The page's address.
+    /// Returns the page's address.
     pub(crate) fn page(&self) -> String {
         format!("{}/sandbox/checkout/{}", self.base, self.page_name())
     }
 
-    /// The name of the page in its address. An embedded page has no address that others may know.
+    /// Returns the name of the page in its address. The address of an embedded page stays secret.
     pub(crate) fn page_name(&self) -> &str {
         if self.embedded {
             &self.client_secret
@@ -202,7 +205,7 @@ impl CheckoutSession {
         }
     }
 
-    /// Where the buyer goes after paying.
+    /// Returns where the buyer goes after paying.
     pub(crate) fn after(&self) -> Option<String> {
         let address = self.success_url.as_ref().or(self.return_url.as_ref())?;
         Some(address.replace("{CHECKOUT_SESSION_ID}", &self.id))
@@ -355,7 +358,7 @@ impl CheckoutSession {
         session
     }
 
-    /// The product of a line, or the rate of a way to ship, with this name.
+    /// Returns the product of a line item, or the rate of a shipping option, with this id.
     pub(crate) fn part(&self, id: &str) -> Option<Value> {
         let product = self.items.iter().find(|item| item.product == id);
         let rate = self.shipping_options.iter().find(|option| option.id == id);
@@ -405,10 +408,10 @@ impl CheckoutSession {
         })
     }
 
-    /// The lines, as a list of Stripe's.
+    /// Renders the line items for one of Stripe's lists.
     pub(crate) fn render_items(&self) -> Vec<Value> {
         let totals = self.totals();
-        // The last line bears what rounding leaves of the discount.
+        // The last line takes the rounding remainder of the discount.
         let mut left = totals.discount;
         let last = self.items.len().saturating_sub(1);
         self.items
@@ -471,14 +474,14 @@ impl CheckoutSession {
     }
 }
 
-/// What an amount is without the tax that is a part of it.
+/// Returns an amount without the tax that it includes.
 fn share_without(amount: u64) -> u64 {
     let whole = u128::from(10_000 + TAX);
     let net = (u128::from(amount) * 10_000 + whole / 2) / whole;
     u64::try_from(net).unwrap_or(u64::MAX)
 }
 
-/// The part of `whole` that falls to `part` of `of`, rounded down.
+/// Returns the share of `whole` for `part` out of `of`, rounded down.
 fn proportion(whole: u64, part: u64, of: u64) -> u64 {
     if of == 0 {
         return 0;

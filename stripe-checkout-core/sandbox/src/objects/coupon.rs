@@ -1,4 +1,6 @@
-//! Coupons and promotion codes: <https://docs.stripe.com/api/coupons>, <https://docs.stripe.com/api/promotion_codes>.
+//! Coupons and promotion codes.
+//!
+//! See <https://docs.stripe.com/api/coupons> and <https://docs.stripe.com/api/promotion_codes>.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +8,7 @@ use serde_json::{Value, json};
 
 use stripe_checkout_core::Currency;
 
-/// What is taken off.
+/// The size of a discount.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Off {
     /// Hundredths of a per cent.
@@ -14,7 +16,7 @@ pub(crate) enum Off {
     Amount(u64, Currency),
 }
 
-/// A reduction.
+/// A coupon.
 #[derive(Debug, Clone)]
 pub(crate) struct Coupon {
     pub(crate) id: String,
@@ -30,7 +32,7 @@ pub(crate) struct Coupon {
 }
 
 impl Coupon {
-    /// What it takes off so much of this currency; nothing, if it is of another one.
+    /// Returns the discount on this subtotal. It is zero if the coupon is in another currency.
     pub(crate) fn takes_off(&self, subtotal: u64, currency: Currency) -> u64 {
         match self.off {
             Off::BasisPoints(points) => super::checkout_session::share(subtotal, points, currency),
@@ -70,7 +72,7 @@ impl Coupon {
     }
 }
 
-/// What a buyer types in for a coupon.
+/// The code that a buyer enters to use a coupon.
 #[derive(Debug, Clone)]
 pub(crate) struct PromotionCode {
     pub(crate) id: String,

@@ -5,21 +5,21 @@ use serde_json::{Value, json};
 /// Lets a browser see a customer's saved payment methods for half an hour.
 #[derive(Debug, Clone)]
 pub(crate) struct CustomerSession {
-    /// Its client secret: it has no other name.
+    /// The client secret, which is its only name.
     pub(crate) id: String,
     pub(crate) account: Option<String>,
     pub(crate) created: i64,
     pub(crate) customer: String,
-    /// What the Payment Element may do; none if it may do nothing.
+    /// The features of the Payment Element; `None` if it may do nothing.
     pub(crate) payment_element: Option<Features>,
 }
 
-/// What the Payment Element may do with saved payment methods.
+/// The permissions of the Payment Element for saved payment methods.
 #[derive(Debug, Clone)]
 pub(crate) struct Features {
     pub(crate) redisplay: bool,
     pub(crate) redisplay_limit: usize,
-    /// Which payment methods it shows, by their `allow_redisplay`.
+    /// The values of `allow_redisplay` of the payment methods that it shows.
     pub(crate) filters: Vec<String>,
     pub(crate) remove: bool,
     pub(crate) save: bool,
@@ -41,7 +41,7 @@ impl Features {
 }
 
 impl CustomerSession {
-    /// For how long it can be used, in seconds.
+    /// How long it can be used, in seconds.
     const LIFE: i64 = 30 * 60;
 
     pub(crate) fn is_expired(&self, now: i64) -> bool {

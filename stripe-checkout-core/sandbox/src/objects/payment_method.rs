@@ -9,7 +9,7 @@ use super::super::{
     cards::{Behaviour, TestCard},
 };
 
-/// What a buyer pays with. Of its number only what Stripe shows is kept.
+/// A buyer's payment method. It keeps only the part of the number that Stripe shows.
 #[derive(Debug, Clone)]
 pub(crate) struct PaymentMethod {
     pub(crate) id: String,
@@ -18,13 +18,13 @@ pub(crate) struct PaymentMethod {
     pub(crate) instrument: Instrument,
     pub(crate) billing_details: Value,
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Whether the buyer agreed that it is shown to him again.
+    /// Whether the buyer agreed that it is shown to them again.
     pub(crate) allow_redisplay: &'static str,
-    /// The customer that it is attached to.
+    /// The customer to which it is attached.
     pub(crate) customer: Option<String>,
-    /// Whether the buyer agreed at his bank that it is charged while he is away.
+    /// Whether the buyer agreed at their bank that it is charged while they are away.
     pub(crate) set_up: bool,
-    /// Used or detached without a customer to keep it: nobody can use it again.
+    /// Used or detached without a customer to keep it: it cannot be used again.
     pub(crate) spent: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Instrument {
     SepaDebit(&'static TestAccount),
 }
 
-/// A card as it was typed in.
+/// A card as the buyer entered it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Card {
     pub(crate) test: &'static TestCard,
@@ -45,7 +45,7 @@ pub(crate) struct Card {
 }
 
 impl PaymentMethod {
-    /// `type`.
+    /// Returns Stripe's `type`.
     pub(crate) fn kind(&self) -> &'static str {
         match self.instrument {
             Instrument::Card(_) => "card",
@@ -53,7 +53,7 @@ impl PaymentMethod {
         }
     }
 
-    /// What a card comes to. `None` for a bank account, which is another story.
+    /// Returns how a card behaves. Returns `None` for a bank account, which has its own rules.
     pub(crate) fn card_behaviour(&self) -> Option<Behaviour> {
         match self.instrument {
             Instrument::Card(card) => Some(card.test.behaviour),
@@ -61,7 +61,7 @@ impl PaymentMethod {
         }
     }
 
-    /// What a charge says about how it was paid.
+    /// Returns the details of the payment method that a charge shows.
     pub(crate) fn details(&self, amount: u64, authenticated: bool, mandate: Option<&str>) -> Value {
         match self.instrument {
             Instrument::Card(card) => card.details(amount, authenticated, &self.checks(card)),
@@ -127,7 +127,7 @@ impl PaymentMethod {
         })
     }
 
-    /// What a browser sees: nothing by which it could tell that two cards are the same.
+    /// Renders it for a browser, without anything that shows that two cards are the same.
     pub(crate) fn render_for_browser(&self) -> Value {
         let mut shown = self.render();
         if let Some(fields) = shown.as_object_mut() {
@@ -141,7 +141,7 @@ impl PaymentMethod {
     }
 }
 
-/// Stripe's is the same for the same number, and so is this.
+/// Returns a fingerprint. As with Stripe, the same number always has the same fingerprint.
 fn account_fingerprint(account: &TestAccount) -> String {
     format!("sandbox{:0>9}", account.last4())
 }
@@ -191,7 +191,7 @@ impl Card {
         })
     }
 
-    /// Stripe's is the same for the same number, and so is this.
+    /// Returns a fingerprint. As with Stripe, the same number always has the same fingerprint.
     pub(crate) fn fingerprint(self) -> String {
         format!("sandbox{:0>9}", self.test.last4())
     }

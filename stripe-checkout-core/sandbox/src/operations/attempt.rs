@@ -1,4 +1,4 @@
-//! One attempt to take the money, and what comes of it.
+//! One attempt to take the money, and its result.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ use super::{
     refund::signed,
 };
 
-/// How much longer than others some test accounts take.
+/// How much longer some test accounts take.
 const LATE: Duration = Duration::from_secs(180);
 
-/// How a confirmation wants to be handled.
+/// How to handle a confirmation.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     return_url: Option<String>,
@@ -64,7 +64,7 @@ impl Attempt {
         })
     }
 
-    /// At creation these parameters mean something only together with `confirm`.
+    /// Refuses parameters that need `confirm` when an intent is created without it.
     pub(crate) fn needs_confirm(&self, confirm: bool) -> Result<(), ApiError> {
         let without = |name: &str| {
             Err(ApiError::invalid(format!(
@@ -93,7 +93,10 @@ impl Attempt {
         }
     }
 
-    /// A payment method that is chosen automatically may send the buyer away: without an address to come back to, Stripe refuses. Stripe.js brings its own.
+    /// Refuses a confirmation that needs a return address and has none.
+    ///
+    /// A payment method that is chosen automatically may redirect the buyer. Stripe.js brings its
+    /// own return address.
     pub(crate) fn check_return_url(
         &self,
         caller: &Caller,
@@ -115,7 +118,7 @@ impl Attempt {
     }
 }
 
-/// The parts that a publishable key cannot send: for it they are unknown parameters.
+/// The parameters that a publishable key cannot send. For such a key they are unknown parameters.
 #[derive(Debug, Default)]
 struct ForServers {
     off_session: bool,
@@ -124,7 +127,8 @@ struct ForServers {
 
 impl ForServers {
     fn read(params: &mut Params) -> Result<Self, ApiError> {
-        // Besides true and false it takes two kinds of agreement. Both mean that the buyer is away.
+        // Besides true and false Stripe accepts two kinds of agreement. Both mean that the buyer is
+        // away.
         let off_session = match params.text("off_session")?.as_deref() {
             None | Some("false" | "False") => false,
             Some("true" | "True" | "one_off" | "recurring") => true,
@@ -151,7 +155,7 @@ enum Permission {
     Known(String),
 }
 
-/// `mandate_data`: that the buyer has agreed, and where.
+/// Reads `mandate_data`: whether the buyer has agreed, and where.
 fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
     let Some(Some(mut data)) = params.group("mandate_data")? else {
         return Ok(None);
@@ -166,13 +170,13 @@ fn read_acceptance(params: &mut Params) -> Result<Option<Accepted>, ApiError> {
         .integer("accepted_at", 0)?
         .and_then(|seconds| i64::try_from(seconds).ok());
     let accepted = match kind {
-        // A group `online` is left over, and refused.
+        // A group `online` stays unread, so `finish` refuses it.
         "offline" => Acceptance::Offline,
         _ => {
             let Some(mut online) = acceptance.group("online")?.flatten() else {
                 return Err(acceptance.missing("online"));
             };
-            // Stripe.js has it looked up.
+            // Stripe.js lets Stripe look the values up.
             let inferred = online.boolean("infer_from_client")?.unwrap_or(false);
             let mut told = |name: &str| match online.text(name)? {
                 None if !inferred => Err(online.missing(name)),
@@ -197,7 +201,7 @@ pub(crate) fn is_absolute(url: &str) -> bool {
 }
 
 impl Store {
-    /// Tries to take the money with the payment method that the intent has by now.
+    /// Tries to take the money with the intent's current payment method.
     pub(crate) fn attempt(
         &mut self,
         caller: &Caller,
@@ -256,8 +260,8 @@ impl Store {
         Err(refusal.with("payment_intent", self.rendered_intent(caller, id)?))
     }
 
-    /// Refuses an attempt that cannot begin. It looks at the intent as it will be, so that a
-    /// refusal changes nothing.
+    /// Refuses an attempt that cannot begin. It checks the intent as it will be, so that a refusal
+    /// changes nothing.
     pub(crate) fn must_be_attemptable(
         &self,
         caller: &Caller,
@@ -328,19 +332,19 @@ impl Store {
         self.emit(cause, "payment_intent.requires_action", object);
     }
 
-    /// What the buyer made of the challenge.
+    /// Applies the buyer's answer to the challenge.
     pub(crate) fn answer_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
         let Some((mut intent, method)) = self.intent_and_method(id) else {
             return;
         };
-        // Meanwhile another payment used the method, or the merchant detached it.
+        // Another payment may have used the method meanwhile, or the merchant may have detached it.
         if passed && let Err(refusal) = method.must_be_usable(intent.customer.as_deref()) {
             intent.last_payment_error = Some(refusal.fields());
             self.await_another_method(cause, intent);
             return;
         }
         match method.card_behaviour() {
-            // The merchant's server decides when the money is taken.
+            // With manual confirmation the merchant's server decides when to take the money.
             _ if passed && intent.confirmation_method == "manual" => {
                 intent.status = Status::RequiresConfirmation;
                 intent.authenticated = intent.payment_method.clone();
@@ -378,8 +382,8 @@ impl Store {
         self.emit_intent(cause, "payment_intent.payment_failed", &id);
     }
 
-    /// How the buyer permits a debit: now, or with a mandate from before. Stripe.js tells of it by
-    /// itself.
+    /// Returns the buyer's permission for a debit: a new one, or a mandate from before. For
+    /// Stripe.js the permission is implied.
     fn acceptance_for(
         &self,
         caller: &Caller,
@@ -406,7 +410,7 @@ impl Store {
         }
     }
 
-    /// The mandate of a debit.
+    /// Returns the mandate of a debit, and makes one for a new permission.
     fn mandate_for(
         &mut self,
         intent: &PaymentIntent,
@@ -417,7 +421,7 @@ impl Store {
             Permission::Known(id) => return id,
             Permission::New(accepted) => accepted,
         };
-        // Stripe.js leaves it to Stripe to look where the request comes from: from this machine.
+        // Stripe.js lets Stripe look up the origin of the request, which is this machine.
         let acceptance = match acceptance {
             Acceptance::Online {
                 ip_address,
@@ -456,7 +460,8 @@ impl Store {
         }
     }
 
-    /// Charges the card, or authorizes it where the merchant captures later, or leaves the payment under way, as every debit of a bank account is.
+    /// Charges the card, or authorises it if the merchant captures later. Every debit of a bank
+    /// account stays in progress.
     fn take_money(
         &mut self,
         cause: &Cause,
@@ -503,7 +508,8 @@ impl Store {
         }
     }
 
-    /// What becomes of a payment method that was charged: kept for its customer if the buyer agreed, else good for nothing any more.
+    /// Keeps a charged payment method for its customer if the buyer agreed. Otherwise nothing can
+    /// use it again.
     fn save_or_spend(&mut self, cause: &Cause, intent: &PaymentIntent, method: &str) {
         let kind = self
             .payment_methods
@@ -514,7 +520,7 @@ impl Store {
                 self.attach(cause, method, customer);
                 true
             }
-            // Whoever wants to keep it attaches it later.
+            // The merchant can attach it later.
             (None, Some(_)) => true,
             (_, None) => false,
         };
@@ -524,7 +530,7 @@ impl Store {
         }
     }
 
-    /// Has a bank account's debit end after a while.
+    /// Schedules the end of a bank account's debit.
     fn expect_debit(&mut self, charge: String, method: &PaymentMethod) {
         let (Instrument::SepaDebit(account), Some(wait)) = (method.instrument, self.patience.debit)
         else {
@@ -536,7 +542,7 @@ impl Store {
         self.agenda.add(wait, Due::Debit { charge, paid });
     }
 
-    /// A debit ends, if it has not ended otherwise.
+    /// Ends a debit that has not ended yet.
     pub(crate) fn end_debit(&mut self, charge_id: &str, paid: bool) {
         let intent = self
             .charges
@@ -548,7 +554,7 @@ impl Store {
         }
     }
 
-    /// The money is there.
+    /// Completes a payment after the money has arrived.
     pub(crate) fn succeed(&mut self, cause: &Cause, id: &str, charge_id: &str) {
         let received = self
             .charges
@@ -578,7 +584,7 @@ impl Store {
         }
     }
 
-    /// Marks a charge as captured, wholly or in part, and books it at once or after a while.
+    /// Marks a charge as captured, fully or partly, and books it now or later.
     pub(crate) fn capture_charge(&mut self, charge_id: &str, amount: Option<u64>, at_once: bool) {
         let method = self
             .charges
@@ -590,7 +596,8 @@ impl Store {
             charge.captured = true;
             let taken = amount.unwrap_or(charge.amount);
             charge.amount_captured = charge.amount_captured.saturating_add(taken);
-            // An example: 2.9 % and 30 minor units of a card, 35 minor units of a debit. Not anyone's contract.
+            // Example fees: 2.9 % and 30 minor units for a card, 35 minor units for a debit. No
+            // contract has them.
             let fee = if from_card {
                 (taken.saturating_mul(29) / 1000).saturating_add(30)
             } else {
@@ -618,7 +625,7 @@ impl Store {
         }
     }
 
-    /// The balance transaction of a charge that was captured. Whether it was still to come.
+    /// Adds the balance transaction of a captured charge. Returns whether it was still missing.
     pub(crate) fn book_charge(&mut self, charge_id: &str) -> bool {
         let Some(charge) = self.charges.find_mut(charge_id) else {
             return false;
@@ -631,8 +638,8 @@ impl Store {
         true
     }
 
-    /// The balance transaction that `automatic_async` shows late, and its event. Whether it was
-    /// still to come.
+    /// Adds the balance transaction that `automatic_async` shows late, and sends its event. Returns
+    /// whether it was still missing.
     pub(crate) fn book_later(&mut self, charge_id: &str) -> bool {
         let booked = self.book_charge(charge_id);
         if let Some(charge) = self.charges.find(charge_id).filter(|_| booked) {
@@ -644,7 +651,8 @@ impl Store {
         booked
     }
 
-    /// The issuer says no. Returns the error's fields besides type, code and message.
+    /// Declines the payment for the issuer. Returns the error's fields besides type, code and
+    /// message.
     fn decline(
         &mut self,
         cause: &Cause,
@@ -660,7 +668,7 @@ impl Store {
         self.fail(cause, id, &charge_id, decline)
     }
 
-    /// Ends an attempt without money: the intent waits for another payment method.
+    /// Ends an attempt without money. The intent then waits for another payment method.
     fn fail(
         &mut self,
         cause: &Cause,
@@ -704,7 +712,7 @@ impl Store {
         fields
     }
 
-    /// Ends a payment that was processing. Whether there was one.
+    /// Ends a payment that was processing. Returns whether there was one.
     pub(crate) fn settle(&mut self, id: &str, paid: bool) -> bool {
         let Some(intent) = self
             .intents
@@ -759,7 +767,7 @@ impl Store {
         true
     }
 
-    /// Puts a changed intent back. Whatever it waited for, it waits no longer.
+    /// Stores a changed intent, and clears its next action and its challenge.
     pub(crate) fn replace(&mut self, mut changed: PaymentIntent) {
         changed.next_action = None;
         changed.challenge = None;
@@ -790,7 +798,7 @@ fn new_charge(
     mandate: Option<&str>,
 ) -> Charge {
     Charge {
-        // Stripe's name for a charge of anything but a card.
+        // Stripe uses `py` for a charge of anything but a card.
         id: ids::id(if method.kind() == "card" { "ch" } else { "py" }),
         account: intent.account.clone(),
         created: ids::now(),

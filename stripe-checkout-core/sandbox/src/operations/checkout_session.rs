@@ -27,13 +27,14 @@ use stripe_checkout_core::Currency;
 
 const MAX_ITEMS: usize = 100;
 const MAX_SHIPPING: usize = 5;
-/// A session can be paid for a day, and at least for half an hour, in seconds.
+/// The longest and the shortest time for which a session can be paid, in seconds: a day and half an
+/// hour.
 const LONGEST: i64 = 24 * 60 * 60;
 const SHORTEST: i64 = 30 * 60;
 const TAX_BEHAVIORS: &[&str] = &["exclusive", "inclusive", "unspecified"];
 
-/// The languages of Stripe's page. The sandbox's page is in English. The session shows the language
-/// that a request asked for.
+/// The languages of Stripe's page. The sandbox's page is in English only; the session shows the
+/// requested language.
 const LOCALES: &[&str] = &[
     "auto", "bg", "cs", "da", "de", "el", "en", "en-GB", "es", "es-419", "et", "fi", "fil", "fr",
     "fr-CA", "hi-IN", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "mt", "nb", "nl", "pl",
@@ -234,8 +235,9 @@ impl Store {
         Ok(rendered)
     }
 
-    /// A known customer is taxed by what is saved on the customer: Stripe wants it there, or leave
-    /// to save it.
+    /// Checks that Stripe can tax a known customer by the address that is saved on the customer.
+    ///
+    /// The address must be there already, or the session must save it.
     fn must_know_where_to_tax(
         &self,
         caller: &Caller,
@@ -270,7 +272,7 @@ impl Store {
         .code("customer_tax_location_invalid"))
     }
 
-    /// The lines, all of one currency.
+    /// Reads the line items, all in one currency.
     fn read_items(&self, params: &mut Params) -> Result<(Vec<Item>, Currency), ApiError> {
         let Some(lines) = params.take_group("line_items")? else {
             return Err(params.missing("line_items"));
@@ -341,7 +343,7 @@ impl Store {
         }
     }
 
-    /// `discounts`: one coupon, or one promotion code.
+    /// Reads `discounts`: one coupon, or one promotion code.
     fn given_discount(
         &self,
         caller: &Caller,
@@ -388,7 +390,7 @@ impl Store {
             })
     }
 
-    /// What a coupon takes off this session.
+    /// Returns the discount of a coupon on this session.
     pub(crate) fn discount(
         &self,
         account: Option<&str>,
@@ -406,7 +408,7 @@ impl Store {
         })
     }
 
-    /// The session, if it is this account's.
+    /// Returns the session, if it belongs to this account.
     fn session_of(&self, caller: &Caller, id: &str) -> Result<&CheckoutSession, ApiError> {
         self.sessions
             .get(caller.account.as_deref(), id)
@@ -481,7 +483,7 @@ impl Store {
         Ok(self.session_of(caller, id)?.render())
     }
 
-    /// Nobody can pay it any more, nor its PaymentIntent.
+    /// Expires a session, and cancels its PaymentIntent. Neither can be paid any more.
     pub(crate) fn end_session(&mut self, cause: &Cause, id: &str) {
         let Some(session) = self.sessions.find_mut(id) else {
             return;
@@ -501,7 +503,7 @@ impl Store {
         self.emit(cause, "checkout.session.expired", rendered);
     }
 
-    /// Ends the sessions whose time is over.
+    /// Expires the sessions whose time is over.
     pub(crate) fn end_old_sessions(&mut self) {
         let now = ids::now();
         let old: Vec<(String, Option<String>)> = self
@@ -516,7 +518,7 @@ impl Store {
     }
 }
 
-/// What of the buyer's page is saved on the customer.
+/// The parts of the buyer's input that are saved on the customer.
 #[derive(Debug, Clone, Copy, Default)]
 struct CustomerUpdate {
     address: bool,
@@ -547,7 +549,7 @@ impl CustomerUpdate {
     }
 }
 
-/// A tax code of Stripe's: `txcd_` and eight digits.
+/// Reads one of Stripe's tax codes: `txcd_` and eight digits.
 fn tax_code(params: &mut Params, within: &str) -> Result<Option<String>, ApiError> {
     let Some(code) = params.text("tax_code")? else {
         return Ok(None);
@@ -564,7 +566,9 @@ fn tax_code(params: &mut Params, within: &str) -> Result<Option<String>, ApiErro
     }
 }
 
-/// Where the buyer goes: two addresses with a hosted page, one with an embedded one.
+/// Checks where the buyer goes: a hosted page needs `success_url` and may have `cancel_url`.
+///
+/// An embedded page needs `return_url`, unless `redirect_on_completion` is `never`.
 fn must_have_addresses(
     embedded: bool,
     success_url: &Option<String>,
@@ -597,7 +601,7 @@ fn must_have_addresses(
     }
 }
 
-/// Checks the parameters of the coming PaymentIntent before a buyer comes.
+/// Checks the parameters of the future PaymentIntent before a buyer comes.
 fn check_intent_data(
     caller: &Caller,
     mut params: Params,
@@ -621,7 +625,8 @@ fn check_intent_data(
     Ok(())
 }
 
-/// The sandbox's account has no default tax behavior: lines and ways to ship say it themselves.
+/// Checks that line items and shipping options have a `tax_behavior`: the sandbox's account has no
+/// default.
 fn must_say_if_tax_is_included(items: &[Item], options: &[Shipping]) -> Result<(), ApiError> {
     let unspecified = |(name, behavior): (&String, &str)| {
         (behavior == "unspecified").then(|| {
@@ -642,7 +647,7 @@ fn must_say_if_tax_is_included(items: &[Item], options: &[Shipping]) -> Result<(
     }
 }
 
-/// The pictures of a product: up to eight addresses.
+/// Reads the pictures of a product: up to eight addresses.
 fn images(product: &mut Params, within: &str) -> Result<Vec<String>, ApiError> {
     let images = product.list("images")?.unwrap_or_default();
     let is_address = |image: &String| {
@@ -681,7 +686,7 @@ fn set_types(echo: &mut Map<String, Value>, types: &[String]) {
     );
 }
 
-/// Metadata of a new object.
+/// Reads the metadata of a new object.
 fn new_metadata(params: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
     let mut metadata = BTreeMap::new();
     if let Some(change) = params.metadata()? {
@@ -690,7 +695,7 @@ fn new_metadata(params: &mut Params) -> Result<BTreeMap<String, String>, ApiErro
     Ok(metadata)
 }
 
-/// How long a way to ship takes, at least and at most.
+/// Reads how long a shipping option takes, at least and at most.
 fn read_delivery_estimate(rate: &mut Params) -> Result<Option<Value>, ApiError> {
     let Some(Some(mut estimate)) = rate.group("delivery_estimate")? else {
         return Ok(None);
@@ -715,7 +720,7 @@ fn read_delivery_estimate(rate: &mut Params) -> Result<Option<Value>, ApiError> 
     Ok(Some(Value::Object(bounds)))
 }
 
-/// An address that a browser can be sent to.
+/// Reads an address to which a browser can be sent.
 fn address(params: &mut Params, name: &str) -> Result<Option<String>, ApiError> {
     let Some(url) = params.text(name)? else {
         return Ok(None);
@@ -733,7 +738,7 @@ fn address(params: &mut Params, name: &str) -> Result<Option<String>, ApiError> 
     }
 }
 
-/// A group with a switch.
+/// Reads a group with the switch `enabled`.
 fn enabled(params: &mut Params, name: &str) -> Result<bool, ApiError> {
     let Some(Some(mut group)) = params.group(name)? else {
         return Ok(false);

@@ -1,4 +1,6 @@
-//! `POST /v1/payment_intents/{id}/confirm`: <https://docs.stripe.com/api/payment_intents/confirm>. Also what Stripe.js sends from the browser.
+//! `POST /v1/payment_intents/{id}/confirm`: <https://docs.stripe.com/api/payment_intents/confirm>.
+//!
+//! It also handles the requests of Stripe.js from the browser.
 
 use serde_json::Value;
 
@@ -43,7 +45,7 @@ impl Store {
             Some(wanted) => Some(self.wanted_payment_method(caller, wanted)?),
             None => None,
         };
-        // A refusal changes nothing.
+        // A refused request changes nothing.
         if let Some(mut changed) = self.intents.find(id).cloned() {
             changed.payment_method = method.or(changed.payment_method);
             changed.capture_method = capture_method.unwrap_or(changed.capture_method);
@@ -58,7 +60,7 @@ impl Store {
         self.rendered_intent(caller, id)
     }
 
-    /// With manual confirmation only the merchant's server confirms.
+    /// Refuses browsers if the intent needs manual confirmation by the merchant's server.
     fn must_be_the_browsers(&self, caller: &Caller, id: &str) -> Result<(), ApiError> {
         let manual = self
             .intents
@@ -73,7 +75,7 @@ impl Store {
         Ok(())
     }
 
-    /// Confirms with the payment method that the intent has.
+    /// Confirms with the intent's current payment method.
     pub(crate) fn confirm(
         &mut self,
         caller: &Caller,

@@ -1,4 +1,6 @@
-//! `/v1/coupons` and `/v1/promotion_codes`: <https://docs.stripe.com/api/coupons>, <https://docs.stripe.com/api/promotion_codes>.
+//! `/v1/coupons` and `/v1/promotion_codes`.
+//!
+//! See <https://docs.stripe.com/api/coupons> and <https://docs.stripe.com/api/promotion_codes>.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -14,14 +16,15 @@ use super::super::{
 use super::shared_params::{self, merge_metadata};
 use std::collections::BTreeMap;
 
-/// The codes that every sandbox knows from the start: what the buyer types in, what it takes off in hundredths of a per cent, and its name.
+/// The codes that exist in every sandbox from the start: the code that the buyer enters, the
+/// discount in hundredths of a per cent, and the name.
 const READY_MADE: &[(&str, u64, &str)] = &[
     ("SANDBOX10", 1_000, "10 % off"),
     ("SANDBOXFREE", 10_000, "All of it"),
 ];
 
 impl Store {
-    /// Makes the codes that every sandbox knows.
+    /// Adds the codes that exist in every sandbox.
     pub(crate) fn add_ready_made_codes(&mut self) {
         for (code, points, name) in READY_MADE {
             let coupon = Coupon {
@@ -198,7 +201,7 @@ impl Store {
             })
     }
 
-    /// The code that a buyer types in, in whatever case, if it can be used.
+    /// Returns the code that a buyer enters, in upper or lower case, if it can be used.
     pub(crate) fn promotion_code(
         &self,
         account: Option<&str>,
@@ -210,7 +213,7 @@ impl Store {
     }
 }
 
-/// `12.5` per cent.
+/// Reads a percentage like `12.5` as hundredths of a per cent.
 fn basis_points(text: &str) -> Result<u64, ApiError> {
     let refused = || {
         ApiError::invalid("Invalid percent_off: must be a number above 0, at most 100, with at most two decimals.")

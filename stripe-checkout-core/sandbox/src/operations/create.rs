@@ -123,7 +123,7 @@ impl Store {
     }
 }
 
-/// `Some(None)`: they are switched off.
+/// Reads `automatic_payment_methods`. `Some(None)` means that they are switched off.
 pub(crate) fn read_automatic(
     params: &mut Params,
 ) -> Result<Option<Option<&'static str>>, ApiError> {
@@ -139,7 +139,7 @@ pub(crate) fn read_automatic(
 }
 
 impl PaymentIntent {
-    /// Updates the payment methods, if Stripe chooses them.
+    /// Updates the payment method types, if Stripe chooses them.
     pub(crate) fn choose_types(&mut self) {
         if self.automatic.is_some() {
             self.payment_method_types = eligible_types(self.currency, Some(self.capture_method));
@@ -151,7 +151,9 @@ pub(crate) fn card_only() -> Vec<String> {
     vec!["card".to_owned()]
 }
 
-/// What Stripe offers where the merchant leaves it the choice: a debit of a bank account in euros only, and not where the merchant captures later.
+/// Returns the types that Stripe offers if the merchant leaves the choice to Stripe.
+///
+/// A debit of a bank account is possible in euros only, and not if the merchant captures later.
 pub(crate) fn eligible_types(currency: Currency, capture_method: Option<&str>) -> Vec<String> {
     let mut types = card_only();
     if currency == Currency::EUR && capture_method != Some("manual") {

@@ -18,7 +18,7 @@ use super::{
     shared_params::{looks_like_email, merge_metadata, read_address},
 };
 
-/// What may be set.
+/// The fields that a request may set.
 struct Details {
     metadata: Option<Option<MetadataChange>>,
     email: Option<Option<String>>,
@@ -164,7 +164,7 @@ impl Store {
         params: Params,
     ) -> Result<Value, ApiError> {
         params.finish()?;
-        // One that was deleted says so.
+        // A deleted customer is returned as deleted.
         self.customers
             .get(caller.account.as_deref(), id)
             .map(Customer::render)
@@ -236,13 +236,16 @@ impl Store {
             "customer",
             caller,
             &self.customers,
-            // Upper and lower case count.
+            // The comparison is case-sensitive.
             |customer| !customer.deleted && (email.is_none() || customer.email == email),
             Customer::render,
         )
     }
 
-    /// Of [Stripe's query language](https://docs.stripe.com/search#search-query-language) only `field:'value'`, several of them joined by AND.
+    /// Searches customers. Of [Stripe's query language][search] it knows only `field:'value'`,
+    /// joined by AND.
+    ///
+    /// [search]: https://docs.stripe.com/search#search-query-language
     pub(crate) fn search_customers(
         &mut self,
         caller: &Caller,
@@ -278,7 +281,7 @@ impl Store {
         }))
     }
 
-    /// The customer, if there is one that was not deleted.
+    /// Returns the customer, if they exist and are not deleted.
     pub(crate) fn customer(
         &self,
         caller: &Caller,
@@ -292,7 +295,7 @@ impl Store {
             .ok_or_else(|| no_such(status, id, param))
     }
 
-    /// Refuses the name of a customer who does not exist.
+    /// Refuses the id of a customer who does not exist.
     pub(crate) fn must_be_customer(
         &self,
         caller: &Caller,
@@ -311,7 +314,7 @@ fn no_such(status: StatusCode, id: &str, param: &str) -> ApiError {
     ApiError::no_such(status, "customer", id, param)
 }
 
-/// The former values of what changed.
+/// Returns the former values of the changed fields.
 fn difference(old: &Value, new: &Value) -> Option<Value> {
     let previous: Map<String, Value> = old
         .as_object()?

@@ -1,4 +1,6 @@
-//! `POST /v1/customer_sessions`: <https://docs.stripe.com/api/customer_sessions>, and what the stand-in for Stripe.js asks with one.
+//! `POST /v1/customer_sessions`: <https://docs.stripe.com/api/customer_sessions>.
+//!
+//! Also the requests that the stand-in for Stripe.js sends with a CustomerSession.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -49,7 +51,8 @@ impl Store {
         Ok(rendered)
     }
 
-    /// What the Payment Element shows. Stripe.js asks Stripe by an address of its own.
+    /// Returns the payment methods that the Payment Element shows. Stripe.js asks Stripe at a
+    /// different address.
     pub(crate) fn shown_payment_methods(
         &mut self,
         caller: &Caller,
@@ -75,7 +78,7 @@ impl Store {
         Ok(json!({ "payment_methods": shown, "features": features.render() }))
     }
 
-    /// The buyer takes a saved payment method away.
+    /// Removes a saved payment method for the buyer.
     pub(crate) fn forget_payment_method(
         &mut self,
         caller: &Caller,

@@ -1,7 +1,11 @@
-//! Disputes, from the bank's first question to its decision: <https://docs.stripe.com/disputes/how-disputes-work>.
+//! Disputes, from the bank's first inquiry to its decision.
 //!
-//! `winning_evidence`, `losing_evidence` and `escalate_inquiry_evidence` as `evidence[uncategorized_text]` tell the bank what to decide, as in Stripe's test mode
-//! (<https://docs.stripe.com/testing#evidence>). Any other evidence is read for ever, until the sandbox is told.
+//! See <https://docs.stripe.com/disputes/how-disputes-work>.
+//!
+//! `winning_evidence`, `losing_evidence` and `escalate_inquiry_evidence` as
+//! `evidence[uncategorized_text]` set the bank's decision, as in Stripe's test mode
+//! (<https://docs.stripe.com/testing#evidence>). With any other evidence the dispute stays under
+//! review until a test or the page decides it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,12 +32,12 @@ use super::{
     shared_params::merge_metadata,
 };
 
-/// What a dispute costs, in minor units: an example, not anyone's contract.
+/// The fee for a dispute, in minor units: an example, not the price in any contract.
 const FEE: i64 = 1500;
-/// All evidence together.
+/// The limit for all evidence together, in characters.
 const MAX_EVIDENCE: usize = 150_000;
 
-/// How a bank begins.
+/// How the bank opens a dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opening {
     Chargeback(&'static str),
@@ -41,7 +45,8 @@ pub(crate) enum Opening {
 }
 
 impl Store {
-    /// The buyer's bank wants a charge's money back, or asks about it. Whether the charge can be disputed.
+    /// Opens a dispute or an inquiry of the buyer's bank. Returns whether the charge can be
+    /// disputed.
     pub(crate) fn dispute(&mut self, charge_id: &str, opening: Opening) -> bool {
         let Some(charge) = self
             .charges
@@ -86,7 +91,7 @@ impl Store {
             self.withdraw(&cause, &id);
         }
         if brand.is_none() {
-            // Nobody can answer what a bank says of a debit: the money is gone.
+            // The merchant cannot contest a disputed debit: the money is gone.
             self.close(&cause, &id, DisputeStatus::Lost);
         } else if let Ok(time) = u64::try_from(TIME_TO_RESPOND) {
             self.agenda
@@ -95,7 +100,7 @@ impl Store {
         true
     }
 
-    /// The dispute of a payment that is not closed yet.
+    /// Returns the id of a payment's open dispute.
     pub(crate) fn open_dispute_of(&self, payment_intent: &str) -> Option<String> {
         self.disputes
             .iter()
@@ -103,7 +108,7 @@ impl Store {
             .map(|dispute| dispute.id.clone())
     }
 
-    /// What the bank makes of it. Whether there was anything to decide.
+    /// Applies the bank's decision. Returns whether there was anything to decide.
     pub(crate) fn decide(&mut self, id: &str, decision: Decision) -> bool {
         let Some(dispute) = self
             .disputes
@@ -127,7 +132,8 @@ impl Store {
         true
     }
 
-    /// Nobody answered in time. A dispute that was answered waits for its decision.
+    /// Closes a dispute that the merchant did not answer in time. An answered dispute waits for its
+    /// decision.
     pub(crate) fn dispute_deadline(&mut self, id: &str) {
         let Some(dispute) = self.disputes.find(id) else {
             return;
@@ -151,7 +157,7 @@ impl Store {
         let charge = dispute.charge.clone();
         self.withdraw(cause, id);
         self.emit_dispute(cause, "charge.dispute.updated", id, Some(before));
-        // What was given back while the bank only asked would now be paid twice.
+        // The buyer would now receive the money of earlier refunds twice, so those refunds fail.
         let refunds: Vec<String> = self
             .refunds
             .iter()
@@ -178,7 +184,7 @@ impl Store {
         if let Some(dispute) = self.disputes.find_mut(id) {
             dispute.status = DisputeStatus::Won;
         }
-        // The fee is kept.
+        // Stripe keeps the fee.
         self.book_dispute(id, 1, 0, "dispute_reversal", "Chargeback reversal");
         self.emit_dispute(cause, "charge.dispute.funds_reinstated", id, None);
     }
@@ -237,7 +243,7 @@ impl Store {
         dispute.render(&bookings)
     }
 
-    /// Whether the bank has this charge's money, or the buyer.
+    /// Returns whether a dispute has taken this charge's money from the merchant.
     pub(crate) fn is_charged_back(&self, charge: &Charge) -> bool {
         charge.disputed
             && self
@@ -291,7 +297,8 @@ impl Store {
             before.insert("metadata".to_owned(), json!(dispute.metadata));
             merge_metadata(&mut dispute.metadata, change)?;
         }
-        // A change of the evidence submits it, unless the request says otherwise; so does the word alone.
+        // Changed evidence is submitted unless the request says otherwise. `submit` alone also
+        // submits.
         let submits = submit.unwrap_or(given.is_some()) && (given.is_some() || submit.is_some());
         let mut changed_evidence = Map::new();
         for (name, value) in given.into_iter().flatten() {
@@ -357,7 +364,8 @@ impl Store {
         Ok(answer)
     }
 
-    /// `POST /v1/disputes/{id}/close`: the merchant gives in. <https://docs.stripe.com/api/disputes/close>.
+    /// `POST /v1/disputes/{id}/close`: the merchant accepts the loss.
+    /// <https://docs.stripe.com/api/disputes/close>.
     pub(crate) fn close_dispute(
         &mut self,
         caller: &Caller,
@@ -377,7 +385,7 @@ impl Store {
     }
 }
 
-/// By name; an empty text takes a piece of evidence away.
+/// Reads the pieces of evidence by name. An empty text removes a piece.
 fn read_evidence(mut group: Params) -> Result<Vec<(String, Option<String>)>, ApiError> {
     let mut given = Vec::new();
     for name in EVIDENCE {

@@ -1,4 +1,5 @@
-//! `/v1/payment_methods`: <https://docs.stripe.com/api/payment_methods>. Made, attached to a customer, detached from him.
+//! `/v1/payment_methods`: <https://docs.stripe.com/api/payment_methods>. Creates PaymentMethods,
+//! attaches them to a customer and detaches them.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -223,7 +224,8 @@ impl Store {
             caller,
             &self.payment_methods,
             |method| {
-                // Without a customer Stripe lists what belongs to its own Treasury only: nothing, here.
+                // Without a customer, Stripe lists only methods of its own Treasury. The sandbox
+                // has none.
                 customer.is_some()
                     && method.customer.as_deref() == customer
                     && kind.is_none_or(|kind| kind == method.kind())
@@ -243,7 +245,7 @@ impl Store {
         Ok(self.method(caller, id)?.render())
     }
 
-    /// The payment method of this name, which can be attached to this customer.
+    /// Returns the id of the payment method with this name if it can be attached to this customer.
     pub(crate) fn attachable(
         &mut self,
         caller: &Caller,
@@ -253,7 +255,7 @@ impl Store {
         let id = self.named_payment_method(caller, name)?;
         self.must_be_usable(caller, &id, Some(customer))?;
         let method = self.method(caller, &id)?;
-        // The bank is asked whether there is such a card at all.
+        // Attaching asks the bank whether the card exists.
         if let Some(Behaviour::Decline(decline)) = method.card_behaviour() {
             return Err(ApiError::card(decline.code, decline.message)
                 .with("decline_code", json!(decline.decline_code)));
@@ -261,7 +263,7 @@ impl Store {
         Ok(id)
     }
 
-    /// Refuses a payment method that is another customer's, or that nobody can use again.
+    /// Refuses a payment method that belongs to another customer or cannot be used again.
     pub(crate) fn must_be_usable(
         &self,
         caller: &Caller,
@@ -271,7 +273,7 @@ impl Store {
         self.method(caller, id)?.must_be_usable(customer)
     }
 
-    /// Attaches it, unless it is attached already.
+    /// Attaches it, unless it is already attached.
     pub(crate) fn attach(&mut self, cause: &Cause, id: &str, customer: &str) {
         let Some(method) = self
             .payment_methods
@@ -305,7 +307,7 @@ impl Store {
 }
 
 impl PaymentMethod {
-    /// Refuses one that another customer owns, or one that is spent or detached.
+    /// Refuses a payment method that another customer owns, or that is spent or detached.
     pub(crate) fn must_be_usable(&self, customer: Option<&str>) -> Result<(), ApiError> {
         if self.spent {
             return Err(ApiError::invalid(

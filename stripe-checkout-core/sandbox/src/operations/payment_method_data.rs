@@ -1,4 +1,4 @@
-//! PaymentMethods: from what a form collected, or one of the ready-made ones.
+//! PaymentMethods from the data that a form collected, or ready-made ones.
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use super::{
     shared_params::{check_email, merge_metadata, read_address},
 };
 
-/// Whether the buyer agreed that a payment method is shown to him again.
+/// Whether the buyer agreed that a payment method is shown to them again.
 pub(crate) const ALLOW_REDISPLAY: &[&str] = &["always", "limited", "unspecified"];
 
-/// A card or an account that was typed in, and is not yet known to be one.
+/// A card or an account as the buyer entered it, not yet checked.
 #[derive(Debug)]
 pub(crate) struct Given {
     instrument: InstrumentGiven,
@@ -42,7 +42,7 @@ enum InstrumentGiven {
     },
 }
 
-// By hand: a number that somebody typed here by mistake could be real.
+// Written by hand to hide the number: one that was entered here by mistake could be real.
 impl std::fmt::Debug for InstrumentGiven {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[redacted]")
@@ -73,7 +73,7 @@ pub(crate) fn read(params: &mut Params) -> Result<Option<Option<Wanted>>, ApiErr
     }
 }
 
-/// The parameters of a PaymentMethod, wherever they stand.
+/// Reads the parameters of a PaymentMethod, wherever they appear.
 pub(crate) fn read_itself(mut data: Params) -> Result<Given, ApiError> {
     let kind = data.required_text("type")?;
     let allow_redisplay = data.choice("allow_redisplay", ALLOW_REDISPLAY)?;
@@ -116,7 +116,7 @@ fn read_card(data: &mut Params) -> Result<InstrumentGiven, ApiError> {
     Ok(given)
 }
 
-/// A debit needs a name and an address to which the announcement of the debit goes.
+/// Reads a bank account. A debit needs a name and an e-mail address for its announcement.
 fn read_account(
     data: &mut Params,
     billing_details: Option<&Value>,
@@ -141,7 +141,7 @@ fn read_account(
     Ok(InstrumentGiven::Iban(iban))
 }
 
-/// Those that a request brings, if it does.
+/// Reads the billing details of a request, if it has any.
 pub(crate) fn read_new_billing_details(data: &mut Params) -> Result<Option<Value>, ApiError> {
     let Some(Some(mut details)) = data.group("billing_details")? else {
         return Ok(None);
@@ -172,7 +172,7 @@ fn no_billing_details() -> Value {
 }
 
 impl Store {
-    /// The id of the PaymentMethod that a request wants.
+    /// Returns the id of the PaymentMethod that a request wants.
     pub(crate) fn wanted_payment_method(
         &mut self,
         caller: &Caller,
@@ -184,7 +184,7 @@ impl Store {
         }
     }
 
-    /// Makes a PaymentMethod of what was typed in, or says what is wrong with it.
+    /// Makes a PaymentMethod from the entered data, or refuses it.
     pub(crate) fn collect_payment_method(
         &mut self,
         caller: &Caller,
@@ -229,7 +229,8 @@ impl Store {
         Ok(id)
     }
 
-    /// The PaymentMethod that a request names: an existing one, or a new one of a ready-made card or account.
+    /// Returns the PaymentMethod that a request names: an existing one, or a new one from a
+    /// ready-made card or account.
     pub(crate) fn named_payment_method(
         &mut self,
         caller: &Caller,
@@ -276,7 +277,7 @@ impl Store {
     }
 }
 
-/// The ready-made card or account with this name. Refuses a card that only Stripe has.
+/// Returns the ready-made card or account with this name. Refuses a card that only Stripe has.
 pub(crate) fn of_name(name: &str) -> Result<Option<(Instrument, Value)>, ApiError> {
     match cards::by_payment_method(name) {
         Some(Known::Simulated(card)) => Ok(Some((
@@ -293,7 +294,7 @@ pub(crate) fn of_name(name: &str) -> Result<Option<(Instrument, Value)>, ApiErro
     }
 }
 
-/// The card with this number. Stripe takes numbers from browsers only.
+/// Returns the card with this number. Like Stripe, it accepts numbers from browsers only.
 pub(crate) fn card_from_number(
     caller: &Caller,
     number: &str,
@@ -330,7 +331,7 @@ fn ready_made(test: &'static TestCard) -> Card {
     }
 }
 
-/// Who owns the ready-made accounts.
+/// Returns the owner of the ready-made accounts.
 fn of_a_test_buyer() -> Value {
     let mut details = no_billing_details();
     if let Some(fields) = details.as_object_mut() {
@@ -340,11 +341,11 @@ fn of_a_test_buyer() -> Value {
     details
 }
 
-/// The end of each answer to a card that only Stripe has.
+/// The end of each answer to a card that the sandbox does not simulate.
 const NOT_SIMULATED: &str = "The sandbox does not simulate this card. \
      Its documentation lists the cards that it does.";
 
-/// Refuses what a form for an IBAN should have refused.
+/// Refuses an IBAN that a form should have refused.
 fn judge_iban(iban: &str) -> Result<&'static TestAccount, ApiError> {
     let refused = |message: &str| {
         ApiError::invalid(message)
@@ -387,7 +388,7 @@ fn card_of_token(token: &str) -> Result<&'static TestCard, ApiError> {
     }
 }
 
-/// Refuses what a card form should have refused.
+/// Refuses card data that a card form should have refused.
 fn judge(
     number: &str,
     exp_month: u64,
@@ -432,7 +433,7 @@ fn judge(
     Ok(card)
 }
 
-/// Refuses a card that has expired, and a date that no card has.
+/// Refuses an expired card, and a date that no card has.
 pub(crate) fn check_expiry(exp_month: u64, exp_year: u64) -> Result<(), ApiError> {
     if !(1..=12).contains(&exp_month) {
         return Err(ApiError::card(
@@ -468,7 +469,7 @@ pub(crate) fn next_year() -> u64 {
     this_month().0 + 1
 }
 
-/// Year and month, from 1 (UTC).
+/// Returns the current year and month (UTC). Months count from 1.
 fn this_month() -> (u64, u64) {
     month_of(u64::try_from(ids::now()).unwrap_or(0))
 }
@@ -503,7 +504,7 @@ mod tests {
 
     #[test]
     fn months() {
-        // date -u -d 2024-02-29 +%s, and so on.
+        // Made with `date -u -d 2024-02-29 +%s` and the like.
         for (seconds, expected) in [
             (0, (1970, 1)),
             (951_782_400, (2000, 2)),

@@ -1,5 +1,7 @@
-//! Refunds: <https://docs.stripe.com/api/refunds>. With most cards they succeed at once; two test cards have one that is pending for a while, and one that comes
-//! back (<https://docs.stripe.com/testing#refunds>).
+//! Refunds: <https://docs.stripe.com/api/refunds>.
+//!
+//! With most cards a refund succeeds at once. With one test card it is pending for a while, and
+//! with another it fails later (<https://docs.stripe.com/testing#refunds>).
 
 use std::collections::BTreeMap;
 
@@ -194,7 +196,7 @@ impl Store {
         Ok(rendered)
     }
 
-    /// A pending refund arrives. Whether it was pending.
+    /// Completes a pending refund. Returns whether it was pending.
     pub(crate) fn refund_arrives(&mut self, id: &str) -> bool {
         let Some(mut refund) = self
             .refunds
@@ -212,7 +214,9 @@ impl Store {
         true
     }
 
-    /// The buyer's bank does not take a refund: the money is the merchant's again. Whether it was under way or had arrived.
+    /// Fails a refund that the buyer's bank does not accept. The merchant gets the money back.
+    ///
+    /// Returns whether the refund was pending or had succeeded.
     pub(crate) fn refund_comes_back(&mut self, id: &str, why: &'static str) -> bool {
         let Some(mut refund) = self
             .refunds
@@ -279,14 +283,15 @@ impl Store {
         Ok(rendered)
     }
 
-    /// What is not given back can be given back again.
+    /// Makes the amount of a failed or canceled refund refundable again.
     fn give_up_refund(&mut self, refund: &Refund) {
         if let Some(charge) = self.charges.find_mut(&refund.charge) {
             charge.amount_refunded = charge.amount_refunded.saturating_sub(refund.amount);
         }
     }
 
-    /// Puts a changed refund back. Stripe tells it twice: the older of the two types came before refunds had events of their own.
+    /// Stores a changed refund and sends two events. The older of the two types is from the time
+    /// before refunds had events of their own.
     fn refund_changed(&mut self, cause: &Cause, changed: Refund, before: Value) {
         let rendered = changed.render();
         if let Some(refund) = self.refunds.find_mut(&changed.id) {
@@ -325,7 +330,7 @@ impl Store {
     }
 }
 
-/// An amount as the balance counts it: it can be below zero.
+/// Converts an amount for the balance, which can be below zero.
 pub(crate) fn signed(amount: u64) -> i64 {
     i64::try_from(amount).unwrap_or(i64::MAX)
 }

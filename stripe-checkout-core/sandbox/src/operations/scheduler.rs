@@ -1,12 +1,12 @@
-//! What banks do in their own time.
+//! Actions that the banks take on their own.
 
 use super::super::{scheduler::Due, store::Store};
 
 impl Store {
-    /// Does everything whose time has come. Whether there was anything.
+    /// Does everything that is due. Returns whether there was anything.
     pub(crate) fn do_what_is_due(&mut self) -> bool {
         let mut did = false;
-        // What is done may add something that is due at once.
+        // An action may add another one that is due at once.
         while let Some(due) = self.agenda.take_due() {
             did = true;
             match due {

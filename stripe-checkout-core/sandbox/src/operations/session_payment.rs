@@ -1,4 +1,4 @@
-//! What the buyer does on the page of a Checkout Session, and what the session makes of its payment.
+//! The buyer's actions on a Checkout Session's page, and the effect of the payment on the session.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::super::{
 };
 
 impl Store {
-    /// A session that can still be paid.
+    /// Returns a session that can still be paid.
     pub(crate) fn open_session(&mut self, id: &str) -> Result<&mut CheckoutSession, ApiError> {
         self.end_old_sessions();
         let session = self.sessions.find_mut(id).ok_or_else(|| no_such(id))?;
@@ -30,7 +30,7 @@ impl Store {
         }
     }
 
-    /// Takes a promotion code, or lets one go where it is empty.
+    /// Applies a promotion code. An empty code removes the applied one.
     pub(crate) fn apply_code(&mut self, id: &str, code: &str) -> Result<(), ApiError> {
         let session = self.open_session(id)?.clone();
         let account = session.account.as_deref();
@@ -56,7 +56,7 @@ impl Store {
         Ok(())
     }
 
-    /// Chooses a way to ship.
+    /// Chooses a shipping option.
     pub(crate) fn choose_shipping(&mut self, id: &str, at: usize) -> Result<(), ApiError> {
         let session = self.open_session(id)?;
         if at >= session.shipping_options.len() {
@@ -66,7 +66,8 @@ impl Store {
         Ok(())
     }
 
-    /// Pays it, with what the buyer typed in. What becomes of it is in the session, unless the bank wants to see the buyer first: then its address is returned.
+    /// Pays the session with the buyer's input. The session then holds the result. If the bank
+    /// wants to see the buyer first, this returns the address of the bank's page.
     pub(crate) fn pay_session(
         &mut self,
         id: &str,
@@ -130,7 +131,8 @@ impl Store {
         Ok(action)
     }
 
-    /// The PaymentIntent of what the buyer sees now: made with the first attempt to pay, and brought up to date with each further one.
+    /// Returns the PaymentIntent for the total that the buyer sees now. The first attempt to pay
+    /// creates it; each further attempt updates its amount.
     fn intent_of_session(&mut self, session: &CheckoutSession) -> Result<String, ApiError> {
         let total = session.totals().total;
         if let Some(id) = &session.payment_intent {
@@ -173,13 +175,13 @@ impl Store {
         Ok(id)
     }
 
-    /// The session of a PaymentIntent.
+    /// Returns the session of a PaymentIntent.
     pub(crate) fn session_of_intent(&self, intent: &str) -> Option<&CheckoutSession> {
         let of = |session: &&CheckoutSession| session.payment_intent.as_deref() == Some(intent);
         self.sessions.iter().find(of)
     }
 
-    /// What a session makes of news of its PaymentIntent.
+    /// Updates a session after its PaymentIntent has changed.
     pub(crate) fn session_follows(&mut self, cause: &Cause, intent: &str) {
         let Some(status) = self.intents.find(intent).map(|intent| intent.status) else {
             return;
@@ -198,7 +200,7 @@ impl Store {
                 if let Some(session) = self.sessions.find_mut(&id) {
                     session.paid = true;
                 }
-                // Of money that was authorised and is collected now no session tells.
+                // The session sends no event when money that was authorised is captured.
                 if delayed {
                     self.emit_session(cause, "checkout.session.async_payment_succeeded", &id);
                 }
@@ -237,7 +239,7 @@ impl Store {
         self.emit_session(cause, "checkout.session.completed", id);
     }
 
-    /// `customer_update`: the addresses that the buyer entered are saved on the customer.
+    /// `customer_update`: saves the addresses that the buyer entered on the customer.
     fn update_customer_of_session(&mut self, id: &str) {
         let Some(session) = self.sessions.find(id) else {
             return;
@@ -276,7 +278,7 @@ pub(crate) fn no_such(id: &str) -> ApiError {
     ApiError::no_such(StatusCode::NOT_FOUND, "checkout.session", id, "session")
 }
 
-/// What the page shows.
+/// Returns the data that the page shows.
 pub(crate) fn shown(session: &CheckoutSession, last_error: Option<&Value>) -> Value {
     let totals = session.totals();
     let decimals = session.currency.decimals();

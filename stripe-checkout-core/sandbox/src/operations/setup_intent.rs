@@ -28,7 +28,7 @@ use super::{
 
 const REASONS: &[&str] = &["abandoned", "duplicate", "requested_by_customer"];
 
-/// How a confirmation wants to be handled.
+/// How to handle a confirmation.
 struct Confirmation {
     return_url: Option<String>,
     use_stripe_sdk: bool,
@@ -311,7 +311,7 @@ impl Store {
         Ok(Some(method))
     }
 
-    /// Asks the bank, or the buyer.
+    /// Sets the payment method up: asks the bank or the buyer.
     fn set_up(
         &mut self,
         caller: &Caller,
@@ -384,12 +384,12 @@ impl Store {
         self.emit_setup(cause, "setup_intent.requires_action", &id);
     }
 
-    /// What the buyer made of the challenge.
+    /// Applies the buyer's answer to the challenge.
     pub(crate) fn answer_setup_challenge(&mut self, cause: &Cause, id: &str, passed: bool) {
         let Some((mut intent, method)) = self.setup_and_method(id) else {
             return;
         };
-        // Meanwhile a payment used the method, or the merchant detached it.
+        // A payment may have used the method meanwhile, or the merchant may have detached it.
         let usable = method.must_be_usable(intent.customer.as_deref());
         intent.last_setup_error = Some(match usable {
             Ok(()) if passed => {
@@ -428,7 +428,8 @@ impl Store {
         self.emit_setup(cause, "setup_intent.succeeded", id);
     }
 
-    /// The issuer says no. Returns the error's fields besides type, code and message.
+    /// Declines the setup for the issuer. Returns the error's fields besides type, code and
+    /// message.
     fn fail_setup(
         &mut self,
         cause: &Cause,
@@ -514,7 +515,7 @@ impl Store {
         }
     }
 
-    /// Puts a changed intent back. Whatever it waited for, it waits no longer.
+    /// Stores a changed intent, and clears its next action and its challenge.
     fn replace_setup(&mut self, mut changed: SetupIntent) {
         changed.next_action = None;
         changed.challenge = None;

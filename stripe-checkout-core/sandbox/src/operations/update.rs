@@ -57,7 +57,7 @@ impl Store {
         let customer_before = changed.customer.clone();
         changed.capture_method = capture_method.unwrap_or(changed.capture_method);
         changed.choose_types();
-        // A listed type may not take the new currency.
+        // A listed payment method type may not support the new currency.
         checked_types(changed.payment_method_types.clone(), changed.currency)?;
         details.apply(caller, &mut changed)?;
 
@@ -74,7 +74,7 @@ impl Store {
         if let Some(method) = judged {
             self.must_be_usable(caller, method, changed.customer.as_deref())?;
         }
-        // What the buyer is asked to agree to has changed: it must be confirmed again.
+        // The buyer would agree to something else now, so the intent must be confirmed again.
         let stale = amount.is_some() || currency.is_some() || method.is_some();
         if let Some(method) = method {
             changed.payment_method = method;

@@ -1,4 +1,6 @@
-//! `/v1/webhook_endpoints`: <https://docs.stripe.com/api/webhook_endpoints>. A shop in any language can register itself, as it would with Stripe.
+//! `/v1/webhook_endpoints`: <https://docs.stripe.com/api/webhook_endpoints>.
+//!
+//! A shop in any language can register itself, as it would with Stripe.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -16,11 +18,12 @@ use super::{
 };
 use stripe_checkout_core::API_VERSION;
 
-/// Every event type of Stripe, as the parameter types of its SDK for Python name them.
+/// Every event type of Stripe, as named in the parameter types of its Python SDK.
 const EVENT_TYPES: &str = include_str!("../event_types.txt");
 
 impl Store {
-    /// Keeps a new endpoint and returns its secret. The first gets the one that the sandbox's configuration carries.
+    /// Stores a new endpoint and returns its secret. The first endpoint gets the secret from the
+    /// sandbox's configuration.
     pub(crate) fn register(&mut self, mut endpoint: Endpoint) -> String {
         let secret = self
             .first_secret
@@ -56,7 +59,7 @@ impl Store {
         }
         let mut rendered = endpoint.render();
         let secret = self.register(endpoint);
-        // Told at creation, and never again.
+        // Only the answer to the creation contains the secret.
         if let Some(fields) = rendered.as_object_mut() {
             fields.insert("secret".to_owned(), json!(secret));
         }
@@ -88,7 +91,7 @@ impl Store {
             .ok_or_else(|| no_such(id))
     }
 
-    /// What is not named stays; the secret does in any case.
+    /// Updates the fields that the request names. The secret never changes.
     pub(crate) fn update_webhook_endpoint(
         &mut self,
         id: &str,
@@ -137,7 +140,7 @@ impl Store {
     }
 }
 
-/// The event types that an endpoint asks for. Stripe refuses a type that it does not have.
+/// Reads the event types that an endpoint asks for. Like Stripe, it refuses unknown types.
 fn read_events(params: &mut Params) -> Result<Option<Vec<String>>, ApiError> {
     let events = params
         .list("enabled_events")?

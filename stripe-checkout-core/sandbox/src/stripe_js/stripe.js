@@ -1,10 +1,10 @@
-// `Stripe()`, and the object that it gives the page.
+// `Stripe()`, and the object that it returns to the page.
 
-/** Refuses a method that the sandbox does not have. @param {string} method */
+/** Returns the error for a method that the sandbox does not have. @param {string} method */
 const absent = (method) =>
   new IntegrationError(`The sandbox does not have stripe.${method}(): it simulates cards, and payments by SEPA Direct Debit. Test this with your own Stripe account in test mode.`);
 
-/** The methods of Stripe.js that give a promise, and that the sandbox does not have. */
+/** The methods of Stripe.js that return a promise and that the sandbox does not have. */
 const ABSENT = [
   ...["AcssDebit", "AffirmPayment", "AfterpayClearpayPayment", "AlipayPayment", "AuBecsDebit", "BancontactPayment", "BilliePayment", "BlikPayment", "BoletoPayment"],
   ...["CashappPayment", "CustomerBalancePayment", "EpsPayment", "FpxPayment", "GiropayPayment", "GrabPayPayment", "IdealPayment", "KlarnaPayment", "KonbiniPayment"],
@@ -12,13 +12,13 @@ const ABSENT = [
   ...["SofortPayment", "TwintPayment", "UsBankAccount", "WechatPayPayment"],
   ...["AmazonPaySetup", "BacsDebitSetup", "BancontactSetup", "BlikSetup", "CashappSetup", "IdealSetup", "PayPalSetup", "SepaDebitSetup", "SofortSetup"],
 ]
-  // These two name a debit for both kinds of intents.
+  // These two names stand for a debit with both kinds of intents.
   .flatMap((name) => (/(Payment|Setup)$/.test(name) ? [`confirm${name}`] : [`confirm${name}Payment`, `confirm${name}Setup`]))
   .concat(
     ...["verifyMicrodepositsForPayment", "verifyMicrodepositsForSetup", "collectBankAccountForPayment", "collectBankAccountForSetup", "createRadarSession"],
     ...["createConfirmationToken", "processOrder", "retrieveOrder", "verifyIdentity", "collectFinancialConnectionsAccounts", "collectBankAccountToken"],
     ...["createEphemeralKeyNonce", "initializePricing", "createFinancialAccountDisclosure", "createIssuingDisclosure"],
-    // Of the older Stripe.js.
+    // Methods of older versions of Stripe.js.
     ...["handleCardPayment", "handleCardSetup", "handleFpxPayment", "confirmPaymentIntent", "confirmSetupIntent", "createSource", "retrieveSource", "redirectToCheckout"],
   );
 
@@ -118,7 +118,7 @@ class Stripe {
   }
 
   /**
-   * Confirms without a form: the page names the payment method, or the intent has one.
+   * Confirms without a form: the page names the payment method, or the intent already has one.
    * @param {string} path
    * @param {string} secret
    * @param {ConfirmParams} confirmParams
@@ -188,7 +188,7 @@ class Stripe {
       ...chosen,
       ...flatten(methodOptions ?? {}, "payment_method_options"),
       ...flatten(rest),
-      // Without it the page would have to send the buyer to the bank itself.
+      // Without this parameter the page itself would have to send the buyer to the bank.
       ...((handleActions || !rest.return_url) && { use_stripe_sdk: "true" }),
     };
     const confirmed = await call("POST", `${path}/confirm`, params);
@@ -226,7 +226,8 @@ class Stripe {
   }
 
   /**
-   * Makes a payment method of `{type, card}`, of `{elements, params}`, or of `{element, params}`.
+   * Makes a payment method from `{type, card}`, from `{elements, params}`, or from `{element,
+   * params}`.
    * @param {Record<string, any>} data
    * @returns {Promise<Either<{paymentMethod: any}>>}
    */
@@ -258,7 +259,7 @@ class Stripe {
   }
 
   /**
-   * A Checkout Session in a frame of the page's.
+   * Shows a Checkout Session in a frame on the page.
    * @param {object} options
    * @param {string} [options.clientSecret]
    * @param {() => Promise<string>} [options.fetchClientSecret]
@@ -281,7 +282,7 @@ class Stripe {
   }
 
   /**
-   * The name that it had before.
+   * The former name of `createEmbeddedCheckoutPage()`.
    * @param {Parameters<Stripe["createEmbeddedCheckoutPage"]>[0]} options
    */
   initEmbeddedCheckout(options) {
@@ -299,7 +300,7 @@ class Stripe {
   }
 
   /**
-   * The browser of a sandbox has no wallet: a page then hides its button.
+   * Returns a request without a wallet, so that the page hides its wallet button.
    * @param {Record<string, any>} options
    */
   paymentRequest(options) {
@@ -354,6 +355,6 @@ function create(key, options) {
   return new Stripe(key, options);
 }
 
-// The stand-in has a part of Stripe’s interface, so its type is not Stripe’s. Tests hold the names
-// of the options against Stripe’s types.
+// The stand-in has a part of Stripe’s interface, so its type is not Stripe’s. Tests compare the
+// names of the options with Stripe’s types.
 /** @type {any} */ (window).Stripe = Object.assign(create, { version: RELEASE, sandbox: { options: OPTIONS } });

@@ -1,4 +1,4 @@
-// The types of the stand-in. The others are Stripe's own.
+// The stand-in's own types. All others are Stripe's.
 
 /** @typedef {import("@stripe/stripe-js").StripeError} StripeError */
 /** @typedef {import("@stripe/stripe-js").Appearance} Appearance */
@@ -7,9 +7,10 @@
 /** @typedef {PaymentIntent | SetupIntent} Intent */
 
 /**
- * Something, or the error that stands for it.
+ * A value, or an error in its place.
  * @template T
- * @typedef {(T & {error?: undefined}) | ({error: StripeError} & {[K in keyof T]?: undefined})} Either
+ * @typedef {(T & {error?: undefined})
+ *   | ({error: StripeError} & {[K in keyof T]?: undefined})} Either
  */
 /** @typedef {Either<{intent: Intent}>} Told */
 /** @typedef {Either<{paymentIntent: PaymentIntent}>} Result */
@@ -24,7 +25,8 @@
  */
 
 /**
- * The options of `elements()`. Those in Stripe's other spelling have it only until they are read.
+ * The options of `elements()`. The properties in Stripe's other spelling exist only until they are
+ * read.
  * @typedef {object} ElementsOptions
  * @property {string} [mode]
  * @property {number} [amount]

@@ -1,4 +1,4 @@
-//! What a browser may do with the publishable key and a client secret, and 3-D Secure.
+//! The permissions of a browser with the publishable key and a client secret, and 3-D Secure.
 
 use serde_json::{Value, json};
 use stripe_checkout_sandbox::{PUBLISHABLE_KEY, Sandbox};
@@ -25,7 +25,7 @@ impl Checkout {
         }
     }
 
-    /// As Stripe.js sends it: the key is a parameter.
+    /// Returns the parameters as Stripe.js sends them: the key is one of them.
     fn auth(&self) -> String {
         format!(
             "key={PUBLISHABLE_KEY}&client_secret={}",
@@ -132,7 +132,7 @@ async fn a_preflight_is_answered() {
 #[tokio::test]
 async fn the_stand_in_for_stripe_js_is_there() {
     let sandbox = Sandbox::start().await.unwrap();
-    // The first is the sandbox's own. Stripe's loaders ask for the others.
+    // The first address is the sandbox's own. Stripe's loaders use the others.
     for path in [
         "/stripe.js",
         "/v3",
@@ -293,7 +293,7 @@ async fn authentication_in_the_page() {
         } else {
             assert_eq!(*error, json!(null));
         }
-        // The answer counts once.
+        // Only the first answer counts.
         let again = nobody
             .post(&address, &format!("client_secret={secret}&outcome=succeed"))
             .await;
@@ -400,11 +400,11 @@ async fn with_manual_confirmation_only_the_server_takes_the_money() {
     assert_eq!(authenticated.json()["status"], "requires_confirmation");
     assert_eq!(checkout.now().await["latest_charge"], json!(null));
 
-    // The buyer is not asked twice.
+    // The sandbox does not ask the buyer a second time.
     let paid = checkout.server.post(&path, "").await.json();
     assert_eq!(paid["status"], "succeeded");
 
-    // An authentication counts for the amount and the card that the buyer saw.
+    // An authentication is valid only for the amount and the card that the buyer saw.
     for change in [
         "amount=9900",
         "payment_method=pm_card_authenticationRequired",
@@ -458,7 +458,7 @@ async fn an_old_challenge_does_not_answer_a_newer_one() {
         404
     );
     assert_eq!(checkout.now().await["status"], "requires_action");
-    // A changed amount is not what the buyer was asked about.
+    // The buyer did not agree to a changed amount.
     let changed = checkout
         .server
         .post(

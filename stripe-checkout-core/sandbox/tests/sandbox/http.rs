@@ -1,4 +1,5 @@
-//! A client that shares no code with what it tests: bytes over TCP, one connection for each request.
+//! A client that shares no code with the tested code: bytes over TCP, one connection for each
+//! request.
 
 use std::io;
 
@@ -23,12 +24,12 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// With the merchant's secret key.
+    /// Makes a client with the merchant's secret key.
     pub(crate) fn new(sandbox: &Sandbox) -> Self {
         Self::anonymous(sandbox).with("Authorization", &format!("Bearer {SECRET_KEY}"))
     }
 
-    /// With the publishable key, as a browser.
+    /// Makes a client with the publishable key, as in a browser.
     pub(crate) fn browser(sandbox: &Sandbox) -> Self {
         Self::anonymous(sandbox).with("Authorization", &format!("Bearer {PUBLISHABLE_KEY}"))
     }
@@ -40,7 +41,7 @@ impl Client {
         }
     }
 
-    /// The same with one header more.
+    /// Returns the same client with one more header.
     pub(crate) fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
         client.headers.push((name.to_owned(), value.to_owned()));
@@ -59,7 +60,7 @@ impl Client {
         self.send("POST", path, body).await.unwrap()
     }
 
-    /// A new intent of 19.99 euros, with these parameters besides.
+    /// Creates an intent of 19.99 euros, with these additional parameters.
     pub(crate) async fn create(&self, more: &str) -> Value {
         let answer = self
             .post(
@@ -71,7 +72,7 @@ impl Client {
         answer.json()
     }
 
-    /// A new intent that is confirmed at once with this card.
+    /// Creates an intent and confirms it at once with this card.
     pub(crate) async fn pay(&self, payment_method: &str) -> Answer {
         self.post(
             "/v1/payment_intents",
@@ -95,7 +96,7 @@ impl Client {
         })
     }
 
-    /// Sends the request and leaves the answer unread.
+    /// Sends the request and does not read the answer.
     pub(crate) async fn open(&self, method: &str, path: &str, body: &str) -> io::Result<TcpStream> {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
@@ -125,7 +126,7 @@ impl Answer {
         })
     }
 
-    /// The error's `type` and `code`.
+    /// Returns the error's `type` and `code`.
     pub(crate) fn error(&self) -> (String, String) {
         let json = self.json();
         let field = |name: &str| json["error"][name].as_str().unwrap_or_default().to_owned();
@@ -137,7 +138,7 @@ pub(crate) fn id(object: &Value) -> &str {
     object["id"].as_str().unwrap()
 }
 
-/// The types of the events about an intent and its charges, oldest first.
+/// Returns the types of the events about an intent and its charges, oldest first.
 pub(crate) async fn events_of(client: &Client, intent: &str) -> Vec<String> {
     let list = client.get("/v1/events?limit=100").await.json();
     let mut types: Vec<String> = list["data"]

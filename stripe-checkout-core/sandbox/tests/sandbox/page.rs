@@ -1,4 +1,4 @@
-//! The sandbox's own page: what it shows, what can be done there, and who may not.
+//! The sandbox's own page: what it shows, what it can do, and which callers it refuses.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const AGREED: &str = "mandate_data[customer_acceptance][type]=offline";
 
-/// A sandbox whose banks wait, and whose deliveries are tried again at once.
+/// A sandbox whose banks wait, and which retries failed deliveries almost at once.
 struct Stage {
     sandbox: Sandbox,
     server: Client,
@@ -32,7 +32,7 @@ impl Stage {
             .unwrap();
         sandbox.banks().wait_to_be_told();
         let server = Client::new(&sandbox);
-        // As a browser sends what the page's script asks.
+        // As a browser sends the requests of the page's script.
         let page = Client::anonymous(&sandbox)
             .with("Sec-Fetch-Site", "same-origin")
             .with("Origin", sandbox.url())
@@ -50,7 +50,7 @@ impl Stage {
         answer.json()
     }
 
-    /// How an intent is shown.
+    /// Returns an intent as the page shows it.
     async fn shown(&self, intent: &Value) -> Value {
         let state = self.state().await;
         let mut intents = state["intents"].as_array().unwrap().iter();
@@ -64,14 +64,14 @@ impl Stage {
         self.page.post("/sandbox/do", &action.to_string()).await
     }
 
-    /// What is said about something that was done.
+    /// Does something and returns the message about it.
     async fn act(&self, action: Value) -> String {
         let answer = self.ask(action.clone()).await;
         assert_eq!(answer.status, 200, "{action}: {}", answer.body);
         answer.json()["said"].as_str().unwrap().to_owned()
     }
 
-    /// Status and message of something that was refused.
+    /// Returns the status and message of a refused action.
     async fn refused(&self, action: Value) -> (u16, String) {
         let answer = self.ask(action).await;
         let message = answer.json()["error"]["message"]
@@ -96,7 +96,8 @@ impl Stage {
 #[tokio::test]
 async fn the_page_is_whole_and_brings_nothing_of_anybody_elses() {
     let stage = Stage::start().await;
-    // As somebody who types the address in, or follows a link of another page: it holds nothing yet.
+    // As if a user types the address in or follows a link from another page. The page holds no data
+    // yet.
     for site in ["none", "cross-site"] {
         let browser = Client::anonymous(&stage.sandbox).with("Sec-Fetch-Site", site);
         let page = browser.get("/sandbox").await;
@@ -182,7 +183,7 @@ async fn a_name_that_was_bent_to_this_machine_is_refused_everywhere() {
             );
         }
     }
-    // What was refused is not even remembered.
+    // The sandbox does not even log the refused requests.
     assert_eq!(stage.sandbox.requests().len(), 2);
 }
 
@@ -208,7 +209,7 @@ async fn other_pages_may_neither_see_nor_do_anything() {
             ("GET", "/sandbox/state".to_owned()),
             ("GET", format!("/sandbox/event/{event}")),
             ("POST", "/sandbox/do".to_owned()),
-            // A browser asks so first.
+            // A browser sends this preflight request first.
             ("OPTIONS", "/sandbox/do".to_owned()),
         ] {
             let answer = other.send(method, &path, &settle).await.unwrap();
@@ -217,7 +218,7 @@ async fn other_pages_may_neither_see_nor_do_anything() {
             assert!(!answer.body.contains("whsec_") && !answer.body.contains(id(&debit)));
         }
     }
-    // Nor does the own page's answer say that another may read it.
+    // The answers to the page itself do not allow another page to read them either.
     for path in ["/sandbox", "/sandbox/state", "/sandbox/dashboard.js"] {
         let answer = stage.page.get(path).await;
         assert_eq!(answer.status, 200);
@@ -226,7 +227,7 @@ async fn other_pages_may_neither_see_nor_do_anything() {
         assert_eq!(policy, Some("same-origin"), "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
     }
-    // What a form can send without asking.
+    // A form can send these without a preflight request.
     for kind in [
         "application/x-www-form-urlencoded",
         "text/plain",
@@ -255,7 +256,7 @@ async fn other_pages_may_neither_see_nor_do_anything() {
     }
     assert_eq!(stage.shown(&debit).await["status"], "processing");
 
-    // A program that is no browser says nothing about where it comes from.
+    // A program that is not a browser does not say where its request comes from.
     let program = anyone.with("Content-Type", "application/json; charset=utf-8");
     assert_eq!(program.get("/sandbox/state").await.status, 200);
     let once =
@@ -321,7 +322,7 @@ async fn everything_is_shown() {
         (&endpoint["url"], &endpoint["secret"], &endpoint["all"]),
         (&json!(receiver.url), &json!(first_secret), &json!(true))
     );
-    // The newest is the first.
+    // The newest intent comes first.
     let ids: Vec<&Value> = state["intents"]
         .as_array()
         .unwrap()
@@ -383,7 +384,7 @@ async fn everything_is_shown() {
         )
     );
 
-    // Each event, the newest first, and how it came to the endpoint.
+    // Each event, newest first, with its delivery to the endpoint.
     let events = state["events"].as_array().unwrap();
     let listed: Vec<(String, String)> = stage.sandbox.events();
     assert_eq!(events.len(), listed.len());
@@ -418,14 +419,14 @@ async fn what_is_not_delivered_is_shown_too() {
         "nobody listened"
     );
 
-    // Who came too late hears of it all the same, once somebody says so.
+    // An endpoint that was registered too late receives the event once it is delivered again.
     let (early, _) = stage.sandbox.events()[0].clone();
     let receiver = Receiver::start(|nth| if nth < 2 { 500 } else { 200 }).await;
     stage.sandbox.webhook_endpoint(&receiver.url).unwrap();
     for stands in ["given up", "delivered"] {
         stage.sandbox.redeliver(&early);
         stage.sandbox.wait_idle().await;
-        // Though the attempts are forgotten.
+        // The status stays, although the attempts are forgotten.
         stage.sandbox.take_deliveries();
         assert_eq!(stage.state().await["events"][0]["stands"], stands);
     }
@@ -453,7 +454,7 @@ async fn what_is_not_delivered_is_shown_too() {
         .collect();
     assert_eq!(results, ["answered 500", "answered 500"]);
 
-    // Many attempts of one event are shown from the end.
+    // If an event has many attempts, the page shows the last ones.
     let name = event["id"].as_str().unwrap();
     stage.sandbox.duplicate(name, 12);
     stage.sandbox.wait_idle().await;
@@ -467,7 +468,7 @@ async fn what_is_not_delivered_is_shown_too() {
     );
 }
 
-/// A connection that is kept, as a browser keeps its own: a new one would be news by itself.
+/// A connection that stays open, as a browser's does. A new connection would itself be a change.
 struct Kept(TcpStream);
 
 impl Kept {
@@ -519,7 +520,7 @@ async fn news_come_when_they_happen() {
 
     page.ask(&format!("/sandbox/state?after={}", now["version"]))
         .await;
-    // Whoever answers these had that question before, and no news.
+    // Once these are answered, the sandbox has the question above and has no news for it.
     for _ in 0..5 {
         other.get("/sandbox/dashboard.css").await;
     }
@@ -528,14 +529,14 @@ async fn news_come_when_they_happen() {
     assert_eq!(news["webhooks"]["copies"], 3);
     assert_ne!(news["version"], now["version"]);
 
-    // Who knows nothing, or something from before the sandbox was started anew, is answered at once.
+    // A page that knows no version, or one from before a restart, gets an answer at once.
     let version = news["version"].as_u64().unwrap();
     for unknown in [version - 1, version + 1000] {
         assert_eq!(page.state(&json!(unknown)).await["version"], version);
     }
 }
 
-// The clock stands, and jumps where everyone waits.
+// The clock is paused, and jumps when every task waits.
 #[tokio::test(start_paused = true)]
 async fn without_news_the_same_is_told_again_after_a_while() {
     let stage = Stage::start().await;
@@ -597,7 +598,7 @@ async fn attempts_and_answers_are_lost() {
     };
     let answered = DeliveryResult::Answered(200);
 
-    // It never sees the first attempt.
+    // The receiver never sees the first attempt.
     stage
         .act(json!({ "do": "webhooks", "lose_deliveries": 1 }))
         .await;
@@ -608,7 +609,7 @@ async fn attempts_and_answers_are_lost() {
     assert_eq!(receiver.ids().len(), 1);
     assert_eq!(stage.state().await["webhooks"]["lose_deliveries"], 0);
 
-    // It sees both, and has answered both.
+    // The receiver sees both attempts and has answered both.
     stage
         .act(json!({ "do": "webhooks", "lose_answers": 1 }))
         .await;
@@ -618,7 +619,9 @@ async fn attempts_and_answers_are_lost() {
     let seen = receiver.ids();
     assert_eq!((seen.len(), &seen[1]), (3, &seen[2]));
 
-    // The same by hand, both at once: the first is lost on the way, the second on the way back, and then it is given up.
+    // The same through the API of the crate, with both at once. The first attempt is lost on the
+    // way, the answer to the second is lost on the way back, and then the sandbox gives the event
+    // up.
     stage.sandbox.webhooks().lose_answers(1);
     stage.sandbox.webhooks().lose_deliveries(1);
     stage.server.create("").await;
@@ -643,7 +646,7 @@ async fn events_are_copied_delayed_and_out_of_order() {
     stage.sandbox.wait_idle().await;
     assert_eq!(receiver.ids().len(), 3);
 
-    // What is not named stays.
+    // A setting that the action does not name stays.
     stage.act(json!({ "do": "webhooks", "copies": 0 })).await;
     stage.act(json!({ "do": "webhooks", "shuffle": 50 })).await;
     let before = receiver.ids().len();
@@ -754,14 +757,14 @@ async fn money_is_given_back() {
         assert_eq!(status, 400, "{wrong}");
         assert!(message.contains(says), "{wrong}: {message}");
     }
-    // Everything that is left.
+    // Refunds everything that is left.
     stage.act(refund(json!(null))).await;
     assert_eq!(stage.shown(&paid).await["left"], json!(null));
     assert_eq!(stage.refused(refund(json!(null))).await.0, 400);
     let unknown = json!({ "do": "refund", "intent": "pi_none" });
     assert_eq!(stage.refused(unknown).await.0, 404);
 
-    // By hand: also of an account that is connected.
+    // Actions on the page also work for a connected account.
     let abroad = stage
         .server
         .with("Stripe-Account", "acct_7")

@@ -1,4 +1,4 @@
-//! What becomes of a payment, and which events tell of it.
+//! The course of a payment, and the events about it.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ async fn a_balance_transaction_comes_late_unless_the_capture_is_synchronous() {
             at_once,
             "{method}"
         );
-        // The money is the merchant's all the same.
+        // The merchant already has the money.
         assert_eq!(sandbox.balance(id(&paid)).unwrap().net, 1999 - 87);
         sandbox.pass_time(BOOKED);
         let late = charge_of(&paid).await;
@@ -272,7 +272,7 @@ async fn an_authorized_payment_is_captured_in_part() {
         let client = client.clone();
         async move { client.get(&path).await.json() }
     };
-    // Since API version 2025-03-31.basil the rest is released, and is no refund.
+    // Since API version 2025-03-31.basil the rest is released and does not count as a refund.
     let part = charge("").await;
     assert_eq!(
         (
@@ -283,7 +283,7 @@ async fn an_authorized_payment_is_captured_in_part() {
         (&json!(500), &json!(0), &json!(false))
     );
     assert!(part["balance_transaction"].is_string());
-    // Of the part that was captured, no more than that can be given back.
+    // A refund cannot exceed the captured part.
     let refund = |body: String| {
         let client = client.clone();
         async move { client.post("/v1/refunds", &body).await }
@@ -306,7 +306,7 @@ async fn an_authorized_payment_is_captured_in_part() {
     assert_eq!(refunded["refunds"]["data"][0]["amount"], 500);
 }
 
-/// A payment of 19.99 EUR that is authorised with these options of its card.
+/// Authorises a payment of 19.99 EUR with these options of its card.
 async fn held(client: &Client, options: &str) -> Value {
     let form = "capture_method=manual&confirm=true&payment_method=pm_card_visa&return_url=https://shop.example/";
     client.create(&format!("{form}{options}")).await
@@ -416,7 +416,7 @@ async fn what_is_over_cannot_be_confirmed_canceled_or_changed() {
                 over["status"]
             );
         }
-        // What describes it can still change.
+        // Descriptive fields can still change.
         let described = client
             .post(
                 &format!("/v1/payment_intents/{}", id(&over)),
@@ -461,7 +461,7 @@ async fn canceling_lets_an_authorization_go() {
             .get("capture_before")
             .is_none()
     );
-    // Since API version 2025-03-31.basil there is no refund of money that was never taken.
+    // Since API version 2025-03-31.basil there is no refund of money that was never captured.
     assert_eq!(
         events_of(&client, id(&held)).await,
         [

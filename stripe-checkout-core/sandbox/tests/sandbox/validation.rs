@@ -1,4 +1,4 @@
-//! What is refused, and in which words of Stripe's.
+//! Requests that the sandbox refuses, and Stripe's error texts.
 
 use std::net::SocketAddr;
 
@@ -165,7 +165,7 @@ async fn parameters() {
             "invalid_statement_descriptor",
             "statement_descriptor_suffix",
         ),
-        // "SANDBOX* " has nine characters, of 22 in all.
+        // "SANDBOX* " has nine characters, and the limit for both is 22.
         (
             format!("{good}&statement_descriptor_suffix={}", long(14)),
             "invalid_statement_descriptor",
@@ -352,14 +352,14 @@ async fn every_route_knows_what_does_not_exist_and_what_it_does_not_take() {
             message.contains("The sandbox has only a part of Stripe's API"),
             "{message}"
         );
-        // A browser reads the same, not that it needs another key.
+        // A browser gets the same answer, not one that asks for another key.
         let answer = Client::browser(&sandbox)
             .send(method, path, "")
             .await
             .unwrap();
         assert_eq!(answer.status, 404, "{method} {path}");
     }
-    // The search of an object that the sandbox cannot search is no object of that name.
+    // A search that the sandbox does not have must not become an object with the id `search`.
     for object in ["charges", "payment_intents"] {
         let search = client.get(&format!("/v1/{object}/search?query=x")).await;
         assert_eq!(search.status, 404, "{object}");

@@ -1,4 +1,4 @@
-//! Deliveries: signed, at least once, in no order, until acknowledged or given up.
+//! Deliveries: signed, at least once, in no fixed order, until acknowledged or given up.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn a_delivery_is_signed_and_whole() {
         let mut changed = delivery.clone();
         changed.body[10] ^= 1;
         assert!(!verified(&secret, &changed));
-        // The same event that the API has, but for what had not been delivered then.
+        // The same event as in the API, except for the deliveries that were still open then.
         let event = delivery.event();
         let mut listed = client
             .get(&format!("/v1/events/{}", id(&event)))
@@ -89,7 +89,7 @@ async fn a_delivery_is_signed_and_whole() {
     );
 }
 
-/// async-stripe has types for every object: what it takes has no field missing and none of the wrong kind.
+/// Types every event with async-stripe. Its types fail if a field is missing or has the wrong kind.
 #[tokio::test]
 async fn async_stripe_can_type_every_event() {
     let sandbox = sandbox().await;
@@ -126,7 +126,7 @@ async fn async_stripe_can_type_every_event() {
             refused.push(format!("{} {error}", delivery.event_type()));
         }
     }
-    // Its own limit: it refuses every dispute, Stripe's too.
+    // A limit of async-stripe: it refuses every dispute, including Stripe's own.
     refused.retain(|refusal| !refusal.starts_with("charge.dispute."));
     assert_eq!(refused, Vec::<String>::new());
 }
@@ -138,7 +138,7 @@ async fn what_is_not_acknowledged_is_tried_again_with_a_signature_of_its_own() {
         .start()
         .await
         .unwrap();
-    // Redirects are failures too, and are not followed.
+    // Redirects also count as failures, and are not followed.
     let receiver = Receiver::start(|nth| [500, 302, 204][nth]).await;
     let secret = sandbox.webhook_endpoint(&receiver.url).unwrap();
     Client::new(&sandbox).create("").await;
@@ -231,7 +231,7 @@ async fn an_endpoint_that_is_not_there_or_does_not_answer() {
     sandbox.webhooks().timeout(Duration::from_millis(20));
     sandbox.webhooks().retry_after([]);
     sandbox.webhook_endpoint(&receiver.url).unwrap();
-    // Port 1 is nobody's.
+    // Port 1 has no listener.
     sandbox.webhook_endpoint("http://127.0.0.1:1/").unwrap();
     Client::new(&sandbox).create("").await;
     sandbox.wait_idle().await;
@@ -272,7 +272,7 @@ async fn shuffled() {
     let receiver = Receiver::start(|nth| if nth == 0 { 500 } else { 200 }).await;
     sandbox.webhook_endpoint(&receiver.url).unwrap();
     let client = Client::new(&sandbox);
-    // Long enough for one request on any machine: all events of a payment are made at once.
+    // Long enough for one request on any machine: a payment makes all its events at once.
     sandbox.webhooks().shuffle(Duration::from_millis(300));
     client.pay("pm_card_createDispute").await;
     sandbox.wait_idle().await;
@@ -282,7 +282,7 @@ async fn shuffled() {
         .map(|(event, _)| event)
         .collect();
     let received = receiver.ids();
-    // The first one failed and came again.
+    // The first delivery failed and was repeated.
     assert_eq!(received.len(), made.len() + 1);
     assert_ne!(received[..made.len()], made);
     assert!(made.iter().all(|event| received.contains(event)));
@@ -372,7 +372,8 @@ async fn an_endpoint_that_hangs_holds_up_no_other() {
     sandbox.webhook_endpoint(&hanging.url).unwrap();
     sandbox.webhook_endpoint(&receiver.url).unwrap();
     let client = Client::new(&sandbox);
-    // More than are on their way at the same time; and gathered, so that they go one after another.
+    // More deliveries than the limit at the same time, and shuffled, so that some go one after
+    // another.
     sandbox.webhooks().duplicate(40);
     sandbox.webhooks().shuffle(Duration::from_millis(20));
     client.pay("pm_card_visa").await;

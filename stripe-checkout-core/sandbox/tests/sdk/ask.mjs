@@ -1,5 +1,6 @@
-// The official Node SDK against a sandbox: what it does with what the sandbox answers, how it types the sandbox's errors, and whether it verifies the sandbox's
-// webhooks. Everything that the sandbox said is then held against Stripe's published schema.
+// The official Node SDK against a sandbox: how it handles the sandbox's answers, how it types the
+// sandbox's errors, and whether it verifies the sandbox's webhooks. Then everything that the
+// sandbox sent is checked against Stripe's published schema.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -44,7 +45,7 @@ const refused = async (kind, call, expected) => {
   return error;
 };
 
-// Webhooks: what the SDK verifies is genuine to any merchant.
+// Webhooks: a merchant accepts every webhook that the SDK verifies.
 const received = [];
 const server = createServer((request, response) => {
   const chunks = [];
@@ -57,7 +58,7 @@ const server = createServer((request, response) => {
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const endpoint = await stripe.webhookEndpoints.create({ url: `http://127.0.0.1:${server.address().port}/webhook`, enabled_events: ["*"] });
 
-// Made, read, changed, confirmed.
+// Create, retrieve, update, confirm.
 const intent = await create({ metadata: { order_id: "7" }, receipt_email: "a@example.com" });
 equal(intent.status, "requires_payment_method");
 equal(intent.metadata, { order_id: "7" });
@@ -67,7 +68,7 @@ const paid = await stripe.paymentIntents.confirm(intent.id, { payment_method: "p
 equal(paid.status, "succeeded");
 equal(paid.latest_charge.payment_method_details.card.last4, "4242");
 
-// Declined.
+// Declined payments.
 for (const [payment_method, code, decline_code] of [
   ["pm_card_chargeDeclined", "card_declined", "generic_decline"],
   ["pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"],
@@ -85,7 +86,7 @@ for (const [payment_method, code, decline_code] of [
   equal((await stripe.paymentIntents.retrieve(declined.id)).last_payment_error.decline_code, decline_code);
 }
 
-// 3-D Secure, canceled, captured, refunded.
+// 3-D Secure, cancellation, capture, refund.
 const secure = await create({ confirm: true, payment_method: "pm_card_authenticationRequired", return_url });
 equal(secure.next_action.type, "redirect_to_url");
 equal((await stripe.paymentIntents.cancel(secure.id)).status, "canceled");
@@ -93,7 +94,7 @@ const held = await create({ capture_method: "manual", confirm: true, payment_met
 equal((await stripe.paymentIntents.capture(held.id)).amount_received, 1999);
 equal((await stripe.refunds.create({ payment_intent: paid.id, amount: 500 })).status, "succeeded");
 
-/** Asks again until the answer is as it will be. */
+/** Asks again until the answer has the expected state. */
 const until = async (ask, is) => {
   for (;;) {
     const answer = await ask();
@@ -103,7 +104,7 @@ const until = async (ask, is) => {
 };
 const pay = (payment_method, params = {}) => create({ confirm: true, payment_method, return_url, ...params });
 
-// A debit of a bank account: days in life.
+// A debit of a bank account, which takes days in reality.
 const mandate_data = { customer_acceptance: { type: "online", online: { ip_address: "203.0.113.7", user_agent: "Firefox" } } };
 await refused("StripeInvalidRequestError", () => pay("pm_sepaDebit_success_de"), { statusCode: 400 });
 const debit = await pay("pm_sepaDebit_success_de", { mandate_data });
@@ -122,7 +123,7 @@ const taken = await pay("pm_sepaDebit_disputed_de", { mandate_data });
 await until(async () => (await stripe.disputes.list({ payment_intent: taken.id })).data, ([dispute]) => dispute?.status === "lost");
 equal((await stripe.refunds.create({ payment_intent: debited.id, amount: 1 })).status, "succeeded");
 
-// Refunds that take their time, or come back. One that has arrived cannot be called off.
+// Refunds that stay pending or fail. A refund that has succeeded cannot be canceled.
 const slow = await pay("pm_card_pendingRefund");
 const pending = await stripe.refunds.create({ payment_intent: slow.id, amount: 500, reason: "requested_by_customer", metadata: { case: "7" } });
 equal(pending.status, "pending");
@@ -160,7 +161,7 @@ equal(inquiry.status, "warning_needs_response");
 await stripe.disputes.update(inquiry.id, { evidence: { uncategorized_text: "escalate_inquiry_evidence" } });
 await until(() => stripe.disputes.retrieve(inquiry.id, { expand: ["charge", "payment_intent"] }), ({ status }) => status === "needs_response");
 
-// The rest of what there is to read.
+// The other objects that can be read.
 equal((await stripe.charges.list({ payment_intent: debited.id })).data[0].id, debited.latest_charge.id);
 const booked = await until(
   () => stripe.charges.retrieve(paid.latest_charge.id, { expand: ["balance_transaction"] }),
@@ -178,7 +179,7 @@ equal((await stripe.webhookEndpoints.update(other.id, { disabled: true })).statu
 equal((await stripe.webhookEndpoints.retrieve(other.id)).description, "Another");
 equal((await stripe.webhookEndpoints.del(other.id)).deleted, true);
 
-// Refused.
+// Refused requests.
 await refused("StripeInvalidRequestError", () => stripe.paymentIntents.create({ currency: "eur" }), { code: "parameter_missing", param: "amount" });
 await refused("StripeInvalidRequestError", () => create({ amount: 10 }), { code: "amount_too_small", statusCode: 400 });
 await refused("StripeInvalidRequestError", () => create({ colour: "red" }), { code: "parameter_unknown", param: "colour" });
@@ -219,14 +220,14 @@ server.close();
 server.closeAllConnections();
 console.log(`Node SDK ${Stripe.PACKAGE_VERSION ?? stripe.VERSION ?? ""}: ${checks} checks, ${received.length} webhooks verified`);
 
-// What was said, against what Stripe publishes.
+// Everything that the sandbox sent, against Stripe's publications.
 await recorder.publish(stripe);
-// And whether it would have been seen if they were not.
+// The check would also find flaws.
 const damaged = new Recorder();
 for (const body of [{ ...paid, amount: "1999" }, { ...paid, status: "paid" }, (({ currency: _, ...rest }) => rest)(paid)]) {
   damaged.answers = [{ method: "get", path: `/v1/payment_intents/${paid.id}`, status: 200, body: JSON.parse(JSON.stringify(body)) }];
   damaged.events = [{ ...JSON.parse(JSON.stringify(event)), data: { object: damaged.answers[0].body } }];
   assert.equal(damaged.check().flaws.length, 2, "a flaw is not seen");
-  // The SDK's types let any word stand where there are a few today.
+  // The SDK's types accept any text where only a few words are valid today.
   if (body.status !== "paid") assert.notEqual(damaged.typecheck().flaws.length, 0, "a flaw is not seen by the types");
 }

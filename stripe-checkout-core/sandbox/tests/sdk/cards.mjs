@@ -1,4 +1,5 @@
-// The official Node SDK against a sandbox: customers, saved cards, SetupIntents, and charges of a buyer who is away.
+// The official Node SDK against a sandbox: customers, saved cards, SetupIntents, and charges while
+// the buyer is away.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
@@ -70,7 +71,7 @@ equal(declined.setup_intent.status, "requires_payment_method");
 await refused("StripeInvalidRequestError", () => stripe.setupIntents.cancel(begun.id), { code: "setup_intent_unexpected_state" });
 equal((await stripe.setupIntents.cancel(declined.setup_intent.id)).status, "canceled");
 
-// The buyer is away.
+// Charges while the buyer is away.
 const away = (payment_method, customer = ada.id) =>
   stripe.paymentIntents.create({ amount: 1999, currency: "eur", customer, payment_method, confirm: true, off_session: true });
 equal((await away(saved.payment_method)).status, "succeeded");

@@ -9,7 +9,7 @@ import stripe
 URL = os.environ["SANDBOX_URL"]
 BACK = "https://shop.example/saved"
 checks = 0
-# No retries of its own: each answer is to be seen.
+# No retries, so that the script sees each answer.
 v1 = stripe.StripeClient(os.environ["SANDBOX_SECRET_KEY"], base_addresses={"api": URL}, max_network_retries=0).v1
 
 
@@ -103,7 +103,7 @@ def away(method, **more):
     )
 
 
-# The buyer is away.
+# Charges while the buyer is away.
 for name, code, decline_code in [
     ("pm_card_visa", None, None),
     ("pm_card_authenticationRequiredOnSetup", None, None),
@@ -120,7 +120,7 @@ for name, code, decline_code in [
     check(error.error.payment_intent.status == "requires_payment_method", "the intent waits")
     check(error.error.payment_method.id == method, "and the card is named")
 
-# Brought back: the same intent, the same card.
+# Confirmed again with the buyer present: the same intent and the same card.
 method = set_up("pm_card_authenticationRequired")
 intent = refused(stripe.CardError, lambda: away(method), code="authentication_required").error.payment_intent
 asked = v1.payment_intents.confirm(intent.id, {"payment_method": method, "return_url": BACK})
@@ -128,7 +128,7 @@ check(asked.status == "requires_action", asked.status)
 bank(asked, "succeed")
 check(v1.payment_intents.retrieve(intent.id).status == "succeeded", "paid after all")
 
-# Another's card is never charged.
+# Another customer's card is never charged.
 refused(stripe.InvalidRequestError, lambda: away(method, customer=bob.id), http_status=400)
 refused(
     stripe.InvalidRequestError,
@@ -159,11 +159,11 @@ check(session.object == "customer_session" and session.client_secret.startswith(
 check(session.components.payment_element.features.payment_method_redisplay == "enabled", "its features")
 check(session.components.payment_element.features.payment_method_save == "disabled", "and no others")
 
-# Gone.
+# A deleted customer.
 gone = v1.customers.delete(bob.id)
 check(gone.deleted and v1.customers.retrieve(bob.id).deleted, "deleted")
 
-# What the events say.
+# The types of the events.
 types = {event.type for event in v1.events.list({"limit": 100}).auto_paging_iter()}
 expected = {
     "customer.created", "customer.updated", "customer.deleted", "payment_method.attached", "payment_method.detached", "payment_method.updated",

@@ -1,6 +1,7 @@
-// Stripe's published schema, held against everything that a sandbox said: each answer against the schema of its route and status, each event against that of an
-// event, and the object in it against that of its kind. Then the same objects against the types of the newest SDK, which knows the fields that came since, and
-// no others.
+// Checks everything that a sandbox sent against Stripe's published schema: each answer against its
+// route and status, each event against the schema of events, and the object in it against its kind.
+// Then checks the same objects against the types of the newest SDK. Those include the newer fields
+// and allow no others.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -13,7 +14,7 @@ const modules = join(process.env.STRIPE_SDK_NODE, "node_modules");
 const require = createRequire(join(modules, "x.js"));
 const Ajv = require("ajv");
 
-/** OpenAPI 3.0 says `nullable` where JSON Schema has a type for nothing. */
+/** Converts OpenAPI 3.0 to JSON Schema: `nullable` becomes a type for null. */
 function jsonSchema(node) {
   if (Array.isArray(node)) return node.map(jsonSchema);
   if (node === null || typeof node !== "object") return node;
@@ -47,7 +48,7 @@ export class Recorder {
   answers = [];
   events = [];
 
-  /** A `fetch` that remembers what came back. */
+  /** A `fetch` that remembers the answers. */
   fetch = async (url, init) => {
     const response = await fetch(url, init);
     const body = await response.clone().json();
@@ -55,7 +56,7 @@ export class Recorder {
     return response;
   };
 
-  /** Of a webhook's body, or of the API. */
+  /** Remembers an event from a webhook's body or from the API. */
   event(event) {
     this.events.push(event);
   }
@@ -66,7 +67,7 @@ export class Recorder {
       const validate = validator(what, schema);
       if (validate(value)) return;
       for (const { instancePath, keyword, params, message } of validate.errors) {
-        // That none of several alternatives fits says less than why each did not.
+        // "None of several alternatives matches" says less than why each one does not match.
         if (keyword === "anyOf") continue;
         const place = `${what}${instancePath.replace(/\/\d+(?=\/|$)/g, "/*")}`;
         flaws.add(`${place}: ${message}${params.missingProperty ? "" : ` (${JSON.stringify(at(value, instancePath))?.slice(0, 60)})`}`);
@@ -76,7 +77,7 @@ export class Recorder {
 
     const operations = new Set();
     for (const { method, path, status, body } of this.answers) {
-      // Of two routes that fit, the one with fewer names to fill in is meant.
+      // If two routes match, choose the one with fewer placeholders.
       const [route] = routes
         .filter((each) => each.pattern.test(path) && each.operations[method])
         .sort((one, other) => one.path.split("{").length - other.path.split("{").length);
@@ -102,7 +103,7 @@ export class Recorder {
     return { flaws: [...flaws], operations, types, kinds, version: spec.info.version };
   }
 
-  /** Holds all that was said, and what the events say, against both; and says how much that was. */
+  /** Checks all recorded answers, events and their objects against both, and prints the totals. */
   async publish(stripe) {
     for await (const event of stripe.events.list({ limit: 100 })) this.event(JSON.parse(JSON.stringify(event)));
     const { flaws, operations, types, kinds, version } = this.check();
@@ -116,7 +117,10 @@ export class Recorder {
     console.log(`Types of the SDK: ${typed.values} objects have every field and no other`);
   }
 
-  /** The answers and events as values of the SDK's types: TypeScript refuses what is missing, what is of another type, and what nobody knows. */
+  /**
+   * Compiles the answers and events as values of the SDK's types. TypeScript refuses missing
+   * fields, wrong types and unknown fields.
+   */
   typecheck() {
     const folder = mkdtempSync(join(tmpdir(), "sandbox-types-"));
     try {
@@ -147,10 +151,13 @@ export class Recorder {
   }
 }
 
-/** What Stripe has and the published schema has not; the SDK's types know it. */
+/** Routes that Stripe has but the published schema lacks. The SDK's types include them. */
 const LEFT_OUT = ["post /v1/customer_sessions"];
 
-/** The SDK's types of what a sandbox has. An event's own is a union of hundreds: its envelope and its object are checked apart. */
+/**
+ * The SDK's types of the sandbox's objects. The type of an event is a union of hundreds of types,
+ * so its envelope and its object are checked separately.
+ */
 const TYPES = {
   balance_transaction: "Stripe.BalanceTransaction",
   charge: "Stripe.Charge",
@@ -168,7 +175,10 @@ const TYPES = {
   webhook_endpoint: "Stripe.WebhookEndpoint",
 };
 
-/** As TypeScript has it: the SDK reads what is a decimal into an object of its own, so of that only the name is compared. */
+/**
+ * Writes a value for TypeScript. The SDK turns decimals into its own objects, so only the names of
+ * decimals are compared.
+ */
 function literal(value) {
   return JSON.stringify(value).replace(/("\w+_decimal":)"[\d.]+"/g, "$1null");
 }

@@ -1,4 +1,5 @@
-// The official Node SDK against a sandbox's Checkout Sessions: made, paid on the sandbox's page, told by webhooks that the SDK verifies, expired, refused.
+// The official Node SDK against a sandbox's Checkout Sessions: create, pay on the sandbox's page,
+// receive webhooks that the SDK verifies, expire, refuse.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -72,7 +73,7 @@ const pay = (session, number = "4242424242424242") =>
     "payment_method_data[card][cvc]": "123",
   });
 
-// Paid.
+// A paid session.
 const made = await sessions.create(tea({ metadata: { order_id: "7" }, customer_email: "jenny@example.com" }));
 equal([made.status, made.payment_status, made.amount_total], ["open", "unpaid", 2000]);
 equal((await pay(made.id)).status, "complete");
@@ -81,12 +82,13 @@ equal([completed.payment_status, completed.metadata, completed.url], ["paid", { 
 const whole = await sessions.retrieve(made.id, { expand: ["payment_intent", "line_items"] });
 equal([whole.payment_intent.status, whole.payment_intent.amount_received, whole.line_items.data[0].quantity], ["succeeded", 2000, 2]);
 
-// Delayed: it settles only when the test says so, so it ends with what the page says.
+// A delayed payment. It settles only when the test says so, so this ends with the webhook of the
+// page.
 const later = await sessions.create(tea());
 equal((await pay(later.id, "4000000000001000")).status, "complete");
 equal((await told("checkout.session.completed", later.id)).payment_status, "unpaid");
 
-// Authorised, and collected.
+// Authorised and captured.
 const held = await sessions.create(tea({ payment_intent_data: { capture_method: "manual" } }));
 await pay(held.id);
 const { payment_intent, payment_status } = await sessions.retrieve(held.id);
@@ -101,7 +103,7 @@ const back = await fetch(action, { method: "POST", redirect: "manual", body: new
 equal([back.status, back.headers.get("location").startsWith(secure.url)], [303, true]);
 equal((await sessions.retrieve(secure.id)).payment_status, "paid");
 
-// Over.
+// Expired and refused sessions.
 const over = await sessions.create(tea());
 equal((await sessions.expire(over.id)).status, "expired");
 equal((await told("checkout.session.expired", over.id)).payment_status, "unpaid");

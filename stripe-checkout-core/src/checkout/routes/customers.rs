@@ -1,4 +1,4 @@
-//! What the routes answer to a visitor whom the merchant knows.
+//! The routes for visitors whom the merchant knows.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ use crate::pricing::PricingError;
 use crate::reply::{Problem, Reply};
 use crate::requests::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
 
-/// The usage of a card that the page saves without a payment. Elements get the same one.
+/// The usage of a card that the page saves without a payment. Stripe Elements get the same usage.
 pub(super) const SETUP_USAGE: SetupFutureUsage = SetupFutureUsage::OffSession;
 
 impl Checkout {
-    /// The user that the visitor is, as the merchant says.
+    /// Returns the user that the visitor is, according to the merchant.
     pub(super) async fn user(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, Problem> {
         let payments = self.payments().map_err(|error| Problem::from(&error))?;
         let Some(customers) = &payments.customers else {
@@ -46,13 +46,13 @@ impl Checkout {
         Ok(Some(customer))
     }
 
-    /// The request, to be paid by the customer who visits.
+    /// Returns the request with the visitor as its customer.
     pub(super) async fn paid_by_visitor(
         &self,
         request: PaymentRequest,
         visitor: &Visitor,
     ) -> Result<PaymentRequest, Problem> {
-        // The platform's customers are none of a connected account's.
+        // A customer of the platform does not exist on a connected account.
         if request.customer_id().is_some() || request.account().is_some() {
             return Ok(request);
         }
@@ -76,7 +76,8 @@ impl Checkout {
         let Call { visitor, body, .. } = call;
         let body = self.json_body(&visitor, body)?;
         let wish: Wish = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
-        // The page names its wish, so that a press that is repeated is the same wish. Another visitor's with the same name is another one: the customer counts.
+        // The page names its request, so a repeated press makes the same request. Another visitor's
+        // request with the same name is a different one, because it has another customer.
         let reference = wish
             .reference
             .unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
@@ -109,7 +110,7 @@ impl Checkout {
     }
 
     pub(super) async fn open_customer_session(&self, call: Call) -> Result<Reply, Problem> {
-        /// The page says whether its payment saves the payment method.
+        /// The page reports whether its payment saves the payment method.
         #[derive(Default, Deserialize)]
         #[serde(default, rename_all = "camelCase")]
         struct Asked {
@@ -146,7 +147,7 @@ impl Checkout {
     }
 }
 
-/// A customer that Stripe does not take is a mistake in the merchant's code, and no order's.
+/// A customer that Stripe refuses is a mistake in the merchant's code, not in an order.
 fn problem_of(error: &PaymentError) -> Problem {
     match error {
         PaymentError::Request(_) => Problem::internal(),

@@ -20,11 +20,11 @@ impl Default for Limits {
     }
 }
 
-/// A map that knows in which order its entries may go.
+/// A map that knows in which order its entries may be deleted.
 pub(super) struct Bounded<K, V> {
     pub(super) entries: HashMap<K, (V, u64)>,
-    /// Entries that may go, oldest first. An entry that was touched since has a newer stamp and
-    /// stays.
+    /// Entries that may be deleted, oldest first. An entry that was touched since has a newer stamp
+    /// and stays.
     leaving: VecDeque<(K, u64, SystemTime)>,
     stamps: u64,
 }
@@ -44,7 +44,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.get(key).map(|(value, _)| value)
     }
 
-    /// Stores a value, and forgets old entries. `may_leave` says whether this one may be forgotten.
+    /// Stores a value, and deletes old entries. `may_leave` says whether this one may be deleted.
     pub(super) fn put(
         &mut self,
         key: K,
@@ -59,7 +59,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         }
         self.entries.insert(key, (value, self.stamps));
         self.forget(limits.capacity, now.checked_sub(limits.time_to_live));
-        // Entries that are touched again and again must not make the queue grow beyond what it serves.
+        // Entries that are touched again and again must not make the queue grow without limit.
         if self.leaving.len() > 2 * self.entries.len() + 64 {
             let entries = &self.entries;
             self.leaving.retain(|(key, stamp, _)| {
@@ -70,8 +70,8 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         }
     }
 
-    /// Forgets the entries that may leave and are older than this time, and then the oldest
-    /// until the capacity suffices.
+    /// Deletes the entries that may leave and are older than this time, and then the oldest until
+    /// the capacity suffices.
     pub(super) fn forget(&mut self, capacity: usize, before: Option<SystemTime>) {
         let mut forgotten = 0;
         while let Some((key, stamp, since)) = self.leaving.front() {

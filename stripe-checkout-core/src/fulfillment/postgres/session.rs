@@ -27,21 +27,22 @@ use crate::error::InboxError;
 /// How long a statement that the handler left behind may still run before it is canceled.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long the connection on which it is canceled may take.
+/// How long the connection that cancels it may take.
 const CANCELING: Duration = Duration::from_secs(5);
 
-/// How long a write waits that gives an attempt back.
+/// How long the write waits that gives an attempt back.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// How often a statement that is a transaction of its own is tried: from the second time on in an
-/// explicit transaction, on a new connection. The first one may have been left inside a
-/// transaction, and a session's defaults may be read-only or another isolation level.
+/// How often a statement that is a transaction of its own is tried. From the second time on, it
+/// runs in an explicit transaction, on a new connection. The first connection may be inside a
+/// transaction that others left open. A session's defaults may be read-only, or another isolation
+/// level.
 const TRIES: u32 = 2;
 
 /// See [`Session`].
 pub struct SqlSession {
     inbox: PostgresInbox,
-    // Before the permit: fields are dropped in this order.
+    // Before the permit, because fields are dropped in this order.
     held: Option<Held>,
     /// An attempt's share of the pool.
     permit: Option<OwnedSemaphorePermit>,
@@ -52,7 +53,7 @@ pub struct SqlTransaction<'a> {
     tx: Tx<'a>,
     inbox: &'a PostgresInbox,
     own: Own,
-    /// Whether a handler was cut off on the connection: it is not used again.
+    /// Whether a handler was cut off on the connection. If so, the connection is not reused.
     is_worn: bool,
     /// The payment's row as it was locked.
     payment: PaymentRecord,
@@ -89,15 +90,15 @@ impl SqlSession {
         Ok(())
     }
 
-    /// Its connection. The pool has looked whether it is alive, and closes one that it was about to
-    /// hand out when the wait is over.
+    /// Its connection. The pool has checked that it is alive. If the wait ends while the pool is
+    /// about to return a connection, the pool closes that one.
     async fn hold(&mut self, until: Instant) -> Result<&mut Held, InboxError> {
         let held = match self.held.take() {
             Some(held) => held,
             None => {
                 let conn = tokio::time::timeout_at(until.into(), self.inbox.pool.acquire()).await;
                 let conn = conn.map_err(|_| match self.permit {
-                    // Other attempts have the connections.
+                    // Other attempts use the connections.
                     Some(_) => InboxError::Busy,
                     None => unavailable(sqlx::Error::PoolTimedOut),
                 })?;
@@ -107,15 +108,16 @@ impl SqlSession {
         Ok(self.held.insert(held))
     }
 
-    /// Takes an idle connection of the pool, without the round trip that tells whether it is alive:
-    /// its first statement tells, and only reads.
+    /// Takes an idle connection of the pool, without the round trip that checks whether it is
+    /// alive. Its first statement only reads, and shows whether it is alive.
     fn hold_idle(&mut self) {
         if self.held.is_none() {
             self.held = self.inbox.pool.try_acquire().map(Held::new);
         }
     }
 
-    /// Its connection, and when the server was seen on it. An explicit transaction needs no look.
+    /// Its connection, and when the server was seen on it. An explicit transaction needs no such
+    /// check.
     async fn seen(&mut self, until: Instant) -> Result<(&mut Held, i64), InboxError> {
         if self.is_explicit(1) {
             return Ok((self.hold(until).await?, i64::MIN));
@@ -140,12 +142,12 @@ impl SqlSession {
         Ok((held, seen))
     }
 
-    /// Whether a statement that could be a transaction of its own stands in an explicit one.
+    /// Whether a statement that could be a transaction of its own runs in an explicit one.
     fn is_explicit(&self, tries: u32) -> bool {
         tries > 1 || self.inbox.pooler == Pooler::Transaction
     }
 
-    /// Keeps the connection if its statement, a transaction of its own, came to an end.
+    /// Keeps the connection if its statement, a transaction of its own, ended.
     fn keep<T>(&mut self, done: Result<T, InboxError>) -> Result<T, InboxError> {
         match (&done, &mut self.held) {
             (Ok(_) | Err(InboxError::Busy), Some(held)) => held.is_whole(),
@@ -288,7 +290,7 @@ impl Session for SqlSession {
     async fn finish(self) {}
 }
 
-/// Locks each row by a statement of its own. All in all it waits until then.
+/// Locks each row by a statement of its own. All waits together end at this time.
 async fn lock<'a>(
     held: &'a mut Held,
     inbox: &'a PostgresInbox,
@@ -359,8 +361,8 @@ async fn lock_rows(
 impl SqlTransaction<'_> {
     async fn try_end(&mut self, failed: bool) -> Result<(), CommitError> {
         let db = self.tx.db();
-        // A nested transaction whose beginning was cut off takes ours with it, and sqlx would commit
-        // nothing without a word.
+        // If the start of a nested transaction was cut off, it takes ours with it, and sqlx would
+        // commit nothing without an error.
         if !db.is_in_transaction() {
             return Err(CommitError::Gone(self.transaction));
         }
@@ -387,8 +389,8 @@ impl SqlTransaction<'_> {
     }
 }
 
-/// Undoes what the handler wrote. A statement that it left behind is canceled: the server would go
-/// on with it for no one.
+/// Undoes the handler's writes. It cancels a statement that the handler left behind, because the
+/// server would otherwise continue it for no client.
 async fn undo(
     inbox: &PostgresInbox,
     db: &mut PgConnection,
@@ -397,7 +399,7 @@ async fn undo(
 ) -> Result<(), sqlx::Error> {
     let undone = {
         let mut undoing = pin!(undo_handler(db, own));
-        // By reference: work that does not end in time is waited for again, never dropped.
+        // By reference: work that does not end in time is awaited again, never dropped.
         match tokio::time::timeout(GRACE, undoing.as_mut()).await {
             Ok(undone) => undone,
             Err(_) => {
@@ -407,8 +409,8 @@ async fn undo(
         }
     };
     match undone {
-        // Where the end of a nested transaction was cut off, sqlx first takes back what is not
-        // there any more. Ours may still be.
+        // If the end of a nested transaction was cut off, sqlx first rolls back a savepoint that no
+        // longer exists. Ours may still exist.
         Err(error) if is_broken(&error) => undo_handler(db, own).await,
         undone => undone,
     }
@@ -474,16 +476,16 @@ impl PostgresInbox {
         let Some(backend) = backend.and_then(|backend| i32::try_from(backend).ok()) else {
             return;
         };
-        // Not from the pool, which may be exhausted by just those who wait for this.
+        // Not from the pool: the callers that wait for this may use all its connections.
         let options = self.pool.connect_options();
         let canceling = async {
             let mut conn = PgConnection::connect_with(&options).await?;
-            // Without parameters: behind a pooler a statement with parameters needs a transaction.
+            // Without parameters: behind a pooler, a statement with parameters needs a transaction.
             let cancel = AssertSqlSafe(format!("SELECT pg_cancel_backend({backend})"));
             sqlx::raw_sql(cancel).execute(&mut conn).await?;
             conn.close().await
         };
-        // A connection of its own, so nothing is lost with one that is cut off.
+        // It has a connection of its own, so nothing else is lost if this is cut off.
         match tokio::time::timeout(CANCELING, canceling).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -498,10 +500,10 @@ impl PostgresInbox {
     }
 }
 
-/// The patience with all locks of an attempt together. The server counts for each lock alone.
+/// The time for all locks of an attempt together. The server counts the time for each lock alone.
 struct Patience {
     until: Instant,
-    /// When the server was told last.
+    /// When the limit was last sent to the server.
     notified: Instant,
 }
 
@@ -513,11 +515,11 @@ impl Patience {
         }
     }
 
-    /// The next lock may take what is left. Where nothing is left, a free lock is still taken: it is
-    /// others that are waited for, and not a slow server.
+    /// Gives the next lock the remaining time. If no time remains, a free lock is still taken: the
+    /// limit is for waits on others, not for a slow server.
     async fn set(&mut self, db: &mut PgConnection) -> Result<(), InboxError> {
         let now = Instant::now();
-        // As long as no lock was waited for, what the server was told is still true.
+        // As long as no lock made us wait, the limit on the server is still right.
         if now - self.notified > Duration::from_millis(20) {
             wait_for_locks(db, self.until).await.map_err(failed)?;
             self.notified = now;
@@ -526,7 +528,7 @@ impl Patience {
     }
 }
 
-/// Locks a payment, and makes its row first if there is none. Before it waits it takes over the
+/// Locks a payment, and creates its row first if there is none. Before it waits, it takes over the
 /// session, as [`Own::take_over`] does.
 async fn lock_payment(
     db: &mut PgConnection,
@@ -535,7 +537,7 @@ async fn lock_payment(
     id: &str,
     until: Instant,
 ) -> Result<(Own, PaymentRecord), InboxError> {
-    // An upsert returns the row as it is after the wait.
+    // An upsert returns the row in its state after the wait.
     let statement = concat!(
         "WITH found AS (SELECT ",
         own_settings!(),
@@ -554,8 +556,8 @@ async fn lock_payment(
     Ok((Own::read(&row)?, rows::read_payment(&row)?))
 }
 
-/// Locks an order. An order without a row gets an empty one, because it too has only one step at a
-/// time.
+/// Locks an order. An order without a row gets an empty one, because it too may have only one step
+/// at a time.
 async fn lock_order(
     db: &mut PgConnection,
     sql: &Dialect,
@@ -576,15 +578,15 @@ async fn lock_order(
     }
 }
 
-/// Locks an event, and adds what the events of its payment say to what the payment's row says.
+/// Locks an event, and adds the facts of the payment's events to the facts of the payment's row.
 async fn lock_event(
     db: &mut PgConnection,
     sql: &Dialect,
     event: &EventRecord,
     payment: &mut PaymentRecord,
 ) -> Result<Option<LockedEvent>, InboxError> {
-    // The notes are read after the payment is locked. A note that comes later only ever stops a
-    // delivery that has not begun.
+    // The notes are read after the payment is locked. A later note can only stop a delivery that
+    // has not begun.
     let statement = concat!(
         "SELECT ",
         event_columns!(),
@@ -619,8 +621,8 @@ struct LockedEvent {
     backend: Option<i64>,
 }
 
-/// Stores an event unless its id is known, and to which order its payment belongs. One statement,
-/// and a transaction of its own.
+/// Stores an event unless its id is known, and records to which order its payment belongs. It is
+/// one statement, and a transaction of its own.
 async fn insert_event(
     db: &mut PgConnection,
     sql: &Dialect,
@@ -628,8 +630,8 @@ async fn insert_event(
     lease: Option<Duration>,
     wait: Wait,
 ) -> Result<Option<Stored>, InboxError> {
-    // The body is not sent back: we have it. A process that stands still would not read a long
-    // answer, and would keep its locks.
+    // The server does not return the body, because we have it. A process that hangs would not read
+    // a long result, and would keep its locks.
     let statement = concat!(
         "WITH settings AS (SELECT set_config('lock_timeout', $16, true), ",
         durable!(),
@@ -642,7 +644,7 @@ async fn insert_event(
         ") SELECT (extract(epoch FROM now()) * 1000000)::bigint >= $17 AS outside, due, claim FROM new"
     );
     let query = rows::with_event(sql.query(statement), event, lease);
-    // All of it: the server says that it committed after the last row.
+    // Fetches all rows: the server reports its commit after the last row.
     let rows = with_wait(query, wait).fetch_all(db).await.map_err(failed)?;
     let Some(row) = rows.first() else {
         return Ok(None);

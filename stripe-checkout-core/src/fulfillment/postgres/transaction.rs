@@ -12,13 +12,13 @@ use super::super::sql::UNWRITTEN;
 use super::super::sql::statement::Dialect;
 use crate::error::InboxError;
 
-/// A connection that is closed unless its work is [known to be whole](Self::is_whole): a connection
-/// whose work was cut off, or failed half-way, may be inside a transaction.
+/// A connection that is closed unless its work is [known to be whole](Self::is_whole). If its work
+/// was cut off, or failed half-way, the connection may be inside a transaction.
 pub(super) struct Held {
     conn: PoolConnection<Postgres>,
     is_whole: bool,
     /// When the server was last seen on it, in microseconds by the server's clock. A transaction
-    /// that others left on it is older.
+    /// that others left open on it is older.
     pub(super) seen: Option<i64>,
 }
 
@@ -31,24 +31,25 @@ impl Held {
         }
     }
 
-    /// For work that may leave it in an unknown state, until [`is_whole`](Self::is_whole).
+    /// The connection for work that may leave it in an unknown state, until
+    /// [`is_whole`](Self::is_whole).
     pub(super) fn db(&mut self) -> &mut PgConnection {
         self.is_whole = false;
         &mut self.conn
     }
 
-    /// All that was begun on it has ended.
+    /// Declares that all work on the connection has ended.
     pub(super) fn is_whole(&mut self) {
         self.is_whole = true;
     }
 
-    /// Begins a transaction in which a lock is waited for until then.
+    /// Begins a transaction that waits for locks until this time.
     pub(super) async fn begin(&mut self, until: Instant) -> Result<Tx<'_>, InboxError> {
         let limits = [DURABLE, PAUSES, &set_lock_timeout(until)].concat();
         self.begin_with(&limits).await
     }
 
-    /// As [`begin`](Self::begin), without a limit for locks.
+    /// Begins like [`begin`](Self::begin), without a limit for locks.
     pub(super) async fn begin_unlimited(&mut self) -> Result<Tx<'_>, InboxError> {
         self.begin_with(&[DURABLE, PAUSES].concat()).await
     }
@@ -58,11 +59,11 @@ impl Held {
         self.begin_with("").await
     }
 
-    /// One message to the server and its answer, and as little in it as can be: the server plans
-    /// each `SELECT` of such a message again.
+    /// Begins a transaction with one message to the server. The message contains as little as
+    /// possible, because the server plans each `SELECT` of such a message again.
     async fn begin_with(&mut self, limits: &str) -> Result<Tx<'_>, InboxError> {
-        // The level by name, because a database's default may be another: under REPEATABLE READ, a
-        // duplicate that waited gets an error instead of an answer.
+        // The isolation level is named, because a database's default may be another. Under
+        // REPEATABLE READ, a duplicate that waited would get an error instead of a result.
         let begin = ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ", limits].concat();
         self.is_whole = false;
         let tx = self.conn.begin_with(AssertSqlSafe(begin)).await;
@@ -115,14 +116,14 @@ impl Tx<'_> {
     }
 }
 
-/// A commit waits for the disk. `remote_apply` promises even more, so it stays.
+/// Makes a commit wait for the disk. `remote_apply` promises even more, so it stays.
 macro_rules! durable {
     () => {
         "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
     };
 }
 
-/// The settings of a session as they are without us: a handler gets them, and so does the next user
+/// The settings of a session as they are without us. A handler gets them, and so does the next user
 /// of the connection. They are read in the transaction of the handler, because behind a pooler each
 /// transaction may have a session of its own.
 #[derive(Debug, Clone)]
@@ -135,12 +136,12 @@ pub(super) struct Own {
     idle_in_transaction: i64,
     /// `on`, or `remote_apply`.
     synchronous_commit: String,
-    /// Whether the server goes on with a long statement after its client is gone.
+    /// Whether the server continues a long statement after its client is gone.
     forgets_clients: bool,
 }
 
-/// The values of [`Own::read`] in one array. A server that looks whether its client is still there
-/// has the setting for that since version 14, and not on every system.
+/// The values of [`Own::read`] in one array. A setting makes the server check whether its client is
+/// still there. It exists since version 14, and not on every system.
 macro_rules! own_settings {
     () => {
         concat!(
@@ -154,7 +155,7 @@ macro_rules! own_settings {
     };
 }
 
-/// Sets our limits for the transaction, and waits for a lock no longer than the parameter says.
+/// Sets our limits for the transaction, and limits the wait for a lock to the parameter.
 macro_rules! limits {
     ($lock_timeout:literal) => {
         concat!(
@@ -167,8 +168,8 @@ macro_rules! limits {
 }
 
 impl Own {
-    /// Reads the settings and sets our limits, by a statement of its own: locking a payment does
-    /// the same without one.
+    /// Reads the settings and sets our limits, by a statement of its own. Locking a payment does
+    /// the same without an extra statement.
     pub(super) async fn take_over(
         db: &mut PgConnection,
         sql: &Dialect,
@@ -200,9 +201,9 @@ impl Own {
         })
     }
 
-    /// After the handler's work, by one message: the role that may write the inbox's rows, a path
-    /// on which nothing shadows what our statement names, and our limits for the rest of the
-    /// transaction. That statement sets back the rest.
+    /// The message after the handler's work. It sets the role that may write the inbox's rows, a
+    /// path on which nothing shadows the names in our statement, and our limits for the rest of the
+    /// transaction. That statement restores the other settings.
     fn after_handler(&self) -> String {
         let role = self.role.replace('\\', "\\\\").replace('\'', "''");
         let lock_timeout = self.lock_timeout;
@@ -212,9 +213,9 @@ impl Own {
     }
 }
 
-/// Sets the session's own settings again in a statement that is prepared, and releases its advisory
-/// locks: for the session, because what a handler sets for the session would otherwise go back to
-/// the pool with the connection. And then our limits for the rest of the transaction.
+/// Restores the session's own settings in a prepared statement, and releases its advisory locks. It
+/// does so for the session, because a handler's session settings would otherwise return to the pool
+/// with the connection. Then it sets our limits for the rest of the transaction.
 macro_rules! restored {
     () => {
         concat!(
@@ -225,7 +226,7 @@ macro_rules! restored {
     };
 }
 
-/// Binds what [`restored`] sets.
+/// Binds the values that [`restored`] sets.
 pub(super) fn with_own<'q>(
     query: Query<'q, Postgres, PgArguments>,
     own: &Own,
@@ -239,19 +240,20 @@ pub(super) fn with_own<'q>(
 
 const DURABLE: &str = concat!("SELECT ", durable!(), "; ");
 
-/// Nothing of ours makes the server wait: a process that stands still must not keep its locks.
+/// The limit for pauses. None of our own work makes the server wait, and a process that hangs must
+/// not keep its locks.
 const PAUSES: &str = "SET LOCAL idle_in_transaction_session_timeout = '10s'; ";
 
 fn set_lock_timeout(until: Instant) -> String {
     format!("SET LOCAL lock_timeout = {}; ", lock_timeout(until))
 }
 
-/// How long a lock may be waited for, in milliseconds.
+/// The longest wait for a lock from now on, in milliseconds.
 pub(super) fn lock_timeout(until: Instant) -> u64 {
     milliseconds(until.saturating_duration_since(Instant::now()))
 }
 
-/// At least one, because none means no limit.
+/// Milliseconds, at least one, because zero means no limit.
 pub(super) fn milliseconds(time: Duration) -> u64 {
     let most = i32::MAX.unsigned_abs().into();
     u64::try_from(time.as_millis())
@@ -264,7 +266,7 @@ async fn run(conn: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// No lock is waited for beyond this time from now on.
+/// Limits all waits for locks to this time.
 pub(super) async fn wait_for_locks(
     conn: &mut PgConnection,
     until: Instant,
@@ -272,17 +274,19 @@ pub(super) async fn wait_for_locks(
     run(conn, set_lock_timeout(until)).await
 }
 
-/// Makes the transaction ready for the handler, whose work is set apart by a savepoint: with the locks' time limit that it would have without us, and limits after
-/// which the server ends what a process left that died or stands still.
+/// Makes the transaction ready for the handler, and puts its work into a savepoint. The handler
+/// gets the lock timeout that it would have without us. Other limits let the server end the work of
+/// a process that died or hangs.
 pub(super) async fn before_handler(
     conn: &mut PgConnection,
     own: &Own,
     limit: Duration,
 ) -> Result<(), sqlx::Error> {
     let limit = i64::try_from(milliseconds(limit)).unwrap_or(i64::MAX);
-    // A limit of the session's that is closer stays.
+    // A stricter limit of the session stays.
     let closest = |own: i64| if own > 0 { own.min(limit) } else { limit };
-    // A server that checks whether its client is still there ends the long statement of a lost one.
+    // A server that checks whether its client is still there ends the long statement of a lost
+    // client.
     let check = match own.forgets_clients {
         true => "SET LOCAL client_connection_check_interval = '2s'; ",
         false => "",
@@ -296,14 +300,14 @@ pub(super) async fn before_handler(
     run(conn, sql).await
 }
 
-/// Takes over from a handler that ended well. Constraints that wait for the commit are checked now,
-/// so that the handler's work fails as its own.
+/// Continues after a handler that succeeded. Deferred constraints are checked now, so that the
+/// handler's work fails as its own.
 pub(super) async fn after_handler(conn: &mut PgConnection, own: &Own) -> Result<(), sqlx::Error> {
     let kept = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT stripe_checkout_handler; ";
     run(conn, [kept, &own.after_handler()].concat()).await
 }
 
-/// Undoes what the handler wrote. The transaction and its locks stay.
+/// Undoes the handler's writes. The transaction and its locks stay.
 pub(super) async fn undo_handler(conn: &mut PgConnection, own: &Own) -> Result<(), sqlx::Error> {
     let undone = "ROLLBACK TO SAVEPOINT stripe_checkout_handler; RELEASE SAVEPOINT stripe_checkout_handler; ";
     run(conn, [undone, &own.after_handler()].concat()).await
@@ -313,19 +317,19 @@ fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// The transaction in which the handler was to write is not there any more.
+/// Whether the transaction of the handler no longer exists.
 pub(super) fn is_broken(error: &sqlx::Error) -> bool {
-    // No transaction; no such savepoint; or one that sqlx does not know of.
+    // No transaction, no such savepoint, or one that sqlx does not know.
     matches!(code(error).as_deref(), Some("25P01" | "3B001"))
 }
 
-/// The server refused what it was asked, and the transaction is still there.
+/// Whether the server refused a statement while the transaction is still there.
 pub(super) fn is_refusal(error: &sqlx::Error) -> bool {
-    // Class 57 is the server's own end, but for a statement that was canceled.
+    // Class 57 means that the server itself shuts down, except for a canceled statement.
     code(error).is_some_and(|code| code == "57014" || !(code.starts_with("57") || code == "25P03"))
 }
 
-/// The words for an error of the handler's transaction.
+/// The text for an error of the handler's transaction.
 pub(super) fn words(error: &sqlx::Error) -> String {
     if matches!(error, sqlx::Error::RowNotFound) {
         return UNWRITTEN.to_owned();
@@ -336,10 +340,11 @@ pub(super) fn words(error: &sqlx::Error) -> String {
     error.to_string()
 }
 
-/// Waiting came to its end, or the store cannot be used.
+/// The error of a wait that ended, or of a store that cannot be used.
 pub(super) fn busy_or(error: sqlx::Error) -> InboxError {
     match code(&error).as_deref() {
-        // A lock was not to be had in time, by our limit or by the session's; or two waited for each other.
+        // A lock was not available in time, by our limit or by the session's, or there was a
+        // deadlock.
         Some("55P03" | "57014" | "40P01") => InboxError::Busy,
         _ => InboxError::Unavailable(error.into()),
     }

@@ -1,7 +1,7 @@
-//! The rows of both databases, in one text. It is compiled once for each, with the names that
-//! `driver` gives.
+//! The rows of both databases, in one text. It is compiled once for each database, with the names
+//! from `driver`.
 //!
-//! Each function reads by one statement, so that what it returns was true at one moment.
+//! Each function reads by one statement, so that its result was true at one moment.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -42,8 +42,8 @@ macro_rules! awaited {
     };
 }
 
-/// What the events of a payment say of it: their notes, whether its success waits for its turn, and
-/// whether others do.
+/// The facts that the events of a payment report: their notes, whether its success waits for its
+/// turn, and whether other events wait.
 macro_rules! said {
     ($payment:literal) => {
         concat!(
@@ -66,8 +66,8 @@ macro_rules! intent_columns {
     };
 }
 
-/// The order of a payment. A comparison with what a subquery returns is one row to the planner, who
-/// takes the index; for a join it may read the whole table.
+/// The order of a payment. The planner treats a comparison with a subquery's result as one row, and
+/// uses the index. For a join it may read the whole table.
 macro_rules! order_of {
     ($payment:literal) => {
         concat!(
@@ -86,7 +86,7 @@ macro_rules! on_conflict_of_order {
     };
 }
 
-/// Whether a payment is not yet known to be of the order. A row that is there as it is to be is not
+/// Whether a payment is not yet known to belong to the order. A row that is already right is not
 /// locked.
 macro_rules! is_no_known_order {
     () => {
@@ -108,8 +108,8 @@ macro_rules! of_scope {
     };
 }
 
-/// A driver's `begin` that was cut off leaves the connection inside a transaction: an older one than
-/// the last look at the database. A write there is lost with it.
+/// The error of a connection on which a cut-off `begin` of the driver left a transaction open. That
+/// transaction is older than the last check of the database. A write in it is lost with it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was left inside a transaction")]
 pub(super) struct LeftInside;
@@ -213,7 +213,7 @@ pub(super) async fn events(
             )
         };
     }
-    // With a scope in words of its own, because a test for NULL keeps an index from use.
+    // Statements with a scope are separate, because a test for NULL prevents the use of an index.
     let is_closed = |state| matches!(state, EventState::Done | EventState::Superseded);
     let is_closed = filter.state.map(is_closed);
     let statement = match (&filter.scope, &filter.payment, is_closed) {
@@ -292,7 +292,7 @@ pub(super) async fn claim(
         .bind(attempts.is_some())
         .bind(i64::from(attempts.unwrap_or(0)))
         .bind(i64::from(terms.max_attempts));
-    // All of it: it is committed after the last row.
+    // Fetches all rows: the commit comes after the last row.
     let rows = with_wait(query, wait).fetch_all(db).await.map_err(failed)?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -329,7 +329,7 @@ pub(super) async fn give_back(
     Ok(())
 }
 
-/// Reads a locked event, and adds to the payment what its events say.
+/// Reads a locked event, and adds the facts of its payment's events to the payment.
 pub(super) fn read_locked(row: &SqlRow, payment: &mut PaymentRecord) -> Result<Stored, InboxError> {
     hear(row, payment)?;
     let mut event = read_event(row)?;
@@ -337,7 +337,7 @@ pub(super) fn read_locked(row: &SqlRow, payment: &mut PaymentRecord) -> Result<S
     Ok(event)
 }
 
-/// Adds to a payment what its events say.
+/// Adds the facts of a payment's events to the payment.
 fn hear(row: &SqlRow, payment: &mut PaymentRecord) -> Result<(), InboxError> {
     for note in read_notes(get(row, "notes")?)? {
         payment.note(&note);
@@ -371,7 +371,7 @@ pub(super) async fn copies(
     states.iter().map(|state| read_event_state(state)).collect()
 }
 
-/// Reads all that is known of a payment: its row, and what its events say.
+/// Reads everything that is known of a payment: its row, and the facts of its events.
 pub(super) async fn known_payment(
     db: &mut Connection,
     sql: &Dialect,
@@ -397,11 +397,12 @@ pub(super) async fn known_payment(
         None => PaymentRecord::default(),
     };
     hear(&row, &mut payment)?;
-    // An empty row is only there to be locked.
+    // An empty row exists only as a lock.
     Ok((payment != PaymentRecord::default()).then_some(payment))
 }
 
-/// The payment as it is stored: that its success is pending, its event tells.
+/// The payment as it is stored. The row does not store a pending success, because the event shows
+/// that.
 pub(super) fn as_stored(mut payment: PaymentRecord) -> PaymentRecord {
     if payment.success == FulfillmentStatus::Pending {
         payment.success = FulfillmentStatus::No;
@@ -425,7 +426,7 @@ pub(super) fn ordered(sql: &Dialect, statement: &'static str, order: &OrderKey) 
         .bind(text(&order.reference))
 }
 
-/// Binds the columns of an event that comes in.
+/// Binds the columns of a new event.
 pub(super) fn with_event(query: Prepared, event: &NewEvent, lease: Option<Duration>) -> Prepared {
     let order = event.order.as_ref();
     query
@@ -466,8 +467,9 @@ fn with_order(query: Prepared, row: Option<&IntentRecord>) -> Prepared {
 /// Writes the changes of an attempt by this statement, which returns a row for each row that it
 /// wrote. Returns whether it wrote all of them.
 ///
-/// A mark that touched no row is no mark: row security by a setting of the handler's, or a trigger,
-/// must not let its work be committed without it.
+/// If the statement touched no row, the event is not marked. Row security by a setting of the
+/// handler, or a trigger, can cause that. The handler's work must not be committed without the
+/// mark.
 pub(super) async fn save(
     db: &mut Connection,
     sql: &Dialect,
@@ -549,8 +551,8 @@ async fn order_of(
     Ok(Some((read_order(&row, scope)?, read_intent(&row)?)))
 }
 
-/// Writes the order's row if its version is still this one, 0 if there is none, and to which order
-/// its payments belong. Returns whether it did.
+/// Writes the order's row if its version is still this one (0 if there is none), and records to
+/// which order its payments belong. Returns whether it did.
 pub(super) async fn put_order(
     db: &mut Connection,
     sql: &Dialect,
@@ -559,7 +561,7 @@ pub(super) async fn put_order(
     row: &IntentRecord,
 ) -> Result<bool, InboxError> {
     let statement = match expected {
-        // A row of version 0 is only there to be locked.
+        // A row of version 0 exists only as a lock.
         0 => concat!(
             "INSERT INTO {}intents AS i (application, mode, account, reference, version, attempt, fingerprint, amount, currency, capture, payment, secret_hash, request, state, paid_by, declines, changed) ",
             "VALUES ($1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, {clock}) ON CONFLICT (application, mode, account, reference) DO UPDATE SET ",
@@ -589,7 +591,7 @@ pub(super) async fn put_order(
     Ok(true)
 }
 
-/// Writes down to which order payments belong.
+/// Records to which order payments belong.
 async fn put_orders_of(
     db: &mut Connection,
     sql: &Dialect,
@@ -644,7 +646,7 @@ async fn operation(
     }))
 }
 
-/// Writes an operation's row if the stored one has this version, 0 if there is none. Returns
+/// Writes an operation's row if the stored one has this version (0 if there is none). Returns
 /// whether it did.
 pub(super) async fn put_operation(
     db: &mut Connection,
@@ -736,7 +738,8 @@ pub(super) async fn put_bookmark(
     Ok(done.rows_affected() == 1)
 }
 
-/// A database's text may have no U+0000. No id of Stripe's has one either, but an error message may.
+/// Replaces U+0000, which a database's text must not have. No id of Stripe's has one either, but an
+/// error message may.
 pub(super) fn text(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))
@@ -749,7 +752,8 @@ pub(super) fn micros(time: Duration) -> i64 {
     time.as_micros().try_into().unwrap_or(i64::MAX / 2)
 }
 
-/// The account of the keys themselves is the empty text: a part of a key cannot be NULL.
+/// The account of an order's key. The account of the API keys themselves is the empty text, because
+/// a part of a key cannot be NULL.
 pub(super) fn account(order: Option<&OrderKey>) -> Cow<'_, str> {
     let account = order.and_then(|order| order.account.as_deref());
     text(account.unwrap_or_default())

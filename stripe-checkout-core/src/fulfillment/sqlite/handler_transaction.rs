@@ -1,4 +1,5 @@
-//! What a handler may not do with the transaction it is given, and what goes on when it was cut off.
+//! Guards the transaction of a handler: the handler cannot commit it, and a statement that goes on
+//! after the handler was cut off is interrupted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +9,13 @@ use sqlx::SqliteConnection;
 use super::driver::failed;
 use crate::error::InboxError;
 
-/// How many instructions of SQLite's a statement runs before it is looked whether it shall go on: well below a millisecond.
+/// How many SQLite instructions a statement runs between two checks whether it may go on: well
+/// below a millisecond.
 const INSTRUCTIONS: i32 = 1000;
 
-/// As long as this lasts, nothing can be committed on the connection: a `COMMIT` of the handler's becomes a rollback, and so does what it writes after a `ROLLBACK`.
-/// So nothing half done stays, whatever it says.
+/// While this exists, nothing can be committed on the connection. A `COMMIT` by the handler becomes
+/// a rollback, and writes after a `ROLLBACK` by the handler are rolled back too. So no half-done
+/// work stays, whatever the handler reports.
 pub(super) struct HandlerTransaction {
     cut_off: Arc<AtomicBool>,
     interrupted: Arc<AtomicBool>,
@@ -38,15 +41,16 @@ impl HandlerTransaction {
         Ok(handler)
     }
 
-    /// Ends it. A handler that failed may have been cut off at its deadline in the middle of a statement, which would go on, with the whole database locked: it is
-    /// interrupted. Says whether one was.
+    /// Ends the guard, and returns whether it interrupted a statement. A handler that failed may
+    /// have been cut off at its deadline in the middle of a statement. That statement would go on
+    /// and keep the whole database locked, so it is interrupted.
     pub(super) async fn end(
         self,
         db: &mut SqliteConnection,
         has_failed: bool,
     ) -> Result<bool, sqlx::Error> {
         self.cut_off.store(has_failed, Ordering::Relaxed);
-        // The handle is to be had when the last statement has ended.
+        // The handle is available when the last statement has ended.
         let mut handle = db.lock_handle().await?;
         handle.remove_progress_handler();
         handle.remove_commit_hook();

@@ -1,4 +1,4 @@
-//! Raw HTTP/1.1: what no well-behaved client sends can be sent, too.
+//! Raw HTTP/1.1, which can also send what no well-behaved client sends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Longer than anything takes on a busy machine: a case that hangs fails instead.
+/// Longer than any case takes on a busy machine: a case that hangs fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The host that every request names, so that both applications are asked the same.
+/// The host of every request, so that both applications receive the same.
 pub(super) const HOST: &str = "shop.example";
 
 /// How a body is sent.
@@ -17,15 +17,15 @@ pub(super) const HOST: &str = "shop.example";
 enum Framing {
     /// `Content-Length`, as long as the body.
     Whole,
-    /// `Content-Length` of this many bytes more (or fewer) than there are; then the client says no more.
+    /// `Content-Length` with this many bytes too many (or too few); then the client is silent.
     Lying(i64),
     /// Chunks of this size.
     Chunked(usize),
-    /// Everything in one chunk, and no last one; then the client says no more.
+    /// All bytes in one chunk, without a last chunk; then the client is silent.
     Unended,
     /// Three parts with a pause between them.
     Slow,
-    /// After the server has said `100 Continue`.
+    /// After the server sent `100 Continue`.
     Expected,
 }
 
@@ -93,7 +93,7 @@ impl Request {
         self
     }
 
-    /// The head, with a connection that closes after the answer, or stays.
+    /// The head, for a connection that closes after the response, or stays open.
     pub(super) fn head(&self, close: bool) -> Vec<u8> {
         let mut head = format!(
             "{} {} {}\r\nHost: {HOST}\r\n",
@@ -127,14 +127,14 @@ impl Request {
         head
     }
 
-    /// Head and body, for a connection that stays.
+    /// Head and body, for a connection that stays open.
     pub(super) fn to_keep_alive(&self) -> Vec<u8> {
         let mut bytes = self.head(false);
         bytes.extend_from_slice(&self.body);
         bytes
     }
 
-    /// The body's bytes as they go over the wire, in the parts in which they are sent.
+    /// The body's bytes on the wire, in the parts in which they are sent.
     fn parts(&self) -> Vec<Vec<u8>> {
         match self.framing {
             Framing::Whole | Framing::Lying(_) | Framing::Expected => vec![self.body.clone()],
@@ -163,7 +163,7 @@ impl Request {
     }
 }
 
-/// One answer. The status is 0 where the server closed the connection without one.
+/// One response. The status is 0 if the server closed the connection without a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -183,23 +183,23 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// What a failure shows of the body.
+    /// The beginning of the body, for the text of a failure.
     pub(super) fn beginning(&self) -> String {
         self.text().chars().take(300).collect()
     }
 
-    /// The stable code of a problem, or the status word of what went well.
+    /// The stable code of a problem, or the status word of a success.
     pub(super) fn word(&self, member: &str) -> Option<String> {
         let json: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         json.get(member)?.as_str().map(str::to_owned)
     }
 
-    /// How it differs from the reference's answer in what the core says.
+    /// How the response differs from the reference's in the parts that the core determines.
     pub(super) fn differs(&self, expected: &Self, own_headers: &[&str]) -> Option<String> {
         if self.status != expected.status {
             return Some(format!("status {}, not {}", self.status, expected.status));
         }
-        // The transport's own affair. That a length is true is checked when an answer is read.
+        // The transport determines these. The length is checked when a response is read.
         const TRANSPORT: [&str; 5] = [
             "connection",
             "content-length",
@@ -233,7 +233,7 @@ impl Answer {
     }
 }
 
-/// Sends a request on a connection of its own and reads the answer to its end.
+/// Sends a request on its own connection and reads the response to its end.
 pub(super) async fn send(address: SocketAddr, request: &Request) -> Answer {
     let exchange = async {
         let stream = TcpStream::connect(address)
@@ -249,11 +249,12 @@ pub(super) async fn send(address: SocketAddr, request: &Request) -> Answer {
                 }
             }
         }
-        // Written and read at the same time: a server may answer, and close, before it has read everything.
+        // Writes and reads at the same time: a server may respond, and close, before it has read
+        // everything.
         let write = async {
             for (number, part) in request.parts().iter().enumerate() {
                 if number > 0 {
-                    // It is the pause that is tested, not that something happens during it.
+                    // The test needs the pause itself, not anything that happens during it.
                     tokio::time::sleep(Duration::from_millis(30)).await;
                 }
                 if writing.write_all(part).await.is_err() {
@@ -273,7 +274,7 @@ pub(super) async fn send(address: SocketAddr, request: &Request) -> Answer {
         .unwrap_or_else(|_| hangs(request))
 }
 
-/// Reads the next answer of a connection that stays: what came so far, without waiting for its end.
+/// Reads the next response of a connection that stays open, without waiting for its end.
 pub(super) async fn read_one(stream: &mut TcpStream, request: &Request) -> Answer {
     let mut bytes = Vec::new();
     let whole = |bytes: &[u8]| {
@@ -315,7 +316,7 @@ pub(super) fn split(bytes: &[u8]) -> Option<(String, &[u8])> {
     Some((String::from_utf8_lossy(head).into_owned(), body.get(4..)?))
 }
 
-/// An answer out of everything that came.
+/// Parses a response from all received bytes.
 fn read(bytes: &[u8], request: &Request) -> Answer {
     let Some((head, body)) = split(bytes) else {
         return Answer::default();
@@ -357,7 +358,7 @@ fn read(bytes: &[u8], request: &Request) -> Answer {
         );
     } else if let Some(length) = length {
         if matches!(request.framing, Framing::Lying(_)) {
-            // What is left of the body may be taken for a request of its own, and answered.
+            // The server may take the rest of the body for another request, and respond to it.
             answer.body.truncate(length);
         }
         assert_eq!(length, answer.body.len(), "the content-length is not true");

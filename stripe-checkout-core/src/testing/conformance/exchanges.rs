@@ -1,4 +1,4 @@
-//! One request, one answer: every row of the route table, good and bad.
+//! Cases of one request and one response: every row of the route table, good and bad.
 
 use super::client::{Answer, HOST, Request};
 use super::driver::Difference;
@@ -6,24 +6,24 @@ use super::world::{LIMIT, OTHER_LIMIT, OTHER_SECRET, SECRET, paid, success};
 use crate::WebhookSecret;
 use crate::testing::{EventBody, now, sign};
 
-/// A request and what its answer has to be.
+/// A request and its expected response.
 pub(super) struct Exchange {
     pub(super) name: String,
     pub(super) request: Request,
     right: Right,
-    /// What is right where the framework does this to requests.
+    /// The expected response if the framework has this difference.
     but: Option<(Difference, Right)>,
 }
 
 #[derive(Clone)]
 struct Right {
     status: u16,
-    /// A piece that the body must have: a code, a word, a sentence.
+    /// A part that the body must contain: a code, a word, a sentence.
     piece: &'static str,
 }
 
 impl Exchange {
-    /// What is wrong with the answer, if anything.
+    /// Returns a description of the error in a response, if there is one.
     pub(super) fn judge(&self, answer: &Answer, differences: &[Difference]) -> Option<String> {
         let right = match &self.but {
             Some((difference, right)) if differences.contains(difference) => right,
@@ -40,7 +40,7 @@ impl Exchange {
         if !answer.text().contains(right.piece) {
             return Some(format!("no {:?} in {:?}", right.piece, answer.beginning()));
         }
-        // What every answer of the core has, whatever happened.
+        // Every response of the core has these headers.
         let sound = answer.header("x-content-type-options") == Some("nosniff")
             && answer
                 .header("content-security-policy")
@@ -62,7 +62,7 @@ impl Exchange {
     }
 }
 
-/// All of them, in the order in which they are sent.
+/// All exchanges, in the order in which they are sent.
 pub(super) fn all() -> Vec<Exchange> {
     let mut all = page();
     all.extend(assets());
@@ -134,7 +134,7 @@ fn page() -> Vec<Exchange> {
         exchange("a trailing slash", get("/checkout/?order=tea%20pot"), 308, ""),
         exchange("a trailing slash without an order", get("/checkout/"), 308, ""),
     ];
-    // Whatever a query holds, it is decoded once, by the core.
+    // The core decodes every query once.
     for (query, status, piece) in [
         ("order=a%20b", 200, "payment-element"),
         ("order=a+b", 200, "payment-element"),
@@ -429,7 +429,7 @@ fn customers() -> Vec<Exchange> {
     all
 }
 
-/// A body with the signature that this secret gives it at this time.
+/// A body with the signature of this secret at this time.
 pub(super) fn signed_at(path: &str, body: Vec<u8>, secret: &str, time: i64) -> Request {
     Request::new("POST", path)
         .header("Stripe-Signature", signature(&body, secret, time))

@@ -1,14 +1,17 @@
-//! What a framework answers itself, read out of the README that says it.
+//! The framework's own responses, read from the README that describes them.
 
 use super::client::Request;
 use super::driver::Driver;
 use super::site::Site;
 
-/// Sends each request of a Markdown table whose first column is a request in code (`` `GET /webhook` ``) and whose second one begins with a status, and says how
-/// many there were. Where it speaks of `Allow`, the answer must have that header. Other tables and rows are left alone.
+/// Sends each request of a README's table and checks the response. Returns the number of requests.
+///
+/// The table is in Markdown. Its first column is a request in code (`` `GET /webhook` ``), and its
+/// second column begins with a status. If that column contains `Allow`, the response must have that
+/// header. Other tables and rows are ignored.
 ///
 /// # Panics
-/// If a framework answers otherwise than its README says.
+/// If a framework's response differs from its README.
 pub async fn answers_as_written(readme: &str, driver: &impl Driver) -> usize {
     let site = Site::start(driver).await;
     let mut rows = 0;
@@ -25,7 +28,7 @@ pub async fn answers_as_written(readme: &str, driver: &impl Driver) -> usize {
     rows
 }
 
-/// The request and the status of a row, and whether it speaks of `Allow`.
+/// The request and the status of a row, and whether the row contains `Allow`.
 fn row(line: &str) -> Option<(&'static str, &str, u16, bool)> {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
     let mut columns = line.split('|').map(str::trim).skip(1);

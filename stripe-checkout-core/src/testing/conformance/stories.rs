@@ -1,4 +1,4 @@
-//! More than one request, and what the merchant's side saw of it.
+//! Cases of several requests, with what the merchant's side saw of them.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::world::{Application, LIMIT, NARROW, success};
 
 type Told = Result<Vec<Answer>, String>;
 
-/// What happens, told with every answer to compare; or what went wrong.
+/// A case that returns every response for comparison, or a failure.
 pub(super) struct Story {
     pub(super) name: &'static str,
     pub(super) tell: fn(Site) -> Pin<Box<dyn Future<Output = Told> + Send>>,
@@ -54,7 +54,7 @@ fn check(right: bool, what: impl Into<String>) -> Result<(), String> {
     if right { Ok(()) } else { Err(what.into()) }
 }
 
-/// The answer, if it is this one.
+/// Returns the response, if it is the expected one.
 async fn expect(
     site: &Site,
     request: &Request,
@@ -85,8 +85,9 @@ fn shipped(site: &Site, order: &str, times: usize) -> Result<(), String> {
     )
 }
 
-/// Eight ask at once, and one call a second is sent. Within the two seconds that a call waits, most
-/// of them find no place.
+/// Eight visitors ask at once, and the checkout sends one call a second.
+///
+/// A call waits at most two seconds, so most of them are refused.
 async fn beyond_the_bound(site: Site) -> Told {
     let mut asking = JoinSet::new();
     for n in 0..8 {
@@ -145,7 +146,7 @@ async fn duplicate_waits(site: Site) -> Told {
         gate.entered().await;
         let duplicate = async { expect(&site, &event, 200, "done").await };
         let opened = async {
-            // Another order is not kept waiting.
+            // Another order does not wait.
             let other = expect(&site, &webhook("beside-gated-1"), 200, "done").await;
             gate.open();
             other
@@ -164,7 +165,7 @@ async fn duplicate_is_sent_away(site: Site) -> Told {
     let event = webhook("gated-2");
     let second = async {
         gate.entered().await;
-        // It waits as long as it is let, which is less than Stripe waits for an answer.
+        // It waits up to its limit, which is shorter than Stripe's wait for a response.
         let duplicate = expect(&site, &event, 503, "busy").await;
         gate.open();
         duplicate
@@ -201,7 +202,8 @@ async fn goes_on(site: &Site, order: &str, event: Request) -> Told {
         .map_err(|error| error.to_string())?;
     gate.entered().await;
     drop(stream);
-    // That the server has seen it cannot be known from outside; after some requests it has had every chance to.
+    // A test cannot see from outside that the server has read it. After some requests it has had
+    // enough time.
     for _ in 0..20 {
         expect(
             site,
@@ -212,7 +214,7 @@ async fn goes_on(site: &Site, order: &str, event: Request) -> Told {
         .await?;
     }
     gate.open();
-    // Before it is delivered again, which would ship what was cut off.
+    // Wait for this before the second delivery, which would ship an order that was cut off.
     let ends = async {
         while site.state.shipped(order) == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -248,11 +250,13 @@ async fn cut_short(site: Site) -> Told {
 }
 
 async fn cut_short_in_chunks(site: Site) -> Told {
-    // All of the event is there, and the end of the body is not.
+    // The event is complete, but the body has no end.
     not_taken(&site, "cut-in-chunks", webhook("cut-in-chunks").unended()).await
 }
 
-/// Some servers answer 400, some only close the connection; none may take what is not whole.
+/// Checks that no server accepts an incomplete body.
+///
+/// Some servers respond with 400, some only close the connection.
 async fn not_taken(site: &Site, order: &str, request: Request) -> Told {
     let answer = site.send(&request).await;
     check(
@@ -321,7 +325,7 @@ async fn too_large_already(site: Site) -> Told {
     Ok(vec![answer])
 }
 
-/// What is answered instead is the framework's affair, and stands in its README.
+/// The framework determines the response instead; its README describes it.
 async fn other_verbs(site: Site) -> Told {
     for (own, path) in [
         ("GET", "/checkout?order=tea"),
@@ -335,7 +339,7 @@ async fn other_verbs(site: Site) -> Told {
         ("POST", "/checkout/status"),
         ("POST", "/webhook"),
         ("POST", "/shop/de/stripe/events"),
-        // One group alone has nothing of the others.
+        // A checkout with only one group has no routes of the others.
         ("none", "/hooks/checkout?order=tea"),
         ("none", "/hooks/create-payment-intent"),
     ] {
@@ -499,7 +503,7 @@ async fn relative(site: Site) -> Told {
         }
         check(files >= 2, format!("{files} files in the page"))?;
         answers.push(page);
-        // The pages to save a card stand deeper, and name the same files.
+        // The pages to save a card have longer paths, and name the same files.
         for (path, files) in [
             ("setup", ["checkout.js", "checkout.css"]),
             (

@@ -1,4 +1,6 @@
-//! What the suite is played with: two checkouts whose orders behave as they are named, and a Stripe that answers as the order wants it.
+//! The world of the suite: two checkouts and a Stripe.
+//!
+//! The name of an order determines how the order behaves and how this Stripe responds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -18,7 +20,7 @@ use crate::{
     WebhookSecret,
 };
 
-/// The header by which a visitor of the suite says who they are; see [`Application`].
+/// The header with the name of a visitor of the suite; see [`Application`].
 pub const MEMBER_HEADER: &str = "x-member";
 
 pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -27,25 +29,29 @@ pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
 pub(super) const SECRET: &str = "whsec_of_the_suite";
 pub(super) const OTHER_SECRET: &str = "whsec_of_another_account";
 
-/// Where a checkout is mounted that sends Stripe one call a second for its visitors.
+/// The prefix of a checkout that sends Stripe one call a second for its visitors.
 pub(super) const NARROW: &str = "/narrow";
 
-/// How large a body the first checkout takes, in bytes, and the other one: neither is what one takes by default.
+/// The body limits of the first and the other checkout, in bytes. Neither is the default.
 pub(super) const LIMIT: usize = 1_000_000;
 pub(super) const OTHER_LIMIT: usize = 16 * 1024 * 1024;
 
-/// What a driver serves:
+/// The application that a driver serves.
 ///
-/// - each of [`mounts`](Self::mounts), by the framework's own verb for it;
-/// - [`BY_HAND`](Self::BY_HAND), a `POST` route written by hand: the extractor `VerifiedEvent` of [`by_hand`](Self::by_hand), whose event goes to
-///   [`Checkout::receive`], whose result is the answer;
-/// - in front of both, a middleware that puts [`visitor_data`](Self::visitor_data) of the header [`MEMBER_HEADER`] into the request, if it is there.
+/// It consists of:
+///
+/// - each of [`mounts`](Self::mounts), mounted in the framework's own way;
+/// - [`BY_HAND`](Self::BY_HAND), a `POST` route written by hand: it extracts a `VerifiedEvent` with
+///   the checkout [`by_hand`](Self::by_hand), passes the event to [`Checkout::receive`], and
+///   responds with the result;
+/// - in front of both, a middleware: if a request has the header [`MEMBER_HEADER`], it puts
+///   [`visitor_data`](Self::visitor_data) of the header into the request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Application {
-    /// The checkouts and where they are mounted.
+    /// The checkouts with their prefixes.
     pub mounts: Vec<Mount>,
-    /// The checkout of the route by hand.
+    /// The checkout of the route written by hand.
     pub by_hand: Checkout,
 }
 
@@ -53,17 +59,17 @@ pub struct Application {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Mount {
-    /// Begins with a slash and does not end with one; empty for the root.
+    /// The prefix begins with a slash and does not end with one; it is empty for the root.
     pub prefix: &'static str,
-    /// What is mounted there.
+    /// The checkout under this prefix.
     pub checkout: Checkout,
 }
 
 impl Application {
-    /// The path of the route by hand.
+    /// The path of the route written by hand.
     pub const BY_HAND: &'static str = "/by-hand";
 
-    /// What the middleware puts into the request for a visitor of this name.
+    /// The data that the middleware puts into the request for a visitor of this name.
     pub fn visitor_data(name: &str) -> VisitorData {
         VisitorData::new(Member(name.to_owned()))
     }
@@ -71,13 +77,13 @@ impl Application {
 
 struct Member(String);
 
-/// An application, and what its merchant sees.
+/// An application, and its merchant's state.
 pub(super) fn application(body_deadline: Duration) -> (Application, Arc<State>) {
     let state = Arc::new(State::default());
     let root = checkout(SECRET, &state, |builder| {
         #[cfg(feature = "sessions")]
         let builder = builder.hosted_checkout(hosted());
-        // All of the suite's requests are one client's.
+        // All requests of the suite come from one client.
         builder
             .body_limit(LIMIT)
             .body_deadline(body_deadline)
@@ -146,7 +152,7 @@ fn checkout(
     build().expect("a checkout")
 }
 
-/// What the merchant's side has seen and lets happen.
+/// What the merchant's side has seen, and what it allows.
 #[derive(Default)]
 pub(super) struct State {
     shipped: Mutex<HashMap<String, usize>>,
@@ -154,14 +160,14 @@ pub(super) struct State {
     gates: Mutex<HashMap<String, Arc<Gate>>>,
 }
 
-/// Where an order's handler stands still until it may go on.
+/// Where an order's handler stops until it may continue.
 pub(super) struct Gate {
     entered: watch::Sender<bool>,
     pass: Semaphore,
 }
 
 impl Gate {
-    /// Waits until the handler stands there.
+    /// Waits until the handler has stopped there.
     pub(super) async fn entered(&self) {
         let _ = self.entered.subscribe().wait_for(|entered| *entered).await;
     }
@@ -188,7 +194,7 @@ impl State {
         Arc::clone(gate)
     }
 
-    /// Whether this is the first time.
+    /// Whether this is the first call for the order.
     fn first_time(&self, order: &str) -> bool {
         let mut failed = lock(&self.failed);
         let times = failed.entry(order.to_owned()).or_default();
@@ -201,7 +207,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The merchant's side of a paid order. `fails-…` fails the first time, `panics-…` panics the first time, `gated-…` stands still at its [`Gate`].
+/// The merchant's side of a paid order.
+///
+/// Its handler fails the first time for `fails-…`, panics the first time for `panics-…`, and stops
+/// at its [`Gate`] for `gated-…`.
 struct Warehouse(Arc<State>);
 
 impl FulfillmentHandler for Warehouse {
@@ -227,7 +236,7 @@ impl FulfillmentHandler for Warehouse {
     }
 }
 
-/// Every order costs the same; what is special about one is its name.
+/// Every order costs the same; its name determines how it is special.
 struct Prices;
 
 #[derive(Deserialize)]
@@ -267,7 +276,7 @@ impl Pricing for Prices {
     }
 }
 
-/// Each member is a customer; what is special about one is the name.
+/// Each member is a customer; the name determines how they are special.
 struct Members;
 
 impl Customers for Members {
@@ -283,7 +292,7 @@ impl Customers for Members {
     }
 }
 
-/// Who may pay stands in the order's name too.
+/// The order's name also determines who may pay.
 struct Gatekeeper;
 
 impl Guard for Gatekeeper {
@@ -310,7 +319,9 @@ impl Guard for Gatekeeper {
     }
 }
 
-/// A Stripe whose answers depend on nothing but the order: two of them, asked the same, say the same.
+/// A Stripe whose responses depend on the order only.
+///
+/// Two of them give the same response to the same request.
 #[derive(Default)]
 struct Stripe {
     made: Mutex<HashMap<String, PaymentIntent>>,
@@ -326,7 +337,7 @@ impl Transport for Stripe {
                 .map(|(_, value)| value.as_str())
         };
         let answer = |status, body: String| {
-            // No second try: it would only take time.
+            // No retry: it would only take time.
             let headers = vec![("stripe-should-retry".to_owned(), b"false".to_vec())];
             Ok(TransportResponse {
                 status,
@@ -397,7 +408,7 @@ impl Transport for Stripe {
         let Some(intent) = lock(&self.made).get(id).cloned() else {
             return answer(404, refused("invalid_request_error", "resource_missing"));
         };
-        // What the buyer did meanwhile stands in the order's name.
+        // The order's name contains what the buyer did meanwhile.
         let intent = match id.trim_start_matches("pi_").split('-').next() {
             Some("succeeded") => intent.status("succeeded"),
             Some("processing") => intent.status("processing"),
@@ -411,7 +422,9 @@ impl Transport for Stripe {
     }
 }
 
-/// Customers, their sessions and their SetupIntents: the member's name is in every id, and says how it goes.
+/// Customers, their sessions and their SetupIntents.
+///
+/// Every id contains the member's name, which determines the result.
 fn people<'a>(
     method: &str,
     path: &str,
@@ -483,7 +496,7 @@ fn people<'a>(
     }
 }
 
-/// The Checkout Session of an order. What the buyer did meanwhile stands in the order's name.
+/// The Checkout Session of an order. The order's name contains what the buyer did meanwhile.
 fn session(order: &str, embedded: bool) -> String {
     let (status, payment_status) = match order.split('-').next() {
         Some("succeeded") => ("complete", "paid"),
@@ -510,7 +523,9 @@ pub(super) fn success(event: &str, order: &str) -> Vec<u8> {
     paid(event, &payment, order).body()
 }
 
-/// The same, to be changed before it is sent. Two that are made alike are the same bytes, so that one can be signed and the other sent.
+/// The same event, to be changed before it is sent.
+///
+/// Two events with the same data have the same bytes, so that one can be signed and the other sent.
 pub(super) fn paid(event: &str, payment: &str, order: &str) -> EventBody {
     static CREATED: LazyLock<i64> = LazyLock::new(now);
     let intent = PaymentIntent::new(payment, PRICE)

@@ -1,4 +1,4 @@
-//! Work that began ends, or begins again: whoever hangs up, and whatever dies.
+//! Work that began ends or starts again, even if clients hang up and processes die.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ async fn dies<S: Subject>(world: World<S>) -> Told {
         success_of(&inbox, "pi_1").await?,
         FulfillmentStatus::Pending,
     )?;
-    // Nobody can know that it is dead before the lease is over.
+    // No other process can know that it is dead before the lease is over.
     let script = world.script(done);
     let step = inbox.step(&tea(), Which::Due, terms(), &script).await?;
     same("due", took(&step), None::<(&str, Stepped)>)
@@ -96,7 +96,7 @@ async fn delivered_again<S: Subject>(world: World<S>) -> Told {
             .step(&tea(), Which::Now("evt_1"), quick, &script)
             .await
         {
-            // Nobody can know that it is dead before the lease is over.
+            // No other process can know that it is dead before the lease is over.
             Err(InboxError::Busy) => Ok(false),
             step => {
                 let did = Some(("evt_1", Stepped::Now(EventState::Done)));
@@ -152,7 +152,7 @@ async fn dead_at_the_limit_replayed<S: Subject>(world: World<S>) -> Told {
     let once = Terms::new(short().patience, short().lease, 1);
     world.dies(Some("evt_1"), once).await?;
     let script = world.script(done);
-    // A delivery finds the same, and need not wait for the lease.
+    // A delivery has the same result, and need not wait for the lease.
     let step = inbox
         .step(&tea(), Which::Now("evt_1"), once, &script)
         .await?;
@@ -234,7 +234,7 @@ async fn frozen<S: Subject>(world: World<S>) -> Told {
     let quick = Terms::new(Duration::from_millis(200), HOUR, 3);
     for turn in [Which::Due, Which::Now("evt_1")] {
         let step = other.step(&tea(), turn, quick, &*script).await;
-        // A worker passes it over, unless it has to wait for the one writer.
+        // A worker skips it, unless it has to wait for the one writer.
         let passes_over = turn == Which::Due && !world.subject.one_writer();
         check(
             matches!(step, Ok(None)) || (!passes_over && matches!(step, Err(InboxError::Busy))),
@@ -266,7 +266,7 @@ async fn overtaken<S: Subject>(world: World<S>) -> Told {
     let if_due = Claim::IfDue("evt_1");
     let first = claim(if_due, Duration::ZERO).await?;
     let first = first.ok_or("the first claim failed")?;
-    // Its lease is over.
+    // The first claim's lease is over.
     let second = claim(if_due, HOUR).await?;
     let second = second.ok_or("the second claim failed")?;
     let mut session = inbox.session();
@@ -282,7 +282,7 @@ async fn overtaken<S: Subject>(world: World<S>) -> Told {
 async fn spent<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
-    // The last attempt does not come to its end.
+    // The last attempt does not end.
     let terms = Terms::new(terms().patience, Duration::ZERO, 1);
     for is_spent in [false, true, true] {
         let mut session = inbox.session();
@@ -320,14 +320,14 @@ async fn hangs_up_by_hand<S: Subject>(world: World<S>) -> Told {
     told.behave("succeeded pi_hangs", Behave::Hang);
     let body = super::world::news_of("succeeded", "pi_hangs", "hangs").body();
     let mut receiving = Box::pin(shop.checkout.receive(Event::parse(body)?));
-    // Its hook never ends before the gate opens, so this one does not either.
+    // Its handler does not end before the gate opens, so this call does not end either.
     let _ = tokio::time::timeout(Duration::from_millis(100), &mut receiving).await;
     told.gate.started().await?;
     drop(receiving);
     told.gate.open();
     shop.checkout.drain().await;
     world.did(["succeeded pi_hangs"]).await?;
-    // And cut off at every moment there is, up to where the hook runs.
+    // Cuts off the call at many moments, up to the one when the handler runs.
     for n in 0..20 {
         let (event, payment) = (format!("evt_{n}"), format!("pi_{n}"));
         let body = super::world::news_of("succeeded", &payment, &payment).id(&event);

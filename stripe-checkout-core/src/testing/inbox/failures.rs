@@ -1,4 +1,6 @@
-//! What fails is undone, kept, tried again, and in the end somebody's to look at; money that does not fit is nobody's success.
+//! Failed work is undone, kept, retried, and in the end left to an operator.
+//!
+//! A payment that does not match its order is not a success.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -67,7 +69,7 @@ async fn failure_is_kept<S: Subject>(world: World<S>) -> Told {
         record.last_error.as_deref(),
         Some("the printer is out of paper"),
     )?;
-    // The first pause is anything below a second.
+    // The first pause is any time below a second.
     let slack = Duration::from_millis(50);
     check(
         record.due + slack >= before && record.due <= SystemTime::now() + Duration::from_secs(1),
@@ -161,7 +163,7 @@ async fn due_after_pause<S: Subject>(world: World<S>) -> Told {
         Ok(step.is_some())
     })
     .await?;
-    // The clock that counts may be the database's, and a little apart.
+    // The clock may be the database's, and may differ a little.
     let slack = Duration::from_millis(150);
     check(failed.elapsed() + slack >= pause, "it was due too early")?;
     same(
@@ -300,8 +302,9 @@ async fn replay_of_pending<S: Subject>(world: World<S>) -> Told {
     same("due", took(&step).map(|(id, _)| id), Some("evt_1"))
 }
 
-/// The reconciler and Stripe made two event objects of one success: the shop hears of the mismatch
-/// once.
+/// The handler receives a mismatch once.
+///
+/// The reconciler and Stripe made two event objects of one success.
 async fn replay_beside_mismatch<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     for event in ["evt_1", "evt_2"] {
@@ -527,7 +530,7 @@ async fn over<S: Subject>(world: World<S>) -> Told {
 
 async fn not_there<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    // There is one in the other mode.
+    // The other mode has an event with this id.
     let mut theirs = new_event("evt_1", "pi_1", true);
     theirs.scope = scope("tea", Mode::Live);
     inbox.receive(theirs).await?;
@@ -631,7 +634,7 @@ async fn deadline<S: Subject>(world: World<S>) -> Told {
     world.did(["succeeded pi_1"]).await
 }
 
-/// Money that does not fit, and what is then known of it.
+/// A payment that does not match its order, and the state that it leaves.
 async fn does_not_fit<S: Subject>(world: &World<S>, event: EventBody, why: &str) -> Told {
     let shop = world.shop().await?;
     shop.told(event.id("evt_1"), 200).await?;
@@ -648,7 +651,7 @@ async fn does_not_fit<S: Subject>(world: &World<S>, event: EventBody, why: &str)
         success_of(&world.open().await, "pi_1").await?,
         FulfillmentStatus::Mismatch,
     )?;
-    // Told once, and not tried again.
+    // The handler receives it once, and it is not retried.
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     shop.told(paid("evt_2", "pi_1"), 200).await?;
     same("due", shop.checkout.run_due().await?, false)?;
@@ -667,7 +670,7 @@ async fn wrong_amount<S: Subject>(world: World<S>) -> Told {
 }
 
 async fn wrong_currency<S: Subject>(world: World<S>) -> Told {
-    // What was asked is what the order's own row says.
+    // The order's own row contains the requested amount.
     let asked = Amount::new(1999, Currency::USD);
     let mut row = row("pi_1");
     row.asked = asked;
@@ -825,7 +828,7 @@ async fn attempts_given_back<S: Subject>(world: World<S>) -> Told {
             (record.state, record.attempts),
             (EventState::Pending, 0),
         )?;
-        // Not when the lease would have ended.
+        // The event is due after its own pause, not when the lease would have ended.
         let later = SystemTime::now() + HOUR * 2;
         let is_then = record.due > later && record.due < later + HOUR * 2;
         check(is_then, format!("due at {:?}", record.due))?;

@@ -1,4 +1,4 @@
-//! No going back, no overtaking.
+//! No event takes a payment back to an earlier state or overtakes another event.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -216,7 +216,7 @@ async fn refunded_in_full<S: Subject>(world: World<S>) -> Told {
 
 async fn refunds_add_up<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
-    // The same refund again, by another event, is not another refund.
+    // Another event of the same refund is not another refund.
     for (event, id, minor) in [("evt_a", "re_1", 1000), ("evt_b", "re_1", 1000)] {
         shop.told(part(id, minor).id(event), 503).await?;
     }
@@ -239,7 +239,7 @@ async fn refunds_add_up<S: Subject>(world: World<S>) -> Told {
         effects.first().map(String::as_str),
         Some("refunded before pi_1"),
     )?;
-    // Each refund is told once, whatever brings it again.
+    // The handler receives each refund once, whichever event reports it again.
     same("all", effects.len(), 3)?;
     let payment = inbox.payment(&tea(), "pi_1").await?.unwrap_or_default();
     same(
@@ -337,7 +337,7 @@ async fn noted_meanwhile<S: Subject>(world: World<S>) -> Told {
     }
     script.gate.open();
     hanging.await??;
-    // They are kept also when the events that brought them are over.
+    // The notes also stay when the events that brought them are done.
     let script = world.script(done);
     for id in ["evt_2", "evt_3", "evt_4"] {
         inbox.step(&tea(), Which::Now(id), terms(), &script).await?;
@@ -388,7 +388,7 @@ async fn success_is_pending<S: Subject>(world: World<S>) -> Told {
         success_of(&inbox, "pi_1").await?,
         FulfillmentStatus::Fulfilled,
     )?;
-    // Another event object of it changes nothing.
+    // Another event object of the success changes nothing.
     inbox.receive(new_event("evt_2", "pi_1", true)).await?;
     same(
         "again",
@@ -397,7 +397,9 @@ async fn success_is_pending<S: Subject>(world: World<S>) -> Told {
     )
 }
 
-/// Hangs in the first event's hook, delivers the second one elsewhere, and sees that it waits.
+/// Checks that the second event waits for the first one.
+///
+/// The first event's handler hangs, and another process receives the second event.
 async fn second_waits<S: Subject>(
     world: &World<S>,
     (line, first): (&str, EventBody),
@@ -415,7 +417,7 @@ async fn second_waits<S: Subject>(
     let id = "evt_second";
     let waiting = send(&there, second.id(id));
     if !world.subject.one_writer() {
-        // Stored at once; its hook has to wait from then on.
+        // Stored at once; from then on its handler has to wait.
         let inbox = world.open().await;
         until("the second is stored", || async {
             Ok(inbox.event(&tea(), id).await?.is_some())
@@ -443,7 +445,7 @@ async fn one_order_at_a_time<S: Subject>(world: World<S>) -> Told {
     world.did(["succeeded pi_1", "duplicate pi_2"]).await
 }
 
-/// Two pending events of one payment, and the first one's hook hangs.
+/// Two pending events of one payment; the handler of the first one hangs.
 macro_rules! hanging {
     ($world:ident, $inbox:ident, $script:ident, $running:ident) => {
         let $inbox = Arc::new($world.open().await);
@@ -506,7 +508,7 @@ async fn busy<S: Subject>(world: World<S>) -> Told {
 async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
     hanging!(world, inbox, script, running);
     let other = world.open().await;
-    // It came first, and is of the payment that is worked on.
+    // The second event came first, and its payment is in progress.
     let mut third = new_event("evt_3", "pi_3", false);
     third.received = SystemTime::now() + Duration::from_millis(1);
     if !world.subject.one_writer() {
@@ -545,11 +547,13 @@ async fn busy_when_due<S: Subject>(world: World<S>) -> Told {
 
 async fn fails_once<S: Subject>(world: World<S>) -> Told {
     if world.subject.one_writer() {
-        // Those who wait for the one writer do not get their turn in the order in which they came, and who asks for the event after it failed, runs it.
+        // Processes that wait for the one writer do not run in the order in which they came. A
+        // process that requests the event after its failure runs it.
         return Ok(());
     }
     hanging!(world, inbox, script, running);
-    // It is asked for, and it is due: whoever comes second finds that it failed, and that its pause is not over.
+    // One process requests the event, the other one takes what is due. The later one finds that the
+    // event failed and that its pause is not over.
     let failing = Arc::new(world.script(fails));
     let mut waiting = Vec::new();
     for now in [true, false] {
@@ -585,7 +589,7 @@ async fn others_go_on<S: Subject>(world: World<S>) -> Told {
     shop.told(other, 200).await?;
     world.hooks.told.gate.open();
     same("the first", hanging.await??, 200)?;
-    // A store may list them as they began or as they ended.
+    // A store may list the handlers in the order in which they began or ended.
     let mut effects = world.effects().await?;
     effects.sort();
     same(
@@ -606,7 +610,7 @@ async fn one_attempt<S: Subject>(world: World<S>) -> Told {
             other.step(&tea(), turn, terms(), &*script).await
         }));
     }
-    // Long enough for each of them to take the others for gone.
+    // Long enough for each of them to assume that the others are gone.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     script.gate.open();
     running.await??;
@@ -643,7 +647,7 @@ async fn failed_for_all<S: Subject>(world: World<S>) -> Told {
     for _ in 0..5 {
         deliveries.push(deliver(world.open().await));
     }
-    // They have to be there while the hook runs; one that came later would be an attempt of its own.
+    // They must wait while the handler runs; a later delivery would be another attempt.
     tokio::time::sleep(Duration::from_millis(500)).await;
     same("ran", script.ran(), ["evt_1"])?;
     script.gate.open();
@@ -657,13 +661,13 @@ async fn failed_for_all<S: Subject>(world: World<S>) -> Told {
         (record.state, record.attempts),
         (EventState::Pending, 1),
     )?;
-    // Whoever comes then, comes for another attempt.
+    // A later delivery is another attempt.
     let again = deliver(world.open().await);
     same("again", again.await??, Some(Stepped::Failed))?;
     same("attempts", stored(&inbox, "evt_1").await?.attempts, 2)
 }
 
-/// A refund in this status, by this event.
+/// An event of this refund, with this status.
 fn refund_is(event: &str, event_type: &str, status: &str) -> EventBody {
     let mut object = refund("re_1", "pi_1", Amount::new(500, Currency::EUR));
     if let Some(field) = object.get_mut("status") {
@@ -712,7 +716,7 @@ async fn refund_statuses<S: Subject>(world: World<S>) -> Told {
             "succeeded",
             EventState::Superseded,
         ),
-        // A status that nobody knows yet is for whoever reads the event.
+        // The handler receives an unknown status as a plain event.
         (
             "evt_l",
             "refund.updated",
@@ -768,7 +772,7 @@ async fn released<S: Subject>(world: World<S>) -> Told {
     world.did(["canceled pi_1", "event refund.created"]).await
 }
 
-/// What happened to a dispute, when it had moved money so often.
+/// An event of a dispute that had moved money this many times.
 fn dispute_is(event: &str, what: &str, status: &str, movements: usize) -> EventBody {
     let mut object = dispute("dp_1", "pi_1", PRICE, status);
     if let Some(field) = object.get_mut("balance_transactions") {
@@ -840,7 +844,7 @@ async fn told_for_good<S: Subject>(world: World<S>) -> Told {
         inbox.event(&tea(), "evt_a").await?.is_none(),
         "it is not forgotten",
     )?;
-    // A hook that failed was not told.
+    // A handler that failed did not receive the change.
     world.hooks.told.behave("dispute won dp_1", Behave::Fail);
     shop.told(dispute_is("evt_c", "closed", "won", 0), 500)
         .await?;

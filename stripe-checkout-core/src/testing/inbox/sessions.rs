@@ -1,4 +1,7 @@
-//! Orders that are paid in a Checkout Session: the row knows the session, the events of money know the PaymentIntent, and a free one has none.
+//! Orders that are paid in a Checkout Session.
+//!
+//! The row knows the session, the events of money know the PaymentIntent, and a free order has
+//! none.
 
 use serde_json::json;
 
@@ -30,7 +33,7 @@ super::case::cases! {
     "what was reserved in a session and collected for another price is delivered when it is replayed" => reserved_and_mended,
 }
 
-/// News of a session of the order `order-1`.
+/// An event of a session of the order `order-1`.
 fn told(what: &str, session: &str, payment: Option<&str>) -> EventBody {
     let (event_type, status, payment_status) = match what {
         "paid" => ("completed", "complete", "paid"),
@@ -52,7 +55,7 @@ fn told(what: &str, session: &str, payment: Option<&str>) -> EventBody {
     EventBody::new(&format!("checkout.session.{event_type}"), object)
 }
 
-/// News of the PaymentIntent that was made in the first session.
+/// An event of the PaymentIntent that the first session created.
 fn inside(what: &str, payment: &str) -> EventBody {
     let status = match what {
         "payment_failed" => "requires_payment_method",
@@ -63,7 +66,7 @@ fn inside(what: &str, payment: &str) -> EventBody {
     EventBody::new(&format!("payment_intent.{what}"), object)
 }
 
-/// The same of one whose money is authorised first.
+/// The same of a payment that is authorised first.
 fn manual(what: &str, payment: &str) -> EventBody {
     let status = match what {
         "amount_capturable_updated" => "requires_capture",
@@ -75,7 +78,7 @@ fn manual(what: &str, payment: &str) -> EventBody {
     EventBody::new(&format!("payment_intent.{what}"), object)
 }
 
-/// The order's row as it stands.
+/// Writes the order's row for this session and attempt.
 async fn put(inbox: &impl Inbox, session: &str, attempt: u32) -> Told {
     let order = order_key("order-1");
     let before = inbox.intent(&order).await?.map(|row| row.version);
@@ -116,7 +119,7 @@ async fn one_success<S: Subject>(world: World<S>) -> Told {
     shop.told(inside("succeeded", "pi_1").id("evt_1"), 200)
         .await?;
     world.did([]).await?;
-    // Nothing waits for it but its session, which may never come.
+    // Only the session's event makes it a success, and that event may never come.
     let inbox = world.open().await;
     same(
         "its success",
@@ -188,7 +191,7 @@ async fn free_and_paid_at_once<S: Subject>(world: World<S>) -> Told {
     let effects = world.effects().await?;
     let right = [
         vec!["free cs_1", "duplicate pi_2"],
-        // Nothing is to be given back for the free one.
+        // The free order needs no refund.
         vec!["succeeded pi_2"],
     ];
     check(
@@ -232,7 +235,7 @@ async fn over_once<S: Subject>(world: World<S>) -> Told {
     same("the row", state(&inbox).await?, Some(IntentState::Canceled))?;
     world.did(["failed pi_1", "canceled pi_1"]).await?;
 
-    // Nobody tried to pay: the session is all there is.
+    // There was no attempt to pay: only the session exists.
     put(&inbox, "cs_2", 2).await?;
     for event in ["evt_4", "evt_5"] {
         shop.told(told("over", "cs_2", None).id(event), 200).await?;
@@ -302,7 +305,7 @@ async fn reserved_and_mended<S: Subject>(world: World<S>) -> Told {
     shop.told(manual("amount_capturable_updated", "pi_1"), 200)
         .await?;
     world.hooks.told.costs(Due::Exactly(one_cent));
-    // No session tells it: the PaymentIntent does.
+    // No session reports the payment: the PaymentIntent does.
     shop.told(manual("succeeded", "pi_1").id("evt_1"), 200)
         .await?;
     shop.is("evt_1", EventState::Mismatch).await?;
@@ -315,7 +318,7 @@ async fn reserved_and_mended<S: Subject>(world: World<S>) -> Told {
         success_of(&inbox, "pi_1").await?,
         FulfillmentStatus::Fulfilled,
     )?;
-    // Nobody had written down of which session it was, but the order is paid.
+    // No row had recorded its session, but the order is paid.
     same("the row", state(&inbox).await?, Some(IntentState::Paid))?;
     shop.told(told("free", "cs_2", None).id("evt_2"), 200)
         .await?;

@@ -1,4 +1,4 @@
-//! What is stored, how it is found, and whose turn it is.
+//! Stored data, how it is found, and which event runs next.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ async fn as_it_came<S: Subject>(world: World<S>) -> Told {
         account: Some("acct_1".to_owned()),
         reference: "№ 7/'\"\\".to_owned(),
     });
-    // JSON may say zero, and a database may not like to hear it.
+    // JSON may contain a zero character, and a database may not accept it.
     event.body = "{\"a\":\"\\u0000 ☕ \u{1F600}\",\n \"b\": \"' \\\\ ?1 $1\"}".into();
     event.received = SystemTime::now() - 3 * HOUR;
     let returned = inbox.receive(event.clone()).await?;
@@ -144,7 +144,7 @@ async fn twenty_ways<S: Subject>(world: World<S>) -> Told {
 
 async fn longest_due<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    // Neither the order of their ids, nor the newest first.
+    // Neither sorted by id, nor the newest first.
     let ids = ["evt_b", "evt_d", "evt_a", "evt_c"];
     for (n, id) in (0..).zip(ids) {
         let mut event = new_event(id, &format!("pi_{id}"), true);
@@ -152,7 +152,7 @@ async fn longest_due<S: Subject>(world: World<S>) -> Told {
         inbox.receive(event).await?;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    // The second one failed, and is due again: later than all that have not run.
+    // The second one failed and is due again, later than all that have not run.
     let failing = world.script(|_, _| Verdict::Failed {
         cause: Cause::Handler,
         error: "no paper".to_owned(),
@@ -163,7 +163,7 @@ async fn longest_due<S: Subject>(world: World<S>) -> Told {
         .await?;
     let script = world.script(done);
     for _ in 0..4 {
-        // The pause is over when a clock says so that may tick in milliseconds.
+        // The pause ends by a clock that may tick in milliseconds.
         tokio::time::sleep(Duration::from_millis(2)).await;
         inbox.step(&tea(), Which::Due, terms(), &script).await?;
     }
@@ -191,7 +191,7 @@ async fn leased<S: Subject>(world: World<S>) -> Told {
     while let Some(ended) = running.join_next().await {
         taken.extend(ended??);
     }
-    // Each by one; whoever came when all were taken found nothing.
+    // Each event ran once; the steps that came when all were taken found nothing.
     taken.sort();
     let expected: Vec<_> = (0..10).map(|n| format!("evt_{n}")).collect();
     same("taken", taken, &expected[..])?;
@@ -275,7 +275,7 @@ async fn scopes<S: Subject>(world: World<S>) -> Told {
     )?;
     let step = inbox.step(&ours, Which::Due, terms(), &script).await?;
     same("due", took(&step), None::<(&str, Stepped)>)?;
-    // The same ids are other events, other orders and other payments.
+    // The same ids belong to other events, other orders and other payments.
     inbox.receive(new_event("evt_1", "pi_1", true)).await?;
     let step = inbox.step(&ours, Which::Due, terms(), &script).await?;
     same(
@@ -372,7 +372,7 @@ async fn row_as_written<S: Subject>(world: World<S>) -> Told {
     for (version, (state, request)) in (0..).zip(states) {
         let last = state == IntentState::Canceled;
         let record = IntentRecord {
-            // The inbox counts, whatever is said here.
+            // The inbox sets the version, whatever the record contains.
             version: 77,
             attempt: 7,
             asked: Amount::new(99_999_999, Currency::JPY),
@@ -481,7 +481,8 @@ async fn decided_meanwhile<S: Subject>(world: World<S>) -> Told {
         async move { inbox.step(&tea(), Which::Due, terms(), &*script).await }
     });
     script.gate.started().await?;
-    // It writes now, or has to wait for the hook and then loses; both are right, a row that forgets one of the two is not.
+    // It writes now, or it waits for the handler and then loses. Both are right; a row that forgets
+    // one of the two is wrong.
     let replacing = tokio::spawn({
         let (inbox, order) = (Arc::clone(&inbox), order.clone());
         async move { inbox.put_intent(&order, Some(1), row("pi_2")).await }
@@ -518,7 +519,7 @@ async fn found_by_payment<S: Subject>(world: World<S>) -> Told {
         other.intent_of_payment(&tea(), "pi_5").await?.is_none(),
         "pi_5 belongs to nobody",
     )?;
-    // An order of which only an event says something has no row, and its payment none to find.
+    // An order that only an event names has no row, and its payment finds none.
     let mut event = new_event("evt_2", "pi_6", false);
     event.order = Some(order_key("order-6"));
     inbox.receive(event).await?;

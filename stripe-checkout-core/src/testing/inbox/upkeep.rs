@@ -1,4 +1,4 @@
-//! Counting, forgetting, looking for what nobody told, and bookmarks.
+//! Counting and deleting events, looking for unreported payments, and bookmarks.
 
 use std::time::{Duration, SystemTime};
 
@@ -41,14 +41,14 @@ fn ago(time: Duration) -> SystemTime {
     SystemTime::now() - time
 }
 
-/// An event that came so many days ago.
+/// An event that arrived this many days ago.
 fn old(id: &str, payment: &str, settles: bool, days: u32) -> NewEvent {
     let mut event = new_event(id, payment, settles);
     event.received = ago(DAY * days);
     event
 }
 
-/// An event that was dealt with so many days ago.
+/// An event that was processed this many days ago.
 async fn dealt_with<S: Subject>(
     world: &World<S>,
     inbox: &S::Inbox,
@@ -112,7 +112,7 @@ async fn due_and_oldest<S: Subject>(world: World<S>) -> Told {
     same("due", stats.due, 3)?;
     let oldest = stored(&inbox, "evt_1").await?.received;
     same("oldest", stats.oldest_pending, Some(oldest))?;
-    // One that failed is pending, and not due before its pause is over.
+    // The failed one is pending, and not due before its pause is over.
     for (id, verdict) in [
         ("evt_1", done as fn(&EventRecord, &PaymentRecord) -> Verdict),
         ("evt_2", fails),
@@ -150,7 +150,8 @@ async fn unfulfilled<S: Subject>(world: World<S>) -> Told {
         let script = world.script(verdict);
         inbox.step(&tea(), Which::Now(id), terms(), &script).await?;
     }
-    // The first is fulfilled, although a second event object of it waits to be told so; of the second one the success is a dead letter.
+    // The first payment is fulfilled, although a second event object of its success still waits.
+    // The second payment's success is a dead letter.
     same("a dead one", told().await?, (1, since("evt_2").await?))?;
     inbox.discard(&tea(), "evt_2", HOUR).await?;
     same("given up", told().await?, (0, None))
@@ -178,7 +179,7 @@ async fn paid_twice<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let twice = async || Ok::<_, BoxError>(inbox.stats(&tea()).await?.duplicate_payments);
     same("paid twice", twice().await?, 1)?;
-    // What goes back of the first one changes nothing.
+    // A refund of the first payment changes nothing.
     for (payment, left) in [("pi_1", 1), ("pi_2", 0)] {
         let back = refund(&format!("re_{payment}"), payment, PRICE);
         let event = EventBody::new("refund.created", back);
@@ -200,14 +201,14 @@ async fn refunded_before<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
     let back = refund("re_1", "pi_1", PRICE);
     let event = EventBody::new("refund.created", back).id("evt_re");
-    // Of a payment that is not known yet: it only waits for the success.
+    // The payment is not known yet: the refund only waits for the success.
     shop.told(event.clone(), 503).await?;
     let inbox = world.open().await;
     let count = async || Ok::<_, BoxError>(inbox.stats(&tea()).await?.refunded_before_fulfillment);
     same("before the success", count().await?, 0)?;
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     same("after the success", count().await?, 1)?;
-    // Two events of one success are one payment, and others do not count.
+    // Two events of one success are one payment, and other payments do not count.
     shop.told(paid("evt_2", "pi_1"), 200).await?;
     shop.told(paid("evt_3", "pi_2"), 200).await?;
     same("another payment", count().await?, 1)
@@ -259,7 +260,7 @@ async fn never_forgotten<S: Subject>(world: World<S>) -> Told {
         counts(&inbox.stats(&tea()).await?),
         [2, 0, 0, 1, 1, 1],
     )?;
-    // And what somebody may need of them is there.
+    // And the bodies that an operator may need are still there.
     for id in ["evt_1", "evt_2", "evt_3", "evt_5"] {
         check(!stored(&inbox, id).await?.body.is_empty(), id)?;
     }
@@ -274,7 +275,7 @@ async fn not_again<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
     let tomorrow = SystemTime::now() + DAY;
     same("forgotten", inbox.prune(&tea(), tomorrow, 10).await?, 2)?;
-    // The same event again, another one of the same success, and old news.
+    // The same event again, another event of the same success, and a superseded event.
     shop.told(paid("evt_1", "pi_1"), 200).await?;
     shop.told(paid("evt_2", "pi_1"), 200).await?;
     shop.told(news("payment_failed", "pi_1").id("evt_f"), 200)
@@ -284,7 +285,7 @@ async fn not_again<S: Subject>(world: World<S>) -> Told {
     for id in ["evt_1", "evt_2", "evt_f", "evt_c"] {
         shop.is(id, EventState::Superseded).await?;
     }
-    // The order is still paid by that payment.
+    // The order is still paid by the first payment.
     shop.told(paid("evt_3", "pi_3"), 200).await?;
     world
         .did(["succeeded pi_1", "canceled pi_2", "duplicate pi_3"])
@@ -299,7 +300,7 @@ async fn notes_stay<S: Subject>(world: World<S>) -> Told {
     };
     for (id, note) in [
         ("evt_1", back("re_1", 300)),
-        // It failed later: nothing of it went back.
+        // The refund failed later: no money went back.
         ("evt_2", back("re_1", 0)),
         ("evt_3", back("re_2", 200)),
         ("evt_4", PendingNote::RefundedTotal(150)),
@@ -323,7 +324,8 @@ async fn notes_stay<S: Subject>(world: World<S>) -> Told {
 
 async fn later_note_stays<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    // It was opened, which is still to be told to somebody, and it was won, which is done, and forgotten before.
+    // The event of the opened dispute is still pending. The won dispute is done, and is deleted
+    // first.
     let mut opened = old("evt_1", "pi_1", false, 50);
     opened.note = Some(disputed("dp_1", "needs_response"));
     inbox.receive(opened).await?;
@@ -343,7 +345,7 @@ async fn later_note_stays<S: Subject>(world: World<S>) -> Told {
         .await?;
     inbox.prune(&tea(), ago(35 * DAY), 10).await?;
     same("at last", is_disputed().await?, false)?;
-    // Another dispute of the same payment counts for itself.
+    // Another dispute of the same payment counts on its own.
     let mut again = new_event("evt_3", "pi_1", false);
     again.note = Some(disputed("dp_2", "needs_response"));
     inbox.receive(again).await?;
@@ -491,7 +493,7 @@ async fn accounts<S: Subject>(world: World<S>) -> Told {
     for (number, account) in names.iter().enumerate() {
         for reference in ["o-1", "o-2"] {
             let mut row = row(&format!("pi_{number}_{reference}"));
-            // Money goes back long after an order is paid.
+            // Refunds come long after an order is paid.
             row.state = match number % 3 {
                 0 => IntentState::Paid,
                 1 => IntentState::Canceled,

@@ -1,4 +1,4 @@
-//! What is due runs, in whatever process, and a process that stops lets its hooks end.
+//! Due events run in any process, and a process that stops waits for its handlers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,7 +53,9 @@ impl Working {
     }
 }
 
-/// Stores this many successes, of a payment and an order each, as a process does that dies before it runs them.
+/// Stores this many successes, each with its own payment and order.
+///
+/// It acts as a process that dies before it runs them.
 async fn pending<S: Subject>(world: &World<S>, count: usize) -> Told {
     let inbox = world.open().await;
     for n in 0..count {
@@ -137,11 +139,12 @@ async fn graceful_stop<S: Subject>(world: World<S>) -> Told {
     pending(&world, 1).await?;
     world.hooks.told.all(Behave::Hang);
     let shop = world.shop().await?;
-    // One look, and the next one when the hook has ended: no look is on its way when it is told to stop.
+    // The worker looks once, and again when the handler has ended. So no look is in progress when
+    // it is asked to stop.
     let worker = works(&shop, |worker| worker.interval(Duration::from_secs(3600)));
     world.hooks.told.gate.started().await?;
     let _ = worker.stop.send(());
-    // From now on it takes nothing any more.
+    // From now on it takes no more events.
     let mut late = new_event("evt_late", "pi_late", true);
     late.body = paid("evt_late", "pi_late").body().into();
     let inbox = world.open().await;
@@ -175,7 +178,7 @@ async fn stops_at_once<S: Subject>(world: World<S>) -> Told {
         began.elapsed() < Duration::from_secs(5),
         "it waited for its next look",
     )?;
-    // No pause at all is no reason to panic.
+    // A pause of zero must not panic.
     let worker = works(&shop, |worker| {
         worker.interval(Duration::ZERO).concurrency(0)
     });
@@ -208,7 +211,7 @@ async fn no_holding_up<S: Subject>(world: World<S>) -> Told {
     let shop = world.shop().await?;
     let worker = works(&shop, |worker| worker.concurrency(2));
     told.gate.started().await?;
-    // Long enough for a look that found nothing.
+    // Long enough for the worker to look and find nothing.
     tokio::time::sleep(Duration::from_millis(100)).await;
     pending(&world, 4).await?;
     effects(&world, 3).await?;

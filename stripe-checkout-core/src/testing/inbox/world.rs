@@ -1,4 +1,7 @@
-//! What every case has: a store, a merchant whose hooks do as they are told, processes that take deliveries, and inboxes without any of these.
+//! The world of every case.
+//!
+//! It has a store, a merchant, processes that receive deliveries, and inboxes without any of these.
+//! The case sets how the merchant's handlers behave.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -23,7 +26,7 @@ use crate::testing::{EventBody, PaymentIntent, now, sign};
 use crate::webhook::{DisputeStatus, Payment};
 use crate::{Amount, Currency};
 
-/// What a case comes to.
+/// The result of a case.
 pub(super) type Told = Result<(), BoxError>;
 pub(super) type Connection<S> = <<S as Subject>::Inbox as Inbox>::Connection;
 
@@ -31,7 +34,7 @@ pub(super) const PRICE: Amount = Amount::new(1999, Currency::EUR);
 pub(super) const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const SECRET: &str = "whsec_of_the_inboxes";
-/// How long a case waits for what has to happen.
+/// The longest time that a case waits for an expected change.
 const SOON: Duration = Duration::from_secs(30);
 
 pub(super) fn check(right: bool, what: impl Into<String>) -> Told {
@@ -53,7 +56,7 @@ where
     )
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub(super) async fn until<F: Future<Output = Result<bool, BoxError>>>(
     what: &str,
     is_so: impl Fn() -> F,
@@ -70,7 +73,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A store of its own, and the merchant's side of it.
+/// A store for one case, and the merchant's side of it.
 pub(super) struct World<S> {
     pub(super) subject: Arc<S>,
     pub(super) hooks: Hooks<S>,
@@ -90,7 +93,7 @@ impl<S: Subject> World<S> {
         self.subject.open().await
     }
 
-    /// A process of the shop's.
+    /// A process of the shop.
     pub(super) async fn shop(&self) -> Result<Shop, BoxError> {
         self.built(|builder| builder).await
     }
@@ -109,7 +112,7 @@ impl<S: Subject> World<S> {
         Ok(Shop { checkout, webhook })
     }
 
-    /// What hooks did for good, in order.
+    /// The lasting effects of the handlers, in order.
     pub(super) async fn effects(&self) -> Result<Vec<String>, BoxError> {
         if self.subject.transactional() {
             self.subject.written().await
@@ -123,7 +126,7 @@ impl<S: Subject> World<S> {
         self.hooks.told.kept_apart()
     }
 
-    /// Whether what was undone is gone, where it can be.
+    /// Checks that undone writes are gone, if the store can undo them.
     pub(super) async fn wrote<const N: usize>(&self, lines: [&str; N]) -> Told {
         if !self.subject.transactional() {
             return Ok(());
@@ -141,7 +144,10 @@ impl<S: Subject> World<S> {
         }
     }
 
-    /// A process that takes an event (this one, or the one that is due), and dies while its hook runs: nothing of it goes on, and its handle is gone.
+    /// A process that runs an event and dies while the handler runs.
+    ///
+    /// It runs the given event or the next due one. None of its work goes on, and its handle is
+    /// gone.
     pub(super) async fn dies(&self, event: Option<&'static str>, terms: Terms) -> Told {
         let inbox = self.open().await;
         let script = Arc::new(self.script(done).hangs());
@@ -161,14 +167,16 @@ impl<S: Subject> World<S> {
     }
 }
 
-/// A process that takes deliveries.
+/// A process that receives deliveries.
 pub(super) struct Shop {
     pub(super) checkout: Checkout,
     webhook: Endpoint,
 }
 
 impl Shop {
-    /// One delivery, signed anew as each of Stripe's is, and the status of its answer.
+    /// Sends one delivery and returns the response's status.
+    ///
+    /// Each delivery has its own signature, as Stripe's have.
     pub(super) async fn send(&self, event: EventBody) -> Result<u16, BoxError> {
         let body = event.body();
         let header = sign(&body, &WebhookSecret::new(SECRET)?, now());
@@ -178,7 +186,7 @@ impl Shop {
         Ok(self.checkout.handle(call).await.status())
     }
 
-    /// A delivery that is answered like this.
+    /// Sends a delivery and checks the response's status.
     pub(super) async fn told(&self, event: EventBody, status: u16) -> Told {
         same("the answer", self.send(event).await?, status)
     }
@@ -201,7 +209,7 @@ pub(super) fn intent(payment: &str, order: &str, status: &str) -> PaymentIntent 
         .status(status)
 }
 
-/// News of a payment of the order `order-1`.
+/// An event about a payment of the order `order-1`.
 pub(super) fn news(what: &str, payment: &str) -> EventBody {
     news_of(what, payment, "order-1")
 }
@@ -220,19 +228,19 @@ pub(super) fn paid(event: &str, payment: &str) -> EventBody {
     news("succeeded", payment).id(event)
 }
 
-/// How a hook behaves after it wrote what it writes.
+/// How a handler behaves after it wrote its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behave {
     Well,
-    /// Takes its time, so that others can come in between.
+    /// Takes some time, so that others can run in between.
     Slowly,
     Fail,
     Panic,
-    /// Waits to be released.
+    /// Waits for its release.
     Hang,
 }
 
-/// The merchant.
+/// The merchant's handlers.
 pub(super) struct Hooks<S> {
     subject: Arc<S>,
     pub(super) told: Arc<Merchant>,
@@ -247,15 +255,18 @@ impl<S> Clone for Hooks<S> {
     }
 }
 
-/// What the hooks of all processes saw, and how they shall behave.
+/// What the handlers of all processes saw, and how they behave.
 pub(super) struct Merchant {
-    /// By the line that a hook writes; all others behave as "" says.
+    /// By the line that a handler writes; all others use the entry "".
     behave: Mutex<HashMap<String, Behave>>,
     pub(super) due: Mutex<Due>,
     pub(super) gate: Gate,
     begun: Mutex<Vec<String>>,
     ended: Mutex<Vec<String>>,
-    /// The payments and orders of the hooks that run, how many did at most, and those of which two did.
+    /// The payments and orders of the running handlers.
+    ///
+    /// The next fields are the present and the largest number of running handlers, and the payments
+    /// and orders of which two ran at the same time.
     running: Mutex<HashSet<String>>,
     hooks: Mutex<(usize, usize)>,
     collided: Mutex<Vec<String>>,
@@ -295,17 +306,17 @@ impl Merchant {
         *lock(&self.due) = due;
     }
 
-    /// The hooks that began, whatever came of them.
+    /// The handlers that began, whatever their result.
     pub(super) fn begun(&self) -> Vec<String> {
         lock(&self.begun).clone()
     }
 
-    /// How many hooks ran at the same time, at most.
+    /// The largest number of handlers that ran at the same time.
     pub(super) fn most(&self) -> usize {
         lock(&self.hooks).1
     }
 
-    /// That no two hooks of one payment or of one order ran at the same time.
+    /// Checks that no two handlers of one payment or of one order ran at the same time.
     pub(super) fn kept_apart(&self) -> Told {
         let collided = lock(&self.collided).clone();
         same("ran at the same time", collided, [""; 0])
@@ -327,7 +338,7 @@ impl Merchant {
     }
 }
 
-/// A hook that runs, also if its future is dropped or it panics.
+/// A running handler, until it ends, panics or its future is dropped.
 struct Entered<'a> {
     merchant: &'a Merchant,
     keys: Vec<String>,
@@ -343,7 +354,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Where hooks that hang tell that they began, and wait.
+/// The gate at which hanging handlers report that they began, and wait.
 pub(super) struct Gate {
     began: Semaphore,
     release: Semaphore,
@@ -365,14 +376,14 @@ impl Gate {
         Ok(())
     }
 
-    /// Waits until one more hook hangs.
+    /// Waits until one more handler hangs.
     pub(super) async fn started(&self) -> Told {
         let began = tokio::time::timeout(SOON, self.began.acquire()).await;
         began.map_err(|_| "no hook began")??.forget();
         Ok(())
     }
 
-    /// Lets whoever hangs go on, and whoever comes.
+    /// Releases all handlers that hang or will hang.
     pub(super) fn open(&self) {
         self.release.add_permits(1000);
     }
@@ -395,7 +406,7 @@ impl<S: Subject> Hooks<S> {
             Behave::Well => tokio::task::yield_now().await,
             Behave::Slowly => tokio::time::sleep(Duration::from_millis(3)).await,
             Behave::Fail => return Err("the printer is out of paper".into()),
-            // Unlike `panic!` it prints nothing: it is no failure of the test's.
+            // Unlike `panic!` it prints nothing, because the test did not fail.
             Behave::Panic => std::panic::resume_unwind(Box::new("a bug of the merchant's")),
             Behave::Hang => self.told.gate.pass().await?,
         }
@@ -508,7 +519,9 @@ impl<S: Subject> FulfillmentHandler<Connection<S>> for Hooks<S> {
     }
 }
 
-/// What an inbox is asked without an engine: it writes the event's id, hangs if it shall, and comes to this verdict.
+/// A script for an inbox without an engine.
+///
+/// It writes the event's id, hangs if it should, and returns its verdict.
 pub(super) struct Script<S> {
     subject: Arc<S>,
     verdict: fn(&EventRecord, &PaymentRecord) -> Verdict,
@@ -523,7 +536,7 @@ impl<S> Script<S> {
         self
     }
 
-    /// The ids of the events that came, in order.
+    /// The ids of the events that ran, in order.
     pub(super) fn ran(&self) -> Vec<String> {
         lock(&self.ran)
             .iter()
@@ -531,7 +544,7 @@ impl<S> Script<S> {
             .collect()
     }
 
-    /// Those events, as the inbox gave them.
+    /// The events that ran, as the inbox passed them.
     pub(super) fn events(&self) -> Vec<EventRecord> {
         lock(&self.ran).clone()
     }
@@ -565,7 +578,7 @@ impl<S: Subject> Dispatch<Connection<S>> for Script<S> {
     }
 }
 
-/// The hook ran; a success is fulfilled.
+/// The verdict of a handler that ran; a success is fulfilled.
 pub(super) fn done(event: &EventRecord, payment: &PaymentRecord) -> Verdict {
     let mut payment = payment.clone();
     if event.settles {
@@ -577,7 +590,7 @@ pub(super) fn done(event: &EventRecord, payment: &PaymentRecord) -> Verdict {
     }
 }
 
-/// The hook failed, and is tried again in an hour.
+/// The verdict of a handler that failed and is retried in an hour.
 pub(super) fn fails(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     Verdict::Failed {
         cause: crate::fulfillment::Cause::Handler,
@@ -586,7 +599,7 @@ pub(super) fn fails(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     }
 }
 
-/// The hook failed for the last time.
+/// The verdict of a handler that failed for the last time.
 pub(super) fn fails_for_good(_: &EventRecord, _: &PaymentRecord) -> Verdict {
     Verdict::Failed {
         cause: crate::fulfillment::Cause::Handler,
@@ -645,12 +658,14 @@ pub(super) fn row(payment: &str) -> IntentRecord {
     }
 }
 
-/// Long enough for everything; three attempts.
+/// Terms that are long enough for everything, with three attempts.
 pub(super) fn terms() -> Terms {
     Terms::new(Duration::from_secs(8), HOUR, 3)
 }
 
-/// As an event comes that is about a payment (the success of it or not), before anything is known of it.
+/// A new event about a payment, before anything is known about the payment.
+///
+/// `settles` says whether it is the payment's success.
 pub(super) fn new_event(id: &str, payment: &str, settles: bool) -> NewEvent {
     NewEvent {
         scope: tea(),
@@ -666,7 +681,7 @@ pub(super) fn new_event(id: &str, payment: &str, settles: bool) -> NewEvent {
     }
 }
 
-/// The dispute of this id has this status.
+/// A note that the dispute of this id has this status.
 pub(super) fn disputed(id: &str, status: &str) -> PendingNote {
     PendingNote::Dispute {
         id: id.to_owned(),
@@ -674,12 +689,12 @@ pub(super) fn disputed(id: &str, status: &str) -> PendingNote {
     }
 }
 
-/// What a step did, with the id of what it took.
+/// The id of the event that a step took, and what the step did.
 pub(super) fn took(step: &Option<Step>) -> Option<(&str, Stepped)> {
     step.as_ref().map(|step| (step.event.id.as_str(), step.did))
 }
 
-/// An inbox, with a word for what the cases ask most.
+/// The event of this id in the inbox.
 pub(super) async fn stored(inbox: &impl Inbox, id: &str) -> Result<EventRecord, BoxError> {
     let found = inbox.event(&tea(), id).await?;
     found.ok_or_else(|| format!("{id} is not in the inbox").into())

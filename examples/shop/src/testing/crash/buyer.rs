@@ -1,4 +1,5 @@
-//! Buyers without a browser: they order at one process or the other, pay at the sandbox as Stripe.js would, and try elsewhere what did not work.
+//! Buyers without a browser. They order at one process or the other, and pay at the sandbox as
+//! Stripe.js would. They repeat a failed request at another process.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -16,7 +17,7 @@ use crate::testing::PATIENCE;
 /// How long a buyer waits for an answer before trying elsewhere.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Buys until enough was bought.
+/// Buys until the run is calm.
 pub(super) async fn buy_again_and_again(run: Arc<Run>, mut rng: Rng) {
     while !run.is_calm() {
         if run.tally.outstanding(&run.sandbox) > BACKLOG {
@@ -40,7 +41,8 @@ async fn buy(run: &Run, rng: &mut Rng) -> Result<(), String> {
     }
     let pay = json!({"order": order});
     let Some(intent) = ask(run, rng, "/create-payment-intent", &pay, 200).await? else {
-        // As the server is set, what the shop itself commits may go with the server, until something is committed that asks to be kept: the intent's row does.
+        // The shop's own commits do not ask for durability, so a server stop may lose them. They
+        // become durable with the next commit that asks for it: the one of the intent's row.
         if run.outages.load(Relaxed) != outages {
             return Ok(());
         }
@@ -67,7 +69,7 @@ async fn buy(run: &Run, rng: &mut Rng) -> Result<(), String> {
     run.tally.payments.fetch_add(1, Relaxed);
     if !run.variant.acknowledged_once && rng.u8(0..3) == 0 {
         let back = json!({"payment_intent": payment, "payment_intent_client_secret": secret});
-        // They may find the shop closed.
+        // The shop may be down.
         let host = rng.choice(&run.hosts).ok_or("no host")?;
         let url = format!("http://{host}/checkout/status");
         let _ = run
@@ -81,7 +83,9 @@ async fn buy(run: &Run, rng: &mut Rng) -> Result<(), String> {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Asks one process or the other until the answer has this status, or nothing can be asked for.
+/// Sends the request to one process or the other until the response has this status.
+///
+/// Returns `None` on a 422, after which another try is useless.
 async fn ask(
     run: &Run,
     rng: &mut Rng,
@@ -108,7 +112,7 @@ async fn ask(
     }
 }
 
-/// As Stripe.js does it.
+/// Confirms the payment as Stripe.js does.
 async fn confirm(run: &Run, payment: &str, secret: &str, card: &str) -> Result<Value, String> {
     let form = format!(
         "key={}&client_secret={secret}&payment_method_data[type]=card&payment_method_data[card][number]={card}\

@@ -1,4 +1,6 @@
-//! A PostgreSQL of the test's own, in a temporary folder, reached by a socket there: to be stopped, and started again.
+//! A PostgreSQL server for one test, which the test can stop and start again.
+//!
+//! Its data and its socket are in a temporary folder.
 
 use std::{
     env, fs,
@@ -21,7 +23,8 @@ use tokio::{
 
 use super::{Run, millis};
 
-/// It ends, and its folder goes, with this process, however that ends.
+/// A PostgreSQL server. It stops and its folder is deleted when this process ends, however that
+/// happens.
 #[derive(Debug)]
 pub struct Cluster {
     folder: PathBuf,
@@ -30,8 +33,8 @@ pub struct Cluster {
     answers: BufReader<ChildStdout>,
 }
 
-/// Does what it is told line by line, and cleans up when nobody can tell it anything any more. Not when a terminal interrupts the test: then there is still
-/// somebody who writes.
+/// Runs commands line by line, and cleans up when its input closes. It ignores the signals of a
+/// terminal that interrupts the test, because the test may still write to it then.
 const SHELL: &str = r#"
     trap '' INT TERM HUP
     cd "$1" || exit 1
@@ -46,8 +49,11 @@ const SHELL: &str = r#"
     cd / && rm -rf "$1"
 "#;
 
-/// What is written goes to the operating system at once, but no disk is waited for: a server that is stopped is no power cut. And a commit waits for nothing,
-/// unless it asks for that: what is acknowledged all the same, is lost.
+/// PostgreSQL settings that make nothing durable unless a commit asks for it.
+///
+/// The server hands each write to the operating system at once, but waits for no disk: stopping a
+/// server is not a power cut. A commit waits for nothing, unless it asks to. So an event that the
+/// shop acknowledges without a durable commit is lost.
 pub(super) const NOTHING_IS_DURABLE: &str = "
 listen_addresses = ''
 max_connections = 200
@@ -60,7 +66,7 @@ impl Cluster {
     /// Starts a new one with these lines in its configuration.
     ///
     /// # Errors
-    /// Says why there is none: most likely PostgreSQL is not installed.
+    /// Returns why it cannot start: most likely PostgreSQL is not installed.
     pub async fn start(settings: &str) -> Result<Self, String> {
         let initdb = find("initdb").ok_or("initdb is not installed")?;
         let pg_ctl = initdb.with_file_name("pg_ctl");
@@ -110,13 +116,13 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// `DATABASE_URL`.
+    /// Returns its `DATABASE_URL`.
     pub fn url(&self) -> String {
         let folder = self.folder.display();
         format!("postgres://postgres@localhost/postgres?host={folder}")
     }
 
-    /// Has it stop as if it had crashed, and start again, as often as planned.
+    /// Stops the server as if it had crashed and starts it again, as often as planned.
     pub(super) async fn stop_and_start(mut self, run: Arc<Run>, mut rng: Rng) -> Self {
         while !run.is_calm() {
             sleep(millis(&mut rng, run.plan.life)).await;
@@ -149,7 +155,7 @@ impl Cluster {
         Err(format!("postgres does not {what}: {said}\n{log}"))
     }
 
-    /// Ends it and deletes its folder.
+    /// Stops the server and deletes its folder.
     pub async fn end(self) {
         let Self {
             mut shell, tell, ..
@@ -159,7 +165,10 @@ impl Cluster {
     }
 }
 
-/// How to become somebody who may run PostgreSQL, which root may not, and give them the folder.
+/// Returns the prefix of a command that runs as a user who may run PostgreSQL, and gives that user
+/// the folder.
+///
+/// The prefix is empty unless this process runs as root, who may not run PostgreSQL.
 async fn as_whom(folder: &Path) -> Result<Vec<String>, String> {
     if output("id", &["-u"]).await.as_deref() != Some("0") {
         return Ok(Vec::new());
@@ -204,7 +213,7 @@ async fn output(program: &str, arguments: &[&str]) -> Option<String> {
     ran.status.success().then(|| text.trim().to_owned())
 }
 
-/// In the path, or where Debian keeps the programs of each version, of which the last one is taken.
+/// Finds a program in `PATH`, or in Debian's folder of the last PostgreSQL version that has it.
 fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();

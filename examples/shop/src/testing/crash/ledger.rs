@@ -1,4 +1,4 @@
-//! What is in the shop's database, read past the shop.
+//! Reads the shop's database directly, without the shop.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,20 +16,20 @@ pub(super) enum Ledger {
     Postgres(String),
 }
 
-/// What was found in it.
+/// What the comparison found in the database.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) paid: usize,
     pub(super) shipments: usize,
     /// Orders with more than one shipment.
     pub(super) double: usize,
-    /// Paid orders without any.
+    /// Paid orders without a shipment.
     pub(super) missing: usize,
-    /// Shipments of orders that are not paid, or not by the payment that they name.
+    /// Shipments of orders that are not paid, or not by the payment that the shipment names.
     pub(super) unpaid: usize,
-    /// Attempts of events besides the first one.
+    /// Attempts at events beyond the first one.
     pub(super) repeated: usize,
-    /// All that is not as it should be, in words.
+    /// Descriptions of everything that is wrong.
     pub(super) wrong: Vec<String>,
 }
 
@@ -64,14 +64,14 @@ impl Ledger {
         Self::Postgres(url.to_owned())
     }
 
-    /// `DATABASE_URL`.
+    /// Returns its `DATABASE_URL`.
     pub(super) fn url(&self) -> &str {
         match self {
             Self::Sqlite(url) | Self::Postgres(url) => url,
         }
     }
 
-    /// On a connection of its own, because the server may have been stopped since.
+    /// Queries on a new connection, because the server may have stopped since the last query.
     async fn rows<T>(&self, sql: &'static str) -> Result<Vec<T>, sqlx::Error>
     where
         T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
@@ -85,7 +85,7 @@ impl Ledger {
             }
             Self::Postgres(url) => {
                 let mut conn = PgConnection::connect(url).await?;
-                // The inbox's tables stand in a schema of their own beside the shop's.
+                // The inbox's tables are in their own schema beside the shop's.
                 sqlx::query("SELECT set_config('search_path', current_setting('search_path') || ', stripe_checkout', false)")
                     .execute(&mut conn)
                     .await?;
@@ -96,14 +96,14 @@ impl Ledger {
         }
     }
 
-    /// How many events wait.
+    /// Returns the number of pending events.
     pub(super) async fn pending(&self) -> Result<i64, sqlx::Error> {
         let sql = "SELECT count(*) FROM stripe_checkout_events WHERE state = 'pending'";
         let rows: Vec<(i64,)> = self.rows(sql).await?;
         Ok(rows[0].0)
     }
 
-    /// What somebody has taken is anybody's from now on.
+    /// Expires the leases of all events that a process has taken.
     pub(super) async fn expire_leases(&self) -> Result<(), sqlx::Error> {
         let sql = "UPDATE stripe_checkout_events SET due = 0 WHERE state = 'pending' AND taken <> 0 RETURNING id";
         let _: Vec<(String,)> = self.rows(sql).await?;
@@ -123,7 +123,7 @@ impl Ledger {
         Ok(rows.into_iter().map(event).collect())
     }
 
-    /// Compares what is there with the payments that were made, by order, and with the events that were acknowledged.
+    /// Compares the database with the payments made, by order, and with the acknowledged events.
     pub(super) async fn compare(
         &self,
         paid: &BTreeMap<String, Vec<String>>,
@@ -184,7 +184,7 @@ impl Ledger {
                 }
             }
         }
-        // An order and its shipment are written together.
+        // The shop writes an order and its shipment together.
         for (order,) in &marked {
             if !shipments.contains_key(order.as_str()) {
                 let wrong = format!("the order {order} is marked as paid and not shipped");
@@ -215,7 +215,7 @@ impl Ledger {
             let attempts = usize::try_from(event.attempts).unwrap_or_default();
             match event.state.as_str() {
                 "done" => found.repeated += attempts.saturating_sub(1),
-                // The attempt that found it superseded was given back.
+                // `attempts` does not include the attempt that found the event superseded.
                 "superseded" => found.repeated += attempts,
                 _ => found
                     .wrong

@@ -1,4 +1,4 @@
-//! A process of the shop's, which is killed, frozen and started again, always at the same address.
+//! A process of the shop, which the test kills, freezes and restarts, always at the same address.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{Run, millis};
 
-/// How one is started.
+/// How to start a process of the shop.
 #[derive(Debug)]
 pub(super) struct Process {
     program: OsString,
@@ -29,7 +29,7 @@ pub(super) struct Process {
     environment: Vec<(&'static str, String)>,
 }
 
-/// What happens to it next.
+/// How the test disturbs a process.
 enum Blow<'a> {
     Kill,
     Freeze(MutexGuard<'a, ()>),
@@ -75,7 +75,7 @@ impl Process {
         }
     }
 
-    /// Lives, and dies, and lives again.
+    /// Starts the process, disturbs it, and restarts it whenever it ends.
     pub(super) async fn live(self, run: Arc<Run>, mut rng: Rng) {
         loop {
             let outages = run.outages.load(Relaxed);
@@ -111,7 +111,7 @@ impl Process {
         Command::new(&self.program)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            // Neither a developer's `.env` nor their database is touched.
+            // So that it neither reads a developer's `.env` nor uses their database.
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -122,7 +122,7 @@ impl Process {
     }
 }
 
-/// Waits for a random moment at which something is due.
+/// Waits for a random moment at which a disturbance is due.
 async fn next_blow<'a>(run: &'a Run, rng: &mut Rng) -> Blow<'a> {
     sleep(millis(rng, run.plan.life)).await;
     loop {
@@ -133,10 +133,10 @@ async fn next_blow<'a>(run: &'a Run, rng: &mut Rng) -> Blow<'a> {
         let freeze = run.is_due(&tally.freezes, plan.freezes);
         let kill = run.is_due(&tally.kills, plan.kills);
         if freeze || kill {
-            // Not just when a payment was made.
+            // A random delay, so that a disturbance does not always come just after a payment.
             sleep(millis(rng, Duration::from_millis(200))).await;
             if freeze && let Ok(freezing) = run.freezing.try_lock()
-                // Nobody else did meanwhile.
+                // No other process was frozen in the meantime.
                 && run.is_due(&tally.freezes, plan.freezes)
             {
                 return Blow::Freeze(freezing);
@@ -149,10 +149,12 @@ async fn next_blow<'a>(run: &'a Run, rng: &mut Rng) -> Blow<'a> {
     }
 }
 
-/// It may only do so because it cannot begin without the database.
+/// Records that a process ended by itself. It may only do so if it cannot start without the
+/// database.
 fn ended_by_itself(run: &Run, status: ExitStatus, outages: usize) {
     let now = run.outages.load(Relaxed);
-    // Odd: the server was away; another number: it was away meanwhile.
+    // An odd count means that the server was down at the start. A changed count means that it went
+    // down since.
     if status.code() == Some(1) && (outages % 2 == 1 || outages != now) {
         run.tally.failed_starts.fetch_add(1, Relaxed);
     } else {

@@ -1,4 +1,4 @@
-//! What was done, and how the shop answered.
+//! Counts what the test did and how the shop answered.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,17 +16,17 @@ use tokio::time::sleep;
 
 use super::{Run, ledger::Found};
 
-/// Counts.
+/// The counts of a run.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) payments: AtomicUsize,
     pub(super) kills: AtomicUsize,
     pub(super) freezes: AtomicUsize,
-    /// Of the database's server.
+    /// Stops of the database server.
     pub(super) stops: AtomicUsize,
-    /// Of processes, without the database.
+    /// Starts of processes that failed because the database was down.
     pub(super) failed_starts: AtomicUsize,
-    /// Deliveries of one event.
+    /// Deliveries for each event.
     per_event: usize,
     answers: Mutex<Answers>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 struct Answers {
     deliveries: usize,
-    /// Deliveries that need not come again.
+    /// Acknowledged deliveries, which the sandbox does not repeat.
     over: usize,
     by_status: BTreeMap<String, usize>,
     acknowledged: HashSet<String>,
@@ -57,7 +57,7 @@ impl Tally {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the deliveries that ended since.
+    /// Counts the deliveries that ended since the last call.
     pub(super) fn count(&self, sandbox: &Sandbox) {
         let mut answers = self.answers();
         for attempt in sandbox.take_deliveries() {
@@ -75,18 +75,18 @@ impl Tally {
         }
     }
 
-    /// How many deliveries are still to be acknowledged.
+    /// Returns the number of deliveries that the shop has yet to acknowledge.
     pub(super) fn outstanding(&self, sandbox: &Sandbox) -> usize {
         let all = sandbox.events().len() * self.per_event;
         all.saturating_sub(self.answers().over)
     }
 
-    /// The events that the shop has acknowledged, once at least.
+    /// Returns the events that the shop has acknowledged at least once.
     pub(super) fn acknowledged(&self) -> HashSet<String> {
         self.answers().acknowledged.clone()
     }
 
-    /// One line of the table.
+    /// Prints one line of the table, and its head before the first line.
     pub(super) fn print(&self, run: &Run, found: &Found, took: Duration) {
         static HEAD: Once = Once::new();
         let columns: [(&str, usize); 13] = [
@@ -134,7 +134,7 @@ pub(super) async fn collect(run: Arc<Run>) {
     }
 }
 
-/// Past the test harness, which shows only what failing tests print.
+/// Prints a line past the test harness, which shows only the output of failing tests.
 pub(super) fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! What a buyer does who comes back: an account, saved cards, one click, and Stripe's own page.
+//! The scenarios of a returning buyer: an account, saved cards, one click, and Stripe's own page.
 
 use super::{super::Stage, DECLINED, GOOD, outcome};
 use crate::order::Status;
@@ -10,7 +10,7 @@ const PASSWORD: &str = "a crab under the pier";
 const DECLINED_LATER: &str = "4000000000000341";
 const ALWAYS_ASKED: &str = "4000002760003184";
 
-/// Makes an account as a buyer does.
+/// Creates an account as a buyer does.
 async fn sign_up(stage: &Stage) {
     let browser = &stage.browser;
     browser.goto(&stage.url("/")).await;
@@ -23,7 +23,7 @@ async fn sign_up(stage: &Stage) {
     browser.read("main", EMAIL).await;
 }
 
-/// Saves a card without paying, and comes back to the account.
+/// Saves a card without paying, and returns to the account.
 async fn save(stage: &Stage, card: &str, name: &str) {
     let browser = &stage.browser;
     browser.click("a[href='/checkout/setup']").await;
@@ -37,7 +37,7 @@ async fn save(stage: &Stage, card: &str, name: &str) {
     browser.read(".cards", name).await;
 }
 
-/// Puts a mug into the cart, and presses the button. Gives nothing: where that leads is the scenario's.
+/// Puts a mug into the cart and double-clicks the button. The scenario checks where that leads.
 async fn buy(stage: &Stage) {
     let browser = &stage.browser;
     browser.goto(&stage.url("/")).await;
@@ -47,7 +47,7 @@ async fn buy(stage: &Stage) {
     browser.double_click("#buy").await;
 }
 
-/// The one order of the account.
+/// Returns the id of the account's only order.
 async fn order_of_account(stage: &Stage) -> String {
     let browser = &stage.browser;
     browser.goto(&stage.url("/account")).await;
@@ -61,7 +61,9 @@ async fn order_of_account(stage: &Stage) -> String {
     link.trim_start_matches("/orders/").to_owned()
 }
 
-/// A card is saved, no money moves, and the card goes again; who logs out is a guest, and who logs in finds all as it was.
+/// A buyer saves a card without a charge, logs out and in, and removes the card.
+///
+/// After the logout the buyer is a guest. After the login everything is unchanged.
 pub async fn card_saved_without_paying_and_removed(stage: &Stage) {
     let browser = &stage.browser;
     sign_up(stage).await;
@@ -90,7 +92,7 @@ pub async fn card_saved_without_paying_and_removed(stage: &Stage) {
     stage.told().await;
 }
 
-/// A double click on the button in the cart: one order, one payment, one parcel.
+/// A double click on the button in the cart leads to one order, one payment and one parcel.
 pub async fn one_click(stage: &Stage) {
     let browser = &stage.browser;
     sign_up(stage).await;
@@ -104,7 +106,9 @@ pub async fn one_click(stage: &Stage) {
     assert!(!browser.sees("form.cart").await, "the cart is empty again");
 }
 
-/// The card was good when it was saved, and is declined: the buyer is told, and pays the same PaymentIntent with another one.
+/// The bank accepts a card when the buyer saves it, and declines it later.
+///
+/// The page shows that, and the buyer pays the same PaymentIntent with another card.
 pub async fn one_click_declined(stage: &Stage) {
     let browser = &stage.browser;
     sign_up(stage).await;
@@ -131,7 +135,10 @@ pub async fn one_click_declined(stage: &Stage) {
     assert_eq!(order_of_account(stage).await, order);
 }
 
-/// The bank wants to ask the buyer: he is brought to the page of the same order, answers, and pays the same PaymentIntent.
+/// The bank wants to authenticate the buyer.
+///
+/// The shop sends the buyer to the checkout page of the same order. The buyer authenticates and
+/// pays the same PaymentIntent.
 pub async fn one_click_that_the_bank_asks_about(stage: &Stage) {
     let browser = &stage.browser;
     sign_up(stage).await;
@@ -151,7 +158,8 @@ pub async fn one_click_that_the_bank_asks_about(stage: &Stage) {
     assert_eq!(order_of_account(stage).await, order);
 }
 
-/// Who is logged in keeps a card while he pays, and finds it on his account's page; a guest is not asked.
+/// A logged-in buyer saves a card while paying, and finds it on the account page. A guest gets no
+/// such choice.
 pub async fn saved_card_on_the_shops_own_page(stage: &Stage) {
     let browser = &stage.browser;
     stage.go_to_the_till().await;
@@ -170,7 +178,8 @@ pub async fn saved_card_on_the_shops_own_page(stage: &Stage) {
     );
     browser.click("#submit").await;
     browser.read("#payment-message", "declined").await;
-    // Another card, on the same PaymentIntent: the wish to save the first one is not in the way.
+    // Another card pays the same PaymentIntent. The choice to save the first card does not get in
+    // the way.
     stage.type_in(GOOD).await;
     browser.click("#submit").await;
     browser.see(&outcome("succeeded")).await;
@@ -179,7 +188,7 @@ pub async fn saved_card_on_the_shops_own_page(stage: &Stage) {
     browser.read(".cards", "Visa •••• 4242").await;
 }
 
-/// Goes from the cart to Stripe's page. Gives the order's id.
+/// Goes from the cart to Stripe's page. Returns the order's id.
 async fn go_to_stripes_page(stage: &Stage) -> String {
     let browser = &stage.browser;
     browser.goto(&stage.url("/")).await;
@@ -187,7 +196,7 @@ async fn go_to_stripes_page(stage: &Stage) -> String {
     browser.click("button[name='page'][value='hosted']").await;
     browser.at(stage.sandbox().url()).await;
     browser.read("#items", "Harbour mug").await;
-    // The way back without having paid leads to the order, and from there it goes on.
+    // The link back without paying leads to the order, from which the buyer can continue.
     browser.click("#back").await;
     let back = browser.at("/orders/").await;
     let order = back.rsplit_once('/').expect("an order").1.to_owned();
@@ -203,7 +212,9 @@ async fn go_to_stripes_page(stage: &Stage) -> String {
     order
 }
 
-/// Paid on Stripe's page, with a code and by courier: the shop fulfils its order, and says what was charged.
+/// A buyer pays on Stripe's page, with a promotion code and courier shipping.
+///
+/// The shop fulfils the order and shows the charged amount.
 pub async fn on_stripes_page(stage: &Stage) {
     let browser = &stage.browser;
     let order = go_to_stripes_page(stage).await;
@@ -229,7 +240,8 @@ pub async fn on_stripes_page(stage: &Stage) {
     assert_eq!(intents[0]["amount_received"], 23_10);
 }
 
-/// A promotion takes off all of it: there is no payment, and the parcel goes out all the same, once.
+/// A promotion code reduces the total to zero. There is no payment, but the shop still ships the
+/// parcel once.
 pub async fn on_stripes_page_for_nothing(stage: &Stage) {
     let browser = &stage.browser;
     let order = go_to_stripes_page(stage).await;

@@ -1,4 +1,4 @@
-//! What a merchant does in the back room, and what the buyer sees of it.
+//! The scenarios of a merchant on the admin pages, with their effect on the buyer's pages.
 
 use super::{super::Stage, DECLINED, GOOD, outcome};
 use crate::order::Status;
@@ -6,7 +6,7 @@ use crate::order::Status;
 // https://docs.stripe.com/testing
 const ACCOUNT: &str = "DE89370400440532013000";
 
-/// Pays for a mug, and opens the payment's page in the back room. Gives the order's and the payment's id.
+/// Pays for a mug. Returns the ids of the order and the payment.
 async fn bought(stage: &Stage) -> (String, String) {
     let order = stage.go_to_the_till().await;
     stage.pay_with(GOOD).await;
@@ -21,7 +21,7 @@ async fn bought(stage: &Stage) -> (String, String) {
 
 async fn open_payment(stage: &Stage, payment: &str) {
     stage.go_into_the_back_room().await;
-    // The way that a merchant goes.
+    // The way that a merchant takes.
     stage
         .browser
         .click(&format!(
@@ -38,7 +38,8 @@ async fn refund_of(stage: &Stage, amount: &str) {
         .await;
 }
 
-/// A part goes back, with a double click, which is one refund; too much does not; then the rest goes back.
+/// A double click refunds a part only once, a refund of too much fails, and then the rest is
+/// refunded.
 pub async fn refund_in_part_and_in_full(stage: &Stage) {
     let browser = &stage.browser;
     let (order, payment) = bought(stage).await;
@@ -68,7 +69,7 @@ pub async fn refund_in_part_and_in_full(stage: &Stage) {
     browser
         .goto(&stage.url(&format!("/admin/payments/{payment}")))
         .await;
-    // As it is filled in: all that is left.
+    // The form's initial amount is all that is left.
     browser.click("#refund button").await;
     browser.read(".facts", "Left\nnothing").await;
     stage.order_becomes(&order, Status::Refunded).await;
@@ -81,7 +82,8 @@ pub async fn refund_in_part_and_in_full(stage: &Stage) {
     browser.see("#order[data-status='refunded']").await;
 }
 
-/// Puts the article that is made on order into the cart, and reserves its money. Gives the order's and the payment's id.
+/// Orders the article that is made to order, and authorises its amount. Returns the ids of the
+/// order and the payment.
 async fn pre_ordered(stage: &Stage) -> (String, String) {
     let browser = &stage.browser;
     browser.goto(&stage.url("/")).await;
@@ -113,7 +115,8 @@ async fn pre_ordered(stage: &Stage) -> (String, String) {
     (order, payment)
 }
 
-/// What was reserved is taken when the kettle is ready, a part of it; the buyer's page turns by itself.
+/// The merchant captures a part of the authorised amount when the kettle is ready. The buyer's page
+/// updates by itself.
 pub async fn pre_order_taken(stage: &Stage) {
     let browser = &stage.browser;
     let (order, payment) = pre_ordered(stage).await;
@@ -148,7 +151,8 @@ pub async fn pre_order_taken(stage: &Stage) {
     browser.read("#order", "€90.00").await;
 }
 
-/// The kettle will never be ready: what was reserved is let go, and the buyer reads it.
+/// The kettle will never be ready. The merchant releases the authorised amount, and the buyer's
+/// page says so.
 pub async fn pre_order_called_off(stage: &Stage) {
     let browser = &stage.browser;
     let (order, payment) = pre_ordered(stage).await;
@@ -166,7 +170,7 @@ pub async fn pre_order_called_off(stage: &Stage) {
 
     browser.goto(&stage.url(&format!("/orders/{order}"))).await;
     browser.see("#order[data-status='canceled']").await;
-    // The till says so, too.
+    // So does the checkout page.
     browser.expect_error("Failed to load resource: the server responded with a status of 422");
     browser
         .goto(&stage.url(&format!("/checkout?order={order}")))
@@ -174,7 +178,8 @@ pub async fn pre_order_called_off(stage: &Stage) {
     browser.read("main", "canceled").await;
 }
 
-/// The buyer's bank takes the money back: until when to answer, and how it ends.
+/// The buyer disputes the payment. The page shows the deadline for the response, and later the
+/// outcome.
 pub async fn dispute_with_deadline(stage: &Stage) {
     let browser = &stage.browser;
     let (_, payment) = bought(stage).await;
@@ -209,7 +214,8 @@ pub async fn dispute_with_deadline(stage: &Stage) {
     assert!(!browser.sees("#disputes").await, "it is decided");
 }
 
-/// Pays by a bank debit, which is on its way then: both pages say so. Gives the order's and the payment's id.
+/// Pays by a bank debit, which then is processing, as both pages say. Returns the ids of the order
+/// and the payment.
 async fn debited(stage: &Stage) -> (String, String) {
     let browser = &stage.browser;
     stage.sandbox().banks().wait_to_be_told();
@@ -230,7 +236,7 @@ async fn debited(stage: &Stage) -> (String, String) {
     (order, payment)
 }
 
-/// The bank says yes: the buyer's page turns by itself, and only now something is shipped.
+/// The bank accepts the debit. The buyer's page updates by itself, and only now the shop ships.
 pub async fn bank_debit_settles(stage: &Stage) {
     let browser = &stage.browser;
     let (order, payment) = debited(stage).await;
@@ -243,7 +249,8 @@ pub async fn bank_debit_settles(stage: &Stage) {
     browser.read(".verdict", "the shipment is written").await;
 }
 
-/// The bank says no, days later: the buyer's page turns by itself, and another way to pay does.
+/// The bank declines the debit days later. The buyer's page updates by itself, and the buyer pays
+/// by card.
 pub async fn bank_debit_fails(stage: &Stage) {
     let browser = &stage.browser;
     let (order, payment) = debited(stage).await;
@@ -264,7 +271,9 @@ pub async fn bank_debit_fails(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// A day of takings, a refund, a dispute and two failures, drawn by the server: with words, and a table behind each.
+/// The server draws a day of takings, a refund, a dispute and two failures.
+///
+/// Each chart has a text and a table.
 pub async fn the_day_in_charts(stage: &Stage) {
     let browser = &stage.browser;
     stage.go_into_the_back_room().await;

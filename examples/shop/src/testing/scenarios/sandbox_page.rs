@@ -1,4 +1,4 @@
-//! What somebody who builds a shop does on the sandbox's own page, and what the shop makes of it.
+//! The scenarios of a developer on the sandbox's own page, with their effect on the shop.
 
 use fantoccini::key::Key;
 
@@ -14,7 +14,7 @@ async fn open_page(stage: &Stage) {
     stage.browser.read("#connection.live", "Live").await;
 }
 
-/// A number in one of the page's switches.
+/// Sets a number in one of the page's switches.
 async fn set(stage: &Stage, switch: &str, number: &str) {
     stage.browser.fill(&format!("#{switch}"), number).await;
     stage.browser.press(Key::Enter).await;
@@ -22,7 +22,8 @@ async fn set(stage: &Stage, switch: &str, number: &str) {
     stage.browser.see(&format!(".set #{switch}")).await;
 }
 
-/// Answers are lost and the event is sent twice more: the page shows each attempt as it happens, and the shop packs one parcel.
+/// The sandbox loses responses and sends an event twice more. The page shows each attempt as it
+/// happens, and the shop packs one parcel.
 pub async fn webhooks_lost_and_doubled(stage: &Stage) {
     let browser = &stage.browser;
     open_page(stage).await;
@@ -44,7 +45,7 @@ pub async fn webhooks_lost_and_doubled(stage: &Stage) {
     browser.read("#intents > li", "18.00 EUR").await;
     browser.read("#intents .pill.good", "succeeded").await;
     browser.read("#intents .about", "visa •••• 4242").await;
-    // The newest is the first.
+    // The newest event is the first.
     browser
         .read("#events > li:first-child .pill", "delivered")
         .await;
@@ -60,7 +61,7 @@ pub async fn webhooks_lost_and_doubled(stage: &Stage) {
         )
     );
 
-    // By keyboard; what comes meanwhile neither closes what is open nor takes the focus away.
+    // By keyboard. New events neither close the open one nor take the focus away.
     let twice = "#events > li:first-child button[data-key='twice']";
     browser.tab_to(twice).await;
     browser.press(Key::Enter).await;
@@ -77,7 +78,8 @@ pub async fn webhooks_lost_and_doubled(stage: &Stage) {
     stage.paid_once(&order).await;
 }
 
-/// A debit settles at the press of a button; then some of it goes back, and the buyer's bank wants the rest of it.
+/// A press of a button settles a debit. Then the merchant refunds a part, and the buyer disputes
+/// the rest.
 pub async fn what_banks_do_on_demand(stage: &Stage) {
     let browser = &stage.browser;
     open_page(stage).await;
@@ -101,7 +103,8 @@ pub async fn what_banks_do_on_demand(stage: &Stage) {
         .expect("an id")
         .to_owned();
 
-    // Too much is told in place, Escape lets it be, and the focus is where it was.
+    // The dialog reports an excessive amount, Escape closes it, and the focus returns to the
+    // button.
     browser.expect_error("Failed to load resource: the server responded with a status of 400");
     let refund = "#intents button[data-key='refund']";
     browser.tab_to(refund).await;
@@ -144,6 +147,6 @@ pub async fn what_banks_do_on_demand(stage: &Stage) {
         .read("#intents .then:last-child .pill", "lost")
         .await;
     stage.told().await;
-    // Its events are there too, without anybody asking for them.
+    // The events of the dispute appear without a reload.
     browser.read("#events > li", "charge.dispute.closed").await;
 }
