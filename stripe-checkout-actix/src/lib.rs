@@ -56,7 +56,7 @@ pub fn routes(checkout: Checkout) -> impl HttpServiceFactory {
                 }
                 let (limit, deadline) = (endpoint.body_limit(), endpoint.body_deadline());
                 let (body, rest) = read(&request, payload, limit, deadline).await;
-                let answer = Answer(checkout.handle(call.body(body)).await);
+                let answer = CheckoutResponse(checkout.handle(call.body(body)).await);
                 keeping(answer.response(), rest)
             }
         };
@@ -113,7 +113,7 @@ pub async fn verify(
     checkout
         .verify(body, signatures.map(HeaderValue::as_bytes))
         .map_err(|error| Refusal {
-            answer: Answer(error.into()),
+            answer: CheckoutResponse(error.into()),
             rest: RefCell::new(Some(rest)),
         })
 }
@@ -122,7 +122,7 @@ pub async fn verify(
 ///
 /// It closes the connection if the request's body was not read to its end.
 pub struct Refusal {
-    answer: Answer,
+    answer: CheckoutResponse,
     rest: RefCell<Option<Rest>>,
 }
 
@@ -169,9 +169,9 @@ impl fmt::Display for Refusal {
 
 /// The core's reply as actix-web's response.
 #[derive(Debug, Clone)]
-pub struct Answer(pub Reply);
+pub struct CheckoutResponse(pub Reply);
 
-impl Answer {
+impl CheckoutResponse {
     fn response(self) -> HttpResponse {
         let (status, headers, body) = self.0.into_parts();
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -187,7 +187,7 @@ impl Answer {
     }
 }
 
-impl Responder for Answer {
+impl Responder for CheckoutResponse {
     type Body = BoxBody;
 
     fn respond_to(self, _: &HttpRequest) -> HttpResponse {
@@ -196,7 +196,7 @@ impl Responder for Answer {
 }
 
 // With this, `?` in a handler and a failed extractor give exactly this response.
-impl ResponseError for Answer {
+impl ResponseError for CheckoutResponse {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -206,7 +206,7 @@ impl ResponseError for Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for CheckoutResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "answered with {}", self.0.status())
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::web::{Data, Payload};
 use actix_web::{App, HttpRequest, HttpServer, test, web};
-use stripe_checkout_actix::{Answer, Refusal, VerifiedEvent, routes, verify};
+use stripe_checkout_actix::{CheckoutResponse, Refusal, VerifiedEvent, routes, verify};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::{Amount, Checkout, Config, Currency, Reply, WebhookSecret};
@@ -56,9 +56,11 @@ async fn called(
     mine: Data<Mine>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<Answer, Refusal> {
+) -> Result<CheckoutResponse, Refusal> {
     let event = verify(&mine.checkout, &request, payload).await?;
-    Ok(Answer(Reply::from(mine.checkout.receive(event).await)))
+    Ok(CheckoutResponse(Reply::from(
+        mine.checkout.receive(event).await,
+    )))
 }
 
 #[tokio::test]

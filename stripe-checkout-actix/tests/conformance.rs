@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App, Error, HttpMessage, HttpServer, web};
-use stripe_checkout_actix::{Answer, VerifiedEvent, routes};
+use stripe_checkout_actix::{CheckoutResponse, VerifiedEvent, routes};
 use stripe_checkout_core::testing::conformance::{self, Application, Driver, MEMBER_HEADER};
 use stripe_checkout_core::{Checkout, Reply};
 
@@ -38,8 +38,11 @@ impl Driver for Actix {
     }
 }
 
-async fn by_hand(checkout: Data<Checkout>, VerifiedEvent(event): VerifiedEvent) -> Answer {
-    Answer(Reply::from(checkout.receive(event).await))
+async fn by_hand(
+    checkout: Data<Checkout>,
+    VerifiedEvent(event): VerifiedEvent,
+) -> CheckoutResponse {
+    CheckoutResponse(Reply::from(checkout.receive(event).await))
 }
 
 async fn member(

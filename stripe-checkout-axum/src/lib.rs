@@ -47,7 +47,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(checkout: Checkout) -> Router<S>
                     call = call.header(name.as_str(), value.as_bytes());
                 }
                 let body = read(body, endpoint.body_limit(), endpoint.body_deadline()).await;
-                Answer(checkout.handle(call.body(body)).await)
+                CheckoutResponse(checkout.handle(call.body(body)).await)
             };
             let route: MethodRouter<S, Infallible> = on(filter, handler);
             router.route(&path, route)
@@ -67,9 +67,9 @@ impl<S: Send + Sync> FromRequest<S> for VerifiedEvent
 where
     Checkout: FromRef<S>,
 {
-    type Rejection = Answer;
+    type Rejection = CheckoutResponse;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, CheckoutResponse> {
         verify(&Checkout::from_ref(state), request).await.map(Self)
     }
 }
@@ -80,21 +80,21 @@ where
 ///
 /// # Errors
 /// The response to send: 400, 408 or 413.
-pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, Answer> {
+pub async fn verify(checkout: &Checkout, request: Request) -> Result<Event, CheckoutResponse> {
     let (parts, body) = request.into_parts();
     let body = read(body, checkout.body_limit(), checkout.body_deadline()).await;
     let signatures = parts.headers.get_all(Checkout::SIGNATURE_HEADER);
     let signatures = signatures.iter().map(HeaderValue::as_bytes);
     checkout
         .verify(body, signatures)
-        .map_err(|error| Answer(error.into()))
+        .map_err(|error| CheckoutResponse(error.into()))
 }
 
 /// The core's reply as axum's response.
 #[derive(Debug, Clone)]
-pub struct Answer(pub Reply);
+pub struct CheckoutResponse(pub Reply);
 
-impl IntoResponse for Answer {
+impl IntoResponse for CheckoutResponse {
     fn into_response(self) -> Response {
         let (status, headers, body) = self.0.into_parts();
         let mut response = Response::new(axum::body::Body::from(body));

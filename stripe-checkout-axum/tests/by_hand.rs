@@ -5,7 +5,7 @@ mod support;
 use axum::extract::{FromRef, Request};
 use axum::routing::post;
 use axum::{Extension, Router};
-use stripe_checkout_axum::{Answer, VerifiedEvent, router, verify};
+use stripe_checkout_axum::{CheckoutResponse, VerifiedEvent, router, verify};
 use stripe_checkout_core::fulfillment::MemoryInbox;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::{Checkout, Config, Reply, WebhookSecret};
@@ -48,7 +48,7 @@ async fn only_genuine_events_reach_a_route_written_by_hand() {
     let extracted = async |VerifiedEvent(event): VerifiedEvent| event.event_type().to_owned();
     let by_call = async |Extension(checkout): Extension<Checkout>, request: Request| {
         let event = verify(&checkout, request).await?;
-        Ok::<_, Answer>(Answer(Reply::from(checkout.receive(event).await)))
+        Ok::<_, CheckoutResponse>(CheckoutResponse(Reply::from(checkout.receive(event).await)))
     };
     let app = Router::new()
         .route("/extracted", post(extracted))

@@ -7,7 +7,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::post;
-use stripe_checkout_axum::{Answer, VerifiedEvent, router};
+use stripe_checkout_axum::{CheckoutResponse, VerifiedEvent, router};
 use stripe_checkout_core::testing::conformance::{self, Application, Driver, MEMBER_HEADER};
 use stripe_checkout_core::{Checkout, Reply};
 use tokio::net::TcpListener;
@@ -35,8 +35,11 @@ impl Driver for Axum {
     }
 }
 
-async fn by_hand(State(checkout): State<Checkout>, VerifiedEvent(event): VerifiedEvent) -> Answer {
-    Answer(Reply::from(checkout.receive(event).await))
+async fn by_hand(
+    State(checkout): State<Checkout>,
+    VerifiedEvent(event): VerifiedEvent,
+) -> CheckoutResponse {
+    CheckoutResponse(Reply::from(checkout.receive(event).await))
 }
 
 async fn member(mut request: Request, next: Next) -> Response {

@@ -513,7 +513,7 @@ impl Day {
         said.value(&call);
         let reply = self.checkout.handle(call).await;
         said.value(&reply);
-        said.value(&stripe_checkout_axum::Answer(reply));
+        said.value(&stripe_checkout_axum::CheckoutResponse(reply));
     }
 
     /// Tries the wrong configurations that have a key in the wrong place.

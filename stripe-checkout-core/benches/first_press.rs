@@ -20,8 +20,8 @@ use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
 use stripe_checkout_core::stripe::{Gateway, PooledTransport};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, Config, Currency, Customers, Pricing, PricingError,
-    Visitor,
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, CustomerResolver, Pricing,
+    PricingError, Visitor,
 };
 use stripe_checkout_sandbox::Sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,7 @@ impl Pricing for Shop {
     }
 }
 
-impl Customers for Shop {
+impl CustomerResolver for Shop {
     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         let known = visitor.header_str("x-member").map(CustomerRequest::new);
         Ok(known.map(|known| known.email("ada@example.com")))

@@ -9,14 +9,16 @@
 mod alerts;
 mod builder;
 #[cfg(feature = "intent")]
+mod cancel_order;
+#[cfg(feature = "intent")]
 mod captures;
 mod clock;
 mod delivery_watch;
 #[cfg(feature = "intent")]
-mod expire;
-#[cfg(feature = "intent")]
 mod fingerprint;
 mod handle;
+#[cfg(feature = "intent")]
+mod off_session_charge;
 #[cfg(feature = "intent")]
 mod open_payment;
 #[cfg(feature = "intent")]
@@ -40,8 +42,6 @@ mod retrieved;
 #[cfg(feature = "intent")]
 mod returned;
 mod routes;
-#[cfg(feature = "intent")]
-mod saved_charge;
 mod schedule;
 mod state;
 mod tasks;
@@ -54,11 +54,11 @@ mod webhook;
 mod worker;
 
 pub use self::alerts::Alert;
-pub use self::builder::{CheckoutBuilder, Ours};
+pub use self::builder::{CheckoutBuilder, Ownership};
 #[cfg(feature = "intent")]
-pub use self::captures::Totals;
+pub use self::cancel_order::OrderCancellation;
 #[cfg(feature = "intent")]
-pub use self::expire::Expired;
+pub use self::captures::PaymentTotals;
 #[cfg(feature = "intent")]
 pub use self::payment_error::PaymentError;
 #[cfg(feature = "intent")]

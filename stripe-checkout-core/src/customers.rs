@@ -18,7 +18,7 @@ use crate::requests::CustomerRequest;
 ///
 /// ```
 /// use stripe_checkout_core::requests::CustomerRequest;
-/// use stripe_checkout_core::{Customers, PricingError, Visitor};
+/// use stripe_checkout_core::{CustomerResolver, PricingError, Visitor};
 ///
 /// struct User {
 ///     id: String,
@@ -27,7 +27,7 @@ use crate::requests::CustomerRequest;
 ///
 /// struct Users;
 ///
-/// impl Customers for Users {
+/// impl CustomerResolver for Users {
 ///     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
 ///         // Put there by the application's own log-in layer, see `VisitorData`.
 ///         let user = visitor.data::<User>();
@@ -35,7 +35,7 @@ use crate::requests::CustomerRequest;
 ///     }
 /// }
 /// ```
-pub trait Customers: Send + Sync + 'static {
+pub trait CustomerResolver: Send + Sync + 'static {
     /// Returns the user who makes the request, or `None` for a guest.
     ///
     /// # Errors
@@ -47,19 +47,19 @@ pub trait Customers: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<CustomerRequest>, PricingError>> + Send;
 }
 
-/// [`Customers`] without their type.
-pub(crate) trait ErasedCustomers: Send + Sync {
+/// [`CustomerResolver`] without their type.
+pub(crate) trait ErasedCustomerResolver: Send + Sync {
     fn customer<'a>(
         &'a self,
         visitor: &'a Visitor,
     ) -> BoxFuture<'a, Result<Option<CustomerRequest>, PricingError>>;
 }
 
-impl<T: Customers> ErasedCustomers for T {
+impl<T: CustomerResolver> ErasedCustomerResolver for T {
     fn customer<'a>(
         &'a self,
         visitor: &'a Visitor,
     ) -> BoxFuture<'a, Result<Option<CustomerRequest>, PricingError>> {
-        Box::pin(Customers::customer(self, visitor))
+        Box::pin(CustomerResolver::customer(self, visitor))
     }
 }

@@ -50,7 +50,7 @@ pub(crate) use decide::{is_present, is_session};
 #[cfg(feature = "intent")]
 pub(crate) use decline_limit::{Cancel, DeclineLimit};
 pub use due::{Due, Mismatch};
-pub(crate) use engine::{Delivery, Engine, OursRule, Settings};
+pub(crate) use engine::{Delivery, Engine, OwnershipRule, Settings};
 pub(crate) use erased::Fulfillment;
 pub use future::BoxFuture;
 pub use handler::{FulfillmentHandler, OnPaid, on_paid};

@@ -10,7 +10,7 @@ use crate::error::BoxError;
 use crate::fulfillment::BoxFuture;
 use crate::requests::PaymentRequest;
 
-/// Why a [`Guard`] refuses a visitor. A guard can return any error with `?`.
+/// Why a [`PaymentGuard`] refuses a visitor. A guard can return any error with `?`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum GuardError {
@@ -54,19 +54,20 @@ impl<E: Into<BoxError>> From<E> for GuardError {
 ///
 /// It also runs before each look-up of a payment, which the checkout page may need too, and before
 /// saved cards are shown. The return page asks again and again while a payment is processed. So a
-/// limit for payments should allow [`Attempt::LookUp`] and [`Attempt::CustomerSession`]. Look-ups
-/// have their own bound: [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
+/// limit for payments should allow [`GuardedAction::LookUp`] and
+/// [`GuardedAction::CustomerSession`]. Look-ups have their own bound:
+/// [`max_visitor_calls`](crate::CheckoutBuilder::max_visitor_calls).
 ///
 /// ```
 /// use std::collections::HashSet;
 /// use std::net::IpAddr;
 ///
-/// use stripe_checkout_core::{Attempt, Guard, GuardError, Visitor};
+/// use stripe_checkout_core::{GuardedAction, PaymentGuard, GuardError, Visitor};
 ///
 /// struct Banned(HashSet<IpAddr>);
 ///
-/// impl Guard for Banned {
-///     async fn admit(&self, visitor: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
+/// impl PaymentGuard for Banned {
+///     async fn check(&self, visitor: &Visitor, _: GuardedAction<'_>) -> Result<(), GuardError> {
 ///         match visitor.peer() {
 ///             Some(peer) if self.0.contains(&peer) => Err(GuardError::refused("Please contact the shop.")),
 ///             _ => Ok(()),
@@ -74,24 +75,24 @@ impl<E: Into<BoxError>> From<E> for GuardError {
 ///     }
 /// }
 /// ```
-pub trait Guard: Send + Sync + 'static {
+pub trait PaymentGuard: Send + Sync + 'static {
     /// Checks whether this visitor may do this now.
     ///
     /// # Errors
     /// [`GuardError::refused`] with a message for the buyer (403), or [`GuardError::TooMany`]
     /// (429). Any other error that you return with `?` means that the guard cannot decide now
     /// (503).
-    fn admit(
+    fn check(
         &self,
         visitor: &Visitor,
-        attempt: Attempt<'_>,
+        action: GuardedAction<'_>,
     ) -> impl Future<Output = Result<(), GuardError>> + Send;
 }
 
 /// The action that a visitor is about to take.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum Attempt<'a> {
+pub enum GuardedAction<'a> {
     /// Pays this request.
     Payment(&'a PaymentRequest),
     /// Saves a card without paying, which thieves prefer.
@@ -103,21 +104,21 @@ pub enum Attempt<'a> {
     CustomerSession,
 }
 
-/// A [`Guard`] without its type.
+/// A [`PaymentGuard`] without its type.
 pub(crate) trait ErasedGuard: Send + Sync {
-    fn admit<'a>(
+    fn check<'a>(
         &'a self,
         visitor: &'a Visitor,
-        attempt: Attempt<'a>,
+        action: GuardedAction<'a>,
     ) -> BoxFuture<'a, Result<(), GuardError>>;
 }
 
-impl<G: Guard> ErasedGuard for G {
-    fn admit<'a>(
+impl<G: PaymentGuard> ErasedGuard for G {
+    fn check<'a>(
         &'a self,
         visitor: &'a Visitor,
-        attempt: Attempt<'a>,
+        action: GuardedAction<'a>,
     ) -> BoxFuture<'a, Result<(), GuardError>> {
-        Box::pin(Guard::admit(self, visitor, attempt))
+        Box::pin(PaymentGuard::check(self, visitor, action))
     }
 }

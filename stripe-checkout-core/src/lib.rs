@@ -50,22 +50,24 @@ pub mod webhook;
 pub use amount::{Amount, AmountError, DEFAULT_CAP, Rounding};
 pub use build_error::BuildError;
 pub use call::{Body, Call, Visitor, VisitorData};
-pub use checkout::{Alert, Checkout, CheckoutBuilder, Ours, Tenants, Upkeep, VerifyError, Worker};
+pub use checkout::{
+    Alert, Checkout, CheckoutBuilder, Ownership, Tenants, Upkeep, VerifyError, Worker,
+};
 #[cfg(feature = "intent")]
 pub use checkout::{
-    Expired, PaymentError, ReconcileError, ReconcileFailure, ReconcilePart, Reconciled, Reconciler,
-    Totals,
+    OrderCancellation, PaymentError, PaymentTotals, ReconcileError, ReconcileFailure,
+    ReconcilePart, Reconciled, Reconciler,
 };
 #[cfg(feature = "dotenv")]
 pub use config::DotEnv;
 pub use config::{API_VERSION, Config, DEFAULT_API_BASE, DEFAULT_STRIPE_JS_URL};
 pub use currency::{Currency, CurrencyError};
 #[cfg(feature = "intent")]
-pub use customers::Customers;
+pub use customers::CustomerResolver;
 pub use endpoint::{Endpoint, Group, Method};
 pub use error::*;
 #[cfg(feature = "intent")]
-pub use guard::{Attempt, Guard, GuardError};
+pub use guard::{GuardError, GuardedAction, PaymentGuard};
 pub use metadata::{Metadata, MetadataError};
 #[cfg(feature = "intent")]
 pub use pricing::{ClientAmount, Pricing, PricingError};

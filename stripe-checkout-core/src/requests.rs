@@ -4,6 +4,7 @@
 
 mod cancel;
 mod capture;
+mod capture_method;
 mod connect;
 mod customer;
 mod descriptor;
@@ -14,9 +15,9 @@ mod hosted;
 mod intent_params;
 mod limits;
 mod line;
+mod off_session_charge;
 mod payment;
 mod refund;
-mod saved_charge;
 #[cfg(feature = "sessions")]
 mod session_items;
 #[cfg(feature = "sessions")]
@@ -28,6 +29,7 @@ mod tax;
 
 pub use cancel::{CancelReason, CancelRequest};
 pub use capture::CaptureRequest;
+pub use capture_method::CaptureMethod;
 pub use customer::{Customer, CustomerRequest};
 pub(crate) use descriptor::is_prefix;
 pub use error::RequestError;
@@ -37,9 +39,9 @@ pub use hosted::HostedCheckout;
 pub use intent_params::IntentParams;
 pub(crate) use limits::check_reference;
 pub use line::Line;
+pub use off_session_charge::{OffSessionCharge, OffSessionOutcome};
 pub use payment::PaymentRequest;
 pub use refund::{RefundReason, RefundRequest};
-pub use saved_charge::{SavedCharge, SavedChargeOutcome};
 #[cfg(feature = "sessions")]
 pub(crate) use session_items::Item;
 #[cfg(feature = "sessions")]

@@ -4,7 +4,7 @@
 use stripe_checkout_core::fulfillment::{
     EventFilter, InboxExt as _, IntentState, MemoryInbox, OrderKey, Scope, on_paid,
 };
-use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::requests::{CaptureMethod, PaymentRequest};
 use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
@@ -181,7 +181,7 @@ async fn declines_that_are_processed_late_leave_authorised_money_alone() {
     let sandbox = Sandbox::start().await.unwrap();
     let inbox = MemoryInbox::new();
     let checkout = checkout(&sandbox, &inbox);
-    let request = PaymentRequest::new("order-1", PRICE).capture_manually();
+    let request = PaymentRequest::new("order-1", PRICE).capture_method(CaptureMethod::Manual);
     let payment = checkout.create_intent(&request).await.unwrap();
     // After three declines the fourth card is good, and the events of the declines arrive late.
     let confirm = format!("/payment_intents/{}/confirm", payment.id());

@@ -15,7 +15,7 @@ use stripe_checkout_core::testing::{
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
-    Mode, Ours, PublishableKey, Reply, SecretKey, WebhookSecret,
+    Mode, Ownership, PublishableKey, Reply, SecretKey, WebhookSecret,
 };
 use tokio::sync::Semaphore;
 
@@ -139,18 +139,20 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
-        Self::with(MemoryInbox::new(), None, Ours::All)
+        Self::with(MemoryInbox::new(), None, Ownership::AllPayments)
     }
 
     /// Makes a shop with this limit of attempts per event.
     fn attempts(attempts: u32) -> Self {
         Self::built(MemoryInbox::new(), None, |builder| {
-            builder.ours(Ours::All).max_attempts(attempts)
+            builder
+                .ownership(Ownership::AllPayments)
+                .max_attempts(attempts)
         })
     }
 
-    fn with(inbox: MemoryInbox, keys: Option<(&str, &str)>, ours: Ours) -> Self {
-        Self::built(inbox, keys, |builder| builder.ours(ours))
+    fn with(inbox: MemoryInbox, keys: Option<(&str, &str)>, ours: Ownership) -> Self {
+        Self::built(inbox, keys, |builder| builder.ownership(ours))
     }
 
     fn built(
@@ -349,7 +351,7 @@ async fn after_its_last_attempt_an_event_is_a_dead_letter_that_can_be_replayed()
 }
 
 #[tokio::test]
-async fn a_dropped_success_lets_the_refund_go_on_and_never_ships() {
+async fn a_discarded_success_lets_the_refund_go_on_and_never_ships() {
     let shop = Shop::attempts(1);
     shop.seen.behave(Behave::Fail);
     shop.send(succeeded("evt_1", "pi_1")).await;
@@ -497,7 +499,7 @@ async fn late_news_is_superseded() {
 
 #[tokio::test]
 async fn a_second_paid_intent_of_an_order_is_a_duplicate_payment() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     let paid = |event: &str, payment: &str| {
         let object = marked(payment, "succeeded").object();
         EventBody::new("payment_intent.succeeded", object).id(event)
@@ -534,7 +536,7 @@ async fn money_that_does_not_fit_is_never_fulfilled_and_can_be_replayed() {
 
 #[tokio::test]
 async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     *shop.seen.due.lock().unwrap() = Due::AsAsked;
     let marked = |minor: &str, currency: &str| {
         intent("pi_1", "succeeded")
@@ -543,7 +545,7 @@ async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
             .metadata("checkout_currency", currency)
     };
     for (event, minor, currency) in [("evt_1", "2999", "eur"), ("evt_2", "1999", "usd")] {
-        let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+        let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
         *shop.seen.due.lock().unwrap() = Due::AsAsked;
         shop.send(
             EventBody::new("payment_intent.succeeded", marked(minor, currency).object()).id(event),
@@ -565,7 +567,7 @@ async fn an_amount_that_was_not_asked_for_is_a_mismatch() {
 
 #[tokio::test]
 async fn another_applications_payment_goes_to_the_hook_event() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     let theirs = intent("pi_1", "succeeded").metadata("checkout_application", "coffee");
     shop.send(EventBody::new("payment_intent.succeeded", theirs.object()))
         .await;
@@ -577,7 +579,7 @@ async fn another_applications_payment_goes_to_the_hook_event() {
             "event payment_intent.succeeded"
         ]
     );
-    let by = Ours::By(Arc::new(|payment| payment.id() == "pi_2"));
+    let by = Ownership::Custom(Arc::new(|payment| payment.id() == "pi_2"));
     let shop = Shop::with(MemoryInbox::new(), None, by);
     shop.send(succeeded("evt_1", "pi_1")).await;
     shop.send(succeeded("evt_2", "pi_2")).await;
@@ -589,7 +591,7 @@ async fn another_applications_payment_goes_to_the_hook_event() {
 
 #[tokio::test]
 async fn another_applications_success_is_no_payment_that_waits_for_fulfilment() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     shop.seen.behave(Behave::FailOnEvents);
     let theirs = succeeded("evt_1", "pi_1");
     assert_eq!(shop.send(theirs).await.status(), 500);
@@ -633,7 +635,7 @@ async fn modes_are_kept_apart() {
     let test_shop = Shop::with(
         MemoryInbox::new(),
         Some(("sk_test_1", "pk_test_1")),
-        Ours::All,
+        Ownership::AllPayments,
     );
     assert_eq!(
         test_shop.send(live()).await.status(),
@@ -644,7 +646,7 @@ async fn modes_are_kept_apart() {
     let live_shop = Shop::with(
         MemoryInbox::new().allow_live(),
         Some(("sk_live_1", "pk_live_1")),
-        Ours::All,
+        Ownership::AllPayments,
     );
     let reply = live_shop.send(succeeded("evt_1", "pi_1")).await;
     assert_eq!(
@@ -658,7 +660,7 @@ async fn modes_are_kept_apart() {
 
 #[tokio::test]
 async fn memory_is_bounded_and_what_is_pending_is_never_forgotten() {
-    let shop = Shop::with(MemoryInbox::new().capacity(3), None, Ours::All);
+    let shop = Shop::with(MemoryInbox::new().capacity(3), None, Ownership::AllPayments);
     shop.seen.behave(Behave::Fail);
     for n in 0..2 {
         shop.send(succeeded(&format!("evt_{n}"), &format!("pi_{n}")))
@@ -687,7 +689,7 @@ async fn what_is_old_leaves_the_memory() {
     let shop = Shop::with(
         MemoryInbox::new().time_to_live(Duration::ZERO),
         None,
-        Ours::All,
+        Ownership::AllPayments,
     );
     for n in 0..5 {
         shop.send(
@@ -897,7 +899,7 @@ async fn a_replay_that_fails_can_be_replayed() {
 #[tokio::test]
 async fn declined_payments_do_not_close_the_inbox_for_ever() {
     let inbox = MemoryInbox::new().capacity(3).time_to_live(Duration::ZERO);
-    let shop = Shop::with(inbox, None, Ours::All);
+    let shop = Shop::with(inbox, None, Ownership::AllPayments);
     for n in 0..3 {
         let declined =
             intent(&format!("pi_{n}"), "requires_payment_method").failed("card_declined", None);
@@ -916,7 +918,7 @@ async fn declined_payments_do_not_close_the_inbox_for_ever() {
 
 #[tokio::test]
 async fn money_on_a_connected_account_does_not_pay_the_platforms_order() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     let event = EventBody::new(
         "payment_intent.succeeded",
         marked("pi_1", "succeeded").object(),
@@ -936,7 +938,7 @@ async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_nam
     let secret = format!("sk_test_51H8AbCdEfGhIjKlM{rest}");
     let publishable = format!("pk_test_51H8AbCdEfGhIjKlM{rest}");
     let keys = (secret.as_str(), publishable.as_str());
-    let shop = Shop::with(MemoryInbox::new(), Some(keys), Ours::All);
+    let shop = Shop::with(MemoryInbox::new(), Some(keys), Ownership::AllPayments);
     for (payment, context) in [
         ("pi_1", "acct_1H8OfAnotherAccount"),
         ("pi_2", "acct_1H8AbCdEfGhIjKlM/acct_1H8OfAnotherAccount"),
@@ -955,7 +957,7 @@ async fn an_event_of_an_organisation_counts_for_the_account_that_its_context_nam
 #[tokio::test]
 async fn an_event_of_an_organisation_that_may_be_about_the_own_account_is_not_acknowledged() {
     // Without keys, the checkout does not know its own account in the organisation.
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::All);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::AllPayments);
     let event = succeeded("evt_1", "pi_1").with("context", "acct_1H8AbCdEfGhIjKlM");
     assert_eq!(shop.send(event).await.status(), 503);
     assert!(shop.seen.hooks().is_empty());
@@ -964,7 +966,7 @@ async fn an_event_of_an_organisation_that_may_be_about_the_own_account_is_not_ac
 #[tokio::test]
 async fn orders_are_bounded_too() {
     let inbox = MemoryInbox::new().capacity(5);
-    let shop = Shop::with(inbox.clone(), None, Ours::All);
+    let shop = Shop::with(inbox.clone(), None, Ownership::AllPayments);
     for n in 0..100 {
         let paid = PaymentIntent::new(&format!("pi_{n}"), PRICE)
             .metadata("order_id", &format!("order-{n}"))
@@ -996,7 +998,7 @@ async fn orders_are_bounded_too() {
 
 #[tokio::test]
 async fn an_unreadable_success_is_not_simply_done() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     let odd = marked("pi_1", "succeeded").with("amount_received", serde_json::json!("1999"));
     let reply = shop
         .send(EventBody::new("payment_intent.succeeded", odd.object()).id("evt_1"))
@@ -1013,7 +1015,7 @@ async fn an_unreadable_success_is_not_simply_done() {
 
 #[tokio::test]
 async fn a_payment_that_was_not_as_asked_can_be_accepted_by_replay() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::Marked);
+    let shop = Shop::with(MemoryInbox::new(), None, Ownership::ByMetadata);
     *shop.seen.due.lock().unwrap() = Due::Exactly(Amount::new(2999, Currency::EUR));
     let part = marked("pi_1", "succeeded").metadata("checkout_amount", "2999"); // captured in part
     shop.send(EventBody::new("payment_intent.succeeded", part.object()).id("evt_1"))
@@ -1069,7 +1071,7 @@ fn slow(inbox: MemoryInbox) -> Arc<Shop> {
     let seen = Seen::new();
     let checkout = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .fulfillment(inbox, Slow(seen.clone()))
         .build()
         .unwrap();
@@ -1160,8 +1162,8 @@ async fn a_replay_beside_a_refund_is_not_lost() {
 }
 
 #[tokio::test]
-async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
-    for how in ["dead", "dropped", "replayed"] {
+async fn what_waited_goes_on_when_the_success_is_dead_discarded_or_replayed() {
+    for how in ["dead", "discarded", "replayed"] {
         let shop = Shop::attempts(1);
         let early = EventBody::new(
             "refund.created",
@@ -1177,7 +1179,7 @@ async fn what_waited_goes_on_when_the_success_is_dead_dropped_or_replayed() {
         *shop.seen.due.lock().unwrap() = Due::Exactly(PRICE);
         let event = shop.record("evt_1").await;
         match how {
-            "dropped" => shop.checkout.discard(&event).await.unwrap(),
+            "discarded" => shop.checkout.discard(&event).await.unwrap(),
             "replayed" => drop(shop.checkout.replay(&event).await.unwrap()),
             _ => {}
         }
@@ -1221,7 +1223,7 @@ async fn an_intent_that_was_replaced_does_not_cancel_the_order() {
         .put_intent(&order(), Some(1), row("pi_2"))
         .await
         .unwrap();
-    let shop = Shop::with(inbox, None, Ours::Marked);
+    let shop = Shop::with(inbox, None, Ownership::ByMetadata);
     shop.send(EventBody::new(
         "payment_intent.canceled",
         marked("pi_1", "canceled").object(),
@@ -1239,7 +1241,7 @@ async fn events_of_one_payment_never_run_at_the_same_time_even_where_one_counts_
     let seen = Seen::new();
     let checkout = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
-        .ours(Ours::Marked)
+        .ownership(Ownership::ByMetadata)
         .fulfillment(MemoryInbox::new(), Slow(seen.clone()))
         .build()
         .unwrap();
@@ -1287,7 +1289,7 @@ async fn events_of_one_payment_never_run_at_the_same_time_even_where_one_counts_
 async fn a_payment_whose_order_id_was_edited_does_not_ship_the_other_order() {
     let inbox = MemoryInbox::new();
     inbox.put_intent(&order(), None, row("pi_1")).await.unwrap();
-    let shop = Shop::with(inbox, None, Ours::Marked);
+    let shop = Shop::with(inbox, None, Ownership::ByMetadata);
     let edited = marked("pi_1", "succeeded").metadata("order_id", "order-2");
     shop.send(EventBody::new("payment_intent.succeeded", edited.object()))
         .await;
@@ -1300,7 +1302,11 @@ async fn a_payment_whose_order_id_was_edited_does_not_ship_the_other_order() {
 
 #[tokio::test]
 async fn refunds_of_payments_known_by_a_rule_reach_their_hook() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::By(Arc::new(|_| true)));
+    let shop = Shop::with(
+        MemoryInbox::new(),
+        None,
+        Ownership::Custom(Arc::new(|_| true)),
+    );
     let paid = PaymentIntent::new("pi_1", PRICE)
         .status("succeeded")
         .object();
@@ -1313,7 +1319,11 @@ async fn refunds_of_payments_known_by_a_rule_reach_their_hook() {
 
 #[tokio::test]
 async fn an_overtaking_full_refund_stops_the_shipper_by_rule() {
-    let shop = Shop::with(MemoryInbox::new(), None, Ours::By(Arc::new(|_| true)));
+    let shop = Shop::with(
+        MemoryInbox::new(),
+        None,
+        Ownership::Custom(Arc::new(|_| true)),
+    );
     shop.send(EventBody::new("refund.created", refund("re_1", "pi_1", PRICE)).id("evt_2"))
         .await;
     shop.send(succeeded("evt_1", "pi_1")).await;
@@ -1326,7 +1336,7 @@ async fn an_overtaking_full_refund_stops_the_shipper_by_rule() {
 
 #[tokio::test]
 async fn a_success_that_failed_first_still_marks_its_order_as_paid() {
-    for ours in [Ours::All, Ours::Marked] {
+    for ours in [Ownership::AllPayments, Ownership::ByMetadata] {
         let shop = Shop::with(MemoryInbox::new(), None, ours);
         let paid = |event: &str, payment: &str| {
             let object = marked(payment, "succeeded").object();

@@ -9,7 +9,9 @@ use stripe_checkout_core::fulfillment::{
 };
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::{Event, Payment};
-use stripe_checkout_core::{Amount, BoxError, Checkout, Config, Currency, Ours, WebhookSecret};
+use stripe_checkout_core::{
+    Amount, BoxError, Checkout, Config, Currency, Ownership, WebhookSecret,
+};
 
 const fn eur(minor: u64) -> Amount {
     Amount::new(minor, Currency::EUR)
@@ -48,7 +50,7 @@ impl Shop {
         let secret = WebhookSecret::new("whsec_of_this_test").unwrap();
         Checkout::builder(Config::new([secret]).unwrap())
             .application("tea")
-            .ours(Ours::All)
+            .ownership(Ownership::AllPayments)
             .fulfillment(MemoryInbox::new(), self.clone())
             .build()
             .unwrap()

@@ -4,8 +4,8 @@
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
 use stripe_checkout_core::{
-    Amount, Attempt, Body, Call, Checkout, Currency, Customers, Guard, GuardError, Pricing,
-    PricingError, Reply, Visitor,
+    Amount, Body, Call, Checkout, Currency, CustomerResolver, GuardError, GuardedAction,
+    PaymentGuard, Pricing, PricingError, Reply, Visitor,
 };
 use stripe_checkout_sandbox::Sandbox;
 
@@ -31,7 +31,7 @@ impl Pricing for Teapot {
 
 struct Ada;
 
-impl Customers for Ada {
+impl CustomerResolver for Ada {
     async fn customer(&self, _: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         Ok(Some(CustomerRequest::new("ada")))
     }
@@ -44,8 +44,8 @@ enum Door {
     Stuck,
 }
 
-impl Guard for Door {
-    async fn admit(&self, _: &Visitor, _: Attempt<'_>) -> Result<(), GuardError> {
+impl PaymentGuard for Door {
+    async fn check(&self, _: &Visitor, _: GuardedAction<'_>) -> Result<(), GuardError> {
         match self {
             Self::Open => Ok(()),
             Self::Shut => Err(GuardError::refused("Not today.")),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, MemoryInbox, PaymentEvent, on_paid,
 };
-use stripe_checkout_core::requests::PaymentRequest;
+use stripe_checkout_core::requests::{CaptureMethod, PaymentRequest};
 use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportResponse};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::Payment;
@@ -261,7 +261,7 @@ impl Pricing for Prices {
         let is_connected = order.order == "connected";
         let request = PaymentRequest::new(order.order, amount).line("Tea <b>", 1, amount);
         Ok(match is_connected {
-            true => request.on_account("acct_9"),
+            true => request.connected_account("acct_9"),
             false => request,
         })
     }
@@ -784,7 +784,7 @@ async fn the_page_refuses_an_order_with_the_code_of_the_route() {
     }
     shop.intent("canceled").await.unwrap();
     for order in ["untouched", "canceled"] {
-        shop.checkout.expire(order).await.unwrap();
+        shop.checkout.cancel_order(order).await.unwrap();
     }
     let processing = shop.intent("pending").await.unwrap();
     shop.event("payment_intent.processing", processing.id(), "processing")
@@ -1210,7 +1210,7 @@ async fn an_intent_that_another_call_was_closing_is_given_to_no_buyer() {
     checkout.create_intent(&request).await.unwrap();
     *down.lock().unwrap() = true;
     // From now on the row says that pi_1 is closed, and then the call to Stripe fails.
-    let authorise = request.clone().capture_manually();
+    let authorise = request.clone().capture_method(CaptureMethod::Manual);
     checkout.create_intent(&authorise).await.unwrap_err();
     *down.lock().unwrap() = false;
     let payment = checkout.create_intent(&request).await.unwrap();
@@ -1699,7 +1699,7 @@ async fn a_suffix_that_is_too_long_behind_the_prefix_never_reaches_stripe() {
     assert_eq!(stripe.requests(), Vec::<String>::new());
 
     // A connected account has its own prefix, which may be shorter.
-    let connected = order("TEA AND CUP 77").on_account("acct_9");
+    let connected = order("TEA AND CUP 77").connected_account("acct_9");
     checkout.create_intent(&connected).await.unwrap();
     checkout
         .create_intent(&order("TEA AND CUP 7"))

@@ -10,9 +10,9 @@ use stripe_checkout_core::stripe::{Transport, TransportRequest, TransportRespons
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
-    Amount, Attempt, Body, BoxError, Call, Checkout, Config, Currency, Customers, Guard,
-    GuardError, Pricing, PricingError, PublishableKey, Reply, SecretKey, TransportError, Visitor,
-    WebhookSecret,
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, CustomerResolver, GuardError,
+    GuardedAction, PaymentGuard, Pricing, PricingError, PublishableKey, Reply, SecretKey,
+    TransportError, Visitor, WebhookSecret,
 };
 
 const PRICE: Amount = Amount::new(1999, Currency::EUR);
@@ -59,10 +59,10 @@ impl Pricing for Repeats {
     }
 }
 
-impl Guard for Repeats {
-    async fn admit(&self, _: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
+impl PaymentGuard for Repeats {
+    async fn check(&self, _: &Visitor, attempt: GuardedAction<'_>) -> Result<(), GuardError> {
         match attempt {
-            Attempt::Payment(request) if request.reference() == "guarded" => {
+            GuardedAction::Payment(request) if request.reference() == "guarded" => {
                 Err(io::Error::other(FORGED).into())
             }
             _ => Ok(()),
@@ -70,7 +70,7 @@ impl Guard for Repeats {
     }
 }
 
-impl Customers for Repeats {
+impl CustomerResolver for Repeats {
     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         match visitor.header_str("x-member") {
             Some("unknown") => Err(io::Error::other(FORGED).into()),

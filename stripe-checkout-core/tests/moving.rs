@@ -17,8 +17,8 @@ use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint,
-    InboxError, Mode, Ours, PaymentError, Pricing, PricingError, PublishableKey, ReconcileError,
-    Reply, SecretKey, Visitor, WebhookSecret,
+    InboxError, Mode, Ownership, PaymentError, Pricing, PricingError, PublishableKey,
+    ReconcileError, Reply, SecretKey, Visitor, WebhookSecret,
 };
 use stripe_checkout_sandbox::Sandbox;
 
@@ -214,7 +214,7 @@ async fn under_a_new_name_that_owns_all_payments_nothing_old_is_shipped() {
     let open = world.before(&old).await;
     let new = world
         .builder("tea-room")
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .fulfillment(world.sqlite("one").await, world.shop.clone())
         .build()
         .unwrap();

@@ -18,7 +18,7 @@ use stripe_checkout_core::testing::{EventBody, PaymentIntent, dispute, now, refu
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
-    InboxError, Mode, Ours, Reply, WebhookSecret,
+    InboxError, Mode, Ownership, Reply, WebhookSecret,
 };
 use tokio::sync::Semaphore;
 
@@ -180,7 +180,7 @@ impl Shop {
         };
         let builder = Checkout::builder(Config::new([secret()]).unwrap())
             .application("tea")
-            .ours(Ours::All)
+            .ownership(Ownership::AllPayments)
             .fulfillment(inbox.clone(), ledger.clone());
         let checkout = more(builder).build().unwrap();
         // The checkout writes its birth, with a connection that a test may need.
@@ -247,7 +247,7 @@ impl Shop {
     async fn store(&self, event: EventBody) -> EventRecord {
         let queued = Checkout::builder(Config::new([secret()]).unwrap())
             .application("tea")
-            .ours(Ours::All)
+            .ownership(Ownership::AllPayments)
             .queued()
             .fulfillment(self.inbox.clone(), self.ledger.clone())
             .build()
@@ -738,7 +738,7 @@ async fn a_lost_connection_is_a_failure_that_is_written_on_another_one() {
             let lingering = Lingering(shop.ledger.clone());
             let checkout = Checkout::builder(Config::new([secret()]).unwrap())
                 .application("tea")
-                .ours(Ours::All)
+                .ownership(Ownership::AllPayments)
                 .fulfillment(shop.inbox.clone(), lingering)
                 .build()
                 .unwrap();
@@ -2238,7 +2238,7 @@ async fn a_server_that_says_nothing_any_more_does_not_keep_a_step_for_ever() {
     let ledger = direct.ledger.clone();
     let checkout = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .handler_deadline(Duration::from_secs(1))
         .fulfillment(inbox, ledger.clone())
         .build()
@@ -2318,7 +2318,7 @@ async fn careless(shop: &mut Shop, how: Careful, deadline: u64) {
     let ledger = shop.ledger.clone();
     shop.checkout = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .handler_deadline(Duration::from_millis(deadline))
         .fulfillment(shop.inbox.clone(), Careless { ledger, how })
         .build()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::requests::{
-    CustomerRequest, HostedCheckout, PaymentRequest, SavedCharge,
+    CustomerRequest, HostedCheckout, OffSessionCharge, PaymentRequest,
 };
 use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::Payment;
@@ -300,8 +300,8 @@ async fn a_saved_card_is_charged_without_the_receipt() {
         .await
         .unwrap();
     let card: Value = serde_json::from_slice(&card).unwrap();
-    let charge = SavedCharge::new(order(REFUSED), &ada, card["id"].as_str().unwrap());
-    let charged = world.checkout.charge_saved(&charge).await.unwrap();
+    let charge = OffSessionCharge::new(order(REFUSED), &ada, card["id"].as_str().unwrap());
+    let charged = world.checkout.charge_off_session(&charge).await.unwrap();
     assert_eq!(charged.payment().amount_received(), PRICE);
 }
 

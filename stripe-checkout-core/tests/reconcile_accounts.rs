@@ -198,7 +198,7 @@ impl World {
     /// An order on a connected account that its buyer pays, on the own page or on Stripe's, with
     /// these cards, one after the other. Returns its PaymentIntent.
     async fn pays(&self, order: &str, account: &str, own_page: bool, cards: &[&str]) -> String {
-        let request = PaymentRequest::new(order, PRICE).on_account(account);
+        let request = PaymentRequest::new(order, PRICE).connected_account(account);
         let way = &self.way.stripe;
         if own_page {
             let made = self.checkout.create_intent(&request).await.unwrap();
@@ -386,7 +386,7 @@ async fn an_account_that_fails_or_is_gone_keeps_no_other_waiting() {
 #[tokio::test]
 async fn the_account_of_an_order_that_fails_is_in_the_report() {
     let world = World::new().await;
-    let open = PaymentRequest::new("open", PRICE).on_account("acct_1");
+    let open = PaymentRequest::new("open", PRICE).connected_account("acct_1");
     world.checkout.create_intent(&open).await.unwrap();
     let path = "/v1/payment_intents/".to_owned();
     world.way.stripe.fail([(path, 500)]);

@@ -19,7 +19,7 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Mode, Ours,
+    Amount, Body, BoxError, Call, Checkout, Config, Currency, Endpoint, Group, Mode, Ownership,
     WebhookSecret,
 };
 
@@ -77,7 +77,7 @@ where
     async fn new(pool: sqlx::Pool<D>, inbox: I) -> Self {
         let checkout = Checkout::builder(Config::new([secret()]).unwrap())
             .application("tea")
-            .ours(Ours::All)
+            .ownership(Ownership::AllPayments)
             .fulfillment(inbox.clone(), Ship)
             .build()
             .unwrap();

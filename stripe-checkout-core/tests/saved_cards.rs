@@ -11,8 +11,8 @@ use stripe_checkout_core::fulfillment::{
     Due, EventFilter, FulfillmentHandler, Inbox, MemoryInbox, PaymentEvent, SqliteInbox,
 };
 use stripe_checkout_core::requests::{
-    Customer, CustomerRequest, PaymentRequest, SavedCharge, SavedChargeOutcome, SetupFutureUsage,
-    SetupRequest,
+    Customer, CustomerRequest, OffSessionCharge, OffSessionOutcome, PaymentRequest,
+    SetupFutureUsage, SetupRequest,
 };
 use stripe_checkout_core::stripe::{
     Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse,
@@ -173,9 +173,9 @@ impl World {
         reference: &str,
         customer: &Customer,
         method: &str,
-    ) -> Result<SavedChargeOutcome, PaymentError> {
-        let charge = SavedCharge::new(order(reference), customer, method);
-        self.checkout.charge_saved(&charge).await
+    ) -> Result<OffSessionOutcome, PaymentError> {
+        let charge = OffSessionCharge::new(order(reference), customer, method);
+        self.checkout.charge_off_session(&charge).await
     }
 
     /// Returns how often the bank declined.
@@ -465,13 +465,13 @@ async fn an_order_is_charged_once_however_often_and_by_how_many_it_is_asked() {
         } else {
             other.clone()
         };
-        let charge = SavedCharge::new(order("order-1"), &ada, &method);
-        askers.spawn(async move { checkout.charge_saved(&charge).await });
+        let charge = OffSessionCharge::new(order("order-1"), &ada, &method);
+        askers.spawn(async move { checkout.charge_off_session(&charge).await });
     }
     let mut paid = std::collections::BTreeSet::new();
     for outcome in askers.join_all().await {
         match outcome {
-            Ok(SavedChargeOutcome::Succeeded(payment)) => {
+            Ok(OffSessionOutcome::Succeeded(payment)) => {
                 paid.insert(payment.id().to_owned());
             }
             // Stripe works on the same request at this moment: the caller has to ask again.
@@ -483,11 +483,9 @@ async fn an_order_is_charged_once_however_often_and_by_how_many_it_is_asked() {
     assert_eq!(world.money_taken().await, 1);
     // The order stays paid without the card, and with another attempt.
     world.checkout.detach(&ada, &method).await.unwrap();
-    let again = SavedCharge::new(order("order-1"), &ada, &method).attempt(2);
-    let again = world.checkout.charge_saved(&again).await.unwrap();
-    assert!(
-        matches!(&again, SavedChargeOutcome::Succeeded(payment) if paid.contains(payment.id()))
-    );
+    let again = OffSessionCharge::new(order("order-1"), &ada, &method).attempt(2);
+    let again = world.checkout.charge_off_session(&again).await.unwrap();
+    assert!(matches!(&again, OffSessionOutcome::Succeeded(payment) if paid.contains(payment.id())));
     assert_eq!(world.money_taken().await, 1);
     world.deliver_all().await;
     assert_eq!(world.told.count()["paid order-1"], 1);
@@ -518,12 +516,12 @@ async fn a_charge_whose_answer_is_lost_is_one_charge() {
             world.sandbox.faults().next(4, fault.clone());
             let outcome = world.charge(&reference, &ada, &method).await;
             world.sandbox.faults().clear();
-            if let Ok(SavedChargeOutcome::Succeeded(payment)) = outcome {
+            if let Ok(OffSessionOutcome::Succeeded(payment)) = outcome {
                 charged = Some(payment.id().to_owned());
             }
         }
         let outcome = world.charge(&reference, &ada, &method).await.unwrap();
-        let SavedChargeOutcome::Succeeded(payment) = outcome else {
+        let OffSessionOutcome::Succeeded(payment) = outcome else {
             panic!("{fault:?}: {outcome:?}");
         };
         assert!(charged.is_none_or(|charged| charged == payment.id()));
@@ -537,13 +535,13 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
     let ada = world.user("ada").await;
     let method = world.attached(&ada, "pm_card_authenticationRequired").await;
     let outcome = world.charge("order-1", &ada, &method).await.unwrap();
-    let SavedChargeOutcome::AuthenticationRequired(waiting) = outcome else {
+    let OffSessionOutcome::AuthenticationRequired(waiting) = outcome else {
         panic!("{outcome:?}");
     };
     // The same call again returns the same answer, and makes no second intent.
     let again = world.charge("order-1", &ada, &method).await.unwrap();
     assert!(
-        matches!(&again, SavedChargeOutcome::AuthenticationRequired(same) if same.id() == waiting.id())
+        matches!(&again, OffSessionOutcome::AuthenticationRequired(same) if same.id() == waiting.id())
     );
 
     world.deliver_all().await;
@@ -565,9 +563,7 @@ async fn a_buyer_whose_bank_wants_to_ask_comes_back_to_the_same_intent() {
         .bank(waiting.id(), asked["client_secret"].as_str().unwrap())
         .await;
     let paid = world.charge("order-1", &ada, &method).await.unwrap();
-    assert!(
-        matches!(&paid, SavedChargeOutcome::Succeeded(payment) if payment.id() == waiting.id())
-    );
+    assert!(matches!(&paid, OffSessionOutcome::Succeeded(payment) if payment.id() == waiting.id()));
     assert_eq!(world.money_taken().await, 1);
     world.deliver_all().await;
     let told = world.told.count();
@@ -583,8 +579,8 @@ async fn a_declined_charge_is_repeated_only_when_it_is_asked_anew() {
     let world = World::new().await;
     let ada = world.user("ada").await;
     let bad = world.attached(&ada, "pm_card_chargeCustomerFail").await;
-    let declined = |outcome: &SavedChargeOutcome| match outcome {
-        SavedChargeOutcome::Declined(payment, failure) => {
+    let declined = |outcome: &OffSessionOutcome| match outcome {
+        OffSessionOutcome::Declined(payment, failure) => {
             assert_eq!(failure.decline_code(), Some("generic_decline"));
             payment.id().to_owned()
         }
@@ -597,16 +593,16 @@ async fn a_declined_charge_is_repeated_only_when_it_is_asked_anew() {
     let first = declined(&world.charge("order-1", &ada, &bad).await.unwrap());
     let again = declined(&world.charge("order-1", &ada, &bad).await.unwrap());
     assert_eq!((first.clone(), failures().await), (again, 1));
-    let anew = SavedCharge::new(order("order-1"), &ada, &bad).attempt(2);
-    declined(&world.checkout.charge_saved(&anew).await.unwrap());
+    let anew = OffSessionCharge::new(order("order-1"), &ada, &bad).attempt(2);
+    declined(&world.checkout.charge_off_session(&anew).await.unwrap());
     assert_eq!(failures().await, 2);
     // Another card of the customer, on the same intent.
     let good = world.attached(&ada, "pm_card_visa").await;
     let paid = world.charge("order-1", &ada, &good).await.unwrap();
-    assert!(matches!(&paid, SavedChargeOutcome::Succeeded(payment) if payment.id() == first));
+    assert!(matches!(&paid, OffSessionOutcome::Succeeded(payment) if payment.id() == first));
     // The first call again returns that the order is paid.
     let late = world.charge("order-1", &ada, &bad).await.unwrap();
-    assert!(matches!(late, SavedChargeOutcome::Succeeded(_)));
+    assert!(matches!(late, OffSessionOutcome::Succeeded(_)));
     assert_eq!(world.money_taken().await, 1);
 }
 
@@ -615,8 +611,8 @@ async fn a_declined_attempt_is_told_again_after_a_day_a_backup_and_without_the_c
     let world = World::new().await;
     let ada = world.user("ada").await;
     let bad = world.attached(&ada, "pm_card_chargeCustomerFail").await;
-    let is_declined = |outcome: Result<SavedChargeOutcome, PaymentError>| match outcome {
-        Ok(SavedChargeOutcome::Declined(_, failure)) => {
+    let is_declined = |outcome: Result<OffSessionOutcome, PaymentError>| match outcome {
+        Ok(OffSessionOutcome::Declined(_, failure)) => {
             assert_eq!(failure.decline_code(), Some("generic_decline"));
         }
         other => panic!("{other:?}"),
@@ -626,7 +622,7 @@ async fn a_declined_attempt_is_told_again_after_a_day_a_backup_and_without_the_c
     is_declined(
         world
             .another()
-            .charge_saved(&SavedCharge::new(order("order-1"), &ada, &bad))
+            .charge_off_session(&OffSessionCharge::new(order("order-1"), &ada, &bad))
             .await,
     );
     world.restore().await;
@@ -655,13 +651,13 @@ async fn a_debit_that_failed_days_later_is_told_and_not_taken_again() {
     let ada = world.user("ada").await;
     let method = world.attached(&ada, "pm_card_sandboxProcessing").await;
     let first = world.charge("order-1", &ada, &method).await.unwrap();
-    assert!(matches!(first, SavedChargeOutcome::Processing(_)));
+    assert!(matches!(first, OffSessionOutcome::Processing(_)));
     assert!(world.sandbox.settle(first.payment().id(), false));
     world.sandbox.pass_time(DAY * 2);
     for _ in 0..2 {
         let again = world.charge("order-1", &ada, &method).await.unwrap();
         assert!(
-            matches!(again, SavedChargeOutcome::Declined(..)),
+            matches!(again, OffSessionOutcome::Declined(..)),
             "{again:?}"
         );
     }
@@ -677,9 +673,9 @@ async fn a_restored_backup_charges_nobody_a_second_time() {
     world.sandbox.pass_time(DAY * 2);
     for attempt in [1, 2] {
         world.restore().await;
-        let again = SavedCharge::new(order("order-1"), &ada, &method).attempt(attempt);
-        let again = world.another().charge_saved(&again).await.unwrap();
-        assert!(matches!(again, SavedChargeOutcome::Succeeded(_)));
+        let again = OffSessionCharge::new(order("order-1"), &ada, &method).attempt(attempt);
+        let again = world.another().charge_off_session(&again).await.unwrap();
+        assert!(matches!(again, OffSessionOutcome::Succeeded(_)));
         assert_eq!(again.payment().id(), first.payment().id());
     }
     assert_eq!(world.asked().await, 1);
@@ -703,14 +699,14 @@ async fn a_charge_under_any_former_name_is_found_after_a_restored_backup() {
             .build()
             .unwrap()
     };
-    let charge = SavedCharge::new(order("order-1"), &ada, &method);
+    let charge = OffSessionCharge::new(order("order-1"), &ada, &method);
     let first = named(&["tea", "tea-shop"])
-        .charge_saved(&charge)
+        .charge_off_session(&charge)
         .await
         .unwrap();
     world.restore().await;
     let renamed = named(&["tea", "tea-shop", "tea-room"]);
-    let again = renamed.charge_saved(&charge).await.unwrap();
+    let again = renamed.charge_off_session(&charge).await.unwrap();
     assert_eq!(again.payment().id(), first.payment().id());
     assert_eq!(world.money_taken().await, 1);
 }
@@ -723,7 +719,7 @@ async fn a_payment_on_its_way_is_told_and_not_made_twice() {
     for _ in 0..2 {
         let outcome = world.charge("order-1", &ada, &method).await.unwrap();
         assert!(
-            matches!(outcome, SavedChargeOutcome::Processing(_)),
+            matches!(outcome, OffSessionOutcome::Processing(_)),
             "{outcome:?}"
         );
     }
@@ -733,7 +729,7 @@ async fn a_payment_on_its_way_is_told_and_not_made_twice() {
     assert!(world.sandbox.settle(&intent, true));
     let outcome = world.charge("order-1", &ada, &method).await.unwrap();
     assert!(
-        matches!(outcome, SavedChargeOutcome::Succeeded(_)),
+        matches!(outcome, OffSessionOutcome::Succeeded(_)),
         "{outcome:?}"
     );
     // The handler was called before any webhook came.
@@ -928,8 +924,8 @@ async fn whose_a_card_is_is_read_and_not_only_asked() {
         .await
         .unwrap();
     stripe.0.lock().unwrap().clear();
-    let charge = SavedCharge::new(order("order-1"), &ada, "pm_1");
-    let charged = checkout.charge_saved(&charge).await;
+    let charge = OffSessionCharge::new(order("order-1"), &ada, "pm_1");
+    let charged = checkout.charge_off_session(&charge).await;
     assert!(
         matches!(charged, Err(PaymentError::NotTheirs)),
         "{charged:?}"

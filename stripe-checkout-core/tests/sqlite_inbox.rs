@@ -19,7 +19,7 @@ use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, refund, sign}
 use stripe_checkout_core::webhook::{DisputeStatus, Payment};
 use stripe_checkout_core::{
     Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Endpoint, Group,
-    InboxError, Mode, Ours, PublishableKey, SecretKey, WebhookSecret,
+    InboxError, Mode, Ownership, PublishableKey, SecretKey, WebhookSecret,
 };
 use tokio::sync::Semaphore;
 
@@ -236,7 +236,7 @@ async fn on(
     };
     let builder = Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .fulfillment(inbox.clone(), shop.clone());
     let checkout = more(builder).build().unwrap();
     // The checkout writes its birth, with a connection that a test may need.
@@ -561,7 +561,7 @@ async fn the_words_of_an_error_do_not_steer_the_inbox() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
+async fn a_dead_letter_stays_loud_and_is_replayed_or_discarded() {
     let file = File::new();
     let shop = process(&file, |builder| builder.max_attempts(2)).await;
     shop.behave(Behave::Fail);
@@ -588,7 +588,7 @@ async fn a_dead_letter_stays_loud_and_is_replayed_or_dropped() {
     assert_eq!(shop.send(paid("evt_3", "pi_2", "order-2")).await, 200);
     assert_eq!(shop.effects().await, ["succeeded pi_1", "refunded re_2"]);
     assert_eq!(shop.record("evt_1").await.state, EventState::Done);
-    assert_eq!(shop.record("evt_2").await.state, EventState::Dropped);
+    assert_eq!(shop.record("evt_2").await.state, EventState::Discarded);
     assert_eq!(
         shop.payment("pi_2").await.success,
         FulfillmentStatus::GivenUp
@@ -1527,7 +1527,7 @@ async fn applications_and_modes_on_one_database_do_not_see_each_other() {
     let shop_of = |application: &str, mode: &str| {
         Checkout::builder(keys(mode))
             .application(application)
-            .ours(Ours::All)
+            .ownership(Ownership::AllPayments)
             .queued()
             .fulfillment(tea.inbox.clone(), tea.shop.clone())
             .build()
@@ -1626,7 +1626,7 @@ async fn bodies_go_when_their_event_is_over_and_no_client_secret_is_ever_stored(
     shop.send(with_secret("evt_2", "pi_2")).await;
     shop.send(with_secret("evt_3", "pi_2")).await;
     for (event, state) in [
-        ("evt_1", EventState::Dropped),
+        ("evt_1", EventState::Discarded),
         ("evt_2", EventState::Done),
         ("evt_3", EventState::Superseded),
     ] {

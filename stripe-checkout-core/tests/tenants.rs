@@ -15,7 +15,7 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
-    Amount, BoxError, Checkout, Config, Currency, Mode, Ours, Tenants, WebhookSecret,
+    Amount, BoxError, Checkout, Config, Currency, Mode, Ownership, Tenants, WebhookSecret,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -63,7 +63,7 @@ where
     };
     let checkout = Checkout::builder(Config::new([secret]).unwrap())
         .application(name)
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .fulfillment(inbox.clone(), ships)
         .build()
         .unwrap();

@@ -64,7 +64,10 @@ impl Handler for Mounted {
         }
         let (limit, deadline) = (self.endpoint.body_limit(), self.endpoint.body_deadline());
         let body = read(request, data, limit, deadline).await;
-        route::Outcome::from(request, Answer(self.checkout.handle(call.body(body)).await))
+        route::Outcome::from(
+            request,
+            CheckoutResponse(self.checkout.handle(call.body(body)).await),
+        )
     }
 }
 
@@ -73,16 +76,16 @@ impl Handler for Mounted {
 /// Rocket must manage a [`Checkout`], and does not launch without it. If it manages another type,
 /// or you have several checkouts, use [`verify`].
 ///
-/// Use `Result<VerifiedEvent, Answer>` to respond to anything else as the ready-made route does:
-/// with 400, with 413 for a body above the checkout's limit, or with 408 for a body that is too
-/// slow. With a bare `VerifiedEvent`, the status is the same, and your error catcher provides the
-/// body.
+/// Use `Result<VerifiedEvent, CheckoutResponse>` to respond to anything else as the ready-made
+/// route does: with 400, with 413 for a body above the checkout's limit, or with 408 for a body
+/// that is too slow. With a bare `VerifiedEvent`, the status is the same, and your error catcher
+/// provides the body.
 #[derive(Debug, Clone)]
 pub struct VerifiedEvent(pub Event);
 
 #[rocket::async_trait]
 impl<'r> FromData<'r> for VerifiedEvent {
-    type Error = Answer;
+    type Error = CheckoutResponse;
 
     async fn from_data(
         request: &'r Request<'_>,
@@ -114,20 +117,20 @@ pub async fn verify(
     checkout: &Checkout,
     request: &Request<'_>,
     data: Data<'_>,
-) -> Result<Event, Answer> {
+) -> Result<Event, CheckoutResponse> {
     let (limit, deadline) = (checkout.body_limit(), checkout.body_deadline());
     let body = read(request, data, limit, deadline).await;
     let signatures = request.headers().get(Checkout::SIGNATURE_HEADER);
     checkout
         .verify(body, signatures.map(str::as_bytes))
-        .map_err(|error| Answer(error.into()))
+        .map_err(|error| CheckoutResponse(error.into()))
 }
 
 /// The core's reply as Rocket's response.
 #[derive(Debug, Clone)]
-pub struct Answer(pub Reply);
+pub struct CheckoutResponse(pub Reply);
 
-impl<'r> Responder<'r, 'static> for Answer {
+impl<'r> Responder<'r, 'static> for CheckoutResponse {
     fn respond_to(self, _: &'r Request<'_>) -> rocket::response::Result<'static> {
         let (status, headers, body) = self.0.into_parts();
         let mut response = Response::build();

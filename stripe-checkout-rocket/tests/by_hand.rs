@@ -12,7 +12,7 @@ use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent, now, sign};
 use stripe_checkout_core::webhook::Event;
 use stripe_checkout_core::{Amount, Checkout, Config, Currency, Reply, WebhookSecret};
-use stripe_checkout_rocket::{Answer, VerifiedEvent, verify};
+use stripe_checkout_rocket::{CheckoutResponse, VerifiedEvent, verify};
 
 fn secret() -> WebhookSecret {
     WebhookSecret::new("whsec_of_this_test").unwrap()
@@ -62,7 +62,7 @@ struct Mined(Event);
 
 #[rocket::async_trait]
 impl<'r> FromData<'r> for Mined {
-    type Error = Answer;
+    type Error = CheckoutResponse;
 
     async fn from_data(request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r, Self> {
         let mine = request.rocket().state::<Mine>().unwrap();
@@ -74,8 +74,13 @@ impl<'r> FromData<'r> for Mined {
 }
 
 #[post("/called", data = "<event>")]
-async fn called(mine: &State<Mine>, event: Result<Mined, Answer>) -> Result<Answer, Answer> {
-    Ok(Answer(Reply::from(mine.checkout.receive(event?.0).await)))
+async fn called(
+    mine: &State<Mine>,
+    event: Result<Mined, CheckoutResponse>,
+) -> Result<CheckoutResponse, CheckoutResponse> {
+    Ok(CheckoutResponse(Reply::from(
+        mine.checkout.receive(event?.0).await,
+    )))
 }
 
 #[tokio::test]
@@ -119,7 +124,7 @@ async fn only_genuine_events_reach_a_route_written_by_hand() {
 
 /// As in the README.
 #[post("/fallible", data = "<event>")]
-fn fallible(event: Result<VerifiedEvent, Answer>) -> Result<String, Answer> {
+fn fallible(event: Result<VerifiedEvent, CheckoutResponse>) -> Result<String, CheckoutResponse> {
     Ok(event?.0.event_type().to_owned())
 }
 

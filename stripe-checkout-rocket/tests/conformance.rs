@@ -9,7 +9,7 @@ use stripe_checkout_core::testing::conformance::{
     self, Application, Difference, Driver, MEMBER_HEADER,
 };
 use stripe_checkout_core::{Checkout, Reply, VisitorData};
-use stripe_checkout_rocket::{Answer, VerifiedEvent};
+use stripe_checkout_rocket::{CheckoutResponse, VerifiedEvent};
 use tokio::sync::oneshot;
 
 struct Rocket;
@@ -68,10 +68,10 @@ impl Driver for Rocket {
 #[post("/by-hand", data = "<event>")]
 async fn by_hand(
     checkout: &State<Checkout>,
-    event: Result<VerifiedEvent, Answer>,
-) -> Result<Answer, Answer> {
+    event: Result<VerifiedEvent, CheckoutResponse>,
+) -> Result<CheckoutResponse, CheckoutResponse> {
     let VerifiedEvent(event) = event?;
-    Ok(Answer(Reply::from(checkout.receive(event).await)))
+    Ok(CheckoutResponse(Reply::from(checkout.receive(event).await)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

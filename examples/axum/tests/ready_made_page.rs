@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Deserialize;
 use shop::testing::{Browser, browse};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
-use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest, SetupFutureUsage};
-use stripe_checkout_core::{Amount, Checkout, Currency, Customers, Pricing, PricingError, Visitor};
+use stripe_checkout_core::requests::{
+    CaptureMethod, CustomerRequest, PaymentRequest, SetupFutureUsage,
+};
+use stripe_checkout_core::{
+    Amount, Checkout, Currency, CustomerResolver, Pricing, PricingError, Visitor,
+};
 use stripe_checkout_sandbox::Sandbox;
 
 const GOOD: &str = "4242424242424242";
@@ -32,18 +36,22 @@ impl Pricing for Prices {
         let name = order.order;
         let request = PaymentRequest::new(&name, Amount::new(1999, Currency::EUR));
         let request = match name.as_str() {
-            "changing" if self.changed.load(Ordering::SeqCst) => request.capture_manually(),
+            "changing" if self.changed.load(Ordering::SeqCst) => {
+                request.capture_method(CaptureMethod::Manual)
+            }
             "dearer" if self.changed.load(Ordering::SeqCst) => {
                 PaymentRequest::new(&name, Amount::new(2999, Currency::EUR))
             }
             "wavering" if self.changed.swap(false, Ordering::SeqCst) => {
                 PaymentRequest::new(&name, Amount::new(1999, Currency::USD))
             }
-            name if name.contains("authorised") => request.capture_manually(),
+            name if name.contains("authorised") => request.capture_method(CaptureMethod::Manual),
             _ => request,
         };
         let request = match name.contains("on-behalf") {
-            true => request.destination("acct_1").on_behalf_of("acct_1"),
+            true => request
+                .transfer_destination("acct_1")
+                .on_behalf_of("acct_1"),
             false => request,
         };
         Ok(match name.as_str() {
@@ -61,7 +69,7 @@ impl Pricing for Prices {
 /// Every visitor is Ada.
 struct Ada;
 
-impl Customers for Ada {
+impl CustomerResolver for Ada {
     async fn customer(&self, _: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         Ok(Some(CustomerRequest::new("ada")))
     }
@@ -349,7 +357,11 @@ fn an_order_that_was_canceled_since_the_page_was_shown() {
         let stage = Stage::set().await;
         browser.goto(&stage.url("/checkout?order=plain")).await;
         type_in(browser).await;
-        stage.checkout.expire("plain").await.expect("canceled");
+        stage
+            .checkout
+            .cancel_order("plain")
+            .await
+            .expect("canceled");
         browser.expect_error("Failed to load resource: the server responded with a status of 409");
         browser.click("#submit").await;
         browser.read("#payment-message", "order again").await;
@@ -433,12 +445,12 @@ fn the_sandbox_refuses_what_elements_did_not_say() {
                 "The provided capture_method (automatic) does not match the expected capture_method (manual).",
             ),
             (
-                plain("h").capture_manually(),
+                plain("h").capture_method(CaptureMethod::Manual),
                 "{}",
                 "The provided capture_method (manual) does not match the expected capture_method (automatic).",
             ),
             (
-                plain("i").capture_manually(),
+                plain("i").capture_method(CaptureMethod::Manual),
                 "{ captureMethod: 'manual' }",
                 "confirmed",
             ),

@@ -15,7 +15,7 @@
 use rocket::{State, http::Status, post, routes};
 use stripe_checkout_core::fulfillment::{MemoryInbox, Received, on_paid};
 use stripe_checkout_core::{BoxError, Checkout, Config, webhook::Payment};
-use stripe_checkout_rocket::{Answer, VerifiedEvent};
+use stripe_checkout_rocket::{CheckoutResponse, VerifiedEvent};
 
 #[rocket::main]
 async fn main() -> Result<(), BoxError> {
@@ -29,14 +29,14 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A request without a genuine event arrives as an `Answer` with status 400 or 413.
+/// A request without a genuine event arrives as an `CheckoutResponse` with status 400 or 413.
 ///
 /// With a bare `VerifiedEvent` as the parameter, your catcher would have to answer it.
 #[post("/stripe", data = "<event>")]
 async fn webhook(
     checkout: &State<Checkout>,
-    event: Result<VerifiedEvent, Answer>,
-) -> Result<(Status, &'static str), Answer> {
+    event: Result<VerifiedEvent, CheckoutResponse>,
+) -> Result<(Status, &'static str), CheckoutResponse> {
     let VerifiedEvent(event) = event?;
     Ok(match checkout.receive(event).await {
         Ok(Received::Done(_) | Received::Queued | Received::Ignored) => (Status::Ok, "thank you"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stripe_checkout_core::{Checkout, Expired};
+use stripe_checkout_core::{Checkout, OrderCancellation};
 
 use crate::{
     db::{now, on},
@@ -45,9 +45,9 @@ pub async fn cancel(
     let next = orders.last().map_or(0, |(row, _)| *row);
     let mut canceled = 0;
     for (_, order) in orders {
-        match checkout.expire(&order).await {
+        match checkout.cancel_order(&order).await {
             // Stripe also tells of a payment that was canceled.
-            Ok(Expired::Expired(_) | Expired::NothingOpen) => {
+            Ok(OrderCancellation::Canceled(_) | OrderCancellation::NothingOpen) => {
                 store.called_off(&order).await?;
                 canceled += 1;
             }

@@ -44,7 +44,7 @@ const STATES: [EventState; 6] = [
     EventState::Mismatch,
     EventState::Done,
     EventState::Superseded,
-    EventState::Dropped,
+    EventState::Discarded,
 ];
 
 /// After this many seconds without an answer, the merchant has to ask Stripe again.
@@ -777,7 +777,7 @@ fn name(state: EventState) -> &'static str {
         EventState::Superseded => "old news",
         EventState::Mismatch => "does not fit",
         EventState::Dead => "failed",
-        EventState::Dropped => "dropped",
+        EventState::Discarded => "discarded",
         _ => "unknown",
     }
 }

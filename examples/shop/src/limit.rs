@@ -18,7 +18,7 @@ use governor::{
     state::StateStore,
 };
 use lru::LruCache;
-use stripe_checkout_core::{Attempt, Guard, GuardError, Visitor};
+use stripe_checkout_core::{GuardError, GuardedAction, PaymentGuard, Visitor};
 
 use crate::proxy::ProxyHeader;
 
@@ -174,11 +174,11 @@ impl PerAddress {
     }
 }
 
-impl Guard for PerAddress {
-    async fn admit(&self, visitor: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
+impl PaymentGuard for PerAddress {
+    async fn check(&self, visitor: &Visitor, attempt: GuardedAction<'_>) -> Result<(), GuardError> {
         match attempt {
             // Neither starts a payment, and the return page looks again and again.
-            Attempt::LookUp | Attempt::CustomerSession => Ok(()),
+            GuardedAction::LookUp | GuardedAction::CustomerSession => Ok(()),
             _ => self.count(ProxyHeader::of_visitor(self.header.as_ref(), visitor)),
         }
     }
@@ -227,7 +227,9 @@ mod tests {
         let limit = two_a_minute();
         let mut seen = Vec::new();
         for _ in 0..3 {
-            let answer = limit.admit(&Visitor::default(), Attempt::SaveCard).await;
+            let answer = limit
+                .check(&Visitor::default(), GuardedAction::SaveCard)
+                .await;
             seen.push(refused(answer));
         }
         assert_eq!(seen, [false, false, true]);

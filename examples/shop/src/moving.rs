@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::{
-    Amount, AmountError, ApiError, Checkout, Expired, PaymentError, RequestError,
+    Amount, AmountError, ApiError, Checkout, OrderCancellation, PaymentError, RequestError,
     requests::{CaptureRequest, RefundReason, RefundRequest},
 };
 
@@ -226,18 +226,18 @@ impl Shop {
             Status::Canceled => return Ok(order.payment_intent),
             Status::Pending | Status::Processing | Status::Failed | Status::Reserved => {}
         }
-        match self.inner.checkout.expire(id).await {
+        match self.inner.checkout.cancel_order(id).await {
             // Stripe also sends an event when a payment is canceled.
-            Ok(Expired::Expired(_) | Expired::NothingOpen) => {
+            Ok(OrderCancellation::Canceled(_) | OrderCancellation::NothingOpen) => {
                 store.called_off(id).await?;
                 tracing::info!(order = short(id), "order called off");
                 Ok(order.payment_intent)
             }
-            Ok(Expired::Paid(_)) => said(
+            Ok(OrderCancellation::Paid(_)) => said(
                 409,
                 "Somebody paid this order a moment ago. Give the money back instead of calling it off.",
             ),
-            Ok(Expired::Processing(_)) => said(
+            Ok(OrderCancellation::Processing(_)) => said(
                 409,
                 "A bank is debiting the buyer for this order, and that cannot be stopped. If it fails, call the order off then. If it arrives, refund it.",
             ),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use stripe_checkout_core::{AmountError, Pricing, PricingError, Visitor, requests::PaymentRequest};
+use stripe_checkout_core::{
+    AmountError, Pricing, PricingError, Visitor,
+    requests::{CaptureMethod, PaymentRequest},
+};
 
 use crate::{
     NAME,
@@ -85,7 +88,7 @@ pub(crate) fn request(order: &Order) -> Result<PaymentRequest, AmountError> {
     let mut request = PaymentRequest::new(&order.id, order.total)
         .description(format!("{NAME}, order {}", &order.id[..8]));
     if order.on_order {
-        request = request.capture_manually();
+        request = request.capture_method(CaptureMethod::Manual);
     }
     for item in &order.items {
         request = request.line(&item.name, item.quantity, item.unit.times(item.quantity)?);

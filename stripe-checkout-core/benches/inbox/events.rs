@@ -10,7 +10,7 @@ use stripe_checkout_core::fulfillment::{
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
-    Body, BoxError, Checkout, CheckoutBuilder, Config, Mode, Ours, PublishableKey, SecretKey,
+    Body, BoxError, Checkout, CheckoutBuilder, Config, Mode, Ownership, PublishableKey, SecretKey,
     WebhookSecret,
 };
 
@@ -107,7 +107,7 @@ where
         .unwrap();
     let builder = Checkout::builder(config)
         .application(scope().application)
-        .ours(Ours::All)
+        .ownership(Ownership::AllPayments)
         .fulfillment(inbox, handler);
     more(builder).build().unwrap()
 }

@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 use stripe_checkout_core::{
-    Amount, ApiError, Checkout, Config, Currency, Expired, PaymentError, Pricing, PricingError,
-    PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
+    Amount, ApiError, Checkout, Config, Currency, OrderCancellation, PaymentError, Pricing,
+    PricingError, PublishableKey, SecretKey, TransportError, Visitor, WebhookSecret,
     fulfillment::{MemoryInbox, on_paid},
     requests::{CustomerRequest, HostedCheckout, IntentParams, PaymentRequest, RefundRequest},
     stripe::{Gateway, IdempotencyKey, Transport, TransportRequest, TransportResponse},
@@ -184,8 +184,8 @@ impl Shop {
             }
             "expire-order" => {
                 ended(self.checkout.create_intent(&request).await, answer);
-                match self.checkout.expire(&name).await {
-                    Ok(Expired::NothingOpen) => {}
+                match self.checkout.cancel_order(&name).await {
+                    Ok(OrderCancellation::NothingOpen) => {}
                     expired => ended(expired, answer),
                 }
             }

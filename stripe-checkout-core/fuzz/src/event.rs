@@ -310,11 +310,11 @@ fn read_payment(payment: &Payment) {
     black_box((
         payment.description(),
         payment.customer(),
-        payment.destination(),
+        payment.transfer_destination(),
     ));
     black_box((
         payment.on_behalf_of(),
-        payment.application_fee(),
+        payment.application_fee_amount(),
         payment.application(),
     ));
     black_box((payment.saves_payment_method(), payment.captures_manually()));

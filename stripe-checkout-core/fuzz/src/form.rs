@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stripe_checkout_core::{
     Amount, Currency, Metadata,
-    requests::{IntentParams, PaymentRequest, SetupFutureUsage},
+    requests::{CaptureMethod, IntentParams, PaymentRequest, SetupFutureUsage},
 };
 
 use crate::sandbox_form::{Node, Tree, decode};
@@ -96,13 +96,13 @@ fn check_request(tree: &Tree) {
         request = request.on_behalf_of(account);
     }
     if let Some(account) = text("transfer_data[destination]") {
-        request = request.destination(account);
+        request = request.transfer_destination(account);
     }
     if let Some(fee) = text("application_fee_amount").and_then(|fee| fee.parse().ok()) {
-        request = request.application_fee(Amount::new(fee, Currency::EUR));
+        request = request.application_fee_amount(Amount::new(fee, Currency::EUR));
     }
     if text("capture_method") == Some("manual") {
-        request = request.capture_manually();
+        request = request.capture_method(CaptureMethod::Manual);
     }
     if text("setup_future_usage") == Some("off_session") {
         request = request.setup_future_usage(SetupFutureUsage::OffSession);

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, Offers};
 use crate::error::InboxError;
 use crate::fulfillment::{
-    Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OursRule, Settings, Timed,
+    Engine, Fulfillment, FulfillmentHandler, Inbox, Lookup, OwnershipRule, Settings, Timed,
 };
 use crate::secret::{Mode, SecretKey};
 use crate::telemetry;
@@ -26,29 +26,29 @@ use crate::webhook::{Payment, Verifier};
 /// as [`PaymentEvent::Other`](crate::fulfillment::PaymentEvent::Other).
 #[derive(Clone, Default)]
 #[non_exhaustive]
-pub enum Ours {
+pub enum Ownership {
     /// Only payments that this application made. This is the default with prices.
     ///
     /// The inbox has a row for such a payment, or its metadata names this application. The library
     /// adds that metadata to each payment.
     #[default]
-    Marked,
+    ByMetadata,
     /// Every payment of the Stripe account, but no payment of an account connected to it.
     ///
     /// This is the default of an application that has no prices and only receives events of
     /// payments.
-    All,
+    AllPayments,
     /// The payments for which this function returns `true`. [`Payment::account`] returns the
     /// connected account of a payment.
-    By(Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
+    Custom(Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 
-impl fmt::Debug for Ours {
+impl fmt::Debug for Ownership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Marked => "Marked",
-            Self::All => "All",
-            Self::By(_) => "By(..)",
+            Self::ByMetadata => "ByMetadata",
+            Self::AllPayments => "AllPayments",
+            Self::Custom(_) => "Custom(..)",
         })
     }
 }
@@ -61,7 +61,7 @@ pub struct CheckoutBuilder {
     config: Config,
     application: Option<String>,
     former: Vec<String>,
-    ours: Option<Ours>,
+    ownership: Option<Ownership>,
     connect_application: Option<String>,
     #[allow(clippy::type_complexity)]
     // One closure that waits for the deadline. A type alias would not say more.
@@ -83,7 +83,7 @@ pub struct CheckoutBuilder {
     #[cfg(feature = "intent")]
     guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
     #[cfg(feature = "intent")]
-    customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
+    customers: Option<Arc<dyn crate::customers::ErasedCustomerResolver>>,
     #[cfg(feature = "intent")]
     visitor_calls: crate::stripe::CallLimits,
     #[cfg(feature = "intent")]
@@ -123,7 +123,7 @@ impl CheckoutBuilder {
             config,
             application: None,
             former: Vec::new(),
-            ours: None,
+            ownership: None,
             connect_application: None,
             fulfillment: None,
             deadline: None,
@@ -220,9 +220,9 @@ impl CheckoutBuilder {
         self
     }
 
-    /// Decides which payments belong to this application. See [`Ours`].
-    pub fn ours(mut self, ours: Ours) -> Self {
-        self.ours = Some(ours);
+    /// Decides which payments belong to this application. See [`Ownership`].
+    pub fn ownership(mut self, ownership: Ownership) -> Self {
+        self.ownership = Some(ownership);
         self
     }
 
@@ -380,9 +380,9 @@ impl CheckoutBuilder {
     ///
     /// A guard is a limit per address or a captcha, for example. Without one, all visitors may
     /// start payments. The guard also runs before each look-up of a payment: see
-    /// [`Attempt`](crate::Attempt).
+    /// [`GuardedAction`](crate::GuardedAction).
     #[cfg(feature = "intent")]
-    pub fn guard(mut self, guard: impl crate::guard::Guard) -> Self {
+    pub fn guard(mut self, guard: impl crate::guard::PaymentGuard) -> Self {
         self.guard = Some(Arc::new(guard));
         self
     }
@@ -392,7 +392,7 @@ impl CheckoutBuilder {
     /// This adds the page that saves a card without a payment, and saved cards on the checkout
     /// page. On Stripe's own page the visitor pays as the same customer.
     #[cfg(feature = "intent")]
-    pub fn customers(mut self, customers: impl crate::customers::Customers) -> Self {
+    pub fn customers(mut self, customers: impl crate::customers::CustomerResolver) -> Self {
         self.customers = Some(Arc::new(customers));
         self
     }
@@ -599,14 +599,14 @@ impl CheckoutBuilder {
             return Err(BuildError::NoApplication);
         }
         let stored_as = self.former.first().unwrap_or(&application).clone();
-        let ours = match self.ours {
-            Some(Ours::All) => OursRule::All,
-            Some(Ours::By(rule)) => OursRule::By(rule),
-            None if !has_prices => OursRule::All,
-            None | Some(Ours::Marked) => {
+        let ours = match self.ownership {
+            Some(Ownership::AllPayments) => OwnershipRule::AllPayments,
+            Some(Ownership::Custom(rule)) => OwnershipRule::Custom(rule),
+            None if !has_prices => OwnershipRule::AllPayments,
+            None | Some(Ownership::ByMetadata) => {
                 let mut names = self.former;
                 names.push(application.clone());
-                OursRule::Marked(names)
+                OwnershipRule::ByMetadata(names)
             }
         };
         let offers = Offers {
@@ -676,7 +676,7 @@ const SHORTEST_BODY: Duration = Duration::from_millis(1);
 const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The permissions that a restricted key needs, as the Dashboard lists them.
-const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
+const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, CustomerResolver, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
     /// Starts a checkout with this configuration.

@@ -32,7 +32,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(60 * 60);
 /// All amounts are in the payment's currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Totals {
+pub struct PaymentTotals {
     /// The requested amount.
     pub asked: Amount,
     /// The authorised amount that can be captured.
@@ -51,9 +51,9 @@ pub struct Totals {
     pub disputed: Amount,
 }
 
-impl Totals {
+impl PaymentTotals {
     /// The amount that you keep: the charged amount less refunds and disputes.
-    pub fn kept(&self) -> Amount {
+    pub fn net(&self) -> Amount {
         let gone = self.refunded.minor().saturating_add(self.disputed.minor());
         let minor = self.charged.minor().saturating_sub(gone);
         Amount::new(minor, self.charged.currency())
@@ -63,7 +63,7 @@ impl Totals {
 impl Checkout {
     /// Captures the authorised money of a payment: all of it or a part.
     ///
-    /// The payment was [authorised only](crate::requests::PaymentRequest::capture_manually). Stripe
+    /// The payment was [authorised only](crate::requests::PaymentRequest::capture_method). Stripe
     /// releases the rest. Each [reference](CaptureRequest::reference) captures once, even after the
     /// 24 hours for which Stripe remembers a request. The payment is then paid, and
     /// [`payment_succeeded`] runs when Stripe confirms it.
@@ -94,14 +94,14 @@ impl Checkout {
     /// It also succeeds if the payment is canceled already, no matter who canceled it.
     ///
     /// The handler receives [`PaymentCanceled`] when Stripe confirms it. Another PaymentIntent may
-    /// pay the order afterwards: use [`expire`](Self::expire) to cancel an order.
+    /// pay the order afterwards: use [`cancel_order`](Self::cancel_order) to cancel an order.
     ///
     /// [`PaymentCanceled`]: crate::fulfillment::PaymentEvent::PaymentCanceled
     ///
     /// # Errors
     /// [`PaymentError`]. It is [`WrongState`](PaymentError::WrongState) if the payment is paid, or
     /// on its way.
-    pub async fn cancel(&self, request: &CancelRequest) -> Result<Payment, PaymentError> {
+    pub async fn cancel_payment(&self, request: &CancelRequest) -> Result<Payment, PaymentError> {
         let (checkout, request) = (self.clone(), request.clone());
         self.operate(async move { checkout.let_go(&request).await })
             .await
@@ -114,7 +114,7 @@ impl Checkout {
     ///
     /// # Errors
     /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::NoPricing`].
-    pub async fn totals(&self, payment: &str) -> Result<Totals, PaymentError> {
+    pub async fn totals(&self, payment: &str) -> Result<PaymentTotals, PaymentError> {
         let gateway = self.gateway()?;
         check_id(payment, "pi_")?;
         let account = self.account_of(payment, None).await?;
@@ -154,7 +154,7 @@ impl Checkout {
             None if counted > charged.minor() => counted.saturating_sub(released),
             _ => counted,
         };
-        Ok(Totals {
+        Ok(PaymentTotals {
             asked: found.amount(),
             capturable: found.amount_capturable(),
             capture_before: found
@@ -365,7 +365,7 @@ impl Work for Capturing<'_> {
             .gateway
             .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
-        Ok((payment.on_account(self.account), replayed))
+        Ok((payment.connected_account(self.account), replayed))
     }
 
     async fn find(&self) -> Result<Option<Payment>, PaymentError> {
@@ -412,7 +412,7 @@ impl Work for Canceling<'_> {
             .gateway
             .operate(&self.post.path, &self.post.form, key, self.account)
             .await?;
-        Ok((payment.on_account(self.account), replayed))
+        Ok((payment.connected_account(self.account), replayed))
     }
 
     async fn find(&self) -> Result<Option<Payment>, PaymentError> {

@@ -604,7 +604,7 @@ async fn look(
             Err(error) => return Err(error.into()),
         };
         let open = session.status() == Some(&SessionStatus::Open);
-        let payment = Payment::of_session(session.clone()).on_account(account);
+        let payment = Payment::of_session(session.clone()).connected_account(account);
         let event = event_of_session(gateway, &session, &payment).await?;
         return settle(checkout, order, row, &payment, event, open).await;
     }

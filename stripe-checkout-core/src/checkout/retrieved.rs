@@ -16,7 +16,7 @@ use serde_json::{
 use super::state::Checkout;
 use crate::config::API_VERSION;
 use crate::error::InboxError;
-use crate::fulfillment::{EventFilter, EventState, OursRule, Received};
+use crate::fulfillment::{EventFilter, EventState, OwnershipRule, Received};
 use crate::marks::Marks;
 use crate::secret::Mode;
 use crate::stripe::ApiError;
@@ -80,8 +80,8 @@ impl Checkout {
     /// the rows.
     pub(super) fn names(&self) -> Vec<&str> {
         match &self.inner.ours {
-            OursRule::Marked(names) => names.iter().map(String::as_str).collect(),
-            OursRule::All | OursRule::By(_) => {
+            OwnershipRule::ByMetadata(names) => names.iter().map(String::as_str).collect(),
+            OwnershipRule::AllPayments | OwnershipRule::Custom(_) => {
                 vec![&self.inner.application, &self.inner.stored_as]
             }
         }
@@ -92,11 +92,11 @@ impl Checkout {
     pub(super) fn bears_our_mark(&self, payment: &Payment) -> bool {
         let marks = Marks::of(payment.metadata());
         match &self.inner.ours {
-            OursRule::All => true,
-            OursRule::Marked(names) => {
+            OwnershipRule::AllPayments => true,
+            OwnershipRule::ByMetadata(names) => {
                 marks.is_some_and(|marks| names.iter().any(|name| name == marks.application))
             }
-            OursRule::By(rule) => rule(payment),
+            OwnershipRule::Custom(rule) => rule(payment),
         }
     }
 

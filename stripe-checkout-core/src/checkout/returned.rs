@@ -87,7 +87,7 @@ impl Checkout {
             Err(ApiError::InvalidRequest { status: 404, .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let payment = Payment::of_session(found.clone()).on_account(account.as_deref());
+        let payment = Payment::of_session(found.clone()).connected_account(account.as_deref());
         if is_guess && !self.bears_our_mark(&payment) {
             return Ok(None);
         }

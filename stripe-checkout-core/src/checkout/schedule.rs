@@ -219,7 +219,7 @@ mod tests {
     use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
     use crate::secret::WebhookSecret;
     use crate::webhook::Payment;
-    use crate::{BoxError, Ours};
+    use crate::{BoxError, Ownership};
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -251,7 +251,7 @@ mod tests {
             let builder = Checkout::builder(Config::new([secret.clone()]).unwrap());
             let builder = builder.application(format!("tenant-{number}"));
             builder
-                .ours(Ours::All)
+                .ownership(Ownership::AllPayments)
                 .fulfillment(MemoryInbox::new(), Nothing)
                 .build()
                 .unwrap()

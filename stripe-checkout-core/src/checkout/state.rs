@@ -17,7 +17,7 @@ use crate::endpoint::{Endpoint, Group};
 use crate::error::InboxError;
 #[cfg(feature = "intent")]
 use crate::fulfillment::OrderKey;
-use crate::fulfillment::{Fulfillment, OursRule, Scope};
+use crate::fulfillment::{Fulfillment, OwnershipRule, Scope};
 use crate::secret::Mode;
 use crate::webhook::Verifier;
 
@@ -40,7 +40,7 @@ pub(super) struct Inner {
     pub(super) own_account: Option<String>,
     pub(super) verifier: Verifier,
     pub(super) fulfillment: Arc<dyn Fulfillment>,
-    pub(super) ours: OursRule,
+    pub(super) ours: OwnershipRule,
     pub(super) body_limit: usize,
     pub(super) body_deadline: Duration,
     #[cfg(feature = "intent")]
@@ -65,7 +65,7 @@ pub(super) struct Payments {
     pub(super) visitor_calls: Arc<crate::stripe::VisitorCalls>,
     pub(super) client_key: Option<Arc<ClientKey>>,
     pub(super) guard: Option<Arc<dyn crate::guard::ErasedGuard>>,
-    pub(super) customers: Option<Arc<dyn crate::customers::ErasedCustomers>>,
+    pub(super) customers: Option<Arc<dyn crate::customers::ErasedCustomerResolver>>,
     pub(super) max_declines: u32,
     pub(super) cap: u64,
     pub(super) descriptor_prefix: Option<String>,

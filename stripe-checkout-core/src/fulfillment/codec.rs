@@ -50,7 +50,7 @@ words! { "state", EventState, event_state, read_event_state,
     EventState::Superseded = "superseded",
     EventState::Mismatch = "mismatch",
     EventState::Dead = "dead",
-    EventState::Dropped = "dropped",
+    EventState::Discarded = "discarded",
 }
 
 words! { "state", IntentState, intent_state, read_intent_state,

@@ -19,10 +19,10 @@ use crate::webhook::{Payment, ReadEvent};
 
 /// The rule that says which payments belong to this application.
 #[derive(Clone)]
-pub(crate) enum OursRule {
-    Marked(Vec<String>),
-    All,
-    By(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
+pub(crate) enum OwnershipRule {
+    ByMetadata(Vec<String>),
+    AllPayments,
+    Custom(std::sync::Arc<dyn Fn(&Payment) -> bool + Send + Sync>),
 }
 
 /// A verified event on its way into the inbox.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::BoxFuture;
-use super::engine::{Delivery, Engine, OursRule};
+use super::engine::{Delivery, Engine, OwnershipRule};
 use super::handler::FulfillmentHandler;
 use super::inbox::Inbox;
 #[cfg(feature = "intent")]
@@ -37,7 +37,7 @@ pub(crate) trait Fulfillment: Send + Sync {
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
-        ours: &'a OursRule,
+        ours: &'a OwnershipRule,
     ) -> BoxFuture<'a, Result<Received, InboxError>>;
     #[cfg(feature = "intent")]
     fn intent<'a>(
@@ -154,7 +154,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Fulfillment for Engine<I, H
     fn deliver<'a>(
         &'a self,
         delivery: Delivery,
-        ours: &'a OursRule,
+        ours: &'a OwnershipRule,
     ) -> BoxFuture<'a, Result<Received, InboxError>> {
         Box::pin(async move {
             self.births.of(&self.inbox, &delivery.scope).await?;

@@ -7,7 +7,7 @@ use super::inbox_ext::InboxExt as _;
 use super::records::{EventState, Found, NewEvent, OrderKey, Scope, Stored};
 use super::step::{At, Start};
 use super::verdict::{Received, Step};
-use super::{FulfillmentHandler, OursRule};
+use super::{FulfillmentHandler, OwnershipRule};
 use crate::error::InboxError;
 use crate::marks::Marks;
 use crate::metadata::Metadata;
@@ -17,7 +17,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
     pub(super) async fn deliver(
         &self,
         delivery: Delivery,
-        ours: &OursRule,
+        ours: &OwnershipRule,
     ) -> Result<Received, InboxError> {
         let outcome = delivery.event.outcome();
         tracing::Span::current().record("payment", outcome.payment_id());
@@ -138,7 +138,7 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         &self,
         delivery: &Delivery,
         outcome: &Outcome,
-        ours: &OursRule,
+        ours: &OwnershipRule,
     ) -> Result<Option<Option<OrderKey>>, InboxError> {
         let event = &delivery.event;
         let account = event.account();
@@ -161,8 +161,8 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             }
         }
         let looked_up = match (self.recheck.lookup(), ours) {
-            (_, OursRule::All) => None,
-            (_, OursRule::Marked(_)) if account.is_some() => None,
+            (_, OwnershipRule::AllPayments) => None,
+            (_, OwnershipRule::ByMetadata(_)) if account.is_some() => None,
             (Some(lookup), _) if takes_back(outcome) => {
                 let found = lookup.payment(id, account).await;
                 found.map_err(InboxError::Unavailable)?
@@ -183,16 +183,16 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
             // A payment method has no mark, and a rule about payments says nothing about a saved
             // card.
             _ if is_a_method(outcome) => account.is_none(),
-            OursRule::By(_) if is_a_setup(outcome) => account.is_none(),
-            OursRule::All => account.is_none(),
-            OursRule::Marked(names) => account.is_none() && is_marked(names),
-            OursRule::By(rule) => payment.is_some_and(|payment| rule(payment)),
+            OwnershipRule::Custom(_) if is_a_setup(outcome) => account.is_none(),
+            OwnershipRule::AllPayments => account.is_none(),
+            OwnershipRule::ByMetadata(names) => account.is_none() && is_marked(names),
+            OwnershipRule::Custom(rule) => payment.is_some_and(|payment| rule(payment)),
         };
         if !is_ours && self.may_name_own(event) {
             let may_be_ours = match ours {
-                OursRule::All => outcome.payment().is_some(),
-                OursRule::Marked(names) => is_marked(names),
-                OursRule::By(_) => false,
+                OwnershipRule::AllPayments => outcome.payment().is_some(),
+                OwnershipRule::ByMetadata(names) => is_marked(names),
+                OwnershipRule::Custom(_) => false,
             };
             if may_be_ours {
                 tracing::error!(
@@ -273,9 +273,9 @@ impl<I: Inbox, H: FulfillmentHandler<I::Connection>> Engine<I, H> {
         id: &str,
         account: Option<&str>,
         outcome: &Outcome,
-        ours: &OursRule,
+        ours: &OwnershipRule,
     ) -> Result<Option<OrderKey>, InboxError> {
-        let (Some(lookup), Some(connect), OursRule::Marked(names)) =
+        let (Some(lookup), Some(connect), OwnershipRule::ByMetadata(names)) =
             (self.recheck.lookup(), &self.connect_application, ours)
         else {
             return Ok(None);

@@ -5,7 +5,7 @@ use super::records::{EventRecord, EventState, FulfillmentStatus, PaymentRecord};
 /// The payment's row after this event was discarded, or nothing if that changes nothing. `left` has
 /// the states of the other events of the same success. Refunds wait for a pending one. A dead or
 /// mismatched one may be replayed, but refunds do not wait for that.
-pub(super) fn dropped(
+pub(super) fn discarded(
     event: &EventRecord,
     current: &PaymentRecord,
     left: &[EventState],

@@ -57,11 +57,11 @@ pub(super) async fn discard<I: Inbox>(
     let mut session = inbox.session();
     let (mut tx, locked) = lock_open(&mut session, scope, event, patience).await?;
     let mut event = locked.event.record;
-    event.state = EventState::Dropped;
+    event.state = EventState::Discarded;
     let mut payment = locked.payment;
     if event.settles {
         let others = tx.copies(&event).await?;
-        payment = merge::dropped(&event, &payment, &others).unwrap_or(payment);
+        payment = merge::discarded(&event, &payment, &others).unwrap_or(payment);
     }
     let changes = Changes {
         event,

@@ -454,7 +454,7 @@ pub enum EventState {
     /// A dead letter: every attempt failed.
     Dead,
     /// An operator discarded it.
-    Dropped,
+    Discarded,
 }
 
 impl EventState {
@@ -464,12 +464,12 @@ impl EventState {
         Self::Superseded,
         Self::Mismatch,
         Self::Dead,
-        Self::Dropped,
+        Self::Discarded,
     ];
 
     /// Whether nothing remains to do for the event.
     pub(super) const fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::Superseded | Self::Dropped)
+        matches!(self, Self::Done | Self::Superseded | Self::Discarded)
     }
 
     /// The state's name, for logs, lists and metrics.
@@ -480,7 +480,7 @@ impl EventState {
             Self::Superseded => "superseded",
             Self::Mismatch => "mismatch",
             Self::Dead => "dead",
-            Self::Dropped => "dropped",
+            Self::Discarded => "discarded",
         }
     }
 }

@@ -78,7 +78,7 @@ impl Step {
         Self {
             event: event.clone(),
             awaited: event.settles,
-            did: Stepped::Now(EventState::Dropped),
+            did: Stepped::Now(EventState::Discarded),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The end of payments that are not paid.
 
-/// The end of one payment that is not paid: what [`Checkout::cancel`](crate::Checkout::cancel) does
-/// once.
+/// The end of one payment that is not paid.
+/// [`Checkout::cancel_payment`](crate::Checkout::cancel_payment) does it once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CancelRequest {
     reference: String,
@@ -47,7 +47,7 @@ impl CancelRequest {
     /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that
     /// this checkout made: there it is known.
     #[must_use]
-    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+    pub fn connected_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }

@@ -4,7 +4,7 @@ use super::error::RequestError;
 use super::limits::check_reference;
 use crate::amount::Amount;
 
-/// One capture of one payment that was [authorised only](super::PaymentRequest::capture_manually):
+/// One capture of one payment that was [authorised only](super::PaymentRequest::capture_method):
 /// what [`Checkout::capture`](crate::Checkout::capture) does once.
 ///
 /// ```
@@ -45,7 +45,7 @@ impl CaptureRequest {
     /// The payment is one of this connected account's (`acct_…`). Not needed for a payment that
     /// this checkout made: there it is known.
     #[must_use]
-    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+    pub fn connected_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }

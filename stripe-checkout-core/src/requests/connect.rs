@@ -39,9 +39,9 @@ impl Connect {
 
     /// Whether an open PaymentIntent can be brought to these.
     pub(super) fn can_follow(&self, open: &Payment) -> bool {
-        self.destination.as_deref() == open.destination()
+        self.destination.as_deref() == open.transfer_destination()
             && self.on_behalf_of.as_deref() == open.on_behalf_of()
-            && (self.fee.is_some() || open.application_fee().is_none())
+            && (self.fee.is_some() || open.application_fee_amount().is_none())
     }
 }
 

@@ -63,7 +63,7 @@ impl CustomerRequest {
 
     /// Names the connected account (`acct_…`): each account has its own customers.
     #[must_use]
-    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+    pub fn connected_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
@@ -182,7 +182,7 @@ impl Customer {
         self.deleted
     }
 
-    pub(crate) fn on_account(mut self, account: Option<&str>) -> Self {
+    pub(crate) fn connected_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::capture_method::CaptureMethod;
 use super::connect::Connect;
 use super::descriptor::is_suffix;
 use super::error::RequestError;
@@ -169,19 +170,21 @@ impl PaymentRequest {
         self
     }
 
-    /// Only authorises the amount.
+    /// Sets when the money is collected. By default Stripe collects it as soon as the buyer pays.
     ///
-    /// You collect the money with [`capture`](crate::Checkout::capture), in full or in part. The
-    /// money is released if you [`cancel`](crate::Checkout::cancel), or if the authorisation
-    /// expires (most cards: after 7 days, see [`Totals::capture_before`](crate::Totals)). The
-    /// handler receives [`RequiresCapture`] when the amount is authorised. Not every payment method
-    /// supports this: Stripe leaves out the others. See Stripe's [place a hold].
+    /// [`CaptureMethod::Manual`] only authorises the amount. You collect the money with
+    /// [`capture`](crate::Checkout::capture), in full or in part. The money is released if you
+    /// [cancel the payment](crate::Checkout::cancel_payment), or if the authorisation expires (most
+    /// cards: after 7 days, see [`PaymentTotals::capture_before`]). The handler receives
+    /// [`RequiresCapture`] when the amount is authorised. Not every payment method supports this:
+    /// Stripe leaves out the others. See Stripe's [place a hold].
     ///
+    /// [`PaymentTotals::capture_before`]: crate::PaymentTotals::capture_before
     /// [place a hold]: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method
     /// [`RequiresCapture`]: crate::fulfillment::PaymentEvent::RequiresCapture
     #[must_use]
-    pub fn capture_manually(mut self) -> Self {
-        self.manual_capture = true;
+    pub fn capture_method(mut self, method: CaptureMethod) -> Self {
+        self.manual_capture = method == CaptureMethod::Manual;
         self
     }
 
@@ -199,18 +202,18 @@ impl PaymentRequest {
     ///
     /// [direct charge]: https://docs.stripe.com/connect/direct-charges
     #[must_use]
-    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+    pub fn connected_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }
 
     /// Transfers the money to this connected account (`acct_…`).
     ///
-    /// The platform keeps the [fee](Self::application_fee). This is a [destination
+    /// The platform keeps the [fee](Self::application_fee_amount). This is a [destination
     /// charge](https://docs.stripe.com/connect/destination-charges). The payment, its events and
     /// its disputes stay with the platform.
     #[must_use]
-    pub fn destination(mut self, account: impl Into<String>) -> Self {
+    pub fn transfer_destination(mut self, account: impl Into<String>) -> Self {
         self.connect.destination = Some(account.into());
         self
     }
@@ -218,7 +221,8 @@ impl PaymentRequest {
     /// Sets the connected account (`acct_…`) that is the business of record.
     ///
     /// This is for a destination charge. That account's country, fees and name on the buyer's
-    /// statement apply. Only with [`destination`](Self::destination), and usually the same account.
+    /// statement apply. Only with [`transfer_destination`](Self::transfer_destination), and usually
+    /// the same account.
     /// See <https://docs.stripe.com/connect/destination-charges#settlement-merchant>.
     #[must_use]
     pub fn on_behalf_of(mut self, account: impl Into<String>) -> Self {
@@ -229,9 +233,10 @@ impl PaymentRequest {
     /// Sets the fee that the platform keeps.
     ///
     /// It is in the payment's currency, more than zero and not more than the amount. Only with
-    /// [`on_account`](Self::on_account) or [`destination`](Self::destination).
+    /// [`connected_account`](Self::connected_account) or
+    /// [`transfer_destination`](Self::transfer_destination).
     #[must_use]
-    pub fn application_fee(mut self, fee: Amount) -> Self {
+    pub fn application_fee_amount(mut self, fee: Amount) -> Self {
         self.connect.fee = Some(fee);
         self
     }
@@ -246,7 +251,7 @@ impl PaymentRequest {
         self.connect.on_behalf_of.as_deref()
     }
 
-    /// Lets the buyer pay an order that was [canceled](crate::Checkout::expire).
+    /// Lets the buyer pay an order that was [canceled](crate::Checkout::cancel_order).
     ///
     /// Use it when the order's goods are available again.
     #[must_use]

@@ -111,7 +111,7 @@ impl RefundRequest {
     ///
     /// It is not needed for a payment that this checkout created: that account is known.
     #[must_use]
-    pub fn on_account(mut self, account: impl Into<String>) -> Self {
+    pub fn connected_account(mut self, account: impl Into<String>) -> Self {
         self.account = Some(account.into());
         self
     }

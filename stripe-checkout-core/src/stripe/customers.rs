@@ -45,7 +45,7 @@ impl Gateway {
         account: Option<&str>,
     ) -> Result<(Customer, bool), Unsuccessful> {
         let (customer, replayed) = self.operate("/customers", form, key, account).await?;
-        Ok((Customer::on_account(customer, account), replayed))
+        Ok((Customer::connected_account(customer, account), replayed))
     }
 
     /// The customer; `None` if it no longer exists.
@@ -57,7 +57,7 @@ impl Gateway {
         let path = path_of("customers", id, "cus_")?;
         match self.fetch::<Customer>(&path, &[], account).await {
             Ok(customer) if customer.is_deleted() => Ok(None),
-            Ok(customer) => Ok(Some(customer.on_account(account))),
+            Ok(customer) => Ok(Some(customer.connected_account(account))),
             Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -80,7 +80,7 @@ impl Gateway {
             )
             .await
             .map_err(|unsuccessful| unsuccessful.error)?;
-        Ok(updated.on_account(account))
+        Ok(updated.connected_account(account))
     }
 
     /// Finds the customer of a user by the marks in its metadata. Stripe's search is some seconds
@@ -110,7 +110,7 @@ impl Gateway {
                 .data
                 .into_iter()
                 .rfind(|customer| !customer.is_deleted())
-                .map(|customer| customer.on_account(account))),
+                .map(|customer| customer.connected_account(account))),
             Err(
                 error @ (ApiError::InvalidRequest { .. }
                 | ApiError::Permission { .. }
@@ -143,7 +143,7 @@ impl Gateway {
             all.extend(
                 page.data
                     .into_iter()
-                    .map(|method| method.on_account(account)),
+                    .map(|method| method.connected_account(account)),
             );
             if !more || all.len() >= MAX_METHODS {
                 return Ok(all);
@@ -170,7 +170,7 @@ impl Gateway {
         match self.fetch::<PaymentMethod>(&path, &[], account).await {
             // Checked again here, because the owner of the payment method decides about money.
             Ok(method) if method.id() == id && method.customer() == Some(customer.id()) => {
-                Ok(Some(method.on_account(account)))
+                Ok(Some(method.connected_account(account)))
             }
             Ok(_) => Ok(None),
             Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
@@ -189,7 +189,7 @@ impl Gateway {
             .operate::<PaymentMethod>(&path, "", &IdempotencyKey::once(), account)
             .await
             .map_err(|unsuccessful| unsuccessful.error)?;
-        Ok(detached.on_account(account))
+        Ok(detached.connected_account(account))
     }
 
     /// Opens a session with which the customer's browser shows, saves and removes payment methods.

@@ -148,7 +148,7 @@ impl Gateway {
     ) -> Result<(Payment, bool), Unsuccessful> {
         let path = format!("{}/confirm", path_of("payment_intents", payment, "pi_")?);
         let (payment, replayed) = self.operate::<Payment>(&path, form, key, account).await?;
-        Ok((payment.on_account(account), replayed))
+        Ok((payment.connected_account(account), replayed))
     }
 
     /// Adds metadata to a PaymentIntent.
@@ -187,5 +187,5 @@ impl Gateway {
 }
 
 fn read(answer: &TransportResponse, account: Option<&str>) -> Result<Payment, ApiError> {
-    read_as::<Payment>(answer).map(|payment| payment.on_account(account))
+    read_as::<Payment>(answer).map(|payment| payment.connected_account(account))
 }

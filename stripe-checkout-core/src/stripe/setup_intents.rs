@@ -21,9 +21,9 @@ impl Gateway {
         match replayed {
             true => match self.setup_intent(setup.id(), account).await? {
                 Some(now) => Ok(now),
-                None => Ok(setup.on_account(account)),
+                None => Ok(setup.connected_account(account)),
             },
-            false => Ok(setup.on_account(account)),
+            false => Ok(setup.connected_account(account)),
         }
     }
 
@@ -37,7 +37,7 @@ impl Gateway {
             return Ok(None);
         };
         match self.fetch::<SetupIntent>(&path, &[], account).await {
-            Ok(setup) => Ok(Some(setup.on_account(account))),
+            Ok(setup) => Ok(Some(setup.connected_account(account))),
             Err(ApiError::InvalidRequest { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

@@ -287,7 +287,7 @@ fn of_session(event: &Event) -> Result<Outcome, EventError> {
     let expired = session.status() == Some(&SessionStatus::Expired);
     let is_free = session.payment_intent().is_none() && session.total().is_zero();
     let no_total = session.total().is_zero();
-    let payment = Payment::of_session(session).on_account(event.account());
+    let payment = Payment::of_session(session).connected_account(event.account());
     Ok(match (event.event_type(), paid) {
         ("checkout.session.expired", Unpaid | NoPaymentRequired) if expired => {
             Outcome::Canceled(payment)

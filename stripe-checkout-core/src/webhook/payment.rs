@@ -152,7 +152,7 @@ impl Payment {
     }
 
     /// The connected account that receives the money (`acct_…`), if this is a destination charge.
-    pub fn destination(&self) -> Option<&str> {
+    pub fn transfer_destination(&self) -> Option<&str> {
         self.intent.destination.as_deref()
     }
 
@@ -162,7 +162,7 @@ impl Payment {
     }
 
     /// The amount that the platform keeps of a payment with a connected account.
-    pub fn application_fee(&self) -> Option<Amount> {
+    pub fn application_fee_amount(&self) -> Option<Amount> {
         self.intent.application_fee
     }
 
@@ -252,7 +252,7 @@ impl Payment {
 
     /// Sets the connected account of the payment.
     #[must_use]
-    pub fn on_account(mut self, account: Option<&str>) -> Self {
+    pub fn connected_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
@@ -326,7 +326,7 @@ impl Payment {
         if *payment.intent.livemode.get_or_insert(event.livemode()) != event.livemode() {
             return Err(event.unexpected::<Self>("it is of another mode than the event"));
         }
-        Ok(payment.on_account(event.account()))
+        Ok(payment.connected_account(event.account()))
     }
 }
 

@@ -102,7 +102,7 @@ impl SetupIntent {
 
     /// Sets the connected account of the SetupIntent.
     #[must_use]
-    pub fn on_account(mut self, account: Option<&str>) -> Self {
+    pub fn connected_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
@@ -110,7 +110,7 @@ impl SetupIntent {
     pub(super) fn of(event: &Event) -> Result<Self, EventError> {
         let mut this: Self = event.object()?;
         this.livemode = event.livemode();
-        Ok(this.on_account(event.account()))
+        Ok(this.connected_account(event.account()))
     }
 }
 
@@ -182,7 +182,7 @@ impl PaymentMethod {
 
     /// Sets the connected account of the payment method.
     #[must_use]
-    pub fn on_account(mut self, account: Option<&str>) -> Self {
+    pub fn connected_account(mut self, account: Option<&str>) -> Self {
         self.account = account.map(str::to_owned);
         self
     }
@@ -199,7 +199,7 @@ impl PaymentMethod {
             .and_then(|json| serde_json::from_str::<Previous>(json).ok())
             .and_then(|previous| previous.customer.id());
         this.livemode = event.livemode();
-        Ok(this.on_account(event.account()))
+        Ok(this.connected_account(event.account()))
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stripe_checkout_core::requests::{
-    CancelRequest, CaptureRequest, PaymentRequest, RefundRequest,
+    CancelRequest, CaptureMethod, CaptureRequest, PaymentRequest, RefundRequest,
 };
-use stripe_checkout_core::{Checkout, Expired, PaymentError};
+use stripe_checkout_core::{Checkout, OrderCancellation, PaymentError};
 use stripe_checkout_sandbox::Sandbox;
 
 use crate::dimensions::{
@@ -151,17 +151,17 @@ impl Life {
             .line("Cup", 1, eur(5_00));
         let request = match self.case.capture() {
             Capture::Automatic => request,
-            _ => request.capture_manually(),
+            _ => request.capture_method(CaptureMethod::Manual),
         };
         let has_fee = self.case.discount() != Discount::Whole && self.case.choose("fee", 2) == 1;
         let request = match self.case.account() {
             Account::Own => request,
-            Account::Direct => request.on_account(CONNECTED),
-            Account::Destination => request.destination(CONNECTED),
+            Account::Direct => request.connected_account(CONNECTED),
+            Account::Destination => request.transfer_destination(CONNECTED),
         };
         let request = match self.case.account() {
             Account::Own => request,
-            _ if has_fee => request.application_fee(eur(1_00)),
+            _ if has_fee => request.application_fee_amount(eur(1_00)),
             _ => request,
         };
         match self.case.buyer() {
@@ -363,7 +363,7 @@ impl Life {
     fn capture_request(&self, reference: &str) -> Result<CaptureRequest, Fault> {
         let request = CaptureRequest::new(reference, self.intent()?);
         Ok(match self.account {
-            Some(account) => request.on_account(account),
+            Some(account) => request.connected_account(account),
             None => request,
         })
     }
@@ -377,7 +377,7 @@ impl Life {
         }
         let request = RefundRequest::new("returned", intent);
         let request = match self.account {
-            Some(account) => request.on_account(account),
+            Some(account) => request.connected_account(account),
             None => request,
         };
         let request = match amount {
@@ -398,10 +398,10 @@ impl Life {
             Some(intent) if by_payment && (self.session.is_none() || captures) => {
                 let request = CancelRequest::new("called-off", intent);
                 let request = match self.account {
-                    Some(account) => request.on_account(account),
+                    Some(account) => request.connected_account(account),
                     None => request,
                 };
-                match self.checkout().cancel(&request).await {
+                match self.checkout().cancel_payment(&request).await {
                     Ok(_) => true,
                     Err(PaymentError::WrongState) => false,
                     Err(error) => return Err(format!("not canceled ({error})")),
@@ -409,14 +409,16 @@ impl Life {
             }
             _ => {
                 let ended = match self.account {
-                    None => self.checkout().expire(&self.reference).await,
+                    None => self.checkout().cancel_order(&self.reference).await,
                     Some(account) => {
                         let reference = &self.reference;
-                        self.checkout().expire_on_account(reference, account).await
+                        self.checkout()
+                            .cancel_order_on_connected_account(reference, account)
+                            .await
                     }
                 };
                 let ended = ended.map_err(|error| format!("not called off ({error})"))?;
-                matches!(ended, Expired::Expired(_))
+                matches!(ended, OrderCancellation::Canceled(_))
             }
         };
         self.called_off = ended;

@@ -851,7 +851,7 @@ impl Model {
         let Some(known) = self.events.get_mut(&event) else {
             return Answer::Refused;
         };
-        if is_over(known.state) || known.state == EventState::Dropped {
+        if is_over(known.state) || known.state == EventState::Discarded {
             return Answer::Refused;
         }
         let (waited, did_not_fit) = (
@@ -882,10 +882,10 @@ impl Model {
         let Some(known) = self.events.get_mut(&event) else {
             return Answer::Refused;
         };
-        if is_over(known.state) || known.state == EventState::Dropped {
+        if is_over(known.state) || known.state == EventState::Discarded {
             return Answer::Refused;
         }
-        known.state = EventState::Dropped;
+        known.state = EventState::Discarded;
         known.leased = false;
         if event.settles() {
             // The other events of the payment's success that may still run.
@@ -896,7 +896,7 @@ impl Model {
                     other.settles()
                         && other.pay == event.pay
                         && !is_over(known.state)
-                        && known.state != EventState::Dropped
+                        && known.state != EventState::Discarded
                 })
                 .map(|(_, known)| known.state)
                 .collect();

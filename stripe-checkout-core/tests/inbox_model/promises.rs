@@ -115,7 +115,7 @@ pub(crate) fn kept(seen: &Seen, lives: &Lives, max: u32) -> Result<(), String> {
             state != EventState::Dead || (record.attempts == max && record.last_error.is_some()),
             || format!("5, dead after the last attempt, and known why: {record:?}"),
         )?;
-        let over = is_over(state) || state == EventState::Dropped;
+        let over = is_over(state) || state == EventState::Discarded;
         check(over == record.body.is_empty(), || {
             format!("what may run again keeps its body, and nothing else does: {record:?}")
         })?;
@@ -195,7 +195,7 @@ pub(crate) fn kept_since(
             })?,
             Some(state) => check(
                 record.state == state
-                    || !(is_over(record.state) || record.state == EventState::Dropped),
+                    || !(is_over(record.state) || record.state == EventState::Discarded),
                 || {
                     format!(
                         "what is over stays so: {id} was {:?}, is {state:?}",

@@ -15,7 +15,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{Due, FulfillmentHandler, PaymentEvent, SqliteInbox};
 use stripe_checkout_core::requests::{
-    CancelRequest, CaptureRequest, HostedCheckout, PaymentRequest,
+    CancelRequest, CaptureMethod, CaptureRequest, HostedCheckout, PaymentRequest,
 };
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{Amount, BoxError, Checkout, Currency, Pricing, PricingError, Visitor};
@@ -227,11 +227,11 @@ impl Machine {
     fn request(order: Order) -> PaymentRequest {
         let request = PaymentRequest::new(order.reference(), PRICE);
         let request = match order.account() {
-            Some(account) => request.on_account(account),
+            Some(account) => request.connected_account(account),
             None => request,
         };
         match order.is_captured_later() {
-            true => request.capture_manually(),
+            true => request.capture_method(CaptureMethod::Manual),
             false => request,
         }
     }
@@ -354,7 +354,7 @@ impl Machine {
         match (known.stands, &known.intent) {
             (Stands::Authorised, Some(intent)) => {
                 let request = CancelRequest::new("off", intent);
-                self.checkout.cancel(&request).await.unwrap();
+                self.checkout.cancel_payment(&request).await.unwrap();
             }
             // In the Dashboard: the shop does not know.
             (_, Some(intent)) => {

@@ -86,7 +86,7 @@ impl ReferenceStateMachine for Sequences {
         let open = model
             .events
             .iter()
-            .filter(|(_, known)| !is_over(known.state) && known.state != EventState::Dropped);
+            .filter(|(_, known)| !is_over(known.state) && known.state != EventState::Discarded);
         let open: Vec<_> = open.map(|(event, _)| *event).collect();
         let mut some = vec![(4, event().boxed())];
         let mut decided = vec![(1, event().boxed())];

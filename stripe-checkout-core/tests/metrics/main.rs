@@ -228,7 +228,7 @@ fn told(recorder: &Recorder) {
         Some(3.0),
         "two that failed, and one that waits"
     );
-    assert_eq!(events(EventState::Dropped), Some(0.0), "none is none");
+    assert_eq!(events(EventState::Discarded), Some(0.0), "none is none");
     assert_eq!(gauge("unfulfilled_payments"), Some(3.0));
     assert_eq!(gauge("open_duplicate_payments"), Some(1.0));
     assert_eq!(gauge("refunded_before_fulfillment_payments"), Some(0.0));
@@ -347,7 +347,7 @@ fn what_is_of_the_other_mode_is_told_apart() {
         );
         let inbox = MemoryInbox::new().allow_live();
         let shop = Shop::configured(config.unwrap(), inbox, |builder| {
-            builder.ours(stripe_checkout_core::Ours::All)
+            builder.ownership(stripe_checkout_core::Ownership::AllPayments)
         });
         shop.send(paid("evt_1", "pi_1", "1")).await;
         let live = PaymentIntent::new("pi_2", PRICE).livemode(true);

@@ -6,7 +6,9 @@ use serde_json::Value;
 use stripe_checkout_core::fulfillment::{
     InboxExt as _, IntentRecord, OperationKind, OperationState, OrderKey,
 };
-use stripe_checkout_core::requests::{CancelReason, CancelRequest, CaptureRequest, PaymentRequest};
+use stripe_checkout_core::requests::{
+    CancelReason, CancelRequest, CaptureMethod, CaptureRequest, PaymentRequest,
+};
 use stripe_checkout_core::testing::now;
 use stripe_checkout_core::webhook::{Event, PaymentStatus};
 use stripe_checkout_core::{Amount, ApiError, Checkout, Currency, PaymentError};
@@ -61,7 +63,7 @@ async fn what_is_reserved_is_told_once_and_captured_in_full() {
     let days = (before.capture_before.unwrap() - now()) / (24 * 60 * 60);
     assert!((6..=7).contains(&days), "{days}");
     // The order cannot be paid a second time meanwhile.
-    let again = PaymentRequest::new("order-1", PRICE).capture_manually();
+    let again = PaymentRequest::new("order-1", PRICE).capture_method(CaptureMethod::Manual);
     let again = world.checkout.create_intent(&again).await;
     assert!(matches!(again, Err(PaymentError::Processing)), "{again:?}");
     let request = all("shipped-1", &payment);
@@ -132,7 +134,7 @@ async fn of_a_part_only_the_part_is_asked_and_the_rest_is_no_refund() {
     );
     let totals = world.checkout.totals(&payment).await.unwrap();
     assert_eq!((totals.charged, totals.refunded), (eur(400), eur(0)));
-    assert_eq!(totals.kept(), eur(400));
+    assert_eq!(totals.net(), eur(400));
     world
         .checkout
         .refund(&refund_of("return-1", &payment, 150))
@@ -140,7 +142,7 @@ async fn of_a_part_only_the_part_is_asked_and_the_rest_is_no_refund() {
         .unwrap();
     let totals = world.checkout.totals(&payment).await.unwrap();
     assert_eq!(totals.refunded, eur(150));
-    assert_eq!(totals.kept(), eur(250));
+    assert_eq!(totals.net(), eur(250));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,14 +325,14 @@ async fn what_is_canceled_is_let_go_once_and_cannot_be_captured() {
     world.deliver().await;
     let request = CancelRequest::new("off-1", &payment).reason(CancelReason::RequestedByCustomer);
     world.fail_after_the_look(1, Fault::ResetAfterExecution);
-    let canceled = world.checkout.cancel(&request).await.unwrap();
+    let canceled = world.checkout.cancel_payment(&request).await.unwrap();
     assert_eq!(*canceled.status(), PaymentStatus::Canceled);
     // A repetition, another reference, another process or two days later: the payment is canceled.
     world.sandbox.pass_time(DAY * 2);
     for reference in ["off-1", "off-2"] {
         let again =
             CancelRequest::new(reference, &payment).reason(CancelReason::RequestedByCustomer);
-        let again = world.another().await.cancel(&again).await.unwrap();
+        let again = world.another().await.cancel_payment(&again).await.unwrap();
         assert_eq!(*again.status(), PaymentStatus::Canceled);
     }
     world.deliver().await;
@@ -350,7 +352,7 @@ async fn what_is_paid_is_not_canceled() {
     let payment = world.paid("order-1").await;
     let refused = world
         .checkout
-        .cancel(&CancelRequest::new("off-1", &payment))
+        .cancel_payment(&CancelRequest::new("off-1", &payment))
         .await;
     assert!(
         matches!(refused, Err(PaymentError::WrongState)),
@@ -364,7 +366,7 @@ async fn an_order_that_is_to_be_reserved_now_gets_another_payment() {
     let request = PaymentRequest::new("order-1", PRICE);
     let first = world.checkout.create_intent(&request).await.unwrap();
     assert!(!first.captures_manually());
-    let manual = request.clone().capture_manually();
+    let manual = request.clone().capture_method(CaptureMethod::Manual);
     let second = world.checkout.create_intent(&manual).await.unwrap();
     assert!(second.captures_manually());
     assert_ne!(first.id(), second.id());
@@ -381,7 +383,7 @@ async fn totals_know_what_is_disputed_and_what_came_back() {
     assert!(world.sandbox.dispute(&payment));
     let open = world.checkout.totals(&payment).await.unwrap();
     assert_eq!((open.charged, open.disputed), (PRICE, PRICE));
-    assert_eq!(open.kept(), eur(0));
+    assert_eq!(open.net(), eur(0));
     let disputes = world
         .get(&format!("/disputes?payment_intent={payment}"))
         .await;

@@ -2,10 +2,14 @@
 //! account's order.
 
 use stripe_checkout_core::fulfillment::{EventState, Received};
-use stripe_checkout_core::requests::{CaptureRequest, PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{
+    CaptureMethod, CaptureRequest, PaymentRequest, RefundRequest,
+};
 use stripe_checkout_core::testing::{EventBody, PaymentIntent};
 use stripe_checkout_core::webhook::Event;
-use stripe_checkout_core::{Amount, Currency, DEFAULT_CAP, Expired, PaymentError, RequestError};
+use stripe_checkout_core::{
+    Amount, Currency, DEFAULT_CAP, OrderCancellation, PaymentError, RequestError,
+};
 
 use crate::world::{PRICE, World, eur};
 
@@ -13,7 +17,7 @@ const ONE: &str = "acct_1";
 const OTHER: &str = "acct_2";
 
 fn on(account: &str, order: &str) -> PaymentRequest {
-    PaymentRequest::new(order, PRICE).on_account(account)
+    PaymentRequest::new(order, PRICE).connected_account(account)
 }
 
 /// Makes the event of a sender who claims that this payment of this order succeeded.
@@ -68,10 +72,10 @@ async fn the_same_reference_on_another_account_is_another_order() {
 async fn a_price_that_changed_on_an_account_is_the_price_that_is_due() {
     let world = World::new().await;
     for minor in [1999, 2999] {
-        let order = PaymentRequest::new("order-1", eur(minor)).on_account(ONE);
+        let order = PaymentRequest::new("order-1", eur(minor)).connected_account(ONE);
         world.checkout.create_intent(&order).await.unwrap();
     }
-    let order = PaymentRequest::new("order-1", eur(2999)).on_account(ONE);
+    let order = PaymentRequest::new("order-1", eur(2999)).connected_account(ONE);
     let open = world.checkout.create_intent(&order).await.unwrap();
     world.confirm_on(ONE, open.id()).await;
     world.deliver_of(Some(ONE)).await;
@@ -116,7 +120,7 @@ async fn no_account_fulfils_an_order_of_another_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn money_of_a_connected_account_goes_back_from_there() {
     let world = World::new().await;
-    let made = on(ONE, "order-1").capture_manually();
+    let made = on(ONE, "order-1").capture_method(CaptureMethod::Manual);
     let made = world.checkout.create_intent(&made).await.unwrap();
     world.confirm_on(ONE, made.id()).await;
     let captured = CaptureRequest::new("shipped-1", made.id()).amount(eur(1000));
@@ -140,10 +144,10 @@ async fn money_of_a_connected_account_goes_back_from_there() {
         .unwrap();
     let ended = world
         .checkout
-        .expire_on_account("order-1", OTHER)
+        .cancel_order_on_connected_account("order-1", OTHER)
         .await
         .unwrap();
-    assert!(matches!(ended, Expired::Expired(payment) if payment.id() == open.id()));
+    assert!(matches!(ended, OrderCancellation::Canceled(payment) if payment.id() == open.id()));
     let refused = world.checkout.create_intent(&on(OTHER, "order-1")).await;
     assert!(
         matches!(refused, Err(PaymentError::CalledOff)),
@@ -154,27 +158,30 @@ async fn money_of_a_connected_account_goes_back_from_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn money_goes_on_to_a_connected_account_less_the_fee() {
     let world = World::new().await;
-    let request = PaymentRequest::new("order-1", PRICE).destination(ONE);
-    let with_fee = request.clone().application_fee(eur(100));
+    let request = PaymentRequest::new("order-1", PRICE).transfer_destination(ONE);
+    let with_fee = request.clone().application_fee_amount(eur(100));
     let made = world.checkout.create_intent(&with_fee).await.unwrap();
-    assert_eq!((made.account(), made.destination()), (None, Some(ONE)));
-    assert_eq!(made.application_fee(), Some(eur(100)));
+    assert_eq!(
+        (made.account(), made.transfer_destination()),
+        (None, Some(ONE))
+    );
+    assert_eq!(made.application_fee_amount(), Some(eur(100)));
     // Another fee is an update.
-    let more = request.clone().application_fee(eur(200));
+    let more = request.clone().application_fee_amount(eur(200));
     let updated = world.checkout.create_intent(&more).await.unwrap();
     assert_eq!(updated.id(), made.id());
-    assert_eq!(updated.application_fee(), Some(eur(200)));
+    assert_eq!(updated.application_fee_amount(), Some(eur(200)));
     // Another account, or no fee, needs another payment: Stripe cannot change that.
     let elsewhere = PaymentRequest::new("order-1", PRICE)
-        .destination(OTHER)
-        .application_fee(eur(200));
+        .transfer_destination(OTHER)
+        .application_fee_amount(eur(200));
     let elsewhere = world.checkout.create_intent(&elsewhere).await.unwrap();
     assert_ne!(elsewhere.id(), made.id());
-    assert_eq!(elsewhere.destination(), Some(OTHER));
-    let none_of_record = PaymentRequest::new("order-1", PRICE).destination(OTHER);
+    assert_eq!(elsewhere.transfer_destination(), Some(OTHER));
+    let none_of_record = PaymentRequest::new("order-1", PRICE).transfer_destination(OTHER);
     let none = world.checkout.create_intent(&none_of_record).await.unwrap();
-    assert_eq!(none.application_fee(), None);
-    assert_eq!(none.destination(), Some(OTHER));
+    assert_eq!(none.application_fee_amount(), None);
+    assert_eq!(none.transfer_destination(), Some(OTHER));
     // Another business of record needs another payment too.
     let record = none_of_record.on_behalf_of(OTHER);
     let on_behalf = world.checkout.create_intent(&record).await.unwrap();
@@ -182,7 +189,7 @@ async fn money_goes_on_to_a_connected_account_less_the_fee() {
     assert_eq!(on_behalf.on_behalf_of(), Some(OTHER));
     let again = world.checkout.create_intent(&record).await.unwrap();
     assert_eq!(again.id(), on_behalf.id());
-    let none = PaymentRequest::new("order-1", PRICE).destination(OTHER);
+    let none = PaymentRequest::new("order-1", PRICE).transfer_destination(OTHER);
     let none = world.checkout.create_intent(&none).await.unwrap();
     assert_eq!(none.on_behalf_of(), None);
     // The payment is the platform's.
@@ -196,41 +203,49 @@ fn what_cannot_be_is_refused_before_stripe_is_asked() {
     let request = || PaymentRequest::new("order-1", PRICE);
     let check = |request: PaymentRequest| request.validate(DEFAULT_CAP);
     assert_eq!(
-        check(request().on_account(ONE).application_fee(PRICE)),
+        check(
+            request()
+                .connected_account(ONE)
+                .application_fee_amount(PRICE)
+        ),
         Ok(())
     );
     for account in ["", "acct_", "cus_1", "acct_1/../x", "acct_1\r\n"] {
         assert_eq!(
-            check(request().on_account(account)),
+            check(request().connected_account(account)),
             Err(RequestError::Account),
             "{account:?}"
         );
         assert_eq!(
-            check(request().destination(account)),
+            check(request().transfer_destination(account)),
             Err(RequestError::Account)
         );
     }
     for account in ["", "acct_", "cus_1"] {
-        let behalf = request().destination(ONE).on_behalf_of(account);
+        let behalf = request().transfer_destination(ONE).on_behalf_of(account);
         assert_eq!(check(behalf), Err(RequestError::Account), "{account:?}");
     }
-    for alone in [request(), request().on_account(ONE)] {
+    for alone in [request(), request().connected_account(ONE)] {
         let behalf = alone.on_behalf_of(ONE);
         assert_eq!(check(behalf), Err(RequestError::OnBehalfOf));
     }
     assert_eq!(
-        check(request().destination(ONE).on_behalf_of(OTHER)),
+        check(request().transfer_destination(ONE).on_behalf_of(OTHER)),
         Ok(())
     );
-    let both = request().on_account(ONE).destination(OTHER);
+    let both = request().connected_account(ONE).transfer_destination(OTHER);
     assert_eq!(check(both), Err(RequestError::Account));
     for fee in [
-        request().application_fee(eur(1)),
-        request().destination(ONE).application_fee(eur(0)),
-        request().destination(ONE).application_fee(eur(2000)),
+        request().application_fee_amount(eur(1)),
         request()
-            .destination(ONE)
-            .application_fee(Amount::new(1, Currency::USD)),
+            .transfer_destination(ONE)
+            .application_fee_amount(eur(0)),
+        request()
+            .transfer_destination(ONE)
+            .application_fee_amount(eur(2000)),
+        request()
+            .transfer_destination(ONE)
+            .application_fee_amount(Amount::new(1, Currency::USD)),
     ] {
         assert_eq!(check(fee), Err(RequestError::ApplicationFee));
     }

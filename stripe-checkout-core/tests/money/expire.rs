@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stripe_checkout_core::Checkout;
-use stripe_checkout_core::Expired;
+use stripe_checkout_core::OrderCancellation;
 use stripe_checkout_core::PaymentError;
 use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::webhook::PaymentStatus;
@@ -33,8 +33,8 @@ async fn open(world: &World) -> usize {
         .count()
 }
 
-async fn expired(checkout: &Checkout, order: &str) -> Expired {
-    checkout.expire(order).await.unwrap()
+async fn expired(checkout: &Checkout, order: &str) -> OrderCancellation {
+    checkout.cancel_order(order).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +43,7 @@ async fn what_is_open_is_canceled_and_stays_so_until_somebody_says_otherwise() {
     let made = world.checkout.create_intent(&request("order-1")).await;
     let made = made.unwrap().id().to_owned();
     for checkout in [world.checkout.clone(), world.another().await] {
-        let Expired::Expired(payment) = expired(&checkout, "order-1").await else {
+        let OrderCancellation::Canceled(payment) = expired(&checkout, "order-1").await else {
             panic!("it was open");
         };
         assert_eq!(payment.id(), made);
@@ -76,7 +76,7 @@ async fn an_order_that_nobody_began_to_pay_is_refused_afterwards() {
     let world = World::new().await;
     assert_eq!(
         expired(&world.checkout, "order-1").await,
-        Expired::NothingOpen
+        OrderCancellation::NothingOpen
     );
     called_off(
         world
@@ -97,7 +97,7 @@ async fn if_somebody_has_paid_or_is_paying_it_says_so() {
         if told {
             world.deliver().await;
         }
-        let Expired::Paid(paid) = expired(&world.checkout, order).await else {
+        let OrderCancellation::Paid(paid) = expired(&world.checkout, order).await else {
             panic!("it was paid");
         };
         assert_eq!(paid.id(), payment);
@@ -112,7 +112,7 @@ async fn if_somebody_has_paid_or_is_paying_it_says_so() {
     world.confirm(&made, "pm_card_sandboxProcessing").await;
     let on_its_way = expired(&world.checkout, "order-3").await;
     assert!(
-        matches!(on_its_way, Expired::Processing(_)),
+        matches!(on_its_way, OrderCancellation::Processing(_)),
         "{on_its_way:?}"
     );
     called_off(world.checkout.create_intent(&request("order-3")).await);
@@ -120,7 +120,7 @@ async fn if_somebody_has_paid_or_is_paying_it_says_so() {
     assert!(world.sandbox.settle(&made, false));
     world.deliver().await;
     let ended = expired(&world.checkout, "order-3").await;
-    assert!(matches!(ended, Expired::Expired(_)), "{ended:?}");
+    assert!(matches!(ended, OrderCancellation::Canceled(_)), "{ended:?}");
     assert_eq!(status(&world, &made).await, "canceled");
 }
 
@@ -130,7 +130,7 @@ async fn what_was_reserved_is_let_go() {
     let payment = world.reserved("order-1").await;
     world.deliver().await;
     let ended = expired(&world.checkout, "order-1").await;
-    assert!(matches!(ended, Expired::Expired(_)), "{ended:?}");
+    assert!(matches!(ended, OrderCancellation::Canceled(_)), "{ended:?}");
     assert_eq!(status(&world, &payment).await, "canceled");
 }
 
@@ -141,12 +141,15 @@ async fn a_lost_answer_is_made_good_by_calling_it_again() {
         let made = world.checkout.create_intent(&request("order-1")).await;
         let made = made.unwrap().id().to_owned();
         world.sandbox.faults().next(8, fault.clone());
-        assert!(world.checkout.expire("order-1").await.is_err());
+        assert!(world.checkout.cancel_order("order-1").await.is_err());
         world.sandbox.faults().clear();
         // The result is uncertain, but no buyer gets a new payment.
         called_off(world.checkout.create_intent(&request("order-1")).await);
         let ended = expired(&world.another().await, "order-1").await;
-        assert!(matches!(ended, Expired::Expired(_)), "{fault:?}: {ended:?}");
+        assert!(
+            matches!(ended, OrderCancellation::Canceled(_)),
+            "{fault:?}: {ended:?}"
+        );
         assert_eq!(status(&world, &made).await, "canceled");
     }
 }
@@ -167,7 +170,7 @@ async fn buyers_and_the_merchant_at_the_same_time_leave_nothing_open() {
             running.spawn(async move {
                 tokio::time::sleep(Duration::from_millis(5 * n as u64)).await;
                 match n {
-                    2 => checkout.expire("order-1").await.map(drop),
+                    2 => checkout.cancel_order("order-1").await.map(drop),
                     _ => checkout.create_intent(&request("order-1")).await.map(drop),
                 }
             });
@@ -179,7 +182,7 @@ async fn buyers_and_the_merchant_at_the_same_time_leave_nothing_open() {
             }
         }
         // After a conflict with another call, the caller cancels again.
-        world.checkout.expire("order-1").await.unwrap();
+        world.checkout.cancel_order("order-1").await.unwrap();
         assert_eq!(open(&world).await, 0, "round {round}");
         called_off(world.checkout.create_intent(&request("order-1")).await);
     }

@@ -9,8 +9,8 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::SqliteInbox;
 use stripe_checkout_core::requests::{
-    CancelRequest, CaptureRequest, Customer, CustomerRequest, PaymentRequest, RefundRequest,
-    SavedCharge, SavedChargeOutcome,
+    CancelRequest, CaptureMethod, CaptureRequest, Customer, CustomerRequest, OffSessionCharge,
+    OffSessionOutcome, PaymentRequest, RefundRequest,
 };
 use stripe_checkout_core::stripe::{
     Gateway, IdempotencyKey, PooledTransport, Transport, TransportRequest, TransportResponse,
@@ -219,7 +219,9 @@ impl Story {
         let request = PaymentRequest::new("order-1", PRICE);
         let request = match self.kind {
             Kind::RefundOfAPart | Kind::RefundOfAll => request,
-            Kind::CaptureOfAPart | Kind::CaptureOfAll | Kind::Cancel => request.capture_manually(),
+            Kind::CaptureOfAPart | Kind::CaptureOfAll | Kind::Cancel => {
+                request.capture_method(CaptureMethod::Manual)
+            }
             Kind::Charge | Kind::DeclinedCharge => {
                 let ada = CustomerRequest::new("ada");
                 let ada = checkout.customer(&ada).await.unwrap();
@@ -289,7 +291,7 @@ impl Story {
                 }
                 Kind::Cancel => {
                     let request = CancelRequest::new("once", payment);
-                    checkout.cancel(&request).await?.id().to_owned()
+                    checkout.cancel_payment(&request).await?.id().to_owned()
                 }
                 Kind::Customer => {
                     let request = CustomerRequest::new("ada");
@@ -297,12 +299,12 @@ impl Story {
                 }
                 Kind::Charge | Kind::DeclinedCharge => {
                     let order = PaymentRequest::new("order-1", PRICE);
-                    let charge = SavedCharge::new(order, &customer.unwrap(), method);
-                    match checkout.charge_saved(&charge).await {
-                        Ok(SavedChargeOutcome::Succeeded(payment)) if kind == Kind::Charge => {
+                    let charge = OffSessionCharge::new(order, &customer.unwrap(), method);
+                    match checkout.charge_off_session(&charge).await {
+                        Ok(OffSessionOutcome::Succeeded(payment)) if kind == Kind::Charge => {
                             payment.id().to_owned()
                         }
-                        Ok(SavedChargeOutcome::Declined(payment, _))
+                        Ok(OffSessionOutcome::Declined(payment, _))
                             if kind == Kind::DeclinedCharge =>
                         {
                             payment.id().to_owned()

@@ -8,7 +8,7 @@ use crate::world::{PRICE, World, eur, refund_of};
 /// Charged, refunded, and net.
 async fn figures(world: &World, payment: &str) -> (Amount, Amount, Amount) {
     let totals = world.checkout.totals(payment).await.unwrap();
-    (totals.charged, totals.refunded, totals.kept())
+    (totals.charged, totals.refunded, totals.net())
 }
 
 #[tokio::test(flavor = "multi_thread")]

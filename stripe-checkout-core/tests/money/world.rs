@@ -10,7 +10,7 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, InboxExt as _, MemoryInbox, OperationKey, OperationKind,
     OperationRecord, PaymentEvent, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::requests::{PaymentRequest, RefundRequest};
+use stripe_checkout_core::requests::{CaptureMethod, PaymentRequest, RefundRequest};
 use stripe_checkout_core::stripe::{Gateway, IdempotencyKey};
 use stripe_checkout_core::webhook::{Event, Payment};
 use stripe_checkout_core::{
@@ -177,7 +177,7 @@ impl World {
 
     /// Makes an order whose money is authorised.
     pub(crate) async fn reserved(&self, order: &str) -> String {
-        let request = PaymentRequest::new(order, PRICE).capture_manually();
+        let request = PaymentRequest::new(order, PRICE).capture_method(CaptureMethod::Manual);
         let payment = self.checkout.create_intent(&request).await.unwrap();
         assert!(payment.captures_manually());
         self.confirm(payment.id(), "pm_card_visa").await;
@@ -195,7 +195,7 @@ impl World {
     }
 
     async fn reserved_with(&self, order: &str, option: &str) -> String {
-        let request = PaymentRequest::new(order, PRICE).capture_manually();
+        let request = PaymentRequest::new(order, PRICE).capture_method(CaptureMethod::Manual);
         let payment = self.checkout.create_intent(&request).await.unwrap();
         let form = format!(
             "payment_method=pm_card_visa&return_url=https://shop.example/&payment_method_options[card][{option}]=if_available"

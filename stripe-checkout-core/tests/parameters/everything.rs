@@ -4,9 +4,9 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use stripe_checkout_core::fulfillment::{Inbox, MemoryInbox, SqliteInbox, on_paid};
 use stripe_checkout_core::requests::{
-    CancelReason, CancelRequest, CaptureRequest, Customer, CustomerRequest, HostedCheckout,
-    IntentParams, Line, PaymentRequest, RefundReason, RefundRequest, SavedCharge, SetupFutureUsage,
-    SetupRequest, ShippingOption, TaxBehavior,
+    CancelReason, CancelRequest, CaptureMethod, CaptureRequest, Customer, CustomerRequest,
+    HostedCheckout, IntentParams, Line, OffSessionCharge, PaymentRequest, RefundReason,
+    RefundRequest, SetupFutureUsage, SetupRequest, ShippingOption, TaxBehavior,
 };
 use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::{Event, Payment};
@@ -56,10 +56,10 @@ fn whole(reference: &str, customer: &Customer) -> PaymentRequest {
         .statement_descriptor_suffix("O #7")
         .customer(customer.id())
         .setup_future_usage(SetupFutureUsage::OffSession)
-        .capture_manually()
-        .destination(ACCOUNT)
+        .capture_method(CaptureMethod::Manual)
+        .transfer_destination(ACCOUNT)
         .on_behalf_of(ACCOUNT)
-        .application_fee(eur(100))
+        .application_fee_amount(eur(100))
         .reopen()
 }
 
@@ -130,9 +130,9 @@ impl World {
     /// Charges a new card of the customer's for this order.
     async fn charge(&self, request: PaymentRequest, customer: &Customer) -> Payment {
         let card = self.card(customer).await;
-        let charge = SavedCharge::new(request, customer, card).attempt(1);
+        let charge = OffSessionCharge::new(request, customer, card).attempt(1);
         self.checkout
-            .charge_saved(&charge)
+            .charge_off_session(&charge)
             .await
             .unwrap()
             .payment()
@@ -183,10 +183,10 @@ async fn failed_debit(world: &World, ada: &Customer) {
     let path = "/payment_methods/pm_card_sandboxProcessing/attach";
     let method = world.post(path, &form).await;
     let method = method["id"].as_str().unwrap();
-    let charge = SavedCharge::new(PaymentRequest::new("debit-1", PRICE), ada, method);
-    let outcome = world.checkout.charge_saved(&charge).await.unwrap();
+    let charge = OffSessionCharge::new(PaymentRequest::new("debit-1", PRICE), ada, method);
+    let outcome = world.checkout.charge_off_session(&charge).await.unwrap();
     assert!(world.sandbox.settle(outcome.payment().id(), false));
-    world.checkout.charge_saved(&charge).await.unwrap();
+    world.checkout.charge_off_session(&charge).await.unwrap();
 }
 
 async fn customers(world: &World) -> Customer {
@@ -194,7 +194,7 @@ async fn customers(world: &World) -> Customer {
     let ada = CustomerRequest::new("ada")
         .email("ada@example.com")
         .name("Ada Lovelace");
-    let theirs = ada.clone().on_account(ACCOUNT);
+    let theirs = ada.clone().connected_account(ACCOUNT);
     assert_eq!(
         checkout.customer(&theirs).await.unwrap().account(),
         Some(ACCOUNT)
@@ -231,10 +231,10 @@ async fn intents(world: &World, ada: &Customer) {
     let dearer = PaymentRequest::new("order-1", eur(2499))
         .customer(ada.id())
         .setup_future_usage(SetupFutureUsage::OffSession)
-        .capture_manually()
-        .destination(ACCOUNT)
+        .capture_method(CaptureMethod::Manual)
+        .transfer_destination(ACCOUNT)
         .on_behalf_of(ACCOUNT)
-        .application_fee(eur(200))
+        .application_fee_amount(eur(200))
         .receipt_email("ada@example.com")
         .description("More")
         .statement_descriptor_suffix("O #8")
@@ -245,11 +245,11 @@ async fn intents(world: &World, ada: &Customer) {
         );
     let updated = checkout.create_intent(&dearer).await.unwrap();
     assert_eq!((updated.id(), updated.amount()), (made.id(), eur(2499)));
-    checkout.expire("order-1").await.unwrap();
+    checkout.cancel_order("order-1").await.unwrap();
     // On a connected account.
     let direct = PaymentRequest::new("order-2", PRICE)
-        .on_account(ACCOUNT)
-        .application_fee(eur(100));
+        .connected_account(ACCOUNT)
+        .application_fee_amount(eur(100));
     checkout.create_intent(&direct).await.unwrap();
     // By the gateway alone.
     let params = IntentParams::new(PRICE).metadata(note());
@@ -262,8 +262,8 @@ async fn intents(world: &World, ada: &Customer) {
 async fn money_back(world: &World, ada: &Customer) {
     let checkout = &world.checkout;
     let order = PaymentRequest::new("order-3", PRICE)
-        .destination(ACCOUNT)
-        .application_fee(eur(100));
+        .transfer_destination(ACCOUNT)
+        .application_fee_amount(eur(100));
     let paid = world.charge(order, ada).await;
     let part = RefundRequest::new("refund-1", paid.id())
         .amount(eur(500))
@@ -295,7 +295,7 @@ async fn money_back(world: &World, ada: &Customer) {
     forgetful.refund(&part).await.unwrap();
     // On a connected account, of which this checkout knows nothing.
     let direct = direct(world, "order-12", false).await;
-    let back = RefundRequest::new("refund-5", direct).on_account(ACCOUNT);
+    let back = RefundRequest::new("refund-5", direct).connected_account(ACCOUNT);
     checkout.refund(&back).await.unwrap();
 }
 
@@ -316,7 +316,8 @@ async fn direct(world: &World, reference: &str, reserve: bool) -> String {
 
 async fn reserved(world: &World, ada: &Customer) {
     let checkout = &world.checkout;
-    let order = |reference| PaymentRequest::new(reference, PRICE).capture_manually();
+    let order =
+        |reference| PaymentRequest::new(reference, PRICE).capture_method(CaptureMethod::Manual);
     let part = world.charge(order("order-5"), ada).await;
     let request = CaptureRequest::new("capture-1", part.id()).amount(eur(1500));
     checkout.capture(&request).await.unwrap();
@@ -333,15 +334,15 @@ async fn reserved(world: &World, ada: &Customer) {
     ] {
         let held = world.charge(order(reference), ada).await;
         let request = CancelRequest::new(format!("cancel-{reference}"), held.id()).reason(reason);
-        checkout.cancel(&request).await.unwrap();
+        checkout.cancel_payment(&request).await.unwrap();
     }
     // On a connected account, of which this checkout knows nothing.
     let held = direct(world, "order-11", true).await;
-    let request = CaptureRequest::new("capture-11", held).on_account(ACCOUNT);
+    let request = CaptureRequest::new("capture-11", held).connected_account(ACCOUNT);
     checkout.capture(&request).await.unwrap();
     let held = direct(world, "order-13", true).await;
-    let request = CancelRequest::new("cancel-13", held).on_account(ACCOUNT);
-    checkout.cancel(&request).await.unwrap();
+    let request = CancelRequest::new("cancel-13", held).connected_account(ACCOUNT);
+    checkout.cancel_payment(&request).await.unwrap();
 }
 
 async fn sessions(world: &World, ada: &Customer) {
@@ -355,10 +356,10 @@ async fn sessions(world: &World, ada: &Customer) {
         .await
         .unwrap()
         .unwrap();
-    checkout.expire("session-1").await.unwrap();
+    checkout.cancel_order("session-1").await.unwrap();
     let guest = PaymentRequest::new("session-2", PRICE).receipt_email("jane@example.com");
     checkout.create_session(&guest).await.unwrap();
-    let direct = PaymentRequest::new("session-3", PRICE).on_account(ACCOUNT);
+    let direct = PaymentRequest::new("session-3", PRICE).connected_account(ACCOUNT);
     checkout.create_session(&direct).await.unwrap();
     let frame = build(&world.sandbox, MemoryInbox::new(), hosted().embedded());
     frame
@@ -389,7 +390,7 @@ async fn events(world: &World) {
     world.checkout.reconcile().once().await.unwrap();
     let plain = HostedCheckout::new("https://shop.example");
     let shop = build(&world.sandbox, MemoryInbox::new(), plain);
-    let order = PaymentRequest::new("session-5", PRICE).capture_manually();
+    let order = PaymentRequest::new("session-5", PRICE).capture_method(CaptureMethod::Manual);
     let session = shop.create_session(&order).await.unwrap();
     let card = "payment_method_data[type]=card&payment_method_data[card][number]=4242424242424242\
         &payment_method_data[card][exp_month]=12&payment_method_data[card][exp_year]=2040\

@@ -97,12 +97,12 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "PaymentRequest::capture_manually",
+        "PaymentRequest::capture_method",
         &["capture_method", "payment_intent_data[capture_method]"],
     ),
-    ("PaymentRequest::on_account", &["header"]),
+    ("PaymentRequest::connected_account", &["header"]),
     (
-        "PaymentRequest::destination",
+        "PaymentRequest::transfer_destination",
         &[
             "transfer_data[destination]",
             "payment_intent_data[transfer_data][destination]",
@@ -113,7 +113,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
         &["on_behalf_of", "payment_intent_data[on_behalf_of]"],
     ),
     (
-        "PaymentRequest::application_fee",
+        "PaymentRequest::application_fee_amount",
         &[
             "application_fee_amount",
             "payment_intent_data[application_fee_amount]",
@@ -162,14 +162,14 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ),
     ("CustomerRequest::email", &["email"]),
     ("CustomerRequest::name", &["name"]),
-    ("CustomerRequest::on_account", &["header"]),
+    ("CustomerRequest::connected_account", &["header"]),
     ("SetupRequest::usage", &["usage"]),
     ("SetupRequest::metadata", &["metadata[note]"]),
-    ("SavedCharge::attempt", &[]),
+    ("OffSessionCharge::attempt", &[]),
     ("CaptureRequest::amount", &["amount_to_capture"]),
-    ("CaptureRequest::on_account", &["header"]),
+    ("CaptureRequest::connected_account", &["header"]),
     ("CancelRequest::reason", &["cancellation_reason"]),
-    ("CancelRequest::on_account", &["header"]),
+    ("CancelRequest::connected_account", &["header"]),
     ("RefundRequest::amount", &["amount"]),
     ("RefundRequest::reason", &["reason"]),
     ("RefundRequest::metadata", &["metadata[note]"]),
@@ -178,7 +178,7 @@ const OPTIONS: &[(&str, &[&str])] = &[
         "RefundRequest::refund_application_fee",
         &["refund_application_fee"],
     ),
-    ("RefundRequest::on_account", &["header"]),
+    ("RefundRequest::connected_account", &["header"]),
 ];
 
 /// Everything in the sources is named above, and everything named above was sent.

@@ -6,7 +6,7 @@ use serde_json::Value;
 use stripe_checkout_core::fulfillment::{Due, EventFilter, EventState};
 use stripe_checkout_core::requests::{CancelRequest, CaptureRequest};
 use stripe_checkout_core::webhook::{Event, PaymentStatus};
-use stripe_checkout_core::{Expired, PaymentError};
+use stripe_checkout_core::{OrderCancellation, PaymentError};
 
 use super::fulfilment::orders;
 use super::world::{GOOD, PRICE, Shop, World, eur, hosted, request};
@@ -225,7 +225,7 @@ async fn authorised_money_that_was_released_is_told_by_the_reconciler() {
     world.deliver().await;
     world.sandbox.webhooks().lose_events(100);
     let cancel = CancelRequest::new("off-1", &intent);
-    world.checkout.cancel(&cancel).await.unwrap();
+    world.checkout.cancel_payment(&cancel).await.unwrap();
     world.checkout.reconcile().once().await.unwrap();
     assert_eq!(world.shop.lines(), ["over 1"]);
 }
@@ -234,8 +234,8 @@ async fn authorised_money_that_was_released_is_told_by_the_reconciler() {
 async fn an_order_that_is_called_off_releases_money_authorised_on_stripes_page() {
     let world = World::new().await;
     let (session, intent) = authorised(&world, "1").await;
-    let expired = world.checkout.expire("1").await.unwrap();
-    let Expired::Expired(payment) = expired else {
+    let expired = world.checkout.cancel_order("1").await.unwrap();
+    let OrderCancellation::Canceled(payment) = expired else {
         panic!("{expired:?}");
     };
     assert_eq!(*payment.status(), PaymentStatus::Canceled);
@@ -244,14 +244,14 @@ async fn an_order_that_is_called_off_releases_money_authorised_on_stripes_page()
     assert_eq!(stripes["status"], "canceled");
     assert_eq!(stripes["amount_capturable"], 0);
     assert_eq!(world.deliver().await.last().unwrap(), "over 1");
-    let again = world.checkout.expire("1").await.unwrap();
-    assert!(matches!(again, Expired::Expired(_)), "{again:?}");
+    let again = world.checkout.cancel_order("1").await.unwrap();
+    assert!(matches!(again, OrderCancellation::Canceled(_)), "{again:?}");
     let again = world.checkout.create_session(&request("1")).await;
     assert!(matches!(again, Err(PaymentError::CalledOff)), "{again:?}");
 
     // Money that was captured meanwhile stays.
     let (_, intent) = authorised(&world, "2").await;
     capture_elsewhere(&world, &intent, 500).await;
-    let paid = world.checkout.expire("2").await.unwrap();
-    assert!(matches!(paid, Expired::Paid(_)), "{paid:?}");
+    let paid = world.checkout.cancel_order("2").await.unwrap();
+    assert!(matches!(paid, OrderCancellation::Paid(_)), "{paid:?}");
 }

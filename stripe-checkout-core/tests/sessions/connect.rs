@@ -3,9 +3,11 @@
 use stripe_checkout_core::fulfillment::{
     EventFilter, EventState, InboxExt as _, MemoryInbox, Received,
 };
+use stripe_checkout_core::requests::CaptureMethod;
 use stripe_checkout_core::webhook::{EVENT_TYPES, Event};
 use stripe_checkout_core::{
-    BuildError, Checkout, Config, Expired, InboxError, PaymentError, RequestError, WebhookSecret,
+    BuildError, Checkout, Config, InboxError, OrderCancellation, PaymentError, RequestError,
+    WebhookSecret,
 };
 use stripe_checkout_sandbox::{CONNECT_APPLICATION, Fault};
 
@@ -20,7 +22,7 @@ const OTHER: &str = "acct_2";
 async fn the_same_reference_on_another_account_is_another_order() {
     let world = World::new().await;
     let own = world.open("1").await;
-    let on = |account| request("1").on_account(account);
+    let on = |account| request("1").connected_account(account);
     let one = world.checkout.create_session(&on(ONE)).await.unwrap();
     let other = world.checkout.create_session(&on(OTHER)).await.unwrap();
     assert!(own.id() != one.id() && one.id() != other.id());
@@ -42,8 +44,12 @@ async fn the_same_reference_on_another_account_is_another_order() {
     let path = format!("/checkout/sessions/{}", other.id());
     assert_eq!(world.get_of(Some(OTHER), &path).await["status"], "expired");
     let session = world.checkout.create_session(&on(OTHER)).await.unwrap();
-    let ended = world.checkout.expire_on_account("1", OTHER).await.unwrap();
-    assert!(matches!(ended, Expired::Expired(_)), "{ended:?}");
+    let ended = world
+        .checkout
+        .cancel_order_on_connected_account("1", OTHER)
+        .await
+        .unwrap();
+    assert!(matches!(ended, OrderCancellation::Canceled(_)), "{ended:?}");
     let path = format!("/checkout/sessions/{}", session.id());
     assert_eq!(world.get_of(Some(OTHER), &path).await["status"], "expired");
     assert_eq!(world.open("1").await.id(), own.id());
@@ -52,7 +58,7 @@ async fn the_same_reference_on_another_account_is_another_order() {
 #[tokio::test]
 async fn a_buyer_who_comes_back_from_an_accounts_page_is_found_there() {
     let world = World::new().await;
-    let session = request("1").on_account(ONE);
+    let session = request("1").connected_account(ONE);
     let session = world.checkout.create_session(&session).await.unwrap();
     world.pay(session.id(), GOOD).await;
     let found = world.checkout.retrieve_session(session.id()).await.unwrap();
@@ -64,8 +70,8 @@ async fn a_buyer_who_comes_back_from_an_accounts_page_is_found_there() {
 #[tokio::test]
 async fn the_money_of_a_page_goes_on_to_a_connected_account_less_the_fee() {
     let world = World::new().await;
-    let to_one = || request("1").destination(ONE).on_behalf_of(ONE);
-    let with_fee = |fee| to_one().application_fee(eur(fee));
+    let to_one = || request("1").transfer_destination(ONE).on_behalf_of(ONE);
+    let with_fee = |fee| to_one().application_fee_amount(eur(fee));
     let first = world.checkout.create_session(&with_fee(100)).await.unwrap();
     // Another fee is another session: one cannot be changed.
     let session = world.checkout.create_session(&with_fee(200)).await.unwrap();
@@ -114,11 +120,11 @@ impl Story {
     /// The session, and the events that a webhook endpoint receives of it, the oldest first.
     async fn play(self, world: &World, account: Option<&str>) -> (String, Vec<Event>) {
         let asked = match account {
-            Some(account) => request("1").on_account(account),
+            Some(account) => request("1").connected_account(account),
             None => request("1"),
         };
         let asked = match self {
-            Self::CapturedAndRefunded => asked.capture_manually(),
+            Self::CapturedAndRefunded => asked.capture_method(CaptureMethod::Manual),
             _ => asked,
         };
         let session = world.checkout.create_session(&asked).await.unwrap();
@@ -256,7 +262,7 @@ async fn too_many_declines_on_an_accounts_page_close_the_page() {
 #[tokio::test]
 async fn a_payment_that_an_account_makes_with_copied_metadata_is_not_ours() {
     let world = World::new().await;
-    let session = request("1").on_account(ONE);
+    let session = request("1").connected_account(ONE);
     let session = world.checkout.create_session(&session).await.unwrap();
     // The account copies the marks of the session and pays by itself.
     let form = "amount=2000&currency=eur&confirm=true&payment_method=pm_card_visa&return_url=https://shop.example\
@@ -352,7 +358,7 @@ async fn without_stripes_page_an_accounts_own_refund_asks_for_no_session() {
 #[tokio::test]
 async fn an_account_of_which_a_restart_forgot_all_is_looked_up_by_the_connect_application() {
     let world = World::new().await;
-    let on = |reference| request(reference).on_account(ONE);
+    let on = |reference| request(reference).connected_account(ONE);
     let page = world.checkout.create_session(&on("1")).await.unwrap();
     world.pay(page.id(), GOOD).await;
     let own_page = world.checkout.create_intent(&on("2")).await.unwrap();

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use stripe_checkout_core::requests::{PaymentRequest, SetupFutureUsage};
+use stripe_checkout_core::requests::{CaptureMethod, PaymentRequest, SetupFutureUsage};
 use stripe_checkout_core::stripe::Gateway;
-use stripe_checkout_core::{ApiError, Expired, PaymentError};
+use stripe_checkout_core::{ApiError, OrderCancellation, PaymentError};
 use stripe_checkout_sandbox::Fault;
 use tokio::task::JoinSet;
 
@@ -59,8 +59,11 @@ async fn the_customer_pays_and_keeps_the_card_on_stripes_page_too() {
 async fn an_order_that_is_called_off_is_paid_on_no_page() {
     let world = World::new().await;
     let open = world.open("1").await;
-    let expired = world.checkout.expire("1").await.unwrap();
-    assert!(matches!(expired, Expired::Expired(_)), "{expired:?}");
+    let expired = world.checkout.cancel_order("1").await.unwrap();
+    assert!(
+        matches!(expired, OrderCancellation::Canceled(_)),
+        "{expired:?}"
+    );
     assert_eq!(world.sessions("expired").await, [open.id()]);
     for _ in 0..2 {
         let refused = world.checkout.create_session(&request("1")).await;
@@ -69,18 +72,18 @@ async fn an_order_that_is_called_off_is_paid_on_no_page() {
             "{refused:?}"
         );
     }
-    let again = world.checkout.expire("1").await.unwrap();
-    assert!(matches!(again, Expired::Expired(_)), "{again:?}");
+    let again = world.checkout.cancel_order("1").await.unwrap();
+    assert!(matches!(again, OrderCancellation::Canceled(_)), "{again:?}");
     let reopened = request("1").reopen();
     let second = world.checkout.create_session(&reopened).await.unwrap();
     assert_ne!(second.id(), open.id());
 
     // The buyer was faster.
     world.pay(second.id(), GOOD).await;
-    let paid = world.checkout.expire("1").await.unwrap();
+    let paid = world.checkout.cancel_order("1").await.unwrap();
     let intent = world.intent_of(second.id()).await;
     assert!(
-        matches!(&paid, Expired::Paid(payment) if payment.id() == intent),
+        matches!(&paid, OrderCancellation::Paid(payment) if payment.id() == intent),
         "{paid:?}"
     );
 }
@@ -88,7 +91,7 @@ async fn an_order_that_is_called_off_is_paid_on_no_page() {
 #[tokio::test]
 async fn what_is_only_to_be_authorised_is_not_captured_on_stripes_page_either() {
     let world = World::new().await;
-    let request = request("1").capture_manually();
+    let request = request("1").capture_method(CaptureMethod::Manual);
     let session = world.checkout.create_session(&request).await.unwrap();
     world.pay(session.id(), GOOD).await;
     let intent = world.intent_of(session.id()).await;

@@ -8,12 +8,14 @@ use stripe_checkout_core::fulfillment::{
     Due, FulfillmentHandler, Inbox, InboxExt as _, IntentRecord, IntentState, MemoryInbox,
     OrderKey, PaymentEvent, Received, Scope, SqliteInbox,
 };
-use stripe_checkout_core::requests::{CustomerRequest, HostedCheckout, PaymentRequest};
+use stripe_checkout_core::requests::{
+    CaptureMethod, CustomerRequest, HostedCheckout, PaymentRequest,
+};
 use stripe_checkout_core::stripe::Gateway;
 use stripe_checkout_core::webhook::{CheckoutSession, Event, Payment};
 use stripe_checkout_core::{
-    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, Customers, Mode, Pricing,
-    PricingError, Visitor,
+    Amount, BoxError, BuildError, Checkout, CheckoutBuilder, Currency, CustomerResolver, Mode,
+    Pricing, PricingError, Visitor,
 };
 use stripe_checkout_sandbox::Sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -118,7 +120,7 @@ impl Pricing for OnePrice {
     async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
         match order.order.as_str() {
             "none" => Err(PricingError::refused("We do not know this order.")),
-            "theirs" => Ok(request("theirs").on_account("acct_1")),
+            "theirs" => Ok(request("theirs").connected_account("acct_1")),
             _ => Ok(request(&order.order)),
         }
     }
@@ -127,7 +129,7 @@ impl Pricing for OnePrice {
 /// A resolver that takes every visitor for this user.
 struct Known(&'static str);
 
-impl Customers for Known {
+impl CustomerResolver for Known {
     async fn customer(&self, _: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         Ok(Some(CustomerRequest::new(self.0).email("jane@example.com")))
     }
@@ -266,7 +268,7 @@ impl World {
 
     /// Opens a session whose money is only authorised.
     pub(crate) async fn open_manual(&self, reference: &str) -> CheckoutSession {
-        let request = request(reference).capture_manually();
+        let request = request(reference).capture_method(CaptureMethod::Manual);
         self.checkout.create_session(&request).await.unwrap()
     }
 

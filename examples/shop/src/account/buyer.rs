@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use stripe_checkout_core::{Customers, PricingError, Visitor, requests::CustomerRequest};
+use stripe_checkout_core::{CustomerResolver, PricingError, Visitor, requests::CustomerRequest};
 
 use super::rows::Buyer;
 use crate::{
@@ -51,7 +51,7 @@ impl Buyer {
 #[derive(Debug)]
 pub(crate) struct Buyers(pub(crate) Store);
 
-impl Customers for Buyers {
+impl CustomerResolver for Buyers {
     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         let cookies = visitor.header_str("cookie").unwrap_or_default();
         let buyer = self.0.buyer_with(visit::cookie(cookies, SESSION)).await?;

@@ -9,7 +9,7 @@ use minijinja::{Value, context};
 use sha2::{Digest as _, Sha256};
 use stripe_checkout_core::{
     PaymentError,
-    requests::{SavedCharge, SavedChargeOutcome},
+    requests::{OffSessionCharge, OffSessionOutcome},
 };
 
 use super::{is_over, named, shown, unanswered};
@@ -113,13 +113,13 @@ impl Shop {
         if !matches!(order.status, Status::Pending | Status::Failed) {
             return Ok(self.remember(at_order, cart, &id));
         }
-        let charge = SavedCharge::new(prices::request(&order)?, &customer, card);
-        let answer = match checkout.charge_saved(&charge).await {
-            Ok(SavedChargeOutcome::Declined(_, failure)) => {
+        let charge = OffSessionCharge::new(prices::request(&order)?, &customer, card);
+        let answer = match checkout.charge_off_session(&charge).await {
+            Ok(OffSessionOutcome::Declined(_, failure)) => {
                 let message = failure.message_for_buyer();
                 self.unpaid(cart, &id, &named(method), message)?
             }
-            Ok(SavedChargeOutcome::AuthenticationRequired(_)) => {
+            Ok(OffSessionOutcome::AuthenticationRequired(_)) => {
                 // The same PaymentIntent waits there, with the same card to choose. The bank asks
                 // the buyer there, and the buyer answers.
                 Answer::see_other(format!("/checkout?order={id}"))

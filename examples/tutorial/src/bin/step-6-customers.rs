@@ -9,7 +9,7 @@ use axum::{Form, Router, routing::get, routing::post};
 use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
 use stripe_checkout_core::requests::{CustomerRequest, PaymentRequest};
 use stripe_checkout_core::{
-    Amount, Checkout, Currency, Customers, PaymentError, Pricing, PricingError, Visitor,
+    Amount, Checkout, Currency, CustomerResolver, PaymentError, Pricing, PricingError, Visitor,
     VisitorData,
 };
 use tutorial::{LogIn, OrderId, Stripe, User};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 struct Users;
 
-impl Customers for Users {
+impl CustomerResolver for Users {
     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         let user = visitor.data::<User>();
         Ok(user.map(|user| CustomerRequest::new(&user.id)))

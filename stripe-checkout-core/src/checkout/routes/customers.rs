@@ -7,7 +7,7 @@ use crate::call::{Call, Visitor};
 use crate::checkout::payment_error::PaymentError;
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
-use crate::guard::Attempt;
+use crate::guard::GuardedAction;
 use crate::pricing::PricingError;
 use crate::reply::{Problem, Reply};
 use crate::requests::{Customer, CustomerRequest, PaymentRequest, SetupFutureUsage, SetupRequest};
@@ -87,7 +87,7 @@ impl Checkout {
         let Some(user) = self.user(&visitor).await? else {
             return Err(Problem::not_signed_in());
         };
-        self.admit(&visitor, Attempt::SaveCard).await?;
+        self.check_guard(&visitor, GuardedAction::SaveCard).await?;
         let setup = async {
             let customer = self.customer(&user).await?;
             let request = SetupRequest::new(reference, &customer).usage(SETUP_USAGE);
@@ -124,7 +124,8 @@ impl Checkout {
         let Call { visitor, body, .. } = call;
         let body = self.json_body(&visitor, body)?;
         let asked: Asked = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
-        self.admit(&visitor, Attempt::CustomerSession).await?;
+        self.check_guard(&visitor, GuardedAction::CustomerSession)
+            .await?;
         let secret = match self.customer_of(&visitor).await? {
             Some(customer) => {
                 let session = match asked.setup_future_usage {

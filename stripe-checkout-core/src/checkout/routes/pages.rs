@@ -10,7 +10,7 @@ use crate::call::{Call, Visitor};
 use crate::checkout::page_settings::PageSettings;
 use crate::checkout::state::Checkout;
 use crate::endpoint::Route;
-use crate::guard::Attempt;
+use crate::guard::GuardedAction;
 use crate::page::{
     self, CheckoutView, CompleteState, CompleteView, LineView, PLAIN_POLICY, Place,
     SetupCompleteView, SetupState, SetupView,
@@ -61,7 +61,7 @@ impl Checkout {
         let payments = self.payments().map_err(|error| Problem::from(&error))?;
         let request = self.price(b"", visitor).await?;
         // This may look up an earlier payment of the order.
-        self.admit(visitor, Attempt::LookUp).await?;
+        self.check_guard(visitor, GuardedAction::LookUp).await?;
         // No form that would only fail.
         self.check_payable(&request)
             .await
@@ -203,7 +203,7 @@ impl Checkout {
         visitor: &Visitor,
         asked: &ReturnedPayment<'_>,
     ) -> Result<Payment, Problem> {
-        self.admit(visitor, Attempt::LookUp).await?;
+        self.check_guard(visitor, GuardedAction::LookUp).await?;
         self.returned(asked).await
     }
 
@@ -212,7 +212,7 @@ impl Checkout {
         visitor: &Visitor,
         asked: &ReturnedSetup<'_>,
     ) -> Result<SetupIntent, Problem> {
-        self.admit(visitor, Attempt::LookUp).await?;
+        self.check_guard(visitor, GuardedAction::LookUp).await?;
         self.returned_setup(asked).await
     }
 }

@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::checkout::payment_error::PaymentError;
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
-use crate::guard::Attempt;
+use crate::guard::GuardedAction;
 use crate::reply::{Problem, Reply};
 use crate::requests::{PaymentRequest, SetupFutureUsage};
 use crate::stripe::ApiError;
@@ -31,7 +31,8 @@ impl Checkout {
         let Call { visitor, body, .. } = call;
         let body = self.json_body(&visitor, body)?;
         let request = self.price(&body, &visitor).await?;
-        self.admit(&visitor, Attempt::Payment(&request)).await?;
+        self.check_guard(&visitor, GuardedAction::Payment(&request))
+            .await?;
         let request = self.paid_by_visitor(request, &visitor).await?;
         let payment = self
             .create_intent(&request)

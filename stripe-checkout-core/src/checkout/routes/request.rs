@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::call::{Body, BodyFault, Visitor};
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
-use crate::guard::{Attempt, GuardError};
+use crate::guard::{GuardError, GuardedAction};
 use crate::pricing::{OrderError, PricingError};
 use crate::reply::Problem;
 use crate::requests::PaymentRequest;
@@ -76,16 +76,16 @@ impl Checkout {
     }
 
     /// Asks the merchant's guard, if there is one.
-    pub(super) async fn admit(
+    pub(super) async fn check_guard(
         &self,
         visitor: &Visitor,
-        attempt: Attempt<'_>,
+        action: GuardedAction<'_>,
     ) -> Result<(), Problem> {
         let payments = self.payments().map_err(|error| Problem::from(&error))?;
         let Some(guard) = &payments.guard else {
             return Ok(());
         };
-        let asked = tokio::time::timeout(MERCHANT_DEADLINE, guard.admit(visitor, attempt));
+        let asked = tokio::time::timeout(MERCHANT_DEADLINE, guard.check(visitor, action));
         let admitted = asked
             .await
             .unwrap_or_else(|_| Err("no answer in time".into()));

@@ -7,7 +7,7 @@ use super::payments::logged;
 use super::request::is_type;
 use crate::call::Call;
 use crate::checkout::state::Checkout;
-use crate::guard::Attempt;
+use crate::guard::GuardedAction;
 use crate::reply::{Problem, Reply};
 
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
@@ -55,7 +55,8 @@ impl Checkout {
             return Err(Problem::not_json());
         }
         let request = self.price(&body, &visitor).await?;
-        self.admit(&visitor, Attempt::Payment(&request)).await?;
+        self.check_guard(&visitor, GuardedAction::Payment(&request))
+            .await?;
         let request = self.paid_by_visitor(request, &visitor).await?;
         let session = self
             .create_session(&request)

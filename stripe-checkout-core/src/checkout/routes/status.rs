@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::Call;
 use crate::checkout::state::Checkout;
 use crate::error::Chain;
-use crate::guard::Attempt;
+use crate::guard::GuardedAction;
 use crate::reply::{Problem, Reply};
 use crate::webhook::{Payment, PaymentStatus, SetupIntent, SetupStatus};
 
@@ -19,7 +19,7 @@ impl Checkout {
         }
         let Call { visitor, body, .. } = call;
         let body = self.json_body(&visitor, body)?;
-        self.admit(&visitor, Attempt::LookUp).await?;
+        self.check_guard(&visitor, GuardedAction::LookUp).await?;
         let asked: ReturnQuery = serde_json::from_slice(&body).map_err(|_| Problem::malformed())?;
         if let Some(asked) = asked.setup() {
             let setup = self.returned_setup(&asked).await?;

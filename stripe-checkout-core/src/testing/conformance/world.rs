@@ -10,14 +10,14 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use crate::fulfillment::{Due, FulfillmentHandler, MemoryInbox};
-use crate::requests::{CustomerRequest, PaymentRequest, SetupFutureUsage};
+use crate::requests::{CaptureMethod, CustomerRequest, PaymentRequest, SetupFutureUsage};
 use crate::stripe::{Transport, TransportRequest, TransportResponse};
 use crate::testing::{EventBody, PaymentIntent, now};
 use crate::webhook::Payment;
 use crate::{
-    Amount, Attempt, BoxError, Checkout, Config, Currency, Customers, Group, Guard, GuardError,
-    Pricing, PricingError, PublishableKey, SecretKey, TransportError, Visitor, VisitorData,
-    WebhookSecret,
+    Amount, BoxError, Checkout, Config, Currency, CustomerResolver, Group, GuardError,
+    GuardedAction, PaymentGuard, Pricing, PricingError, PublishableKey, SecretKey, TransportError,
+    Visitor, VisitorData, WebhookSecret,
 };
 
 /// The header with the name of a visitor of the suite; see [`Application`].
@@ -268,7 +268,7 @@ impl Pricing for Prices {
         };
         let request = PaymentRequest::new(&reference, amount);
         let request = match reference.as_str() {
-            "made-to-order" => request.capture_manually(),
+            "made-to-order" => request.capture_method(CaptureMethod::Manual),
             "kept" => request.setup_future_usage(SetupFutureUsage::OffSession),
             _ => request,
         };
@@ -279,7 +279,7 @@ impl Pricing for Prices {
 /// Each member is a customer; the name determines how they are special.
 struct Members;
 
-impl Customers for Members {
+impl CustomerResolver for Members {
     #[allow(clippy::panic)] // That is what is tested.
     async fn customer(&self, visitor: &Visitor) -> Result<Option<CustomerRequest>, PricingError> {
         match visitor.data::<Member>().map(|member| member.0.as_str()) {
@@ -295,9 +295,9 @@ impl Customers for Members {
 /// The order's name also determines who may pay.
 struct Gatekeeper;
 
-impl Guard for Gatekeeper {
-    async fn admit(&self, visitor: &Visitor, attempt: Attempt<'_>) -> Result<(), GuardError> {
-        let Attempt::Payment(request) = attempt else {
+impl PaymentGuard for Gatekeeper {
+    async fn check(&self, visitor: &Visitor, attempt: GuardedAction<'_>) -> Result<(), GuardError> {
+        let GuardedAction::Payment(request) = attempt else {
             return match visitor.data::<Member>() {
                 Some(member) if member.0 == "banned" => {
                     Err(GuardError::refused("Please contact the shop."))
@@ -422,7 +422,7 @@ impl Transport for Stripe {
     }
 }
 
-/// Customers, their sessions and their SetupIntents.
+/// CustomerResolver, their sessions and their SetupIntents.
 ///
 /// Every id contains the member's name, which determines the result.
 fn people<'a>(

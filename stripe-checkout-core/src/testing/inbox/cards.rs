@@ -116,8 +116,8 @@ async fn thirty_of_three<S: Subject>(world: World<S>) -> Told {
 }
 
 async fn anothers<S: Subject>(world: World<S>) -> Told {
-    let ours = crate::checkout::Ours::Marked;
-    let shop = world.built(|builder| builder.ours(ours)).await?;
+    let ours = crate::checkout::Ownership::ByMetadata;
+    let shop = world.built(|builder| builder.ownership(ours)).await?;
     let theirs = setup("seti_2", "succeeded", "coffee");
     shop.told(EventBody::new("setup_intent.succeeded", theirs), 200)
         .await?;

@@ -364,7 +364,7 @@ async fn discard<S: Subject>(world: World<S>) -> Told {
     shop.told(paid("evt_1", "pi_1"), 500).await?;
     world.hooks.told.all(Behave::Well);
     shop.checkout.discard(&shop.record("evt_1").await?).await?;
-    shop.is("evt_1", EventState::Dropped).await?;
+    shop.is("evt_1", EventState::Discarded).await?;
     same(
         "its payment",
         success_of(&world.open().await, "pi_1").await?,
@@ -443,9 +443,9 @@ async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
     .enumerate()
     {
         let payment = format!("pi_{n}");
-        let [first, dropped, dead] =
-            ["first", "dropped", "dead"].map(|name| format!("evt_{name}_{n}"));
-        for id in [&first, &dropped, &dead] {
+        let [first, discarded, dead] =
+            ["first", "discarded", "dead"].map(|name| format!("evt_{name}_{n}"));
+        for id in [&first, &discarded, &dead] {
             inbox.receive(new_event(id, &payment, true)).await?;
         }
         let script = world.script(match ended {
@@ -469,7 +469,7 @@ async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
             .step(&tea(), Which::Now(&first), terms(), &script)
             .await?;
         same("ended", success_of(&inbox, &payment).await?, ended)?;
-        inbox.discard(&tea(), &dropped, terms().patience).await?;
+        inbox.discard(&tea(), &discarded, terms().patience).await?;
         same(
             "after a copy was dropped",
             success_of(&inbox, &payment).await?,
@@ -494,7 +494,7 @@ async fn copy_changes_nothing<S: Subject>(world: World<S>) -> Told {
 
 async fn over<S: Subject>(world: World<S>) -> Told {
     let inbox = world.open().await;
-    for id in ["evt_done", "evt_superseded", "evt_dropped"] {
+    for id in ["evt_done", "evt_superseded", "evt_discarded"] {
         inbox
             .receive(new_event(id, &format!("pi_{id}"), true))
             .await?;
@@ -511,8 +511,8 @@ async fn over<S: Subject>(world: World<S>) -> Told {
             &world.script(superseded),
         )
         .await?;
-    inbox.discard(&tea(), "evt_dropped", patience).await?;
-    for state in ["done", "superseded", "dropped"] {
+    inbox.discard(&tea(), "evt_discarded", patience).await?;
+    for state in ["done", "superseded", "discarded"] {
         let id = format!("evt_{state}");
         for refused in [
             inbox.replay(&tea(), &id, patience).await,

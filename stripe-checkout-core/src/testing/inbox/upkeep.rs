@@ -23,7 +23,7 @@ super::case::cases! {
     "an order that was paid twice is told until the money goes back" => paid_twice,
     "a payment that was refunded before it was fulfilled counts for a day" => refunded_before,
     "what is done or superseded long ago is forgotten, in batches" => forgotten,
-    "what is pending, dead, mismatched or dropped is never forgotten" => never_forgotten,
+    "what is pending, dead, mismatched or discarded is never forgotten" => never_forgotten,
     "a success that was forgotten does not run again" => not_again,
     "what forgotten events said of money that went back stays known" => notes_stay,
     "of two things that were said of a dispute the later one stays" => later_note_stays,
@@ -71,7 +71,7 @@ fn counts(stats: &Stats) -> [u64; 6] {
         EventState::Superseded,
         EventState::Mismatch,
         EventState::Dead,
-        EventState::Dropped,
+        EventState::Discarded,
     ]
     .map(|state| stats.count(state))
 }

@@ -12,13 +12,13 @@ use crate::webhook::{Intent, Payment, PaymentStatus};
 /// How often the order's row may change during one call.
 const ROUNDS: usize = 8;
 
-/// The result of [`Checkout::expire`].
+/// The result of [`Checkout::cancel_order`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Expired {
+pub enum OrderCancellation {
     /// The PaymentIntent is canceled now, or the Checkout Session expired: no one can pay it any
     /// more.
-    Expired(Payment),
+    Canceled(Payment),
     /// There was no open payment, and there will be none.
     NothingOpen,
     /// The order was paid before. Either do not cancel it, or refund the payment.
@@ -26,7 +26,7 @@ pub enum Expired {
     /// A payment is on its way, such as a bank debit. You cannot stop it, and it may take days.
     ///
     /// The handler then receives [`payment_succeeded`] or [`PaymentFailed`]. After a failure the
-    /// buyer could try again, so call [`Checkout::expire`] again then.
+    /// buyer could try again, so call [`Checkout::cancel_order`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
     /// [`PaymentFailed`]: crate::fulfillment::PaymentEvent::PaymentFailed
@@ -48,27 +48,29 @@ impl Checkout {
     /// # Errors
     /// [`PaymentError::Api`], [`PaymentError::Inbox`], [`PaymentError::InFlight`],
     /// [`PaymentError::NoPricing`].
-    pub async fn expire(&self, reference: &str) -> Result<Expired, PaymentError> {
+    pub async fn cancel_order(&self, reference: &str) -> Result<OrderCancellation, PaymentError> {
         let order = self.order_key_on(reference, None);
-        self.call_off(&order).await
+        self.cancel_now(&order).await
     }
 
-    /// Cancels an order that is paid on a connected account, as [`expire`](Self::expire) does.
+    /// Cancels an order that is paid on a connected account, as [`cancel_order`](Self::cancel_order) does.
     ///
-    /// See [`PaymentRequest::on_account`](crate::requests::PaymentRequest::on_account).
+    /// See [`PaymentRequest::connected_account`].
+    ///
+    /// [`PaymentRequest::connected_account`]: crate::requests::PaymentRequest::connected_account
     ///
     /// # Errors
-    /// The same as for [`expire`](Self::expire).
-    pub async fn expire_on_account(
+    /// The same as for [`cancel_order`](Self::cancel_order).
+    pub async fn cancel_order_on_connected_account(
         &self,
         reference: &str,
         account: &str,
-    ) -> Result<Expired, PaymentError> {
+    ) -> Result<OrderCancellation, PaymentError> {
         let order = self.order_key_on(reference, Some(account));
-        self.call_off(&order).await
+        self.cancel_now(&order).await
     }
 
-    async fn call_off(&self, order: &OrderKey) -> Result<Expired, PaymentError> {
+    async fn cancel_now(&self, order: &OrderKey) -> Result<OrderCancellation, PaymentError> {
         let gateway = self.gateway()?;
         let account = order.account.as_deref();
         let row = self.mark_called_off(order).await?;
@@ -83,11 +85,11 @@ impl Checkout {
             } => id,
             // A call that is making a PaymentIntent at this moment cancels it: the row now has
             // another attempt.
-            _ => return Ok(Expired::NothingOpen),
+            _ => return Ok(OrderCancellation::NothingOpen),
         };
         if is_session(id) {
             let id = id.clone();
-            return self.call_off_session(order, row, &id).await;
+            return self.cancel_now_session(order, row, &id).await;
         }
         check_id(id, "pi_")?;
         if row.state != IntentState::Paid {
@@ -96,11 +98,11 @@ impl Checkout {
             match gateway.cancel_intent(id, &key, account).await {
                 // With several captures, a part of the money was captured before.
                 Ok(payment) if !payment.amount_received().is_zero() => {
-                    return Ok(Expired::Paid(payment));
+                    return Ok(OrderCancellation::Paid(payment));
                 }
                 Ok(payment) => {
                     self.mark_canceled(order, row).await?;
-                    return Ok(Expired::Expired(payment));
+                    return Ok(OrderCancellation::Canceled(payment));
                 }
                 // The payment is paid, on its way, already canceled, or unknown.
                 Err(ApiError::InvalidRequest { .. }) => {}
@@ -115,29 +117,29 @@ impl Checkout {
                 ..
             }) if code == "resource_missing" => {
                 self.mark_canceled(order, row).await?;
-                return Ok(Expired::NothingOpen);
+                return Ok(OrderCancellation::NothingOpen);
             }
             Err(error) => return Err(error.into()),
         };
         match payment.status() {
-            PaymentStatus::Succeeded => Ok(Expired::Paid(payment)),
+            PaymentStatus::Succeeded => Ok(OrderCancellation::Paid(payment)),
             PaymentStatus::Canceled => {
                 self.mark_canceled(order, row).await?;
-                Ok(Expired::Expired(payment))
+                Ok(OrderCancellation::Canceled(payment))
             }
-            PaymentStatus::Processing => Ok(Expired::Processing(payment)),
+            PaymentStatus::Processing => Ok(OrderCancellation::Processing(payment)),
             // A moment ago it could not be canceled, but now it could.
             _ => Err(PaymentError::InFlight),
         }
     }
 
     /// Expires the session of a canceled order, or reports that a buyer paid in it.
-    async fn call_off_session(
+    async fn cancel_now_session(
         &self,
         order: &OrderKey,
         row: IntentRecord,
         id: &str,
-    ) -> Result<Expired, PaymentError> {
+    ) -> Result<OrderCancellation, PaymentError> {
         let gateway = self.gateway()?;
         let account = order.account.as_deref();
         // A second expiry does no harm. A stored answer to an earlier call would.
@@ -155,7 +157,7 @@ impl Checkout {
                 ..
             }) if code == "resource_missing" => {
                 self.mark_canceled(order, row).await?;
-                return Ok(Expired::NothingOpen);
+                return Ok(OrderCancellation::NothingOpen);
             }
             Err(error) => return Err(error.into()),
         };
@@ -164,7 +166,7 @@ impl Checkout {
             return match gateway.cancel_intent(&authorised.id, &key, account).await {
                 Ok(canceled) => {
                     self.mark_canceled(order, row).await?;
-                    Ok(Expired::Expired(canceled.in_session(session)))
+                    Ok(OrderCancellation::Canceled(canceled.in_session(session)))
                 }
                 // It was captured or canceled at this moment.
                 Err(ApiError::InvalidRequest { .. }) => Err(PaymentError::InFlight),
@@ -172,14 +174,14 @@ impl Checkout {
             };
         }
         let standing = session.standing();
-        let payment = Payment::of_session(session).on_account(account);
+        let payment = Payment::of_session(session).connected_account(account);
         match standing {
             Ok(Standing::Over) => {
                 self.mark_canceled(order, row).await?;
-                Ok(Expired::Expired(payment))
+                Ok(OrderCancellation::Canceled(payment))
             }
-            Err(PaymentError::AlreadyPaid) => Ok(Expired::Paid(payment)),
-            Err(_) => Ok(Expired::Processing(payment)),
+            Err(PaymentError::AlreadyPaid) => Ok(OrderCancellation::Paid(payment)),
+            Err(_) => Ok(OrderCancellation::Processing(payment)),
             // A moment ago it could not be expired, but now it could.
             Ok(Standing::Open) => Err(PaymentError::InFlight),
         }

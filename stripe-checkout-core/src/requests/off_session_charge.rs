@@ -5,16 +5,16 @@ use super::payment::PaymentRequest;
 use crate::webhook::{Failure, Payment};
 
 /// A charge of a saved payment method while the buyer is away: see
-/// [`Checkout::charge_saved`](crate::Checkout::charge_saved).
+/// [`Checkout::charge_off_session`](crate::Checkout::charge_off_session).
 #[derive(Debug, Clone)]
-pub struct SavedCharge {
+pub struct OffSessionCharge {
     pub(crate) request: PaymentRequest,
     pub(crate) customer: Customer,
     pub(crate) payment_method: String,
     pub(crate) attempt: u32,
 }
 
-impl SavedCharge {
+impl OffSessionCharge {
     /// Charges this customer's payment method (`pm_…`) what the request asks for. The request's
     /// reference is that of the order, so that an order is paid once, in whichever way.
     pub fn new(
@@ -43,7 +43,7 @@ impl SavedCharge {
 /// How a charge of a saved payment method went.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum SavedChargeOutcome {
+pub enum OffSessionOutcome {
     /// Paid. Deliver in `payment_succeeded`, not here.
     Succeeded(Payment),
     /// On its way; it may still fail, days later.
@@ -59,11 +59,11 @@ pub enum SavedChargeOutcome {
     /// [`setup_future_usage`](super::PaymentRequest::setup_future_usage) saved must be typed again.
     AuthenticationRequired(Payment),
     /// Declined. The PaymentIntent stays open: the order's checkout page takes another card, or
-    /// [another attempt](SavedCharge::attempt) is made later.
+    /// [another attempt](OffSessionCharge::attempt) is made later.
     Declined(Payment, Failure),
 }
 
-impl SavedChargeOutcome {
+impl OffSessionOutcome {
     /// The order's PaymentIntent as it stands now.
     pub fn payment(&self) -> &Payment {
         match self {

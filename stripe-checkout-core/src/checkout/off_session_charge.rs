@@ -14,7 +14,7 @@ use crate::error::InboxError;
 use crate::fulfillment::{OperationKind, OrderKey};
 use crate::marks::{CHARGE, Marks};
 use crate::metadata::Metadata;
-use crate::requests::{Customer, SavedCharge, SavedChargeOutcome, check_reference};
+use crate::requests::{Customer, OffSessionCharge, OffSessionOutcome, check_reference};
 use crate::stripe::{ApiError, Gateway, IdempotencyKey, Unsuccessful, check_id, form, is_id};
 use crate::webhook::{Failure, Payment, PaymentStatus};
 
@@ -24,21 +24,27 @@ impl Checkout {
     /// It also serves purchases with one click. An order is paid once. If it is already paid, in
     /// any way, that is the outcome, and nothing is charged.
     ///
-    /// The library sends the same [attempt](SavedCharge::attempt) with the same payment method to
-    /// the bank only once. That also holds after a crash, after a year, or after a restored backup:
-    /// a second call returns the result of the attempt. The key needs read access to charges.
+    /// The library sends the same [attempt](OffSessionCharge::attempt) with the same payment method
+    /// to the bank only once. That also holds after a crash, after a year, or after a restored
+    /// backup: a second call returns the result of the attempt. The key needs read access to
+    /// charges.
     ///
     /// Deliver in `payment_succeeded`, as for every payment. See
     /// <https://docs.stripe.com/payments/save-and-reuse?platform=web#charge-saved-payment-method>.
     ///
     /// ```no_run
-    /// # use stripe_checkout_core::requests::{Customer, PaymentRequest, SavedCharge, SavedChargeOutcome};
+    /// # use stripe_checkout_core::requests::{Customer, PaymentRequest};
+    /// # use stripe_checkout_core::requests::{OffSessionCharge, OffSessionOutcome};
     /// # use stripe_checkout_core::{Amount, Checkout, Currency, PaymentError};
     /// # async fn renew(checkout: Checkout, ada: Customer) -> Result<(), PaymentError> {
     /// let renewal = PaymentRequest::new("subscription-7-may", Amount::new(900, Currency::EUR));
-    /// match checkout.charge_saved(&SavedCharge::new(renewal, &ada, "pm_123")).await? {
-    ///     SavedChargeOutcome::AuthenticationRequired(_) => println!("mail: please come to /checkout?order=subscription-7-may"),
-    ///     SavedChargeOutcome::Declined(_, failure) => println!("mail: {}", failure.message_for_buyer()),
+    /// match checkout.charge_off_session(&OffSessionCharge::new(renewal, &ada, "pm_123")).await? {
+    ///     OffSessionOutcome::AuthenticationRequired(_) => {
+    ///         println!("mail: please come to /checkout?order=subscription-7-may");
+    ///     }
+    ///     OffSessionOutcome::Declined(_, failure) => {
+    ///         println!("mail: {}", failure.message_for_buyer());
+    ///     }
     ///     _ => {}
     /// }
     /// # Ok(())
@@ -50,10 +56,10 @@ impl Checkout {
     /// charged. Otherwise the errors of [`create_intent`](Self::create_intent). After
     /// [`PaymentError::Api`] and [`PaymentError::Inbox`] the payment method may have been charged:
     /// call it again with the same attempt.
-    pub async fn charge_saved(
+    pub async fn charge_off_session(
         &self,
-        charge: &SavedCharge,
-    ) -> Result<SavedChargeOutcome, PaymentError> {
+        charge: &OffSessionCharge,
+    ) -> Result<OffSessionOutcome, PaymentError> {
         // The inbox must learn what Stripe did, even if the caller goes away.
         let (checkout, charge) = (self.clone(), charge.clone());
         let task = self
@@ -64,7 +70,7 @@ impl Checkout {
             .unwrap_or_else(|error| Err(InboxError::Unavailable(error.into()).into()))
     }
 
-    async fn charge(&self, charge: &SavedCharge) -> Result<SavedChargeOutcome, PaymentError> {
+    async fn charge(&self, charge: &OffSessionCharge) -> Result<OffSessionOutcome, PaymentError> {
         let gateway = self.gateway()?;
         let customer = &charge.customer;
         let account = customer.account();
@@ -75,7 +81,7 @@ impl Checkout {
             .saving_nothing();
         // A customer belongs to one account, and so do the customer's payments.
         let request = match account {
-            Some(account) => request.on_account(account),
+            Some(account) => request.connected_account(account),
             None => request,
         };
         let order = self.order_key_on(request.reference(), account);
@@ -153,7 +159,7 @@ impl Checkout {
         gateway: &Gateway,
         made: Charged,
         account: Option<&str>,
-    ) -> Result<SavedChargeOutcome, PaymentError> {
+    ) -> Result<OffSessionOutcome, PaymentError> {
         let gateway = gateway.to_the_end();
         let told = gateway.retrieve_intent_and_charge(&made.payment, account);
         let (payment, whole) = told.await?;
@@ -392,26 +398,26 @@ fn is_settled(payment: &Payment) -> bool {
     )
 }
 
-fn outcome(payment: Payment) -> SavedChargeOutcome {
+fn outcome(payment: Payment) -> OffSessionOutcome {
     match payment.status() {
-        PaymentStatus::Succeeded => SavedChargeOutcome::Succeeded(payment),
-        PaymentStatus::RequiresCapture => SavedChargeOutcome::RequiresCapture(payment),
-        PaymentStatus::RequiresAction => SavedChargeOutcome::AuthenticationRequired(payment),
+        PaymentStatus::Succeeded => OffSessionOutcome::Succeeded(payment),
+        PaymentStatus::RequiresCapture => OffSessionOutcome::RequiresCapture(payment),
+        PaymentStatus::RequiresAction => OffSessionOutcome::AuthenticationRequired(payment),
         PaymentStatus::RequiresPaymentMethod | PaymentStatus::Canceled => {
             let failure = payment.last_error().cloned().unwrap_or_default();
             failed(payment, failure)
         }
-        _ => SavedChargeOutcome::Processing(payment),
+        _ => OffSessionOutcome::Processing(payment),
     }
 }
 
-fn failed(payment: Payment, failure: Failure) -> SavedChargeOutcome {
+fn failed(payment: Payment, failure: Failure) -> OffSessionOutcome {
     let asks_the_buyer = [failure.code(), failure.decline_code()]
         .into_iter()
         .flatten()
         .any(|code| code == "authentication_required");
     match asks_the_buyer {
-        true => SavedChargeOutcome::AuthenticationRequired(payment),
-        false => SavedChargeOutcome::Declined(payment, failure),
+        true => OffSessionOutcome::AuthenticationRequired(payment),
+        false => OffSessionOutcome::Declined(payment, failure),
     }
 }
