@@ -111,7 +111,7 @@ impl IntoResponse for CheckoutResponse {
     }
 }
 
-/// The client's address of the connection.
+/// The address at the other end of the connection.
 ///
 /// axum knows it if you serve the application with
 /// `into_make_service_with_connect_info::<SocketAddr>()`.

@@ -47,7 +47,7 @@ pub trait CustomerResolver: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<CustomerRequest>, PricingError>> + Send;
 }
 
-/// [`CustomerResolver`] without their type.
+/// A [`CustomerResolver`] without its type.
 pub(crate) trait ErasedCustomerResolver: Send + Sync {
     fn customer<'a>(
         &'a self,

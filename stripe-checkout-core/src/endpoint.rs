@@ -65,9 +65,9 @@ pub(crate) enum Route {
 pub enum Group {
     /// The page and its assets.
     Checkout,
-    /// The routes that the page's scripts call to start, save and look up payments.
+    /// The routes that start payments, look them up, and save cards.
     ///
-    /// They are `create-payment-intent`, `create-checkout-session`, `checkout/status`, and the
+    /// The page's scripts call them. They are `create-payment-intent`, `create-checkout-session`, `checkout/status`, and the
     /// routes that customers need to save cards.
     Intent,
     /// The webhook. Keep it outside of login layers: Stripe cannot log in.

@@ -15,7 +15,7 @@ const SESSION: &str = "checkout_session";
 /// The key of the caller's own reference of an operation, by which the operation is found again.
 pub(crate) const OPERATION: &str = "checkout_operation";
 
-/// The same key for a capture.
+/// The corresponding key for a capture.
 ///
 /// A capture has no object of its own, so its reference is in the PaymentIntent. Stripe writes it
 /// only with a capture that it accepts.
@@ -38,7 +38,7 @@ pub(crate) fn session_attempt(metadata: &Metadata) -> Option<u32> {
     metadata.get(SESSION)?.parse().ok()
 }
 
-/// Marked metadata, with the marker of a Checkout Session added.
+/// Marked metadata, with the mark of a Checkout Session added.
 #[cfg(feature = "sessions")]
 pub(crate) fn marked_session(
     mut metadata: Metadata,
@@ -54,7 +54,7 @@ pub(crate) fn marked_session(
     Ok(metadata)
 }
 
-/// The content of the markers.
+/// The content of the marks.
 pub(crate) struct Marks<'a> {
     pub(crate) application: &'a str,
     /// The requested amount.
@@ -73,7 +73,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// The merchant's metadata, with the order's reference and the markers.
+/// The merchant's metadata, with the order's reference and the marks.
 #[cfg(feature = "intent")]
 pub(crate) fn marked(
     mut metadata: Metadata,
@@ -100,7 +100,7 @@ pub(crate) fn marked(
     Ok(metadata)
 }
 
-/// The merchant's metadata of an operation, with the markers.
+/// The merchant's metadata of an operation, with the marks.
 ///
 /// The operation is found by them when no idempotency key can tell any more whether it was done.
 #[cfg(feature = "intent")]
@@ -121,7 +121,7 @@ pub(crate) fn marked_operation(
     Ok(metadata)
 }
 
-/// The reference of the operation of this application that left these markers.
+/// The reference of the operation of this application that left these marks.
 #[cfg(feature = "intent")]
 pub(crate) fn operation_of<'a>(metadata: &'a Metadata, application: &str) -> Option<&'a str> {
     metadata

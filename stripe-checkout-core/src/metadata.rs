@@ -1,6 +1,6 @@
 //! Metadata: the merchant's own data on a PaymentIntent.
 //!
-//! An event's order is found by it. Stripe refuses metadata that breaks its limits, at the moment
+//! It identifies the order of an event. Stripe refuses metadata that breaks its limits, at the moment
 //! when a buyer wants to pay. So the limits are checked when the metadata is built.
 
 use std::collections::BTreeMap;

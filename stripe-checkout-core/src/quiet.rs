@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the log is told.
+/// How often a line is logged.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Counts what happens, and says it at most once a minute.

@@ -242,7 +242,7 @@ impl Problem {
 
     /// The answer to a body that does not arrive in time.
     ///
-    /// It is JSON on the routes of pages too: a browser names its host and sends its body faster.
+    /// It is JSON on the routes of pages too, because no browser sends a body so slowly.
     pub(crate) fn too_slow() -> Self {
         Self::new(408, "body_too_slow", "The request did not arrive in time.")
     }

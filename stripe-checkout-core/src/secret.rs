@@ -45,7 +45,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Hides, wipes and compares all four keys in constant time. (The length is not hidden.)
+/// Hides and wipes all four keys, and compares them in constant time. (The length is not hidden.)
 macro_rules! guarded {
     ($name:ident) => {
         impl PartialEq for $name {
@@ -67,7 +67,8 @@ macro_rules! guarded {
 /// The secret key (`sk_test_…`, `sk_live_…`) or restricted key (`rk_test_…`, `rk_live_…`).
 ///
 /// This server calls Stripe's API with it. See Stripe's [API keys](https://docs.stripe.com/keys). A
-/// restricted key with write access to PaymentIntents is enough, and is the better choice.
+/// restricted key is the better choice. It needs write access to PaymentIntents, and more
+/// permissions for some features.
 ///
 /// ```
 /// use stripe_checkout_core::{Mode, SecretKey};
@@ -122,8 +123,9 @@ impl SecretKey {
     /// The key itself.
     ///
     /// # Security warning
-    /// Anyone with this key can charge and refund the merchant's money. Put it into the
-    /// `Authorization` header of a request to Stripe and nowhere else: no log, no error, no page.
+    /// Anyone with this key can charge the merchant's customers and refund the merchant's payments.
+    /// Put it into the `Authorization` header of a request to Stripe and nowhere else: no log, no
+    /// error, no page.
     pub fn expose(&self) -> &str {
         &self.text
     }

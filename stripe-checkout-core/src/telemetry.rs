@@ -105,7 +105,7 @@ pub(crate) fn died(scope: &Scope) {
     count(DEAD_LETTERS, Some(scope), &[], 1);
 }
 
-/// Counts an event about money that does not fit its order, or that cannot be read.
+/// Counts a mismatch: a payment that does not match its order, or an event that cannot be read.
 pub(crate) fn mismatched(scope: &Scope) {
     count(MISMATCHES, Some(scope), &[], 1);
 }

@@ -238,7 +238,7 @@ impl PaymentIntent {
         self
     }
 
-    /// Adds the markers that this application writes when it requests a payment.
+    /// Adds the marks that this application writes when it requests a payment.
     ///
     /// They are its name, and the amount as the price.
     #[must_use]

@@ -492,7 +492,8 @@ async fn a_restricted_key_is_told_its_permissions_at_start() {
         with(config, "tea", &world, world.sqlite("one").await);
         let lines = log.take();
         assert_eq!(
-            lines.contains("read: Events, Charges and Disputes"),
+            lines.contains("read: Events, Charges and Disputes")
+                && lines.contains("Customers, Customer Sessions, SetupIntents, PaymentMethods"),
             told,
             "{lines}"
         );

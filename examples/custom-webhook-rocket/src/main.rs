@@ -29,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A request without a genuine event arrives as an `CheckoutResponse` with status 400 or 413.
+/// A request without a genuine event arrives as a `CheckoutResponse` with status 400 or 413.
 ///
 /// With a bare `VerifiedEvent` as the parameter, your catcher would have to answer it.
 #[post("/stripe", data = "<event>")]

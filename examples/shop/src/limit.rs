@@ -175,8 +175,8 @@ impl PerAddress {
 }
 
 impl PaymentGuard for PerAddress {
-    async fn check(&self, visitor: &Visitor, attempt: GuardedAction<'_>) -> Result<(), GuardError> {
-        match attempt {
+    async fn check(&self, visitor: &Visitor, action: GuardedAction<'_>) -> Result<(), GuardError> {
+        match action {
             // Neither starts a payment, and the return page looks again and again.
             GuardedAction::LookUp | GuardedAction::CustomerSession => Ok(()),
             _ => self.count(ProxyHeader::of_visitor(self.header.as_ref(), visitor)),

@@ -448,7 +448,7 @@ impl CheckoutBuilder {
 
     /// Sets the page where the buyer sees the order, such as `/orders/{reference}`.
     ///
-    /// It is a path or a URL. The library replaces `{reference}` by the order's reference.
+    /// It is a path or a URL. The library replaces `{reference}` with the order's reference.
     #[cfg(feature = "checkout")]
     pub fn order_url(mut self, template: impl Into<String>) -> Self {
         self.order_url = Some(template.into());
@@ -676,7 +676,7 @@ const SHORTEST_BODY: Duration = Duration::from_millis(1);
 const LONGEST_BODY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The permissions that a restricted key needs, as the Dashboard lists them.
-const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, CustomerResolver, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
+const PERMISSIONS: &str = "write: PaymentIntents; read: Events, Charges and Disputes (reconciler, late events); write, for the features that you use: Checkout Sessions, Customers, Customer Sessions, SetupIntents, PaymentMethods, Refunds";
 
 impl Checkout {
     /// Starts a checkout with this configuration.

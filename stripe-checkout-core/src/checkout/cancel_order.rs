@@ -25,8 +25,9 @@ pub enum OrderCancellation {
     Paid(Payment),
     /// A payment is on its way, such as a bank debit. You cannot stop it, and it may take days.
     ///
-    /// The handler then receives [`payment_succeeded`] or [`PaymentFailed`]. After a failure the
-    /// buyer could try again, so call [`Checkout::cancel_order`] again then.
+    /// When it ends, the library calls [`payment_succeeded`], or the handler receives
+    /// [`PaymentFailed`]. After a failure the buyer could try again, so call
+    /// [`Checkout::cancel_order`] again then.
     ///
     /// [`payment_succeeded`]: crate::fulfillment::FulfillmentHandler::payment_succeeded
     /// [`PaymentFailed`]: crate::fulfillment::PaymentEvent::PaymentFailed

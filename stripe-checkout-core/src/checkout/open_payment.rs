@@ -9,7 +9,7 @@
 //! | the order's row | next step |
 //! | --- | --- |
 //! | none | writes the row of the first attempt |
-//! | paid; called off; declined too often | refuses the order, and closes what was declined |
+//! | paid; canceled; declined too often | refuses the order, and closes what was declined |
 //! | canceled | writes the row of the next attempt |
 //! | no payment yet, for the same parameters | asks Stripe for it: a repeat returns the same one |
 //! | no payment yet, for other parameters | writes the row of the next attempt |
@@ -108,7 +108,7 @@ struct Opening<'a, K> {
     /// Of the parameters as the merchant asked for them, also where Stripe refuses the receipt's
     /// address.
     fingerprint: &'a str,
-    /// Whether an order that was called off is open again.
+    /// Whether an order that was canceled is open again.
     reopens: bool,
 }
 
@@ -409,7 +409,7 @@ async fn close(gateway: &Gateway, id: &str, account: Option<&str>) -> Result<(),
     gateway.close(id, &IdempotencyKey::once(), account).await
 }
 
-/// Whether an order was called off.
+/// Whether an order was canceled.
 pub(in crate::checkout) fn is_called_off(row: &IntentRecord) -> bool {
     row.request == RequestState::OrderCanceled
 }

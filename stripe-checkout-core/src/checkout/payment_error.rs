@@ -28,7 +28,7 @@ pub enum PaymentError {
     /// row.
     #[error("another call for the same order or reference is in flight")]
     InFlight,
-    /// The order was called off: see [`Checkout::cancel_order`](crate::Checkout::cancel_order).
+    /// The order was canceled: see [`Checkout::cancel_order`](crate::Checkout::cancel_order).
     #[error("the order was called off")]
     CalledOff,
     /// So many attempts to pay the order were declined that it takes no other one: see

@@ -120,7 +120,8 @@ impl Checkout {
     /// Use it in a route that you write by hand.
     ///
     /// # Errors
-    /// [`InboxError`]. The event may not be stored: answer with 503, and Stripe delivers it again.
+    /// [`InboxError`]. It is not certain that the event was stored: answer with 503, and Stripe
+    /// delivers it again.
     pub async fn receive(&self, event: Event) -> Result<Received, InboxError> {
         let checkout = self.clone();
         self.to_the_end(async move { checkout.take_in(event, Origin::Webhook).await })

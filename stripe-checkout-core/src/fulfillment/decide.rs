@@ -30,7 +30,7 @@ pub(crate) enum Decision {
     /// Write it down, and do not call the handler: the handler received the same news by another
     /// event.
     WriteDown,
-    /// Do not call the handler: other events report the same or later news.
+    /// Do not call the handler: the event is out of date, or another event reports the same.
     Superseded,
     /// Its turn has not come: it waits for the success of its payment.
     Wait,

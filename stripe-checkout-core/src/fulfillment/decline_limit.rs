@@ -44,7 +44,7 @@ impl DeclineLimit {
             "too many attempts to pay an order were declined: its PaymentIntent is canceled"
         );
         // In a Checkout Session, the PaymentIntent belongs to the session, so the session is
-        // canceled.
+        // expired instead.
         let open = row.payment.as_deref().filter(|open| is_session(open));
         let open = open.unwrap_or(payment).to_owned();
         if let Err(error) = (self.cancel)(open, order.account).await {

@@ -446,9 +446,9 @@ pub enum EventState {
     Pending,
     /// It was handled. The handler ran, or had received the same news by another event.
     Done,
-    /// Other events report the same or later news. The handler did not run.
+    /// The event is out of date, or another event reports the same. The handler did not run.
     Superseded,
-    /// Money that does not fit its order, or an event about a payment that cannot be read. An
+    /// A payment that does not match its order, or an event about a payment that cannot be read. An
     /// operator must look.
     Mismatch,
     /// A dead letter: every attempt failed.
@@ -515,7 +515,7 @@ impl Stats {
         self.events.get(&state).copied().unwrap_or_default()
     }
 
-    /// Adds the counts of another inbox.
+    /// Adds the counts of another scope.
     pub(crate) fn add(&mut self, other: Self) {
         for (state, count) in other.events {
             *self.events.entry(state).or_default() += count;

@@ -100,7 +100,7 @@ pub trait Dispatch<C>: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The hook ran: commit, and mark the event done.
+    /// The handler ran: commit, and mark the event done.
     Done {
         /// The payment's row from now on.
         payment: PaymentRecord,
@@ -116,14 +116,14 @@ pub enum Verdict {
         /// The reason, if an operator must act. It is kept as the event's last error.
         reason: Option<String>,
     },
-    /// The hook `mismatch` ran: commit, and mark the event so.
+    /// The handler received the mismatch: commit, and mark the event so.
     Mismatch {
         /// The payment's row from now on.
         payment: PaymentRecord,
         /// The reason, for an operator.
         reason: String,
     },
-    /// The hook failed: roll back, and keep the failure.
+    /// The handler failed: roll back, and keep the failure.
     Failed {
         /// Where it failed. Only this decides: `error` may be the merchant's own words.
         cause: Cause,
@@ -163,7 +163,7 @@ pub enum Stepped {
     Already(EventState),
     /// Its turn has not come.
     Waiting,
-    /// The hook failed, and will be tried again.
+    /// The handler failed, and will be called again.
     Failed,
 }
 
@@ -177,7 +177,7 @@ pub enum Received {
     Duplicate(EventState),
     /// A test event at a live configuration. Answer 200.
     Ignored,
-    /// The hook failed. Answer 500, so that Stripe delivers again.
+    /// The handler failed. Answer 500, so that Stripe delivers again.
     Failed,
     /// Stored; a worker runs it. Answer 200.
     Queued,

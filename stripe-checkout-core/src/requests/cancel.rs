@@ -10,12 +10,12 @@ pub struct CancelRequest {
     account: Option<String>,
 }
 
-/// Why a payment is given up, for Stripe and the Dashboard. See
+/// Why a payment is canceled, for Stripe and the Dashboard. See
 /// <https://docs.stripe.com/api/payment_intents/cancel>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CancelReason {
-    /// There is another one for the same.
+    /// There is another payment for the same purchase.
     Duplicate,
     /// The visitor who wanted to pay was not the card's owner.
     Fraudulent,
@@ -26,7 +26,7 @@ pub enum CancelReason {
 }
 
 impl CancelRequest {
-    /// Gives this payment (`pi_…`) up, and lets go what was reserved for it. The reference is the
+    /// Cancels this payment (`pi_…`), and releases what was authorised for it. The reference is the
     /// cancellation's own: 1 to 200 characters, no control character.
     pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
         Self {

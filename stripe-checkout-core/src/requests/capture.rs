@@ -24,8 +24,8 @@ pub struct CaptureRequest {
 }
 
 impl CaptureRequest {
-    /// Takes all that was reserved for this payment (`pi_…`). The reference is the capture's own: 1
-    /// to 200 characters, no control character.
+    /// Captures all that was authorised for this payment (`pi_…`). The reference is the capture's
+    /// own: 1 to 200 characters, no control character.
     pub fn new(reference: impl Into<String>, payment: impl Into<String>) -> Self {
         Self {
             reference: reference.into(),
@@ -35,7 +35,7 @@ impl CaptureRequest {
         }
     }
 
-    /// Only this much. The rest is let go: a payment can be captured once.
+    /// Captures only this amount. Stripe releases the rest: a payment can be captured once.
     #[must_use]
     pub fn amount(mut self, amount: Amount) -> Self {
         self.amount = Some(amount);

@@ -197,7 +197,7 @@ impl PaymentRequest {
     ///
     /// Events of connected accounts arrive at a webhook endpoint of the kind "Connected accounts".
     /// The inbox must remember the order, because a connected account can write any metadata. A
-    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets. A direct charge needs
+    /// [`MemoryInbox`](crate::fulfillment::MemoryInbox) forgets at a restart, so with it you need
     /// [`connect_application`](crate::CheckoutBuilder::connect_application).
     ///
     /// [direct charge]: https://docs.stripe.com/connect/direct-charges
@@ -368,10 +368,10 @@ impl PaymentRequest {
 
     /// The parameters that Stripe receives for this payment.
     ///
-    /// They are the request, with this crate's markers in its metadata, for the named application.
+    /// They are the request, with this crate's marks in its metadata, for the named application.
     ///
     /// # Errors
-    /// [`RequestError::Metadata`] if the merchant's metadata leaves no room for the markers, or if
+    /// [`RequestError::Metadata`] if the merchant's metadata leaves no room for the marks, or if
     /// the application's name is longer than 500 characters.
     pub fn intent_params(&self, application: &str) -> Result<IntentParams, RequestError> {
         let metadata = marked(
@@ -391,7 +391,7 @@ impl PaymentRequest {
             manual_capture: self.manual_capture,
             connect: self.connect.clone(),
         };
-        // A capture also adds a marker to the metadata.
+        // A capture also adds a mark to the metadata.
         params.check_room(usize::from(self.manual_capture))?;
         Ok(params)
     }

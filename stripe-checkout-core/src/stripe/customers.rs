@@ -168,7 +168,7 @@ impl Gateway {
         };
         let account = customer.account();
         match self.fetch::<PaymentMethod>(&path, &[], account).await {
-            // Checked again here, because the owner of the payment method decides about money.
+            // Checked again here: money depends on whose payment method it is.
             Ok(method) if method.id() == id && method.customer() == Some(customer.id()) => {
                 Ok(Some(method.connected_account(account)))
             }

@@ -22,12 +22,12 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         ATTEMPTS,
-        "Turns that events had, by outcome; of one event up to its limit of attempts.",
+        "Attempts of events, by outcome; of one event up to its limit of attempts.",
     ),
     (DEAD_LETTERS, "Events that became dead letters."),
     (
         MISMATCHES,
-        "Events about money that does not fit its order, or that cannot be read.",
+        "Events about payments that do not match their orders, or that cannot be read.",
     ),
     (
         DUPLICATES,

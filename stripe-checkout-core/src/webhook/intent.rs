@@ -23,9 +23,9 @@ open_enum! {
         RequiresAction = "requires_action" | "requires_source_action",
         /// The payment is on its way; it may still fail, days later.
         Processing = "processing",
-        /// The money is reserved and waits to be captured.
+        /// The money is authorised and waits to be captured.
         RequiresCapture = "requires_capture",
-        /// It was given up. Final.
+        /// It was canceled. Final.
         Canceled = "canceled",
         /// The money was collected. Final.
         Succeeded = "succeeded",

@@ -115,8 +115,8 @@ impl Verifier {
 
     /// Accepts signatures up to this age.
     ///
-    /// Zero does not switch the check off, as it does in the SDKs. It refuses every timestamp that
-    /// lies before the present, even by a fraction of a second. To switch the check off, use
+    /// In Stripe's SDKs, zero switches the check off. Here it does not: it refuses every timestamp
+    /// that lies before the present, even by a fraction of a second. To switch the check off, use
     /// [`verify_ignoring_timestamp`](Self::verify_ignoring_timestamp).
     #[must_use]
     pub fn tolerance(mut self, tolerance: Duration) -> Self {

@@ -564,7 +564,10 @@ pub(super) async fn put_order(
         // A row of version 0 exists only as a lock.
         0 => concat!(
             "INSERT INTO {}intents AS i (application, mode, account, reference, version, attempt, fingerprint, amount, currency, capture, payment, secret_hash, request, state, paid_by, declines, changed) ",
-            "VALUES ($1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, {clock}) ON CONFLICT (application, mode, account, reference) DO UPDATE SET ",
+            // A row that another process wrote is not waited for.
+            "SELECT $1, $2, $3, $4, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, {clock} WHERE NOT EXISTS (SELECT 1 FROM {}intents WHERE ",
+            of_scope!(),
+            "AND account = $3 AND reference = $4 AND version > $5) ON CONFLICT (application, mode, account, reference) DO UPDATE SET ",
             "version = excluded.version, attempt = excluded.attempt, fingerprint = excluded.fingerprint, amount = excluded.amount, currency = excluded.currency, ",
             "capture = excluded.capture, payment = excluded.payment, secret_hash = excluded.secret_hash, request = excluded.request, state = excluded.state, ",
             "paid_by = excluded.paid_by, declines = excluded.declines, changed = {clock} WHERE i.version = $5"

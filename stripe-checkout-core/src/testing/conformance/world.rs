@@ -422,7 +422,7 @@ impl Transport for Stripe {
     }
 }
 
-/// CustomerResolver, their sessions and their SetupIntents.
+/// Customers, their sessions and their SetupIntents.
 ///
 /// Every id contains the member's name, which determines the result.
 fn people<'a>(

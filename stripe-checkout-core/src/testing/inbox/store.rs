@@ -611,7 +611,7 @@ async fn bodies<S: Subject>(world: World<S>) -> Told {
         same(id, !body.is_empty(), kept)?;
     }
     inbox.discard(&tea(), "evt_dead", terms().patience).await?;
-    same("dropped", stored(&inbox, "evt_dead").await?.body.len(), 0)
+    same("discarded", stored(&inbox, "evt_dead").await?.body.len(), 0)
 }
 
 async fn no_client_secret<S: Subject>(world: World<S>) -> Told {
