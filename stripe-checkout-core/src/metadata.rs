@@ -1,7 +1,7 @@
 //! Metadata: the merchant's own data on a PaymentIntent.
 //!
-//! It identifies the order of an event. Stripe refuses metadata that breaks its limits, at the moment
-//! when a buyer wants to pay. So the limits are checked when the metadata is built.
+//! It identifies the order of an event. Stripe refuses metadata that breaks its limits, at the
+//! moment when a buyer wants to pay. So the limits are checked when the metadata is built.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -191,8 +191,8 @@ impl Judge<'_> {
     /// Canceled and expired payments, told once.
     fn end_without_money(&mut self) {
         let over = self.ledger.intent_is("canceled") || self.ledger.session_is("expired");
-        // The caller of `cancel_payment` has the answer, and the order's row is closed. So no later run
-        // looks for an event that Stripe never made.
+        // The caller of `cancel_payment` has the answer, and the order's row is closed. So no later
+        // run looks for an event that Stripe never made.
         let known_to_caller = self.life.called_off && self.post.never_made;
         let at_least = usize::from(over && !known_to_caller);
         self.times("payment_canceled", at_least, usize::from(over));
