@@ -67,8 +67,8 @@ pub enum Group {
     Checkout,
     /// The routes that start payments, look them up, and save cards.
     ///
-    /// The page's scripts call them. They are `create-payment-intent`, `create-checkout-session`, `checkout/status`, and the
-    /// routes that customers need to save cards.
+    /// The page's scripts call them. They are `create-payment-intent`, `create-checkout-session`,
+    /// `checkout/status`, and the routes that customers need to save cards.
     Intent,
     /// The webhook. Keep it outside of login layers: Stripe cannot log in.
     Webhook,
