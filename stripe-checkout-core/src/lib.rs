@@ -70,7 +70,7 @@ pub use error::*;
 pub use guard::{GuardError, GuardedAction, PaymentGuard};
 pub use metadata::{Metadata, MetadataError};
 #[cfg(feature = "intent")]
-pub use pricing::{ClientAmount, Pricing, PricingError};
+pub use pricing::{ClientAmount, OrderRef, Pricing, PricingError};
 pub use reply::Reply;
 #[cfg(feature = "intent")]
 pub use requests::RequestError;

@@ -1,5 +1,7 @@
 //! The merchant's prices. The server decides what a buyer pays; the browser only names the order.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -106,6 +108,54 @@ pub trait Pricing: Send + Sync + 'static {
         order: Self::Order,
         visitor: &Visitor,
     ) -> impl Future<Output = Result<PaymentRequest, PricingError>> + Send;
+}
+
+/// The order that the browser names: `?order=…` of the page, and the same in the JSON body.
+///
+/// [`price_with`](crate::CheckoutBuilder::price_with) receives it. It is text from a stranger: look
+/// it up among your orders. If the browser sends more than a name, such as quantities, implement
+/// [`Pricing`] with a type of your own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+pub struct OrderRef {
+    order: String,
+}
+
+impl OrderRef {
+    /// Returns the text as the browser sent it.
+    pub fn as_str(&self) -> &str {
+        &self.order
+    }
+}
+
+impl fmt::Display for OrderRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.order)
+    }
+}
+
+impl From<OrderRef> for String {
+    fn from(order: OrderRef) -> Self {
+        order.order
+    }
+}
+
+/// See [`price_with`](crate::CheckoutBuilder::price_with).
+pub(crate) struct PriceWith<F>(pub(crate) F);
+
+impl<F, Fut> Pricing for PriceWith<F>
+where
+    F: Fn(OrderRef, Visitor) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<PaymentRequest, PricingError>> + Send,
+{
+    type Order = OrderRef;
+
+    async fn price(
+        &self,
+        order: OrderRef,
+        visitor: &Visitor,
+    ) -> Result<PaymentRequest, PricingError> {
+        (self.0)(order, visitor.clone()).await
+    }
 }
 
 /// An amount that the buyer chooses, for donations and tips.
@@ -252,6 +302,33 @@ mod tests {
             read_order::<String>("", br#"{"order":"a b"}"#).unwrap(),
             "a b"
         );
+    }
+
+    #[test]
+    fn the_name_of_an_order_is_read_from_the_query_and_from_bodies() {
+        for (query, body) in [
+            ("order=a+b", &b"{}"[..]),
+            ("utm=1&order=a%20b", b""),
+            ("", br#"{"order":"a b"}"#),
+            ("", br#"{"order":{"order":"a b"}}"#),
+        ] {
+            let order = read_order::<OrderRef>(query, body).unwrap();
+            assert_eq!((order.as_str(), order.to_string()), ("a b", "a b".into()));
+            assert_eq!(String::from(order), "a b");
+        }
+        for (query, body) in [
+            ("", &b"{}"[..]),
+            ("orders=1", b""),
+            ("order=1&order=2", b""),
+            ("", br#"["a"]"#),
+            ("", br#"{"order":1}"#),
+        ] {
+            let order = read_order::<OrderRef>(query, body);
+            assert!(
+                matches!(order, Err(OrderError::Unreadable)),
+                "{query:?} {body:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The operator's alerts, after real deliveries.
 
+#[path = "support/log_interest.rs"]
+mod log_interest;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +38,7 @@ fn secret() -> WebhookSecret {
 }
 
 fn shop(attempts: u32) -> Checkout {
+    log_interest::log_interest();
     Checkout::builder(Config::new([secret()]).unwrap())
         .application("tea")
         .max_attempts(attempts)

@@ -1,6 +1,9 @@
 //! One open PaymentIntent per order, and every answer of the routes: `Checkout::handle` against a
 //! small fake Stripe that this test can break at any time.
 
+#[path = "support/log_interest.rs"]
+mod log_interest;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -279,6 +282,7 @@ fn secret() -> WebhookSecret {
 
 impl Shop {
     fn new() -> Self {
+        log_interest::log_interest();
         let stripe = FakeStripe::default();
         let price = Arc::new(Mutex::new(1999));
         let config = Config::new([secret()])

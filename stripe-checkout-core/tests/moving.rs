@@ -1,6 +1,9 @@
 //! An inbox that is new ships nothing old, a name belongs to one Stripe account, and what was paid
 //! meanwhile is shipped once.
 
+#[path = "support/log_interest.rs"]
+mod log_interest;
+
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -74,6 +77,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        log_interest::log_interest();
         let sandbox = Sandbox::builder().accept_any_test_key();
         let sandbox = sandbox.start().await.unwrap();
         Self {

@@ -3,6 +3,9 @@
 
 mod postgres_server;
 
+#[path = "support/log_interest.rs"]
+mod log_interest;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -165,6 +168,7 @@ impl Shop {
         set: &'static str,
         more: impl FnOnce(CheckoutBuilder) -> CheckoutBuilder,
     ) -> Self {
+        log_interest::log_interest();
         let pool = db.pool(pool, set).await;
         let inbox = PostgresInbox::new(pool.clone()).schema(&*db.schema);
         inbox.migrate().await.unwrap();

@@ -175,6 +175,47 @@ impl CheckoutBuilder {
         self
     }
 
+    /// Sets the merchant's prices by a closure, which receives the order that the browser names.
+    ///
+    /// It does the same as [`pricing`](Self::pricing) for an application whose browser sends only
+    /// `?order=…`. The library calls the closure when it shows the page, and when the buyer presses
+    /// *Pay*.
+    ///
+    /// ```
+    /// use stripe_checkout_core::fulfillment::{MemoryInbox, on_paid};
+    /// use stripe_checkout_core::requests::PaymentRequest;
+    /// use stripe_checkout_core::{Amount, Checkout, Currency, OrderRef, PricingError, Visitor};
+    /// # use stripe_checkout_core::{Config, PublishableKey, SecretKey, WebhookSecret};
+    /// # let config = Config::new([WebhookSecret::new("whsec_1").unwrap()]).unwrap();
+    /// # let secret = SecretKey::new("sk_test_1").unwrap();
+    /// # let config = config.with_keys(secret, PublishableKey::new("pk_test_1").unwrap()).unwrap();
+    ///
+    /// let checkout = Checkout::builder(config)
+    ///     .application("my-shop")
+    ///     .price_with(async |order: OrderRef, _: Visitor| match order.as_str() {
+    ///         "1042" => Ok(PaymentRequest::new(order, Amount::new(19_99, Currency::EUR))),
+    ///         _ => Err(PricingError::refused("We do not know this order.")),
+    ///     })
+    ///     .fulfillment(MemoryInbox::new(), on_paid(async |payment| {
+    ///         println!("ship {:?}", payment.order_id());
+    ///         Ok(())
+    ///     }))
+    ///     .build()?;
+    /// # Ok::<(), stripe_checkout_core::BuildError>(())
+    /// ```
+    ///
+    /// The closure may not borrow what it captures across an `.await`. Clone a pool or an `Arc`
+    /// first: `move |order, visitor| { let pool = pool.clone(); async move { … } }`.
+    #[cfg(feature = "intent")]
+    pub fn price_with<F, Fut>(self, price: F) -> Self
+    where
+        F: Fn(crate::pricing::OrderRef, crate::call::Visitor) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<crate::requests::PaymentRequest, crate::pricing::PricingError>>
+            + Send,
+    {
+        self.pricing(crate::pricing::PriceWith(price))
+    }
+
     /// Lets buyers pay on Stripe's own page.
     ///
     /// Adds the route `POST /create-checkout-session`. Needs prices.
