@@ -44,6 +44,8 @@ mod typed;
 mod upkeep;
 mod visit;
 
+use std::io::{self, IsTerminal as _};
+
 pub use abandoned::{Run as AbandonedRun, cancel as cancel_abandoned};
 pub use answer::Answer;
 pub use balance::OrderDispute;
@@ -71,16 +73,19 @@ pub use visit::Visit;
 /// The shop's name.
 pub const NAME: &str = "Crab & Kettle";
 
-/// Writes the log to the terminal: from `info` upwards, or as `RUST_LOG` says.
+/// Writes the log to the standard output: from `info` upwards, or as `RUST_LOG` says. It has colours
+/// in a terminal only.
 ///
 /// The log has only records of `tracing`. Some frameworks write the whole address of a request to
-/// the
-/// older `log`, and Stripe's redirect carries the client secret in the query.
+/// the older `log`, and Stripe's redirect carries the client secret in the query.
 pub fn log() {
     // actix-web reports each malformed request of a stranger as an error.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,actix_http::h1::dispatcher=off".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).finish();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stdout().is_terminal())
+        .finish();
     // After a second call, the first log stays.
     let _ = tracing::subscriber::set_global_default(log);
 }

@@ -1,5 +1,6 @@
 //! The beginning and end of every step: reading the keys, and starting and stopping a server.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -114,7 +115,7 @@ fn log() {
         .with_target("stripe_checkout_core::config", LevelFilter::INFO);
     // Fails if there already is a log.
     let _ = tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer())
+        .with(tracing_subscriber::fmt::layer().with_ansi(io::stdout().is_terminal()))
         .with(filter)
         .try_init();
 }
