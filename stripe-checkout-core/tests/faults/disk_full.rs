@@ -18,9 +18,11 @@ use crate::post::Post;
 use crate::shop::{Pool, Shop, payment_of};
 use crate::stripe::Stripe;
 
+const CONNECTIONS: u32 = 4;
+
 /// A pool on a file in this folder.
 pub(crate) async fn file(folder: &Path) -> SqlitePool {
-    let pool = SqlitePoolOptions::new().max_connections(4);
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
     pool.connect_with(options(folder)).await.unwrap()
 }
 
@@ -82,7 +84,7 @@ async fn a_file_that_may_not_grow_loses_no_payment_and_ships_none_twice() {
     let most = Arc::new(AtomicI64::new(i64::from(u32::MAX - 1)));
     let limit = Arc::clone(&most);
     let pool = SqlitePoolOptions::new()
-        .max_connections(4)
+        .max_connections(CONNECTIONS)
         // The limit belongs to the connection.
         .before_acquire(move |connection, _| {
             let pragma = format!("PRAGMA max_page_count = {}", limit.load(Ordering::SeqCst));
@@ -102,8 +104,6 @@ async fn a_file_that_may_not_grow_loses_no_payment_and_ships_none_twice() {
             .fetch_one(&asking)
             .await
             .unwrap();
-        let limit = pages.map_or(i64::from(u32::MAX - 1), |left| count + left);
-        most.store(limit, Ordering::SeqCst);
         if pages.is_some() {
             // No page is half empty.
             let fill = "CREATE TABLE IF NOT EXISTS filler (text TEXT); INSERT INTO filler VALUES (hex(randomblob(1000)))";
@@ -111,6 +111,14 @@ async fn a_file_that_may_not_grow_loses_no_payment_and_ships_none_twice() {
             let now = format!("PRAGMA max_page_count = {count}");
             sqlx::raw_sql(AssertSqlSafe(now)).execute(&mut *writing).await.unwrap();
             while sqlx::raw_sql(fill).execute(&mut *writing).await.is_ok() {}
+        }
+        let limit = pages.map_or(i64::from(u32::MAX - 1), |left| count + left);
+        most.store(limit, Ordering::SeqCst);
+        // A connection that is taken while it is idle runs no `before_acquire`: so each gets the
+        // limit now.
+        let mut all = Vec::new();
+        for _ in 0..CONNECTIONS {
+            all.push(asking.acquire().await.unwrap());
         }
     })
     .await;

@@ -14,7 +14,7 @@ use stripe_checkout_core::requests::PaymentRequest;
 use stripe_checkout_core::testing::{now, sign};
 use stripe_checkout_core::webhook::Payment;
 use stripe_checkout_core::{
-    Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Pricing,
+    Amount, Body, BoxError, Call, Checkout, CheckoutBuilder, Config, Currency, Metadata, Pricing,
     PricingError, Reply, Visitor,
 };
 
@@ -77,7 +77,12 @@ impl Pricing for OnePrice {
     type Order = Order;
 
     async fn price(&self, order: Order, _: &Visitor) -> Result<PaymentRequest, PricingError> {
-        Ok(PaymentRequest::new(order.order, PRICE))
+        // Its events are larger than a page of SQLite's, so a full disk refuses each of them.
+        let mut metadata = Metadata::default();
+        for line in 1..=6 {
+            metadata.insert(format!("line_{line}"), "x".repeat(500))?;
+        }
+        Ok(PaymentRequest::new(order.order, PRICE).metadata(metadata))
     }
 }
 
