@@ -423,6 +423,17 @@ impl Happening {
         }
         other
     }
+
+    /// Returns the same happening with this behaviour of the events that waited.
+    fn with_others(&self, others: Behave) -> Self {
+        let mut other = self.clone();
+        if let Self::Deliver { script, .. } | Self::Work { script } | Self::Replay { script, .. } =
+            &mut other
+        {
+            script.others = others;
+        }
+        other
+    }
 }
 
 // One line each, so that a person can read the shortest sequence that fails.
@@ -689,10 +700,13 @@ impl Model {
         ];
         let leased = false;
         let dies = moments.map(|when| Behave::Die { when, leased });
-        // The process may also have died during an event that waited.
-        for this in dies.into_iter().chain([Behave::Well]) {
+        let well = happening.with(Behave::Well);
+        // The process may also have died during an event that waited, as its script says or not.
+        let waiting = dies.map(|others| well.with_others(others));
+        let this = dies.map(|this| happening.with(this));
+        for dying in this.iter().chain([&well]).chain(&waiting) {
             let mut after = self.clone();
-            if after.apply(&happening.with(this)) == Answer::Died {
+            if after.apply(dying) == Answer::Died {
                 all.push(after);
             }
         }
