@@ -73,8 +73,8 @@ pub use visit::Visit;
 /// The shop's name.
 pub const NAME: &str = "Crab & Kettle";
 
-/// Writes the log to the standard output: from `info` upwards, or as `RUST_LOG` says. It has colours
-/// in a terminal only.
+/// Writes the log to the standard output: from `info` upwards, or as `RUST_LOG` says. It has
+/// colours in a terminal only.
 ///
 /// The log has only records of `tracing`. Some frameworks write the whole address of a request to
 /// the older `log`, and Stripe's redirect carries the client secret in the query.

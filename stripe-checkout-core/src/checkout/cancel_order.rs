@@ -54,7 +54,8 @@ impl Checkout {
         self.cancel_now(&order).await
     }
 
-    /// Cancels an order that is paid on a connected account, as [`cancel_order`](Self::cancel_order) does.
+    /// Cancels an order that is paid on a connected account, as [`cancel_order`](Self::cancel_order)
+    /// does.
     ///
     /// See [`PaymentRequest::connected_account`].
     ///
