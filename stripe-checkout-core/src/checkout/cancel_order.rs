@@ -54,8 +54,9 @@ impl Checkout {
         self.cancel_now(&order).await
     }
 
-    /// Cancels an order that is paid on a connected account, as [`cancel_order`](Self::cancel_order)
-    /// does.
+    /// Cancels an order that is paid on a connected account.
+    ///
+    /// It works like [`cancel_order`](Self::cancel_order).
     ///
     /// See [`PaymentRequest::connected_account`].
     ///
